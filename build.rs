@@ -1,0 +1,29 @@
+//! Tells the crate which revision and compiler it is built from, for `monitoringdaemon_build_info`.
+
+use std::{env, process::Command};
+
+fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed=.git/HEAD");
+    println!("cargo::rerun-if-env-changed=MONITORINGDAEMON_REVISION");
+    let revision = env::var("MONITORINGDAEMON_REVISION")
+        .ok()
+        .filter(|revision| !revision.is_empty())
+        .or_else(|| first_line("git", &["rev-parse", "--short=12", "HEAD"]))
+        .unwrap_or_else(|| "unknown".to_owned());
+    println!("cargo::rustc-env=MONITORINGDAEMON_REVISION={revision}");
+
+    let rustc = env::var("RUSTC").unwrap_or_else(|_| "rustc".to_owned());
+    let version = first_line(&rustc, &["--version"]).unwrap_or_default();
+    let version = version.split(' ').nth(1).unwrap_or("unknown");
+    println!("cargo::rustc-env=MONITORINGDAEMON_RUSTC={version}");
+}
+
+fn first_line(program: &str, arguments: &[&str]) -> Option<String> {
+    let output = Command::new(program).args(arguments).output().ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    text.lines()
+        .next()
+        .filter(|_| output.status.success())
+        .map(ToOwned::to_owned)
+}

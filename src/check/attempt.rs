@@ -1,0 +1,300 @@
+//! One check in progress: which phase it is in, how long each took, what it has learned.
+
+use std::{
+    panic::AssertUnwindSafe,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use futures_util::FutureExt;
+use tokio::time::Instant;
+
+use super::{AnyMonitor, Fact, Failure, Phase, Reason, Report};
+
+/// The recorder that a [`Monitor`](super::Monitor) writes to while it checks.
+///
+/// A clone writes to the same attempt: the hooks of an HTTP client, for one, hold a clone each.
+/// The lock inside is held for a few assignments and never over an await.
+#[derive(Clone, Debug)]
+pub struct Attempt(Arc<Mutex<Progress>>);
+
+#[derive(Debug)]
+struct Progress {
+    started: Instant,
+    current: Option<(Phase, Instant)>,
+    spent: [Option<Duration>; Phase::ALL.len()],
+    facts: Vec<Fact>,
+}
+
+impl Attempt {
+    /// An attempt that starts at this moment, in no phase yet.
+    #[must_use]
+    pub fn start() -> Self {
+        Self(Arc::new(Mutex::new(Progress {
+            started: Instant::now(),
+            current: None,
+            spent: [None; Phase::ALL.len()],
+            facts: Vec::new(),
+        })))
+    }
+
+    /// Ends the current phase and begins `phase`; entering it once more adds to its time.
+    pub fn enter(&self, phase: Phase) {
+        let mut progress = self.progress();
+        if progress
+            .current
+            .is_some_and(|(current, _)| current == phase)
+        {
+            return;
+        }
+        let now = Instant::now();
+        progress.leave(now);
+        progress.current = Some((phase, now));
+    }
+
+    /// Ends the current phase, so that what follows is in none.
+    pub fn leave(&self) {
+        self.progress().leave(Instant::now());
+    }
+
+    /// The phase that the check is in.
+    #[must_use]
+    pub fn phase(&self) -> Option<Phase> {
+        self.progress().current.map(|(phase, _)| phase)
+    }
+
+    /// Records `fact`; a later answer to the same question replaces the earlier one.
+    pub fn learn(&self, fact: Fact) {
+        let mut progress = self.progress();
+        match progress
+            .facts
+            .iter_mut()
+            .find(|known| known.same_question(&fact))
+        {
+            Some(known) => *known = fact,
+            None => progress.facts.push(fact),
+        }
+    }
+
+    /// Gives up what was learned, as when a redirect makes an earlier hop's answers stale.
+    pub fn forget_facts(&self) {
+        self.progress().facts.clear();
+    }
+
+    /// A failure for `reason` in the phase that the check is in.
+    #[must_use]
+    pub fn failure(&self, reason: Reason, error: impl Into<String>) -> Failure {
+        Failure::new(self.phase().unwrap_or(UNPHASED), reason, error)
+    }
+
+    /// Ends the attempt with the result of its check.
+    #[must_use]
+    pub fn finish(self, result: Result<(), Failure>) -> Report {
+        let mut progress = self.progress();
+        let now = Instant::now();
+        progress.leave(now);
+        Report {
+            ended_at: SystemTime::now(),
+            duration: now - progress.started,
+            phases: Phase::ALL
+                .iter()
+                .zip(&progress.spent)
+                .filter_map(|(phase, spent)| spent.map(|spent| (*phase, spent)))
+                .collect(),
+            facts: std::mem::take(&mut progress.facts),
+            failure: result.err(),
+        }
+    }
+
+    /// Runs one check of `monitor` until `deadline`, of which `timeout` tells people.
+    ///
+    /// The one place where a deadline is enforced: the check's future is dropped, and the attempt
+    /// keeps the phases that it reached. A panic is a failed check of ours, never a lost monitor.
+    pub(crate) async fn run(
+        monitor: &dyn AnyMonitor,
+        deadline: Instant,
+        timeout: Duration,
+    ) -> Report {
+        let attempt = Self::start();
+        let check = AssertUnwindSafe(async { monitor.check(&attempt).await }).catch_unwind();
+        let result = match tokio::time::timeout_at(deadline, check).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(panic)) => Err(attempt.failure(
+                Reason::AgentError,
+                format!("the check panicked: {}", message(&*panic)),
+            )),
+            Err(_) => {
+                let error = format!("no result within {timeout:?}");
+                Err(attempt.failure(Reason::Timeout, error))
+            }
+        };
+        attempt.finish(result)
+    }
+
+    fn progress(&self) -> MutexGuard<'_, Progress> {
+        // A panic between two assignments leaves nothing worse than a phase without its end.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Where a failure is put that happened before a monitor entered any phase.
+const UNPHASED: Phase = Phase::Processing;
+
+impl Progress {
+    fn leave(&mut self, now: Instant) {
+        if let Some((phase, since)) = self.current.take() {
+            let spent = &mut self.spent[phase as usize];
+            *spent = Some(spent.unwrap_or_default() + (now - since));
+        }
+    }
+}
+
+/// The text of a panic, where it has one.
+fn message(panic: &(dyn std::any::Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("without a message")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::check::{Certificate, CertificateRank, Monitor};
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// A monitor that does what a closure does.
+    struct Act<F>(F);
+
+    impl<F, R> Monitor for Act<F>
+    where
+        F: Fn(Attempt) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<(), Failure>> + Send,
+    {
+        fn kind(&self) -> &'static str {
+            "act"
+        }
+
+        fn target(&self) -> String {
+            "nowhere".into()
+        }
+
+        async fn check(&self, attempt: &Attempt) -> Result<(), Failure> {
+            (self.0)(attempt.clone()).await
+        }
+    }
+
+    async fn run<F, R>(act: F) -> Report
+    where
+        F: Fn(Attempt) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<(), Failure>> + Send,
+    {
+        Attempt::run(&Act(act), Instant::now() + 5 * SECOND, 5 * SECOND).await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_timeout_keeps_the_phases_it_reached() {
+        let report = run(async |attempt| {
+            attempt.enter(Phase::Connect);
+            tokio::time::sleep(SECOND).await;
+            attempt.enter(Phase::Tls);
+            std::future::pending().await
+        })
+        .await;
+        assert_eq!(
+            report.phases,
+            [(Phase::Connect, SECOND), (Phase::Tls, 4 * SECOND)]
+        );
+        assert_eq!(report.duration, 5 * SECOND);
+        let failure = report.failure.expect("it hung");
+        assert_eq!(
+            (failure.reason, failure.phase),
+            (Reason::Timeout, Phase::Tls)
+        );
+        assert_eq!(failure.error, "no result within 5s");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_phase_entered_again_adds_up() {
+        let report = run(async |attempt| {
+            for phase in [Phase::Connect, Phase::Processing, Phase::Connect] {
+                attempt.enter(phase);
+                tokio::time::sleep(SECOND).await;
+            }
+            attempt.leave();
+            tokio::time::sleep(SECOND).await;
+            Ok(())
+        })
+        .await;
+        assert_eq!(
+            report.phases,
+            [(Phase::Connect, 2 * SECOND), (Phase::Processing, SECOND)]
+        );
+        assert_eq!(report.duration, 4 * SECOND);
+        assert_eq!(report.failure, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_panic_is_a_failed_check_of_ours() {
+        let report = run(async |attempt| {
+            attempt.enter(Phase::Transfer);
+            panic!("ouch")
+        })
+        .await;
+        let failure = report.failure.expect("it panicked");
+        assert_eq!(
+            (failure.reason, failure.phase),
+            (Reason::AgentError, Phase::Transfer)
+        );
+        assert_eq!(failure.error, "the check panicked: ouch");
+    }
+
+    #[tokio::test]
+    async fn a_later_answer_replaces_an_earlier_one() {
+        let dates = |not_after| Certificate {
+            not_before: 0,
+            not_after,
+        };
+        let report = run(async move |attempt| {
+            attempt.learn(Fact::HttpStatus(302));
+            attempt.learn(Fact::Certificate(CertificateRank::Leaf, dates(1)));
+            attempt.learn(Fact::Certificate(CertificateRank::Earliest, dates(2)));
+            attempt.learn(Fact::HttpStatus(200));
+            Ok(())
+        })
+        .await;
+        assert_eq!(report.status(), Some(200));
+        assert_eq!(report.facts.len(), 3);
+    }
+
+    proptest! {
+        #[test]
+        fn phases_never_add_up_to_more_than_the_duration(
+            steps in prop::collection::vec((0..=Phase::ALL.len(), 0_u64..3_000), 0..40)
+        ) {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_time()
+                .start_paused(true)
+                .build()
+                .expect("a runtime without I/O");
+            runtime.block_on(async {
+                let attempt = Attempt::start();
+                for (phase, millis) in steps {
+                    match Phase::ALL.get(phase) {
+                        Some(phase) => attempt.enter(*phase),
+                        None => attempt.leave(),
+                    }
+                    tokio::time::advance(Duration::from_millis(millis)).await;
+                }
+                let report = attempt.finish(Ok(()));
+                let sum: Duration = report.phases.iter().map(|(_, spent)| *spent).sum();
+                assert!(sum <= report.duration);
+                assert!(report.phases.is_sorted_by_key(|(phase, _)| *phase));
+            });
+        }
+    }
+}

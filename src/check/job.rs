@@ -1,0 +1,107 @@
+//! A monitor with its name and its timing, and what becomes of its slots.
+
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+
+use super::{AnyMonitor, Monitor, Report};
+
+/// A monitor under the name it has, with the timing that the dispatcher keeps.
+#[derive(Clone)]
+pub struct Job {
+    /// The value of the `monitor` label.
+    pub name: Arc<str>,
+    /// From one slot to the next.
+    pub check_every: Duration,
+    /// How long one check may take.
+    pub timeout: Duration,
+    /// The user's own labels, for `monitor_info`.
+    pub labels: BTreeMap<String, String>,
+    /// Upper bounds in seconds of its latency histogram, where it has its own.
+    pub duration_buckets: Option<Arc<[f64]>>,
+    pub(crate) monitor: Arc<dyn AnyMonitor>,
+}
+
+impl Job {
+    /// `monitor` under `name`, checked every 60 s with a timeout of 5 s.
+    pub fn new(name: impl Into<Arc<str>>, monitor: impl Monitor) -> Self {
+        Self {
+            name: name.into(),
+            check_every: Duration::from_secs(60),
+            timeout: Duration::from_secs(5),
+            labels: BTreeMap::new(),
+            duration_buckets: None,
+            monitor: Arc::new(monitor),
+        }
+    }
+
+    /// The word for the `type` label.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        self.monitor.kind()
+    }
+
+    /// What is checked, without secrets.
+    #[must_use]
+    pub fn target(&self) -> String {
+        self.monitor.target()
+    }
+}
+
+impl fmt::Debug for Job {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Job")
+            .field("name", &self.name)
+            .field("kind", &self.kind())
+            .field("target", &self.target())
+            .finish_non_exhaustive()
+    }
+}
+
+super::report::words! {
+    /// Why a slot was not run.
+    Skip {
+        /// Its monitor's last check was still running.
+        Overrun => "overrun",
+        /// No place among the concurrent checks became free in time.
+        Saturated => "saturated",
+        /// The daemon itself was stopped or starved.
+        Stalled => "stalled",
+        /// The daemon was told to stop.
+        Shutdown => "shutdown",
+    }
+}
+
+/// Which checks write a line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CheckLog {
+    /// Every check.
+    #[default]
+    All,
+    /// The first check of a monitor, and each whose outcome is not that of the one before.
+    Changes,
+    /// Failed ones.
+    Failures,
+    /// None.
+    None,
+}
+
+/// Is told what becomes of the slots of one monitor; each call must return without waiting.
+///
+/// A slot is either skipped, or it begins and then either completes or is cancelled.
+pub trait Observer: Send + Sync {
+    /// A slot's check begins, `lag` after the slot came due.
+    fn begun(&self, lag: Duration);
+    /// The check that began has ended.
+    fn completed(&self, report: &Report);
+    /// The check that began is given up because of a shutdown.
+    fn cancelled(&self);
+    /// So many slots came due and were not run.
+    fn skipped(&self, slots: u64, why: Skip);
+}
+
+/// Gives every monitor that the dispatcher runs its [`Observer`].
+pub trait Overseer: Send + Sync + 'static {
+    /// The observer of `job`, which starts to run.
+    fn observe(&self, job: &Job) -> Arc<dyn Observer>;
+    /// `job` has stopped for good.
+    fn stopped(&self, job: &Job);
+}

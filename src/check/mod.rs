@@ -1,0 +1,100 @@
+//! What a check is: a [`Monitor`] runs, writes what it sees to an [`Attempt`], and a [`Report`] comes out.
+//!
+//! A leaf of the crate: it does no I/O and knows nothing of YAML, Prometheus or schedules.
+
+mod attempt;
+mod job;
+mod report;
+
+use std::{future::Future, pin::Pin};
+
+pub use attempt::Attempt;
+pub use job::{CheckLog, Job, Observer, Overseer, Skip};
+pub use report::{Certificate, CertificateRank, Fact, Failure, Outcome, Phase, Reason, Report};
+
+/// Settings bound to one target, ready to be checked any number of times.
+///
+/// Implement this to add a way of checking of your own; `examples/own_monitor.rs` is one in full.
+pub trait Monitor: Send + Sync + 'static {
+    /// The word for the `type` label and the `type:` key, such as `http`.
+    fn kind(&self) -> &'static str;
+
+    /// What is checked, for people and for the `target` label; never with a secret in it.
+    fn target(&self) -> String;
+
+    /// Runs one check: enters phases and learns facts on `attempt`, and says why it failed if it did.
+    ///
+    /// The caller owns the deadline and enforces it by dropping the future, so nothing may go on
+    /// running after a drop. The attempt outlives the drop and keeps what was written to it.
+    ///
+    /// # Errors
+    /// A [`Failure`] is an answer, not a fault of the program: the target is not as it should be.
+    fn check(&self, attempt: &Attempt) -> impl Future<Output = Result<(), Failure>> + Send;
+
+    /// Writes the line of one finished check; `monitor` is the name it was configured under.
+    fn log(&self, monitor: &str, report: &Report) {
+        log_check!(monitor, report, target = self.target());
+    }
+}
+
+/// Logs a finished check from the module that calls it, with the fields that its type has.
+macro_rules! log_check {
+    ($monitor:expr, $report:expr, $($field:ident = $value:expr),+ $(,)?) => {{
+        let report: &$crate::check::Report = $report;
+        match &report.failure {
+            None => ::tracing::info!(
+                monitor = $monitor,
+                $($field = $value,)+
+                status = report.status(),
+                bytes = report.response_bytes(),
+                seconds = report.duration.as_secs_f64(),
+                "Check succeeded"
+            ),
+            Some(failure) => ::tracing::warn!(
+                monitor = $monitor,
+                $($field = $value,)+
+                reason = failure.reason.as_str(),
+                phase = failure.phase.as_str(),
+                status = report.status(),
+                bytes = report.response_bytes(),
+                seconds = report.duration.as_secs_f64(),
+                error = failure.error,
+                "Check failed"
+            ),
+        }
+    }};
+}
+pub(crate) use log_check;
+
+/// [`Monitor`] as a trait object; every monitor is one.
+pub(crate) trait AnyMonitor: Send + Sync + 'static {
+    fn kind(&self) -> &'static str;
+    fn target(&self) -> String;
+    /// Boxed, so that a monitor that sleeps between its checks costs what a sleep costs.
+    fn check<'a>(
+        &'a self,
+        attempt: &'a Attempt,
+    ) -> Pin<Box<dyn Future<Output = Result<(), Failure>> + Send + 'a>>;
+    fn log(&self, monitor: &str, report: &Report);
+}
+
+impl<M: Monitor> AnyMonitor for M {
+    fn kind(&self) -> &'static str {
+        Monitor::kind(self)
+    }
+
+    fn target(&self) -> String {
+        Monitor::target(self)
+    }
+
+    fn check<'a>(
+        &'a self,
+        attempt: &'a Attempt,
+    ) -> Pin<Box<dyn Future<Output = Result<(), Failure>> + Send + 'a>> {
+        Box::pin(Monitor::check(self, attempt))
+    }
+
+    fn log(&self, monitor: &str, report: &Report) {
+        Monitor::log(self, monitor, report);
+    }
+}

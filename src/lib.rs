@@ -1,0 +1,19 @@
+//! An availability-monitoring agent that can be audited.
+//!
+//! The modules, in reading order:
+//!
+//! - [`check`]: what a check is: a monitor writes to an attempt, and a report comes out
+//! - [`value`]: what settings are made of, and how they are read from a file
+//! - [`net`]: measured connections: names, TLS, HTTP
+//! - [`monitors`]: the types of monitors; `ls` of that folder is the list of what can be checked
+//! - [`config`]: what the user wrote, validated
+//! - [`dispatcher`]: when checks run
+//! - [`metrics`]: reports become Prometheus series
+//! - [`server`]: `/metrics` and the rest over HTTP
+//! - [`logging`]: events become lines on stdout
+//! - [`app`], [`once`], [`cli`]: the daemon, the single run, and the command line
+//!
+//! To check in a way of one's own, implement [`check::Monitor`] and hand it to a
+//! [`dispatcher::Dispatcher`]; `examples/own_monitor.rs` does.
+
+pub mod check;
