@@ -17,3 +17,4 @@
 //! [`dispatcher::Dispatcher`]; `examples/own_monitor.rs` does.
 
 pub mod check;
+pub mod value;

@@ -1,0 +1,109 @@
+//! Files that settings name, read once and bounded.
+
+use std::{fs, io::Read, path};
+
+use super::{FromNode, Node};
+
+/// The contents of a file that a setting names, read when the configuration is.
+#[derive(Clone, PartialEq, Eq)]
+pub struct File(pub Vec<u8>);
+
+/// Why a file was not read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The system refused.
+    #[error("cannot be read: {0}")]
+    Io(#[from] std::io::Error),
+    /// A directory, a pipe, a device.
+    #[error("is not a regular file")]
+    NotRegular,
+    /// More bytes than asked for.
+    #[error("is larger than {0} bytes")]
+    TooLarge(u64),
+}
+
+/// The bytes of the regular file at `path`, at most `limit` of them.
+///
+/// # Errors
+/// [`ReadError`] where it is missing, unreadable, too large, or nothing that ends by itself.
+pub fn read_regular_file(path: &path::Path, limit: u64) -> Result<Vec<u8>, ReadError> {
+    // Asked before it is opened: to open a pipe nobody writes to would wait for ever.
+    if !fs::metadata(path)?.is_file() {
+        return Err(ReadError::NotRegular);
+    }
+    let mut bytes = Vec::new();
+    fs::File::open(path)?
+        .take(limit + 1)
+        .read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > limit {
+        return Err(ReadError::TooLarge(limit));
+    }
+    Ok(bytes)
+}
+
+impl File {
+    const LIMIT: u64 = 1 << 20;
+
+    /// The contents as text, without the line break at the end that editors put there.
+    ///
+    /// # Errors
+    /// What is wrong, where it is not UTF-8.
+    pub fn text(&self) -> Result<&str, &'static str> {
+        let text = std::str::from_utf8(&self.0).map_err(|_| "is not UTF-8")?;
+        Ok(text.trim_end_matches(['\r', '\n']))
+    }
+}
+
+impl FromNode for File {
+    const ALLOWED: &'static str = "the path of a readable file of at most 1 MiB";
+
+    fn from_node(node: &Node) -> Result<Self, String> {
+        let path = String::from_node(node)?;
+        read_regular_file(path::Path::new(&path), Self::LIMIT)
+            .map(Self)
+            .map_err(|error| format!("{path:?} {error}"))
+    }
+}
+
+impl std::fmt::Debug for File {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "File({} bytes)", self.0.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(path: &path::Path, limit: u64, expected: Result<&[u8], &str>) {
+        let read = read_regular_file(path, limit).map_err(|error| error.to_string());
+        assert_eq!(read.as_deref().map_err(String::as_str), expected);
+    }
+
+    #[test]
+    fn a_file_is_read_up_to_its_limit() {
+        let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
+        file.write_all(b"12345").expect("room for five bytes");
+        check(file.path(), 5, Ok(b"12345"));
+        check(file.path(), 4, Err("is larger than 4 bytes"));
+    }
+
+    #[test]
+    fn what_is_no_file_is_refused_and_not_waited_for() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        check(directory.path(), 5, Err("is not a regular file"));
+        check(
+            path::Path::new("/dev/zero"),
+            5,
+            Err("is not a regular file"),
+        );
+        check(
+            &directory.path().join("nothing"),
+            5,
+            Err("cannot be read: No such file or directory (os error 2)"),
+        );
+    }
+}

@@ -1,0 +1,197 @@
+//! What HTTP settings are made of.
+
+use http::{HeaderValue, Method, Version};
+use url::Url;
+
+use super::{FromNode, Node};
+
+/// A URL of a web service, apart from the credentials that it may have been written with.
+#[derive(Clone, PartialEq, Eq)]
+pub struct HttpUrl {
+    /// The URL without userinfo and fragment.
+    pub url: Url,
+    /// User and password, percent-decoded, where it had any.
+    pub userinfo: Option<(String, String)>,
+}
+
+impl HttpUrl {
+    /// `url` without what may be secret in it: userinfo, query and fragment.
+    #[must_use]
+    pub fn redacted(url: &Url) -> String {
+        let mut url = url.clone();
+        url.set_query(None);
+        url.set_fragment(None);
+        // Both fail for URLs without a host only, and those have no userinfo either.
+        let _ = url.set_username("");
+        let _ = url.set_password(None);
+        url.into()
+    }
+}
+
+impl FromNode for HttpUrl {
+    const ALLOWED: &'static str = "a URL that starts with http:// or https://";
+
+    fn from_node(node: &Node) -> Result<Self, String> {
+        let text = String::from_node(node)?;
+        if !text.contains("://") {
+            return Err("has no scheme".to_owned());
+        }
+        // The text is not repeated: it may hold a password.
+        let mut url = Url::parse(&text).map_err(|error| format!("is no URL: {error}"))?;
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(format!("has the scheme {}", url.scheme()));
+        }
+        url.set_fragment(None);
+        let has_userinfo = !url.username().is_empty() || url.password().is_some();
+        let userinfo = has_userinfo.then(|| {
+            (
+                decode(url.username()),
+                decode(url.password().unwrap_or_default()),
+            )
+        });
+        let url = Self { url, userinfo }.without_userinfo();
+        Ok(url)
+    }
+}
+
+impl HttpUrl {
+    fn without_userinfo(mut self) -> Self {
+        let removed = self
+            .url
+            .set_username("")
+            .and_then(|()| self.url.set_password(None));
+        removed.expect("an HTTP URL has a host");
+        self
+    }
+}
+
+impl std::fmt::Debug for HttpUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&Self::redacted(&self.url))
+    }
+}
+
+fn decode(text: &str) -> String {
+    percent_encoding::percent_decode_str(text)
+        .decode_utf8_lossy()
+        .into_owned()
+}
+
+/// An HTTP version as blackbox_exporter writes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HttpVersion(pub Version);
+
+impl FromNode for HttpVersion {
+    const ALLOWED: &'static str = "HTTP/1.0, HTTP/1.1 or HTTP/2.0";
+
+    fn from_node(node: &Node) -> Result<Self, String> {
+        match String::from_node(node)?.as_str() {
+            "HTTP/1.0" => Ok(Self(Version::HTTP_10)),
+            "HTTP/1.1" => Ok(Self(Version::HTTP_11)),
+            "HTTP/2.0" | "HTTP/2" => Ok(Self(Version::HTTP_2)),
+            other => Err(format!("{other:?} is not spoken")),
+        }
+    }
+}
+
+impl FromNode for Method {
+    const ALLOWED: &'static str = "an HTTP method such as GET, HEAD or POST";
+
+    fn from_node(node: &Node) -> Result<Self, String> {
+        let text = String::from_node(node)?.to_uppercase();
+        match Self::from_bytes(text.as_bytes()) {
+            // A proxy's method: its answer is a tunnel and no response.
+            Ok(Self::CONNECT) => Err("CONNECT asks for a tunnel".to_owned()),
+            Ok(method) => Ok(method),
+            Err(_) => Err(format!("{text:?} is no method")),
+        }
+    }
+}
+
+/// A header's value is taken for a secret, so nothing here repeats it.
+impl FromNode for HeaderValue {
+    const ALLOWED: &'static str = "a text without line breaks and other control characters";
+
+    fn from_node(node: &Node) -> Result<Self, String> {
+        let text = String::from_node(node)?;
+        let mut value = Self::from_bytes(text.as_bytes())
+            .map_err(|_| "cannot be sent in a header".to_owned())?;
+        value.set_sensitive(true);
+        Ok(value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, expected: Result<(&str, Option<(&str, &str)>), &str>) {
+        let read = HttpUrl::from_node(&Node::Text(text.to_owned()));
+        let read = read.as_ref().map_err(String::as_str).map(|read| {
+            let userinfo = read
+                .userinfo
+                .as_ref()
+                .map(|(user, password)| (&**user, &**password));
+            (read.url.as_str(), userinfo)
+        });
+        assert_eq!(read, expected, "{text:?}");
+    }
+
+    #[test]
+    fn a_url_gives_up_its_credentials() {
+        check("http://example.com", Ok(("http://example.com/", None)));
+        check(
+            "HTTPS://Example.COM:443/a?b=c#d",
+            Ok(("https://example.com/a?b=c", None)),
+        );
+        check(
+            "https://us%65r:p%40ss@example.com/",
+            Ok(("https://example.com/", Some(("user", "p@ss")))),
+        );
+        check(
+            "https://token@example.com/",
+            Ok(("https://example.com/", Some(("token", "")))),
+        );
+        check("http://[::1]:8080/", Ok(("http://[::1]:8080/", None)));
+    }
+
+    #[test]
+    fn what_is_no_web_address_is_refused_without_repeating_it() {
+        check("example.com", Err("has no scheme"));
+        check("localhost:8080/x", Err("has no scheme"));
+        check("ftp://example.com", Err("has the scheme ftp"));
+        check("http://", Err("is no URL: empty host"));
+        check("http://secret@", Err("is no URL: empty host"));
+        check("http://a:b@c:99999/", Err("is no URL: invalid port number"));
+        check(
+            "http://exa mple.com/",
+            Err("is no URL: invalid international domain name"),
+        );
+    }
+
+    #[test]
+    fn what_is_logged_has_no_secret() {
+        let url = Url::parse("https://user:pass@example.com/path?token=1#frag").expect("a URL");
+        assert_eq!(HttpUrl::redacted(&url), "https://example.com/path");
+    }
+
+    #[test]
+    fn methods_are_upper_cased() {
+        let read = |text: &str| Method::from_node(&Node::Text(text.to_owned()));
+        assert_eq!(read("get"), Ok(Method::GET));
+        assert_eq!(read("Purge").map(|m| m.to_string()), Ok("PURGE".to_owned()));
+        assert_eq!(read("GE T"), Err("\"GE T\" is no method".to_owned()));
+        assert!(read("connect").is_err());
+        assert!(read("").is_err());
+    }
+
+    #[test]
+    fn a_header_value_is_never_repeated() {
+        let read = HeaderValue::from_node(&Node::Text("hunter2\r\nX: y".to_owned()));
+        assert!(!read.expect_err("a line break").contains("hunter2"));
+        assert!(HeaderValue::from_node(&Node::Int(1)).is_err());
+        let value = HeaderValue::from_node(&Node::Text("hunter2".to_owned())).expect("a value");
+        assert!(!format!("{value:?}").contains("hunter2"));
+    }
+}

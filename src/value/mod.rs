@@ -1,0 +1,25 @@
+//! The values that settings are made of: what a scalar of the file means, and what is wrong with one.
+//!
+//! A setting reads itself from [`Fields`], which collects every problem instead of stopping at one.
+
+mod duration;
+mod fields;
+mod file;
+mod http;
+mod network;
+mod node;
+mod pattern;
+mod secret;
+mod size;
+mod status;
+
+pub use duration::format_duration;
+pub use fields::{Fields, Path, Place, Problem, Problems, Segment, nearest};
+pub use file::{File, ReadError, read_regular_file};
+pub use http::{HttpUrl, HttpVersion};
+pub use network::{IpFamily, TlsVersion};
+pub use node::{FromNode, Node};
+pub use pattern::Pattern;
+pub use secret::Secret;
+pub use size::ByteSize;
+pub use status::StatusCodes;

@@ -1,0 +1,101 @@
+//! Sizes in bytes, with the units of blackbox_exporter: base 1024, whichever way they are written.
+
+use super::{FromNode, Node, node::wrong_kind};
+
+/// A number of bytes; 0 stands for no limit where it is one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ByteSize(pub u64);
+
+impl FromNode for ByteSize {
+    const ALLOWED: &'static str =
+        "bytes such as 65536, or units such as 64KB, 64KiB, 10MB, 1GB; base 1024";
+
+    fn from_node(node: &Node) -> Result<Self, String> {
+        match node {
+            Node::Int(bytes) => u64::try_from(*bytes)
+                .map(Self)
+                .map_err(|_| format!("{bytes} is out of range")),
+            Node::Text(text) => parse(text)
+                .map(Self)
+                .ok_or_else(|| format!("{text:?} is no size")),
+            _ => Err(wrong_kind(node)),
+        }
+    }
+}
+
+/// Bytes in `text`: numbers with units, added up as in `1MB512KB`.
+fn parse(text: &str) -> Option<u64> {
+    let mut bytes = 0.0;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let number_ends = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let (number, tail) = rest.split_at(number_ends);
+        let unit_ends = tail
+            .find(|c: char| !c.is_ascii_alphabetic())
+            .unwrap_or(tail.len());
+        let (unit, tail) = tail.split_at(unit_ends);
+        let exponent = match unit {
+            "B" => 0,
+            "KB" | "KiB" => 1,
+            "MB" | "MiB" => 2,
+            "GB" | "GiB" => 3,
+            "TB" | "TiB" => 4,
+            "PB" | "PiB" => 5,
+            _ => return None,
+        };
+        bytes += number.parse::<f64>().ok()? * 1024_f64.powi(exponent);
+        rest = tail;
+    }
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "bounded just before"
+    )]
+    (!text.is_empty() && bytes < 9e18).then_some(bytes as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(node: Node, expected: Option<u64>) {
+        assert_eq!(
+            ByteSize::from_node(&node).ok(),
+            expected.map(ByteSize),
+            "{node:?}"
+        );
+    }
+
+    #[test]
+    fn units_are_of_base_1024() {
+        check(Node::Int(65_536), Some(65_536));
+        check(Node::Int(0), Some(0));
+        check(Node::Int(-1), None);
+        check(Node::Float(1.5), None);
+        for (text, bytes) in [
+            ("1B", 1),
+            ("64KB", 65_536),
+            ("64KiB", 65_536),
+            ("1.5MB", 1_572_864),
+            ("1MB512KB", 1_572_864),
+            ("2GB", 2 << 30),
+        ] {
+            check(Node::Text(text.into()), Some(bytes));
+        }
+        for text in [
+            "",
+            "1",
+            "MB",
+            "1kB",
+            "1 MB",
+            "-1MB",
+            "1EB",
+            "99999999PB",
+            "1.1.1MB",
+            "1MBB",
+        ] {
+            check(Node::Text(text.into()), None);
+        }
+    }
+}
