@@ -17,4 +17,5 @@
 //! [`dispatcher::Dispatcher`]; `examples/own_monitor.rs` does.
 
 pub mod check;
+pub mod net;
 pub mod value;

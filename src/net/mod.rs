@@ -1,0 +1,136 @@
+//! Measured connections: what a monitor is given when it is bound to its target.
+//!
+//! Each step enters its phase on the check's attempt. Nothing here knows when or why a check runs.
+
+pub mod http;
+mod resolve;
+pub mod tls;
+
+use std::{
+    io,
+    sync::{Arc, OnceLock},
+};
+
+use crate::check::Reason;
+
+pub use resolve::Resolver;
+
+/// What monitors share: the resolver, the trusted certificate authorities and the HTTP clients.
+pub struct Net {
+    resolver: Arc<Resolver>,
+    trust: tls::Trust,
+    default_clients: [OnceLock<http::Client>; 2],
+}
+
+impl Net {
+    /// The system's resolver and its certificate authorities.
+    #[must_use]
+    pub fn system() -> Self {
+        Self::new(Resolver::system(), tls::Trust::system())
+    }
+
+    /// A given resolver and given certificate authorities.
+    #[must_use]
+    pub fn new(resolver: Resolver, trust: tls::Trust) -> Self {
+        Self {
+            resolver: Arc::new(resolver),
+            trust,
+            default_clients: [const { OnceLock::new() }; 2],
+        }
+    }
+
+    /// A client with these settings; all monitors with the default ones share one.
+    #[must_use]
+    pub fn http_client(&self, settings: &tls::Settings, versions: http::Versions) -> http::Client {
+        let build = || {
+            let config = self.trust.client_config(settings);
+            http::Client::new(self.resolver.clone(), config, versions)
+        };
+        if settings.is_default() {
+            self.default_clients[versions as usize]
+                .get_or_init(build)
+                .clone()
+        } else {
+            build()
+        }
+    }
+}
+
+/// The reason that an I/O error of a connection stands for.
+fn io_reason(error: &io::Error) -> Reason {
+    use io::ErrorKind as Kind;
+    match error.kind() {
+        Kind::ConnectionRefused => Reason::ConnectionRefused,
+        Kind::ConnectionReset
+        | Kind::ConnectionAborted
+        | Kind::BrokenPipe
+        | Kind::NotConnected
+        | Kind::UnexpectedEof
+        | Kind::WriteZero => Reason::ConnectionReset,
+        Kind::HostUnreachable | Kind::NetworkUnreachable | Kind::NetworkDown => {
+            Reason::HostUnreachable
+        }
+        Kind::TimedOut => Reason::Timeout,
+        Kind::AddrNotAvailable | Kind::PermissionDenied | Kind::OutOfMemory => Reason::AgentError,
+        _ => match error.raw_os_error() {
+            Some(ENFILE | EMFILE | ENOBUFS | EAFNOSUPPORT) => Reason::AgentError,
+            _ => Reason::ConnectionFailed,
+        },
+    }
+}
+
+// Linux's numbers (errno(3)) of errors for which std has no stable kind.
+const ENFILE: i32 = 23;
+const EMFILE: i32 = 24;
+const EAFNOSUPPORT: i32 = 97;
+const ENOBUFS: i32 = 105;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(errno: i32, expected: Reason) {
+        assert_eq!(
+            io_reason(&io::Error::from_raw_os_error(errno)),
+            expected,
+            "errno {errno}"
+        );
+    }
+
+    #[test]
+    fn what_we_lack_is_never_the_targets_fault() {
+        const EPERM: i32 = 1;
+        const ENOMEM: i32 = 12;
+        const EACCES: i32 = 13;
+        const EADDRNOTAVAIL: i32 = 99;
+        for errno in [
+            EPERM,
+            ENOMEM,
+            EACCES,
+            EADDRNOTAVAIL,
+            ENFILE,
+            EMFILE,
+            ENOBUFS,
+            EAFNOSUPPORT,
+        ] {
+            check(errno, Reason::AgentError);
+        }
+    }
+
+    #[test]
+    fn what_the_network_says_has_its_reason() {
+        const EIO: i32 = 5;
+        const ENETUNREACH: i32 = 101;
+        const ECONNRESET: i32 = 104;
+        const ETIMEDOUT: i32 = 110;
+        const ECONNREFUSED: i32 = 111;
+        const EHOSTUNREACH: i32 = 113;
+        check(ECONNREFUSED, Reason::ConnectionRefused);
+        check(ECONNRESET, Reason::ConnectionReset);
+        check(EHOSTUNREACH, Reason::HostUnreachable);
+        check(ENETUNREACH, Reason::HostUnreachable);
+        check(ETIMEDOUT, Reason::Timeout);
+        check(EIO, Reason::ConnectionFailed);
+    }
+}

@@ -1,0 +1,230 @@
+//! From a name to the one address that is checked, by asking the name servers every time.
+//!
+//! No cache, so that the measured phase is a lookup and not a memory of one; no second address
+//! behind the first, so that a dead one is seen.
+
+use std::{
+    fs, io,
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use hickory_resolver::{
+    TokioResolver,
+    config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts},
+    net::{DnsError, NetError, runtime::TokioRuntimeProvider},
+    proto::{op::ResponseCode, rr::RecordType},
+    system_conf,
+};
+use tokio::time::Instant;
+
+use crate::{
+    check::{Failure, Phase, Reason},
+    value::IpFamily,
+};
+
+/// Asks name servers for addresses.
+pub struct Resolver {
+    source: Source,
+}
+
+enum Source {
+    System(Mutex<SystemResolver>),
+    Servers(Arc<TokioResolver>),
+}
+
+impl Resolver {
+    /// Follows `/etc/resolv.conf` and `/etc/hosts`, also when they change later.
+    #[must_use]
+    pub fn system() -> Self {
+        Self {
+            source: Source::System(Mutex::new(SystemResolver::read())),
+        }
+    }
+
+    /// Asks `servers` and nobody else, over UDP, and over TCP where an answer is truncated.
+    #[must_use]
+    pub fn with_servers(servers: &[SocketAddr]) -> Self {
+        let servers = servers.iter().map(|server| {
+            let connections =
+                [ConnectionConfig::udp(), ConnectionConfig::tcp()].map(|mut connection| {
+                    connection.port = server.port();
+                    connection
+                });
+            NameServerConfig::new(server.ip(), true, connections.into())
+        });
+        let config = ResolverConfig::from_name_servers(servers.collect());
+        let mut options = ResolverOpts::default();
+        options.use_hosts_file = ResolveHosts::Never;
+        Self {
+            source: Source::Servers(Arc::new(build(config, options))),
+        }
+    }
+
+    /// The address of `host` to check.
+    ///
+    /// # Errors
+    /// A [`Failure`] in the phase `resolve`.
+    pub async fn resolve(
+        &self,
+        host: &str,
+        family: IpFamily,
+        fallback: bool,
+    ) -> Result<IpAddr, Failure> {
+        let resolver = match &self.source {
+            Source::Servers(resolver) => resolver.clone(),
+            Source::System(system) => system
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .current(),
+        };
+        let (first, second) = match family {
+            IpFamily::Auto => (RecordType::A, Some(RecordType::AAAA)),
+            IpFamily::Ip4 => (RecordType::A, fallback.then_some(RecordType::AAAA)),
+            IpFamily::Ip6 => (RecordType::AAAA, fallback.then_some(RecordType::A)),
+        };
+        match (lookup(&resolver, host, first).await, second) {
+            (Err(failure), Some(second)) if failure.reason == Reason::DnsNotFound => {
+                lookup(&resolver, host, second).await
+            }
+            (result, _) => result,
+        }
+    }
+}
+
+/// Whether an address that needs no lookup is of a family that may be used.
+pub(super) fn check_family(
+    address: IpAddr,
+    family: IpFamily,
+    fallback: bool,
+) -> Result<(), Failure> {
+    let fits = match family {
+        IpFamily::Auto => true,
+        IpFamily::Ip4 => address.is_ipv4() || fallback,
+        IpFamily::Ip6 => address.is_ipv6() || fallback,
+    };
+    if fits {
+        return Ok(());
+    }
+    let wanted = if family == IpFamily::Ip4 {
+        "an IPv4"
+    } else {
+        "an IPv6"
+    };
+    let error = format!("{address} is not {wanted} address");
+    Err(Failure::new(Phase::Resolve, Reason::DnsNotFound, error))
+}
+
+/// The first address of one family, in the order of the answer.
+async fn lookup(
+    resolver: &TokioResolver,
+    host: &str,
+    record_type: RecordType,
+) -> Result<IpAddr, Failure> {
+    let answer = resolver
+        .lookup(host, record_type)
+        .await
+        .map_err(|error| failure(&error))?;
+    let mut addresses = answer
+        .answers()
+        .iter()
+        .filter_map(|record| record.data.ip_addr());
+    addresses.next().ok_or_else(|| {
+        let error = format!("the name has no {record_type} record");
+        Failure::new(Phase::Resolve, Reason::DnsNotFound, error)
+    })
+}
+
+fn failure(error: &NetError) -> Failure {
+    let (reason, error) = match error {
+        NetError::Dns(DnsError::NoRecordsFound(answer)) => match answer.response_code {
+            ResponseCode::NXDomain => (Reason::DnsNotFound, "the name does not exist".to_owned()),
+            ResponseCode::NoError => (Reason::DnsNotFound, "the name has no address".to_owned()),
+            code => (
+                Reason::DnsFailure,
+                format!("the name server answered {code}"),
+            ),
+        },
+        NetError::Dns(DnsError::ResponseCode(code)) => (
+            Reason::DnsFailure,
+            format!("the name server answered {code}"),
+        ),
+        NetError::Timeout => (
+            Reason::Timeout,
+            "the name servers did not answer".to_owned(),
+        ),
+        NetError::Io(error) if super::io_reason(error) == Reason::AgentError => (
+            Reason::AgentError,
+            format!("the name servers cannot be asked: {error}"),
+        ),
+        NetError::Io(error) => (
+            Reason::DnsFailure,
+            format!("the name servers cannot be reached: {error}"),
+        ),
+        error => (Reason::DnsFailure, error.to_string()),
+    };
+    Failure::new(Phase::Resolve, reason, error)
+}
+
+/// A resolver that is read again after the files that it came from have changed.
+struct SystemResolver {
+    resolver: Arc<TokioResolver>,
+    version: FilesVersion,
+    looked_at: Instant,
+}
+
+/// The modification time and size of each file.
+type FilesVersion = [Option<(SystemTime, u64)>; 2];
+
+impl SystemResolver {
+    /// As often as Go's resolver, and so blackbox_exporter, looks at the files.
+    const LOOK_EVERY: Duration = Duration::from_secs(5);
+    const FILES: [&str; 2] = ["/etc/resolv.conf", "/etc/hosts"];
+
+    fn read() -> Self {
+        let version = Self::version();
+        let (config, options) = system_conf::read_system_conf().unwrap_or_else(|error| {
+            // resolv.conf(5): without an entry, the name server is the one on the local machine.
+            tracing::debug!(%error, "The resolver configuration names no name server");
+            let local = NameServerConfig::udp_and_tcp(IpAddr::from([127, 0, 0, 1]));
+            (
+                ResolverConfig::from_name_servers(vec![local]),
+                ResolverOpts::default(),
+            )
+        });
+        Self {
+            resolver: Arc::new(build(config, options)),
+            version,
+            looked_at: Instant::now(),
+        }
+    }
+
+    fn current(&mut self) -> Arc<TokioResolver> {
+        if self.looked_at.elapsed() >= Self::LOOK_EVERY {
+            self.looked_at = Instant::now();
+            if Self::version() != self.version {
+                *self = Self::read();
+            }
+        }
+        self.resolver.clone()
+    }
+
+    fn version() -> FilesVersion {
+        let version = |file| -> io::Result<_> {
+            let metadata = fs::metadata(file)?;
+            Ok((metadata.modified()?, metadata.len()))
+        };
+        Self::FILES.map(|file| version(file).ok())
+    }
+}
+
+fn build(config: ResolverConfig, mut options: ResolverOpts) -> TokioResolver {
+    options.cache_size = 0;
+    // Shared by all checks: the number of concurrent checks is bounded elsewhere.
+    options.max_active_requests = 65_536;
+    TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
+        .with_options(options)
+        .build()
+        .expect("only TLS and DNSSEC settings can fail, and there are none")
+}
