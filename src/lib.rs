@@ -17,5 +17,6 @@
 //! [`dispatcher::Dispatcher`]; `examples/own_monitor.rs` does.
 
 pub mod check;
+pub mod monitors;
 pub mod net;
 pub mod value;
