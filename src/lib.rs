@@ -17,6 +17,7 @@
 //! [`dispatcher::Dispatcher`]; `examples/own_monitor.rs` does.
 
 pub mod check;
+pub mod config;
 pub mod logging;
 pub mod monitors;
 pub mod net;

@@ -1,0 +1,142 @@
+//! What the user wrote, read and validated whole: nothing downstream checks it again.
+
+mod settings;
+mod yaml;
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
+
+use crate::value::{Fields, Problem, Problems, read_regular_file};
+use yaml::Position;
+
+pub use settings::{Config, Dispatcher, Listen, Log, Metrics, Monitor, Server};
+
+/// Room for tens of thousands of monitors; what is larger was not written as a configuration.
+const MAX_FILE_SIZE: u64 = 4 << 20;
+
+/// Reads and validates the configuration in the file at `path`.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn read(path: &Path) -> Result<Config, Invalid> {
+    let whole = |position, message: String| {
+        let problem = Located {
+            position,
+            path: "file".to_owned(),
+            message,
+        };
+        Invalid {
+            file: path.to_owned(),
+            problems: vec![problem],
+        }
+    };
+    let bytes = read_regular_file(path, MAX_FILE_SIZE).map_err(|error| {
+        let allowed = format!("a regular file of at most {MAX_FILE_SIZE} bytes");
+        whole(Position::START, format!("{error} ({allowed})"))
+    })?;
+    let text = std::str::from_utf8(&bytes).map_err(|error| {
+        let position = end_of(&bytes[..error.valid_up_to()]);
+        whole(position, "is not UTF-8 (YAML in UTF-8)".to_owned())
+    })?;
+    parse(text).map_err(|problems| Invalid {
+        file: path.to_owned(),
+        problems,
+    })
+}
+
+fn parse(text: &str) -> Result<Config, Vec<Located>> {
+    let root = yaml::parse(text).map_err(|error| {
+        let message = format!("{} (YAML)", error.message);
+        vec![Located {
+            position: error.position,
+            path: "file".to_owned(),
+            message,
+        }]
+    })?;
+    let problems = Problems::default();
+    let config = Fields::open(&root, crate::value::Path::default(), &problems).map(Config::read);
+    match (config, problems.into_vec()) {
+        (Some(config), problems) if problems.is_empty() => Ok(config),
+        (_, problems) => Err(located(text, problems)),
+    }
+}
+
+/// The problems with their places, in the order of the file.
+fn located(text: &str, problems: Vec<Problem>) -> Vec<Located> {
+    let places = problems
+        .iter()
+        .map(|problem| (&problem.path, problem.place));
+    let positions = yaml::locate(text, places);
+    let mut located: Vec<_> = problems
+        .into_iter()
+        .zip(positions)
+        .map(|(problem, position)| Located {
+            position,
+            path: problem.path.to_string(),
+            message: problem.message,
+        })
+        .collect();
+    located.sort_by_key(|problem| problem.position);
+    located
+}
+
+/// The place behind `bytes`.
+fn end_of(bytes: &[u8]) -> Position {
+    let line = bytes.iter().filter(|byte| **byte == b'\n').count() + 1;
+    let start = bytes
+        .iter()
+        .rposition(|byte| *byte == b'\n')
+        .map_or(0, |end| end + 1);
+    let column = String::from_utf8_lossy(&bytes[start..]).chars().count() + 1;
+    Position { line, column }
+}
+
+/// A problem with its place in the file.
+#[derive(Debug)]
+struct Located {
+    position: Position,
+    path: String,
+    message: String,
+}
+
+/// A configuration with something wrong in it.
+///
+/// It is shown as a line for each problem: `FILE:LINE:COLUMN: path: what is wrong (what is allowed)`.
+#[derive(Debug)]
+pub struct Invalid {
+    file: PathBuf,
+    problems: Vec<Located>,
+}
+
+impl fmt::Display for Invalid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (
+            index,
+            Located {
+                position,
+                path,
+                message,
+            },
+        ) in self.problems.iter().enumerate()
+        {
+            if index > 0 {
+                f.write_str("\n")?;
+            }
+            let Position { line, column } = position;
+            write!(f, "{}:{line}:{column}: {path}: ", self.file.display())?;
+            // A file can hold anything, and its text comes back in some messages.
+            for c in message.chars() {
+                if c.is_control() {
+                    write!(f, "{}", c.escape_default())?
+                } else {
+                    write!(f, "{c}")?
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Invalid {}

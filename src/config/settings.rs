@@ -1,0 +1,420 @@
+//! The keys that every configuration has; those of a type are read by the type.
+
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
+
+use tracing::level_filters::LevelFilter;
+
+use crate::{
+    check::CheckLog,
+    logging,
+    monitors::{self, Type},
+    value::{Fields, FromNode, Node, Place, Problems, format_duration},
+};
+
+/// A whole configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `log`
+    pub log: Log,
+    /// `server`
+    pub server: Server,
+    /// `dispatcher`
+    pub dispatcher: Dispatcher,
+    /// `metrics`
+    pub metrics: Metrics,
+    /// `monitors`, in the order of the file.
+    pub monitors: Vec<Monitor>,
+}
+
+/// What is logged, and how.
+#[derive(Clone, Debug)]
+pub struct Log {
+    /// `log.level`
+    pub level: LevelFilter,
+    /// `log.format`
+    pub format: logging::Format,
+    /// `log.checks`
+    pub checks: CheckLog,
+}
+
+/// What is served.
+#[derive(Clone, Copy, Debug)]
+pub struct Server {
+    /// `server.listen`
+    pub listen: Listen,
+}
+
+/// Where to listen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listen {
+    /// On an address.
+    On(SocketAddr),
+    /// Nowhere.
+    Off,
+}
+
+/// How checks are run.
+#[derive(Clone, Copy, Debug)]
+pub struct Dispatcher {
+    /// `dispatcher.max_concurrent_checks`
+    pub max_concurrent_checks: usize,
+}
+
+/// How checks are counted.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    /// `metrics.duration_buckets`, where they are not the default ones.
+    pub duration_buckets: Option<Arc<[f64]>>,
+}
+
+/// One configured monitor.
+#[derive(Clone, Debug)]
+pub struct Monitor {
+    /// Its name.
+    pub name: String,
+    /// From one slot to the next.
+    pub check_every: Duration,
+    /// At most `check_every`.
+    pub timeout: Duration,
+    /// Its own labels over those of `defaults`.
+    pub labels: BTreeMap<String, String>,
+    /// `duration_buckets` of its own.
+    pub duration_buckets: Option<Arc<[f64]>>,
+    /// How to check what.
+    pub settings: monitors::Settings,
+}
+
+impl Config {
+    /// Reads the whole file.
+    pub(super) fn read(mut fields: Fields<'_>) -> Self {
+        let log = fields.section("log").map(Log::read).unwrap_or_default();
+        let server = fields
+            .section("server")
+            .map(Server::read)
+            .unwrap_or_default();
+        let defaults = fields
+            .section("defaults")
+            .map(Defaults::read)
+            .unwrap_or_default();
+        let dispatcher = fields
+            .section("dispatcher")
+            .map(Dispatcher::read)
+            .unwrap_or_default();
+        let metrics = fields
+            .section("metrics")
+            .map(Metrics::read)
+            .unwrap_or_default();
+        let monitors = match fields.node("monitors") {
+            Some((node, path)) => Monitor::read_all(node, &path, &defaults, fields.problems()),
+            None => Vec::new(),
+        };
+        fields.finish();
+        Self {
+            log,
+            server,
+            dispatcher,
+            metrics,
+            monitors,
+        }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            level: LevelFilter::INFO,
+            format: logging::Format::default(),
+            checks: CheckLog::default(),
+        }
+    }
+}
+
+impl Log {
+    fn read(mut fields: Fields<'_>) -> Self {
+        let defaults = Self::default();
+        let log = Self {
+            level: fields
+                .optional("level")
+                .map_or(defaults.level, |Level(level)| level),
+            format: fields.optional("format").unwrap_or(defaults.format),
+            checks: fields.optional("checks").unwrap_or_default(),
+        };
+        fields.finish();
+        log
+    }
+}
+
+struct Level(LevelFilter);
+
+impl FromNode for Level {
+    const ALLOWED: &'static str = "DEBUG, INFO, WARNING, ERROR or CRITICAL; TRACE and WARN too";
+
+    fn from_node(node: &Node) -> Result<Self, String> {
+        let text = String::from_node(node)?;
+        logging::parse_level(&text)
+            .map(Self)
+            .ok_or_else(|| format!("{text:?} is no level"))
+    }
+}
+
+impl FromNode for logging::Format {
+    const ALLOWED: &'static str = "json, logfmt, or a template as of Python's logging";
+
+    fn from_node(node: &Node) -> Result<Self, String> {
+        String::from_node(node)?
+            .parse()
+            .map_err(|error: logging::TemplateError| error.to_string())
+    }
+}
+
+impl FromNode for CheckLog {
+    const ALLOWED: &'static str = "all, changes, failures or none";
+
+    fn from_node(node: &Node) -> Result<Self, String> {
+        match String::from_node(node)?.as_str() {
+            "all" => Ok(Self::All),
+            "changes" => Ok(Self::Changes),
+            "failures" => Ok(Self::Failures),
+            "none" => Ok(Self::None),
+            other => Err(format!("{other:?} selects no checks")),
+        }
+    }
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            listen: Listen::On(SocketAddr::from(([0, 0, 0, 0], 9115))),
+        }
+    }
+}
+
+impl Server {
+    fn read(mut fields: Fields<'_>) -> Self {
+        let listen = fields.optional("listen").unwrap_or(Self::default().listen);
+        fields.finish();
+        Self { listen }
+    }
+}
+
+impl FromNode for Listen {
+    const ALLOWED: &'static str = "ADDRESS:PORT such as 0.0.0.0:9115, [::]:9115 or :9115, or off";
+
+    fn from_node(node: &Node) -> Result<Self, String> {
+        // What YAML 1.1 takes for a boolean is a word of YAML 1.2; both mean the same here.
+        if *node == Node::Bool(false) {
+            return Ok(Self::Off);
+        }
+        let text = String::from_node(node)?;
+        if text == "off" {
+            return Ok(Self::Off);
+        }
+        let address = match text.strip_prefix(':') {
+            Some(port) => format!("0.0.0.0:{port}"),
+            None => text.replacen("localhost:", "127.0.0.1:", 1),
+        };
+        address
+            .parse()
+            .map(Self::On)
+            .map_err(|_| format!("{text:?} is no address to listen on"))
+    }
+}
+
+impl Default for Dispatcher {
+    fn default() -> Self {
+        Self {
+            max_concurrent_checks: 1000,
+        }
+    }
+}
+
+impl Dispatcher {
+    fn read(mut fields: Fields<'_>) -> Self {
+        let max_concurrent_checks = fields
+            .optional("max_concurrent_checks")
+            .unwrap_or(Self::default().max_concurrent_checks);
+        fields.finish();
+        Self {
+            max_concurrent_checks,
+        }
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self {
+            duration_buckets: None,
+        }
+    }
+}
+
+impl Metrics {
+    fn read(mut fields: Fields<'_>) -> Self {
+        let duration_buckets = read_buckets(&mut fields);
+        fields.finish();
+        Self { duration_buckets }
+    }
+}
+
+/// The key `duration_buckets`, here and in a monitor.
+fn read_buckets(fields: &mut Fields<'_>) -> Option<Arc<[f64]>> {
+    const KEY: &str = "duration_buckets";
+    const ALLOWED: &str = "1 to 100 seconds, each greater than the one before, the first above 0";
+    let given = fields.problems().count();
+    let (_, _) = fields.node(KEY)?;
+    let buckets: Vec<f64> = fields.list(KEY);
+    if fields.problems().count() > given {
+        return None;
+    }
+    let ascending = buckets.first().is_some_and(|first| *first > 0.0)
+        && buckets.is_sorted_by(|a, b| a < b)
+        && buckets.iter().all(|bound| bound.is_finite());
+    if !ascending || buckets.len() > 100 {
+        fields.wrong_value(KEY, "cannot be buckets", ALLOWED);
+        return None;
+    }
+    Some(buckets.into())
+}
+
+/// What a monitor has where it says nothing itself.
+struct Defaults {
+    timeout: Duration,
+    check_every: Duration,
+    labels: BTreeMap<String, String>,
+}
+
+impl Default for Defaults {
+    fn default() -> Self {
+        Self {
+            timeout: Duration::from_secs(5),
+            check_every: Duration::from_secs(60),
+            labels: BTreeMap::new(),
+        }
+    }
+}
+
+impl Defaults {
+    fn read(mut fields: Fields<'_>) -> Self {
+        let defaults = Self::default();
+        let (check_every, timeout) = read_timing(&mut fields, &defaults);
+        let labels = read_labels(&mut fields);
+        fields.finish();
+        Self {
+            timeout,
+            check_every,
+            labels,
+        }
+    }
+}
+
+/// `check_every` and `timeout`, which is at most as long.
+fn read_timing(fields: &mut Fields<'_>, defaults: &Defaults) -> (Duration, Duration) {
+    let check_every = fields
+        .optional("check_every")
+        .unwrap_or(defaults.check_every);
+    let given: Option<Duration> = fields.optional("timeout");
+    if let Some(timeout) = given.filter(|timeout| *timeout > check_every) {
+        let (timeout, check_every) = (format_duration(timeout), format_duration(check_every));
+        fields.wrong_value(
+            "timeout",
+            format_args!("{timeout} is longer than check_every, {check_every}"),
+            "at most check_every",
+        );
+    }
+    (
+        check_every,
+        given.unwrap_or_else(|| defaults.timeout.min(check_every)),
+    )
+}
+
+/// The labels that `monitor_info` has by itself.
+pub(crate) const OWN_LABELS: [&str; 5] = ["monitor", "type", "target", "check_every", "timeout"];
+
+fn read_labels(fields: &mut Fields<'_>) -> BTreeMap<String, String> {
+    let check_name = |name: &str| {
+        let mut bytes = name.bytes();
+        let starts = bytes
+            .next()
+            .is_some_and(|b| b.is_ascii_alphabetic() || b == b'_');
+        if !starts || !bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_') {
+            return Err((
+                "is no label name".to_owned(),
+                "letters, digits and _, no digit first",
+            ));
+        }
+        if name.starts_with("__") {
+            return Err((
+                "is reserved for Prometheus".to_owned(),
+                "no __ at the start",
+            ));
+        }
+        if OWN_LABELS.contains(&name) {
+            return Err((
+                "is a label of monitor_info already".to_owned(),
+                "any other name",
+            ));
+        }
+        Ok(())
+    };
+    fields.map("labels", check_name).into_iter().collect()
+}
+
+impl Monitor {
+    fn read_all(
+        node: &Node,
+        path: &crate::value::Path,
+        defaults: &Defaults,
+        problems: &Problems,
+    ) -> Vec<Self> {
+        // Opened for what it says of duplicates and of anything but a mapping.
+        if Fields::open(node, path.clone(), problems).is_none() {
+            return Vec::new();
+        }
+        let Node::Map(entries) = node else {
+            return Vec::new();
+        };
+        let mut monitors = Vec::with_capacity(entries.len());
+        for (index, (name, node)) in entries.iter().enumerate() {
+            let path = path.entry(name, index);
+            if let Some(wrong) = wrong_name(name) {
+                let allowed = "1 to 200 characters, none of them a control character";
+                problems.add(path.clone(), Place::Key, wrong, allowed);
+            }
+            if let Some(fields) = Fields::open(node, path, problems) {
+                monitors.extend(Self::read(name, fields, defaults));
+            }
+        }
+        monitors
+    }
+
+    fn read(name: &str, mut fields: Fields<'_>, defaults: &Defaults) -> Option<Self> {
+        // Of a type that nobody knows, nothing more can be said.
+        let monitor_type = match fields.node("type") {
+            Some(_) => fields.optional("type")?,
+            None => Type::Http,
+        };
+        let (check_every, timeout) = read_timing(&mut fields, defaults);
+        let mut labels = defaults.labels.clone();
+        labels.extend(read_labels(&mut fields));
+        let duration_buckets = read_buckets(&mut fields);
+        let settings = monitor_type.read(&mut fields);
+        fields.finish();
+        Some(Self {
+            name: name.to_owned(),
+            check_every,
+            timeout,
+            labels,
+            duration_buckets,
+            settings: settings?,
+        })
+    }
+}
+
+fn wrong_name(name: &str) -> Option<&'static str> {
+    match name.chars().count() {
+        0 => Some("the name is empty"),
+        1..=200 if name.chars().any(char::is_control) => Some("the name has a control character"),
+        1..=200 => None,
+        _ => Some("the name is too long"),
+    }
+}
