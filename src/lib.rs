@@ -18,6 +18,7 @@
 
 pub mod check;
 pub mod config;
+pub mod dispatcher;
 pub mod logging;
 pub mod monitors;
 pub mod net;

@@ -1,0 +1,114 @@
+//! Decides when checks run: each monitor on its own grid of slots, in a task of its own.
+//!
+//! What a check finds out goes to the monitor's [`Observer`]; what becomes of it there is not known here.
+
+mod runner;
+mod schedule;
+
+use std::{sync::Arc, time::SystemTime};
+
+use tokio::{sync::Semaphore, task::JoinSet, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+use crate::check::{CheckLog, Job, Overseer};
+use runner::Runner;
+use schedule::Schedule;
+
+/// How the dispatcher runs checks.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Checks in flight at once, over all monitors.
+    pub max_concurrent_checks: usize,
+    /// Which checks write a line.
+    pub log: CheckLog,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            max_concurrent_checks: 1000,
+            log: CheckLog::default(),
+        }
+    }
+}
+
+/// Runs monitors until it is stopped.
+pub struct Dispatcher {
+    settings: Settings,
+    overseer: Arc<dyn Overseer>,
+    places: Arc<Semaphore>,
+    shutdown: CancellationToken,
+    /// One task for each monitor; it ends with the shutdown and returns the job that it ran.
+    tasks: JoinSet<Job>,
+}
+
+impl Dispatcher {
+    /// A dispatcher that reports to `overseer` and stops when `shutdown` is cancelled.
+    #[must_use]
+    pub fn new(
+        settings: Settings,
+        overseer: Arc<dyn Overseer>,
+        shutdown: CancellationToken,
+    ) -> Self {
+        let places = settings.max_concurrent_checks.min(Semaphore::MAX_PERMITS);
+        Self {
+            settings,
+            overseer,
+            places: Arc::new(Semaphore::new(places)),
+            shutdown,
+            tasks: JoinSet::new(),
+        }
+    }
+
+    /// Starts a task for each of `jobs`, whose first checks come right away, one shortly after the other.
+    ///
+    /// Must be called within a tokio runtime.
+    pub fn start(&mut self, jobs: Vec<Job>) {
+        tracing::info!("Dispatcher is starting up");
+        let (clock, origin) = (SystemTime::now(), Instant::now());
+        for (index, job) in jobs.into_iter().enumerate() {
+            let schedule = Schedule::new(&job.name, job.check_every, job.timeout, clock);
+            let runner = Runner {
+                observer: self.overseer.observe(&job),
+                places: self.places.clone(),
+                log: self.settings.log,
+                last_outcome: None,
+                schedule,
+                origin,
+                job,
+            };
+            tracing::info!(
+                monitor = &*runner.job.name,
+                r#type = runner.job.kind(),
+                "Monitoring task has been started"
+            );
+            self.tasks
+                .spawn(runner.run(schedule.first(index), self.shutdown.child_token()));
+        }
+    }
+
+    /// Waits until the shutdown is asked for, or there is nothing to run, and stops every monitor.
+    ///
+    /// Checks in flight are given up at once. Dropping the future ends the tasks too, but silently.
+    pub async fn run(mut self) {
+        if !self.tasks.is_empty() {
+            self.shutdown.cancelled().await;
+        }
+        tracing::info!("Dispatcher is shutting down");
+        self.shutdown.cancel();
+        while let Some(ended) = self.tasks.join_next().await {
+            match ended {
+                Ok(job) => {
+                    self.overseer.stopped(&job);
+                    tracing::info!(
+                        monitor = &*job.name,
+                        r#type = job.kind(),
+                        "Monitoring task has been stopped"
+                    );
+                }
+                Err(error) => tracing::error!(%error, "Monitoring task has ended by itself"),
+            }
+        }
+        tracing::info!("Dispatcher shutting down finished successfully");
+    }
+}

@@ -1,0 +1,154 @@
+//! Runs one monitor: sleeps until its slot, waits for a place, checks, and accounts for every slot.
+
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+
+use futures_util::FutureExt;
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::{Instant, sleep_until},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::schedule::{Passed, Schedule, Woken};
+use crate::check::{Attempt, CheckLog, Job, Observer, Outcome, Report, Skip};
+
+/// A monitor with all that it takes to run it.
+pub(super) struct Runner {
+    pub job: Job,
+    pub schedule: Schedule,
+    pub observer: Arc<dyn Observer>,
+    pub places: Arc<Semaphore>,
+    pub log: CheckLog,
+    pub last_outcome: Option<Outcome>,
+    /// The moment from which the schedule counts.
+    pub origin: Instant,
+}
+
+impl Runner {
+    /// Runs slot after slot until `shutdown`, and gives the job back.
+    pub async fn run(mut self, first: Duration, shutdown: CancellationToken) -> Job {
+        let mut due = first;
+        let slots = async {
+            loop {
+                // A check that panics is a failed check. What else can panic here is the code of
+                // an observer or of a monitor's log line; it costs a slot and not the monitor.
+                due = match AssertUnwindSafe(self.slot(due)).catch_unwind().await {
+                    Ok(next) => next,
+                    Err(_) => {
+                        tracing::error!(monitor = &*self.job.name, "Reporting a check panicked");
+                        self.schedule.after(due.max(self.now()))
+                    }
+                };
+            }
+        };
+        let _: Option<()> = shutdown.run_until_cancelled(slots).await;
+        self.job
+    }
+
+    /// Waits for the slot at `due`, does with it what can be done, and returns the next one.
+    async fn slot(&mut self, due: Duration) -> Duration {
+        sleep_until(self.origin + due).await;
+        if let Woken::Stalled { missed, next } = self.schedule.wake(due, self.now()) {
+            self.observer.skipped(missed, Skip::Stalled);
+            return next;
+        }
+        let Some(place) = self.place(due).await else {
+            return self.schedule.after(due);
+        };
+        let begun = self.now();
+        let deadline = self.schedule.deadline(due, begun);
+        let in_flight = InFlight::begin(&*self.observer, begun.saturating_sub(due));
+        let report =
+            Attempt::run(&*self.job.monitor, self.origin + deadline, self.job.timeout).await;
+        drop(place);
+        in_flight.complete(&report);
+        self.log(&report);
+
+        let Passed {
+            overrun,
+            stalled,
+            next,
+        } = self.schedule.passed(due, deadline, self.now());
+        for (slots, why) in [(overrun, Skip::Overrun), (stalled, Skip::Stalled)] {
+            if slots > 0 {
+                self.observer.skipped(slots, why);
+            }
+        }
+        next
+    }
+
+    /// A place among the concurrent checks, if one is free before the next slot.
+    async fn place(&self, due: Duration) -> Option<SemaphorePermit<'_>> {
+        if let Ok(place) = self.places.try_acquire() {
+            return Some(place);
+        }
+        let mut waiting = Waiting {
+            observer: &*self.observer,
+            skip: Some(Skip::Shutdown),
+        };
+        let next = self.origin + self.schedule.after(due);
+        let place = tokio::time::timeout_at(next, self.places.acquire()).await;
+        waiting.skip = match place {
+            Ok(_) => None,
+            Err(_) => Some(Skip::Saturated),
+        };
+        drop(waiting);
+        place.ok().and_then(Result::ok)
+    }
+
+    fn log(&mut self, report: &Report) {
+        let outcome = report.outcome();
+        let changed = self.last_outcome.replace(outcome) != Some(outcome);
+        let wanted = match self.log {
+            CheckLog::All => true,
+            CheckLog::Changes => changed,
+            CheckLog::Failures => outcome == Outcome::Failure,
+            CheckLog::None => false,
+        };
+        if wanted {
+            self.job.monitor.log(&self.job.name, report);
+        }
+    }
+
+    fn now(&self) -> Duration {
+        self.origin.elapsed()
+    }
+}
+
+/// A slot that waits for a place; dropped, it is a skipped one unless it got its place.
+struct Waiting<'o> {
+    observer: &'o dyn Observer,
+    skip: Option<Skip>,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if let Some(why) = self.skip {
+            self.observer.skipped(1, why);
+        }
+    }
+}
+
+/// A check in flight; dropped before it is complete, it was cancelled.
+struct InFlight<'o>(Option<&'o dyn Observer>);
+
+impl<'o> InFlight<'o> {
+    fn begin(observer: &'o dyn Observer, lag: Duration) -> Self {
+        observer.begun(lag);
+        Self(Some(observer))
+    }
+
+    fn complete(mut self, report: &Report) {
+        if let Some(observer) = self.0.take() {
+            observer.completed(report);
+        }
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        if let Some(observer) = self.0 {
+            observer.cancelled();
+        }
+    }
+}

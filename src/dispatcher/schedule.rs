@@ -1,0 +1,328 @@
+//! When the slots of a monitor are due. Pure: every moment is a span since the dispatcher started.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// How late a slot may be run, after which the daemon counts as stalled: past this, running what
+/// was missed would be a burst.
+const LATEST_START: Duration = Duration::from_secs(1);
+
+/// How far past a slot a check may end without having run over it: timers are not exact.
+const TIMER_SLACK: Duration = Duration::from_millis(50);
+
+/// From one monitor's first check to the next monitor's: a hundred of them start within a second.
+const START_SPACING: Duration = Duration::from_millis(10);
+
+/// The slots of one monitor: a fixed grid, and one slot at the start that may lie off it.
+///
+/// The grid is fixed by the monitor's name and the calendar, so that monitors with the same interval
+/// spread over it, and a restart keeps each one's place.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Schedule {
+    every: Duration,
+    timeout: Duration,
+    /// The first slot of the grid, less than an interval after the start.
+    phase: Duration,
+}
+
+/// What a monitor does once it has woken for a slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Woken {
+    /// Runs it.
+    InTime,
+    /// Gives it up, and so many in all up to now; the next one is at `next`.
+    Stalled { missed: u64, next: Duration },
+}
+
+/// What became of the slots that came due while a check ran.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Passed {
+    /// Those that its check was entitled to run over.
+    pub overrun: u64,
+    /// Those after which it should have been ended long since.
+    pub stalled: u64,
+    /// The next one to run.
+    pub next: Duration,
+}
+
+impl Schedule {
+    /// The schedule of the monitor `name`, of a dispatcher that starts at `start`.
+    pub fn new(name: &str, every: Duration, timeout: Duration, start: SystemTime) -> Self {
+        let start = start.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let every_nanos = every.as_nanos().max(1);
+        let place = u128::from(hash(name)) % every_nanos;
+        let elapsed = start.as_nanos() % every_nanos;
+        let phase = (every_nanos + place - elapsed) % every_nanos;
+        Self {
+            every,
+            timeout,
+            phase: nanos(phase),
+        }
+    }
+
+    /// The first slot of the `index`-th monitor: right at the start, one shortly after the other.
+    pub fn first(&self, index: usize) -> Duration {
+        let at_start = START_SPACING.saturating_mul(u32::try_from(index).unwrap_or(u32::MAX));
+        at_start.min(self.phase)
+    }
+
+    /// The slot after the one at `due`; after an early first slot, none that would follow too soon.
+    pub fn after(&self, due: Duration) -> Duration {
+        self.on_grid(due + self.every / 2)
+    }
+
+    /// What to do with the slot at `due`, for which the monitor wakes at `now`.
+    pub fn wake(&self, due: Duration, now: Duration) -> Woken {
+        let late = now.saturating_sub(due);
+        if late <= LATEST_START.min(self.every) {
+            return Woken::InTime;
+        }
+        let next = self.on_grid(now + Duration::from_nanos(1));
+        Woken::Stalled {
+            missed: self.count(due, next),
+            next,
+        }
+    }
+
+    /// When a check that begins at `begun`, in the slot at `due`, is over.
+    ///
+    /// One that would end just after the next slot ends with it: a timeout as long as the interval
+    /// does not cost a target that hangs every other check.
+    pub fn deadline(&self, due: Duration, begun: Duration) -> Duration {
+        let full = begun + self.timeout;
+        let next = self.after(due);
+        let slack = TIMER_SLACK.min(self.timeout / 10);
+        if next < full && full <= next + slack {
+            next
+        } else {
+            full
+        }
+    }
+
+    /// What became of the slots behind `due`, whose check had until `deadline` and ended at `end`.
+    pub fn passed(&self, due: Duration, deadline: Duration, end: Duration) -> Passed {
+        let next = self.after(due);
+        let slack = TIMER_SLACK.min(self.every / 2);
+        let kept = self.on_grid(end.saturating_sub(slack)).max(next);
+        let entitled = self
+            .on_grid((deadline + LATEST_START).min(end))
+            .clamp(next, kept);
+        Passed {
+            overrun: self.count(next, entitled),
+            stalled: self.count(entitled, kept),
+            next: kept,
+        }
+    }
+
+    /// The first slot of the grid at or after `moment`.
+    fn on_grid(&self, moment: Duration) -> Duration {
+        let Some(behind) = moment.checked_sub(self.phase) else {
+            return self.phase;
+        };
+        let slots = behind.as_nanos().div_ceil(self.every.as_nanos().max(1));
+        self.phase + nanos(slots * self.every.as_nanos())
+    }
+
+    /// How many slots there are from the one at `from` until before the one at `until`.
+    fn count(&self, from: Duration, until: Duration) -> u64 {
+        let span = until.saturating_sub(from).as_nanos();
+        u64::try_from(span.div_ceil(self.every.as_nanos().max(1))).unwrap_or(u64::MAX)
+    }
+}
+
+fn nanos(nanos: u128) -> Duration {
+    // Five hundred years: no daemon gets there.
+    Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+}
+
+/// FNV-1a, finished as SplitMix64 is, so that names that differ in a digit lie far apart.
+///
+/// Written out because it must never change: it is each monitor's place in its interval.
+fn hash(name: &str) -> u64 {
+    let fnv = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    let mixed = (fnv ^ (fnv >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const fn ms(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    /// Slots at 3 s, 13 s, 23 s, …
+    fn schedule() -> Schedule {
+        Schedule {
+            every: ms(10_000),
+            timeout: ms(5_000),
+            phase: ms(3_000),
+        }
+    }
+
+    #[test]
+    fn the_first_check_comes_at_the_start_and_its_successor_not_right_behind() {
+        let schedule = schedule();
+        assert_eq!(schedule.first(0), ms(0));
+        assert_eq!(schedule.first(99), ms(990));
+        assert_eq!(
+            schedule.first(100_000),
+            ms(3_000),
+            "never after the grid's first slot"
+        );
+        assert_eq!(schedule.after(ms(0)), ms(13_000), "3 s would be too soon");
+        assert_eq!(schedule.after(ms(3_000)), ms(13_000));
+        assert_eq!(schedule.after(ms(13_000)), ms(23_000));
+    }
+
+    #[test]
+    fn a_late_slot_is_run_until_it_is_too_late() {
+        let schedule = schedule();
+        assert_eq!(schedule.wake(ms(3_000), ms(3_000)), Woken::InTime);
+        assert_eq!(schedule.wake(ms(3_000), ms(4_000)), Woken::InTime);
+        let stalled = |missed, next| Woken::Stalled {
+            missed,
+            next: ms(next),
+        };
+        assert_eq!(schedule.wake(ms(3_000), ms(4_001)), stalled(1, 13_000));
+        assert_eq!(schedule.wake(ms(3_000), ms(13_000)), stalled(2, 23_000));
+        assert_eq!(schedule.wake(ms(3_000), ms(60_000)), stalled(6, 63_000));
+        assert_eq!(
+            schedule.wake(ms(0), ms(3_600_000)),
+            stalled(361, 3_603_000),
+            "off the grid"
+        );
+    }
+
+    #[test]
+    fn a_timeout_as_long_as_the_interval_ends_with_it() {
+        let schedule = Schedule {
+            timeout: ms(10_000),
+            ..schedule()
+        };
+        assert_eq!(schedule.deadline(ms(3_000), ms(3_000)), ms(13_000));
+        assert_eq!(schedule.deadline(ms(3_000), ms(3_002)), ms(13_000));
+        let late = schedule.deadline(ms(3_000), ms(8_000));
+        assert_eq!(
+            late,
+            ms(18_000),
+            "a check that waited for its place has its full time"
+        );
+        let passed = schedule.passed(ms(3_000), ms(13_000), ms(13_001));
+        assert_eq!(
+            passed,
+            Passed {
+                overrun: 0,
+                stalled: 0,
+                next: ms(13_000)
+            }
+        );
+        let passed = schedule.passed(ms(3_000), late, ms(18_001));
+        assert_eq!(
+            passed,
+            Passed {
+                overrun: 1,
+                stalled: 0,
+                next: ms(23_000)
+            }
+        );
+    }
+
+    #[test]
+    fn slots_that_pass_while_the_daemon_stands_still_are_not_the_checks_fault() {
+        let passed = schedule().passed(ms(3_000), ms(8_000), ms(64_000));
+        assert_eq!(
+            passed,
+            Passed {
+                overrun: 0,
+                stalled: 7,
+                next: ms(73_000)
+            }
+        );
+        let passed = schedule().passed(ms(3_000), ms(8_000), ms(8_001));
+        assert_eq!(
+            passed,
+            Passed {
+                overrun: 0,
+                stalled: 0,
+                next: ms(13_000)
+            }
+        );
+    }
+
+    #[test]
+    fn a_restart_keeps_the_place_in_the_interval() {
+        let at = |start| {
+            let start = UNIX_EPOCH + ms(start);
+            let schedule = Schedule::new("example", ms(10_000), ms(5_000), start);
+            (start + schedule.phase)
+                .duration_since(UNIX_EPOCH)
+                .expect("later")
+                .as_nanos()
+                % 10_000_000_000
+        };
+        assert_eq!(at(1_790_000_000_000), at(1_790_000_003_217));
+    }
+
+    #[test]
+    fn monitors_with_one_interval_spread_over_it() {
+        let mut tenths = [0; 10];
+        for index in 0..1_000 {
+            let name = format!("service-{index}");
+            let schedule = Schedule::new(&name, ms(60_000), ms(5_000), UNIX_EPOCH);
+            tenths[usize::try_from(schedule.phase.as_millis() / 6_000).expect("a tenth")] += 1;
+        }
+        assert!(
+            tenths.iter().all(|count| (70..=130).contains(count)),
+            "{tenths:?}"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn every_slot_is_run_or_missed_and_none_twice(
+            every in 1_u64..100_000,
+            timeout in 1_u64..100_000,
+            phase in 0_u64..100_000,
+            delays in prop::collection::vec((0_u64..5_000, 0_u64..300_000), 1..30),
+        ) {
+            let every = ms(every);
+            let timeout = ms(timeout).min(every);
+            let schedule = Schedule { every, timeout, phase: ms(phase).min(every - ms(1)) };
+            let first = schedule.first(0);
+            let (mut due, mut run, mut missed) = (first, 0_u64, 0_u64);
+            for (lag, duration) in delays {
+                let begun = due + ms(lag);
+                let next = match schedule.wake(due, begun) {
+                    Woken::Stalled { missed: slots, next } => {
+                        prop_assert!(next > begun);
+                        missed += slots;
+                        next
+                    }
+                    Woken::InTime => {
+                        run += 1;
+                        let deadline = schedule.deadline(due, begun);
+                        prop_assert!(deadline > begun);
+                        prop_assert!(deadline <= begun + timeout);
+                        let end = begun + ms(duration);
+                        let passed = schedule.passed(due, deadline, end);
+                        missed += passed.overrun + passed.stalled;
+                        prop_assert!(passed.next + TIMER_SLACK >= end);
+                        passed.next
+                    }
+                };
+                prop_assert!(next > due);
+                prop_assert_eq!((next - schedule.phase).as_nanos() % every.as_nanos(), 0);
+                due = next;
+            }
+            // All slots of the grid up to the next one, and the one at the start where it is off it.
+            let grid = schedule.count(schedule.after(first), due) + 1;
+            prop_assert_eq!(run + missed, grid);
+        }
+    }
+}
