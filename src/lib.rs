@@ -20,6 +20,7 @@ pub mod check;
 pub mod config;
 pub mod dispatcher;
 pub mod logging;
+pub mod metrics;
 pub mod monitors;
 pub mod net;
 pub mod value;

@@ -1,0 +1,111 @@
+//! The names that dashboards and rules depend on: one line for each family of series.
+
+use prometheus::proto::MetricType;
+
+/// A metric family: its name, type, labels and meaning.
+#[derive(Clone, Copy, Debug)]
+pub struct Family {
+    /// Its name.
+    pub name: &'static str,
+    /// Counter, gauge or histogram.
+    pub kind: MetricType,
+    /// The labels of its series, apart from users' own and a histogram's `le`.
+    pub labels: &'static [&'static str],
+    /// Its help.
+    pub help: &'static str,
+}
+
+macro_rules! families {
+    ($($id:ident $kind:ident $name:literal $labels:tt $help:literal)+) => {
+        /// A family of series that [`Metrics`](super::Metrics) collects.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(super) enum Id { $($id,)+ }
+
+        /// Every family of series that is collected when `/metrics` is asked for.
+        pub const FAMILIES: &[Family] = &[$(
+            Family {
+                name: $name,
+                kind: MetricType::$kind,
+                labels: &$labels,
+                help: $help,
+            },
+        )+];
+    };
+}
+
+families! {
+    Up GAUGE "monitor_up" ["monitor"]
+        "Whether the monitor is considered up: 1 if its last check succeeded, else 0."
+    Checks COUNTER "monitor_checks_total" ["monitor", "outcome"]
+        "Checks completed, by outcome."
+    Failures COUNTER "monitor_check_failures_total" ["monitor", "phase", "reason"]
+        "Failed checks, by the phase in which and the reason for which they failed."
+    Duration HISTOGRAM "monitor_check_duration_seconds" ["monitor", "outcome"]
+        "Latency of the whole check, the response's body included."
+    LastDuration GAUGE "monitor_last_check_duration_seconds" ["monitor"]
+        "Latency of the last check."
+    PhaseDuration GAUGE "monitor_phase_duration_seconds" ["monitor", "phase"]
+        "Time that the last check spent in each phase that it reached."
+    PhaseSeconds COUNTER "monitor_phase_seconds_total" ["monitor", "phase"]
+        "Time that all checks spent in each phase."
+    ResponseSize HISTOGRAM "monitor_response_size_bytes" ["monitor"]
+        "Bytes of the response's body received."
+    LastResponseSize GAUGE "monitor_last_response_size_bytes" ["monitor"]
+        "Bytes of the body of the last check's response."
+    HttpStatus GAUGE "monitor_http_status_code" ["monitor"]
+        "Status code of the last check's HTTP response."
+    HttpResponses COUNTER "monitor_http_responses_total" ["code", "monitor"]
+        "HTTP responses, by exact status code."
+    LastCheck GAUGE "monitor_last_check_timestamp_seconds" ["monitor"]
+        "When the last check ended, as Unix time."
+    LastSuccess GAUGE "monitor_last_success_timestamp_seconds" ["monitor"]
+        "When the last successful check ended, as Unix time."
+    Scheduled COUNTER "monitor_checks_scheduled_total" ["monitor"]
+        "Slots that came due: the checks completed, in flight and skipped."
+    Skipped COUNTER "monitor_checks_skipped_total" ["monitor", "reason"]
+        "Slots that were not run, by reason."
+    NotBefore GAUGE "monitor_tls_certificate_not_before_timestamp_seconds" ["certificate", "monitor"]
+        "Start of the validity of a certificate seen in the last check's handshake, as Unix time."
+    NotAfter GAUGE "monitor_tls_certificate_not_after_timestamp_seconds" ["certificate", "monitor"]
+        "End of the validity of a certificate seen in the last check's handshake, as Unix time."
+    Tls GAUGE "monitor_tls_info" ["cipher", "monitor", "version"]
+        "What the last check's TLS handshake agreed on; always 1."
+    Info GAUGE "monitor_info" ["check_every", "monitor", "target", "timeout", "type"]
+        "What the monitor is, with the labels of its own; always 1."
+    Monitors GAUGE "monitoringdaemon_monitors" ["type"]
+        "Monitors running, by type."
+    InFlight GAUGE "monitoringdaemon_checks_in_flight" []
+        "Checks in flight."
+    StartLag HISTOGRAM "monitoringdaemon_check_start_lag_seconds" []
+        "How long after their slots came due checks started."
+    BuildInfo GAUGE "monitoringdaemon_build_info" ["revision", "rustc", "version"]
+        "What the daemon is built from; always 1."
+    ReloadSuccessful GAUGE "monitoringdaemon_config_last_reload_successful" []
+        "Whether the configuration was read without problems the last time that it was read."
+    ReloadTime GAUGE "monitoringdaemon_config_last_reload_success_timestamp_seconds" []
+        "When the configuration was last read without problems, as Unix time."
+    LogLinesDropped COUNTER "monitoringdaemon_log_lines_dropped_total" []
+        "Log lines given up because standard output was blocked or closed."
+    ProcessCpu COUNTER "process_cpu_seconds_total" []
+        "Total user and system CPU time spent in seconds."
+    ProcessOpenFds GAUGE "process_open_fds" []
+        "Number of open file descriptors."
+    ProcessMaxFds GAUGE "process_max_fds" []
+        "Maximum number of open file descriptors."
+    ProcessVirtualMemory GAUGE "process_virtual_memory_bytes" []
+        "Virtual memory size in bytes."
+    ProcessMaxVirtualMemory GAUGE "process_virtual_memory_max_bytes" []
+        "Maximum amount of virtual memory available in bytes."
+    ProcessResidentMemory GAUGE "process_resident_memory_bytes" []
+        "Resident memory size in bytes."
+    ProcessStartTime GAUGE "process_start_time_seconds" []
+        "Start time of the process since unix epoch in seconds."
+    ProcessThreads GAUGE "process_threads" []
+        "Number of OS threads in the process."
+}
+
+impl Id {
+    pub(super) fn family(self) -> &'static Family {
+        &FAMILIES[self as usize]
+    }
+}
