@@ -23,4 +23,5 @@ pub mod logging;
 pub mod metrics;
 pub mod monitors;
 pub mod net;
+pub mod server;
 pub mod value;

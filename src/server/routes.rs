@@ -1,0 +1,159 @@
+//! Every path that is answered, on one screen.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
+    header::{ACCEPT_ENCODING, ALLOW, CONTENT_ENCODING, CONTENT_TYPE, VARY},
+};
+use http_body_util::Full;
+
+use super::{Readiness, scrape::Scrapes};
+use crate::metrics::Metrics;
+
+/// What is served.
+pub(super) struct Site {
+    scrapes: Scrapes,
+    readiness: Readiness,
+}
+
+type Answer = Response<Full<Bytes>>;
+
+impl Site {
+    pub fn new(metrics: Arc<Metrics>, readiness: Readiness) -> Self {
+        Self {
+            scrapes: Scrapes::new(metrics),
+            readiness,
+        }
+    }
+
+    /// Answers `request`, whose body nobody reads. hyper leaves the body of an answer to HEAD out.
+    pub async fn answer<B>(&self, request: &Request<B>) -> Answer {
+        let path = request.uri().path();
+        if !matches!(path, "/metrics" | "/-/healthy" | "/-/ready") {
+            return text(
+                StatusCode::NOT_FOUND,
+                "there is nothing here; try /metrics\n",
+            );
+        }
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, "use GET or HEAD\n");
+            answer
+                .headers_mut()
+                .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return answer;
+        }
+        match path {
+            "/metrics" => self.metrics(request.headers()).await,
+            "/-/healthy" => text(StatusCode::OK, "healthy\n"),
+            _ if self.readiness.get() => text(StatusCode::OK, "ready\n"),
+            _ => text(StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
+        }
+    }
+
+    async fn metrics(&self, headers: &HeaderMap) -> Answer {
+        let gzip = accepts_gzip(headers);
+        let page = async {
+            let page = self.scrapes.page().await?;
+            if gzip {
+                page.gzip().await
+            } else {
+                Ok(page.plain())
+            }
+        };
+        let page = match page.await {
+            Ok(page) => page,
+            Err(error) => {
+                tracing::error!(%error, "The metrics cannot be rendered");
+                return text(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "the metrics cannot be rendered\n",
+                );
+            }
+        };
+        let mut answer = Response::new(Full::new(page));
+        let headers = answer.headers_mut();
+        headers.insert(
+            CONTENT_TYPE,
+            HeaderValue::from_static(CONTENT_TYPE_OF_METRICS),
+        );
+        headers.insert(VARY, HeaderValue::from_static("accept-encoding"));
+        if gzip {
+            headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        }
+        answer
+    }
+}
+
+const CONTENT_TYPE_OF_METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+fn text(status: StatusCode, text: &'static str) -> Answer {
+    let mut answer = Response::new(Full::new(Bytes::from_static(text.as_bytes())));
+    *answer.status_mut() = status;
+    let plain = HeaderValue::from_static("text/plain; charset=utf-8");
+    answer.headers_mut().insert(CONTENT_TYPE, plain);
+    answer
+}
+
+/// Whether the client takes gzip (RFC 9110, section 12.5.3): named, or by `*`, with a weight above 0.
+fn accepts_gzip(headers: &HeaderMap) -> bool {
+    let mut by_star = false;
+    for value in headers.get_all(ACCEPT_ENCODING) {
+        for item in value.to_str().unwrap_or_default().split(',') {
+            let (coding, parameters) = item.split_once(';').unwrap_or((item, ""));
+            let weight = parameters
+                .trim()
+                .strip_prefix("q=")
+                .map_or(Ok(1.0), str::parse::<f32>);
+            let wanted = weight.is_ok_and(|weight| weight > 0.0);
+            match coding.trim() {
+                coding if coding.eq_ignore_ascii_case("gzip") => return wanted,
+                "*" => by_star = wanted,
+                _ => {}
+            }
+        }
+    }
+    by_star
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(accept: &'static str, expected: bool) {
+        let headers = HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static(accept))]);
+        assert_eq!(accepts_gzip(&headers), expected, "{accept:?}");
+    }
+
+    #[test]
+    fn gzip_is_sent_to_those_who_take_it() {
+        for accept in [
+            "gzip",
+            "deflate, GZIP;q=0.5",
+            "*",
+            "br;q=0, *;q=0.1",
+            "gzip; q=1.0",
+        ] {
+            check(accept, true);
+        }
+        for accept in [
+            "",
+            "identity",
+            "gzip;q=0",
+            "*, gzip;q=0",
+            "*;q=0",
+            "gzip;q=x",
+            "xgzip",
+        ] {
+            check(accept, false);
+        }
+        assert!(!accepts_gzip(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn the_content_type_is_that_of_the_text_format() {
+        assert!(CONTENT_TYPE_OF_METRICS.starts_with(prometheus::TEXT_FORMAT));
+    }
+}
