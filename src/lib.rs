@@ -16,12 +16,15 @@
 //! To check in a way of one's own, implement [`check::Monitor`] and hand it to a
 //! [`dispatcher::Dispatcher`]; `examples/own_monitor.rs` does.
 
+pub mod app;
 pub mod check;
+pub mod cli;
 pub mod config;
 pub mod dispatcher;
 pub mod logging;
 pub mod metrics;
 pub mod monitors;
 pub mod net;
+pub mod once;
 pub mod server;
 pub mod value;

@@ -1,0 +1,176 @@
+//! Puts the daemon together: builds every component, hands each what it needs, owns every task,
+//! and shuts down in order.
+
+use std::{io, net::SocketAddr, process, sync::Arc, time::Duration};
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::{
+    runtime::Runtime,
+    signal::unix::{Signal, SignalKind, signal},
+    task::JoinHandle,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    check::Job,
+    config::{Config, Listen},
+    dispatcher::{self, Dispatcher},
+    logging::{self, Output},
+    metrics::Metrics,
+    net::Net,
+    server::{Readiness, Server},
+};
+
+/// Why the daemon failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The address of `server.listen` cannot be had.
+    #[error("failed to listen on {address}: {source}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The system gives no thread or no signal handler.
+    #[error("failed to start: {0}")]
+    Start(#[source] io::Error),
+}
+
+/// How long what is stopping may take, each part of it; together less than a second.
+const PATIENCE: Duration = Duration::from_millis(400);
+
+/// Runs the daemon until it is told to stop.
+///
+/// # Errors
+/// Where it cannot start, or cannot listen; nothing has been checked then.
+pub fn run(config: Config) -> Result<(), Error> {
+    let log = logging::Settings {
+        level: config.log.level,
+        format: config.log.format.clone(),
+    };
+    let logging = logging::start(&log, Output::Stdout).map_err(Error::Start)?;
+    let dropped = logging.dropped();
+    let metrics = Arc::new(Metrics::new(
+        config.metrics.duration_buckets.clone(),
+        move || dropped.get(),
+    ));
+    raise_descriptor_limit();
+    let runtime = Runtime::new().map_err(Error::Start)?;
+    let result = runtime.block_on(serve(&config, metrics));
+    // Name lookups and renderings that nobody waits for any more are not waited for here either.
+    runtime.shutdown_background();
+    logging.finish(PATIENCE);
+    result
+}
+
+/// The part of the daemon that is asynchronous, from the first socket to the last.
+async fn serve(config: &Config, metrics: Arc<Metrics>) -> Result<(), Error> {
+    let shutdown = CancellationToken::new();
+    let signals = Signals::install()
+        .map_err(Error::Start)?
+        .cancel(shutdown.clone());
+    let readiness = Readiness::default();
+    let server = match config.server.listen {
+        Listen::Off => None,
+        Listen::On(address) => {
+            let listen = |source| Error::Listen { address, source };
+            let server = Server::bind(address, metrics.clone(), readiness.clone())
+                .await
+                .map_err(listen)?;
+            let address = server.local_addr().map_err(listen)?;
+            tracing::info!(%address, "Server is listening");
+            Some(server)
+        }
+    };
+    // Outlives the dispatcher, so that its last moments can be asked for.
+    let stop_serving = CancellationToken::new();
+    let serving = server.map(|server| tokio::spawn(server.serve(stop_serving.clone())));
+
+    let settings = dispatcher::Settings {
+        max_concurrent_checks: config.dispatcher.max_concurrent_checks,
+        log: config.log.checks,
+    };
+    let jobs = jobs(config, &Net::system());
+    let mut dispatcher = Dispatcher::new(settings, metrics, shutdown.clone());
+    dispatcher.start(jobs);
+    readiness.set(true);
+    let stopping = async {
+        shutdown.cancelled().await;
+        readiness.set(false);
+        tokio::time::sleep(PATIENCE).await;
+    };
+    tokio::select! {
+        () = dispatcher.run() => {}
+        // A monitor that blocks its thread cannot be stopped, and must not stop the daemon from it.
+        () = stopping => tracing::error!("A monitoring task does not stop and is left behind"),
+    }
+
+    stop_serving.cancel();
+    if let Some(serving) = serving {
+        let _ = tokio::time::timeout(PATIENCE, serving).await;
+    }
+    signals.abort();
+    Ok(())
+}
+
+/// The configured monitors, ready to run.
+pub(crate) fn jobs(config: &Config, net: &Net) -> Vec<Job> {
+    let job = |monitor: &crate::config::Monitor| Job {
+        check_every: monitor.check_every,
+        timeout: monitor.timeout,
+        labels: monitor.labels.clone(),
+        duration_buckets: monitor.duration_buckets.clone(),
+        ..monitor.settings.bind(&monitor.name, net)
+    };
+    config.monitors.iter().map(job).collect()
+}
+
+/// The signals that stop the daemon.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn install() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    /// Cancels `shutdown` at the first signal, and exits at the second.
+    fn cancel(mut self, shutdown: CancellationToken) -> JoinHandle<()> {
+        tokio::spawn(async move {
+            self.next().await;
+            shutdown.cancel();
+            let number = self.next().await.as_raw_value();
+            process::exit(128 + number);
+        })
+    }
+
+    async fn next(&mut self) -> SignalKind {
+        tokio::select! {
+            _ = self.terminate.recv() => SignalKind::terminate(),
+            _ = self.interrupt.recv() => SignalKind::interrupt(),
+        }
+    }
+}
+
+/// Takes as many file descriptors as the system allows: each check in flight holds one.
+pub(crate) fn raise_descriptor_limit() {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current < maximum || maximum.is_none() {
+        let raised = setrlimit(
+            Resource::Nofile,
+            Rlimit {
+                current: maximum,
+                maximum,
+            },
+        );
+        if let Err(error) = raised {
+            tracing::debug!(%error, "The limit of file descriptors cannot be raised");
+        }
+    }
+}

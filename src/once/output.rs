@@ -1,0 +1,151 @@
+//! How the results of `once` look.
+
+use std::{
+    collections::BTreeMap,
+    io::{self, Write},
+};
+
+use clap::ValueEnum;
+use comfy_table::{CellAlignment, Table, presets};
+use quick_junit::{NonSuccessKind, Report as JunitReport, TestCase, TestCaseStatus, TestSuite};
+use serde::Serialize;
+
+use super::Checked;
+
+/// A form of the results.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// A table for people
+    #[default]
+    Table,
+    /// A JSON object a line
+    Json,
+    /// JUnit XML for CI
+    Junit,
+}
+
+impl Output {
+    pub(super) fn print(self, checked: &[Checked], out: &mut impl Write) -> io::Result<()> {
+        match self {
+            Self::Table => writeln!(out, "{}", table(checked))?,
+            Self::Json => {
+                for checked in checked {
+                    serde_json::to_writer(&mut *out, &Line::of(checked))?;
+                    writeln!(out)?;
+                }
+            }
+            Self::Junit => {
+                junit(checked)
+                    .serialize(&mut *out)
+                    .map_err(io::Error::other)?;
+                writeln!(out)?;
+            }
+        }
+        out.flush()
+    }
+}
+
+/// One line of JSON; what is not known is `null`.
+#[derive(Serialize)]
+struct Line<'c> {
+    monitor: &'c str,
+    r#type: &'static str,
+    target: String,
+    outcome: &'static str,
+    status: Option<u16>,
+    bytes: Option<u64>,
+    seconds: f64,
+    phases: BTreeMap<&'static str, f64>,
+    reason: Option<&'static str>,
+    phase: Option<&'static str>,
+    error: Option<&'c str>,
+}
+
+impl<'c> Line<'c> {
+    fn of(Checked { job, report }: &'c Checked) -> Self {
+        let failure = report.failure.as_ref();
+        let phases = report.phases.iter();
+        Self {
+            monitor: &job.name,
+            r#type: job.kind(),
+            target: job.target(),
+            outcome: report.outcome().as_str(),
+            status: report.status(),
+            bytes: report.response_bytes(),
+            seconds: report.duration.as_secs_f64(),
+            phases: phases
+                .map(|(phase, spent)| (phase.as_str(), spent.as_secs_f64()))
+                .collect(),
+            reason: failure.map(|failure| failure.reason.as_str()),
+            phase: failure.map(|failure| failure.phase.as_str()),
+            error: failure.map(|failure| &*failure.error),
+        }
+    }
+}
+
+fn table(checked: &[Checked]) -> Table {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING);
+    table.set_header([
+        "MONITOR", "TYPE", "OUTCOME", "STATUS", "BYTES", "SECONDS", "TARGET", "WHY",
+    ]);
+    for number in [3, 4, 5] {
+        let column = table
+            .column_mut(number)
+            .expect("the header has eight columns");
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    for Checked { job, report } in checked {
+        let optional = |number: Option<u64>| number.map_or("-".to_owned(), |n| n.to_string());
+        let why = report.failure.as_ref().map_or(String::new(), |failure| {
+            format!("{} in {}: {}", failure.reason, failure.phase, failure.error)
+        });
+        table.add_row([
+            job.name.to_string(),
+            job.kind().to_owned(),
+            report.outcome().to_string(),
+            optional(report.status().map(u64::from)),
+            optional(report.response_bytes()),
+            format!("{:.3}", report.duration.as_secs_f64()),
+            job.target(),
+            printable(&why),
+        ]);
+    }
+    table
+}
+
+/// `text` without what a terminal would act on; a target has a say in some error texts.
+fn printable(text: &str) -> String {
+    text.chars()
+        .flat_map(|c| {
+            if c.is_control() {
+                c.escape_default().collect()
+            } else {
+                vec![c]
+            }
+        })
+        .collect()
+}
+
+fn junit(checked: &[Checked]) -> JunitReport {
+    let mut suite = TestSuite::new("monitors");
+    for Checked { job, report } in checked {
+        let status = match &report.failure {
+            None => TestCaseStatus::success(),
+            Some(failure) => {
+                let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
+                status.set_type(failure.reason.as_str());
+                status.set_message(format!("{}: {}", failure.phase, failure.error));
+                status
+            }
+        };
+        let mut case = TestCase::new(&*job.name, status);
+        case.set_classname(job.kind());
+        case.set_time(report.duration);
+        case.add_property(("target", &*job.target()));
+        suite.add_test_case(case);
+    }
+    let mut junit = JunitReport::new("monitoringdaemon");
+    junit.add_test_suite(suite);
+    junit
+}
