@@ -1,6 +1,8 @@
 //! What the user wrote, read and validated whole: nothing downstream checks it again.
 
 mod settings;
+#[cfg(test)]
+mod tests;
 mod yaml;
 
 use std::{

@@ -259,7 +259,8 @@ impl Metrics {
 /// The key `duration_buckets`, here and in a monitor.
 fn read_buckets(fields: &mut Fields<'_>) -> Option<Arc<[f64]>> {
     const KEY: &str = "duration_buckets";
-    const ALLOWED: &str = "1 to 100 seconds, each greater than the one before, the first above 0";
+    const ALLOWED: &str =
+        "1 to 100 numbers of seconds, each greater than the one before, the first above 0";
     let given = fields.problems().count();
     let (_, _) = fields.node(KEY)?;
     let buckets: Vec<f64> = fields.list(KEY);

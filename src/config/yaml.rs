@@ -41,15 +41,17 @@ pub(super) fn parse(text: &str) -> Result<Node, SyntaxError> {
     Grow(&grown)
         .deserialize(serde_yaml::Deserializer::from_str(text))
         .map_err(|error| {
-            let position = error
-                .location()
-                .map_or(Position::START, |location| Position {
-                    line: location.line(),
-                    column: location.column(),
-                });
+            let position = error.location().map(|location| Position {
+                line: location.line(),
+                column: location.column(),
+            });
+            let position = position.unwrap_or(Position::START);
+            // The place goes in front of the message; what else the message places stays in it.
+            let Position { line, column } = position;
+            let here = format!(" at line {line} column {column}");
             SyntaxError {
                 position,
-                message: without_position(&error.to_string()).to_owned(),
+                message: error.to_string().replace(&here, ""),
             }
         })
 }
@@ -99,6 +101,11 @@ impl<'de> Visitor<'de> for Grow<'_> {
     }
 
     fn visit_unit<E: de::Error>(self) -> Result<Node, E> {
+        self.scalar(Node::Null)
+    }
+
+    /// What an empty text has in place of a document.
+    fn visit_none<E: de::Error>(self) -> Result<Node, E> {
         self.scalar(Node::Null)
     }
 
@@ -176,6 +183,7 @@ pub(super) fn locate<'p>(
         .map(|(id, (path, place))| Target {
             id,
             steps: path.0.iter().map(step).collect(),
+            is_item: matches!(path.0.last(), Some(Segment::Item(_))),
             place,
         })
         .collect();
@@ -195,6 +203,7 @@ struct Target {
     id: usize,
     /// The index of the entry or item, from the top down.
     steps: Vec<usize>,
+    is_item: bool,
     place: Place,
 }
 
@@ -260,31 +269,38 @@ impl<'de> Visitor<'de> for Walk<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let mut index = 0;
-        loop {
+        // An item of a list has no key of its own: it is shown where its first key is.
+        let is_item = |target: &Target| target.is_item && target.steps.len() == self.depth;
+        let mut items_to_place = self.targets.iter().any(is_item);
+        for index in 0.. {
             let behind = self.behind(index);
-            index += 1;
-            if behind.targets.is_empty() {
+            if behind.targets.is_empty() && !items_to_place {
                 if map.next_key::<IgnoredAny>()?.is_none() {
-                    return Ok(());
+                    break;
                 }
                 map.next_value::<IgnoredAny>()?;
                 continue;
             }
             match map.next_key_seed(Raise) {
-                Ok(None) => return Ok(()),
+                Ok(None) => break,
                 Ok(Some(never)) => match never {},
-                // All that has no place of its own further down is shown where its key is.
-                Err(error) => behind.found_at(raised_at(&error)?, |_| true),
+                Err(error) => {
+                    let position = raised_at(&error)?;
+                    if std::mem::take(&mut items_to_place) {
+                        self.found_at(position, is_item);
+                    }
+                    // All that has no place of its own further down is shown where its key is.
+                    behind.found_at(position, |_| true);
+                }
             }
             if let Err(error) = map.next_value_seed(behind) {
                 let position = raised_at(&error)?;
-                let depth = behind.depth;
                 behind.found_at(position, |target| {
-                    target.steps.len() > depth || target.place == Place::Value
+                    target.steps.len() > behind.depth || target.place == Place::Value
                 });
             }
         }
+        Ok(())
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
@@ -370,9 +386,12 @@ const RAISED: &str = "raised to learn where this is";
 /// Where an error was raised, as its text tells; an error that was not raised here is passed on.
 fn raised_at<E: de::Error>(error: &E) -> Result<Position, E> {
     let text = error.to_string();
-    position(&text)
-        .filter(|_| text.contains(RAISED))
-        .ok_or_else(|| E::custom(without_position(&text)))
+    if text.contains(RAISED) {
+        // The very first character of a text has no line and column there.
+        Ok(position(&text).unwrap_or(Position::START))
+    } else {
+        Err(E::custom(text))
+    }
 }
 
 /// The position that serde_yaml puts behind a message: `… at line 3 column 5`.
@@ -385,19 +404,11 @@ fn position(text: &str) -> Option<Position> {
     })
 }
 
-fn without_position(text: &str) -> &str {
-    match text.rsplit_once(" at line ") {
-        Some((message, _)) if position(text).is_some() => message,
-        _ => text,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const TEXT: &str = "\
-# a comment
 log: {level: INFO, format: x}
 monitors:
 
@@ -449,22 +460,23 @@ anchor: &alias
         let text = TEXT.replace("*alias", "alias");
         let expected = [
             ("", Place::Key, (1, 1)),
-            ("log", Place::Key, (2, 1)),
-            ("log", Place::Value, (2, 1)),
-            ("log.level", Place::Key, (2, 7)),
-            ("log.level", Place::Value, (2, 14)),
-            ("log.format", Place::Value, (2, 28)),
-            ("monitors.one", Place::Key, (5, 3)),
-            ("monitors.one.url", Place::Key, (6, 5)),
-            ("monitors.one.url", Place::Value, (6, 10)),
-            ("monitors.one.codes.1", Place::Value, (7, 18)),
-            ("monitors.one.codes.2", Place::Value, (8, 7)),
-            ("monitors.one+", Place::Key, (9, 3)),
-            ("monitors.one+", Place::Value, (9, 8)),
-            ("monitors.empty", Place::Value, (10, 3)),
-            ("monitors.two.0.b", Place::Value, (13, 10)),
-            ("monitors.two.1", Place::Value, (14, 7)),
-            ("anchor.url", Place::Value, (16, 8)),
+            ("log", Place::Key, (1, 1)),
+            ("log", Place::Value, (1, 1)),
+            ("log.level", Place::Key, (1, 7)),
+            ("log.level", Place::Value, (1, 14)),
+            ("log.format", Place::Value, (1, 28)),
+            ("monitors.one", Place::Key, (4, 3)),
+            ("monitors.one.url", Place::Key, (5, 5)),
+            ("monitors.one.url", Place::Value, (5, 10)),
+            ("monitors.one.codes.1", Place::Value, (6, 18)),
+            ("monitors.one.codes.2", Place::Value, (7, 7)),
+            ("monitors.one+", Place::Key, (8, 3)),
+            ("monitors.one+", Place::Value, (8, 8)),
+            ("monitors.empty", Place::Value, (9, 3)),
+            ("monitors.two.0", Place::Key, (11, 7)),
+            ("monitors.two.0.b", Place::Value, (12, 10)),
+            ("monitors.two.1", Place::Value, (13, 7)),
+            ("anchor.url", Place::Value, (15, 8)),
         ];
         let paths: Vec<_> = expected.iter().map(|(text, ..)| path(text)).collect();
         let places = paths

@@ -47,7 +47,8 @@ impl FromNode for Pattern {
                     .lines()
                     .last()
                     .unwrap_or_default()
-                    .trim_start_matches("error: ");
+                    .trim_start_matches("error: ")
+                    .trim_end_matches('.');
                 format!("does not compile: {reason}")
             })
     }
@@ -77,7 +78,7 @@ mod tests {
         check("(", Err("does not compile: unclosed group"));
         check(
             "a{1000}{1000}{1000}",
-            Err("does not compile: Compiled regex exceeds size limit of 1048576 bytes."),
+            Err("does not compile: Compiled regex exceeds size limit of 1048576 bytes"),
         );
     }
 }

@@ -113,7 +113,6 @@ impl Settings {
             .optional("body_size_limit")
             .unwrap_or(BODY_SIZE_LIMIT);
         let settings = Self {
-            url: url?.url,
             method,
             headers: request_headers(headers, authorization),
             body: read_body(fields),
@@ -130,6 +129,8 @@ impl Settings {
             body_size_limit: Some(body_size_limit.0).filter(|limit| *limit > 0),
             tls,
             server_name,
+            // Last, so that what is wrong with the others is found out too.
+            url: url?.url,
         };
         settings.check_consistency(fields);
         Some(settings)

@@ -1,0 +1,145 @@
+//! The corpus in `tests/config`: good files, and bad files each with its exact message.
+//!
+//! `UPDATE_EXPECT=1 cargo test corpus` writes the messages anew.
+
+use std::{env, ffi::OsStr, fs, io, path::Path};
+
+use super::*;
+
+fn corpus(folder: &str) -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/config")
+        .join(folder);
+    let entries = fs::read_dir(folder).expect("the corpus is there");
+    let mut files: Vec<_> = entries
+        .map(|entry| entry.expect("the corpus can be listed").path())
+        .filter(|path| path.extension() == Some(OsStr::new("yml")))
+        .collect();
+    files.sort();
+    assert!(!files.is_empty());
+    files
+}
+
+#[test]
+fn good_files_of_the_corpus_are_valid() {
+    for file in corpus("good") {
+        if let Err(invalid) = read(&file) {
+            panic!("{invalid}");
+        }
+    }
+}
+
+#[test]
+fn bad_files_of_the_corpus_have_their_exact_messages() {
+    let mut wrong = Vec::new();
+    for file in corpus("bad") {
+        let Err(mut invalid) = read(&file) else {
+            wrong.push(format!("{} is valid", file.display()));
+            continue;
+        };
+        invalid.file = file.file_name().expect("a file").into();
+        let messages = format!("{invalid}\n");
+        let expected = file.with_extension("txt");
+        if env::var_os("UPDATE_EXPECT").is_some() {
+            fs::write(&expected, &messages).expect("the corpus can be written");
+        } else if fs::read_to_string(&expected).unwrap_or_default() != messages {
+            wrong.push(messages);
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn no_message_repeats_a_secret() {
+    for file in corpus("bad") {
+        let messages = read(&file).expect_err("a bad file").to_string();
+        for secret in ["hunter2", "12345678"] {
+            assert!(!messages.contains(secret), "{messages}");
+        }
+    }
+}
+
+#[track_caller]
+fn check_bytes(bytes: &[u8], expected: &str) {
+    let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
+    io::Write::write_all(&mut file, bytes).expect("room for it");
+    let mut invalid = read(file.path()).expect_err("no configuration");
+    invalid.file = "config.yml".into();
+    assert_eq!(invalid.to_string(), expected);
+}
+
+#[test]
+fn what_is_no_text_is_refused() {
+    check_bytes(
+        b"log:\n  level: \xff",
+        "config.yml:2:10: file: is not UTF-8 (YAML in UTF-8)",
+    );
+    check_bytes(
+        &[0; 64],
+        "config.yml:1:1: file: control characters are not allowed (YAML)",
+    );
+    let large = vec![b'#'; 5 << 20];
+    check_bytes(
+        &large,
+        "config.yml:1:1: file: is larger than 4194304 bytes (a regular file of at most 4194304 bytes)",
+    );
+}
+
+#[test]
+fn what_is_no_file_is_refused() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let missing = folder.path().join("config.yml");
+    for (path, wrong) in [
+        (folder.path(), "is not a regular file"),
+        (Path::new("/dev/zero"), "is not a regular file"),
+        (
+            &missing,
+            "cannot be read: No such file or directory (os error 2)",
+        ),
+    ] {
+        let message = read(path).expect_err("no file").to_string();
+        let place = format!("{}:1:1: file: {wrong} (", path.display());
+        assert!(message.starts_with(&place), "{message}");
+    }
+}
+
+#[test]
+fn settings_mean_what_they_say() {
+    let file = corpus("good")
+        .into_iter()
+        .find(|file| file.ends_with("everything.yml"));
+    let config = read(&file.expect("it is in the corpus")).expect("a good file");
+    let monitor = |name: &str| {
+        let found = config.monitors.iter().find(|monitor| monitor.name == name);
+        found.expect("a monitor of the file")
+    };
+    let everything = monitor("everything");
+    assert_eq!(everything.check_every.as_secs(), 90);
+    assert_eq!(everything.timeout.as_secs(), 10);
+    let labels: Vec<_> = everything
+        .labels
+        .iter()
+        .map(|(k, v)| (&**k, &**v))
+        .collect();
+    assert_eq!(labels, [("env", "prod"), ("team", "web")]);
+    let named = monitor("a name with spaces, ünïcode and: a colon");
+    assert_eq!(
+        named.timeout, named.check_every,
+        "which is below the default timeout"
+    );
+    assert_eq!(monitor("alias").timeout.as_millis(), 1500);
+    assert_eq!(monitor("200").timeout.as_secs(), 86_400);
+}
+
+#[test]
+fn ten_thousand_monitors_with_a_mistake_each_are_all_reported() {
+    let mut text = String::from("monitors:\n");
+    for index in 0..10_000 {
+        text += &format!("  service-{index}: {{url: http://example.com, tiemout: 5}}\n");
+    }
+    let problems = parse(&text).expect_err("mistakes");
+    assert_eq!(problems.len(), 10_000);
+    for (index, problem) in problems.iter().enumerate() {
+        assert_eq!(problem.position.line, index + 2);
+    }
+}
