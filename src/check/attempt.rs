@@ -255,11 +255,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_later_answer_replaces_an_earlier_one() {
-        let dates = |not_after| Certificate {
-            not_before: 0,
-            not_after,
-        };
-        let report = run(async move |attempt| {
+        let report = run(async |attempt| {
+            let dates = |not_after| Certificate {
+                not_before: 0,
+                not_after,
+            };
             attempt.learn(Fact::HttpStatus(302));
             attempt.learn(Fact::Certificate(CertificateRank::Leaf, dates(1)));
             attempt.learn(Fact::Certificate(CertificateRank::Earliest, dates(2)));

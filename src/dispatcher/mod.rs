@@ -4,6 +4,8 @@
 
 mod runner;
 mod schedule;
+#[cfg(test)]
+mod tests;
 
 use std::{sync::Arc, time::SystemTime};
 

@@ -41,7 +41,11 @@ impl Runner {
                 };
             }
         };
-        let _: Option<()> = shutdown.run_until_cancelled(slots).await;
+        tokio::select! {
+            biased; // a slot that comes due together with the shutdown is not run
+            () = shutdown.cancelled() => {}
+            () = slots => {}
+        }
         self.job
     }
 

@@ -76,9 +76,10 @@ impl Schedule {
         if late <= LATEST_START.min(self.every) {
             return Woken::InTime;
         }
-        let next = self.on_grid(now + Duration::from_nanos(1));
+        let after = self.after(due);
+        let next = self.on_grid(now + Duration::from_nanos(1)).max(after);
         Woken::Stalled {
-            missed: self.count(due, next),
+            missed: 1 + self.count(after, next),
             next,
         }
     }
@@ -122,7 +123,7 @@ impl Schedule {
         self.phase + nanos(slots * self.every.as_nanos())
     }
 
-    /// How many slots there are from the one at `from` until before the one at `until`.
+    /// How many slots of the grid there are from the one at `from` until before the one at `until`.
     fn count(&self, from: Duration, until: Duration) -> u64 {
         let span = until.saturating_sub(from).as_nanos();
         u64::try_from(span.div_ceil(self.every.as_nanos().max(1))).unwrap_or(u64::MAX)
@@ -194,7 +195,7 @@ mod tests {
         assert_eq!(schedule.wake(ms(3_000), ms(60_000)), stalled(6, 63_000));
         assert_eq!(
             schedule.wake(ms(0), ms(3_600_000)),
-            stalled(361, 3_603_000),
+            stalled(360, 3_603_000),
             "off the grid"
         );
     }
@@ -240,7 +241,7 @@ mod tests {
             passed,
             Passed {
                 overrun: 0,
-                stalled: 7,
+                stalled: 6,
                 next: ms(73_000)
             }
         );

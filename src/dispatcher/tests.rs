@@ -1,0 +1,406 @@
+//! Whole runs on a paused clock, with stand-in monitors.
+
+use std::{
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::check::{Attempt, Failure, Monitor, Observer, Outcome, Reason, Report, Skip};
+
+const fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+/// A monitor whose checks take a given time each, and then do what they are told.
+struct StandIn {
+    takes: Vec<Duration>,
+    checks: Arc<AtomicUsize>,
+    end: fn() -> Result<(), Failure>,
+}
+
+impl StandIn {
+    fn new(takes: impl IntoIterator<Item = Duration>) -> Self {
+        Self {
+            takes: takes.into_iter().collect(),
+            checks: Arc::default(),
+            end: || Ok(()),
+        }
+    }
+
+    /// A check that no deadline lets come to an end.
+    fn hanging() -> Self {
+        Self::new([ms(1_000_000_000)])
+    }
+}
+
+impl Monitor for StandIn {
+    fn kind(&self) -> &'static str {
+        "stand_in"
+    }
+
+    fn target(&self) -> String {
+        "nowhere".to_owned()
+    }
+
+    async fn check(&self, _: &Attempt) -> Result<(), Failure> {
+        let check = self.checks.fetch_add(1, Ordering::Relaxed);
+        tokio::time::sleep(self.takes[check % self.takes.len()]).await;
+        (self.end)()
+    }
+}
+
+/// What became of the slots of all monitors.
+#[derive(Default)]
+struct Ledger(Mutex<Entries>);
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Entries {
+    begun: Vec<Instant>,
+    lags: Vec<Duration>,
+    outcomes: Vec<Outcome>,
+    reasons: Vec<Reason>,
+    cancelled: u64,
+    skipped: [u64; Skip::ALL.len()],
+    running: usize,
+    most_running: usize,
+}
+
+impl Ledger {
+    fn entries(&self) -> std::sync::MutexGuard<'_, Entries> {
+        self.0.lock().expect("no test panics while it holds this")
+    }
+}
+
+impl Entries {
+    fn skipped(&self, why: Skip) -> u64 {
+        self.skipped[why as usize]
+    }
+
+    /// Slots that were begun or skipped; those that are due but wait for a place are neither.
+    fn slots(&self) -> u64 {
+        self.begun.len() as u64 + self.skipped.iter().sum::<u64>()
+    }
+}
+
+impl Observer for Arc<Ledger> {
+    fn begun(&self, lag: Duration) {
+        let mut entries = self.entries();
+        entries.begun.push(Instant::now());
+        entries.lags.push(lag);
+        entries.running += 1;
+        entries.most_running = entries.most_running.max(entries.running);
+    }
+
+    fn completed(&self, report: &Report) {
+        let mut entries = self.entries();
+        entries.running -= 1;
+        entries.outcomes.push(report.outcome());
+        entries
+            .reasons
+            .extend(report.failure.as_ref().map(|failure| failure.reason));
+    }
+
+    fn cancelled(&self) {
+        let mut entries = self.entries();
+        entries.running -= 1;
+        entries.cancelled += 1;
+    }
+
+    fn skipped(&self, slots: u64, why: Skip) {
+        self.entries().skipped[why as usize] += slots;
+    }
+}
+
+/// Gives all monitors the same ledger.
+struct OneLedger(Arc<Ledger>);
+
+impl Overseer for OneLedger {
+    fn observe(&self, _: &Job) -> Arc<dyn Observer> {
+        Arc::new(self.0.clone())
+    }
+
+    fn stopped(&self, _: &Job) {}
+}
+
+fn job(name: &str, monitor: StandIn, check_every: Duration, timeout: Duration) -> Job {
+    Job {
+        check_every,
+        timeout,
+        ..Job::new(name, monitor)
+    }
+}
+
+/// Runs `jobs` for `span`, then stops them, and returns what became of their slots.
+async fn run(jobs: Vec<Job>, places: usize, span: Duration) -> Entries {
+    let ledger = Arc::new(Ledger::default());
+    let shutdown = CancellationToken::new();
+    let settings = Settings {
+        max_concurrent_checks: places,
+        ..Settings::default()
+    };
+    let mut dispatcher = Dispatcher::new(
+        settings,
+        Arc::new(OneLedger(ledger.clone())),
+        shutdown.clone(),
+    );
+    dispatcher.start(jobs);
+    let running = tokio::spawn(dispatcher.run());
+    tokio::time::sleep(span).await;
+    shutdown.cancel();
+    running.await.expect("the dispatcher does not panic");
+    let entries = ledger.entries().clone();
+    assert_eq!(entries.running, 0, "a check goes on after the shutdown");
+    entries
+}
+
+#[tokio::test(start_paused = true)]
+async fn slots_are_a_grid_that_does_not_drift() {
+    let takes = [ms(3), ms(700), ms(4_990), ms(4_999)];
+    let jobs = vec![job("example", StandIn::new(takes), ms(5_000), ms(5_000))];
+    let started = Instant::now();
+    let entries = run(jobs, 10, ms(24 * 3_600_000)).await;
+    assert!(
+        entries.begun[0] - started < ms(20),
+        "the first check comes right at the start"
+    );
+    for pair in entries.begun[1..].windows(2) {
+        let drift = (pair[1] - pair[0]).abs_diff(ms(5_000));
+        assert!(drift <= ms(2), "{drift:?}");
+    }
+    let first_to_last = *entries.begun.last().expect("checks") - entries.begun[1];
+    let intervals = u32::try_from(entries.begun.len() - 2).expect("few");
+    assert!(first_to_last.abs_diff(ms(5_000) * intervals) <= ms(2));
+    assert_eq!(entries.skipped, [0; Skip::ALL.len()]);
+    assert!(entries.begun.len() > 17_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_target_that_hangs_as_long_as_the_interval_is_still_checked_every_time() {
+    let jobs = vec![job("hanging", StandIn::hanging(), ms(5_000), ms(5_000))];
+    let entries = run(jobs, 10, ms(600_000)).await;
+    assert_eq!(entries.skipped(Skip::Overrun), 0);
+    assert!(
+        (118..=121).contains(&entries.begun.len()),
+        "{}",
+        entries.begun.len()
+    );
+    assert!(
+        entries
+            .reasons
+            .iter()
+            .all(|reason| *reason == Reason::Timeout)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_check_that_waited_for_its_place_has_its_full_time_and_runs_over_the_next_slot() {
+    let jobs = vec![
+        job("first", StandIn::hanging(), ms(8_000), ms(8_000)),
+        job("second", StandIn::hanging(), ms(8_000), ms(8_000)),
+    ];
+    let entries = run(jobs, 1, ms(80_000)).await;
+    assert_eq!(entries.most_running, 1);
+    assert!(entries.skipped(Skip::Overrun) + entries.skipped(Skip::Saturated) > 0);
+    assert!(
+        entries
+            .reasons
+            .iter()
+            .all(|reason| *reason == Reason::Timeout)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_more_checks_run_at_once_than_there_are_places() {
+    let monitor = || StandIn::new([ms(4_000)]);
+    let jobs = (0..10)
+        .map(|n| job(&format!("monitor-{n}"), monitor(), ms(5_000), ms(5_000)))
+        .collect();
+    let entries = run(jobs, 3, ms(50_000)).await;
+    assert_eq!(entries.most_running, 3);
+    assert!(entries.skipped(Skip::Saturated) > 0);
+    let slots = entries.slots();
+    assert!(
+        (95..=120).contains(&slots),
+        "ten monitors, ten slots each, and those at the start: {slots}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hundred_monitors_are_all_checked_within_a_second() {
+    let jobs = (0..100)
+        .map(|n| {
+            job(
+                &format!("monitor-{n}"),
+                StandIn::new([ms(1)]),
+                ms(60_000),
+                ms(5_000),
+            )
+        })
+        .collect();
+    let entries = run(jobs, 1000, ms(1_000)).await;
+    assert_eq!(entries.begun.len(), 100);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_check_that_fails_hangs_or_panics_keeps_neither_itself_nor_others_from_the_next_slot() {
+    let failing = || {
+        Err(Failure::new(
+            crate::check::Phase::Connect,
+            Reason::ConnectionRefused,
+            "",
+        ))
+    };
+    let jobs = vec![
+        job(
+            "failing",
+            StandIn {
+                end: failing,
+                ..StandIn::new([ms(1)])
+            },
+            ms(1_000),
+            ms(500),
+        ),
+        job(
+            "panicking",
+            StandIn {
+                end: || panic!("ouch"),
+                ..StandIn::new([ms(1)])
+            },
+            ms(1_000),
+            ms(500),
+        ),
+        job("hanging", StandIn::hanging(), ms(1_000), ms(500)),
+        job("healthy", StandIn::new([ms(1)]), ms(1_000), ms(500)),
+    ];
+    let entries = run(jobs, 10, ms(100_000)).await;
+    let count = |reason| {
+        entries
+            .reasons
+            .iter()
+            .filter(|known| **known == reason)
+            .count()
+    };
+    let succeeded = entries
+        .outcomes
+        .iter()
+        .filter(|o| **o == Outcome::Success)
+        .count();
+    for count in [
+        count(Reason::ConnectionRefused),
+        count(Reason::AgentError),
+        count(Reason::Timeout),
+        succeeded,
+    ] {
+        assert!((98..=102).contains(&count), "{count}");
+    }
+    assert!(entries.lags.iter().all(|lag| *lag <= ms(2)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_gives_up_checks_in_flight_and_slots_that_wait() {
+    let jobs = (0..5)
+        .map(|n| {
+            job(
+                &format!("monitor-{n}"),
+                StandIn::hanging(),
+                ms(60_000),
+                ms(60_000),
+            )
+        })
+        .collect();
+    let entries = run(jobs, 3, ms(1_000)).await;
+    assert_eq!((entries.begun.len(), entries.cancelled), (3, 3));
+    assert_eq!(entries.skipped(Skip::Shutdown), 2);
+    assert!(entries.outcomes.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dispatcher_without_monitors_ends_by_itself() {
+    let ledger = Arc::new(OneLedger(Arc::default()));
+    let mut dispatcher = Dispatcher::new(Settings::default(), ledger, CancellationToken::new());
+    dispatcher.start(Vec::new());
+    dispatcher.run().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn slots_missed_while_the_daemon_stood_still_are_counted_and_not_made_up_for() {
+    let ledger = Arc::new(Ledger::default());
+    let shutdown = CancellationToken::new();
+    let mut dispatcher = Dispatcher::new(
+        Settings::default(),
+        Arc::new(OneLedger(ledger.clone())),
+        shutdown.clone(),
+    );
+    let jobs = (0..10)
+        .map(|n| {
+            job(
+                &format!("monitor-{n}"),
+                StandIn::new([ms(1)]),
+                ms(10_000),
+                ms(5_000),
+            )
+        })
+        .collect();
+    dispatcher.start(jobs);
+    let running = tokio::spawn(dispatcher.run());
+    tokio::time::sleep(ms(100_000)).await;
+    let before = ledger.entries().clone();
+    // The clock jumps, as it does for a process that was stopped and goes on.
+    tokio::time::advance(ms(600_000)).await;
+    tokio::time::sleep(ms(1)).await;
+    let after = ledger.entries().clone();
+    assert!(after.begun.len() - before.begun.len() <= 2, "a burst");
+    assert!(
+        (590..=610).contains(&after.skipped(Skip::Stalled)),
+        "{after:?}"
+    );
+    shutdown.cancel();
+    running.await.expect("the dispatcher does not panic");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn every_slot_is_begun_or_skipped(
+        monitors in prop::collection::vec(
+            (100_u64..20_000, 1_u64..=100, prop::collection::vec(0_u64..30_000, 1..5)),
+            1..12,
+        ),
+        places in 1_usize..6,
+        span in 1_000_u64..200_000,
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .expect("a runtime without I/O");
+        let intervals: Vec<_> = monitors.iter().map(|(every, ..)| *every).collect();
+        let entries = runtime.block_on(async {
+            let jobs = monitors.into_iter().enumerate().map(|(n, (every, share, takes))| {
+                let timeout = ms((every * share / 100).max(1));
+                let takes = takes.into_iter().map(ms);
+                job(&format!("monitor-{n}"), StandIn::new(takes), ms(every), timeout)
+            });
+            run(jobs.collect(), places, ms(span)).await
+        });
+        let ended = entries.outcomes.len() as u64 + entries.cancelled;
+        prop_assert_eq!(entries.begun.len() as u64, ended);
+        prop_assert!(entries.most_running <= places);
+        // Of each monitor: the slot at the start, where it is off the grid, and those of the grid.
+        // One that has come due and waits, or is just being passed by a check, is in neither count
+        // until the end, which cancels the check and skips the slot.
+        let (mut least, mut most) = (0, 0);
+        for every in intervals {
+            least += (span / every).saturating_sub(2);
+            most += span / every + 2;
+        }
+        prop_assert!((least..=most).contains(&entries.slots()), "{} {least} {most}", entries.slots());
+    }
+}
