@@ -4,6 +4,8 @@ mod families;
 mod page;
 mod process;
 mod series;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::BTreeMap,

@@ -149,7 +149,7 @@ mod tests {
             .map(Bucket::cumulative_count)
             .collect();
         assert_eq!(counts, [2, 4]);
-        assert_eq!(sample.sample_count(), 5);
-        assert!((sample.sample_sum() - 7.5).abs() < f64::EPSILON);
+        assert_eq!(sample.get_sample_count(), 5);
+        assert!((sample.get_sample_sum() - 7.5).abs() < f64::EPSILON);
     }
 }

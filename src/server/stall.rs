@@ -116,7 +116,7 @@ mod tests {
         let reader = async {
             let mut read = 0;
             while read < 64 {
-                tokio::time::sleep(Duration::from_secs(9)).await;
+                sleep(Duration::from_secs(9)).await;
                 read += theirs.read(&mut [0; 16]).await.expect("a duplex");
             }
         };

@@ -1,0 +1,260 @@
+//! The page of a fixed run, pinned by `tests/golden/metrics.txt`.
+//!
+//! `UPDATE_EXPECT=1 cargo test golden` writes it anew.
+
+use std::{
+    env, fs,
+    path::Path,
+    time::{Duration, UNIX_EPOCH},
+};
+
+use super::*;
+use crate::check::{
+    Attempt, Certificate, CertificateRank, Fact, Failure, Monitor, Phase, Reason, Report, Skip,
+};
+
+/// A monitor that is never checked: its reports are made up.
+struct Silent(&'static str);
+
+impl Monitor for Silent {
+    fn kind(&self) -> &'static str {
+        "http"
+    }
+
+    fn target(&self) -> String {
+        self.0.to_owned()
+    }
+
+    async fn check(&self, _: &Attempt) -> Result<(), Failure> {
+        Ok(())
+    }
+}
+
+const fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+fn page(metrics: &Metrics) -> String {
+    String::from_utf8(metrics.render()).expect("labels and help are UTF-8")
+}
+
+/// The samples of `page` without those of this process and this build.
+fn fixed_part(page: &str) -> String {
+    const VARYING: [&str; 3] = [
+        "process_",
+        "monitoringdaemon_build_info",
+        "monitoringdaemon_config_last_reload_success_",
+    ];
+    let name = |line: &str| {
+        line.trim_start_matches("# HELP ")
+            .trim_start_matches("# TYPE ")
+            .to_owned()
+    };
+    page.lines()
+        .filter(|line| {
+            !VARYING
+                .iter()
+                .any(|varying| name(line).starts_with(varying))
+        })
+        .map(|line| format!("{line}\n"))
+        .collect()
+}
+
+fn succeeded() -> Report {
+    let validity = |not_after| Certificate {
+        not_before: 1_790_000_000,
+        not_after,
+    };
+    Report {
+        ended_at: UNIX_EPOCH + ms(1_795_000_000_123),
+        duration: ms(74),
+        phases: vec![
+            (Phase::Resolve, ms(4)),
+            (Phase::Connect, ms(10)),
+            (Phase::Tls, ms(20)),
+            (Phase::Processing, ms(30)),
+            (Phase::Transfer, ms(10)),
+        ],
+        facts: vec![
+            Fact::Tls {
+                version: "TLS 1.3",
+                cipher: "TLS_AES_128_GCM_SHA256",
+            },
+            Fact::Certificate(CertificateRank::Leaf, validity(1_800_000_000)),
+            Fact::Certificate(CertificateRank::Earliest, validity(1_799_999_999)),
+            Fact::HttpStatus(200),
+            Fact::ResponseBytes(648),
+        ],
+        failure: None,
+    }
+}
+
+fn failed() -> Report {
+    Report {
+        ended_at: UNIX_EPOCH + ms(1_795_000_005_456),
+        duration: ms(2_600),
+        phases: vec![(Phase::Resolve, ms(5)), (Phase::Connect, ms(2_595))],
+        facts: Vec::new(),
+        failure: Some(Failure::new(
+            Phase::Connect,
+            Reason::Timeout,
+            "no result within 2.6s",
+        )),
+    }
+}
+
+#[test]
+fn the_page_of_a_fixed_run_is_the_golden_one() {
+    let metrics = Metrics::new(None, || 7);
+    let mut example = Job::new("example", Silent("https://example.com/"));
+    example
+        .labels
+        .insert("team".to_owned(), "core \"web\"\n\\o/".to_owned());
+    example.check_every = ms(90_500);
+    let example = metrics.observe(&example);
+    let mut quoted = Job::new(
+        "it's \"quoted\", \\ and 日本",
+        Silent("http://localhost:8080/"),
+    );
+    quoted.duration_buckets = Some(Arc::from([0.5, 5.0]));
+    let quoted = metrics.observe(&quoted);
+    metrics.observe(&Job::new("never checked", Silent("http://localhost/")));
+    let gone = Job::new("gone", Silent("http://localhost/"));
+    metrics.observe(&gone).skipped(1, Skip::Shutdown);
+    metrics.stopped(&gone);
+
+    for (lag, report) in [
+        (ms(0), succeeded()),
+        (ms(3), failed()),
+        (ms(1), succeeded()),
+    ] {
+        example.begun(lag);
+        example.completed(&report);
+    }
+    example.skipped(1, Skip::Overrun);
+    example.skipped(2, Skip::Stalled);
+    example.begun(ms(2));
+    quoted.begun(ms(1));
+    quoted.completed(&succeeded());
+    quoted.begun(ms(4));
+    quoted.completed(&failed());
+    quoted.begun(ms(4));
+    quoted.cancelled();
+
+    let found = fixed_part(&page(&metrics));
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/metrics.txt");
+    if env::var_os("UPDATE_EXPECT").is_some() {
+        fs::write(&golden, &found).expect("the golden file can be written");
+    }
+    let expected = fs::read_to_string(&golden).expect("the golden file is there");
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn every_family_of_the_list_is_on_the_page_with_its_type_and_help() {
+    let metrics = Metrics::new(None, || 0);
+    let observer = metrics.observe(&Job::new("example", Silent("http://localhost/")));
+    for report in [failed(), succeeded()] {
+        observer.begun(ms(0));
+        observer.completed(&report);
+    }
+    let page = page(&metrics);
+    for family in FAMILIES {
+        let kind = format!("{:?}", family.kind).to_lowercase();
+        let lines = format!(
+            "# HELP {0} {1}\n# TYPE {0} {kind}\n{0}",
+            family.name, family.help
+        );
+        assert!(page.contains(&lines), "{lines} is not on\n{page}");
+    }
+}
+
+#[test]
+fn what_the_last_check_did_not_find_out_has_no_sample() {
+    let metrics = Metrics::new(None, || 0);
+    let observer = metrics.observe(&Job::new("example", Silent("http://localhost/")));
+    for report in [succeeded(), failed()] {
+        observer.begun(ms(0));
+        observer.completed(&report);
+    }
+    let page = page(&metrics);
+    for absent in [
+        "monitor_http_status_code{",
+        "monitor_last_response_size_bytes{",
+        "monitor_tls_info{",
+        "monitor_tls_certificate_not_after_timestamp_seconds{",
+        "monitor_phase_duration_seconds{monitor=\"example\",phase=\"tls\"}",
+    ] {
+        assert!(!page.contains(absent), "{absent} is left over:\n{page}");
+    }
+    assert!(page.contains("monitor_up{monitor=\"example\"} 0\n"));
+    assert!(page.contains("monitor_http_responses_total{code=\"200\",monitor=\"example\"} 1\n"));
+}
+
+/// The prometheus crate's vectors would take these two for one.
+#[test]
+fn monitors_whose_joined_names_are_alike_stay_apart() {
+    let metrics = Metrics::new(None, || 0);
+    let mut jobs = [("a", "1-web"), ("a1", "-web")].map(|(name, zone)| {
+        let mut job = Job::new(name, Silent("http://localhost/"));
+        job.labels.insert("zone".to_owned(), zone.to_owned());
+        job
+    });
+    let observers: Vec<_> = jobs.iter_mut().map(|job| metrics.observe(job)).collect();
+    observers[0].skipped(1, Skip::Overrun);
+    let page = page(&metrics);
+    assert!(page.contains("monitor_checks_scheduled_total{monitor=\"a\"} 1\n"));
+    assert!(page.contains("monitor_checks_scheduled_total{monitor=\"a1\"} 0\n"));
+}
+
+/// Checks begin, end and are skipped in several threads while pages are rendered.
+#[test]
+fn on_every_page_the_slots_add_up() {
+    let metrics = Arc::new(Metrics::new(None, || 0));
+    let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let busy: Vec<_> = (0..4)
+        .map(|n| {
+            let observer = metrics.observe(&Job::new(format!("m{n}"), Silent("nowhere")));
+            let stop = stop.clone();
+            std::thread::spawn(move || {
+                let reports = [succeeded(), failed()];
+                for report in reports.iter().cycle() {
+                    if stop.load(std::sync::atomic::Ordering::Relaxed) {
+                        return;
+                    }
+                    observer.begun(ms(0));
+                    observer.completed(report);
+                    observer.begun(ms(0));
+                    observer.cancelled();
+                    observer.skipped(3, Skip::Saturated);
+                }
+            })
+        })
+        .collect();
+    for _ in 0..200 {
+        let page = page(&metrics);
+        let sum = |name: &str| -> f64 {
+            let samples = page.lines().filter(|line| line.starts_with(name));
+            samples
+                .map(|line| {
+                    line.rsplit(' ')
+                        .next()
+                        .and_then(|v| v.parse::<f64>().ok())
+                        .expect("a value")
+                })
+                .sum()
+        };
+        let scheduled = sum("monitor_checks_scheduled_total{");
+        let accounted = sum("monitor_checks_total{")
+            + sum("monitor_checks_skipped_total{")
+            + sum("monitoringdaemon_checks_in_flight ");
+        assert!(
+            (scheduled - accounted).abs() < 0.5,
+            "{scheduled} {accounted}"
+        );
+    }
+    stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    for thread in busy {
+        thread.join().expect("it does not panic");
+    }
+}
