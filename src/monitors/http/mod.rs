@@ -1,6 +1,8 @@
 //! `type: http`: asks for a URL, reads the response to its end, and judges it.
 
 mod settings;
+#[cfg(test)]
+mod tests;
 
 use bytes::Bytes;
 use http::{
