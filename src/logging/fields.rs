@@ -76,7 +76,7 @@ impl<F: FnMut(&str, Value<'_>) -> fmt::Result> Fields<F> {
         if !self.is_message_seen && name == "message" {
             self.is_message_seen = true;
         } else if self.result.is_ok() {
-            self.result = (self.each)(name.strip_prefix("r#").unwrap_or(name), value);
+            self.result = (self.each)(name, value);
         }
     }
 

@@ -229,7 +229,7 @@ mod tests {
         check_filter(&of_level(LevelFilter::OFF), &wire(LevelFilter::OFF));
         check("trace", &wire(LevelFilter::WARN));
         check("h=trace,r=trace,t=trace", &wire(LevelFilter::WARN));
-        check("trace,hyp=off", &[("hyper::client", LevelFilter::OFF)]);
+        check("h=trace,hyp=off", &[("hyper::client", LevelFilter::OFF)]);
         check(
             "hyper=error,hyper::client=trace,hyper_util=trace",
             &[

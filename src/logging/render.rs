@@ -411,6 +411,12 @@ mod tests {
     }
 
     #[test]
+    fn a_float_of_any_size_stays_finite() {
+        let line = rendered("json", || info!(a = 1e305, b = f64::MIN_POSITIVE, ""));
+        assert!(line.ends_with("\"a\":1e305,\"b\":0.0}\n"), "{line}");
+    }
+
+    #[test]
     fn a_text_is_quoted_where_it_could_be_mistaken() {
         check(
             || info!(target: "agent::net", a = "x y", b = %"p=q", c = ?"r", d = "", e = %'f', "Hi"),

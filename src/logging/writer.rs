@@ -246,9 +246,8 @@ impl Drop for SignalEnd {
 #[cfg(test)]
 mod tests {
     use std::{
-        fs::File,
         io::{BufRead, BufReader, Read},
-        os::{fd::OwnedFd, unix::net::UnixStream},
+        os::unix::net::UnixStream,
         sync::mpsc,
         time::Instant,
         vec,
@@ -378,19 +377,17 @@ mod tests {
         drop(reader);
     }
 
-    #[test]
-    fn lines_flow_whole_when_a_blocked_output_is_read_again() {
-        let (reader, writer) = io::pipe().expect("a test has descriptors to spare");
-        let logging = Logging::to(writer).expect("a test has threads to spare");
+    /// Reads an output again after it was blocked for long.
+    #[track_caller]
+    fn check_flow(reader: impl Read, sink: impl Write + Send + 'static) {
+        let logging = Logging::to(sink).expect("a test has threads to spare");
         let kept = flood(&logging) - logging.dropped().get();
         let mut lines = BufReader::new(reader)
             .lines()
             .map(|line| line.expect("text"));
         let mut last = None;
-        for line in lines
-            .by_ref()
-            .take(usize::try_from(kept).expect("a few thousand"))
-        {
+        for _ in 0..kept {
+            let line = lines.next().expect("every line that was kept comes");
             let (sentence, number) = line.split_once(" number=").expect("a whole line");
             assert_eq!(sentence, format!("{:64}", "A line of some length"));
             let number: u64 = number.parse().expect("a whole line");
@@ -404,14 +401,33 @@ mod tests {
     }
 
     #[test]
-    fn an_output_that_neither_blocks_nor_takes_is_given_up() {
-        let (mut reader, writer) = UnixStream::pair().expect("a test has descriptors to spare");
+    fn lines_flow_whole_when_a_blocked_output_is_read_again() {
+        let (reader, writer) = io::pipe().expect("a test has descriptors to spare");
+        check_flow(reader, writer);
+        let (reader, writer) = UnixStream::pair().expect("a test has descriptors to spare");
         writer.set_nonblocking(true).expect("a socket can");
-        let logging = Logging::to(File::from(OwnedFd::from(writer))).expect("threads to spare");
-        flood(&logging);
+        check_flow(reader, writer);
+    }
+
+    #[test]
+    fn a_full_output_that_refuses_to_block_is_given_up_with_the_log() {
+        struct Full(mpsc::Sender<()>);
+        impl Write for Full {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                self.0.send(()).expect("the test listens to the end");
+                Err(ErrorKind::WouldBlock.into())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let (sender, tries) = mpsc::channel();
+        let logging = Logging::to(Full(sender)).expect("a test has threads to spare");
+        logging.queue.push(b"line\n");
+        assert_eq!(tries.recv_timeout(LONG), Ok(()));
         logging.finish(Duration::ZERO);
-        // The end comes when the thread has given up and closed its side.
-        io::copy(&mut reader, &mut io::sink()).expect("a socket is read to its end");
+        // The channel closes when the thread ends.
+        assert!(tries.iter().take(1000).count() < 1000);
     }
 
     #[test]
