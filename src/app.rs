@@ -1,11 +1,11 @@
 //! Puts the daemon together: builds every component, hands each what it needs, owns every task,
 //! and shuts down in order.
 
-use std::{io, net::SocketAddr, process, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, num::NonZero, process, sync::Arc, thread, time::Duration};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
-    runtime::Runtime,
+    runtime::Builder,
     signal::unix::{Signal, SignalKind, signal},
     task::JoinHandle,
 };
@@ -56,12 +56,39 @@ pub fn run(config: Config) -> Result<(), Error> {
         move || dropped.get(),
     ));
     raise_descriptor_limit();
-    let runtime = Runtime::new().map_err(Error::Start)?;
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(worker_threads(&config))
+        .enable_all()
+        .build()
+        .map_err(Error::Start)?;
     let result = runtime.block_on(serve(&config, metrics));
     // Name lookups and renderings that nobody waits for any more are not waited for here either.
     runtime.shutdown_background();
     logging.finish(PATIENCE);
     result
+}
+
+/// Checks a second that one thread runs at half its capacity, as `benches/` measures it.
+const CHECKS_PER_WORKER: f64 = 4_000.0;
+
+/// How many threads run checks: as many as the configured checks need, and no more.
+///
+/// Threads that have little to do wake each other for every check, which costs a fifth of its CPU
+/// time. What blocks (rendering a page, reading files) does so on threads of its own.
+fn worker_threads(config: &Config) -> usize {
+    let per_second: f64 = config
+        .monitors
+        .iter()
+        .map(|monitor| monitor.check_every.as_secs_f64().recip())
+        .sum();
+    let cores = thread::available_parallelism().map_or(1, NonZero::get);
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "small, above 0"
+    )]
+    let needed = (per_second / CHECKS_PER_WORKER).ceil() as usize;
+    needed.clamp(1, cores)
 }
 
 /// The part of the daemon that is asynchronous, from the first socket to the last.

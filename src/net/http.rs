@@ -109,6 +109,11 @@ impl Client {
             .redirect(reqwest::redirect::Policy::none())
             .referer(false)
             .no_proxy()
+            // A connection lasts for one request, and the check's deadline ends it.
+            .tcp_keepalive(None)
+            .tcp_keepalive_interval(None)
+            .tcp_keepalive_retries(None)
+            .tcp_user_timeout(None)
             .build()
             .expect("the TLS configuration is of the rustls that reqwest has");
         Self(client)
@@ -123,8 +128,7 @@ impl Transport for Client {
         request: Request,
         attempt: &Attempt,
     ) -> Result<Response<ResponseBody>, Failure> {
-        let host = request.url.host().map(|host| host.to_owned());
-        let address = match host {
+        let address = match request.url.host() {
             Some(Host::Ipv4(address)) => Some(IpAddr::V4(address)),
             Some(Host::Ipv6(address)) => Some(IpAddr::V6(address)),
             _ => None,
