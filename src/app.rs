@@ -44,7 +44,7 @@ const PATIENCE: Duration = Duration::from_millis(400);
 ///
 /// # Errors
 /// Where it cannot start, or cannot listen; nothing has been checked then.
-pub fn run(config: Config) -> Result<(), Error> {
+pub fn run(config: &Config) -> Result<(), Error> {
     let log = logging::Settings {
         level: config.log.level,
         format: config.log.format.clone(),
@@ -57,11 +57,11 @@ pub fn run(config: Config) -> Result<(), Error> {
     ));
     raise_descriptor_limit();
     let runtime = Builder::new_multi_thread()
-        .worker_threads(worker_threads(&config))
+        .worker_threads(worker_threads(config))
         .enable_all()
         .build()
         .map_err(Error::Start)?;
-    let result = runtime.block_on(serve(&config, metrics));
+    let result = runtime.block_on(serve(config, metrics));
     // Name lookups and renderings that nobody waits for any more are not waited for here either.
     runtime.shutdown_background();
     logging.finish(PATIENCE);

@@ -1,4 +1,9 @@
 //! Commands and flags, and what each command does.
+#![expect(
+    clippy::print_stderr,
+    clippy::print_stdout,
+    reason = "what a command answers, and why it fails, is no event of the log"
+)]
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -54,7 +59,7 @@ impl Cli {
             }
         };
         match self.command {
-            None => match app::run(config) {
+            None => match app::run(&config) {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(error) => {
                     eprintln!("monitoringdaemon: {error}");

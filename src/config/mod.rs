@@ -86,7 +86,7 @@ fn located(text: &str, problems: Vec<Problem>) -> Vec<Located> {
 
 /// The place behind `bytes`.
 fn end_of(bytes: &[u8]) -> Position {
-    let line = bytes.iter().filter(|byte| **byte == b'\n').count() + 1;
+    let line = bytes.split(|byte| *byte == b'\n').count();
     let start = bytes
         .iter()
         .rposition(|byte| *byte == b'\n')
@@ -131,9 +131,9 @@ impl fmt::Display for Invalid {
             // A file can hold anything, and its text comes back in some messages.
             for c in message.chars() {
                 if c.is_control() {
-                    write!(f, "{}", c.escape_default())?
+                    write!(f, "{}", c.escape_default())?;
                 } else {
-                    write!(f, "{c}")?
+                    write!(f, "{c}")?;
                 }
             }
         }

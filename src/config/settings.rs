@@ -61,7 +61,7 @@ pub struct Dispatcher {
 }
 
 /// How checks are counted.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Metrics {
     /// `metrics.duration_buckets`, where they are not the default ones.
     pub duration_buckets: Option<Arc<[f64]>>,
@@ -236,14 +236,6 @@ impl Dispatcher {
         fields.finish();
         Self {
             max_concurrent_checks,
-        }
-    }
-}
-
-impl Default for Metrics {
-    fn default() -> Self {
-        Self {
-            duration_buckets: None,
         }
     }
 }

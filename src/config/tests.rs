@@ -2,7 +2,7 @@
 //!
 //! `UPDATE_EXPECT=1 cargo test corpus` writes the messages anew.
 
-use std::{env, ffi::OsStr, fs, io, path::Path};
+use std::{env, ffi::OsStr, fmt::Write, fs, io, path::Path};
 
 use super::*;
 
@@ -135,7 +135,11 @@ fn settings_mean_what_they_say() {
 fn ten_thousand_monitors_with_a_mistake_each_are_all_reported() {
     let mut text = String::from("monitors:\n");
     for index in 0..10_000 {
-        text += &format!("  service-{index}: {{url: http://example.com, tiemout: 5}}\n");
+        writeln!(
+            text,
+            "  service-{index}: {{url: http://example.com, tiemout: 5}}"
+        )
+        .expect("a String takes all text");
     }
     let problems = parse(&text).expect_err("mistakes");
     assert_eq!(problems.len(), 10_000);

@@ -406,6 +406,8 @@ fn position(text: &str) -> Option<Position> {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write;
+
     use super::*;
 
     const TEXT: &str = "\
@@ -536,7 +538,7 @@ anchor: &alias
         for level in 1..10 {
             let before = level - 1;
             let items = vec![format!("*a{before}"); 9].join(", ");
-            bomb += &format!("a{level}: &a{level} [{items}]\n");
+            writeln!(bomb, "a{level}: &a{level} [{items}]").expect("a String takes all text");
         }
         assert!(parse(&bomb).is_err());
 

@@ -32,13 +32,11 @@ impl Runner {
             loop {
                 // A check that panics is a failed check. What else can panic here is the code of
                 // an observer or of a monitor's log line; it costs a slot and not the monitor.
-                due = match AssertUnwindSafe(self.slot(due)).catch_unwind().await {
-                    Ok(next) => next,
-                    Err(_) => {
-                        tracing::error!(monitor = &*self.job.name, "Reporting a check panicked");
-                        self.schedule.after(due.max(self.now()))
-                    }
-                };
+                let slot = AssertUnwindSafe(self.slot(due)).catch_unwind().await;
+                due = slot.unwrap_or_else(|_| {
+                    tracing::error!(monitor = &*self.job.name, "Reporting a check panicked");
+                    self.schedule.after(due.max(self.now()))
+                });
             }
         };
         tokio::select! {

@@ -294,7 +294,7 @@ mod tests {
         ) {
             let every = ms(every);
             let timeout = ms(timeout).min(every);
-            let schedule = Schedule { every, timeout, phase: ms(phase).min(every - ms(1)) };
+            let schedule = Schedule { every, timeout, phase: ms(phase).min(every.saturating_sub(ms(1))) };
             let first = schedule.first(0);
             let (mut due, mut run, mut missed) = (first, 0_u64, 0_u64);
             for (lag, duration) in delays {
@@ -318,7 +318,7 @@ mod tests {
                     }
                 };
                 prop_assert!(next > due);
-                prop_assert_eq!((next - schedule.phase).as_nanos() % every.as_nanos(), 0);
+                prop_assert_eq!(next.saturating_sub(schedule.phase).as_nanos() % every.as_nanos(), 0);
                 due = next;
             }
             // All slots of the grid up to the next one, and the one at the start where it is off it.

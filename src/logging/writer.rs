@@ -221,6 +221,10 @@ impl<W: Write> Output<W> {
                     if self.queue.lock().is_abandoned {
                         return Err(error);
                     }
+                    #[expect(
+                        clippy::disallowed_methods,
+                        reason = "this thread is the log's alone, and has no runtime"
+                    )]
                     thread::sleep(FULL_OUTPUT_PAUSE);
                 }
                 Err(error) => return Err(error),
@@ -244,6 +248,10 @@ impl Drop for SignalEnd {
 }
 
 #[cfg(test)]
+#[expect(
+    clippy::disallowed_types,
+    reason = "the writer's patience is real time"
+)]
 mod tests {
     use std::{
         io::{BufRead, BufReader, Read},

@@ -8,7 +8,7 @@ mod series;
 mod tests;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     sync::{Arc, PoisonError, RwLock},
     time::SystemTime,
 };
@@ -126,7 +126,7 @@ fn describe(family: &Family) -> Desc {
         family.name.to_owned(),
         family.help.to_owned(),
         labels,
-        Default::default(),
+        HashMap::new(),
     )
     .expect("names and labels in the list of families are valid")
 }

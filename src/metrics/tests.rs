@@ -50,14 +50,13 @@ fn fixed_part(page: &str) -> String {
             .trim_start_matches("# TYPE ")
             .to_owned()
     };
-    page.lines()
-        .filter(|line| {
-            !VARYING
-                .iter()
-                .any(|varying| name(line).starts_with(varying))
-        })
-        .map(|line| format!("{line}\n"))
-        .collect()
+    let fixed = |line: &&str| {
+        !VARYING
+            .iter()
+            .any(|varying| name(line).starts_with(varying))
+    };
+    let lines: Vec<_> = page.lines().filter(fixed).collect();
+    lines.join("\n") + "\n"
 }
 
 fn succeeded() -> Report {

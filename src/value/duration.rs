@@ -88,26 +88,26 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(node: Node, expected: Result<u64, &str>) {
+    fn check(node: &Node, expected: Result<u64, &str>) {
         let read =
-            Duration::from_node(&node).map(|d| u64::try_from(d.as_millis()).expect("bounded"));
+            Duration::from_node(node).map(|d| u64::try_from(d.as_millis()).expect("bounded"));
         assert_eq!(read, expected.map_err(str::to_owned), "{node:?}");
     }
 
     #[test]
     fn a_number_is_seconds() {
-        check(Node::Int(5), Ok(5_000));
-        check(Node::Float(0.5), Ok(500));
-        check(Node::Int(0), Err("0 is out of range"));
-        check(Node::Int(-1), Err("-1 is out of range"));
-        check(Node::Float(0.000_9), Err("0.0009 is out of range"));
-        check(Node::Float(f64::NAN), Err("NaN is out of range"));
-        check(Node::Float(f64::INFINITY), Err("inf is out of range"));
+        check(&Node::Int(5), Ok(5_000));
+        check(&Node::Float(0.5), Ok(500));
+        check(&Node::Int(0), Err("0 is out of range"));
+        check(&Node::Int(-1), Err("-1 is out of range"));
+        check(&Node::Float(0.000_9), Err("0.0009 is out of range"));
+        check(&Node::Float(f64::NAN), Err("NaN is out of range"));
+        check(&Node::Float(f64::INFINITY), Err("inf is out of range"));
         check(
-            Node::Int(i128::MAX),
+            &Node::Int(i128::MAX),
             Err("170141183460469230000000000000000000000 is out of range"),
         );
-        check(Node::Bool(true), Err("is a boolean"));
+        check(&Node::Bool(true), Err("is a boolean"));
     }
 
     #[test]
@@ -121,19 +121,19 @@ mod tests {
             ("1d", 86_400_000),
             ("1d1h1m1s1ms", 90_061_001),
         ] {
-            check(Node::Text(text.into()), Ok(millis));
+            check(&Node::Text(text.into()), Ok(millis));
         }
         for text in [
             "", "5", "s", "5 s", "5S", "5x", "1s1m", "1s1s", "1.2.3s", "-5s", "+5s", "5s ", "٣s",
             "1e3s",
         ] {
             check(
-                Node::Text(text.into()),
+                &Node::Text(text.into()),
                 Err(&format!("{text:?} is no duration")),
             );
         }
-        check(Node::Text("0s".into()), Err("\"0s\" is out of range"));
-        check(Node::Text("367d".into()), Err("\"367d\" is out of range"));
+        check(&Node::Text("0s".into()), Err("\"0s\" is out of range"));
+        check(&Node::Text("367d".into()), Err("\"367d\" is out of range"));
     }
 
     proptest! {

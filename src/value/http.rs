@@ -125,8 +125,11 @@ impl FromNode for HeaderValue {
 mod tests {
     use super::*;
 
+    /// The URL, and its user and password.
+    type Parts<'t> = (&'t str, Option<(&'t str, &'t str)>);
+
     #[track_caller]
-    fn check(text: &str, expected: Result<(&str, Option<(&str, &str)>), &str>) {
+    fn check(text: &str, expected: Result<Parts<'_>, &str>) {
         let read = HttpUrl::from_node(&Node::Text(text.to_owned()));
         let read = read.as_ref().map_err(String::as_str).map(|read| {
             let userinfo = read

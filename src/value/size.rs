@@ -59,9 +59,9 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(node: Node, expected: Option<u64>) {
+    fn check(node: &Node, expected: Option<u64>) {
         assert_eq!(
-            ByteSize::from_node(&node).ok(),
+            ByteSize::from_node(node).ok(),
             expected.map(ByteSize),
             "{node:?}"
         );
@@ -69,10 +69,10 @@ mod tests {
 
     #[test]
     fn units_are_of_base_1024() {
-        check(Node::Int(65_536), Some(65_536));
-        check(Node::Int(0), Some(0));
-        check(Node::Int(-1), None);
-        check(Node::Float(1.5), None);
+        check(&Node::Int(65_536), Some(65_536));
+        check(&Node::Int(0), Some(0));
+        check(&Node::Int(-1), None);
+        check(&Node::Float(1.5), None);
         for (text, bytes) in [
             ("1B", 1),
             ("64KB", 65_536),
@@ -81,7 +81,7 @@ mod tests {
             ("1MB512KB", 1_572_864),
             ("2GB", 2 << 30),
         ] {
-            check(Node::Text(text.into()), Some(bytes));
+            check(&Node::Text(text.into()), Some(bytes));
         }
         for text in [
             "",
@@ -95,7 +95,7 @@ mod tests {
             "1.1.1MB",
             "1MBB",
         ] {
-            check(Node::Text(text.into()), None);
+            check(&Node::Text(text.into()), None);
         }
     }
 }

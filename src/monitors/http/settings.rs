@@ -19,6 +19,10 @@ use crate::{
 };
 
 /// How to check one URL.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch of its own in the file"
+)]
 #[derive(Clone)]
 pub struct Settings {
     /// The URL, without userinfo and fragment.
