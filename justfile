@@ -1,0 +1,23 @@
+# What there is to do.
+default:
+    @just --list
+
+# Everything that must hold before a change lands.
+check:
+    .ci/run
+
+# The daemon, with config.yml.
+run *ARGS:
+    cargo run --release -- {{ARGS}}
+
+# Writes the golden files and the messages of bad configurations anew; read the diff.
+update-expect:
+    UPDATE_EXPECT=1 cargo test --lib
+
+# What a check costs, against wrk, ab and openssl in the same run (benches/README.md).
+bench *ARGS:
+    python3 benches/http.py {{ARGS}}
+
+# The daemon, Prometheus and Grafana.
+up:
+    docker compose up --build --detach
