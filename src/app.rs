@@ -37,8 +37,9 @@ pub enum Error {
     Start(#[source] io::Error),
 }
 
-/// How long what is stopping may take, each part of it; together less than a second.
-const PATIENCE: Duration = Duration::from_millis(400);
+/// How long each of the three parts that stop one after the other may take: the dispatcher, the
+/// server, the log. Together less than the second that the daemon has.
+const PATIENCE: Duration = Duration::from_millis(300);
 
 /// Runs the daemon until it is told to stop.
 ///
@@ -61,10 +62,19 @@ pub fn run(config: &Config) -> Result<(), Error> {
         .enable_all()
         .build()
         .map_err(Error::Start)?;
-    let result = runtime.block_on(serve(config, metrics));
+    let shutdown = CancellationToken::new();
+    let signals = {
+        let _runtime = runtime.enter();
+        Signals::install()
+            .map_err(Error::Start)?
+            .watch(shutdown.clone())
+    };
+    let result = runtime.block_on(serve(config, metrics, shutdown));
+    logging.finish(PATIENCE);
+    // Until here a second signal exits at once, whatever the rest waits for.
+    signals.abort();
     // Name lookups and renderings that nobody waits for any more are not waited for here either.
     runtime.shutdown_background();
-    logging.finish(PATIENCE);
     result
 }
 
@@ -92,11 +102,11 @@ fn worker_threads(config: &Config) -> usize {
 }
 
 /// The part of the daemon that is asynchronous, from the first socket to the last.
-async fn serve(config: &Config, metrics: Arc<Metrics>) -> Result<(), Error> {
-    let shutdown = CancellationToken::new();
-    let signals = Signals::install()
-        .map_err(Error::Start)?
-        .cancel(shutdown.clone());
+async fn serve(
+    config: &Config,
+    metrics: Arc<Metrics>,
+    shutdown: CancellationToken,
+) -> Result<(), Error> {
     let readiness = Readiness::default();
     let server = match config.server.listen {
         Listen::Off => None,
@@ -137,7 +147,6 @@ async fn serve(config: &Config, metrics: Arc<Metrics>) -> Result<(), Error> {
     if let Some(serving) = serving {
         let _ = tokio::time::timeout(PATIENCE, serving).await;
     }
-    signals.abort();
     Ok(())
 }
 
@@ -168,7 +177,7 @@ impl Signals {
     }
 
     /// Cancels `shutdown` at the first signal, and exits at the second.
-    fn cancel(mut self, shutdown: CancellationToken) -> JoinHandle<()> {
+    fn watch(mut self, shutdown: CancellationToken) -> JoinHandle<()> {
         tokio::spawn(async move {
             self.next().await;
             shutdown.cancel();

@@ -41,7 +41,7 @@ const LIFETIME: Duration = Duration::from_secs(300);
 const MAX_HEADERS: usize = 64;
 const MAX_HEAD_BYTES: usize = 16 << 10;
 /// How long responses that are under way may take once the daemon stops.
-const DRAIN: Duration = Duration::from_millis(300);
+const DRAIN: Duration = Duration::from_millis(200);
 /// After an accept that failed, most often for want of file descriptors: no spinning until some come free.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
