@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
-use super::{AnyMonitor, Monitor, Report};
+use tokio::time::Instant;
+
+use super::{AnyMonitor, Attempt, Monitor, Report};
 
 /// A monitor under the name it has, with the timing that the dispatcher keeps.
 #[derive(Clone)]
@@ -43,6 +45,12 @@ impl Job {
     #[must_use]
     pub fn target(&self) -> String {
         self.monitor.target()
+    }
+
+    /// Runs one check at once, and gives it no longer than its timeout.
+    pub async fn check_once(&self) -> Report {
+        let deadline = Instant::now() + self.timeout;
+        Attempt::run(&*self.monitor, deadline, self.timeout).await
     }
 }
 

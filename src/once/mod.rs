@@ -4,11 +4,11 @@ mod output;
 
 use std::{io, sync::Arc, time::Duration};
 
-use tokio::{runtime::Runtime, sync::Semaphore, task::JoinSet, time::Instant};
+use tokio::{runtime::Runtime, sync::Semaphore, task::JoinSet};
 
 use crate::{
     app,
-    check::{Attempt, Job, Outcome, Report},
+    check::{Job, Outcome, Report},
     cli,
     config::Config,
     logging,
@@ -120,8 +120,7 @@ async fn check_all(config: &Config) -> Vec<Checked> {
         let places = places.clone();
         checks.spawn(async move {
             let _place = places.acquire().await;
-            let deadline = Instant::now() + job.timeout;
-            let report = Attempt::run(&*job.monitor, deadline, job.timeout).await;
+            let report = job.check_once().await;
             job.monitor.log(&job.name, &report);
             (index, Checked { job, report })
         });
