@@ -1,0 +1,12 @@
+//! Integration tests: the library and the program against local sockets that behave, or do not.
+
+mod support;
+
+mod http_bodies;
+mod http_cancel;
+mod http_phases;
+mod http_reasons;
+mod http_redirects;
+mod http_secrets;
+mod http_settings;
+mod http_tls;

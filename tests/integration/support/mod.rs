@@ -1,0 +1,39 @@
+//! What the tests stand on: servers, name servers and certificates of our own, on loopback.
+
+pub mod dns;
+pub mod lab;
+pub mod pki;
+pub mod process;
+pub mod report;
+pub mod server;
+
+use std::{
+    net::{Ipv6Addr, TcpListener},
+    sync::LazyLock,
+    time::Duration,
+};
+
+use tokio::runtime::{Builder, Runtime};
+
+/// Where all servers run, so that a test's own runtime holds what is tested and nothing else.
+static SERVERS: LazyLock<Runtime> = LazyLock::new(|| {
+    Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("servers")
+        .enable_all()
+        .build()
+        .expect("threads for the servers")
+});
+
+/// How long something that must happen may take on a machine that is busy.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Whether `::1` can be had; says so where a test is skipped for the lack of it.
+#[expect(clippy::print_stderr, reason = "a skipped test must be seen")]
+pub fn ipv6_loopback() -> bool {
+    let result = TcpListener::bind((Ipv6Addr::LOCALHOST, 0));
+    if let Err(error) = &result {
+        eprintln!("SKIPPED: this machine has no ::1, so nothing of IPv6 is tested: {error}");
+    }
+    result.is_ok()
+}

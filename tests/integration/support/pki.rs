@@ -1,0 +1,191 @@
+//! Certificate authorities, certificates, and the TLS of a server that has them.
+
+use std::{
+    ops::Range,
+    sync::{Arc, LazyLock},
+};
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose,
+    date_time_ymd,
+};
+use rustls::{
+    RootCertStore, ServerConfig, SupportedProtocolVersion,
+    crypto::aws_lc_rs,
+    pki_types::{CertificateDer, PrivateKeyDer},
+    server::WebPkiClientVerifier,
+};
+
+use super::server::Step;
+
+/// The authority that the lab trusts.
+pub static AUTHORITY: LazyLock<Authority> = LazyLock::new(|| Authority::new("trusted root"));
+
+/// A certificate of [`AUTHORITY`] for all that the tests' servers are called.
+pub static IDENTITY: LazyLock<Identity> =
+    LazyLock::new(|| AUTHORITY.issue(&["127.0.0.1", "::1", "service.test"], YEARS));
+
+/// Years of validity that hold while anyone may run these tests.
+pub const YEARS: Range<i32> = 2020..4000;
+
+/// Signs certificates.
+pub struct Authority {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+    /// What a server sends along with its own certificate.
+    intermediates: Vec<CertificateDer<'static>>,
+}
+
+impl Authority {
+    pub fn new(name: &str) -> Self {
+        let issuer = CertifiedIssuer::self_signed(Self::params(name, YEARS), key());
+        Self {
+            issuer: issuer.expect("parameters that fit together"),
+            intermediates: Vec::new(),
+        }
+    }
+
+    /// An authority that this one vouches for.
+    pub fn intermediate(&self, name: &str, years: Range<i32>) -> Self {
+        let issuer = CertifiedIssuer::signed_by(Self::params(name, years), key(), &self.issuer);
+        let issuer = issuer.expect("parameters that fit together");
+        let mut intermediates = vec![issuer.der().clone()];
+        intermediates.extend_from_slice(&self.intermediates);
+        Self {
+            issuer,
+            intermediates,
+        }
+    }
+
+    fn params(name: &str, years: Range<i32>) -> CertificateParams {
+        let mut params = params(&[], years);
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        params
+    }
+
+    /// A certificate for `names`, valid from the start of the first year to that of the last.
+    pub fn issue(&self, names: &[&str], years: Range<i32>) -> Identity {
+        let (params, key) = (params(names, years), key());
+        let certificate = params
+            .signed_by(&key, &self.issuer)
+            .expect("parameters that fit together");
+        let mut chain = vec![certificate.der().clone()];
+        chain.extend_from_slice(&self.intermediates);
+        Identity {
+            chain,
+            certificate_pem: certificate.pem(),
+            key,
+        }
+    }
+
+    pub fn pem(&self) -> String {
+        self.issuer.pem()
+    }
+
+    pub fn roots(&self) -> RootCertStore {
+        let mut roots = RootCertStore::empty();
+        roots
+            .add(self.issuer.der().clone())
+            .expect("a certificate of rcgen's");
+        roots
+    }
+}
+
+/// A certificate with its key and what leads to its authority.
+pub struct Identity {
+    chain: Vec<CertificateDer<'static>>,
+    pub certificate_pem: String,
+    key: KeyPair,
+}
+
+impl Identity {
+    pub fn self_signed(names: &[&str]) -> Self {
+        let key = key();
+        let certificate = params(names, YEARS)
+            .self_signed(&key)
+            .expect("parameters that fit together");
+        Self {
+            chain: vec![certificate.der().clone()],
+            certificate_pem: certificate.pem(),
+            key,
+        }
+    }
+
+    pub fn key_pem(&self) -> String {
+        self.key.serialize_pem()
+    }
+
+    /// The handshake of a server with this identity.
+    pub fn tls(&self) -> Step {
+        Handshake::default().step(self)
+    }
+
+    /// The same, with HTTP/2 for who wants it.
+    pub fn tls_h2(&self) -> Step {
+        let handshake = Handshake {
+            alpn: &["h2", "http/1.1"],
+            ..Handshake::default()
+        };
+        handshake.step(self)
+    }
+}
+
+/// What a server demands and offers in a handshake.
+#[derive(Clone, Copy)]
+pub struct Handshake<'a> {
+    pub versions: &'a [&'static SupportedProtocolVersion],
+    pub alpn: &'a [&'a str],
+    /// Who must have signed the client's certificate, where one is demanded.
+    pub client_authority: Option<&'a Authority>,
+}
+
+impl Default for Handshake<'_> {
+    fn default() -> Self {
+        Self {
+            versions: rustls::ALL_VERSIONS,
+            alpn: &["http/1.1"],
+            client_authority: None,
+        }
+    }
+}
+
+impl Handshake<'_> {
+    pub fn step(&self, identity: &Identity) -> Step {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let config = ServerConfig::builder_with_provider(provider.clone())
+            .with_protocol_versions(self.versions)
+            .expect("the provider has suites for both versions");
+        let config = match self.client_authority {
+            None => config.with_no_client_auth(),
+            Some(authority) => config.with_client_cert_verifier(
+                WebPkiClientVerifier::builder_with_provider(authority.roots().into(), provider)
+                    .build()
+                    .expect("there is an authority"),
+            ),
+        };
+        let key = PrivateKeyDer::Pkcs8(identity.key.serialize_der().into());
+        let mut config = config
+            .with_single_cert(identity.chain.clone(), key)
+            .expect("the key is the certificate's");
+        config.alpn_protocols = self.alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+        Step::Tls(config.into())
+    }
+}
+
+fn key() -> KeyPair {
+    KeyPair::generate().expect("randomness")
+}
+
+fn params(names: &[&str], years: Range<i32>) -> CertificateParams {
+    let names: Vec<_> = names.iter().map(ToString::to_string).collect();
+    let mut params = CertificateParams::new(names).expect("names of hosts");
+    params.not_before = date_time_ymd(years.start, 1, 1);
+    params.not_after = date_time_ymd(years.end, 1, 1);
+    params
+}
+
+/// The first second of a year, as certificates in reports have it.
+pub fn start_of(year: i32) -> i64 {
+    date_time_ymd(year, 1, 1).unix_timestamp()
+}

@@ -1,0 +1,58 @@
+//! What tests ask of reports.
+
+use std::time::Duration;
+
+use monitoringdaemon::check::{
+    Certificate, CertificateRank, Fact, Failure, Phase, Reason, Report,
+};
+
+/// What holds for every report there is.
+#[track_caller]
+pub fn assert_consistent(report: &Report) {
+    let sum: Duration = report.phases.iter().map(|(_, spent)| *spent).sum();
+    assert!(sum <= report.duration, "phases overlap: {report:#?}");
+    if let Some(failure) = &report.failure {
+        assert!(!failure.error.is_empty(), "nothing for people: {report:#?}");
+    }
+}
+
+#[track_caller]
+pub fn assert_success(report: &Report) {
+    assert_eq!(report.failure, None, "{report:#?}");
+}
+
+/// Asserts why the check failed, and returns the failure.
+#[track_caller]
+pub fn assert_failure(report: &Report, phase: Phase, reason: Reason) -> &Failure {
+    let failure = report.failure.as_ref();
+    let found = failure.map(|failure| (failure.phase, failure.reason));
+    assert_eq!(found, Some((phase, reason)), "{report:#?}");
+    failure.expect("it was just looked at")
+}
+
+pub fn spent(report: &Report, phase: Phase) -> Option<Duration> {
+    let mut phases = report.phases.iter();
+    phases
+        .find(|(known, _)| *known == phase)
+        .map(|(_, spent)| *spent)
+}
+
+/// The phases that the check reached.
+pub fn reached(report: &Report) -> Vec<Phase> {
+    report.phases.iter().map(|(phase, _)| *phase).collect()
+}
+
+pub fn certificate(report: &Report, rank: CertificateRank) -> Option<Certificate> {
+    report.facts.iter().find_map(|fact| match fact {
+        Fact::Certificate(known, certificate) if *known == rank => Some(*certificate),
+        _ => None,
+    })
+}
+
+/// Version and cipher suite.
+pub fn tls(report: &Report) -> Option<(&'static str, &'static str)> {
+    report.facts.iter().find_map(|fact| match fact {
+        Fact::Tls { version, cipher } => Some((*version, *cipher)),
+        _ => None,
+    })
+}
