@@ -5,7 +5,7 @@
 
 use std::{
     fs, io,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime},
 };
@@ -154,17 +154,31 @@ fn failure(error: &NetError) -> Failure {
             Reason::Timeout,
             "the name servers did not answer".to_owned(),
         ),
-        NetError::Io(error) if super::io_reason(error) == Reason::AgentError => (
-            Reason::AgentError,
-            format!("the name servers cannot be asked: {error}"),
-        ),
-        NetError::Io(error) => (
-            Reason::DnsFailure,
-            format!("the name servers cannot be reached: {error}"),
-        ),
+        NetError::Io(error) => io_failure(error),
+        // hickory keeps to itself why it has no socket to ask with.
+        NetError::NoConnections => match UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)) {
+            Err(error) => io_failure(&error),
+            Ok(_) => (
+                Reason::DnsFailure,
+                "the name servers cannot be reached".to_owned(),
+            ),
+        },
         error => (Reason::DnsFailure, error.to_string()),
     };
     Failure::new(Phase::Resolve, reason, error)
+}
+
+fn io_failure(error: &io::Error) -> (Reason, String) {
+    match super::io_reason(error) {
+        Reason::AgentError => (
+            Reason::AgentError,
+            format!("the name servers cannot be asked: {error}"),
+        ),
+        _ => (
+            Reason::DnsFailure,
+            format!("the name servers cannot be reached: {error}"),
+        ),
+    }
 }
 
 /// A resolver that is read again after the files that it came from have changed.
