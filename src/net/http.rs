@@ -7,6 +7,7 @@
 use std::{
     error::Error,
     future::Future,
+    io::ErrorKind,
     net::{IpAddr, SocketAddr},
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
@@ -314,8 +315,15 @@ impl Cause {
                 }
             } else if let Some(error) = error.downcast_ref::<h2::Error>() {
                 cause.reason = Some(h2_reason(error));
+                // h2 calls it a broken pipe when the connection ends before its streams do.
+                cause.incomplete = error.get_io().is_some_and(|error| {
+                    matches!(
+                        error.kind(),
+                        ErrorKind::UnexpectedEof | ErrorKind::BrokenPipe
+                    )
+                });
             } else if let Some(error) = error.downcast_ref::<std::io::Error>() {
-                cause.incomplete |= error.kind() == std::io::ErrorKind::UnexpectedEof;
+                cause.incomplete |= error.kind() == ErrorKind::UnexpectedEof;
                 cause.reason = Some(io_reason(error));
                 // The inner error of an io::Error is no source of it.
                 next = error.get_ref().map(|inner| inner as &(dyn Error + 'static));
