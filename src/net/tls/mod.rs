@@ -225,6 +225,7 @@ pub(super) fn describe(error: &Error) -> String {
             format!("the certificate is not trusted: {error}")
         }
         Error::InvalidCertificate(error) => error.to_string(),
+        Error::General(message) if message == NO_AUTHORITIES => message.clone(),
         error => error.to_string(),
     }
 }
