@@ -11,7 +11,7 @@ use crate::support::{
     lab::{Lab, millis},
     pki::{AUTHORITY, IDENTITY, YEARS},
     report::{assert_failure, assert_success, reached, spent},
-    server::{Deaf, Frame, Server, Step},
+    server::{Deaf, Frame, Server, Step, ok, redirect},
 };
 
 const DELAY: Duration = Duration::from_millis(300);
@@ -47,7 +47,9 @@ impl Protocol {
     fn phases(self) -> Vec<Phase> {
         let plain = self == Self::Http;
         let phases = ALL.into_iter();
-        phases.filter(|phase| !plain || *phase != Phase::Tls).collect()
+        phases
+            .filter(|phase| !plain || *phase != Phase::Tls)
+            .collect()
     }
 
     /// A server that is slow in `phase`.
@@ -128,7 +130,7 @@ async fn a_full_accept_queue_costs_connect_alone() {
     // Each takes a second, after which the kernel sends another SYN.
     let check = async |protocol: Protocol| {
         assert_lost_in(Phase::Connect, &protocol.phases(), async || {
-            let deaf = Deaf::new();
+            let deaf = Deaf::new().await;
             let port = deaf.address.port();
             let url = format!("{}://service.test:{port}/", protocol.scheme());
             let listen = async {
@@ -226,15 +228,15 @@ async fn another_name_for_tls_changes_neither_the_address_nor_the_phases() {
         "service.test" => Answer::loopback(),
         _ => Answer::NoSuchName,
     }));
-    let server = Server::start([
-        identity.tls_h2(),
-        Step::answer(|_| crate::support::server::ok("hello")),
-    ]);
+    let server = Server::start([identity.tls_h2(), Step::answer(|_| ok("hello"))]);
     let url = server.named("https", "service.test", "/path?query");
     let authority = format!("service.test:{}", server.address.port());
     for (mut monitor, host) in overrides(&authority) {
         monitor["url"] = json!(url);
-        assert_lost_in(Phase::Resolve, &ALL, async || lab.check(monitor.clone()).await).await;
+        assert_lost_in(Phase::Resolve, &ALL, async || {
+            lab.check(monitor.clone()).await
+        })
+        .await;
         let request = server.seen().requests.pop().expect("a request");
         assert_eq!(request.server_name.as_deref(), Some("inside.test"));
         assert_eq!(request.header("host"), Some(&*host));
@@ -251,11 +253,14 @@ async fn another_name_for_tls_goes_with_a_target_that_is_an_address() {
     let server = Server::start([
         Step::Wait(DELAY),
         identity.tls_h2(),
-        Step::answer(|_| crate::support::server::ok("hello")),
+        Step::answer(|_| ok("hello")),
     ]);
     for (mut monitor, host) in overrides(&server.address.to_string()) {
         monitor["url"] = json!(server.https("/"));
-        assert_lost_in(Phase::Tls, &ALL[1..], async || lab.check(monitor.clone()).await).await;
+        assert_lost_in(Phase::Tls, &ALL[1..], async || {
+            lab.check(monitor.clone()).await
+        })
+        .await;
         let request = server.seen().requests.pop().expect("a request");
         assert_eq!(request.server_name.as_deref(), Some("inside.test"));
         assert_eq!(request.header("host"), Some(&*host));
@@ -279,7 +284,9 @@ async fn a_host_header_over_plain_http_is_sent_as_it_is() {
     let lab = Lab::new();
     let server = Server::ok();
     let headers = json!({ "Host": "inside.test" });
-    let report = lab.check(json!({ "url": server.http("/"), "headers": headers })).await;
+    let report = lab
+        .check(json!({ "url": server.http("/"), "headers": headers }))
+        .await;
     assert_success(&report);
     assert_eq!(server.request().header("host"), Some("inside.test"));
 }
@@ -309,7 +316,7 @@ async fn a_silent_name_server_is_a_timeout_in_resolve() {
 #[tokio::test]
 async fn a_syn_without_an_answer_is_a_timeout_in_connect() {
     let lab = Lab::new();
-    let deaf = Deaf::new();
+    let deaf = Deaf::new().await;
     let url = format!("https://service.test:{}/", deaf.address.port());
     assert_timeout(&lab, json!({ "url": url }), &ALL[..2]).await;
 }
@@ -367,8 +374,8 @@ async fn phases_add_up_over_redirects() {
         Step::Wait(DELAY / 2),
         IDENTITY.tls(),
         Step::answer(|request| match &*request.target {
-            "/" => crate::support::server::redirect(302, "/there"),
-            _ => crate::support::server::ok("hello"),
+            "/" => redirect(302, "/there"),
+            _ => ok("hello"),
         }),
     ]);
     let url = server.named("https", "service.test", "/");

@@ -80,7 +80,10 @@ impl Dns {
     }
 
     pub fn questions(&self) -> Vec<Question> {
-        self.questions.lock().expect("nothing panics with it").clone()
+        self.questions
+            .lock()
+            .expect("nothing panics with it")
+            .clone()
     }
 }
 

@@ -168,7 +168,11 @@ impl Handshake<'_> {
         let mut config = config
             .with_single_cert(identity.chain.clone(), key)
             .expect("the key is the certificate's");
-        config.alpn_protocols = self.alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+        config.alpn_protocols = self
+            .alpn
+            .iter()
+            .map(|name| name.as_bytes().to_vec())
+            .collect();
         Step::Tls(config.into())
     }
 }

@@ -22,7 +22,10 @@ pub fn alone(name: &str, body: impl FnOnce()) {
         .expect("this program can be started once more");
     let text = text(&output);
     assert!(output.status.success(), "{text}");
-    assert!(text.contains("1 passed"), "no test is called {name}: {text}");
+    assert!(
+        text.contains("1 passed"),
+        "no test is called {name}: {text}"
+    );
 }
 
 /// The program, to be given arguments.

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use monitoringdaemon::check::{
-    Certificate, CertificateRank, Fact, Failure, Phase, Reason, Report,
-};
+use monitoringdaemon::check::{Certificate, CertificateRank, Fact, Failure, Phase, Reason, Report};
 
 /// What holds for every report there is.
 #[track_caller]

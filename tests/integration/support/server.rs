@@ -77,7 +77,9 @@ pub enum Frame {
     End,
     /// Resets the stream.
     Reset,
-    /// Closes the connection.
+    /// Closes the connection in good order of TLS.
+    Close,
+    /// Closes the connection without a word of TLS.
     Drop,
 }
 
@@ -234,18 +236,18 @@ impl Drop for Server {
 pub struct Deaf {
     listener: Socket,
     pub address: SocketAddr,
-    fillers: Vec<std::net::TcpStream>,
+    fillers: Vec<TcpStream>,
 }
 
 impl Deaf {
-    pub fn new() -> Self {
+    pub async fn new() -> Self {
         let listener = listener(SocketAddr::from(([127, 0, 0, 1], 0)), 1);
         let address = local_address(&listener);
         let mut fillers = Vec::new();
         let impatience = Duration::from_millis(100);
         // Until one gets no answer: how many fit is the kernel's own business.
-        while let Ok(filler) = std::net::TcpStream::connect_timeout(&address, impatience) {
-            fillers.push(filler);
+        while let Ok(filler) = timeout(impatience, TcpStream::connect(address)).await {
+            fillers.push(filler.expect("a listener that has room"));
         }
         Self {
             listener,
@@ -517,8 +519,8 @@ impl Connection {
         });
         tokio::select! {
             result = answer => match result {
-                // Dropped before its end, the stream would be reset.
-                Ok(_stream) => serve.await,
+                Ok(None) => Ok(()),
+                Ok(Some(_open)) => serve.await,
                 Err(end) => Err(end),
             },
             result = &mut serve => result,
@@ -532,14 +534,23 @@ async fn read_http2(
 ) -> Result<Request, End> {
     let (head, mut stream) = request.into_parts();
     let mut headers = vec![
-        (":scheme".to_owned(), head.uri.scheme_str().unwrap_or_default().to_owned()),
+        (
+            ":scheme".to_owned(),
+            head.uri.scheme_str().unwrap_or_default().to_owned(),
+        ),
         (
             ":authority".to_owned(),
-            head.uri.authority().map(ToString::to_string).unwrap_or_default(),
+            head.uri
+                .authority()
+                .map(ToString::to_string)
+                .unwrap_or_default(),
         ),
     ];
     headers.extend(head.headers.iter().map(|(name, value)| {
-        (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned())
+        (
+            name.to_string(),
+            String::from_utf8_lossy(value.as_bytes()).into_owned(),
+        )
     }));
     let mut body = Vec::new();
     while let Some(data) = stream.data().await {
@@ -556,10 +567,14 @@ async fn read_http2(
     })
 }
 
+/// A stream that is not reset before this is dropped.
+type OpenStream = (SendResponse<Bytes>, Option<SendStream<Bytes>>);
+
+/// Follows the script, and returns the stream unless the connection is to be closed.
 async fn answer_http2(
     mut respond: SendResponse<Bytes>,
     frames: &[Frame],
-) -> Result<(SendResponse<Bytes>, Option<SendStream<Bytes>>), End> {
+) -> Result<Option<OpenStream>, End> {
     let mut stream = None;
     let headed = "a body after its headers";
     for frame in frames {
@@ -570,14 +585,21 @@ async fn answer_http2(
                 *head.status_mut() = (*status).try_into().expect("a status code");
                 stream = Some(respond.send_response(head, false)?);
             }
-            Frame::Data(data) => stream.as_mut().expect(headed).send_data(data.clone(), false)?,
-            Frame::End => stream.as_mut().expect(headed).send_data(Bytes::new(), true)?,
+            Frame::Data(data) => stream
+                .as_mut()
+                .expect(headed)
+                .send_data(data.clone(), false)?,
+            Frame::End => stream
+                .as_mut()
+                .expect(headed)
+                .send_data(Bytes::new(), true)?,
             Frame::Reset => match &mut stream {
                 Some(stream) => stream.send_reset(h2::Reason::INTERNAL_ERROR),
                 None => respond.send_reset(h2::Reason::INTERNAL_ERROR),
             },
+            Frame::Close => return Ok(None),
             Frame::Drop => return Err(End::Closed),
         }
     }
-    Ok((respond, stream))
+    Ok(Some((respond, stream)))
 }
