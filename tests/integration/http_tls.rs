@@ -1,1 +1,196 @@
-//! Later.
+//! What a check learns of TLS and of certificates, also of those that it then rejects.
+
+use monitoringdaemon::check::{Certificate, CertificateRank, Phase, Reason, Report};
+use rustls::version::{TLS12, TLS13};
+use serde_json::{Value, json};
+
+use crate::support::{
+    lab::Lab,
+    pki::{AUTHORITY, Authority, Handshake, IDENTITY, Identity, YEARS, start_of},
+    report::{assert_failure, assert_success, certificate, tls},
+    server::{Server, Step, ok, redirect},
+};
+
+async fn check(handshake: Step, settings: Value) -> Report {
+    let server = Server::start([handshake, Step::answer(|_| ok("hello"))]);
+    let monitor = json!({ "url": server.https("/"), "tls_config": settings });
+    Lab::new().check(monitor).await
+}
+
+#[track_caller]
+fn assert_certificate(report: &Report, rank: CertificateRank, first: i32, last: i32) {
+    let expected = Certificate {
+        not_before: start_of(first),
+        not_after: start_of(last),
+    };
+    assert_eq!(certificate(report, rank), Some(expected), "{report:#?}");
+}
+
+#[tokio::test]
+async fn the_leaf_and_the_certificate_that_expires_first_are_told_apart() {
+    for (of_leaf, of_authority, earliest) in [
+        (2020..3000, 2010..3500, 2020..3000),
+        (2020..3500, 2010..3000, 2010..3000),
+    ] {
+        let authority = AUTHORITY.intermediate("intermediate", of_authority);
+        let identity = authority.issue(&["127.0.0.1"], of_leaf.clone());
+        for versions in [&[&TLS12], &[&TLS13]] {
+            let handshake = Handshake {
+                versions,
+                ..Handshake::default()
+            };
+            let report = check(handshake.step(&identity), json!({})).await;
+            assert_success(&report);
+            let (leaf, first) = (CertificateRank::Leaf, CertificateRank::Earliest);
+            assert_certificate(&report, leaf, of_leaf.start, of_leaf.end);
+            assert_certificate(&report, first, earliest.start, earliest.end);
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_dates_of_a_rejected_certificate_are_seen() {
+    let unknown = Authority::new("unknown root");
+    for (identity, years, reason) in [
+        (
+            AUTHORITY.issue(&["127.0.0.1"], 2000..2001),
+            2000..2001,
+            Reason::TlsExpired,
+        ),
+        (
+            AUTHORITY.issue(&["127.0.0.1"], 3998..3999),
+            3998..3999,
+            Reason::TlsNotYetValid,
+        ),
+        (
+            AUTHORITY.issue(&["other.test"], 2019..3999),
+            2019..3999,
+            Reason::TlsWrongHost,
+        ),
+        (
+            unknown.issue(&["127.0.0.1"], 2018..3999),
+            2018..3999,
+            Reason::TlsUntrusted,
+        ),
+        (
+            Identity::self_signed(&["127.0.0.1"]),
+            YEARS,
+            Reason::TlsUntrusted,
+        ),
+    ] {
+        let report = check(identity.tls(), json!({})).await;
+        assert_failure(&report, Phase::Tls, reason);
+        for rank in CertificateRank::ALL {
+            assert_certificate(&report, *rank, years.start, years.end);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_not_verified_is_seen_all_the_same() {
+    let identity = Authority::new("unknown root").issue(&["other.test"], 2000..2001);
+    let report = check(identity.tls(), json!({ "insecure_skip_verify": true })).await;
+    assert_success(&report);
+    assert_certificate(&report, CertificateRank::Leaf, 2000, 2001);
+}
+
+#[tokio::test]
+async fn the_version_and_the_cipher_suite_are_those_agreed_on() {
+    for (versions, settings, version, prefix) in [
+        (&[&TLS12][..], json!({}), "TLS 1.2", "TLS_ECDHE_ECDSA_WITH_"),
+        (&[&TLS13], json!({}), "TLS 1.3", "TLS_AES_"),
+        (
+            &[&TLS12, &TLS13],
+            json!({ "max_version": "TLS12" }),
+            "TLS 1.2",
+            "TLS_ECDHE_ECDSA_WITH_",
+        ),
+        (
+            &[&TLS12, &TLS13],
+            json!({ "min_version": "TLS13" }),
+            "TLS 1.3",
+            "TLS_AES_",
+        ),
+    ] {
+        let handshake = Handshake {
+            versions,
+            ..Handshake::default()
+        };
+        let report = check(handshake.step(&IDENTITY), settings).await;
+        assert_success(&report);
+        let (known, cipher) = tls(&report).expect("there was a handshake");
+        assert_eq!(known, version);
+        assert!(cipher.starts_with(prefix), "{cipher}");
+    }
+}
+
+#[tokio::test]
+async fn a_check_without_tls_learns_nothing_of_it() {
+    let server = Server::ok();
+    let report = Lab::new().check(json!({ "url": server.http("/") })).await;
+    assert_success(&report);
+    assert_eq!(tls(&report), None);
+    assert_eq!(certificate(&report, CertificateRank::Leaf), None);
+}
+
+#[tokio::test]
+async fn after_redirects_the_facts_are_those_of_the_last_handshake() {
+    let last = AUTHORITY.issue(&["127.0.0.1"], 2021..3001);
+    let last = Handshake {
+        versions: &[&TLS12],
+        ..Handshake::default()
+    }
+    .step(&last);
+    let last = Server::start([last, Step::answer(|_| ok("hello"))]);
+    let there = last.https("/");
+    let first = Server::start([IDENTITY.tls(), Step::answer(move |_| redirect(302, &there))]);
+    let report = Lab::new().check(json!({ "url": first.https("/") })).await;
+    assert_success(&report);
+    assert_certificate(&report, CertificateRank::Leaf, 2021, 3001);
+    assert_eq!(tls(&report).map(|(version, _)| version), Some("TLS 1.2"));
+}
+
+#[tokio::test]
+async fn the_authorities_of_a_file_are_trusted_in_place_of_the_others() {
+    let own = Authority::new("of our own");
+    let file = tempfile::NamedTempFile::new().expect("a temporary file");
+    std::fs::write(file.path(), own.pem()).expect("room for a temporary file");
+    for settings in [
+        json!({ "ca_file": file.path() }),
+        json!({ "ca": own.pem() }),
+    ] {
+        let theirs = own.issue(&["127.0.0.1"], YEARS);
+        assert_success(&check(theirs.tls(), settings.clone()).await);
+        let report = check(IDENTITY.tls(), settings).await;
+        assert_failure(&report, Phase::Tls, Reason::TlsUntrusted);
+    }
+}
+
+#[tokio::test]
+async fn a_client_certificate_is_shown_to_a_server_that_demands_one() {
+    let clients = Authority::new("of clients");
+    let client = clients.issue(&["client"], YEARS);
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let [certificate, key] = [
+        ("client.pem", client.certificate_pem.clone()),
+        ("client.key", client.key_pem()),
+    ]
+    .map(|(name, pem)| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, pem).expect("room for a temporary file");
+        path
+    });
+    for settings in [
+        json!({ "cert": client.certificate_pem, "key": client.key_pem() }),
+        json!({ "cert_file": certificate, "key_file": key }),
+    ] {
+        for versions in [&[&TLS12], &[&TLS13]] {
+            let handshake = Handshake {
+                versions,
+                client_authority: Some(&clients),
+                ..Handshake::default()
+            };
+            assert_success(&check(handshake.step(&IDENTITY), settings.clone()).await);
+        }
+    }
+}

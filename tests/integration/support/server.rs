@@ -77,6 +77,8 @@ pub enum Frame {
     End,
     /// Resets the stream.
     Reset,
+    /// Resets the stream as one whose request was not even looked at, so that a client may retry.
+    Refuse,
     /// Closes the connection in good order of TLS.
     Close,
     /// Closes the connection without a word of TLS.
@@ -597,6 +599,7 @@ async fn answer_http2(
                 Some(stream) => stream.send_reset(h2::Reason::INTERNAL_ERROR),
                 None => respond.send_reset(h2::Reason::INTERNAL_ERROR),
             },
+            Frame::Refuse => respond.send_reset(h2::Reason::REFUSED_STREAM),
             Frame::Close => return Ok(None),
             Frame::Drop => return Err(End::Closed),
         }
