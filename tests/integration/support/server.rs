@@ -116,6 +116,8 @@ pub struct Seen {
     /// Connections that the client has closed or reset.
     pub left: usize,
     pub requests: Vec<Request>,
+    /// Steps done, of all connections.
+    pub steps: usize,
     /// Bytes that the kernel took of [`Step::Send`], [`Step::Repeat`] and [`Step::Flood`].
     pub sent: u64,
 }
@@ -425,6 +427,7 @@ impl Connection {
                     return Err(End::Closed);
                 }
             }
+            self.seen.send_modify(|seen| seen.steps += 1);
         }
         self.stream().shutdown().await?;
         loop {
