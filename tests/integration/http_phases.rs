@@ -142,8 +142,7 @@ async fn a_full_accept_queue_costs_connect_alone() {
         })
         .await;
     };
-    let [http, https, http2] = Protocol::ALL.map(check);
-    tokio::join!(http, https, http2);
+    futures_util::future::join_all(Protocol::ALL.map(check)).await;
 }
 
 #[tokio::test]

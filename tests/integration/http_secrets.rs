@@ -76,14 +76,75 @@ impl Secrets {
     }
 }
 
-/// Ways to fail: the scheme, what the server does, and settings that demand what it does not.
-fn failures() -> Vec<(&'static str, Vec<Step>, Value)> {
+/// A way to fail: the scheme, what the server does, and settings that demand what it does not.
+type Way = (&'static str, Vec<Step>, Value);
+
+fn ways_to_fail() -> Vec<Way> {
+    [verdicts(), endings(), redirects(), handshakes(), http2()].concat()
+}
+
+/// The server repeats what it was sent, and is not what it should be.
+fn verdicts() -> Vec<Way> {
     let echo = Step::answer(|request| {
         let all = format!("{request:?}").replace(|c: char| c.is_control(), "");
         response("404 s3cr3t", &[&format!("x-echo: {all}")], &all)
     });
-    let to = |location: &'static str| Step::answer(move |_| redirect(302, location));
-    let start = |text: &'static str| vec![Step::Request, Step::send(text)];
+    let matcher = json!([{ "header": "X-Echo", "regexp": "." }]);
+    let demands = [
+        json!({ "fail_if_header_matches": matcher }),
+        json!({ "fail_if_body_matches_regexp": ["."] }),
+        json!({ "fail_if_not_ssl": true }),
+        json!({ "valid_http_versions": ["HTTP/2.0"] }),
+        json!({ "body_size_limit": 1 }),
+    ];
+    let mut ways = vec![
+        ("http", vec![echo.clone()], json!({})),
+        ("https", vec![IDENTITY.tls(), echo.clone()], json!({})),
+        (
+            "https",
+            vec![IDENTITY.tls(), Step::answer(|_| ok("hello"))],
+            json!({ "fail_if_ssl": true }),
+        ),
+    ];
+    ways.extend(demands.map(|mut settings| {
+        settings["valid_status_codes"] = json!(["4xx"]);
+        ("http", vec![echo.clone()], settings)
+    }));
+    ways
+}
+
+fn endings() -> Vec<Way> {
+    let answers = [
+        "s3cr3t\r\n\r\n",
+        "HTTP/1.1 200 OK\r\ns3cr3t\r\n\r\n",
+        "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\ns3cr3t",
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\ns3cr3t",
+    ];
+    let answers = answers.map(|answer| vec![Step::Request, Step::send(answer)]);
+    let others = [
+        vec![Step::Drop],
+        vec![Step::Request, Step::Reset],
+        vec![Step::Request, Step::Hang],
+    ];
+    let scripts = answers.into_iter().chain(others);
+    scripts.map(|script| ("http", script, json!({}))).collect()
+}
+
+fn redirects() -> Vec<Way> {
+    let locations = [
+        "/path?s3cr3t",
+        "ftp://s3cr3t@127.0.0.1/s3cr3t",
+        "http://s3cr3t@[/s3cr3t",
+        "http://s3cr3t@127.0.0.1:1/path?s3cr3t",
+    ];
+    let way = |location| {
+        let script = vec![Step::answer(move |_| redirect(302, location))];
+        ("http", script, json!({}))
+    };
+    locations.map(way).into()
+}
+
+fn handshakes() -> Vec<Way> {
     let clients = Authority::new("of clients");
     let demanding = |versions| {
         let handshake = Handshake {
@@ -91,108 +152,37 @@ fn failures() -> Vec<(&'static str, Vec<Step>, Value)> {
             client_authority: Some(&clients),
             ..Handshake::default()
         };
-        vec![handshake.step(&IDENTITY), Step::Request]
+        handshake.step(&IDENTITY)
     };
-    let presenting = |identity: Identity| vec![identity.tls(), Step::Request];
-    let http2 = |frames| vec![IDENTITY.tls_h2(), Step::Http2(frames)];
-    let none = || json!({});
-    let matcher = json!([{ "header": "X-Echo", "regexp": "." }]);
-    vec![
-        ("http", vec![echo.clone()], none()),
-        ("https", vec![IDENTITY.tls(), echo.clone()], none()),
-        (
-            "http",
-            vec![echo.clone()],
-            json!({ "valid_status_codes": ["4xx"], "fail_if_header_matches": matcher }),
-        ),
-        (
-            "http",
-            vec![echo.clone()],
-            json!({ "valid_status_codes": ["4xx"], "fail_if_body_matches_regexp": ["."] }),
-        ),
-        (
-            "http",
-            vec![echo.clone()],
-            json!({ "valid_status_codes": ["4xx"], "fail_if_not_ssl": true }),
-        ),
-        (
-            "http",
-            vec![echo.clone()],
-            json!({ "valid_status_codes": ["4xx"], "valid_http_versions": ["HTTP/2.0"] }),
-        ),
-        (
-            "http",
-            vec![echo],
-            json!({ "valid_status_codes": ["4xx"], "body_size_limit": 1 }),
-        ),
-        ("http", vec![Step::Drop], none()),
-        ("http", vec![Step::Request, Step::Reset], none()),
-        ("http", vec![Step::Request, Step::Hang], none()),
-        ("http", start("s3cr3t\r\n\r\n"), none()),
-        ("http", start("HTTP/1.1 200 OK\r\ns3cr3t\r\n\r\n"), none()),
-        (
-            "http",
-            start("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\ns3cr3t"),
-            none(),
-        ),
-        (
-            "http",
-            start("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\ns3cr3t"),
-            none(),
-        ),
-        ("http", vec![to("/path?s3cr3t")], none()),
-        ("http", vec![to("ftp://s3cr3t@127.0.0.1/s3cr3t")], none()),
-        ("http", vec![to("http://s3cr3t@[/s3cr3t")], none()),
-        (
-            "http",
-            vec![to("http://s3cr3t@127.0.0.1:1/path?s3cr3t")],
-            none(),
-        ),
-        ("https", vec![Step::Read, Step::send("s3cr3t")], none()),
-        ("https", vec![Step::Hang], none()),
-        (
-            "https",
-            presenting(AUTHORITY.issue(&["127.0.0.1"], 2000..2001)),
-            none(),
-        ),
-        (
-            "https",
-            presenting(AUTHORITY.issue(&["other.test"], YEARS)),
-            none(),
-        ),
-        (
-            "https",
-            presenting(Identity::self_signed(&["127.0.0.1"])),
-            none(),
-        ),
-        ("https", demanding(&[&rustls::version::TLS12]), none()),
-        ("https", demanding(&[&rustls::version::TLS13]), none()),
-        (
-            "https",
-            vec![IDENTITY.tls(), Step::answer(|_| ok("hello"))],
-            json!({ "fail_if_ssl": true }),
-        ),
-        ("https", http2(vec![Frame::Reset]), none()),
-        (
-            "https",
-            http2(vec![
-                Frame::Head(200),
-                Frame::Data(Bytes::from("s3cr3t")),
-                Frame::Drop,
-            ]),
-            none(),
-        ),
-        (
-            "https",
-            vec![
-                IDENTITY.tls_h2(),
-                Step::Read,
-                Step::send("s3cr3t"),
-                Step::Hang,
-            ],
-            none(),
-        ),
-    ]
+    let scripts = [
+        vec![Step::Hang],
+        vec![Step::Read, Step::send("s3cr3t")],
+        vec![AUTHORITY.issue(&["127.0.0.1"], 2000..2001).tls()],
+        vec![AUTHORITY.issue(&["other.test"], YEARS).tls()],
+        vec![Identity::self_signed(&["127.0.0.1"]).tls()],
+        vec![demanding(&[&rustls::version::TLS12])],
+        vec![demanding(&[&rustls::version::TLS13])],
+    ];
+    scripts.map(|script| ("https", script, json!({}))).into()
+}
+
+fn http2() -> Vec<Way> {
+    let cut_off = vec![
+        Frame::Head(200),
+        Frame::Data(Bytes::from("s3cr3t")),
+        Frame::Drop,
+    ];
+    let scripts = [
+        vec![IDENTITY.tls_h2(), Step::Http2(vec![Frame::Reset])],
+        vec![IDENTITY.tls_h2(), Step::Http2(cut_off)],
+        vec![
+            IDENTITY.tls_h2(),
+            Step::Read,
+            Step::send("s3cr3t"),
+            Step::Hang,
+        ],
+    ];
+    scripts.map(|script| ("https", script, json!({}))).into()
 }
 
 fn with(mut monitor: Value, settings: &Value) -> Value {
@@ -208,10 +198,12 @@ async fn no_failure_tells_a_secret() {
     let lab = Lab::new();
     let mut reasons = std::collections::BTreeSet::new();
     let (closed, deaf) = (Closed::new(), Deaf::new().await);
-    let servers = failures().into_iter().map(|(scheme, script, settings)| {
-        let server = Server::start(script);
-        (scheme, server.address, settings, Some(server))
-    });
+    let servers = ways_to_fail()
+        .into_iter()
+        .map(|(scheme, script, settings)| {
+            let server = Server::start(script);
+            (scheme, server.address, settings, Some(server))
+        });
     let ports = [closed.address, deaf.address].map(|address| ("http", address, json!({}), None));
     for (scheme, address, settings, server) in servers.chain(ports) {
         let monitors = secrets.monitors(scheme, &address.to_string());
@@ -263,7 +255,7 @@ fn no_line_of_the_program_tells_a_secret() {
     let secrets = Secrets::new();
     let mut monitors = serde_json::Map::new();
     let mut servers = Vec::new();
-    for (scheme, script, settings) in failures() {
+    for (scheme, script, settings) in ways_to_fail() {
         let server = Server::start(script);
         for monitor in secrets.monitors(scheme, &server.address.to_string()) {
             let name = format!("monitor {}", monitors.len());

@@ -177,9 +177,8 @@ impl Zone {
 
         let (code, addresses, truncated) = match answer {
             Answer::Silence => return None,
-            Answer::Addresses(addresses) => (0, addresses, false),
             Answer::Truncated(_) if !over_tcp => (0, Vec::new(), true),
-            Answer::Truncated(addresses) => (0, addresses, false),
+            Answer::Addresses(addresses) | Answer::Truncated(addresses) => (0, addresses, false),
             Answer::NoSuchName => (3, Vec::new(), false),
             Answer::Code(code) => (code, Vec::new(), false),
         };

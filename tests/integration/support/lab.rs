@@ -52,12 +52,12 @@ pub fn config(mut monitor: Value) -> Config {
     if monitor.get("timeout").is_none() {
         monitor["timeout"] = json!(super::PATIENCE.as_secs());
     }
-    config_of(json!({ "monitors": { "example": monitor } }))
+    config_of(&json!({ "monitors": { "example": monitor } }))
 }
 
 /// A whole configuration; JSON is YAML, and needs nobody to think of indentation.
 #[track_caller]
-pub fn config_of(whole: Value) -> Config {
+pub fn config_of(whole: &Value) -> Config {
     let mut file = NamedTempFile::new().expect("a temporary file");
     write!(file, "{whole}").expect("room for a temporary file");
     config::read(file.path()).unwrap_or_else(|wrong| panic!("{wrong}"))

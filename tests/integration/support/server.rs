@@ -318,9 +318,12 @@ pub fn ok(body: &str) -> String {
 
 /// A response with `body` and its length.
 pub fn response(status: &str, headers: &[&str], body: &str) -> String {
-    let headers: String = headers.iter().map(|line| format!("{line}\r\n")).collect();
-    let length = body.len();
-    format!("HTTP/1.1 {status}\r\n{headers}content-length: {length}\r\n\r\n{body}")
+    let mut head = format!("HTTP/1.1 {status}\r\n");
+    for line in headers {
+        head.push_str(line);
+        head.push_str("\r\n");
+    }
+    format!("{head}content-length: {}\r\n\r\n{body}", body.len())
 }
 
 /// A redirect to `location`.
@@ -337,6 +340,16 @@ enum Wire {
     Tcp(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
     Closed,
+}
+
+impl Wire {
+    fn stream(&mut self) -> &mut dyn Stream {
+        match self {
+            Self::Tcp(tcp) => tcp,
+            Self::Tls(tls) => tls,
+            Self::Closed => unreachable!("a script goes on after a failed handshake"),
+        }
+    }
 }
 
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -429,31 +442,22 @@ impl Connection {
             }
             self.seen.send_modify(|seen| seen.steps += 1);
         }
-        self.stream().shutdown().await?;
+        self.wire.stream().shutdown().await?;
         loop {
             self.fill().await?;
         }
     }
 
-    fn stream(&mut self) -> &mut dyn Stream {
-        match &mut self.wire {
-            Wire::Tcp(tcp) => tcp,
-            Wire::Tls(tls) => tls,
-            Wire::Closed => unreachable!("a script goes on after it has closed the connection"),
-        }
-    }
-
     /// Reads something more.
     async fn fill(&mut self) -> Result<(), End> {
-        let mut chunk = [0; 16 << 10];
-        let length = self.stream().read(&mut chunk).await?;
-        self.buffer.extend_from_slice(&chunk[..length]);
+        self.buffer.reserve(16 << 10);
+        let length = self.wire.stream().read_buf(&mut self.buffer).await?;
         if length == 0 { Err(End::Left) } else { Ok(()) }
     }
 
     async fn send(&mut self, bytes: &[u8]) -> Result<(), End> {
-        self.stream().write_all(bytes).await?;
-        self.stream().flush().await?;
+        self.wire.stream().write_all(bytes).await?;
+        self.wire.stream().flush().await?;
         self.seen
             .send_modify(|seen| seen.sent += bytes.len() as u64);
         Ok(())
@@ -505,7 +509,7 @@ impl Connection {
 
     async fn http2(&mut self, frames: &[Frame]) -> Result<(), End> {
         let (seen, server_name) = (self.seen.clone(), self.server_name.clone());
-        let mut connection = h2::server::handshake(self.stream()).await?;
+        let mut connection = h2::server::handshake(self.wire.stream()).await?;
         let Some(exchange) = connection.accept().await else {
             return Err(End::Left);
         };
