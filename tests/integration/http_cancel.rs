@@ -125,7 +125,7 @@ async fn a_response_is_given_up() {
 #[tokio::test]
 async fn a_body_is_given_up() {
     // More than the kernel takes for a client that does not read.
-    let body = Step::Repeat(Bytes::from(vec![b'x'; 64 << 10]), 512);
+    let body = Step::Repeat(Bytes::from(vec![b'x'; 64 << 10]), 128);
     let script = [
         Step::Request,
         Step::send("HTTP/1.1 200 OK\r\n\r\n"),

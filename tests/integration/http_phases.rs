@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::join_all;
 use monitoringdaemon::check::{Phase, Reason, Report};
 use serde_json::{Value, json};
 
@@ -114,14 +115,15 @@ async fn a_slow_name_server_costs_resolve_alone() {
         "service.test" => Answer::loopback(),
         _ => Answer::NoSuchName,
     }));
-    for protocol in Protocol::ALL {
+    let check = async |protocol: Protocol| {
         let server = Server::start(protocol.slow_in(None));
         let url = server.named(protocol.scheme(), "service.test", "/");
         assert_lost_in(Phase::Resolve, &protocol.phases(), async || {
             lab.check(json!({ "url": url })).await
         })
         .await;
-    }
+    };
+    join_all(Protocol::ALL.map(check)).await;
 }
 
 #[tokio::test]
@@ -142,7 +144,7 @@ async fn a_full_accept_queue_costs_connect_alone() {
         })
         .await;
     };
-    futures_util::future::join_all(Protocol::ALL.map(check)).await;
+    join_all(Protocol::ALL.map(check)).await;
 }
 
 #[tokio::test]
@@ -162,7 +164,7 @@ async fn a_slow_body_costs_transfer_alone() {
 
 async fn check_server_side(slow: Phase, protocols: &[Protocol]) {
     let lab = Lab::new();
-    for protocol in protocols {
+    let check = async |protocol: &Protocol| {
         let server = Server::start(protocol.slow_in(Some(slow)));
         let url = server.named(protocol.scheme(), "service.test", "/");
         assert_lost_in(slow, &protocol.phases(), async || {
@@ -171,7 +173,8 @@ async fn check_server_side(slow: Phase, protocols: &[Protocol]) {
             report
         })
         .await;
-    }
+    };
+    join_all(protocols.iter().map(check)).await;
 }
 
 #[tokio::test]
@@ -332,12 +335,14 @@ async fn silence_instead_of_a_handshake_is_a_timeout_in_tls() {
 #[tokio::test]
 async fn silence_after_the_request_is_a_timeout_in_processing() {
     let lab = Lab::new();
-    for start in ["", "HTTP/1.1 20", "HTTP/1.1 200 OK\r\ncontent-length: 1"] {
+    let check = async |start: &'static str| {
         let server = Server::start([IDENTITY.tls(), Step::Request, Step::send(start), Step::Hang]);
         let url = server.named("https", "service.test", "/");
         assert_timeout(&lab, json!({ "url": url }), &ALL[..4]).await;
         server.until(|seen| seen.left == 1).await;
-    }
+    };
+    let half_a_head = "HTTP/1.1 200 OK\r\ncontent-length: 1";
+    join_all(["", "HTTP/1.1 20", half_a_head].map(check)).await;
 }
 
 #[tokio::test]
