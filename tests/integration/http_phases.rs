@@ -60,7 +60,8 @@ impl Protocol {
             _ => Duration::ZERO,
         };
         let (head, half) = ("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n", "12345");
-        let mut steps = vec![Step::Wait(delay(Phase::Tls))];
+        // Not before the handshake has begun, which may be later than the connection was accepted.
+        let mut steps = vec![Step::Peek, Step::Wait(delay(Phase::Tls))];
         match self {
             Self::Http => {}
             Self::Https => steps.push(IDENTITY.tls()),
@@ -89,19 +90,24 @@ impl Protocol {
     }
 }
 
-/// Runs checks that lose time in `slow`, until one lost none elsewhere.
+/// Runs checks that lose time in `slow`, until one lost it there and nowhere else.
 ///
-/// A busy machine can stretch any phase, but hardly the wrong one three times in a row.
+/// A machine that is busy can stretch any phase, and can shorten `transfer`, which begins when the
+/// client sees the headers. It hardly does so three times in a row.
 async fn assert_lost_in(slow: Phase, phases: &[Phase], check: impl AsyncFn() -> Report) {
     let mut reports = Vec::new();
     for _ in 0..3 {
         let report = check().await;
         assert_success(&report);
         assert_eq!(reached(&report), phases, "{report:#?}");
-        let lost = spent(&report, slow).unwrap_or_default();
-        assert!(lost + SLACK >= DELAY, "{slow} lost nothing: {report:#?}");
-        let others = report.phases.iter().filter(|(phase, _)| *phase != slow);
-        if others.clone().all(|(_, spent)| *spent < DELAY / 2) {
+        let as_expected = report.phases.iter().all(|(phase, spent)| {
+            if *phase == slow {
+                *spent + SLACK >= DELAY
+            } else {
+                *spent < DELAY / 2
+            }
+        });
+        if as_expected {
             return;
         }
         reports.push(report);
@@ -253,6 +259,7 @@ async fn another_name_for_tls_goes_with_a_target_that_is_an_address() {
     let identity = AUTHORITY.issue(&["inside.test"], YEARS);
     let lab = Lab::new();
     let server = Server::start([
+        Step::Peek,
         Step::Wait(DELAY),
         identity.tls_h2(),
         Step::answer(|_| ok("hello")),
@@ -375,6 +382,7 @@ async fn silence_within_the_body_is_a_timeout_in_transfer() {
 async fn phases_add_up_over_redirects() {
     let lab = Lab::with_dns(Dns::start(DELAY / 2, |_| Answer::loopback()));
     let server = Server::start([
+        Step::Peek,
         Step::Wait(DELAY / 2),
         IDENTITY.tls(),
         Step::answer(|request| match &*request.target {

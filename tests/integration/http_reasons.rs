@@ -356,6 +356,24 @@ mod tls {
             }
         }
     }
+
+    #[tokio::test]
+    async fn an_end_after_a_client_certificate_was_demanded_is_a_failed_handshake() {
+        let clients = Authority::new("of clients");
+        for versions in [&[&rustls::version::TLS12], &[&rustls::version::TLS13]] {
+            let handshake = Handshake {
+                versions,
+                client_authority: Some(&clients),
+                client_may_refuse: true,
+                ..Handshake::default()
+            };
+            for end in [Step::Drop, Step::Reset] {
+                let script = [handshake.step(&IDENTITY), Step::Request, end];
+                let (report, _server) = check("https", script).await;
+                assert_failure(&report, Phase::Tls, Reason::TlsHandshake);
+            }
+        }
+    }
 }
 
 mod protocol {

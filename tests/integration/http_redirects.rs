@@ -300,15 +300,28 @@ async fn credentials_stay_with_their_service() {
 
 #[tokio::test]
 async fn credentials_do_not_go_from_tls_to_plain_text() {
-    let plain = Server::ok();
-    let there = plain.http("/");
-    let home = Server::start([IDENTITY.tls(), Step::answer(move |_| redirect(302, &there))]);
+    let Step::Tls(config) = IDENTITY.tls() else {
+        unreachable!("a handshake is one step")
+    };
+    // Both on one port, so that it is the scheme alone that differs.
+    let server = Server::start([
+        Step::TlsIfWanted(config),
+        Step::answer(|request| match &*request.target {
+            "/" => {
+                let host = request.header("host").unwrap_or_default();
+                redirect(302, &format!("http://{host}/plain"))
+            }
+            _ => ok("there"),
+        }),
+    ]);
     for (monitor, userinfo, credentials) in credentials() {
         let mut monitor = with_headers(monitor);
-        monitor["url"] = json!(format!("https://{userinfo}{}/", home.address));
+        monitor["url"] = json!(format!("https://{userinfo}{}/", server.address));
         assert_success(&Lab::new().check(monitor).await);
-        let requests = plain.seen().requests;
-        assert_trusted(requests.last().expect("a request"), false, credentials);
+        let mut requests = server.seen().requests;
+        let (plain, secure) = (requests.pop(), requests.pop());
+        assert_trusted(&secure.expect("a request"), true, credentials);
+        assert_trusted(&plain.expect("a request"), false, credentials);
     }
 }
 

@@ -138,6 +138,8 @@ pub struct Handshake<'a> {
     pub alpn: &'a [&'a str],
     /// Who must have signed the client's certificate, where one is demanded.
     pub client_authority: Option<&'a Authority>,
+    /// Whether the handshake goes on without it.
+    pub client_may_refuse: bool,
 }
 
 impl Default for Handshake<'_> {
@@ -146,6 +148,7 @@ impl Default for Handshake<'_> {
             versions: rustls::ALL_VERSIONS,
             alpn: &["http/1.1"],
             client_authority: None,
+            client_may_refuse: false,
         }
     }
 }
@@ -158,11 +161,15 @@ impl Handshake<'_> {
             .expect("the provider has suites for both versions");
         let config = match self.client_authority {
             None => config.with_no_client_auth(),
-            Some(authority) => config.with_client_cert_verifier(
-                WebPkiClientVerifier::builder_with_provider(authority.roots().into(), provider)
-                    .build()
-                    .expect("there is an authority"),
-            ),
+            Some(authority) => {
+                let roots = authority.roots().into();
+                let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider);
+                let verifier = match self.client_may_refuse {
+                    true => verifier.allow_unauthenticated(),
+                    false => verifier,
+                };
+                config.with_client_cert_verifier(verifier.build().expect("there is an authority"))
+            }
         };
         let key = PrivateKeyDer::Pkcs8(identity.key.serialize_der().into());
         let mut config = config

@@ -32,8 +32,12 @@ pub enum Step {
     Wait(Duration),
     /// Reads some bytes, whatever they are.
     Read,
+    /// Waits until there is something to read, and leaves it there.
+    Peek,
     /// A TLS handshake.
     Tls(Arc<ServerConfig>),
+    /// A TLS handshake where the client begins one.
+    TlsIfWanted(Arc<ServerConfig>),
     /// Reads one request of HTTP/1.
     Request,
     /// Writes bytes.
@@ -409,7 +413,16 @@ impl Connection {
             match step {
                 Step::Wait(time) => sleep(*time).await,
                 Step::Read => self.fill().await?,
+                Step::Peek => {
+                    self.first_byte().await?;
+                }
                 Step::Tls(config) => self.handshake(config).await?,
+                Step::TlsIfWanted(config) => {
+                    const HANDSHAKE: u8 = 0x16;
+                    if self.first_byte().await? == HANDSHAKE {
+                        self.handshake(config).await?;
+                    }
+                }
                 Step::Request => {
                     self.request().await?;
                 }
@@ -453,6 +466,18 @@ impl Connection {
         self.buffer.reserve(16 << 10);
         let length = self.wire.stream().read_buf(&mut self.buffer).await?;
         if length == 0 { Err(End::Left) } else { Ok(()) }
+    }
+
+    /// The first byte that came over TCP, which remains to be read.
+    async fn first_byte(&mut self) -> Result<u8, End> {
+        let Wire::Tcp(tcp) = &mut self.wire else {
+            unreachable!("a script peeks into TLS");
+        };
+        let mut first = [0];
+        match tcp.peek(&mut first).await? {
+            0 => Err(End::Left),
+            _ => Ok(first[0]),
+        }
     }
 
     async fn send(&mut self, bytes: &[u8]) -> Result<(), End> {
