@@ -1,10 +1,14 @@
 //! Tells the crate which revision and compiler it is built from, for `monitoringdaemon_build_info`.
 
-use std::{env, process::Command};
+use std::{env, path::Path, process::Command};
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
-    println!("cargo::rerun-if-changed=.git/HEAD");
+    // Of a path that does not exist, cargo thinks that it has always just changed.
+    let head = first_line("git", &["rev-parse", "--git-path", "logs/HEAD"]);
+    if let Some(head) = head.filter(|head| Path::new(head).exists()) {
+        println!("cargo::rerun-if-changed={head}");
+    }
     println!("cargo::rerun-if-env-changed=MONITORINGDAEMON_REVISION");
     let revision = env::var("MONITORINGDAEMON_REVISION")
         .ok()
