@@ -93,10 +93,10 @@ impl Protocol {
 /// Runs checks that lose time in `slow`, until one lost it there and nowhere else.
 ///
 /// A machine that is busy can stretch any phase, and can shorten `transfer`, which begins when the
-/// client sees the headers. It hardly does so three times in a row.
+/// client sees the headers. It hardly does so five times in a row.
 async fn assert_lost_in(slow: Phase, phases: &[Phase], check: impl AsyncFn() -> Report) {
     let mut reports = Vec::new();
-    for _ in 0..3 {
+    for _ in 0..5 {
         let report = check().await;
         assert_success(&report);
         assert_eq!(reached(&report), phases, "{report:#?}");

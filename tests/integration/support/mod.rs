@@ -18,7 +18,8 @@ use tokio::runtime::{Builder, Runtime};
 /// Where all servers run, so that a test's own runtime holds what is tested and nothing else.
 static SERVERS: LazyLock<Runtime> = LazyLock::new(|| {
     Builder::new_multi_thread()
-        .worker_threads(2)
+        // More than there are servers that are busy at the same time.
+        .worker_threads(4)
         .thread_name("servers")
         .enable_all()
         .build()
