@@ -63,6 +63,16 @@ mod dns {
     }
 
     #[tokio::test]
+    async fn a_name_that_nobody_vouches_for_the_lack_of_is_not_found() {
+        const NOERROR: u8 = 0;
+        const NXDOMAIN: u8 = 3;
+        for code in [NOERROR, NXDOMAIN] {
+            let report = check(Answer::Code(code), json!({})).await;
+            assert_failure(&report, Phase::Resolve, Reason::DnsNotFound);
+        }
+    }
+
+    #[tokio::test]
     async fn a_name_without_addresses_is_not_found() {
         let report = check(Answer::Addresses(Vec::new()), json!({})).await;
         let error = error(&report, Phase::Resolve, Reason::DnsNotFound);

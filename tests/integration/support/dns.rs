@@ -22,7 +22,7 @@ pub enum Answer {
     Addresses(Vec<IpAddr>),
     /// It does not exist.
     NoSuchName,
-    /// A response code of a failure, such as 2 (SERVFAIL).
+    /// A response code and nothing else, such as 2 (SERVFAIL).
     Code(u8),
     /// Too much to say over UDP, so these addresses over TCP.
     Truncated(Vec<IpAddr>),
@@ -175,6 +175,7 @@ impl Zone {
             .push(asked);
         sleep(self.delay).await;
 
+        let bare = matches!(answer, Answer::Code(_));
         let (code, addresses, truncated) = match answer {
             Answer::Silence => return None,
             Answer::Truncated(_) if !over_tcp => (0, Vec::new(), true),
@@ -197,7 +198,7 @@ impl Zone {
             count += 1;
         }
         // RFC 2308: an answer of nothing comes with the authority that says so.
-        let nothing = count == 0 && !truncated && matches!(code, 0 | 3);
+        let nothing = count == 0 && !truncated && !bare;
         if nothing {
             let mut data = [THE_NAME, THE_NAME].concat();
             data.extend([0, 0, 0, 60].repeat(5));
