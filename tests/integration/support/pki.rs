@@ -164,9 +164,10 @@ impl Handshake<'_> {
             Some(authority) => {
                 let roots = authority.roots().into();
                 let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider);
-                let verifier = match self.client_may_refuse {
-                    true => verifier.allow_unauthenticated(),
-                    false => verifier,
+                let verifier = if self.client_may_refuse {
+                    verifier.allow_unauthenticated()
+                } else {
+                    verifier
                 };
                 config.with_client_cert_verifier(verifier.build().expect("there is an authority"))
             }
