@@ -184,7 +184,8 @@ async fn slots_are_a_grid_that_does_not_drift() {
 async fn a_target_that_hangs_as_long_as_the_interval_is_still_checked_every_time() {
     let jobs = vec![job("hanging", StandIn::hanging(), ms(5_000), ms(5_000))];
     let entries = run(jobs, 10, ms(600_000)).await;
-    assert_eq!(entries.skipped(Skip::Overrun), 0);
+    // The first interval is another one, and may be shorter than the timeout.
+    assert!(entries.skipped(Skip::Overrun) <= 1);
     assert!(
         (118..=121).contains(&entries.begun.len()),
         "{}",

@@ -10,3 +10,4 @@ mod http_redirects;
 mod http_secrets;
 mod http_settings;
 mod http_tls;
+mod repository;

@@ -1,0 +1,242 @@
+//! What the repository says of itself holds: README's reference, and the direction of dependencies.
+//!
+//! `UPDATE_EXPECT=1 cargo test readme` writes the generated parts of README anew.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    env,
+    fmt::Write,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use monitoringdaemon::{check::Reason, config, metrics::FAMILIES};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn readme() -> String {
+    fs::read_to_string(root().join("README.md")).expect("there is a README")
+}
+
+/// Holds the part of README between the comments of `name` against `expected`.
+#[track_caller]
+fn check_part(name: &str, expected: &str) {
+    let readme = readme();
+    let start = readme
+        .find(&format!("<!-- {name}: "))
+        .expect("the part has a beginning");
+    let start = start
+        + readme[start..]
+            .find('\n')
+            .expect("the comment ends its line")
+        + 1;
+    let end = readme
+        .find(&format!("<!-- /{name} -->"))
+        .expect("the part has an end");
+    let expected = format!("\n{expected}\n");
+    if env::var_os("UPDATE_EXPECT").is_some() {
+        let updated = format!("{}{expected}{}", &readme[..start], &readme[end..]);
+        fs::write(root().join("README.md"), updated).expect("README can be written");
+    } else {
+        assert_eq!(readme[start..end], expected);
+    }
+}
+
+#[test]
+fn readme_lists_every_metric_and_every_reason() {
+    let mut metrics =
+        "| metric | type | labels | meaning |\n| --- | --- | --- | --- |\n".to_owned();
+    for family in FAMILIES {
+        let kind = format!("{:?}", family.kind).to_lowercase();
+        let labels: Vec<_> = family
+            .labels
+            .iter()
+            .map(|label| format!("`{label}`"))
+            .collect();
+        let (name, labels, help) = (family.name, labels.join(" "), family.help);
+        writeln!(metrics, "| `{name}` | {kind} | {labels} | {help} |").expect("a String takes all");
+    }
+    check_part("metrics", &metrics);
+    let reasons: Vec<_> = Reason::ALL
+        .iter()
+        .map(|reason| format!("`{reason}`"))
+        .collect();
+    check_part("reasons", &format!("{}\n", reasons.join(" ")));
+}
+
+/// The keys that are known in each mapping, as the message for an unknown one lists them.
+fn known_keys(text: &str) -> BTreeMap<String, Vec<String>> {
+    let file = tempfile::NamedTempFile::new().expect("a temporary file");
+    fs::write(file.path(), text).expect("room for it");
+    let messages = config::read(file.path())
+        .expect_err("unknown keys")
+        .to_string();
+    let mut known = BTreeMap::new();
+    for message in messages.lines() {
+        if let Some((place, keys)) = message.split_once(": unknown key (known here: ") {
+            let path = place.rsplit_once(": ").expect("a path behind the place").1;
+            let keys = keys
+                .trim_end_matches(')')
+                .split(", ")
+                .map(ToOwned::to_owned)
+                .collect();
+            known.insert(path.to_owned(), keys);
+        }
+    }
+    known
+}
+
+#[test]
+fn readme_has_a_row_for_every_key_of_the_configuration() {
+    const UNKNOWN: &str = "qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqq";
+    let known = known_keys(&format!(
+        "{UNKNOWN}: 1\nlog: {{{UNKNOWN}: 1}}\nserver: {{{UNKNOWN}: 1}}\ndefaults: {{{UNKNOWN}: 1}}\n\
+         dispatcher: {{{UNKNOWN}: 1}}\nmetrics: {{{UNKNOWN}: 1}}\n\
+         monitors:\n  m: {{url: http://localhost, {UNKNOWN}: 1}}\n",
+    ));
+    let readme = readme();
+    let mut missing = BTreeSet::new();
+    for (path, keys) in &known {
+        let section = path
+            .strip_suffix(UNKNOWN)
+            .expect("the unknown key is at the end");
+        for key in keys {
+            let row = match section {
+                // The sections themselves, each of which has rows of its own.
+                "" => continue,
+                section if section.starts_with("monitors.") => format!("| `{key}` |"),
+                section => format!("| `{section}{key}` |"),
+            };
+            if !readme.contains(&row) {
+                missing.insert(row);
+            }
+        }
+    }
+    assert_eq!(
+        known.len(),
+        7,
+        "a section did not report its keys: {known:?}"
+    );
+    assert!(missing.is_empty(), "README lacks {missing:?}");
+}
+
+/// What each module may use of the others, beside itself; what is not listed may use all.
+const MAY_USE: &[(&str, &[&str])] = &[
+    ("check", &[]),
+    ("value", &[]),
+    ("logging", &[]),
+    ("net", &["check", "value"]),
+    ("monitors", &["check", "net", "value"]),
+    ("config", &["check", "logging", "monitors", "value"]),
+    ("dispatcher", &["check"]),
+    ("metrics", &["check", "value"]),
+    ("server", &["metrics"]),
+];
+
+/// Every file below `folder`.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).expect("a folder of the repository") {
+        let path = entry.expect("it can be listed").path();
+        if path.is_dir() {
+            found.extend(files(&path))
+        } else {
+            found.push(path)
+        }
+    }
+    found
+}
+
+/// The modules of the crate that `text` names, in `use crate::{…}` and in paths.
+fn used_modules(text: &str) -> BTreeSet<String> {
+    let mut used = BTreeSet::new();
+    for (at, _) in text.match_indices("crate::") {
+        let rest = &text[at + "crate::".len()..];
+        let word = |text: &str| -> String {
+            text.chars()
+                .take_while(|c| c.is_alphanumeric() || *c == '_')
+                .collect()
+        };
+        if !rest.starts_with('{') {
+            used.insert(word(rest));
+            continue;
+        }
+        // The first word of each entry of the outermost braces.
+        let mut depth = 0;
+        let mut entry_begins = false;
+        for (at, c) in rest.char_indices() {
+            match c {
+                '{' => {
+                    depth += 1;
+                    entry_begins = depth == 1;
+                }
+                '}' if depth == 1 => break,
+                '}' => depth -= 1,
+                ',' if depth == 1 => entry_begins = true,
+                c if entry_begins && c.is_alphabetic() => {
+                    used.insert(word(&rest[at..]));
+                    entry_begins = false;
+                }
+                _ => {}
+            }
+        }
+    }
+    used
+}
+
+#[test]
+fn modules_use_only_what_the_architecture_lets_them() {
+    let mut wrong = Vec::new();
+    for (module, allowed) in MAY_USE {
+        for file in files(&root().join("src").join(module)) {
+            let text = fs::read_to_string(&file).expect("source is UTF-8");
+            for used in used_modules(&text) {
+                if used != *module && !allowed.contains(&&*used) {
+                    wrong.push(format!("{} uses {used}", file.display()));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn the_architecture_page_has_the_same_table() {
+    let page = fs::read_to_string(root().join("ARCHITECTURE.md")).expect("there is a page");
+    for (module, allowed) in MAY_USE {
+        let row = page
+            .lines()
+            .find(|line| line.starts_with(&format!("| `src/{module}/`")));
+        let row = row.unwrap_or_else(|| panic!("ARCHITECTURE.md lacks {module}"));
+        let uses = row
+            .trim_end_matches('|')
+            .rsplit('|')
+            .next()
+            .unwrap_or_default()
+            .trim();
+        assert_eq!(uses, allowed.join(", "), "{module}");
+    }
+}
+
+#[test]
+fn one_module_alone_knows_the_yaml_library() {
+    for file in files(&root().join("src")) {
+        let text = fs::read_to_string(&file).expect("source is UTF-8");
+        let knows = text.contains("serde_yaml::");
+        assert_eq!(
+            knows,
+            file.ends_with("config/yaml.rs"),
+            "{}",
+            file.display()
+        );
+    }
+}
+
+#[test]
+fn a_use_of_several_modules_is_read_right() {
+    let text = "use crate::{\n    check::{Attempt, Fact},\n    net,\n    value::Node,\n};\nlet x = crate::once::run();";
+    let used: Vec<_> = used_modules(text).into_iter().collect();
+    assert_eq!(used, ["check", "net", "once", "value"]);
+}
