@@ -136,8 +136,8 @@ impl Transport for Client {
         };
         match address {
             Some(address) => {
-                attempt.enter(Phase::Connect);
                 check_family(address, request.family, request.fallback)?;
+                attempt.enter(Phase::Connect);
             }
             None => attempt.enter(Phase::Resolve),
         }

@@ -2,7 +2,7 @@
 
 use std::{fmt::Write, time::Duration};
 
-use super::{FromNode, Node, node::wrong_kind};
+use super::{FromNode, Node, node::wrong_kind, units};
 
 const UNITS: [(&str, f64); 5] = [
     ("d", 86_400.0),
@@ -39,21 +39,12 @@ impl FromNode for Duration {
 /// Seconds in `text`: numbers with units, each unit at most once, the larger ones first.
 fn parse(text: &str) -> Option<f64> {
     let mut seconds = 0.0;
-    let mut units = &UNITS[..];
-    let mut rest = text;
-    while !rest.is_empty() {
-        let number_ends = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-        let (number, tail) = rest.split_at(number_ends);
-        let unit_ends = tail
-            .find(|c: char| !c.is_ascii_alphabetic())
-            .unwrap_or(tail.len());
-        let (unit, tail) = tail.split_at(unit_ends);
-        let place = units.iter().position(|(name, _)| *name == unit)?;
-        seconds += number.parse::<f64>().ok()? * units[place].1;
-        units = &units[place + 1..];
-        rest = tail;
+    let mut larger_first = UNITS.iter();
+    for (number, unit) in units::split(text)? {
+        let (_, size) = larger_first.find(|(name, _)| *name == unit)?;
+        seconds += number * size;
     }
-    (!text.is_empty()).then_some(seconds)
+    Some(seconds)
 }
 
 /// `duration` with units, to the millisecond: `1m30s`, `500ms`.

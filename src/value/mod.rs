@@ -12,6 +12,7 @@ mod pattern;
 mod secret;
 mod size;
 mod status;
+mod units;
 
 pub use duration::format_duration;
 pub use fields::{Fields, Path, Place, Problem, Problems, Segment, nearest};

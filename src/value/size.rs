@@ -1,6 +1,6 @@
 //! Sizes in bytes, with the units of blackbox_exporter: base 1024, whichever way they are written.
 
-use super::{FromNode, Node, node::wrong_kind};
+use super::{FromNode, Node, node::wrong_kind, units};
 
 /// A number of bytes; 0 stands for no limit where it is one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,14 +26,7 @@ impl FromNode for ByteSize {
 /// Bytes in `text`: numbers with units, added up as in `1MB512KB`.
 fn parse(text: &str) -> Option<u64> {
     let mut bytes = 0.0;
-    let mut rest = text;
-    while !rest.is_empty() {
-        let number_ends = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-        let (number, tail) = rest.split_at(number_ends);
-        let unit_ends = tail
-            .find(|c: char| !c.is_ascii_alphabetic())
-            .unwrap_or(tail.len());
-        let (unit, tail) = tail.split_at(unit_ends);
+    for (number, unit) in units::split(text)? {
         let exponent = match unit {
             "B" => 0,
             "KB" | "KiB" => 1,
@@ -43,15 +36,14 @@ fn parse(text: &str) -> Option<u64> {
             "PB" | "PiB" => 5,
             _ => return None,
         };
-        bytes += number.parse::<f64>().ok()? * 1024_f64.powi(exponent);
-        rest = tail;
+        bytes += number * 1024_f64.powi(exponent);
     }
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
         reason = "bounded just before"
     )]
-    (!text.is_empty() && bytes < 9e18).then_some(bytes as u64)
+    (bytes < 9e18).then_some(bytes as u64)
 }
 
 #[cfg(test)]
