@@ -76,11 +76,6 @@ impl Attempt {
         }
     }
 
-    /// Gives up what was learned, as when a redirect makes an earlier hop's answers stale.
-    pub fn forget_facts(&self) {
-        self.progress().facts.clear();
-    }
-
     /// A failure for `reason` in the phase that the check is in.
     #[must_use]
     pub fn failure(&self, reason: Reason, error: impl Into<String>) -> Failure {

@@ -61,7 +61,7 @@ words! {
     Reason {
         /// The name does not exist, or has no address of the wanted family.
         DnsNotFound => "dns_not_found",
-        /// The name servers failed, refused or did not answer.
+        /// The name servers failed, refused or cannot be reached.
         DnsFailure => "dns_failure",
         /// Nothing listens on the port.
         ConnectionRefused => "connection_refused",

@@ -1,6 +1,6 @@
 //! Decides when checks run: each monitor on its own grid of slots, in a task of its own.
 //!
-//! What a check finds out goes to the monitor's [`Observer`]; what becomes of it there is not known here.
+//! What a check finds out goes to the monitor's [`Observer`](crate::check::Observer); what becomes of it there is not known here.
 
 mod runner;
 mod schedule;

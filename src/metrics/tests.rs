@@ -230,7 +230,7 @@ fn on_every_page_the_slots_add_up() {
             })
         })
         .collect();
-    for _ in 0..200 {
+    for _ in 0..40 {
         let page = page(&metrics);
         let sum = |name: &str| -> f64 {
             let samples = page.lines().filter(|line| line.starts_with(name));

@@ -83,8 +83,11 @@ impl<T: Transport> Http<T> {
         let settings = &self.settings;
         let at_home = same_service(&settings.url, &hop.url);
         let mut headers = HeaderMap::with_capacity(settings.headers.len());
+        // What described a body goes with it, as where a redirect turns POST into GET.
+        let lost_body = hop.body.is_empty() && !settings.body.is_empty();
         for (name, value) in &settings.headers {
-            if at_home || HARMLESS_HEADERS.contains(name) {
+            let describes_body = name.as_str().starts_with("content-");
+            if (at_home || HARMLESS_HEADERS.contains(name)) && !(lost_body && describes_body) {
                 headers.append(name, value.clone());
             }
         }

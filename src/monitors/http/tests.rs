@@ -200,3 +200,33 @@ async fn a_version_is_judged_with_the_head() {
         (Phase::Processing, Reason::HttpVersion)
     );
 }
+
+#[tokio::test]
+async fn a_body_that_a_redirect_takes_away_takes_its_description_along() {
+    let client = StandIn::default()
+        .answer(307, &[(header::LOCATION, "/kept")], &[])
+        .answer(303, &[(header::LOCATION, "/lost")], &[])
+        .answer(200, &[], &[]);
+    let mut settings = settings("http://example.com/");
+    settings.method = Method::POST;
+    settings.body = Bytes::from_static(b"{}");
+    settings.headers = vec![(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    )];
+    assert_eq!(check(&client, settings).await.failure, None);
+    let script = client.script();
+    let told: Vec<_> = script
+        .requests
+        .iter()
+        .map(|request| (&request.method, request.body.len(), request.headers.len()))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            (&Method::POST, 2, 1),
+            (&Method::POST, 2, 1),
+            (&Method::GET, 0, 0)
+        ]
+    );
+}

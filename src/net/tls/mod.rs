@@ -99,8 +99,8 @@ impl Trust {
 
 /// A store that never has a session, so that every handshake is a full one.
 ///
-/// rustls asks it exactly once for each handshake, while it builds the ClientHello: the moment at
-/// which the transport is connected and TLS begins.
+/// rustls asks it for one while it builds the ClientHello of each handshake: the moment at which the
+/// transport is connected and TLS begins.
 #[derive(Debug)]
 struct NoSessions;
 
