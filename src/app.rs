@@ -143,6 +143,8 @@ async fn serve(
         () = stopping => tracing::error!("A monitoring task does not stop and is left behind"),
     }
 
+    // Also where the dispatcher ended by itself, or was done before `stopping` looked.
+    readiness.set(false);
     stop_serving.cancel();
     if let Some(serving) = serving {
         let _ = tokio::time::timeout(PATIENCE, serving).await;
