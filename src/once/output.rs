@@ -135,11 +135,12 @@ fn junit(checked: &[Checked]) -> JunitReport {
             Some(failure) => {
                 let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
                 status.set_type(failure.reason.as_str());
-                status.set_message(format!("{}: {}", failure.phase, failure.error));
+                let message = format!("{}: {}", failure.phase, failure.error);
+                status.set_message(for_xml(&message));
                 status
             }
         };
-        let mut case = TestCase::new(&*job.name, status);
+        let mut case = TestCase::new(for_xml(&job.name), status);
         case.set_classname(job.kind());
         case.set_time(report.duration);
         case.add_property(("target", &*job.target()));
@@ -148,4 +149,9 @@ fn junit(checked: &[Checked]) -> JunitReport {
     let mut junit = JunitReport::new("monitoringdaemon");
     junit.add_test_suite(suite);
     junit
+}
+
+/// `text` without the two characters that XML has no form of and that quick-junit leaves in.
+fn for_xml(text: &str) -> String {
+    text.replace(['\u{fffe}', '\u{ffff}'], "\u{fffd}")
 }
