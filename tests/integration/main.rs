@@ -2,6 +2,10 @@
 
 mod support;
 
+mod command_line;
+mod daemon_log;
+mod daemon_signals;
+mod daemon_stdout;
 mod http_bodies;
 mod http_cancel;
 mod http_phases;
@@ -10,4 +14,5 @@ mod http_redirects;
 mod http_secrets;
 mod http_settings;
 mod http_tls;
+mod once;
 mod repository;

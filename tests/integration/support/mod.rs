@@ -1,7 +1,10 @@
 //! What the tests stand on: servers, name servers and certificates of our own, on loopback.
 
+pub mod client;
+pub mod daemon;
 pub mod dns;
 pub mod lab;
+pub mod page;
 pub mod pki;
 pub mod process;
 pub mod report;
@@ -10,7 +13,8 @@ pub mod server;
 use std::{
     net::{Ipv6Addr, TcpListener},
     sync::LazyLock,
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
 use tokio::runtime::{Builder, Runtime};
@@ -37,4 +41,26 @@ pub fn ipv6_loopback() -> bool {
         eprintln!("SKIPPED: this machine has no ::1, so nothing of IPv6 is tested: {error}");
     }
     result.is_ok()
+}
+
+/// Waits until there is something to be found, asking again and again.
+#[track_caller]
+pub fn eventually<T>(what: &str, found: impl FnMut() -> Option<T>) -> T {
+    eventually_within(PATIENCE, what, found)
+}
+
+#[track_caller]
+pub fn eventually_within<T>(
+    patience: Duration,
+    what: &str,
+    mut found: impl FnMut() -> Option<T>,
+) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(found) = found() {
+            return found;
+        }
+        assert!(began.elapsed() < patience, "not in {patience:?}: {what}");
+        thread::sleep(Duration::from_millis(5));
+    }
 }

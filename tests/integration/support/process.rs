@@ -2,8 +2,15 @@
 
 use std::{
     env,
-    process::{Command, Output},
+    net::SocketAddr,
+    process::{Command, Output, Stdio},
 };
+
+use procfs::{
+    net::TcpState,
+    process::{FDTarget, Process},
+};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 const ALONE: &str = "MONITORINGDAEMON_TEST_ALONE";
 
@@ -40,4 +47,44 @@ pub fn text(output: &Output) -> String {
     [&output.stdout, &output.stderr]
         .map(|bytes| String::from_utf8_lossy(bytes))
         .concat()
+}
+
+/// The address that a process listens on, once it does: nothing else tells a port that the system chose.
+pub fn listening_address(process: u32) -> Option<SocketAddr> {
+    let process = Process::new(process.try_into().ok()?).ok()?;
+    let sockets = process.fd().ok()?.filter_map(|fd| match fd.ok()?.target {
+        FDTarget::Socket(inode) => Some(inode),
+        _ => None,
+    });
+    let sockets: Vec<_> = sockets.collect();
+    let mut connections = process.tcp().ok()?.into_iter();
+    connections
+        .find(|tcp| tcp.state == TcpState::Listen && sockets.contains(&tcp.inode))
+        .map(|tcp| tcp.local_address)
+}
+
+/// A program that a test cannot do without; where there is none, the test is skipped, but not in CI.
+#[track_caller]
+#[expect(clippy::print_stderr, reason = "a skipped test must be seen")]
+pub fn helper(name: &'static str) -> Option<&'static str> {
+    let found = Command::new(name)
+        .arg("--version")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    match found {
+        Ok(_) => Some(name),
+        Err(error) if env::var_os("CI").is_some() => panic!("CI needs {name}: {error}"),
+        Err(error) => {
+            eprintln!("SKIPPED: what needs {name} is not tested: {error}");
+            None
+        }
+    }
+}
+
+/// Lets this process, which holds the other end of many connections, have as many descriptors as it may.
+pub fn raise_descriptor_limit() {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    let current = maximum;
+    setrlimit(Resource::Nofile, Rlimit { current, maximum }).expect("not above the maximum");
 }

@@ -1,0 +1,224 @@
+//! The command line: what each command prints where, and its exit code.
+
+use std::{fs, path::Path, process::Command, process::Output};
+
+use regex::Regex;
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::support::{
+    daemon::config_file,
+    process::{program, text},
+    server::Server,
+};
+
+/// The file that the tutorial has.
+const TUTORIAL: &str = r#"log:
+  level: "INFO"
+  format: "[%(asctime)s] [%(levelname)s] [%(name)s]: %(message)s"
+
+monitors:
+
+  example:
+    method: "GET"
+    url: "http://example.com"
+    timeout: 5
+    check_every: 5
+
+  httpbin:
+    method: "GET"
+    url: "https://httpbin.org/get"
+    timeout: 5
+    check_every: 5
+"#;
+
+/// Each command that reads a configuration; the first is the daemon itself.
+const COMMANDS: [&[&str]; 3] = [&[], &["validate"], &["once"]];
+
+fn run(command: &mut Command) -> Output {
+    command.output().expect("the program can be started")
+}
+
+#[track_caller]
+fn assert_exit(output: &Output, code: i32) {
+    assert_eq!(output.status.code(), Some(code), "{}", text(output));
+}
+
+fn lines(stream: &[u8]) -> Vec<String> {
+    let text = String::from_utf8_lossy(stream);
+    text.lines().map(ToOwned::to_owned).collect()
+}
+
+/// A folder with this text as `config.yml`.
+fn folder_with(config: &str) -> TempDir {
+    let folder = TempDir::new().expect("a temporary folder");
+    fs::write(folder.path().join("config.yml"), config).expect("room for a temporary file");
+    folder
+}
+
+#[test]
+fn the_version_is_that_of_the_package() {
+    let output = run(program().arg("--version"));
+    assert_exit(&output, 0);
+    let expected = format!("monitoringdaemon {}\n", env!("CARGO_PKG_VERSION"));
+    assert_eq!(text(&output), expected);
+}
+
+#[test]
+fn help_shows_the_defaults() {
+    let output = run(program().arg("--help"));
+    assert_exit(&output, 0);
+    assert!(output.stderr.is_empty());
+    let help = text(&output);
+    for expected in ["[default: config.yml]", "validate", "once"] {
+        assert!(help.contains(expected), "{expected} is missing in: {help}");
+    }
+    let help = text(&run(program().args(["once", "--help"])));
+    let output = "[default: table] [possible values: table, json, junit]";
+    for expected in ["[default: config.yml]", "[MONITOR]..."] {
+        assert!(help.contains(expected), "{expected} is missing in: {help}");
+    }
+    let words: Vec<_> = help.split_whitespace().collect();
+    let forms = ["[default:", "table]", "table:", "json:", "junit:"];
+    assert!(
+        forms.iter().all(|form| words.contains(form)) || help.contains(output),
+        "{help}"
+    );
+}
+
+#[test]
+fn a_wrong_command_line_is_bad_usage() {
+    let wrong: [&[&str]; 6] = [
+        &["--verbose"],
+        &["check"],
+        &["--config"],
+        &["validate", "--output", "json"],
+        &["validate", "example"],
+        &["once", "--output", "xml"],
+    ];
+    for arguments in wrong {
+        let output = run(program().args(arguments));
+        assert_exit(&output, 2);
+        assert!(output.stdout.is_empty(), "{}", text(&output));
+        assert!(text(&output).contains("error: "), "{}", text(&output));
+    }
+}
+
+#[test]
+fn a_configuration_that_is_not_there_is_bad_configuration() {
+    let folder = TempDir::new().expect("a temporary folder");
+    for command in COMMANDS {
+        let output = run(program().args(command).current_dir(folder.path()));
+        assert_exit(&output, 2);
+        assert!(output.stdout.is_empty(), "{}", text(&output));
+        let expected = Regex::new(r"^config\.yml:1:1: file: .+ \(.+\)\n$").expect("a pattern");
+        assert!(expected.is_match(&text(&output)), "{}", text(&output));
+    }
+}
+
+#[test]
+fn a_valid_configuration_is_one_line_with_the_number_of_monitors() {
+    let one = "monitors: { a: { url: 'http://127.0.0.1' } }";
+    for (config, monitors) in [
+        (TUTORIAL, "2 monitors"),
+        (one, "1 monitor"),
+        ("", "0 monitors"),
+    ] {
+        let folder = folder_with(config);
+        let output = run(program().arg("validate").current_dir(folder.path()));
+        assert_exit(&output, 0);
+        let expected = format!("config.yml is valid: {monitors}\n");
+        assert_eq!(text(&output), expected);
+
+        let path = folder.path().join("config.yml");
+        let given = run(program().arg("validate").arg("--config").arg(&path));
+        assert_exit(&given, 0);
+        let expected = format!("{} is valid: {monitors}\n", path.display());
+        assert_eq!(text(&given), expected);
+    }
+}
+
+#[test]
+fn every_problem_has_a_line_and_nothing_is_checked() {
+    let server = Server::ok();
+    let config = format!(
+        "log: {{ levl: INFO }}\n\
+         monitors:\n  good: {{ url: '{}' }}\n  bad:\n    url: 'ftp://127.0.0.1'\n    timeout: soon\n",
+        server.http("/")
+    );
+    let folder = folder_with(&config);
+    for command in COMMANDS {
+        let output = run(program().args(command).current_dir(folder.path()));
+        assert_exit(&output, 2);
+        assert!(output.stdout.is_empty(), "{}", text(&output));
+        let lines = lines(&output.stderr);
+        let places = [
+            "config.yml:1:8: log.levl: ",
+            "config.yml:5:10: monitors.bad.url: ",
+            "config.yml:6:14: monitors.bad.timeout: ",
+        ];
+        assert_eq!(lines.len(), places.len(), "{lines:#?}");
+        for (line, place) in lines.iter().zip(places) {
+            let rest = line.strip_prefix(place);
+            let rest = rest.unwrap_or_else(|| panic!("{line:?} is not about {place:?}"));
+            assert!(rest.contains(" (") && rest.ends_with(')'), "{line}");
+        }
+    }
+    assert_eq!(server.seen().connections, 0);
+}
+
+#[test]
+fn no_problem_tells_a_secret() {
+    let config = r#"
+monitors:
+  userinfo: { url: "http://s3cr3t:s3cr3t@host:99999/?s3cr3t" }
+  query: { url: "host/?s3cr3t" }
+  header: { url: "http://host", headers: { X-Key: ["s3cr3t"], Y-Key: "s3cr3t\n" } }
+  password: { url: "http://host", basic_auth: { username: u, password: [s3cr3t] } }
+  both: { url: "http://host", basic_auth: { username: u, password: s3cr3t, password_file: / } }
+  token: { url: "http://host", authorization: { credentials: { s3cr3t: s3cr3t } } }
+  body: { url: "http://host", body: { s3cr3t: 1 } }
+  key: { url: "https://host", tls_config: { cert: s3cr3t, key: s3cr3t } }
+"#;
+    let output = run(program()
+        .arg("validate")
+        .current_dir(folder_with(config).path()));
+    assert_exit(&output, 2);
+    let text = text(&output);
+    assert!(!text.contains("s3cr3t"), "{text}");
+    for monitor in [
+        "userinfo", "query", "header", "password", "both", "token", "body", "key",
+    ] {
+        assert!(
+            text.contains(&format!(": monitors.{monitor}.")),
+            "{monitor}: {text}"
+        );
+    }
+}
+
+#[test]
+fn a_taken_port_is_a_failure_and_nothing_is_checked() {
+    let (server, taken) = (Server::ok(), Server::ok());
+    let config = config_file(json!({
+        "server": { "listen": taken.address.to_string() },
+        "monitors": { "example": { "url": server.http("/") } },
+    }));
+    let output = run(program().arg("--config").arg(config.path()));
+    assert_exit(&output, 1);
+    let expected = format!("monitoringdaemon: failed to listen on {}: ", taken.address);
+    let message = lines(&output.stderr);
+    assert_eq!(message.len(), 1, "{message:#?}");
+    assert!(message[0].starts_with(&expected), "{message:#?}");
+    assert!(!text(&output).contains("Dispatcher"), "{}", text(&output));
+    assert_eq!(server.seen().connections, 0);
+}
+
+#[test]
+fn the_configuration_that_is_shipped_is_the_tutorials() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let shipped = fs::read_to_string(root.join("config.yml")).expect("it is in the repository");
+    assert_eq!(shipped, TUTORIAL);
+    let output = run(program().arg("validate").current_dir(root));
+    assert_exit(&output, 0);
+    assert_eq!(text(&output), "config.yml is valid: 2 monitors\n");
+}

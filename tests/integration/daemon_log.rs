@@ -1,0 +1,417 @@
+//! What the daemon logs, word for word.
+
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicUsize, Ordering},
+};
+
+use regex::Regex;
+use serde_json::{Value, json};
+
+use crate::support::{
+    client,
+    daemon::Daemon,
+    eventually,
+    pki::{AUTHORITY, IDENTITY},
+    server::{Closed, Server, Step, ok, response},
+};
+
+/// What a line is without its time; panics where it has none.
+#[track_caller]
+fn without_time(line: &str) -> &str {
+    let time = Regex::new(r"^\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}\] ").expect("a pattern");
+    let time = time.find(line);
+    let time = time.unwrap_or_else(|| panic!("no time in {line:?}"));
+    &line[time.end()..]
+}
+
+#[track_caller]
+fn assert_matches(pattern: &str, line: &str) {
+    let regex = Regex::new(&format!("^{pattern}$")).expect("a pattern");
+    assert!(regex.is_match(line), "{line:?} is not {pattern:?}");
+}
+
+/// Answers 200, 200, 500, 500, and so on from the start.
+fn changing() -> Server {
+    let asked = AtomicUsize::new(0);
+    Server::answering(move |_| match asked.fetch_add(1, Ordering::Relaxed) % 4 {
+        0 | 1 => ok("hello"),
+        _ => response("500 Error", &[], "no"),
+    })
+}
+
+#[test]
+fn a_run_has_the_lines_of_the_tutorial_in_their_order() {
+    let (good, bad, closed) = (
+        Server::ok(),
+        Server::answering(|_| response("500 Error", &[], "no")),
+        Closed::new(),
+    );
+    let mut daemon = Daemon::start_yaml(&format!(
+        r#"
+log:
+  level: "INFO"
+  format: "[%(asctime)s] [%(levelname)s] [%(name)s]: %(message)s"
+
+monitors:
+
+  example:
+    method: "GET"
+    url: "{}"
+    timeout: 5
+    check_every: 5
+
+  with a space:
+    method: "post"
+    url: "{}"
+    timeout: 5
+    check_every: 5
+
+  closed:
+    url: "http://user:password@{}/"
+    check_every: 5
+"#,
+        good.http(""),
+        bad.http("/path?token=x"),
+        closed.address,
+    ));
+    for monitor in ["example", "\"with a space\"", "closed"] {
+        daemon.until_logged(&format!("monitor={monitor} method="));
+    }
+    let address = daemon.address;
+    daemon.stop();
+    assert_eq!(daemon.whole_stderr(), [""; 0]);
+
+    let log = daemon.whole_log();
+    let lines: Vec<_> = log.iter().map(|line| without_time(line)).collect();
+    let dispatcher = "[INFO] [monitoringdaemon.dispatcher]: ";
+    let started = |monitor| {
+        format!("{dispatcher}Monitoring task has been started monitor={monitor} type=http")
+    };
+    let start = [
+        format!("[INFO] [monitoringdaemon.app]: Server is listening address={address}"),
+        format!("{dispatcher}Dispatcher is starting up"),
+        started("example"),
+        started("\"with a space\""),
+        started("closed"),
+    ];
+    let (first_lines, rest) = lines.split_at(start.len());
+    // A check may be faster than the start of the monitor after it.
+    let is_check = |line: &&str| line.contains("]: Check ");
+    let mut told: Vec<_> = first_lines.to_vec();
+    let mut rest = rest.to_vec();
+    while told.iter().any(is_check) {
+        let place = told
+            .iter()
+            .position(|line| is_check(&line))
+            .expect("there is one");
+        rest.insert(0, told.remove(place));
+        let next = rest
+            .iter()
+            .position(|line| !is_check(line))
+            .expect("more lines");
+        told.push(rest.remove(next));
+    }
+    assert_eq!(told, start);
+
+    let shutdown = format!("{dispatcher}Dispatcher is shutting down");
+    let place = rest.iter().position(|line| *line == shutdown);
+    let (checks, end) = rest.split_at(place.expect("it shut down"));
+    let (first, rest) = end.split_first().expect("it was just found");
+    let (last, stopped) = rest.split_last().expect("it finished");
+    assert_eq!(*first, shutdown);
+    let mut stopped = stopped.to_vec();
+    stopped.sort_unstable();
+    let expected = ["\"with a space\"", "closed", "example"].map(|monitor| {
+        format!("{dispatcher}Monitoring task has been stopped monitor={monitor} type=http")
+    });
+    assert_eq!(stopped, expected);
+    assert_eq!(
+        *last,
+        format!("{dispatcher}Dispatcher shutting down finished successfully")
+    );
+
+    let http = r"\[monitoringdaemon\.monitors\.http\]: Check";
+    let url = |address| regex::escape(&format!("http://{address}/"));
+    let seconds = r"seconds=\d+\.\d{3}";
+    let patterns = [
+        format!(
+            r"\[INFO\] {http} succeeded monitor=example method=GET url={} status=200 bytes=5 {seconds}",
+            url(good.address)
+        ),
+        format!(
+            r#"\[WARNING\] {http} failed monitor="with a space" method=POST url={}path reason=status_code phase=processing status=500 bytes=2 {seconds} error="[^"]+""#,
+            url(bad.address)
+        ),
+        format!(
+            r#"\[WARNING\] {http} failed monitor=closed method=GET url={} reason=connection_refused phase=connect {seconds} error="[^"]+""#,
+            url(closed.address)
+        ),
+    ];
+    let monitors = ["monitor=example", "monitor=\"with", "monitor=closed"];
+    for (monitor, pattern) in monitors.into_iter().zip(&patterns) {
+        let mut checks = checks
+            .iter()
+            .filter(|line| line.contains(monitor))
+            .peekable();
+        assert!(checks.peek().is_some(), "no check of {monitor}");
+        checks.for_each(|line| assert_matches(pattern, line));
+    }
+    let others = checks
+        .iter()
+        .find(|line| !monitors.iter().any(|name| line.contains(name)));
+    assert_eq!(others, None);
+}
+
+/// A daemon with one good and one failing monitor that has checked both.
+fn whole_log_in(format: &str) -> Vec<String> {
+    let (good, closed) = (Server::ok(), Closed::new());
+    let mut daemon = Daemon::start(json!({
+        "log": { "format": format },
+        "monitors": {
+            "a good \"one\"": { "url": good.http("/") },
+            "closed": { "url": format!("http://{}/", closed.address) },
+        },
+    }));
+    daemon.until_logged("Check succeeded");
+    daemon.until_logged("Check failed");
+    daemon.stop();
+    daemon.whole_log()
+}
+
+/// What both structured formats have in their lines, in order.
+#[track_caller]
+fn check_structured(lines: &[BTreeMap<String, Value>]) {
+    let time = Regex::new(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$").expect("a pattern");
+    for line in lines {
+        let moment = line["time"].as_str().expect("a text");
+        assert!(time.is_match(moment), "{line:?}");
+    }
+    let find = |message: &str| {
+        let line = lines.iter().find(|line| line["message"] == message);
+        line.unwrap_or_else(|| panic!("no {message:?} among {lines:#?}"))
+    };
+    let succeeded = find("Check succeeded");
+    assert_eq!(succeeded["level"], "INFO");
+    assert_eq!(succeeded["name"], "monitoringdaemon.monitors.http");
+    assert_eq!(succeeded["monitor"], "a good \"one\"");
+    assert_eq!(
+        (&succeeded["status"], &succeeded["bytes"]),
+        (&json!(200), &json!(5))
+    );
+    assert!(
+        succeeded["seconds"]
+            .as_f64()
+            .is_some_and(|seconds| seconds > 0.0)
+    );
+    let keys: Vec<_> = succeeded.keys().map(String::as_str).collect();
+    let expected = [
+        "bytes", "level", "message", "method", "monitor", "name", "seconds", "status", "time",
+        "url",
+    ];
+    assert_eq!(keys, expected);
+
+    let failed = find("Check failed");
+    assert_eq!(failed["level"], "WARNING");
+    assert_eq!(failed["reason"], "connection_refused");
+    assert_eq!(failed["phase"], "connect");
+    assert!(failed["seconds"].is_number() && failed["error"].is_string());
+    assert!(!failed.contains_key("status") && !failed.contains_key("bytes"));
+
+    for message in [
+        "Dispatcher is starting up",
+        "Dispatcher is shutting down",
+        "Dispatcher shutting down finished successfully",
+    ] {
+        let line = find(message);
+        assert_eq!(line["name"], "monitoringdaemon.dispatcher");
+        assert_eq!(line.len(), 4, "{line:?}");
+    }
+    for message in [
+        "Monitoring task has been started",
+        "Monitoring task has been stopped",
+    ] {
+        let line = find(message);
+        assert_eq!(line["type"], "http");
+        assert_eq!(line.len(), 6, "{line:?}");
+    }
+}
+
+#[test]
+fn json_lines_are_objects_in_which_numbers_are_numbers() {
+    let log = whole_log_in("json");
+    let lines = log
+        .iter()
+        .map(|line| serde_json::from_str(line).expect("an object"));
+    check_structured(&lines.collect::<Vec<_>>());
+}
+
+#[test]
+fn logfmt_lines_have_the_same_keys() {
+    let log = whole_log_in("logfmt");
+    let lines = log.iter().map(|line| parse_logfmt(line));
+    check_structured(&lines.collect::<Vec<_>>());
+}
+
+#[track_caller]
+fn parse_logfmt(line: &str) -> BTreeMap<String, Value> {
+    let pair = Regex::new(r#"^([a-z_]+)=("(?:[^"\\]|\\.)*"|[^\s"=]+)(?: |$)"#).expect("a pattern");
+    let mut pairs = BTreeMap::new();
+    let mut rest = line;
+    while !rest.is_empty() {
+        let found = pair.captures(rest);
+        let found = found.unwrap_or_else(|| panic!("{rest:?} of {line:?}"));
+        // A quoted text, or a number; what is neither stands for itself.
+        let value = serde_json::from_str(&found[2]).unwrap_or_else(|_| json!(found[2]));
+        assert_eq!(pairs.insert(found[1].to_owned(), value), None, "{line}");
+        rest = &rest[found[0].len()..];
+    }
+    pairs
+}
+
+#[test]
+fn checks_write_the_lines_that_are_selected() {
+    let (good, bad) = ("succeeded", "failed");
+    let selections: [(&str, &[&str]); 4] = [
+        ("all", &[good, good, bad, bad, good]),
+        ("changes", &[good, bad, good]),
+        ("failures", &[bad, bad]),
+        ("none", &[]),
+    ];
+    let daemons = selections.map(|(checks, expected)| {
+        let server = changing();
+        let daemon = Daemon::start(json!({
+            "log": { "checks": checks, "format": "%(message)s" },
+            "monitors": { "changing": { "url": server.http("/"), "check_every": 1 } },
+        }));
+        (daemon, server, expected)
+    });
+    for (mut daemon, _server, expected) in daemons {
+        daemon.until_page("five checks", |page| page.completed() >= 5.0);
+        daemon.stop();
+        let log = daemon.whole_log();
+        let outcomes = log.iter().filter_map(|line| line.strip_prefix("Check "));
+        let outcomes = outcomes.filter_map(|rest| rest.split(' ').next());
+        // A daemon that is stopped late has checked once more.
+        let outcomes: Vec<_> = outcomes.take(expected.len().max(1)).collect();
+        assert_eq!(outcomes, expected, "{log:#?}");
+    }
+}
+
+/// The levels of the lines that a run writes.
+fn levels(configured: &str, environment: &str) -> Vec<String> {
+    let closed = Closed::new();
+    let config = json!({
+        "log": { "level": configured, "format": "%(levelname)s %(message)s" },
+        "monitors": {
+            "closed": { "url": format!("http://{}/", closed.address), "check_every": 0.05 },
+        },
+    });
+    let mut daemon = Daemon::start_as(config, |command| {
+        command.env("RUST_LOG", environment);
+    });
+    daemon.until_page("a check", |page| page.completed() > 0.0);
+    daemon.stop();
+    daemon.whole_log()
+}
+
+#[test]
+fn rust_log_overrides_the_configured_level() {
+    let has = |log: &[String], level: &str| log.iter().any(|line| line.starts_with(level));
+    let log = levels("INFO", "");
+    assert!(has(&log, "INFO") && has(&log, "WARNING"), "{log:#?}");
+    let log = levels("INFO", "warning");
+    assert!(!has(&log, "INFO") && has(&log, "WARNING"), "{log:#?}");
+    let log = levels("ERROR", "info");
+    assert!(has(&log, "INFO") && has(&log, "WARNING"), "{log:#?}");
+    let log = levels("INFO", "error,monitoringdaemon.dispatcher=info");
+    assert!(
+        has(&log, "INFO Dispatcher") && !has(&log, "WARNING"),
+        "{log:#?}"
+    );
+    let log = levels("CRITICAL", "");
+    assert_eq!(log, [""; 0]);
+}
+
+#[test]
+fn a_rust_log_that_nobody_understands_is_told_and_left_aside() {
+    let log = levels("INFO", "a=b=c");
+    assert!(
+        log[0].starts_with("WARNING RUST_LOG is not understood"),
+        "{log:#?}"
+    );
+    assert!(
+        log.iter().any(|line| line.starts_with("INFO Dispatcher")),
+        "{log:#?}"
+    );
+}
+
+#[test]
+fn no_line_and_no_page_tells_a_secret() {
+    let echo = || {
+        Step::answer(|request| {
+            let all = format!("{request:?}").replace(char::is_control, "");
+            response("200 s3cr3t", &[&format!("x-echo: {all}")], &all)
+        })
+    };
+    let plain = Server::start([echo()]);
+    let tls = Server::start([IDENTITY.tls(), echo()]);
+    let garbage = Server::start([Step::Request, Step::send("s3cr3t\r\n\r\n")]);
+    let monitor = |url: &str, codes: Value| {
+        json!({
+            "url": url.replacen("://", "://s3cr3t-user:s3cr3t-password@", 1),
+            "method": "POST",
+            "headers": { "X-Api-Key": "s3cr3t-key" },
+            "body": "s3cr3t-body",
+            "valid_status_codes": codes,
+        })
+    };
+    let token = json!({
+        "url": plain.http("/path?s3cr3t-query"),
+        "authorization": { "credentials": "s3cr3t-token" },
+    });
+    let login = json!({
+        "url": tls.https("/path?s3cr3t-query#s3cr3t-fragment"),
+        "basic_auth": { "username": "s3cr3t-user", "password": "s3cr3t-password" },
+    });
+    let mut authorities = tempfile::NamedTempFile::new().expect("a temporary file");
+    std::io::Write::write_all(&mut authorities, AUTHORITY.pem().as_bytes())
+        .expect("room for a temporary file");
+    let config = json!({
+        "log": { "level": "TRACE" },
+        "monitors": {
+            "plain": monitor(&plain.http("/path?s3cr3t-query"), json!([200])),
+            "tls": monitor(&tls.https("/path?s3cr3t-query"), json!([200])),
+            "failing": monitor(&tls.https("/path?s3cr3t-query"), json!([404])),
+            "garbage": monitor(&garbage.http("/path?s3cr3t-query"), json!([200])),
+            "token": token,
+            "login": login,
+        },
+    });
+    let mut daemon = Daemon::start_as(config, |command| {
+        command.env("RUST_LOG", "trace,hyper=trace,reqwest=trace,rustls=trace");
+        command.env("SSL_CERT_FILE", authorities.path());
+    });
+    let page = daemon.until_page("a check of each", |page| {
+        let checks = |monitor| page.sum("monitor_checks_total", &[("monitor", monitor)]);
+        ["plain", "tls", "failing", "garbage", "token", "login"]
+            .into_iter()
+            .all(|monitor| checks(monitor) >= 1.0)
+    });
+    let mut told = page.text;
+    for path in ["/-/healthy", "/-/ready", "/", "/s3cr3t"] {
+        told += &format!("{:?}", daemon.get(path));
+    }
+    told += &format!(
+        "{:?}",
+        client::ask(daemon.address, "POST", "/metrics", "x: s3cr3t\r\n")
+    );
+    daemon.stop();
+    told += &daemon.whole_log().join("\n");
+    told += &daemon.whole_stderr().join("\n");
+    assert!(told.contains("Check succeeded monitor=login"), "{told}");
+    // The last is base64 of "s3cr3t".
+    for secret in ["s3cr3t", "path?", "czNjcjN0"] {
+        assert!(!told.contains(secret), "{secret} in {told}");
+    }
+}

@@ -1,0 +1,225 @@
+//! Signals: how the daemon stops, however busy it is.
+
+use std::{io::Write, net::TcpStream, process::Command, time::Instant};
+
+use rustix::process::Signal;
+use serde_json::{Map, Value, json};
+
+use crate::support::{
+    client::{Answer, connect, read_to_end},
+    daemon::{Daemon, STOP, config_file},
+    eventually,
+    process::{program, raise_descriptor_limit, text},
+    server::{Server, Step},
+};
+
+/// What is not certain of a single run on a busy machine is of one of these.
+const RUNS: usize = 5;
+
+/// A server that answers nothing.
+fn silent() -> Server {
+    Server::start([Step::Hang])
+}
+
+fn monitors(number: usize, monitor: &Value) -> Value {
+    let monitors = (0..number).map(|index| (format!("monitor {index}"), monitor.clone()));
+    Value::Object(Map::from_iter(monitors))
+}
+
+/// A daemon whose one check is in flight and stays there.
+fn busy_daemon(server: &Server) -> Daemon {
+    let monitors = json!({ "silent": { "url": server.http("/") } });
+    let daemon = Daemon::start(json!({ "monitors": monitors }));
+    daemon.until_page("it runs", |page| page.in_flight() > 0.5);
+    daemon
+}
+
+/// A connection whose request is not sent to its end: the daemon waits for that before it exits.
+fn half_request(daemon: &Daemon, path: &str) -> TcpStream {
+    let mut stream = connect(daemon.address);
+    let half = format!("GET {path} HTTP/1.1\r\nhost: x\r\n");
+    stream
+        .write_all(half.as_bytes())
+        .expect("an open connection");
+    stream
+}
+
+#[test]
+fn either_signal_stops_it_while_a_check_is_in_flight() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let silent = silent();
+        let mut daemon = Daemon::start(json!({ "monitors": {
+            "silent": { "url": silent.http("/") },
+            "later": { "url": silent.http("/"), "check_every": "1d" },
+        } }));
+        daemon.until_page("two checks in flight", |page| page.in_flight() > 1.5);
+        daemon.stop_by(signal);
+        let log = daemon.whole_log();
+        let check = log.iter().find(|line| line.contains("]: Check "));
+        assert_eq!(check, None, "a check that was cancelled is none");
+        let last = log.last().expect("it logs");
+        assert!(last.ends_with(": Dispatcher shutting down finished successfully"));
+        assert_eq!(daemon.whole_stderr(), [""; 0]);
+    }
+}
+
+/// Few descriptors to begin with, as a login shell has them.
+fn with_few_descriptors(command: &mut Command) {
+    let mut shell = Command::new("sh");
+    shell
+        .args(["-c", "ulimit -S -n 256 && exec \"$0\" \"$@\""])
+        .arg(command.get_program())
+        .args(command.get_args())
+        .env_remove("RUST_LOG");
+    *command = shell;
+}
+
+#[test]
+fn a_thousand_checks_in_flight_do_not_hold_it_up() {
+    raise_descriptor_limit();
+    let silent = silent();
+    let monitor = json!({ "url": silent.http("/"), "timeout": 5, "check_every": 5 });
+    let config = json!({
+        "log": { "level": "WARNING", "checks": "none" },
+        "monitors": monitors(1000, &monitor),
+    });
+    let mut daemon = Daemon::start_as(config, with_few_descriptors);
+    let page = daemon.until_page("most of them are in flight", |page| {
+        page.in_flight() > 950.0
+    });
+    let ours = page.sum("monitor_check_failures_total", &[("reason", "agent_error")]);
+    assert!(ours < 0.5, "it did not raise its own limit: {ours}");
+    daemon.stop();
+    assert_eq!(daemon.whole_log(), [""; 0]);
+    assert_eq!(daemon.whole_stderr(), [""; 0]);
+}
+
+#[test]
+fn connections_do_not_hold_it_up() {
+    let silent = silent();
+    let mut daemon = busy_daemon(&silent);
+    let _idle: Vec<_> = (0..20).map(|_| connect(daemon.address)).collect();
+    let _half: Vec<_> = (0..20).map(|_| half_request(&daemon, "/metrics")).collect();
+    let _unread: Vec<_> = (0..20)
+        .map(|_| {
+            let mut stream = half_request(&daemon, "/metrics");
+            stream.write_all(b"\r\n").expect("an open connection");
+            stream
+        })
+        .collect();
+    daemon.stop();
+}
+
+/// Stops the daemon, asks something of it when it has nothing left but to finish its answers, and
+/// returns what came.
+fn ask_while_it_stops(path: &str) -> Option<Answer> {
+    let silent = silent();
+    let mut daemon = busy_daemon(&silent);
+    let mut stream = half_request(&daemon, path);
+    // Answered on the same accept queue, so that the one before is known to be there too.
+    daemon.get("/-/healthy");
+    daemon.signal(Signal::TERM);
+    daemon.until_logged("Dispatcher shutting down finished successfully");
+    let sent = stream.write_all(b"\r\n");
+    let answer = sent.and_then(|()| read_to_end(&mut stream)).ok();
+    let (status, took) = daemon.wait();
+    assert_eq!(status.code(), Some(0), "{status}");
+    assert!(took < STOP, "{took:?}");
+    // Nothing, where this machine was too busy to ask before the daemon was gone.
+    let answer = answer.filter(|bytes| !bytes.is_empty())?;
+    Some(Answer::parse(&answer))
+}
+
+#[test]
+fn a_daemon_that_stops_is_alive_and_not_ready() {
+    for (path, expected) in [("/-/ready", 503), ("/-/healthy", 200), ("/metrics", 200)] {
+        let answer = (0..RUNS).find_map(|_| ask_while_it_stops(path));
+        let answer = answer.unwrap_or_else(|| panic!("{path} is never answered"));
+        assert_eq!(answer.status, expected, "{path}: {answer:?}");
+    }
+}
+
+#[test]
+fn a_second_signal_exits_at_once() {
+    let silent = silent();
+    let daemon = || {
+        let daemon = busy_daemon(&silent);
+        let half = half_request(&daemon, "/metrics");
+        daemon.get("/-/healthy");
+        (daemon, half)
+    };
+    // While it stands still, so that both are there when it goes on; which comes first is open.
+    let (mut both, _half) = daemon();
+    for signal in [Signal::STOP, Signal::TERM, Signal::INT, Signal::CONT] {
+        both.signal(signal);
+    }
+    let (status, _) = both.wait();
+    assert!(matches!(status.code(), Some(130 | 143)), "{status}");
+
+    for (signal, expected) in [(Signal::TERM, 143), (Signal::INT, 130)] {
+        let codes: Vec<_> = (0..RUNS)
+            .map(|_| {
+                let (mut daemon, _half) = daemon();
+                daemon.signal(Signal::TERM);
+                daemon.until_logged("Dispatcher shutting down finished successfully");
+                daemon.signal(signal);
+                daemon.wait().0.code()
+            })
+            .take_while(|code| *code != Some(expected))
+            .collect();
+        // 0 where this machine was too busy to send the second before the daemon was gone.
+        assert!(codes.len() < RUNS, "{codes:?}");
+        assert!(codes.iter().all(|code| *code == Some(0)), "{codes:?}");
+    }
+}
+
+#[test]
+fn a_second_signal_does_not_wait_for_a_log_that_nobody_reads() {
+    let silent = silent();
+    let config = json!({
+        // The lines of the start alone fill the pipe.
+        "log": { "format": format!("%(message)s {:900}", "x") },
+        "monitors": monitors(200, &json!({ "url": silent.http("/") })),
+    });
+    let codes: Vec<_> = (0..RUNS)
+        .map(|_| {
+            let (mut daemon, _stdout) = Daemon::start_unread(config.clone());
+            daemon.until_page("it runs", |page| page.in_flight() > 0.5);
+            daemon.signal(Signal::TERM);
+            eventually("nothing is served any more", || {
+                TcpStream::connect(daemon.address).err()
+            });
+            daemon.signal(Signal::INT);
+            daemon.wait().0.code()
+        })
+        .take_while(|code| *code != Some(130))
+        .collect();
+    assert!(codes.len() < RUNS, "{codes:?}");
+}
+
+#[test]
+fn a_daemon_without_monitors_says_so_and_ends_by_itself() {
+    let config = config_file(json!({
+        "log": { "format": "%(message)s" },
+        "server": { "listen": "127.0.0.1:0" },
+    }));
+    let began = Instant::now();
+    let output = program()
+        .arg("--config")
+        .arg(config.path())
+        .output()
+        .expect("the program can be started");
+    let took = began.elapsed();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    assert!(took < STOP, "{took:?}");
+    assert!(output.stderr.is_empty(), "{}", text(&output));
+    let text = text(&output);
+    let lines: Vec<_> = text.lines().collect();
+    assert!(lines[0].starts_with("Server is listening address=127.0.0.1:"));
+    let expected = [
+        "Dispatcher is starting up",
+        "Dispatcher is shutting down",
+        "Dispatcher shutting down finished successfully",
+    ];
+    assert_eq!(lines[1..], expected);
+}

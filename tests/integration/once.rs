@@ -1,0 +1,258 @@
+//! `once`: every monitor one time, the results on standard output and the log beside them.
+
+use std::{
+    fmt::Display,
+    process::{Output, Stdio},
+    time::{Duration, Instant},
+};
+
+use quick_junit::{Report, TestCaseStatus};
+use regex::Regex;
+use serde_json::{Value, json};
+
+use crate::support::{
+    daemon::config_file,
+    process::{program, text},
+    server::{Server, Step, ok, response},
+};
+
+/// One that succeeds, one that fails, and one that does not answer.
+struct Three {
+    good: Server,
+    bad: Server,
+    silent: Server,
+}
+
+impl Three {
+    fn start() -> Self {
+        Self {
+            good: Server::ok(),
+            bad: Server::answering(|_| response("503 Busy", &[], "later")),
+            silent: Server::start([Step::Request, Step::Hang]),
+        }
+    }
+
+    fn config(&self) -> String {
+        let (good, bad) = (self.good.http("/a?b"), self.bad.http("/"));
+        let silent = self.silent.http("/");
+        format!(
+            "monitors:\n  good: {{ url: '{good}' }}\n  bad: {{ url: '{bad}' }}\n  \
+             silent: {{ url: '{silent}', timeout: 300ms }}\n"
+        )
+    }
+}
+
+/// What `once` makes of a configuration.
+fn once(config: impl Display, arguments: &[&str]) -> Output {
+    let config = config_file(config);
+    let mut once = program();
+    once.arg("once").arg("--config").arg(config.path());
+    once.args(arguments)
+        .output()
+        .expect("the program can be started")
+}
+
+fn results(output: &Output) -> Vec<String> {
+    let text = std::str::from_utf8(&output.stdout).expect("results are UTF-8");
+    text.lines().map(ToOwned::to_owned).collect()
+}
+
+#[track_caller]
+fn assert_matches(pattern: &str, line: &str) {
+    let regex = Regex::new(&format!("^{pattern}$")).expect("a pattern");
+    assert!(regex.is_match(line), "{line:?} is not {pattern:?}");
+}
+
+#[test]
+fn a_table_has_a_row_for_each_monitor_in_the_order_of_the_file() {
+    let three = Three::start();
+    let output = once(three.config(), &[]);
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+    let rows = results(&output);
+    assert_eq!(rows.len(), 4, "{rows:#?}");
+    assert_matches(
+        r" *MONITOR +TYPE +OUTCOME +STATUS +BYTES +SECONDS +TARGET +WHY *",
+        &rows[0],
+    );
+    assert_matches(
+        r" *good +http +success +200 +5 +\d\.\d{3} +http://\S+/a *",
+        &rows[1],
+    );
+    assert_matches(
+        r" *bad +http +failure +503 +5 +\d\.\d{3} +http://\S+/ +status_code in processing: .+",
+        &rows[2],
+    );
+    assert_matches(
+        r" *silent +http +failure +- +- +0\.3\d\d +http://\S+/ +timeout in processing: .+",
+        &rows[3],
+    );
+}
+
+#[test]
+fn json_has_a_line_for_each_monitor() {
+    const MEMBERS: [&str; 11] = [
+        "monitor", "type", "target", "outcome", "status", "bytes", "seconds", "phases", "reason",
+        "phase", "error",
+    ];
+    let three = Three::start();
+    let output = once(three.config(), &["--output", "json"]);
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+    let lines: Vec<Value> = results(&output)
+        .iter()
+        .map(|line| serde_json::from_str(line).expect("a JSON object"))
+        .collect();
+    for line in &lines {
+        let mut members: Vec<_> = line.as_object().expect("an object").keys().collect();
+        members.sort();
+        let mut expected = MEMBERS;
+        expected.sort_unstable();
+        assert_eq!(members, expected);
+        assert_eq!(line["type"], "http");
+        let seconds = line["seconds"].as_f64().expect("a number");
+        let phases = line["phases"].as_object().expect("phases by name").values();
+        let phases: f64 = phases.map(|phase| phase.as_f64().expect("a number")).sum();
+        // Sums of floats are exact to far less than a nanosecond here.
+        assert!(0.0 < phases && phases <= seconds + 1e-9, "{line}");
+    }
+    let of = |line: &Value| {
+        let fields = ["monitor", "outcome", "status", "bytes", "reason", "phase"];
+        fields.map(|field| line[field].clone())
+    };
+    let expected = [
+        json!(["good", "success", 200, 5, null, null]),
+        json!(["bad", "failure", 503, 5, "status_code", "processing"]),
+        json!(["silent", "failure", null, null, "timeout", "processing"]),
+    ];
+    assert_eq!(
+        lines.iter().map(|line| json!(of(line))).collect::<Vec<_>>(),
+        expected
+    );
+    assert_eq!(lines[0]["target"], json!(three.good.http("/a")));
+    assert_eq!(lines[0]["error"], Value::Null);
+    assert!(lines[1]["error"].is_string() && lines[2]["error"].is_string());
+}
+
+#[test]
+fn junit_is_xml_whatever_monitors_and_errors_are_called() {
+    let hostile = "]]></testcase> <!-- & \"'\u{fffe}\u{1b}";
+    let name = "]]></testcase> <!-- & \"' \u{fffe} 日本";
+    let good = Server::ok();
+    let config = json!({ "monitors": {
+        name: { "url": good.http("/"), "fail_if_body_not_matches_regexp": [hostile] },
+        "good": { "url": good.http("/?<&>") },
+    } });
+    // What YAML takes only escaped.
+    let config = config.to_string().replace('\u{fffe}', "\\ufffe");
+    let output = once(config, &["--output", "junit"]);
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+    let xml = std::str::from_utf8(&output.stdout).expect("results are UTF-8");
+    // What XML 1.0 has no characters for, not even escaped; parsers differ in whether they mind.
+    let foreign = |c: char| {
+        c < ' ' && !matches!(c, '\t' | '\n' | '\r') || matches!(c, '\u{fffe}' | '\u{ffff}')
+    };
+    assert_eq!(xml.find(foreign), None, "{xml:?}");
+
+    let report = Report::deserialize_from_str(xml).expect("well-formed JUnit");
+    assert_eq!((report.tests, report.failures), (2, 1));
+    let cases = &report.test_suites[0].test_cases;
+    assert_eq!(cases[0].name.as_str(), name.replace('\u{fffe}', "\u{fffd}"));
+    let TestCaseStatus::NonSuccess { ty, message, .. } = &cases[0].status else {
+        panic!("it failed: {xml}");
+    };
+    assert_eq!(ty.as_ref().map(|ty| ty.as_str()), Some("body_mismatch"));
+    let message = message.as_ref().expect("it says why");
+    assert!(message.contains("]]></testcase> <!-- & "), "{message:?}");
+    assert_eq!(cases[1].name.as_str(), "good");
+    assert!(matches!(cases[1].status, TestCaseStatus::Success { .. }));
+    for case in cases {
+        assert_eq!(
+            case.classname.as_ref().map(|name| name.as_str()),
+            Some("http")
+        );
+        assert!(case.time.is_some_and(|time| time > Duration::ZERO), "{xml}");
+    }
+}
+
+#[test]
+fn monitors_that_are_named_are_run_and_no_others() {
+    let three = Three::start();
+    let output = once(three.config(), &["--output", "json", "good"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    assert_eq!(results(&output).len(), 1);
+    let output = once(three.config(), &["--output=json", "bad", "good", "bad"]);
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+    assert_eq!(results(&output).len(), 2);
+    assert_eq!(three.good.seen().connections, 2);
+    assert_eq!(three.bad.seen().connections, 1);
+    assert_eq!(three.silent.seen().connections, 0);
+}
+
+#[test]
+fn a_monitor_that_nobody_knows_is_bad_usage_and_nothing_is_checked() {
+    let three = Three::start();
+    let output = once(three.config(), &["good", "slient"]);
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output));
+    let expected = "monitoringdaemon: there is no monitor \"slient\", did you mean \"silent\"?\n";
+    assert_eq!(text(&output), expected);
+    assert_eq!(three.good.seen().connections, 0);
+}
+
+#[test]
+fn no_monitors_are_a_success() {
+    let output = once(json!({}), &["--output", "json"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    assert_eq!(text(&output), "");
+}
+
+#[test]
+fn the_log_goes_to_standard_error_and_results_alone_to_standard_output() {
+    let three = Three::start();
+    for form in ["table", "json", "junit"] {
+        let output = once(three.config(), &["--output", form]);
+        let log = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(
+            log.matches("Check succeeded monitor=good").count(),
+            1,
+            "{log}"
+        );
+        assert_eq!(log.matches("Check failed monitor=").count(), 2, "{log}");
+        let results = String::from_utf8_lossy(&output.stdout);
+        assert!(!results.contains("Check "), "{results}");
+    }
+}
+
+#[test]
+fn results_that_cannot_be_printed_are_a_failure() {
+    let good = Server::ok();
+    let config = config_file(json!({ "monitors": { "good": { "url": good.http("/") } } }));
+    let (reader, writer) = std::io::pipe().expect("descriptors to spare");
+    drop(reader);
+    let output = program()
+        .args(["once", "--config"])
+        .arg(config.path())
+        .stdout(Stdio::from(writer))
+        .output()
+        .expect("the program can be started");
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+    assert!(text(&output).contains("monitoringdaemon: failed to print the results: "));
+}
+
+#[test]
+fn monitors_run_at_the_same_time() {
+    let slow = Server::start([
+        Step::Request,
+        Step::Wait(Duration::from_millis(500)),
+        Step::send(ok("slow")),
+    ]);
+    let monitors = (0..10).map(|number| {
+        let monitor = json!({ "url": slow.http("/") });
+        (format!("slow {number}"), monitor)
+    });
+    let config = json!({ "monitors": serde_json::Map::from_iter(monitors) });
+    let began = Instant::now();
+    let output = once(config, &["--output", "json"]);
+    let took = began.elapsed();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    assert_eq!(results(&output).len(), 10);
+    assert!(took < Duration::from_secs(2), "{took:?}");
+}

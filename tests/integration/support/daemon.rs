@@ -1,0 +1,252 @@
+//! The daemon as a process: started with a configuration, watched, told to stop, killed when dropped.
+
+use std::{
+    fmt::Display,
+    io::{BufRead, BufReader, Read, Write},
+    net::SocketAddr,
+    process::{Child, ChildStdout, Command, ExitStatus, Stdio},
+    sync::{Arc, Condvar, Mutex, MutexGuard},
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+use tempfile::NamedTempFile;
+
+use super::{
+    PATIENCE,
+    client::{self, Answer},
+    eventually,
+    page::Page,
+    process::{listening_address, program},
+};
+
+/// How long a daemon may take to stop; it promises a second, and the machine may be busy.
+pub const STOP: Duration = Duration::from_millis(1500);
+
+const ANY_PORT: &str = "127.0.0.1:0";
+
+/// A daemon that listens on a port of its own; dropped, it is killed.
+pub struct Daemon {
+    child: Child,
+    _config: NamedTempFile,
+    stdout: Lines,
+    stderr: Lines,
+    pub address: SocketAddr,
+}
+
+impl Daemon {
+    /// Starts it and reads what it logs. Where it listens is not for `config` to say.
+    #[track_caller]
+    pub fn start(config: Value) -> Self {
+        Self::start_as(config, |_| {})
+    }
+
+    /// The same with YAML, whose monitors have an order; it ends with a new line.
+    #[track_caller]
+    pub fn start_yaml(config: &str) -> Self {
+        let config = format!("{config}server: {{ listen: \"{ANY_PORT}\" }}\n");
+        let (mut daemon, stdout) = Self::spawn(&config, |_| {});
+        daemon.read(stdout);
+        daemon
+    }
+
+    /// The same, with an environment of its own.
+    #[track_caller]
+    pub fn start_as(mut config: Value, prepare: impl FnOnce(&mut Command)) -> Self {
+        config["server"] = json!({ "listen": ANY_PORT });
+        let (mut daemon, stdout) = Self::spawn(&config, prepare);
+        daemon.read(stdout);
+        daemon
+    }
+
+    /// Starts it and reads nothing of what it logs.
+    #[track_caller]
+    pub fn start_unread(mut config: Value) -> (Self, ChildStdout) {
+        config["server"] = json!({ "listen": ANY_PORT });
+        Self::spawn(&config, |_| {})
+    }
+
+    #[track_caller]
+    fn spawn(config: impl Display, prepare: impl FnOnce(&mut Command)) -> (Self, ChildStdout) {
+        let config = config_file(config);
+        let mut command = program();
+        command.arg("--config").arg(config.path());
+        prepare(&mut command);
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program can be started");
+        let stdout = child.stdout.take().expect("it was asked for");
+        let stderr = Lines::of(child.stderr.take().expect("it was asked for"));
+        let mut daemon = Self {
+            child,
+            _config: config,
+            stdout: Lines::default(),
+            stderr,
+            address: SocketAddr::from(([0, 0, 0, 0], 0)),
+        };
+        daemon.address = eventually("the daemon listens", || {
+            let ended = daemon.child.try_wait().expect("a child of this process");
+            assert_eq!(ended, None, "{:?}", daemon.stderr.all());
+            listening_address(daemon.child.id())
+        });
+        (daemon, stdout)
+    }
+
+    /// Reads from now on what it logs.
+    pub fn read(&mut self, stdout: ChildStdout) {
+        self.stdout = Lines::of(stdout);
+    }
+
+    /// Waits for a line with this text in it.
+    #[track_caller]
+    pub fn until_logged(&self, text: &str) {
+        let what = format!("a line with {text:?}");
+        self.stdout
+            .until(&what, |lines| lines.iter().any(|line| line.contains(text)));
+    }
+
+    /// Every line of its whole life; for one that has ended.
+    #[track_caller]
+    pub fn whole_log(&self) -> Vec<String> {
+        self.stdout.whole("standard output")
+    }
+
+    /// Everything that it wrote to standard error; for one that has ended.
+    #[track_caller]
+    pub fn whole_stderr(&self) -> Vec<String> {
+        self.stderr.whole("standard error")
+    }
+
+    #[track_caller]
+    pub fn signal(&self, signal: Signal) {
+        let process = Pid::from_child(&self.child);
+        kill_process(process, signal).expect("it has not been waited for");
+    }
+
+    /// Waits for its end, and tells how it ended and how long that took.
+    #[track_caller]
+    pub fn wait(&mut self) -> (ExitStatus, Duration) {
+        let began = Instant::now();
+        let status = eventually("the daemon ends", || {
+            self.child.try_wait().expect("a child of this process")
+        });
+        (status, began.elapsed())
+    }
+
+    /// Tells it to stop, and makes sure that it does so in time and in good order.
+    #[track_caller]
+    pub fn stop(&mut self) {
+        self.stop_by(Signal::TERM);
+    }
+
+    #[track_caller]
+    pub fn stop_by(&mut self, signal: Signal) {
+        self.signal(signal);
+        let (status, took) = self.wait();
+        assert_eq!(status.code(), Some(0), "{status}: {:?}", self.stderr.all());
+        assert!(took < STOP, "it took {took:?} to stop");
+    }
+
+    #[track_caller]
+    pub fn get(&self, path: &str) -> Answer {
+        client::get(self.address, path)
+    }
+
+    /// What `/metrics` tells.
+    #[track_caller]
+    pub fn page(&self) -> Page {
+        let answer = self.get("/metrics");
+        assert_eq!(answer.status, 200, "{answer:?}");
+        Page::parse(&answer.text())
+    }
+
+    /// Waits for a page that says so.
+    #[track_caller]
+    pub fn until_page(&self, what: &str, condition: impl Fn(&Page) -> bool) -> Page {
+        eventually(what, || {
+            let page = self.page();
+            condition(&page).then_some(page)
+        })
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // Both fail for one that has been waited for only.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A file with this configuration; JSON is YAML, and needs nobody to think of indentation.
+pub fn config_file(config: impl Display) -> NamedTempFile {
+    let mut file = NamedTempFile::new().expect("a temporary file");
+    write!(file, "{config}").expect("room for a temporary file");
+    file
+}
+
+/// The lines of a stream, read by a thread of their own as they come.
+#[derive(Clone, Default)]
+struct Lines(Arc<(Mutex<State>, Condvar)>);
+
+#[derive(Default)]
+struct State {
+    lines: Vec<String>,
+    ended: bool,
+}
+
+impl Lines {
+    fn of(stream: impl Read + Send + 'static) -> Self {
+        let lines = Self::default();
+        let reader = lines.clone();
+        thread::spawn(move || {
+            for line in BufReader::new(stream).split(b'\n') {
+                let Ok(line) = line else { break };
+                let line = String::from_utf8(line).expect("lines are UTF-8");
+                reader.lock().lines.push(line);
+                reader.0.1.notify_all();
+            }
+            reader.lock().ended = true;
+            reader.0.1.notify_all();
+        });
+        lines
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.0.lock().expect("nothing panics with it")
+    }
+
+    fn all(&self) -> Vec<String> {
+        self.lock().lines.clone()
+    }
+
+    #[track_caller]
+    fn until(&self, what: &str, condition: impl Fn(&[String]) -> bool) {
+        let waiting = |read: &mut State| !read.ended && !condition(&read.lines);
+        let (read, _) = self
+            .0
+            .1
+            .wait_timeout_while(self.lock(), PATIENCE, waiting)
+            .expect("nothing panics with it");
+        assert!(
+            condition(&read.lines),
+            "never: {what}; but {:#?}",
+            read.lines
+        );
+    }
+
+    #[track_caller]
+    fn whole(&self, what: &str) -> Vec<String> {
+        let (read, _) = self
+            .0
+            .1
+            .wait_timeout_while(self.lock(), PATIENCE, |read| !read.ended)
+            .expect("nothing panics with it");
+        assert!(read.ended, "{what} stays open");
+        read.lines.clone()
+    }
+}
