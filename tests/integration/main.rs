@@ -3,8 +3,10 @@
 mod support;
 
 mod command_line;
+mod daemon_endpoints;
 mod daemon_log;
 mod daemon_signals;
+mod daemon_slots;
 mod daemon_stdout;
 mod http_bodies;
 mod http_cancel;

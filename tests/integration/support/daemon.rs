@@ -166,7 +166,7 @@ impl Daemon {
 
     /// Waits for a page that says so.
     #[track_caller]
-    pub fn until_page(&self, what: &str, condition: impl Fn(&Page) -> bool) -> Page {
+    pub fn until_page(&self, what: &str, mut condition: impl FnMut(&Page) -> bool) -> Page {
         eventually(what, || {
             let page = self.page();
             condition(&page).then_some(page)

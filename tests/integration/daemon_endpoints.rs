@@ -1,0 +1,274 @@
+//! What the daemon serves, and to whom it goes on serving it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    io::{ErrorKind, Read, Write},
+    net::TcpStream,
+    time::{Duration, Instant},
+};
+
+use flate2::read::GzDecoder;
+use monitoringdaemon::metrics::FAMILIES;
+use serde_json::json;
+use socket2::SockRef;
+use tempfile::NamedTempFile;
+
+use crate::support::{
+    PATIENCE,
+    client::{Answer, ask, connect, read_to_end},
+    daemon::Daemon,
+    page::Page,
+    pki::{AUTHORITY, IDENTITY},
+    process::raise_descriptor_limit,
+    server::{Closed, Server, Step, ok, response},
+};
+
+/// Names that a page has to escape.
+const HOSTILE: &str = "it's \"quoted\", \\ and 日本 }";
+
+/// A daemon whose page has every series that there is, and what it checks.
+fn full_daemon() -> (Daemon, [Server; 2], Closed) {
+    let good = Server::start([IDENTITY.tls(), Step::answer(|_| ok("hello"))]);
+    let bad = Server::answering(|_| response("500 Error", &[], "no"));
+    let closed = Closed::new();
+    let authorities = NamedTempFile::new().expect("a temporary file");
+    fs::write(authorities.path(), AUTHORITY.pem()).expect("room for a temporary file");
+    let config = json!({ "monitors": {
+        "good": { "url": good.https("/") },
+        HOSTILE: { "url": bad.http("/"), "labels": { "team": HOSTILE } },
+        "closed": { "url": format!("http://{}/", closed.address) },
+    } });
+    let daemon = Daemon::start_as(config, |command| {
+        command.env("SSL_CERT_FILE", authorities.path());
+    });
+    // The authorities are read before the daemon checks anything.
+    daemon.until_page("a check of each", |page| page.completed() > 2.5);
+    (daemon, [good, bad], closed)
+}
+
+/// The headers that do not tell the time.
+fn timeless(answer: &Answer) -> BTreeMap<&str, &str> {
+    let headers = answer.headers.iter();
+    let headers = headers.map(|(name, value)| (&**name, &**value));
+    headers.filter(|(name, _)| *name != "date").collect()
+}
+
+#[test]
+fn every_path_has_its_answer() {
+    let (daemon, ..) = full_daemon();
+    for (path, status, text) in [
+        ("/-/healthy", 200, Some("healthy\n")),
+        ("/-/ready", 200, Some("ready\n")),
+        ("/metrics", 200, None),
+        ("/metrics?collect=all", 200, None),
+        ("/", 404, None),
+        ("/metrics/", 404, None),
+        ("/METRICS", 404, None),
+        ("/-/", 404, None),
+        ("//metrics", 404, None),
+        ("/%2e%2e/metrics", 404, None),
+    ] {
+        let answer = daemon.get(path);
+        assert_eq!(answer.status, status, "{path}: {answer:?}");
+        if let Some(text) = text {
+            assert_eq!(answer.text(), text, "{path}");
+        }
+        for method in ["POST", "PUT", "DELETE", "OPTIONS", "NONSENSE"] {
+            let expected = if status == 200 { 405 } else { 404 };
+            let answer = ask(daemon.address, method, path, "");
+            assert_eq!(answer.status, expected, "{method} {path}");
+            let allow = (expected == 405).then_some("GET, HEAD");
+            assert_eq!(answer.header("allow"), allow, "{method} {path}");
+        }
+    }
+}
+
+#[test]
+fn head_is_get_without_a_body() {
+    let (daemon, ..) = full_daemon();
+    for path in ["/-/healthy", "/-/ready", "/metrics", "/nothing"] {
+        for headers in ["", "accept-encoding: gzip\r\n"] {
+            let get = ask(daemon.address, "GET", path, headers);
+            let head = ask(daemon.address, "HEAD", path, headers);
+            assert_eq!(head.body, b"", "{path}");
+            assert_eq!(head.status, get.status, "{path}");
+            let (mut get, mut head) = (timeless(&get), timeless(&head));
+            if path == "/metrics" {
+                // Of a page that is as long as its numbers are at the time.
+                assert!(get.remove("content-length").is_some());
+                assert!(head.remove("content-length").is_some());
+            }
+            assert_eq!(head, get, "{path}");
+        }
+    }
+}
+
+#[test]
+fn metrics_are_the_text_format_compressed_for_those_who_take_it() {
+    let (daemon, ..) = full_daemon();
+    let plain = daemon.get("/metrics");
+    let format = Some("text/plain; version=0.0.4; charset=utf-8");
+    assert_eq!(plain.header("content-type"), format);
+    assert_eq!(plain.header("content-encoding"), None);
+    let length = plain.header("content-length").map(str::parse);
+    assert_eq!(length, Some(Ok(plain.body.len())));
+
+    // As Prometheus asks.
+    let accept = "accept: application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1\r\n";
+    let accept = format!("{accept}accept-encoding: gzip\r\n");
+    let zipped = ask(daemon.address, "GET", "/metrics", &accept);
+    assert_eq!(zipped.header("content-type"), format);
+    assert_eq!(zipped.header("content-encoding"), Some("gzip"));
+    assert!(zipped.body.len() < plain.body.len() / 2);
+    let mut text = String::new();
+    GzDecoder::new(&*zipped.body)
+        .read_to_string(&mut text)
+        .expect("gzip of UTF-8");
+    let (plain, zipped) = (Page::parse(&plain.text()), Page::parse(&text));
+    assert_eq!(zipped.families, plain.families);
+
+    let refused = "accept-encoding: gzip;q=0\r\n";
+    let refused = ask(daemon.address, "GET", "/metrics", refused);
+    assert_eq!(refused.header("content-encoding"), None);
+}
+
+#[test]
+fn the_families_of_a_page_are_those_that_are_listed() {
+    let (daemon, ..) = full_daemon();
+    let page = daemon.page();
+    let kind = |kind| format!("{kind:?}").to_lowercase();
+    let listed = FAMILIES.iter();
+    let listed = listed.map(|family| (family.name.to_owned(), kind(family.kind)));
+    assert_eq!(page.families, listed.collect());
+    let name = [("monitor", HOSTILE)];
+    assert!(page.value("monitor_http_status_code", &name) > 499.5);
+    let info = [("monitor", HOSTILE), ("team", HOSTILE), ("type", "http")];
+    assert!(page.value("monitor_info", &info) > 0.5);
+}
+
+#[test]
+fn promtool_finds_nothing_wrong_with_any_page() {
+    let (mut daemon, ..) = full_daemon();
+    daemon.page().assert_promtool_is_content();
+    daemon.stop();
+    let unread = Server::start([Step::Hang]);
+    let none_yet = Daemon::start(json!({ "monitors": { "silent": { "url": unread.http("/") } } }));
+    let page = none_yet.page();
+    page.assert_promtool_is_content();
+    assert!(
+        page.completed() < 0.5,
+        "nothing is known of a monitor that has not been checked"
+    );
+    let families: BTreeSet<_> = page.families.keys().map(String::as_str).collect();
+    for absent in ["monitor_up", "monitor_http_status_code", "monitor_tls_info"] {
+        assert!(!families.contains(absent), "{absent}");
+    }
+}
+
+/// Sends requests for as long as they are taken, and reads nothing.
+fn never_reads(daemon: &Daemon) -> TcpStream {
+    let mut stream = connect(daemon.address);
+    let _ = SockRef::from(&stream).set_recv_buffer_size(4096);
+    stream.set_nonblocking(true).expect("an open connection");
+    let requests = "GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n".repeat(1000);
+    match stream.write(requests.as_bytes()) {
+        Ok(_) => {}
+        Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock, "{error}"),
+    }
+    stream
+}
+
+fn half_sent(daemon: &Daemon, half: &str) -> TcpStream {
+    let mut stream = connect(daemon.address);
+    stream
+        .write_all(half.as_bytes())
+        .expect("an open connection");
+    stream
+}
+
+#[track_caller]
+fn assert_scrapes_are_answered(daemon: &Daemon) {
+    for _ in 0..10 {
+        let asked = Instant::now();
+        daemon.page();
+        let took = asked.elapsed();
+        assert!(took < Duration::from_secs(1), "{took:?}");
+    }
+}
+
+#[test]
+fn clients_that_ask_nothing_keep_nobody_out() {
+    raise_descriptor_limit();
+    let (mut daemon, ..) = full_daemon();
+    let _idle: Vec<_> = (0..1000).map(|_| connect(daemon.address)).collect();
+    assert_scrapes_are_answered(&daemon);
+    daemon.stop();
+}
+
+#[test]
+fn clients_that_do_not_finish_keep_nobody_out() {
+    raise_descriptor_limit();
+    let (mut daemon, ..) = full_daemon();
+    let heads = ["G", "GET /metrics HTTP/1.1\r\nhost: x\r\n"];
+    let body = "POST /metrics HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000\r\n\r\n";
+    let _half: Vec<_> = [heads[0], heads[1], body]
+        .iter()
+        .flat_map(|half| (0..150).map(|_| half_sent(&daemon, half)))
+        .collect();
+    assert_scrapes_are_answered(&daemon);
+    daemon.stop();
+}
+
+#[test]
+fn clients_that_do_not_read_keep_nobody_out() {
+    let (mut daemon, ..) = full_daemon();
+    let _unread: Vec<_> = (0..100).map(|_| never_reads(&daemon)).collect();
+    assert_scrapes_are_answered(&daemon);
+    daemon.stop();
+}
+
+#[test]
+fn a_head_that_does_not_end_is_cut_off() {
+    let (mut daemon, ..) = full_daemon();
+    let long_line = format!("x: {}", "x".repeat(4 << 20));
+    let many_lines = "x: x\r\n".repeat(100_000);
+    let long_path = "/".repeat(4 << 20);
+    for bomb in [
+        format!("GET /metrics HTTP/1.1\r\n{long_line}"),
+        format!("GET /metrics HTTP/1.1\r\n{many_lines}"),
+        format!("GET {long_path}"),
+    ] {
+        let mut stream = connect(daemon.address);
+        let began = Instant::now();
+        // It may be cut off in the middle, and then what the daemon said is lost.
+        let sent = stream.write_all(bomb.as_bytes());
+        let answer = sent.and_then(|()| read_to_end(&mut stream));
+        assert!(began.elapsed() < PATIENCE, "it is waited for");
+        if let Ok(answer) = answer {
+            let status = Answer::parse(&answer).status;
+            assert!(matches!(status, 400 | 414 | 431), "{status}");
+        }
+        assert_scrapes_are_answered(&daemon);
+    }
+    let page = daemon.page();
+    let memory = page.value("process_resident_memory_bytes", &[]);
+    assert!(memory < 100e6, "{memory} bytes");
+    daemon.stop();
+}
+
+#[test]
+fn a_connection_is_kept_for_more_requests() {
+    let (daemon, ..) = full_daemon();
+    let mut stream = connect(daemon.address);
+    let request = "GET /-/healthy HTTP/1.1\r\nhost: x\r\n\r\n";
+    let last = request.replace("host: x", "host: x\r\nconnection: close");
+    let requests = format!("{request}{request}{last}");
+    stream
+        .write_all(requests.as_bytes())
+        .expect("an open connection");
+    let answers = read_to_end(&mut stream).expect("answers");
+    let answers = String::from_utf8(answers).expect("text");
+    assert_eq!(answers.matches("HTTP/1.1 200 OK").count(), 3, "{answers}");
+    assert_eq!(answers.matches("healthy\n").count(), 3, "{answers}");
+}

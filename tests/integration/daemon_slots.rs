@@ -1,0 +1,128 @@
+//! Every slot of every monitor is accounted for, on every page.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use rustix::process::Signal;
+use serde_json::{Map, Value, json};
+
+use crate::support::{
+    daemon::Daemon,
+    page::Page,
+    server::{Server, Step, ok},
+};
+
+/// Looks at pages until one says so, and finds every slot on each of them.
+#[track_caller]
+fn until_on_every_page(daemon: &Daemon, what: &str, condition: impl Fn(&Page) -> bool) -> Page {
+    let mut pages = 0;
+    daemon.until_page(what, |page| {
+        page.assert_slots_add_up();
+        pages += 1;
+        pages >= 100 && condition(page)
+    })
+}
+
+fn monitors(number: usize, monitor: &Value) -> Value {
+    let monitors = (0..number).map(|index| (format!("monitor {index}"), monitor.clone()));
+    Value::Object(Map::from_iter(monitors))
+}
+
+#[test]
+fn slots_add_up_while_checks_run() {
+    let server = Server::ok();
+    let monitor = json!({ "url": server.http("/"), "check_every": 0.01 });
+    let mut daemon = Daemon::start(json!({
+        "log": { "checks": "none" },
+        "monitors": monitors(20, &monitor),
+    }));
+    until_on_every_page(&daemon, "a thousand checks", |page| {
+        page.completed() >= 1000.0
+    });
+    daemon.stop();
+}
+
+#[test]
+fn slots_add_up_where_there_is_no_place_for_checks() {
+    let silent = Server::start([Step::Hang]);
+    let monitor = json!({ "url": silent.http("/"), "check_every": 0.3 });
+    let mut daemon = Daemon::start(json!({
+        "log": { "checks": "none" },
+        "dispatcher": { "max_concurrent_checks": 3 },
+        "monitors": monitors(12, &monitor),
+    }));
+    let page = until_on_every_page(&daemon, "slots that got no place", |page| {
+        assert!(page.in_flight() < 3.5, "{}", page.text);
+        page.skipped("saturated") >= 20.0 && page.completed() >= 5.0
+    });
+    assert!(page.skipped("shutdown") < 0.5, "{}", page.text);
+    daemon.stop();
+}
+
+#[test]
+fn a_monitor_without_a_check_has_its_counters_at_zero() {
+    let silent = Server::start([Step::Hang]);
+    let daemon = Daemon::start(json!({ "monitors": { "silent": { "url": silent.http("/") } } }));
+    let page = daemon.until_page("it is in flight", |page| page.in_flight() > 0.5);
+    let of = |name, label, value| page.values(name, &[("monitor", "silent"), (label, value)]);
+    for outcome in ["success", "failure"] {
+        assert_eq!(of("monitor_checks_total", "outcome", outcome), [0.0]);
+    }
+    for reason in ["overrun", "saturated", "stalled", "shutdown"] {
+        assert_eq!(of("monitor_checks_skipped_total", "reason", reason), [0.0]);
+    }
+    assert_eq!(page.values("monitor_checks_scheduled_total", &[]), [1.0]);
+    assert_eq!(page.values("monitor_up", &[]), [0.0; 0]);
+}
+
+#[test]
+fn a_daemon_that_stood_still_counts_what_it_missed_and_does_not_make_up_for_it() {
+    const EVERY: Duration = Duration::from_millis(100);
+    const STILL: Duration = Duration::from_secs(3);
+
+    let times = Arc::new(Mutex::new(Vec::new()));
+    let server = Server::answering({
+        let times = times.clone();
+        move |_| {
+            times
+                .lock()
+                .expect("nothing panics with it")
+                .push(Instant::now());
+            ok("hello")
+        }
+    });
+    let after = |moment: Instant| {
+        let times = times.lock().expect("nothing panics with it");
+        times.iter().filter(|time| **time > moment).count()
+    };
+    let mut daemon = Daemon::start(json!({ "monitors": {
+        "example": { "url": server.http("/"), "check_every": EVERY.as_secs_f64() },
+    } }));
+    daemon.until_page("it runs", |page| page.completed() >= 3.0);
+
+    let before = daemon.page();
+    daemon.signal(Signal::STOP);
+    let stopped = Instant::now();
+    std::thread::sleep(STILL);
+    daemon.signal(Signal::CONT);
+    let continued = Instant::now();
+    let page = until_on_every_page(&daemon, "ten checks more", |_| after(continued) >= 10);
+    let took = continued.elapsed();
+
+    // A check that was in flight may have run over its slot by a second before it counts.
+    let missed = page.skipped("stalled") - before.skipped("stalled");
+    assert!((15.0..=31.0).contains(&missed), "{missed}");
+    let slots = |page: &Page| page.value("monitor_checks_scheduled_total", &[]);
+    let scheduled = slots(&page) - slots(&before);
+    let due = stopped.elapsed().as_secs_f64() / EVERY.as_secs_f64();
+    assert!((due - scheduled).abs() < 5.0, "{scheduled} of {due}");
+    let checks = after(continued);
+    let fitting = took.as_secs_f64() / EVERY.as_secs_f64();
+    assert!(
+        f64::from(u32::try_from(checks).expect("few")) <= fitting + 3.0,
+        "{checks} in {took:?}"
+    );
+    daemon.stop();
+}
