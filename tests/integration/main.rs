@@ -8,6 +8,7 @@ mod daemon_log;
 mod daemon_signals;
 mod daemon_slots;
 mod daemon_stdout;
+mod dashboard;
 mod http_bodies;
 mod http_cancel;
 mod http_phases;

@@ -66,6 +66,17 @@ pub fn ask(address: SocketAddr, method: &str, path: &str, headers: &str) -> Answ
     Answer::parse(&read_to_end(&mut stream).expect("an answer"))
 }
 
+/// The same of a server that would send its answer in chunks; it may not to HTTP/1.0.
+#[track_caller]
+pub fn get_in_one_piece(address: SocketAddr, path: &str) -> Answer {
+    let mut stream = connect(address);
+    let head = format!("GET {path} HTTP/1.0\r\nhost: x\r\n\r\n");
+    stream
+        .write_all(head.as_bytes())
+        .expect("an open connection");
+    Answer::parse(&read_to_end(&mut stream).expect("an answer"))
+}
+
 #[track_caller]
 pub fn connect(address: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect_timeout(&address, PATIENCE).expect("a listening server");
