@@ -107,11 +107,11 @@ fn a_wrong_command_line_is_bad_usage() {
 #[test]
 fn a_configuration_that_is_not_there_is_bad_configuration() {
     let folder = TempDir::new().expect("a temporary folder");
+    let expected = Regex::new(r"^config\.yml:1:1: file: .+ \(.+\)\n$").expect("a pattern");
     for command in COMMANDS {
         let output = run(program().args(command).current_dir(folder.path()));
         assert_exit(&output, 2);
         assert!(output.stdout.is_empty(), "{}", text(&output));
-        let expected = Regex::new(r"^config\.yml:1:1: file: .+ \(.+\)\n$").expect("a pattern");
         assert!(expected.is_match(&text(&output)), "{}", text(&output));
     }
 }

@@ -5,7 +5,7 @@ use std::{
     fs,
     io::{ErrorKind, Read, Write},
     net::TcpStream,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use flate2::read::GzDecoder;
@@ -13,6 +13,7 @@ use monitoringdaemon::metrics::FAMILIES;
 use serde_json::json;
 use socket2::SockRef;
 use tempfile::NamedTempFile;
+use tokio::time::Instant;
 
 use crate::support::{
     PATIENCE,

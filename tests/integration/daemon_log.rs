@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    net::SocketAddr,
     sync::atomic::{AtomicUsize, Ordering},
 };
 
@@ -23,12 +24,6 @@ fn without_time(line: &str) -> &str {
     let time = time.find(line);
     let time = time.unwrap_or_else(|| panic!("no time in {line:?}"));
     &line[time.end()..]
-}
-
-#[track_caller]
-fn assert_matches(pattern: &str, line: &str) {
-    let regex = Regex::new(&format!("^{pattern}$")).expect("a pattern");
-    assert!(regex.is_match(line), "{line:?} is not {pattern:?}");
 }
 
 /// Answers 200, 200, 500, 500, and so on from the start.
@@ -81,55 +76,9 @@ monitors:
     let address = daemon.address;
     daemon.stop();
     assert_eq!(daemon.whole_stderr(), [""; 0]);
-
     let log = daemon.whole_log();
     let lines: Vec<_> = log.iter().map(|line| without_time(line)).collect();
-    let dispatcher = "[INFO] [monitoringdaemon.dispatcher]: ";
-    let started = |monitor| {
-        format!("{dispatcher}Monitoring task has been started monitor={monitor} type=http")
-    };
-    let start = [
-        format!("[INFO] [monitoringdaemon.app]: Server is listening address={address}"),
-        format!("{dispatcher}Dispatcher is starting up"),
-        started("example"),
-        started("\"with a space\""),
-        started("closed"),
-    ];
-    let (first_lines, rest) = lines.split_at(start.len());
-    // A check may be faster than the start of the monitor after it.
-    let is_check = |line: &&str| line.contains("]: Check ");
-    let mut told: Vec<_> = first_lines.to_vec();
-    let mut rest = rest.to_vec();
-    while told.iter().any(is_check) {
-        let place = told
-            .iter()
-            .position(|line| is_check(&line))
-            .expect("there is one");
-        rest.insert(0, told.remove(place));
-        let next = rest
-            .iter()
-            .position(|line| !is_check(line))
-            .expect("more lines");
-        told.push(rest.remove(next));
-    }
-    assert_eq!(told, start);
-
-    let shutdown = format!("{dispatcher}Dispatcher is shutting down");
-    let place = rest.iter().position(|line| *line == shutdown);
-    let (checks, end) = rest.split_at(place.expect("it shut down"));
-    let (first, rest) = end.split_first().expect("it was just found");
-    let (last, stopped) = rest.split_last().expect("it finished");
-    assert_eq!(*first, shutdown);
-    let mut stopped = stopped.to_vec();
-    stopped.sort_unstable();
-    let expected = ["\"with a space\"", "closed", "example"].map(|monitor| {
-        format!("{dispatcher}Monitoring task has been stopped monitor={monitor} type=http")
-    });
-    assert_eq!(stopped, expected);
-    assert_eq!(
-        *last,
-        format!("{dispatcher}Dispatcher shutting down finished successfully")
-    );
+    assert_lifecycle(&lines, address, &["example", "\"with a space\"", "closed"]);
 
     let http = r"\[monitoringdaemon\.monitors\.http\]: Check";
     let url = |address| regex::escape(&format!("http://{address}/"));
@@ -148,19 +97,60 @@ monitors:
             url(closed.address)
         ),
     ];
-    let monitors = ["monitor=example", "monitor=\"with", "monitor=closed"];
-    for (monitor, pattern) in monitors.into_iter().zip(&patterns) {
-        let mut checks = checks
-            .iter()
-            .filter(|line| line.contains(monitor))
-            .peekable();
-        assert!(checks.peek().is_some(), "no check of {monitor}");
-        checks.for_each(|line| assert_matches(pattern, line));
+    let patterns = patterns.map(|pattern| Regex::new(&format!("^{pattern}$")).expect("a pattern"));
+    let checks: Vec<_> = lines.iter().filter(|line| is_check(line)).collect();
+    for pattern in &patterns {
+        let found = checks.iter().any(|line| pattern.is_match(line));
+        assert!(found, "no {pattern} among {checks:#?}");
     }
-    let others = checks
-        .iter()
-        .find(|line| !monitors.iter().any(|name| line.contains(name)));
-    assert_eq!(others, None);
+    for line in checks {
+        let known = patterns.iter().any(|pattern| pattern.is_match(line));
+        assert!(known, "what is {line:?}");
+    }
+}
+
+fn is_check(line: &str) -> bool {
+    line.contains("]: Check ")
+}
+
+/// Asserts that everything but checks is said in its order, and that checks lie where they can be.
+#[track_caller]
+fn assert_lifecycle(lines: &[&str], address: SocketAddr, monitors: &[&str]) {
+    const DISPATCHER: &str = "[INFO] [monitoringdaemon.dispatcher]: ";
+    let (starting, stopping) = ("Dispatcher is starting up", "Dispatcher is shutting down");
+    let others = lines.iter().filter(|line| !is_check(line));
+    let mut others: Vec<_> = others.map(ToString::to_string).collect();
+
+    let of_all = |what: &str| {
+        let monitors = monitors.iter();
+        let line = |monitor| {
+            format!("{DISPATCHER}Monitoring task has been {what} monitor={monitor} type=http")
+        };
+        monitors.map(line).collect::<Vec<_>>()
+    };
+    let mut expected = vec![
+        format!("[INFO] [monitoringdaemon.app]: Server is listening address={address}"),
+        format!("{DISPATCHER}{starting}"),
+    ];
+    expected.extend(of_all("started"));
+    expected.push(format!("{DISPATCHER}{stopping}"));
+    let stopped = expected.len()..expected.len() + monitors.len();
+    expected.extend(of_all("stopped"));
+    expected.push(format!(
+        "{DISPATCHER}Dispatcher shutting down finished successfully"
+    ));
+    assert_eq!(others.len(), expected.len(), "{lines:#?}");
+    // They stop in any order.
+    others[stopped.clone()].sort_unstable();
+    expected[stopped].sort_unstable();
+    assert_eq!(others, expected);
+
+    let place = |text: &str| lines.iter().position(|line| line.ends_with(text));
+    let between = place(starting).expect("it started")..place(stopping).expect("it stopped");
+    let checks = lines.iter().enumerate().filter(|(_, line)| is_check(line));
+    for (at, line) in checks {
+        assert!(between.contains(&at), "{line}");
+    }
 }
 
 /// A daemon with one good and one failing monitor that has checked both.
@@ -298,19 +288,20 @@ fn checks_write_the_lines_that_are_selected() {
     }
 }
 
-/// The levels of the lines that a run writes.
-fn levels(configured: &str, environment: &str) -> Vec<String> {
-    let closed = Closed::new();
+/// What a run with a failed check writes.
+fn log_at(configured: &str, environment: &str) -> Vec<String> {
+    let server = Server::answering(|_| response("500 Error", &[], "no"));
     let config = json!({
         "log": { "level": configured, "format": "%(levelname)s %(message)s" },
-        "monitors": {
-            "closed": { "url": format!("http://{}/", closed.address), "check_every": 0.05 },
-        },
+        "monitors": { "bad": { "url": server.http("/"), "check_every": 0.2 } },
     });
-    let mut daemon = Daemon::start_as(config, |command| {
+    let mut daemon = Daemon::start_unserved(config, |command| {
         command.env("RUST_LOG", environment);
     });
-    daemon.until_page("a check", |page| page.completed() > 0.0);
+    // The second comes when the first has been dealt with.
+    eventually("two checks", || {
+        (server.seen().requests.len() >= 2).then_some(())
+    });
     daemon.stop();
     daemon.whole_log()
 }
@@ -318,24 +309,24 @@ fn levels(configured: &str, environment: &str) -> Vec<String> {
 #[test]
 fn rust_log_overrides_the_configured_level() {
     let has = |log: &[String], level: &str| log.iter().any(|line| line.starts_with(level));
-    let log = levels("INFO", "");
+    let log = log_at("INFO", "");
     assert!(has(&log, "INFO") && has(&log, "WARNING"), "{log:#?}");
-    let log = levels("INFO", "warning");
+    let log = log_at("INFO", "warning");
     assert!(!has(&log, "INFO") && has(&log, "WARNING"), "{log:#?}");
-    let log = levels("ERROR", "info");
+    let log = log_at("ERROR", "info");
     assert!(has(&log, "INFO") && has(&log, "WARNING"), "{log:#?}");
-    let log = levels("INFO", "error,monitoringdaemon.dispatcher=info");
+    let log = log_at("INFO", "error,monitoringdaemon.dispatcher=info");
     assert!(
         has(&log, "INFO Dispatcher") && !has(&log, "WARNING"),
         "{log:#?}"
     );
-    let log = levels("CRITICAL", "");
+    let log = log_at("CRITICAL", "");
     assert_eq!(log, [""; 0]);
 }
 
 #[test]
 fn a_rust_log_that_nobody_understands_is_told_and_left_aside() {
-    let log = levels("INFO", "a=b=c");
+    let log = log_at("INFO", "a=b=c");
     assert!(
         log[0].starts_with("WARNING RUST_LOG is not understood"),
         "{log:#?}"
@@ -398,17 +389,16 @@ fn no_line_and_no_page_tells_a_secret() {
             .into_iter()
             .all(|monitor| checks(monitor) >= 1.0)
     });
-    let mut told = page.text;
-    for path in ["/-/healthy", "/-/ready", "/", "/s3cr3t"] {
-        told += &format!("{:?}", daemon.get(path));
-    }
-    told += &format!(
-        "{:?}",
-        client::ask(daemon.address, "POST", "/metrics", "x: s3cr3t\r\n")
-    );
+    let paths = ["/-/healthy", "/-/ready", "/", "/s3cr3t"].map(|path| daemon.get(path));
+    let wrong = client::ask(daemon.address, "POST", "/metrics", "x: s3cr3t\r\n");
     daemon.stop();
-    told += &daemon.whole_log().join("\n");
-    told += &daemon.whole_stderr().join("\n");
+    let told = [
+        page.text,
+        format!("{paths:?} {wrong:?}"),
+        daemon.whole_log().join("\n"),
+        daemon.whole_stderr().join("\n"),
+    ];
+    let told = told.join("\n");
     assert!(told.contains("Check succeeded monitor=login"), "{told}");
     // The last is base64 of "s3cr3t".
     for secret in ["s3cr3t", "path?", "czNjcjN0"] {

@@ -1,9 +1,10 @@
 //! Signals: how the daemon stops, however busy it is.
 
-use std::{io::Write, net::TcpStream, process::Command, time::Instant};
+use std::{io::Write, net::TcpStream, process::Command};
 
 use rustix::process::Signal;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use crate::support::{
     client::{Answer, connect, read_to_end},
@@ -23,7 +24,7 @@ fn silent() -> Server {
 
 fn monitors(number: usize, monitor: &Value) -> Value {
     let monitors = (0..number).map(|index| (format!("monitor {index}"), monitor.clone()));
-    Value::Object(Map::from_iter(monitors))
+    Value::Object(monitors.collect())
 }
 
 /// A daemon whose one check is in flight and stays there.
@@ -80,7 +81,7 @@ fn a_thousand_checks_in_flight_do_not_hold_it_up() {
     let silent = silent();
     let monitor = json!({ "url": silent.http("/"), "timeout": 5, "check_every": 5 });
     let config = json!({
-        "log": { "level": "WARNING", "checks": "none" },
+        "log": { "checks": "none" },
         "monitors": monitors(1000, &monitor),
     });
     let mut daemon = Daemon::start_as(config, with_few_descriptors);
@@ -90,7 +91,6 @@ fn a_thousand_checks_in_flight_do_not_hold_it_up() {
     let ours = page.sum("monitor_check_failures_total", &[("reason", "agent_error")]);
     assert!(ours < 0.5, "it did not raise its own limit: {ours}");
     daemon.stop();
-    assert_eq!(daemon.whole_log(), [""; 0]);
     assert_eq!(daemon.whole_stderr(), [""; 0]);
 }
 

@@ -2,15 +2,17 @@
 
 use std::{
     sync::{Arc, Mutex},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use rustix::process::Signal;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use crate::support::{
     daemon::Daemon,
     page::Page,
+    pause,
     server::{Server, Step, ok},
 };
 
@@ -21,26 +23,24 @@ fn until_on_every_page(daemon: &Daemon, what: &str, condition: impl Fn(&Page) ->
     daemon.until_page(what, |page| {
         page.assert_slots_add_up();
         pages += 1;
-        pages >= 100 && condition(page)
+        pages >= 50 && condition(page)
     })
 }
 
 fn monitors(number: usize, monitor: &Value) -> Value {
     let monitors = (0..number).map(|index| (format!("monitor {index}"), monitor.clone()));
-    Value::Object(Map::from_iter(monitors))
+    Value::Object(monitors.collect())
 }
 
 #[test]
 fn slots_add_up_while_checks_run() {
     let server = Server::ok();
-    let monitor = json!({ "url": server.http("/"), "check_every": 0.01 });
+    let monitor = json!({ "url": server.http("/"), "check_every": 0.05 });
     let mut daemon = Daemon::start(json!({
         "log": { "checks": "none" },
-        "monitors": monitors(20, &monitor),
+        "monitors": monitors(10, &monitor),
     }));
-    until_on_every_page(&daemon, "a thousand checks", |page| {
-        page.completed() >= 1000.0
-    });
+    until_on_every_page(&daemon, "many checks", |page| page.completed() >= 200.0);
     daemon.stop();
 }
 
@@ -105,7 +105,7 @@ fn a_daemon_that_stood_still_counts_what_it_missed_and_does_not_make_up_for_it()
     let before = daemon.page();
     daemon.signal(Signal::STOP);
     let stopped = Instant::now();
-    std::thread::sleep(STILL);
+    pause(STILL);
     daemon.signal(Signal::CONT);
     let continued = Instant::now();
     let page = until_on_every_page(&daemon, "ten checks more", |_| after(continued) >= 10);

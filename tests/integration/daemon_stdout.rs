@@ -2,22 +2,23 @@
 
 use std::{
     io::{BufRead, BufReader},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use serde_json::{Map, Value, json};
+use tokio::time::Instant;
 
-use crate::support::{daemon::Daemon, eventually, page::Page, server::Server};
+use crate::support::{daemon::Daemon, eventually, page::Page, server::Closed};
 
 /// Fifty monitors that check every 20 ms, and lines so long that they fill whatever holds them.
-fn config(server: &Server) -> Value {
-    let monitor = json!({ "url": server.http("/"), "check_every": 0.02 });
+fn config(closed: &Closed) -> Value {
+    let monitor = json!({ "url": format!("http://{}/", closed.address), "check_every": 0.02 });
     let monitors = (0..50).map(|index| (format!("monitor {index}"), monitor.clone()));
     // Widths end at a thousand.
     let long = " %(levelname)1000s".repeat(4);
     json!({
         "log": { "format": format!("%(message)s{long}") },
-        "monitors": Map::from_iter(monitors),
+        "monitors": monitors.collect::<Map<_, _>>(),
     })
 }
 
@@ -35,8 +36,8 @@ fn assert_checks_go_on(daemon: &Daemon) {
 
 #[test]
 fn a_blocked_output_costs_lines_and_nothing_else() {
-    let server = Server::ok();
-    let (mut daemon, stdout) = Daemon::start_unread(config(&server));
+    let closed = Closed::new();
+    let (mut daemon, stdout) = Daemon::start_unread(config(&closed));
     let page = daemon.until_page("lines are dropped", |page| dropped(page) > 0.0);
     assert_checks_go_on(&daemon);
     let asked = Instant::now();
@@ -50,7 +51,7 @@ fn a_blocked_output_costs_lines_and_nothing_else() {
     let lines: Result<Vec<_>, _> = BufReader::new(stdout).lines().collect();
     let mut lines = lines.expect("a pipe with a closed end is read to its end");
     lines.pop();
-    assert!(lines[0].starts_with("Server is listening "));
+    assert!(lines[0].starts_with("Dispatcher is starting up "));
     assert!(
         lines
             .iter()
@@ -60,8 +61,8 @@ fn a_blocked_output_costs_lines_and_nothing_else() {
 
 #[test]
 fn an_output_that_is_read_again_gets_lines_again() {
-    let server = Server::ok();
-    let (mut daemon, stdout) = Daemon::start_unread(config(&server));
+    let closed = Closed::new();
+    let (mut daemon, stdout) = Daemon::start_unread(config(&closed));
     daemon.until_page("lines are dropped", |page| dropped(page) > 0.0);
     daemon.read(stdout);
     eventually("no more lines are dropped", || {
@@ -81,8 +82,8 @@ fn an_output_that_is_read_again_gets_lines_again() {
 
 #[test]
 fn a_closed_output_costs_lines_and_nothing_else() {
-    let server = Server::ok();
-    let (mut daemon, stdout) = Daemon::start_unread(config(&server));
+    let closed = Closed::new();
+    let (mut daemon, stdout) = Daemon::start_unread(config(&closed));
     drop(stdout);
     daemon.until_page("lines are dropped", |page| dropped(page) > 0.0);
     assert_checks_go_on(&daemon);

@@ -12,6 +12,7 @@ use std::{
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::time::Instant;
 use url::form_urlencoded;
 
 use crate::support::{
@@ -19,7 +20,7 @@ use crate::support::{
     daemon::Daemon,
     eventually_within,
     pki::{AUTHORITY, IDENTITY},
-    process::{helper, listening_address, text},
+    process::{helper, listening_port, text},
     server::{Closed, Server, Step, ok, response},
 };
 
@@ -60,11 +61,12 @@ impl Prometheus {
             .stdout(Stdio::null())
             .spawn()
             .expect("it has just been found");
-        let address = eventually_within(PATIENCE, "Prometheus listens", || {
+        let port = eventually_within(PATIENCE, "Prometheus listens", || {
             let ended = process.try_wait().expect("a child of this process");
             assert_eq!(ended, None, "Prometheus ends by itself");
-            listening_address(process.id())
+            listening_port(process.id())
         });
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
         let prometheus = Self {
             process,
             address,
@@ -148,7 +150,7 @@ fn queries(panels: &Value, monitor: &str) -> Vec<Query> {
                 Some("1m") => 60,
                 Some(other) => panic!("a minimum step of {other} is not known here"),
             };
-            let step = step.max(SCRAPE_INTERVAL).max(RANGE / 1000);
+            let step = step.max(SCRAPE_INTERVAL).max(RANGE.div_ceil(1000));
             found.push(Query {
                 panel: panel["title"].as_str().expect("a title").to_owned(),
                 expression: interpolated(
@@ -261,10 +263,11 @@ fn every_query_has_data() {
         }
     }
     assert!(without_data.len() > 50, "{}", without_data.len());
-    let began = std::time::Instant::now();
+    let began = Instant::now();
     while !without_data.is_empty() {
         without_data.retain(|_, query| !prometheus.has_data(query));
         let missing = without_data.values();
+        let missing = missing.map(|query| (&query.panel, &query.expression));
         assert!(
             began.elapsed() < PATIENCE,
             "no data: {:#?}",

@@ -3,12 +3,13 @@
 use std::{
     fmt::Display,
     process::{Output, Stdio},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use quick_junit::{Report, TestCaseStatus};
+use quick_junit::{Report, TestCaseStatus, XmlString};
 use regex::Regex;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
+use tokio::time::Instant;
 
 use crate::support::{
     daemon::config_file,
@@ -159,16 +160,13 @@ fn junit_is_xml_whatever_monitors_and_errors_are_called() {
     let TestCaseStatus::NonSuccess { ty, message, .. } = &cases[0].status else {
         panic!("it failed: {xml}");
     };
-    assert_eq!(ty.as_ref().map(|ty| ty.as_str()), Some("body_mismatch"));
+    assert_eq!(ty.as_ref().map(XmlString::as_str), Some("body_mismatch"));
     let message = message.as_ref().expect("it says why");
     assert!(message.contains("]]></testcase> <!-- & "), "{message:?}");
     assert_eq!(cases[1].name.as_str(), "good");
     assert!(matches!(cases[1].status, TestCaseStatus::Success { .. }));
     for case in cases {
-        assert_eq!(
-            case.classname.as_ref().map(|name| name.as_str()),
-            Some("http")
-        );
+        assert_eq!(case.classname.as_ref().map(XmlString::as_str), Some("http"));
         assert!(case.time.is_some_and(|time| time > Duration::ZERO), "{xml}");
     }
 }
@@ -248,7 +246,7 @@ fn monitors_run_at_the_same_time() {
         let monitor = json!({ "url": slow.http("/") });
         (format!("slow {number}"), monitor)
     });
-    let config = json!({ "monitors": serde_json::Map::from_iter(monitors) });
+    let config = json!({ "monitors": monitors.collect::<Map<_, _>>() });
     let began = Instant::now();
     let output = once(config, &["--output", "json"]);
     let took = began.elapsed();

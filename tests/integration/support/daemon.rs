@@ -7,19 +7,20 @@ use std::{
     process::{Child, ChildStdout, Command, ExitStatus, Stdio},
     sync::{Arc, Condvar, Mutex, MutexGuard},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
+use tokio::time::Instant;
 
 use super::{
     PATIENCE,
     client::{self, Answer},
     eventually,
     page::Page,
-    process::{listening_address, program},
+    process::program,
 };
 
 /// How long a daemon may take to stop; it promises a second, and the machine may be busy.
@@ -43,32 +44,51 @@ impl Daemon {
         Self::start_as(config, |_| {})
     }
 
-    /// The same with YAML, whose monitors have an order; it ends with a new line.
-    #[track_caller]
-    pub fn start_yaml(config: &str) -> Self {
-        let config = format!("{config}server: {{ listen: \"{ANY_PORT}\" }}\n");
-        let (mut daemon, stdout) = Self::spawn(&config, |_| {});
-        daemon.read(stdout);
-        daemon
-    }
-
     /// The same, with an environment of its own.
     #[track_caller]
     pub fn start_as(mut config: Value, prepare: impl FnOnce(&mut Command)) -> Self {
         config["server"] = json!({ "listen": ANY_PORT });
-        let (mut daemon, stdout) = Self::spawn(&config, prepare);
+        Self::start_listening(config, prepare)
+    }
+
+    /// The same with YAML, whose monitors have an order; it ends with a new line.
+    #[track_caller]
+    pub fn start_yaml(config: &str) -> Self {
+        let config = format!("{config}server: {{ listen: \"{ANY_PORT}\" }}\n");
+        Self::start_listening(config, |_| {})
+    }
+
+    #[track_caller]
+    fn start_listening(config: impl Display, prepare: impl FnOnce(&mut Command)) -> Self {
+        let (mut daemon, stdout) = Self::spawn(config, prepare);
+        daemon.read(stdout);
+        let lines = daemon.stdout.until("it listens", |lines| {
+            lines.iter().any(|line| listening_address(line).is_some())
+        });
+        let mut addresses = lines.iter().filter_map(|line| listening_address(line));
+        daemon.address = addresses.next().expect("it was waited for");
+        daemon
+    }
+
+    /// Starts it and reads no more of what it logs than where it listens.
+    pub fn start_unread(mut config: Value) -> (Self, BufReader<ChildStdout>) {
+        config["server"] = json!({ "listen": ANY_PORT });
+        let (mut daemon, stdout) = Self::spawn(config, |_| {});
+        let mut stdout = BufReader::new(stdout);
+        let mut line = String::new();
+        stdout.read_line(&mut line).expect("a line in UTF-8");
+        daemon.address = listening_address(&line).expect("the first line tells it");
+        (daemon, stdout)
+    }
+
+    /// Starts one that serves nothing.
+    pub fn start_unserved(mut config: Value, prepare: impl FnOnce(&mut Command)) -> Self {
+        config["server"] = json!({ "listen": "off" });
+        let (mut daemon, stdout) = Self::spawn(config, prepare);
         daemon.read(stdout);
         daemon
     }
 
-    /// Starts it and reads nothing of what it logs.
-    #[track_caller]
-    pub fn start_unread(mut config: Value) -> (Self, ChildStdout) {
-        config["server"] = json!({ "listen": ANY_PORT });
-        Self::spawn(&config, |_| {})
-    }
-
-    #[track_caller]
     fn spawn(config: impl Display, prepare: impl FnOnce(&mut Command)) -> (Self, ChildStdout) {
         let config = config_file(config);
         let mut command = program();
@@ -81,23 +101,18 @@ impl Daemon {
             .expect("the program can be started");
         let stdout = child.stdout.take().expect("it was asked for");
         let stderr = Lines::of(child.stderr.take().expect("it was asked for"));
-        let mut daemon = Self {
+        let daemon = Self {
             child,
             _config: config,
             stdout: Lines::default(),
             stderr,
             address: SocketAddr::from(([0, 0, 0, 0], 0)),
         };
-        daemon.address = eventually("the daemon listens", || {
-            let ended = daemon.child.try_wait().expect("a child of this process");
-            assert_eq!(ended, None, "{:?}", daemon.stderr.all());
-            listening_address(daemon.child.id())
-        });
         (daemon, stdout)
     }
 
     /// Reads from now on what it logs.
-    pub fn read(&mut self, stdout: ChildStdout) {
+    pub fn read(&mut self, stdout: impl Read + Send + 'static) {
         self.stdout = Lines::of(stdout);
     }
 
@@ -182,6 +197,15 @@ impl Drop for Daemon {
     }
 }
 
+/// The address that a line has, in whatever format, where it is the one that tells of it.
+fn listening_address(line: &str) -> Option<SocketAddr> {
+    let (_, fields) = line.split_once("Server is listening")?;
+    let (_, address) = fields.split_once("127.0.0.1:")?;
+    let end = address.find(|c: char| !c.is_ascii_digit());
+    let port = address[..end.unwrap_or(address.len())].parse().ok()?;
+    Some(SocketAddr::from(([127, 0, 0, 1], port)))
+}
+
 /// A file with this configuration; JSON is YAML, and needs nobody to think of indentation.
 pub fn config_file(config: impl Display) -> NamedTempFile {
     let mut file = NamedTempFile::new().expect("a temporary file");
@@ -225,7 +249,7 @@ impl Lines {
     }
 
     #[track_caller]
-    fn until(&self, what: &str, condition: impl Fn(&[String]) -> bool) {
+    fn until(&self, what: &str, condition: impl Fn(&[String]) -> bool) -> Vec<String> {
         let waiting = |read: &mut State| !read.ended && !condition(&read.lines);
         let (read, _) = self
             .0
@@ -237,6 +261,7 @@ impl Lines {
             "never: {what}; but {:#?}",
             read.lines
         );
+        read.lines.clone()
     }
 
     #[track_caller]

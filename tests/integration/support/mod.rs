@@ -14,10 +14,13 @@ use std::{
     net::{Ipv6Addr, TcpListener},
     sync::LazyLock,
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use tokio::runtime::{Builder, Runtime};
+use tokio::{
+    runtime::{Builder, Runtime},
+    time::Instant,
+};
 
 /// Where all servers run, so that a test's own runtime holds what is tested and nothing else.
 static SERVERS: LazyLock<Runtime> = LazyLock::new(|| {
@@ -61,6 +64,15 @@ pub fn eventually_within<T>(
             return found;
         }
         assert!(began.elapsed() < patience, "not in {patience:?}: {what}");
-        thread::sleep(Duration::from_millis(5));
+        pause(Duration::from_millis(5));
     }
+}
+
+/// Does nothing for so long.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a thread of a test has nothing else to do"
+)]
+pub fn pause(time: Duration) {
+    thread::sleep(time);
 }
