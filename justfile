@@ -16,7 +16,7 @@ update-expect:
 
 # What a check costs, against wrk, ab and openssl in the same run (benches/README.md).
 bench *ARGS:
-    python3 benches/http.py {{ARGS}}
+    python3 benches/run.py {{ARGS}}
 
 # The daemon, Prometheus and Grafana.
 up:
