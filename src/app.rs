@@ -41,11 +41,19 @@ pub enum Error {
 /// server, the log. Together less than the second that the daemon has.
 const PATIENCE: Duration = Duration::from_millis(300);
 
-/// Runs the daemon until it is told to stop.
+/// Runs the configured monitors until the daemon is told to stop.
 ///
 /// # Errors
 /// Where it cannot start, or cannot listen; nothing has been checked then.
 pub fn run(config: &Config) -> Result<(), Error> {
+    run_with(config, Vec::new())
+}
+
+/// Runs monitors of one's own, and the configured ones, until the daemon is told to stop.
+///
+/// # Errors
+/// Where it cannot start, or cannot listen; nothing has been checked then.
+pub fn run_with(config: &Config, own: Vec<Job>) -> Result<(), Error> {
     let log = logging::Settings {
         level: config.log.level,
         format: config.log.format.clone(),
@@ -57,8 +65,10 @@ pub fn run(config: &Config) -> Result<(), Error> {
         move || dropped.get(),
     ));
     raise_descriptor_limit();
+    let mut jobs = jobs(config, &Net::system());
+    jobs.extend(own);
     let runtime = Builder::new_multi_thread()
-        .worker_threads(worker_threads(config))
+        .worker_threads(worker_threads(&jobs))
         .enable_all()
         .build()
         .map_err(Error::Start)?;
@@ -69,7 +79,7 @@ pub fn run(config: &Config) -> Result<(), Error> {
             .map_err(Error::Start)?
             .watch(shutdown.clone())
     };
-    let result = runtime.block_on(serve(config, metrics, shutdown));
+    let result = runtime.block_on(serve(config, jobs, metrics, shutdown));
     logging.finish(PATIENCE);
     // Until here a second signal exits at once, whatever the rest waits for.
     signals.abort();
@@ -81,15 +91,14 @@ pub fn run(config: &Config) -> Result<(), Error> {
 /// Checks a second that one thread runs at half its capacity, as `benches/` measures it.
 const CHECKS_PER_WORKER: f64 = 4_000.0;
 
-/// How many threads run checks: as many as the configured checks need, and no more.
+/// How many threads run checks: as many as their rate needs, and no more.
 ///
 /// Threads that have little to do wake each other for every check, which costs a fifth of its CPU
 /// time. What blocks (rendering a page, reading files) does so on threads of its own.
-fn worker_threads(config: &Config) -> usize {
-    let per_second: f64 = config
-        .monitors
+fn worker_threads(jobs: &[Job]) -> usize {
+    let per_second: f64 = jobs
         .iter()
-        .map(|monitor| monitor.check_every.as_secs_f64().recip())
+        .map(|job| job.check_every.as_secs_f64().recip())
         .sum();
     let cores = thread::available_parallelism().map_or(1, NonZero::get);
     #[expect(
@@ -104,6 +113,7 @@ fn worker_threads(config: &Config) -> usize {
 /// The part of the daemon that is asynchronous, from the first socket to the last.
 async fn serve(
     config: &Config,
+    jobs: Vec<Job>,
     metrics: Arc<Metrics>,
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
@@ -128,7 +138,6 @@ async fn serve(
         max_concurrent_checks: config.dispatcher.max_concurrent_checks,
         log: config.log.checks,
     };
-    let jobs = jobs(config, &Net::system());
     let mut dispatcher = Dispatcher::new(settings, metrics, shutdown.clone());
     dispatcher.start(jobs);
     readiness.set(true);

@@ -11,8 +11,8 @@ use crate::{
     value::{Fields, FromNode, Node, Place, Problems, format_duration},
 };
 
-/// A whole configuration.
-#[derive(Clone, Debug)]
+/// A whole configuration; the default is that of an empty file.
+#[derive(Clone, Debug, Default)]
 pub struct Config {
     /// `log`
     pub log: Log,
