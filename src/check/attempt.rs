@@ -24,6 +24,7 @@ struct Progress {
     current: Option<(Phase, Instant)>,
     spent: [Option<Duration>; Phase::ALL.len()],
     facts: Vec<Fact>,
+    presumed: Option<Failure>,
 }
 
 impl Attempt {
@@ -35,6 +36,7 @@ impl Attempt {
             current: None,
             spent: [None; Phase::ALL.len()],
             facts: Vec::new(),
+            presumed: None,
         })))
     }
 
@@ -74,6 +76,12 @@ impl Attempt {
             Some(known) => *known = fact,
             None => progress.facts.push(fact),
         }
+    }
+
+    /// Records what the check will fail with in any case: a deadline that passes afterwards, while
+    /// the rest is still read, says less than that.
+    pub fn presume(&self, failure: Failure) {
+        self.progress().presumed.get_or_insert(failure);
     }
 
     /// A failure for `reason` in the phase that the check is in.
@@ -120,7 +128,8 @@ impl Attempt {
             )),
             Err(_) => {
                 let error = format!("no result within {timeout:?}");
-                Err(attempt.failure(Reason::Timeout, error))
+                let presumed = attempt.progress().presumed.take();
+                Err(presumed.unwrap_or_else(|| attempt.failure(Reason::Timeout, error)))
             }
         };
         attempt.finish(result)
@@ -211,6 +220,18 @@ mod tests {
             (Reason::Timeout, Phase::Tls)
         );
         assert_eq!(failure.error, "no result within 5s");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_check_fails_with_in_any_case_outlives_its_deadline() {
+        let report = run(async |attempt| {
+            attempt.presume(Failure::new(Phase::Processing, Reason::StatusCode, "500"));
+            attempt.enter(Phase::Transfer);
+            std::future::pending().await
+        })
+        .await;
+        let failure = report.failure.expect("it hung");
+        assert_eq!(failure.reason, Reason::StatusCode);
     }
 
     #[tokio::test(start_paused = true)]

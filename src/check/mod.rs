@@ -9,6 +9,7 @@ mod report;
 use std::{future::Future, pin::Pin};
 
 pub use attempt::Attempt;
+pub(crate) use job::LONGEST;
 pub use job::{CheckLog, Job, Observer, Overseer, Skip};
 pub use report::{Certificate, CertificateRank, Fact, Failure, Outcome, Phase, Reason, Report};
 

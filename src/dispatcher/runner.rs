@@ -1,6 +1,10 @@
 //! Runs one monitor: sleeps until its slot, waits for a place, checks, and accounts for every slot.
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::Duration,
+};
 
 use futures_util::FutureExt;
 use tokio::{
@@ -30,11 +34,11 @@ impl Runner {
         let mut due = first;
         let slots = async {
             loop {
-                // A check that panics is a failed check. What else can panic here is the code of
-                // an observer or of a monitor's log line; it costs a slot and not the monitor.
+                // A check that panics is a failed check, and a log line that does is lost. What
+                // else can panic here is an observer, which then has no say in what it counts.
                 let slot = AssertUnwindSafe(self.slot(due)).catch_unwind().await;
                 due = slot.unwrap_or_else(|_| {
-                    tracing::error!(monitor = &*self.job.name, "Reporting a check panicked");
+                    tracing::error!(monitor = &*self.job.name, "An observer panicked");
                     self.schedule.after(due.max(self.now()))
                 });
             }
@@ -108,7 +112,10 @@ impl Runner {
             CheckLog::None => false,
         };
         if wanted {
-            self.job.monitor.log(&self.job.name, report);
+            let line = || self.job.monitor.log(&self.job.name, report);
+            if catch_unwind(AssertUnwindSafe(line)).is_err() {
+                tracing::error!(monitor = &*self.job.name, "Logging a check panicked");
+            }
         }
     }
 

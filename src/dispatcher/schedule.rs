@@ -2,6 +2,8 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::check::LONGEST;
+
 /// How late a slot may be run, after which the daemon counts as stalled: past this, running what
 /// was missed would be a burst.
 const LATEST_START: Duration = Duration::from_secs(1);
@@ -47,8 +49,11 @@ pub(super) struct Passed {
 impl Schedule {
     /// The schedule of the monitor `name`, of a dispatcher that starts at `start`.
     pub fn new(name: &str, every: Duration, timeout: Duration, start: SystemTime) -> Self {
+        // A job can be made with any interval; a timer keeps to none shorter than a millisecond.
+        let every = every.clamp(Duration::from_millis(1), LONGEST);
+        let timeout = timeout.min(LONGEST);
         let start = start.duration_since(UNIX_EPOCH).unwrap_or_default();
-        let every_nanos = every.as_nanos().max(1);
+        let every_nanos = every.as_nanos();
         let place = u128::from(hash(name)) % every_nanos;
         let elapsed = start.as_nanos() % every_nanos;
         let phase = (every_nanos + place - elapsed) % every_nanos;
@@ -119,14 +124,14 @@ impl Schedule {
         let Some(behind) = moment.checked_sub(self.phase) else {
             return self.phase;
         };
-        let slots = behind.as_nanos().div_ceil(self.every.as_nanos().max(1));
+        let slots = behind.as_nanos().div_ceil(self.every.as_nanos());
         self.phase + nanos(slots * self.every.as_nanos())
     }
 
     /// How many slots of the grid there are from the one at `from` until before the one at `until`.
     fn count(&self, from: Duration, until: Duration) -> u64 {
         let span = until.saturating_sub(from).as_nanos();
-        u64::try_from(span.div_ceil(self.every.as_nanos().max(1))).unwrap_or(u64::MAX)
+        u64::try_from(span.div_ceil(self.every.as_nanos())).unwrap_or(u64::MAX)
     }
 }
 
