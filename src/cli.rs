@@ -1,11 +1,11 @@
 //! Commands and flags, and what each command does.
-#![expect(
-    clippy::print_stderr,
-    clippy::print_stdout,
-    reason = "what a command answers, and why it fails, is no event of the log"
-)]
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    fmt::Display,
+    io::{self, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
 
 use clap::{Parser, Subcommand};
 
@@ -54,7 +54,7 @@ impl Cli {
         let config = match config::read(&self.config) {
             Ok(config) => config,
             Err(invalid) => {
-                eprintln!("{invalid}");
+                complain(&invalid);
                 return ExitCode::from(USAGE);
             }
         };
@@ -62,26 +62,33 @@ impl Cli {
             None => match app::run(&config) {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(error) => {
-                    eprintln!("monitoringdaemon: {error}");
+                    complain(&format_args!("monitoringdaemon: {error}"));
                     ExitCode::from(FAILURE)
                 }
             },
             Some(Command::Validate) => {
                 let (file, count) = (self.config.display(), config.monitors.len());
                 let monitors = if count == 1 { "monitor" } else { "monitors" };
-                println!("{file} is valid: {count} {monitors}");
-                ExitCode::SUCCESS
+                match writeln!(io::stdout(), "{file} is valid: {count} {monitors}") {
+                    Ok(()) => ExitCode::SUCCESS,
+                    Err(_) => ExitCode::from(FAILURE),
+                }
             }
             Some(Command::Once { output, monitors }) => {
                 match once::run(config, &monitors, output) {
                     Ok(true) => ExitCode::SUCCESS,
                     Ok(false) => ExitCode::from(FAILURE),
                     Err(error) => {
-                        eprintln!("monitoringdaemon: {error}");
+                        complain(&format_args!("monitoringdaemon: {error}"));
                         ExitCode::from(error.exit_code())
                     }
                 }
             }
         }
     }
+}
+
+/// Writes to stderr in one go; where that is closed, the exit code has to do.
+fn complain(what: &dyn Display) {
+    let _ = io::stderr().write_all(format!("{what}\n").as_bytes());
 }

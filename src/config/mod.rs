@@ -32,6 +32,7 @@ pub fn read(path: &Path) -> Result<Config, Invalid> {
         Invalid {
             file: path.to_owned(),
             problems: vec![problem],
+            more: 0,
         }
     };
     let bytes = read_regular_file(path, MAX_FILE_SIZE).map_err(|error| {
@@ -42,26 +43,28 @@ pub fn read(path: &Path) -> Result<Config, Invalid> {
         let position = end_of(&bytes[..error.valid_up_to()]);
         whole(position, "is not UTF-8 (YAML in UTF-8)".to_owned())
     })?;
-    parse(text).map_err(|problems| Invalid {
+    parse(text).map_err(|(problems, more)| Invalid {
         file: path.to_owned(),
         problems,
+        more,
     })
 }
 
-fn parse(text: &str) -> Result<Config, Vec<Located>> {
+/// The configuration, or the problems of the text and how many more there are.
+fn parse(text: &str) -> Result<Config, (Vec<Located>, usize)> {
     let root = yaml::parse(text).map_err(|error| {
-        let message = format!("{} (YAML)", error.message);
-        vec![Located {
+        let problem = Located {
             position: error.position,
             path: "file".to_owned(),
-            message,
-        }]
+            message: format!("{} (YAML)", error.message),
+        };
+        (vec![problem], 0)
     })?;
     let problems = Problems::default();
     let config = Fields::open(&root, crate::value::Path::default(), &problems).map(Config::read);
     match (config, problems.into_vec()) {
-        (Some(config), problems) if problems.is_empty() => Ok(config),
-        (_, problems) => Err(located(text, problems)),
+        (Some(config), (problems, 0)) if problems.is_empty() => Ok(config),
+        (_, (problems, more)) => Err((located(text, problems), more)),
     }
 }
 
@@ -110,6 +113,8 @@ struct Located {
 pub struct Invalid {
     file: PathBuf,
     problems: Vec<Located>,
+    /// Problems beyond these.
+    more: usize,
 }
 
 impl fmt::Display for Invalid {
@@ -129,13 +134,27 @@ impl fmt::Display for Invalid {
             let Position { line, column } = position;
             write!(f, "{}:{line}:{column}: {path}: ", self.file.display())?;
             // A file can hold anything, and its text comes back in some messages.
-            for c in message.chars() {
-                if c.is_control() {
-                    write!(f, "{}", c.escape_default())?;
-                } else {
-                    write!(f, "{c}")?;
+            if message.contains(char::is_control) {
+                let mut escaped = String::with_capacity(message.len());
+                for c in message.chars() {
+                    if c.is_control() {
+                        escaped.extend(c.escape_default());
+                    } else {
+                        escaped.push(c);
+                    }
                 }
+                f.write_str(&escaped)?;
+            } else {
+                f.write_str(message)?;
             }
+        }
+        if self.more > 0 {
+            write!(
+                f,
+                "\n{}: and {} more problems",
+                self.file.display(),
+                self.more
+            )?;
         }
         Ok(())
     }

@@ -53,7 +53,7 @@ fn bad_files_of_the_corpus_have_their_exact_messages() {
 fn no_message_repeats_a_secret() {
     for file in corpus("bad") {
         let messages = read(&file).expect_err("a bad file").to_string();
-        for secret in ["hunter2", "12345678"] {
+        for secret in ["hunter2", "12345678", "99999999"] {
             assert!(!messages.contains(secret), "{messages}");
         }
     }
@@ -141,9 +141,46 @@ fn ten_thousand_monitors_with_a_mistake_each_are_all_reported() {
         )
         .expect("a String takes all text");
     }
-    let problems = parse(&text).expect_err("mistakes");
+    let (problems, more) = parse(&text).expect_err("mistakes");
+    assert_eq!(more, 0);
     assert_eq!(problems.len(), 10_000);
     for (index, problem) in problems.iter().enumerate() {
         assert_eq!(problem.position.line, index + 2);
     }
+}
+
+#[test]
+fn an_alias_of_patterns_compiles_each_of_them_once() {
+    let patterns: Vec<_> = (0..20).map(|n| format!("'\\w{{8}}x{n}'")).collect();
+    let mut text = format!(
+        "monitors:\n  first: {{url: http://example.com, fail_if_body_matches_regexp: &p [{}]}}\n",
+        patterns.join(", ")
+    );
+    for n in 0..200 {
+        writeln!(
+            text,
+            "  m{n}: {{url: http://example.com, fail_if_body_matches_regexp: *p}}"
+        )
+        .expect("a String takes all text");
+    }
+    let before = resident_bytes();
+    let config = parse(&text).expect("a valid file");
+    assert_eq!(config.monitors.len(), 201);
+    let grown = resident_bytes().saturating_sub(before);
+    assert!(grown < 200 << 20, "{grown} bytes");
+}
+
+fn resident_bytes() -> u64 {
+    let process = procfs::process::Process::myself().expect("a process has its folder");
+    let pages = process.statm().expect("it can be read").resident;
+    pages * procfs::page_size()
+}
+
+#[test]
+fn problems_beyond_bounds_are_counted() {
+    let monitor = "{url: http://example.com, qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqq: 1}";
+    let lines: Vec<_> = (0..10_005).map(|n| format!("  m{n}: {monitor}")).collect();
+    let text = format!("monitors:\n{}", lines.join("\n"));
+    let (problems, more) = parse(&text).expect_err("unknown keys");
+    assert_eq!((problems.len(), more), (10_000, 5));
 }

@@ -49,11 +49,22 @@ pub(super) fn parse(text: &str) -> Result<Node, SyntaxError> {
             // The place goes in front of the message; what else the message places stays in it.
             let Position { line, column } = position;
             let here = format!(" at line {line} column {column}");
+            let message = error.to_string().replace(&here, "");
             SyntaxError {
                 position,
-                message: error.to_string().replace(&here, ""),
+                message: without_values(&message),
             }
         })
+}
+
+/// `message` without the value that serde repeats in it, which may be a secret.
+fn without_values(message: &str) -> String {
+    for repeats in ["invalid type: ", "invalid value: "] {
+        if let Some((path, _)) = message.split_once(repeats) {
+            return format!("{path}a value is not what its tag says");
+        }
+    }
+    message.to_owned()
 }
 
 #[derive(Default)]
@@ -123,6 +134,15 @@ impl<'de> Visitor<'de> for Grow<'_> {
 
     fn visit_i128<E: de::Error>(self, value: i128) -> Result<Node, E> {
         self.scalar(Node::Int(value))
+    }
+
+    /// More digits than any setting has.
+    fn visit_u128<E: de::Error>(self, value: u128) -> Result<Node, E> {
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "out of every range, whatever it is"
+        )]
+        self.scalar(Node::Float(value as f64))
     }
 
     fn visit_f64<E: de::Error>(self, value: f64) -> Result<Node, E> {
@@ -329,6 +349,10 @@ impl<'de> Visitor<'de> for Walk<'_> {
     }
 
     fn visit_i128<E: de::Error>(self, _: i128) -> Result<(), E> {
+        self.raise_if_wanted()
+    }
+
+    fn visit_u128<E: de::Error>(self, _: u128) -> Result<(), E> {
         self.raise_if_wanted()
     }
 

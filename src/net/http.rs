@@ -59,8 +59,8 @@ pub trait Body: Send {
     fn chunk(&mut self) -> impl Future<Output = Result<Option<Bytes>, Failure>> + Send;
 }
 
-/// A request of one hop.
-#[derive(Clone, Debug)]
+/// A request of one hop. It holds secrets, and so has no `Debug`.
+#[derive(Clone)]
 pub struct Request {
     /// Its method.
     pub method: Method,
@@ -277,7 +277,7 @@ impl Exchange {
         // The handshake of TLS 1.3 is over for the client before the server has seen its
         // certificate, or its lack of one: the refusal comes in place of the response.
         let refused =
-            cause.is_tls || noted.certificate_demanded && reason == Reason::ConnectionReset;
+            noted.certificate_demanded && (cause.is_tls || reason == Reason::ConnectionReset);
         if phase == Phase::Processing && refused {
             return Failure::new(Phase::Tls, Reason::TlsHandshake, cause.text);
         }
@@ -340,6 +340,7 @@ impl Cause {
             (Phase::Tls, _) => Reason::TlsHandshake,
             (Phase::Transfer, _) if self.incomplete => Reason::TruncatedBody,
             (_, _) if self.incomplete => Reason::ConnectionReset,
+            (Phase::Processing | Phase::Transfer, _) if self.is_tls => Reason::ProtocolError,
             (Phase::Processing | Phase::Transfer, None | Some(Reason::ConnectionFailed)) => {
                 Reason::ProtocolError
             }

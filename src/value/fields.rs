@@ -1,8 +1,12 @@
 //! Reads the keys of a mapping one by one and collects all that is wrong with them.
 
-use std::{cell::RefCell, collections::HashSet, fmt};
+use std::{
+    cell::{Cell, RefCell},
+    collections::{HashMap, HashSet},
+    fmt,
+};
 
-use super::{FromNode, Node};
+use super::{FromNode, Node, Pattern};
 
 /// One step from the top of the file to a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,6 +61,11 @@ impl fmt::Display for Path {
                     if depth > 0 {
                         f.write_str(".")?;
                     }
+                    if name.len() > LONGEST_WORD {
+                        let start: String = name.chars().take(20).collect();
+                        write!(f, "{start:?}…")?;
+                        continue;
+                    }
                     let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
                     if !name.is_empty() && name.chars().all(plain) {
                         f.write_str(name)?;
@@ -90,9 +99,18 @@ pub struct Problem {
     pub message: String,
 }
 
-/// All problems found up to now.
+/// What reading a file has found out up to now: its problems, and the patterns that it has.
 #[derive(Debug, Default)]
-pub struct Problems(RefCell<Vec<Problem>>);
+pub struct Problems {
+    found: RefCell<Vec<Problem>>,
+    /// Problems beyond those that are kept.
+    more: Cell<usize>,
+    /// By their text: aliases repeat a pattern as often as they like, and it is compiled once.
+    patterns: RefCell<HashMap<String, Pattern>>,
+}
+
+/// Problems that are kept; a file that has more of them was made for it.
+const MAX_PROBLEMS: usize = 10_000;
 
 impl Problems {
     /// Adds a problem: `wrong` is the case, `allowed` would be right.
@@ -103,8 +121,13 @@ impl Problems {
         wrong: impl fmt::Display,
         allowed: impl fmt::Display,
     ) {
+        let mut found = self.found.borrow_mut();
+        if found.len() == MAX_PROBLEMS {
+            self.more.set(self.more.get() + 1);
+            return;
+        }
         let message = format!("{wrong} ({allowed})");
-        self.0.borrow_mut().push(Problem {
+        found.push(Problem {
             path,
             place,
             message,
@@ -114,13 +137,27 @@ impl Problems {
     /// How many there are.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.0.borrow().len()
+        self.found.borrow().len() + self.more.get()
     }
 
-    /// The problems in the order in which they were found.
+    /// The problems in the order in which they were found, and how many more there are.
     #[must_use]
-    pub fn into_vec(self) -> Vec<Problem> {
-        self.0.into_inner()
+    pub fn into_vec(self) -> (Vec<Problem>, usize) {
+        (self.found.into_inner(), self.more.get())
+    }
+
+    fn pattern(&self, node: &Node) -> Result<Pattern, String> {
+        let Node::Text(text) = node else {
+            return Pattern::from_node(node);
+        };
+        if let Some(known) = self.patterns.borrow().get(text) {
+            return Ok(known.clone());
+        }
+        let pattern = Pattern::from_node(node)?;
+        self.patterns
+            .borrow_mut()
+            .insert(text.clone(), pattern.clone());
+        Ok(pattern)
     }
 }
 
@@ -216,6 +253,24 @@ impl<'a> Fields<'a> {
         items
             .into_iter()
             .filter_map(|(node, path)| read(node, path, problems))
+            .collect()
+    }
+
+    /// The pattern of `key`, which must be there.
+    pub fn required_pattern(&mut self, key: &'static str) -> Option<Pattern> {
+        let Some((node, path)) = self.node(key) else {
+            self.wrong(format_args!("{key} is missing"), Pattern::ALLOWED);
+            return None;
+        };
+        accept(self.problems.pattern(node), path, self.problems)
+    }
+
+    /// The patterns of the list under `key`; none where there is no such key.
+    pub fn patterns(&mut self, key: &'static str) -> Vec<Pattern> {
+        let problems = self.problems;
+        self.items(key, Pattern::ALLOWED)
+            .into_iter()
+            .filter_map(|(node, path)| accept(problems.pattern(node), path, problems))
             .collect()
     }
 
@@ -339,9 +394,15 @@ impl<'a> Fields<'a> {
     }
 }
 
+/// Longer ones are no typing errors of any word that is known; to compare them takes long.
+const LONGEST_WORD: usize = 200;
+
 /// The one of `known` that is written most like `word`, if any is near enough to be a typing error.
 #[must_use]
 pub fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
+    if word.len() > LONGEST_WORD {
+        return None;
+    }
     let word = word.to_lowercase();
     known
         .iter()
@@ -352,7 +413,11 @@ pub fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
 }
 
 fn read<T: FromNode>(node: &Node, path: Path, problems: &Problems) -> Option<T> {
-    match T::from_node(node) {
+    accept(T::from_node(node), path, problems)
+}
+
+fn accept<T: FromNode>(value: Result<T, String>, path: Path, problems: &Problems) -> Option<T> {
+    match value {
         Ok(value) => Some(value),
         Err(wrong) => {
             problems.add(path, Place::Value, wrong, T::ALLOWED);
@@ -383,6 +448,7 @@ mod tests {
         }
         let found: Vec<_> = problems
             .into_vec()
+            .0
             .iter()
             .map(|p| format!("{}: {}", p.path, p.message))
             .collect();

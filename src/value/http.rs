@@ -1,6 +1,6 @@
 //! What HTTP settings are made of.
 
-use http::{HeaderValue, Method, Version};
+use http::{HeaderValue, Method, Uri, Version};
 use url::Url;
 
 use super::{FromNode, Node};
@@ -40,6 +40,9 @@ impl FromNode for HttpUrl {
         let mut url = Url::parse(&text).map_err(|error| format!("is no URL: {error}"))?;
         if !matches!(url.scheme(), "http" | "https") {
             return Err(format!("has the scheme {}", url.scheme()));
+        }
+        if Uri::try_from(url.as_str()).is_err() {
+            return Err("cannot be sent over HTTP".to_owned());
         }
         url.set_fragment(None);
         let has_userinfo = !url.username().is_empty() || url.password().is_some();
@@ -166,6 +169,7 @@ mod tests {
         check("ftp://example.com", Err("has the scheme ftp"));
         check("http://", Err("is no URL: empty host"));
         check("http://secret@", Err("is no URL: empty host"));
+        check("http://exa{mple.com/", Err("cannot be sent over HTTP"));
         check("http://a:b@c:99999/", Err("is no URL: invalid port number"));
         check(
             "http://exa mple.com/",

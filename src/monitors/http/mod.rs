@@ -6,9 +6,11 @@ mod tests;
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, Method, Response, StatusCode,
+    HeaderMap, Method, Response, StatusCode, Uri,
     header::{self, HeaderName},
 };
+use tokio::task::spawn_blocking;
+use tokio_util::task::AbortOnDropHandle;
 use url::Url;
 
 use crate::{
@@ -17,7 +19,7 @@ use crate::{
     value::HttpUrl,
 };
 
-pub use settings::{HeaderMatcher, Settings};
+pub use settings::{BodyMatchers, HeaderMatcher, Settings};
 
 /// Redirects followed in one check, as many as blackbox_exporter follows.
 const MAX_REDIRECTS: usize = 10;
@@ -33,9 +35,14 @@ const HARMLESS_HEADERS: [HeaderName; 7] = [
     header::USER_AGENT,
 ];
 
+/// Bytes that are matched right away: what the slowest expressions take some milliseconds for.
+const MATCHED_AT_ONCE: usize = 64 << 10;
+
 /// Checks one URL over `T`.
 pub struct Http<T = Client> {
     client: T,
+    /// For other hosts that a redirect leads to, where they must not see the client's certificate.
+    anonymous: Option<T>,
     settings: Settings,
     /// The URL as it may be seen.
     shown_url: String,
@@ -47,9 +54,15 @@ impl<T: Transport> Http<T> {
         let shown_url = HttpUrl::redacted(&settings.url);
         Self {
             client,
+            anonymous: None,
             settings,
             shown_url,
         }
+    }
+
+    /// The same, with another client for hosts that a redirect leads to.
+    fn with_anonymous(self, anonymous: Option<T>) -> Self {
+        Self { anonymous, ..self }
     }
 
     /// Follows redirects until there is a response to judge.
@@ -61,7 +74,11 @@ impl<T: Transport> Http<T> {
         };
         let mut redirects = 0;
         loop {
-            let response = self.client.send(self.request(&hop), attempt).await?;
+            let client = match &self.anonymous {
+                Some(client) if !same_service(&self.settings.url, &hop.url) => client,
+                _ => &self.client,
+            };
+            let response = client.send(self.request(&hop), attempt).await?;
             let next = self.redirection(&hop, &response).map_err(|error| {
                 attempt.learn(Fact::HttpStatus(response.status().as_u16()));
                 attempt.failure(Reason::ProtocolError, error)
@@ -122,6 +139,7 @@ impl<T: Transport> Http<T> {
         let url = std::str::from_utf8(location.as_bytes())
             .ok()
             .and_then(|location| hop.url.join(location).ok())
+            .filter(|url| Uri::try_from(url.as_str()).is_ok())
             .ok_or("the redirect's location is no URL")?;
         if !matches!(url.scheme(), "http" | "https") {
             return Err("the redirect leads away from HTTP");
@@ -194,7 +212,7 @@ impl<T: Transport> Http<T> {
     /// Reads the body to its end, and returns as much of it as matchers need.
     async fn read_body(&self, body: &mut T::Body, attempt: &Attempt) -> Result<Vec<u8>, Failure> {
         let limit = self.settings.body_size_limit;
-        let keep = self.settings.matches_body();
+        let keep = !self.settings.body_matchers.is_empty();
         let (mut received, mut kept) = (0, Vec::new());
         attempt.learn(Fact::ResponseBytes(received));
         while let Some(chunk) = body.chunk().await? {
@@ -214,19 +232,23 @@ impl<T: Transport> Http<T> {
         Ok(kept)
     }
 
-    fn judge_body(&self, body: &[u8]) -> Result<(), Failure> {
-        let wrong = |error| Err(Failure::new(Phase::Transfer, Reason::BodyMismatch, error));
-        for pattern in &self.settings.fail_if_body_matches {
-            if pattern.matches(body) {
-                return wrong(format!("the body matches \"{pattern}\""));
-            }
+    /// Judges the body: a large one on a thread where it keeps no other check waiting.
+    async fn judge_body(&self, body: Vec<u8>) -> Result<(), Failure> {
+        let matchers = self.settings.body_matchers.clone();
+        let complaint = if body.len() <= MATCHED_AT_ONCE {
+            matchers.complaint(&body)
+        } else {
+            // Dropped with the check, it does not begin; what has begun ends in linear time.
+            let matched = AbortOnDropHandle::new(spawn_blocking(move || matchers.complaint(&body)));
+            matched.await.map_err(|error| {
+                let error = format!("the body could not be matched: {error}");
+                Failure::new(Phase::Transfer, Reason::AgentError, error)
+            })?
+        };
+        match complaint {
+            None => Ok(()),
+            Some(error) => Err(Failure::new(Phase::Transfer, Reason::BodyMismatch, error)),
         }
-        for pattern in &self.settings.fail_if_body_not_matches {
-            if !pattern.matches(body) {
-                return wrong(format!("the body does not match \"{pattern}\""));
-            }
-        }
-        Ok(())
     }
 }
 
@@ -243,12 +265,14 @@ impl<T: Transport> Monitor for Http<T> {
         let (url, mut response) = self.response(attempt).await?;
         attempt.learn(Fact::HttpStatus(response.status().as_u16()));
         let head = self.judge_head(&url, &response);
+        if let Err(failure) = &head {
+            // A wrong status says more than what then happens to its body.
+            attempt.presume(failure.clone());
+        }
         attempt.enter(Phase::Transfer);
         let body = self.read_body(response.body_mut(), attempt).await;
-        attempt.leave();
-        // A wrong status says more than what then happened to its body.
         head?;
-        self.judge_body(&body?)
+        self.judge_body(body?).await
     }
 
     fn log(&self, monitor: &str, report: &Report) {

@@ -1,5 +1,7 @@
 //! The keys of `type: http`, with blackbox_exporter's names and meanings.
 
+use std::sync::Arc;
+
 use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use http::{
@@ -47,10 +49,8 @@ pub struct Settings {
     pub fail_if_ssl: bool,
     /// Whether its absence is one.
     pub fail_if_not_ssl: bool,
-    /// What must not be in the body.
-    pub fail_if_body_matches: Vec<Pattern>,
-    /// What must be in the body.
-    pub fail_if_body_not_matches: Vec<Pattern>,
+    /// What the body must be like.
+    pub body_matchers: Arc<BodyMatchers>,
     /// What the headers must be like.
     pub header_matchers: Vec<HeaderMatcher>,
     /// Bytes of body beyond which a check fails; `None` for no limit.
@@ -82,8 +82,7 @@ impl Settings {
             ip_protocol_fallback: true,
             fail_if_ssl: false,
             fail_if_not_ssl: false,
-            fail_if_body_matches: Vec::new(),
-            fail_if_body_not_matches: Vec::new(),
+            body_matchers: Arc::default(),
             header_matchers: Vec::new(),
             body_size_limit: Some(BODY_SIZE_LIMIT.0),
             tls: tls::Settings::default(),
@@ -127,8 +126,10 @@ impl Settings {
             ip_protocol_fallback: fields.optional("ip_protocol_fallback").unwrap_or(true),
             fail_if_ssl: fields.optional("fail_if_ssl").unwrap_or(false),
             fail_if_not_ssl: fields.optional("fail_if_not_ssl").unwrap_or(false),
-            fail_if_body_matches: fields.list("fail_if_body_matches_regexp"),
-            fail_if_body_not_matches: fields.list("fail_if_body_not_matches_regexp"),
+            body_matchers: Arc::new(BodyMatchers {
+                absent: fields.patterns("fail_if_body_matches_regexp"),
+                present: fields.patterns("fail_if_body_not_matches_regexp"),
+            }),
             header_matchers,
             body_size_limit: Some(body_size_limit.0).filter(|limit| *limit > 0),
             tls,
@@ -145,15 +146,10 @@ impl Settings {
             let wrong = "fails every check together with fail_if_ssl";
             fields.wrong_value("fail_if_not_ssl", wrong, "one of them");
         }
-        if self.body_size_limit.is_none() && self.matches_body() {
+        if self.body_size_limit.is_none() && !self.body_matchers.is_empty() {
             let allowed = "a limit, as the body is kept in memory for its matchers";
             fields.wrong_value("body_size_limit", "sets no limit", allowed);
         }
-    }
-
-    /// Whether the body must be kept until it is complete.
-    pub(super) fn matches_body(&self) -> bool {
-        !self.fail_if_body_matches.is_empty() || !self.fail_if_body_not_matches.is_empty()
     }
 
     /// The monitor that checks as these settings say.
@@ -164,7 +160,14 @@ impl Settings {
             Some(_) => Versions::Http1,
             None => Versions::Http2,
         };
-        Http::new(net.http_client(&self.tls, versions), self.clone())
+        let anonymous = self.tls.identity.as_ref().map(|_| {
+            let tls = tls::Settings {
+                identity: None,
+                ..self.tls.clone()
+            };
+            net.http_client(&tls, Versions::Http2)
+        });
+        Http::new(net.http_client(&self.tls, versions), self.clone()).with_anonymous(anonymous)
     }
 }
 
@@ -204,11 +207,17 @@ fn read_headers(fields: &mut Fields<'_>) -> HeaderMap {
         Ok(_) => Ok(()),
         Err(_) => Err(("is no name of a header".to_owned(), "letters, digits and -")),
     };
-    let headers = fields.map::<HeaderValue>("headers", check_name);
+    let mut headers = HeaderMap::new();
+    for (name, value) in fields.map::<HeaderValue>("headers", check_name) {
+        let Ok(header) = HeaderName::try_from(&name) else {
+            continue;
+        };
+        if headers.insert(header, value).is_some() {
+            let wrong = format_args!("{name} differs in case alone from another one");
+            fields.wrong_value("headers", wrong, "each header once");
+        }
+    }
     headers
-        .into_iter()
-        .filter_map(|(name, value)| Some((HeaderName::try_from(name).ok()?, value)))
-        .collect()
 }
 
 /// The name in the Host header, if there is one and it is the name of a host.
@@ -325,6 +334,32 @@ fn secret(fields: &mut Fields<'_>, inline: &'static str, file: &'static str) -> 
     text.or(contents)
 }
 
+/// What the body of the response must be like.
+#[derive(Debug, Default)]
+pub struct BodyMatchers {
+    /// None of them may match.
+    pub absent: Vec<Pattern>,
+    /// All of them must match.
+    pub present: Vec<Pattern>,
+}
+
+impl BodyMatchers {
+    /// Whether any body will do.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.absent.is_empty() && self.present.is_empty()
+    }
+
+    /// What is wrong with `body`, without any of it.
+    pub(super) fn complaint(&self, body: &[u8]) -> Option<String> {
+        if let Some(pattern) = self.absent.iter().find(|pattern| pattern.matches(body)) {
+            return Some(format!("the body matches \"{pattern}\""));
+        }
+        let missing = self.present.iter().find(|pattern| !pattern.matches(body))?;
+        Some(format!("the body does not match \"{missing}\""))
+    }
+}
+
 /// What one header of the response must be like.
 #[derive(Clone, Debug)]
 pub struct HeaderMatcher {
@@ -344,7 +379,7 @@ enum Demand {
 impl HeaderMatcher {
     fn read(mut fields: Fields<'_>, demand: Demand) -> Option<Self> {
         let name: Option<String> = fields.required("header");
-        let pattern = fields.required("regexp");
+        let pattern = fields.required_pattern("regexp");
         let allow_missing = fields.optional("allow_missing").unwrap_or(false);
         let header = name.and_then(|name| {
             let header = HeaderName::try_from(name);

@@ -11,7 +11,7 @@ use tokio::time::{Duration, Instant};
 use super::*;
 use crate::{
     check::Job,
-    value::{Fields, Node, Path, Problems},
+    value::{Fields, FromNode, Node, Path, Problems},
 };
 
 /// Answers each request with the next response, and remembers the requests.
@@ -229,4 +229,33 @@ async fn a_body_that_a_redirect_takes_away_takes_its_description_along() {
             (&Method::GET, 0, 0)
         ]
     );
+}
+
+/// The expression is of the slow kind, for it asks for word boundaries in text beyond ASCII.
+#[tokio::test]
+async fn a_large_body_is_matched_where_it_keeps_nobody_waiting() {
+    let text = "é word ".repeat(1 << 18);
+    let body: &'static str = Box::leak(text.into_boxed_str());
+    let client = StandIn::default().answer(200, &[], &[body]);
+    let mut settings = settings("http://example.com/");
+    let node = Node::Text(r"\b(\w+ )+error\b".to_owned());
+    settings.body_matchers = Arc::new(BodyMatchers {
+        absent: vec![crate::value::Pattern::from_node(&node).expect("a pattern")],
+        present: Vec::new(),
+    });
+    let checking = check(&client, settings);
+    let mut turns = 0_u32;
+    let others = async {
+        loop {
+            tokio::task::yield_now().await;
+            turns += 1;
+        }
+    };
+    let report = tokio::select! {
+        biased;
+        report = checking => report,
+        () = others => unreachable!("it never ends"),
+    };
+    assert_eq!(report.failure, None);
+    assert!(turns > 100, "others had {turns} turns");
 }
