@@ -12,7 +12,7 @@ run *ARGS:
 
 # Writes the golden files and the messages of bad configurations anew; read the diff.
 update-expect:
-    UPDATE_EXPECT=1 cargo test --lib
+    UPDATE_EXPECT=1 cargo test
 
 # What a check costs, against wrk, ab and openssl in the same run (benches/README.md).
 bench *ARGS:

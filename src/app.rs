@@ -32,6 +32,9 @@ pub enum Error {
         /// What the system says.
         source: io::Error,
     },
+    /// The server is gone, and nobody could see what the daemon does.
+    #[error("failed to serve: {0}")]
+    Serve(String),
     /// The system gives no thread or no signal handler.
     #[error("failed to start: {0}")]
     Start(#[source] io::Error),
@@ -69,6 +72,7 @@ pub fn run_with(config: &Config, own: Vec<Job>) -> Result<(), Error> {
     jobs.extend(own);
     let runtime = Builder::new_multi_thread()
         .worker_threads(worker_threads(&jobs))
+        .max_blocking_threads(BLOCKING_THREADS)
         .enable_all()
         .build()
         .map_err(Error::Start)?;
@@ -88,8 +92,12 @@ pub fn run_with(config: &Config, own: Vec<Job>) -> Result<(), Error> {
     result
 }
 
-/// Checks a second that one thread runs at half its capacity, as `benches/` measures it.
-const CHECKS_PER_WORKER: f64 = 4_000.0;
+/// Threads for what takes long without waiting: pages to render, large bodies to match.
+const BLOCKING_THREADS: usize = 32;
+
+/// Checks a second that one thread has room for, though all of them have a TLS handshake: one takes
+/// some 300 µs of CPU time, one without a third of that (`benches/`).
+const CHECKS_PER_WORKER: f64 = 2_500.0;
 
 /// How many threads run checks: as many as their rate needs, and no more.
 ///
@@ -130,9 +138,9 @@ async fn serve(
             Some(server)
         }
     };
-    // Outlives the dispatcher, so that its last moments can be asked for.
+    // Outlives the dispatcher, so that the daemon answers as long as it does anything.
     let stop_serving = CancellationToken::new();
-    let serving = server.map(|server| tokio::spawn(server.serve(stop_serving.clone())));
+    let mut serving = server.map(|server| tokio::spawn(server.serve(stop_serving.clone())));
 
     let settings = dispatcher::Settings {
         max_concurrent_checks: config.dispatcher.max_concurrent_checks,
@@ -146,19 +154,31 @@ async fn serve(
         readiness.set(false);
         tokio::time::sleep(PATIENCE).await;
     };
+    let mut result = Ok(());
     tokio::select! {
         () = dispatcher.run() => {}
         // A monitor that blocks its thread cannot be stopped, and must not stop the daemon from it.
         () = stopping => tracing::error!("A monitoring task does not stop and is left behind"),
+        error = failed(&mut serving) => result = Err(error),
     }
-
-    // Also where the dispatcher ended by itself, or was done before `stopping` looked.
     readiness.set(false);
+
     stop_serving.cancel();
-    if let Some(serving) = serving {
+    if let Some(serving) = serving.filter(|_| result.is_ok()) {
         let _ = tokio::time::timeout(PATIENCE, serving).await;
     }
-    Ok(())
+    result
+}
+
+/// Waits until the server ends, which it does not do by itself.
+async fn failed(serving: &mut Option<JoinHandle<()>>) -> Error {
+    match serving {
+        None => std::future::pending().await,
+        Some(serving) => match serving.await {
+            Ok(()) => Error::Serve("it ended".to_owned()),
+            Err(error) => Error::Serve(error.to_string()),
+        },
+    }
 }
 
 /// The configured monitors, ready to run.

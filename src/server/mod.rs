@@ -8,6 +8,7 @@ use std::{
     collections::VecDeque,
     io,
     net::SocketAddr,
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -16,13 +17,11 @@ use std::{
 };
 
 use hyper::{server::conn::http1, service::service_fn};
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    server::graceful::GracefulShutdown,
-};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     net::{TcpListener, TcpStream},
     task::{AbortHandle, JoinSet},
+    time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -109,7 +108,7 @@ async fn accept(listener: &TcpListener) -> TcpStream {
             Ok((stream, _)) => return stream,
             Err(error) => {
                 tracing::warn!(%error, "A connection cannot be accepted");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
+                sleep(ACCEPT_PAUSE).await;
             }
         }
     }
@@ -120,7 +119,7 @@ async fn accept(listener: &TcpListener) -> TcpStream {
 struct Connections {
     tasks: JoinSet<()>,
     open: VecDeque<Connection>,
-    graceful: GracefulShutdown,
+    draining: CancellationToken,
 }
 
 struct Connection {
@@ -131,7 +130,11 @@ struct Connection {
 
 impl Connections {
     fn add(&mut self, stream: TcpStream, site: Arc<Site>) {
-        while self.tasks.try_join_next().is_some() {}
+        while let Some(ended) = self.tasks.try_join_next() {
+            if ended.is_err_and(|error| error.is_panic()) {
+                tracing::error!("Answering a connection panicked");
+            }
+        }
         self.open
             .retain(|connection| !connection.task.is_finished());
         if self.open.len() >= MAX_CONNECTIONS {
@@ -164,21 +167,26 @@ impl Connections {
                 TokioIo::new(WriteStall::new(stream, WRITE_TIMEOUT)),
                 service,
             );
-        let connection = self.graceful.watch(connection);
+        let draining = self.draining.clone();
         let task = self.tasks.spawn(async move {
+            let mut connection = pin!(connection);
             // How a connection ended matters to its client alone.
-            let _ = tokio::time::timeout(LIFETIME, connection).await;
+            tokio::select! {
+                _ = connection.as_mut() => return,
+                () = draining.cancelled() => {}
+                () = sleep(LIFETIME) => {}
+            }
+            // What is under way is finished, and no further request taken.
+            connection.as_mut().graceful_shutdown();
+            let _ = timeout(WRITE_TIMEOUT, connection).await;
         });
         self.open.push_back(Connection { task, busy });
     }
 
-    async fn close(self) {
-        let Self {
-            mut tasks,
-            graceful,
-            ..
-        } = self;
-        let _ = tokio::time::timeout(DRAIN, graceful.shutdown()).await;
-        tasks.shutdown().await;
+    async fn close(mut self) {
+        self.draining.cancel();
+        let all = async { while self.tasks.join_next().await.is_some() {} };
+        let _ = timeout(DRAIN, all).await;
+        self.tasks.shutdown().await;
     }
 }
