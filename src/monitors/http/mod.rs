@@ -99,7 +99,8 @@ impl<T: Transport> Http<T> {
     fn request(&self, hop: &Hop) -> Request {
         let settings = &self.settings;
         let at_home = same_service(&settings.url, &hop.url);
-        let mut headers = HeaderMap::with_capacity(settings.headers.len());
+        // With room for those that the client adds: Accept and Host.
+        let mut headers = HeaderMap::with_capacity(settings.headers.len() + 2);
         // What described a body goes with it, as where a redirect turns POST into GET.
         let lost_body = hop.body.is_empty() && !settings.body.is_empty();
         for (name, value) in &settings.headers {
