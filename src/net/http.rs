@@ -10,7 +10,7 @@ use std::{
     io::ErrorKind,
     net::{IpAddr, SocketAddr},
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
 };
 
@@ -250,7 +250,7 @@ impl Exchange {
         self.noted().certificate_demanded = true;
     }
 
-    fn noted(&self) -> std::sync::MutexGuard<'_, Noted> {
+    fn noted(&self) -> MutexGuard<'_, Noted> {
         self.noted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -383,14 +383,22 @@ impl Resolve for MeasuredResolver {
 #[derive(Clone)]
 struct MeasuredConnect;
 
+/// reqwest clones its connector, box by box, some six times for a request: so what is in there is shared.
+/// It is ready at any time, and only makes the future while it is locked.
 #[derive(Clone)]
-struct MeasuredConnectService<S>(S);
+struct MeasuredConnectService<S>(Arc<Mutex<S>>);
+
+impl<S> MeasuredConnectService<S> {
+    fn connector(&self) -> MutexGuard<'_, S> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 impl<S> Layer<S> for MeasuredConnect {
     type Service = MeasuredConnectService<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        MeasuredConnectService(inner)
+        MeasuredConnectService(Arc::new(Mutex::new(inner)))
     }
 }
 
@@ -404,11 +412,11 @@ where
     type Future = Pin<Box<dyn Future<Output = Result<S::Response, S::Error>> + Send>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.0.poll_ready(context)
+        self.connector().poll_ready(context)
     }
 
     fn call(&mut self, request: R) -> Self::Future {
-        let connect = self.0.call(request);
+        let connect = self.connector().call(request);
         Box::pin(async move {
             let connection = connect.await;
             if connection.is_ok() {
