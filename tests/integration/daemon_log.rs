@@ -14,7 +14,7 @@ use crate::support::{
     daemon::Daemon,
     eventually,
     pki::{AUTHORITY, IDENTITY},
-    server::{Closed, Server, Step, ok, response},
+    server::{Closed, Frame, Server, Step, ok, response},
 };
 
 /// What a line is without its time; panics where it has none.
@@ -347,6 +347,8 @@ fn no_line_and_no_page_tells_a_secret() {
     };
     let plain = Server::start([echo()]);
     let tls = Server::start([IDENTITY.tls(), echo()]);
+    let http2 = vec![Frame::Head(200), Frame::Data("s3cr3t".into()), Frame::End];
+    let http2 = Server::start([IDENTITY.tls_h2(), Step::Http2(http2)]);
     let garbage = Server::start([Step::Request, Step::send("s3cr3t\r\n\r\n")]);
     let monitor = |url: &str, codes: Value| {
         json!({
@@ -373,6 +375,7 @@ fn no_line_and_no_page_tells_a_secret() {
         "monitors": {
             "plain": monitor(&plain.http("/path?s3cr3t-query"), json!([200])),
             "tls": monitor(&tls.https("/path?s3cr3t-query"), json!([200])),
+            "http2": monitor(&http2.https("/path?s3cr3t-query"), json!([200])),
             "failing": monitor(&tls.https("/path?s3cr3t-query"), json!([404])),
             "garbage": monitor(&garbage.http("/path?s3cr3t-query"), json!([200])),
             "token": token,
@@ -380,14 +383,19 @@ fn no_line_and_no_page_tells_a_secret() {
         },
     });
     let mut daemon = Daemon::start_as(config, |command| {
-        command.env("RUST_LOG", "trace,hyper=trace,reqwest=trace,rustls=trace");
+        command.env(
+            "RUST_LOG",
+            "trace,h2=trace,hyper=trace,reqwest=trace,rustls=trace",
+        );
         command.env("SSL_CERT_FILE", authorities.path());
     });
     let page = daemon.until_page("a check of each", |page| {
         let checks = |monitor| page.sum("monitor_checks_total", &[("monitor", monitor)]);
-        ["plain", "tls", "failing", "garbage", "token", "login"]
-            .into_iter()
-            .all(|monitor| checks(monitor) >= 1.0)
+        [
+            "plain", "tls", "http2", "failing", "garbage", "token", "login",
+        ]
+        .into_iter()
+        .all(|monitor| checks(monitor) >= 1.0)
     });
     let paths = ["/-/healthy", "/-/ready", "/", "/s3cr3t"].map(|path| daemon.get(path));
     let wrong = client::ask(daemon.address, "POST", "/metrics", "x: s3cr3t\r\n");

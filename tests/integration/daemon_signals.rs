@@ -1,6 +1,6 @@
 //! Signals: how the daemon stops, however busy it is.
 
-use std::{io::Write, net::TcpStream, process::Command};
+use std::{io::Write, net::TcpStream, process::Command, time::Duration};
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use crate::support::{
     client::{Answer, connect, read_to_end},
     daemon::{Daemon, STOP, config_file},
-    eventually,
+    eventually, pause,
     process::{program, raise_descriptor_limit, text},
     server::{Server, Step},
 };
@@ -185,10 +185,12 @@ fn a_second_signal_does_not_wait_for_a_log_that_nobody_reads() {
         .map(|_| {
             let (mut daemon, _stdout) = Daemon::start_unread(config.clone());
             daemon.until_page("it runs", |page| page.in_flight() > 0.5);
+            let mut half = half_request(&daemon, "/metrics");
+            daemon.get("/-/healthy");
             daemon.signal(Signal::TERM);
-            eventually("nothing is served any more", || {
-                TcpStream::connect(daemon.address).err()
-            });
+            // Until the server has ended, which is the last but the log.
+            let _ = read_to_end(&mut half);
+            pause(Duration::from_millis(50));
             daemon.signal(Signal::INT);
             daemon.wait().0.code()
         })
