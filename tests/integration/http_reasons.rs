@@ -390,6 +390,18 @@ mod protocol {
     use super::*;
 
     #[tokio::test]
+    async fn a_wrong_status_outlives_the_deadline_of_its_body() {
+        let head = "HTTP/1.1 500 Sorry\r\ncontent-length: 10\r\n\r\nhalf";
+        let script = [Step::Request, Step::send(head), Step::Hang];
+        let (report, _server) = check_with("http", script, json!({ "timeout": 0.3 })).await;
+        assert_failure(&report, Phase::Processing, Reason::StatusCode);
+        assert_eq!(
+            (report.status(), report.response_bytes()),
+            (Some(500), Some(4))
+        );
+    }
+
+    #[tokio::test]
     async fn anything_but_http_is_a_protocol_error() {
         for answer in [
             "certainly no HTTP\r\n\r\n",

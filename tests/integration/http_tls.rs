@@ -194,3 +194,31 @@ async fn a_client_certificate_is_shown_to_a_server_that_demands_one() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_client_certificate_is_shown_to_no_other_host_that_a_redirect_leads_to() {
+    let clients = Authority::new("of clients");
+    let client = clients.issue(&["client"], YEARS);
+    let handshake = Handshake {
+        client_authority: Some(&clients),
+        ..Handshake::default()
+    };
+    let other = Server::start([handshake.step(&IDENTITY), Step::Request]);
+    let location = other.https("/");
+    let home = Server::start([
+        handshake.step(&IDENTITY),
+        Step::answer(move |_| redirect(302, &location)),
+    ]);
+    let monitor = json!({
+        "url": home.https("/"),
+        "tls_config": {
+            "ca": AUTHORITY.pem(),
+            "cert": client.certificate_pem,
+            "key": client.key_pem(),
+        },
+    });
+    let report = Lab::new().check(monitor).await;
+    assert_failure(&report, Phase::Tls, Reason::TlsHandshake);
+    assert_eq!(home.seen().requests.len(), 1);
+    assert!(other.seen().requests.is_empty());
+}
