@@ -44,7 +44,9 @@ fn full_daemon() -> (Daemon, [Server; 2], Closed) {
         command.env("SSL_CERT_FILE", authorities.path());
     });
     // The authorities are read before the daemon checks anything.
-    daemon.until_page("a check of each", |page| page.completed() > 2.5);
+    daemon.until_page("every family", |page| {
+        page.families.len() >= FAMILIES.len() && page.completed() > 2.5
+    });
     (daemon, [good, bad], closed)
 }
 

@@ -52,7 +52,7 @@ fn either_signal_stops_it_while_a_check_is_in_flight() {
         let silent = silent();
         let mut daemon = Daemon::start(json!({ "monitors": {
             "silent": { "url": silent.http("/") },
-            "later": { "url": silent.http("/"), "check_every": "1d" },
+            "later": { "url": silent.http("/"), "check_every": 5 },
         } }));
         daemon.until_page("two checks in flight", |page| page.in_flight() > 1.5);
         daemon.stop_by(signal);
@@ -90,9 +90,10 @@ fn a_thousand_checks_in_flight_do_not_hold_it_up() {
     eventually_within(3 * PATIENCE, "a thousand connections", || {
         (silent.seen().connections >= 1000).then_some(())
     });
-    let page = daemon.page();
     // The first may have had their time by then, and begin anew.
-    assert!(page.in_flight() > 900.0, "{}", page.in_flight());
+    let page = eventually_within(3 * PATIENCE, "most of them are in flight", || {
+        Some(daemon.page()).filter(|page| page.in_flight() > 900.0)
+    });
     let ours = page.sum("monitor_check_failures_total", &[("reason", "agent_error")]);
     assert!(ours < 0.5, "it did not raise its own limit: {ours}");
     daemon.stop();

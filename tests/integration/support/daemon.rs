@@ -16,10 +16,11 @@ use tempfile::NamedTempFile;
 use tokio::time::Instant;
 
 use super::{
-    PATIENCE,
+    PATIENCE, POLL,
     client::{self, Answer},
     eventually,
     page::Page,
+    pause,
     process::program,
 };
 
@@ -47,7 +48,7 @@ impl Daemon {
     /// The same, with an environment of its own.
     #[track_caller]
     pub fn start_as(mut config: Value, prepare: impl FnOnce(&mut Command)) -> Self {
-        config["server"] = json!({ "listen": ANY_PORT });
+        complete(&mut config, ANY_PORT);
         Self::start_listening(config, prepare)
     }
 
@@ -72,7 +73,7 @@ impl Daemon {
 
     /// Starts it and reads no more of what it logs than where it listens.
     pub fn start_unread(mut config: Value) -> (Self, BufReader<ChildStdout>) {
-        config["server"] = json!({ "listen": ANY_PORT });
+        complete(&mut config, ANY_PORT);
         let (mut daemon, stdout) = Self::spawn(config, |_| {});
         let mut stdout = BufReader::new(stdout);
         let mut line = String::new();
@@ -83,7 +84,7 @@ impl Daemon {
 
     /// Starts one that serves nothing.
     pub fn start_unserved(mut config: Value, prepare: impl FnOnce(&mut Command)) -> Self {
-        config["server"] = json!({ "listen": "off" });
+        complete(&mut config, "off");
         let (mut daemon, stdout) = Self::spawn(config, prepare);
         daemon.read(stdout);
         daemon
@@ -182,10 +183,19 @@ impl Daemon {
     /// Waits for a page that says so.
     #[track_caller]
     pub fn until_page(&self, what: &str, mut condition: impl FnMut(&Page) -> bool) -> Page {
-        eventually(what, || {
+        let began = Instant::now();
+        loop {
             let page = self.page();
-            condition(&page).then_some(page)
-        })
+            if condition(&page) {
+                return page;
+            }
+            assert!(
+                began.elapsed() < PATIENCE,
+                "never: {what}; but {}",
+                page.text
+            );
+            pause(POLL);
+        }
     }
 }
 
@@ -194,6 +204,15 @@ impl Drop for Daemon {
         // Both fail for one that has been waited for only.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// Adds where to listen, and an interval where there is none: a machine that is so busy that a first
+/// check is too late to be run has to wait for the second.
+fn complete(config: &mut Value, listen: &str) {
+    config["server"] = json!({ "listen": listen });
+    if config.get("defaults").is_none() {
+        config["defaults"] = json!({ "check_every": 3 });
     }
 }
 

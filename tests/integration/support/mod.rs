@@ -46,6 +46,9 @@ pub fn ipv6_loopback() -> bool {
     result.is_ok()
 }
 
+/// From one look at something that is waited for to the next.
+const POLL: Duration = Duration::from_millis(5);
+
 /// Waits until there is something to be found, asking again and again.
 #[track_caller]
 pub fn eventually<T>(what: &str, found: impl FnMut() -> Option<T>) -> T {
@@ -64,7 +67,7 @@ pub fn eventually_within<T>(
             return found;
         }
         assert!(began.elapsed() < patience, "not in {patience:?}: {what}");
-        pause(Duration::from_millis(5));
+        pause(POLL);
     }
 }
 
