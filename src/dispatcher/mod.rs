@@ -75,6 +75,7 @@ impl Dispatcher {
                 places: self.places.clone(),
                 log: self.settings.log,
                 last_outcome: None,
+                has_begun: false,
                 schedule,
                 origin,
                 job,

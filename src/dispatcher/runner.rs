@@ -24,6 +24,9 @@ pub(super) struct Runner {
     pub places: Arc<Semaphore>,
     pub log: CheckLog,
     pub last_outcome: Option<Outcome>,
+    /// Whether there was a first slot, which is run however late it is: after it, the monitor is
+    /// known to be up or down, and the next one may be a day away.
+    pub has_begun: bool,
     /// The moment from which the schedule counts.
     pub origin: Instant,
 }
@@ -54,7 +57,9 @@ impl Runner {
     /// Waits for the slot at `due`, does with it what can be done, and returns the next one.
     async fn slot(&mut self, due: Duration) -> Duration {
         sleep_until(self.origin + due).await;
-        if let Woken::Stalled { missed, next } = self.schedule.wake(due, self.now()) {
+        if std::mem::replace(&mut self.has_begun, true)
+            && let Woken::Stalled { missed, next } = self.schedule.wake(due, self.now())
+        {
             self.observer.skipped(missed, Skip::Stalled);
             return next;
         }

@@ -365,6 +365,26 @@ async fn slots_missed_while_the_daemon_stood_still_are_counted_and_not_made_up_f
     running.await.expect("the dispatcher does not panic");
 }
 
+#[tokio::test(start_paused = true)]
+async fn the_first_check_is_run_however_late() {
+    let ledger = Arc::new(Ledger::default());
+    let shutdown = CancellationToken::new();
+    let mut dispatcher = Dispatcher::new(
+        Settings::default(),
+        Arc::new(OneLedger(ledger.clone())),
+        shutdown.clone(),
+    );
+    let day = ms(86_400_000);
+    dispatcher.start(vec![job("daily", StandIn::new([ms(1)]), day, ms(5_000))]);
+    let running = tokio::spawn(dispatcher.run());
+    // The machine is so busy that nothing runs for a while.
+    tokio::time::advance(ms(10_000)).await;
+    tokio::time::sleep(ms(10)).await;
+    assert_eq!(ledger.entries().outcomes, [Outcome::Success]);
+    shutdown.cancel();
+    running.await.expect("the dispatcher does not panic");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
