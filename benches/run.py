@@ -45,6 +45,9 @@ YARDSTICK_SECONDS = 2
 WARM_UP_SECONDS = 2.5  # by then each monitor has left its early first slot for its place on the grid
 SETTLE_SECONDS = 0.3  # by then nothing is left to do of a scrape
 
+# Version, cipher suite and key exchange of every handshake, and a dot for none that is resumed.
+HANDSHAKE = "TLSv1.3 TLS_AES_256_GCM_SHA384 X25519 ."
+
 
 class CannotMeasure(Exception):
     """There is no number, and why."""
@@ -215,31 +218,20 @@ class Daemon:
         with urllib.request.urlopen(request, timeout=10) as response:
             return bytes(response.read())
 
-    def counts(self) -> dict[str, float]:
-        """What the daemon counted since its start, and when it was asked."""
-        at = time.monotonic()
-        completed = failed = skipped = dropped = 0.0
-        for line in self.scrape("identity").decode().splitlines():
-            series, _, value = line.rpartition(" ")
-            if series.startswith("monitor_checks_total{"):
-                completed += float(value)
-                failed += float(value) if 'outcome="failure"' in series else 0
-            elif series.startswith("monitor_checks_skipped_total{"):
-                skipped += float(value)
-            elif series == "monitoringdaemon_log_lines_dropped_total":
-                dropped += float(value)
-        lost = dict(zip(LOSSES, (failed, skipped, dropped), strict=True))
-        return {"at": at, "completed": completed} | lost
 
-
-def check_soundness(change: dict[str, float], wanted: float) -> None:
-    """Every check that was due was run, succeeded and wrote its line."""
-    for loss in LOSSES:
-        if change[loss]:
-            raise Unsound(f"{change[loss]:.0f} {loss}")
-    rate = change["completed"] / change["at"]
-    if abs(rate / wanted - 1) > 0.05:
-        raise Unsound(f"{rate:.0f} checks/s instead of {wanted:.0f}")
+def counts(page: bytes) -> dict[str, float]:
+    """What the daemon counted since its start."""
+    completed = failed = skipped = dropped = 0.0
+    for line in page.decode().splitlines():
+        series, _, value = line.rpartition(" ")
+        if series.startswith("monitor_checks_total{"):
+            completed += float(value)
+            failed += float(value) if 'outcome="failure"' in series else 0
+        elif series.startswith("monitor_checks_skipped_total{"):
+            skipped += float(value)
+        elif series == "monitoringdaemon_log_lines_dropped_total":
+            dropped += float(value)
+    return {"completed": completed} | dict(zip(LOSSES, (failed, skipped, dropped), strict=True))
 
 
 def check_cost(binary: Path, target: Target, url: str, rate: int, window: int) -> float:
@@ -250,15 +242,25 @@ def check_cost(binary: Path, target: Target, url: str, rate: int, window: int) -
     """
     with Daemon(binary, target, config([url], rate, 1), "ca.pem") as daemon:
         time.sleep(WARM_UP_SECONDS)
-        before = daemon.counts()
+        earlier, before = time.monotonic(), daemon.scrape("identity")
         time.sleep(SETTLE_SECONDS)
         cpu, begin = daemon.cpu_seconds(), time.monotonic()
         time.sleep(window)
         cpu, span = daemon.cpu_seconds() - cpu, time.monotonic() - begin
-        after = daemon.counts()
-    change = {what: after[what] - before[what] for what in after}
-    check_soundness(change, rate)
-    return cpu / (change["completed"] * span / change["at"]) * 1e6
+        later, after = time.monotonic(), daemon.scrape("identity")
+    measured = sound_rate(counts(before), counts(after), later - earlier, rate)
+    return cpu / (measured * span) * 1e6
+
+
+def sound_rate(before: dict[str, float], after: dict[str, float], span: float, wanted: int) -> float:
+    """Checks a second, if every check that was due was run, succeeded and wrote its line."""
+    for loss in LOSSES:
+        if after[loss] > before[loss]:
+            raise Unsound(f"{after[loss] - before[loss]:.0f} {loss}")
+    rate = (after["completed"] - before["completed"]) / span
+    if abs(rate / wanted - 1) > 0.05:
+        raise Unsound(f"{rate:.0f} checks/s instead of {wanted}")
+    return rate
 
 
 # The yardsticks
@@ -315,15 +317,14 @@ def s_time_cost(target: Target) -> float:
     return cpu / number(r"(\d+) connections in \d+ real", output) * 1e6
 
 
-def handshake(target: Target) -> str:
-    """What the handshakes of both clients agreed on, by nginx's log: the same, and none resumed."""
+def check_handshakes(target: Target) -> None:
+    """Both clients agreed with nginx, by its log, on the same, and resumed nothing."""
     lines = (target.directory / "handshakes.log").read_text().splitlines()
     handshakes, _, clients = zip(*(line.rpartition(" ") for line in lines), strict=True)
     if {client.partition("/")[0] for client in clients} != {"monitoringdaemon", "-"}:
         raise CannotMeasure(f"handshakes of {set(clients)} instead of the daemon and openssl")
-    if len(set(handshakes)) != 1 or not handshakes[0].endswith(" ."):
-        raise CannotMeasure(f"the handshakes are not all the same and full: {set(handshakes)}")
-    return str(handshakes[0]).removesuffix(" .")
+    if set(handshakes) != {HANDSHAKE}:
+        raise CannotMeasure(f"handshakes with {set(handshakes)} instead of {HANDSHAKE}")
 
 
 # The numbers
@@ -362,25 +363,30 @@ def cost_rows(rounds: int, checks: Sides, yardsticks: Sides, bar: float) -> list
     return rows
 
 
-def all_cost_rows(binary: Path, target: Target, options: argparse.Namespace) -> list[Row]:
-    def check(url: str, rate: int) -> Callable[[], float]:
-        return partial(check_cost, binary, target, url, rate, options.window)
-
-    http = {f"HTTP check, {rate}/s": check(target.http, rate) for rate in options.rates}
-    https = {f"HTTPS check, {options.https_rate}/s": check(target.https, options.https_rate)}
-    clients: Sides = {"wrk": partial(wrk_cost, target), "ab": partial(ab_cost, target)}
-    rows = cost_rows(options.rounds, http, clients, HTTP_BAR)
-    return rows + cost_rows(options.rounds, https, {"openssl": partial(s_time_cost, target)}, HTTPS_BAR)
+def http_rows(binary: Path, target: Target, options: argparse.Namespace) -> list[Row]:
+    check = partial(check_cost, binary, target, target.http, window=options.window)
+    checks: Sides = {f"HTTP check, {rate}/s": partial(check, rate) for rate in options.rates}
+    yardsticks: Sides = {"wrk": partial(wrk_cost, target), "ab": partial(ab_cost, target)}
+    return cost_rows(options.rounds, checks, yardsticks, HTTP_BAR)
 
 
-def start_row(binary: Path, target: Target) -> Row:
+def https_rows(binary: Path, target: Target, options: argparse.Namespace) -> list[Row]:
+    rate = options.https_rate
+    check = partial(check_cost, binary, target, target.https, rate, options.window)
+    checks: Sides = {f"HTTPS check, {rate}/s": check}
+    rows = cost_rows(options.rounds, checks, {"openssl": partial(s_time_cost, target)}, HTTPS_BAR)
+    check_handshakes(target)
+    return rows
+
+
+def start_rows(binary: Path, target: Target) -> list[Row]:
     samples = []
     settings = config([target.http, target.https], 2, CHECK_EVERY)
     for index in range(1, STARTS + 1):
         progress(f"start {index} of {STARTS}")
         with Daemon(binary, target, settings, "bundle.pem") as daemon:
             samples.append((daemon.first_check - daemon.started) * 1000)
-    return Row("start to first check", "ms", samples, START_BAR_MS)
+    return [Row("start to first check", "ms", samples, START_BAR_MS)]
 
 
 def memory_rows(binary: Path, target: Target, monitors: int, bar: float) -> list[Row]:
@@ -402,26 +408,36 @@ def memory(binary: Path, target: Target, monitors: int) -> tuple[float, float]:
             daemon.scrape("gzip")
             time.sleep(SETTLE_SECONDS)
         sizes = daemon.memory_mb("VmRSS"), daemon.memory_mb("VmHWM")
-        counts = daemon.counts()
-    if counts["completed"] < monitors or any(counts[loss] for loss in LOSSES):
-        shout(f"memory: not every check of {monitors} monitors was run and succeeded: {counts}")
+        counted = counts(daemon.scrape("identity"))
+    if counted["completed"] < monitors or any(counted[loss] for loss in LOSSES):
+        shout(f"memory: not every check of {monitors} monitors was run and succeeded: {counted}")
     return sizes
 
 
-def measure(binary: Path, options: argparse.Namespace) -> None:
+def measure(binary: Path, options: argparse.Namespace) -> bool:
+    """Measures, reports, and says whether there is every number."""
     facts = environment(binary)
+    rows = [Row("size of the program", "MB", [binary.stat().st_size / 1e6], SIZE_BAR_MB)]
+    is_complete = True
     with nginx() as target:
-        rows = all_cost_rows(binary, target, options)
-        facts["handshake"] = handshake(target)
-        rows += [start_row(binary, target)]
-        rows += [Row("size of the program", "MB", [binary.stat().st_size / 1e6], SIZE_BAR_MB)]
-        rows += memory_rows(binary, target, 2, IDLE_BAR_MB)
-        rows += memory_rows(binary, target, LOADED_MONITORS, LOADED_BAR_MB)
+        for measurement in (
+            partial(http_rows, binary, target, options),
+            partial(https_rows, binary, target, options),
+            partial(start_rows, binary, target),
+            partial(memory_rows, binary, target, 2, IDLE_BAR_MB),
+            partial(memory_rows, binary, target, LOADED_MONITORS, LOADED_BAR_MB),
+        ):
+            try:
+                rows += measurement()
+            except CannotMeasure as reason:
+                shout(f"cannot measure: {reason}")
+                is_complete = False
     show(facts, rows)
     if options.json:
         tables = [asdict(row) | row.summary() | {"verdict": row.verdict()} for row in rows]
         report = {"environment": facts, "rows": tables}
         options.json.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n")
+    return is_complete
 
 
 # The command
@@ -489,7 +505,7 @@ def parse_arguments() -> argparse.Namespace:
     add("--rounds", type=int, choices=range(1, 21), default=5, metavar="N")
     add("--window", type=int, choices=range(1, 31), default=3, metavar="SECONDS")
     add("--rates", type=int, choices=rates, nargs="+", default=[4000, 2000], metavar="N")
-    add("--https-rate", type=int, choices=rates, default=1000, metavar="N")
+    add("--https-rate", type=int, choices=rates, default=500, metavar="N")
     return parser.parse_args()
 
 
@@ -498,11 +514,10 @@ def main() -> int:
     options = parse_arguments()
     try:
         find_tools()
-        measure(find_binary(options.binary), options)
+        return 0 if measure(find_binary(options.binary), options) else 1
     except (CannotMeasure, OSError, subprocess.SubprocessError) as error:
         shout(f"cannot measure: {error}")
         return 1
-    return 0
 
 
 if __name__ == "__main__":
