@@ -54,15 +54,7 @@ impl Site {
 
     async fn metrics(&self, headers: &HeaderMap) -> Answer {
         let gzip = accepts_gzip(headers);
-        let page = async {
-            let page = self.scrapes.page().await?;
-            if gzip {
-                page.gzip().await
-            } else {
-                Ok(page.plain())
-            }
-        };
-        let page = match page.await {
+        let page = match self.scrapes.page(gzip).await {
             Ok(page) => page,
             Err(error) => {
                 tracing::error!(%error, "The metrics cannot be rendered");

@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
 use tokio::{
-    sync::{Mutex, OnceCell},
+    sync::Mutex,
     task::{JoinError, spawn_blocking},
     time::Instant,
 };
@@ -29,9 +29,16 @@ struct Last {
 }
 
 /// A page at one moment.
-pub(super) struct Page {
-    plain: Bytes,
-    gzip: OnceCell<Bytes>,
+struct Page {
+    plain: Vec<u8>,
+    /// The same, compressed, where the first who asked for the page takes it so.
+    gzip: Option<Vec<u8>>,
+}
+
+/// The bytes of a page in one of its forms; they keep the page.
+struct Form {
+    page: Arc<Page>,
+    gzip: bool,
 }
 
 impl Scrapes {
@@ -43,43 +50,48 @@ impl Scrapes {
     }
 
     /// A page that is not older than this call.
-    pub async fn page(&self) -> Result<Arc<Page>, JoinError> {
+    pub async fn page(&self, gzip: bool) -> Result<Bytes, JoinError> {
         let asked = Instant::now();
         let mut last = self.last.lock().await;
-        if last.began.is_some_and(|began| began >= asked)
-            && let Some(page) = last.page.upgrade()
-        {
-            return Ok(page);
+        let shared = last
+            .page
+            .upgrade()
+            .filter(|_| last.began.is_some_and(|began| began >= asked))
+            .filter(|page| page.gzip.is_some() || !gzip);
+        if let Some(page) = shared {
+            return Ok(Bytes::from_owner(Form { page, gzip }));
         }
         let began = Instant::now();
         let metrics = self.metrics.clone();
-        let plain = spawn_blocking(move || metrics.render()).await?;
-        let page = Arc::new(Page {
-            plain: plain.into(),
-            gzip: OnceCell::new(),
-        });
+        // In one go on one thread: a second one would have a heap of its own, which keeps as much
+        // memory as the greatest page took there.
+        let page = spawn_blocking(move || Page::render(&metrics, gzip)).await?;
+        let page = Arc::new(page);
         *last = Last {
             began: Some(began),
             page: Arc::downgrade(&page),
         };
-        Ok(page)
+        Ok(Bytes::from_owner(Form { page, gzip }))
     }
 }
 
 impl Page {
-    pub fn plain(&self) -> Bytes {
-        self.plain.clone()
+    fn render(metrics: &Metrics, gzip: bool) -> Self {
+        let plain = metrics.render();
+        let gzip = gzip.then(|| {
+            let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+            encoder.write_all(&plain).expect("a Vec takes all bytes");
+            encoder.finish().expect("a Vec takes all bytes")
+        });
+        Self { plain, gzip }
     }
+}
 
-    pub async fn gzip(&self) -> Result<Bytes, JoinError> {
-        let compress = || {
-            let plain = self.plain.clone();
-            spawn_blocking(move || {
-                let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-                encoder.write_all(&plain).expect("a Vec takes all bytes");
-                Bytes::from(encoder.finish().expect("a Vec takes all bytes"))
-            })
-        };
-        self.gzip.get_or_try_init(compress).await.cloned()
+impl AsRef<[u8]> for Form {
+    fn as_ref(&self) -> &[u8] {
+        match &self.page.gzip {
+            Some(compressed) if self.gzip => compressed,
+            _ => &self.page.plain,
+        }
     }
 }
