@@ -257,5 +257,6 @@ async fn a_large_body_is_matched_where_it_keeps_nobody_waiting() {
         () = others => unreachable!("it never ends"),
     };
     assert_eq!(report.failure, None);
-    assert!(turns > 100, "others had {turns} turns");
+    // Matched on the spot, it would be over when it is polled for the first time.
+    assert!(turns > 0);
 }
