@@ -9,7 +9,7 @@ use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
 use tokio::{
     sync::Mutex,
-    task::{JoinError, spawn_blocking},
+    task::{JoinError, spawn_blocking, yield_now},
     time::Instant,
 };
 
@@ -51,6 +51,13 @@ impl Scrapes {
 
     /// A page that is not older than this call.
     pub async fn page(&self, gzip: bool) -> Result<Bytes, JoinError> {
+        let page = self.current(gzip).await?;
+        // A small page is sent, and gone, within one poll: whoever waits for it takes it over first.
+        yield_now().await;
+        Ok(Bytes::from_owner(Form { page, gzip }))
+    }
+
+    async fn current(&self, gzip: bool) -> Result<Arc<Page>, JoinError> {
         let asked = Instant::now();
         let mut last = self.last.lock().await;
         let shared = last
@@ -59,7 +66,7 @@ impl Scrapes {
             .filter(|_| last.began.is_some_and(|began| began >= asked))
             .filter(|page| page.gzip.is_some() || !gzip);
         if let Some(page) = shared {
-            return Ok(Bytes::from_owner(Form { page, gzip }));
+            return Ok(page);
         }
         let began = Instant::now();
         let metrics = self.metrics.clone();
@@ -71,7 +78,7 @@ impl Scrapes {
             began: Some(began),
             page: Arc::downgrade(&page),
         };
-        Ok(Bytes::from_owner(Form { page, gzip }))
+        Ok(page)
     }
 }
 
