@@ -57,11 +57,7 @@ pub fn run(config: &Config) -> Result<(), Error> {
 /// # Errors
 /// Where it cannot start, or cannot listen; nothing has been checked then.
 pub fn run_with(config: &Config, own: Vec<Job>) -> Result<(), Error> {
-    let log = logging::Settings {
-        level: config.log.level,
-        format: config.log.format.clone(),
-    };
-    let logging = logging::start(&log, Output::Stdout).map_err(Error::Start)?;
+    let logging = logging::start(&config.log.settings(), Output::Stdout).map_err(Error::Start)?;
     let dropped = logging.dropped();
     let metrics = Arc::new(Metrics::new(
         config.metrics.duration_buckets.clone(),
@@ -95,8 +91,8 @@ pub fn run_with(config: &Config, own: Vec<Job>) -> Result<(), Error> {
 /// Threads for what takes long without waiting: pages to render, large bodies to match.
 const BLOCKING_THREADS: usize = 32;
 
-/// Checks a second that one thread has room for, though all of them have a TLS handshake: one takes
-/// some 300 µs of CPU time, one without a third of that (`benches/`).
+/// Checks a second that one thread has room for: without TLS they take a third of its time, by what
+/// `benches/` measures.
 const CHECKS_PER_WORKER: f64 = 2_500.0;
 
 /// How many threads run checks: as many as their rate needs, and no more.

@@ -130,6 +130,15 @@ impl Default for Log {
 }
 
 impl Log {
+    /// What the log itself needs to know.
+    #[must_use]
+    pub fn settings(&self) -> logging::Settings {
+        logging::Settings {
+            level: self.level,
+            format: self.format.clone(),
+        }
+    }
+
     fn read(mut fields: Fields<'_>) -> Self {
         let defaults = Self::default();
         let log = Self {

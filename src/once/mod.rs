@@ -68,11 +68,8 @@ struct Checked {
 /// Where there is no such monitor, or the results cannot be printed.
 pub fn run(mut config: Config, names: &[String], output: Output) -> Result<bool, Error> {
     select(&mut config, names)?;
-    let log = logging::Settings {
-        level: config.log.level,
-        format: config.log.format.clone(),
-    };
-    let logging = logging::start(&log, logging::Output::Stderr).map_err(Error::Start)?;
+    let logging =
+        logging::start(&config.log.settings(), logging::Output::Stderr).map_err(Error::Start)?;
     app::raise_descriptor_limit();
     let runtime = Runtime::new().map_err(Error::Start)?;
     let checked = runtime.block_on(check_all(&config));

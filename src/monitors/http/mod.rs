@@ -74,11 +74,12 @@ impl<T: Transport> Http<T> {
         };
         let mut redirects = 0;
         loop {
+            let at_home = same_service(&self.settings.url, &hop.url);
             let client = match &self.anonymous {
-                Some(client) if !same_service(&self.settings.url, &hop.url) => client,
+                Some(client) if !at_home => client,
                 _ => &self.client,
             };
-            let response = client.send(self.request(&hop), attempt).await?;
+            let response = client.send(self.request(&hop, at_home), attempt).await?;
             let next = self.redirection(&hop, &response).map_err(|error| {
                 attempt.learn(Fact::HttpStatus(response.status().as_u16()));
                 attempt.failure(Reason::ProtocolError, error)
@@ -96,9 +97,9 @@ impl<T: Transport> Http<T> {
         }
     }
 
-    fn request(&self, hop: &Hop) -> Request {
+    /// The request of `hop`; `at_home`, it may hold secrets.
+    fn request(&self, hop: &Hop, at_home: bool) -> Request {
         let settings = &self.settings;
-        let at_home = same_service(&settings.url, &hop.url);
         // With room for those that the client adds: Accept and Host.
         let mut headers = HeaderMap::with_capacity(settings.headers.len() + 2);
         // What described a body goes with it, as where a redirect turns POST into GET.
@@ -137,7 +138,7 @@ impl<T: Transport> Http<T> {
         if !self.settings.follow_redirects {
             return Ok(None);
         }
-        let url = std::str::from_utf8(location.as_bytes())
+        let mut url = std::str::from_utf8(location.as_bytes())
             .ok()
             .and_then(|location| hop.url.join(location).ok())
             .filter(|url| Uri::try_from(url.as_str()).is_ok())
@@ -145,7 +146,6 @@ impl<T: Transport> Http<T> {
         if !matches!(url.scheme(), "http" | "https") {
             return Err("the redirect leads away from HTTP");
         }
-        let mut url = url;
         // Both fail for URLs without a host only.
         let _ = url.set_username("");
         let _ = url.set_password(None);
