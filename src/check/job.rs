@@ -50,6 +50,12 @@ impl Job {
         self.monitor.target()
     }
 
+    /// The host that its connections go to, where there is one.
+    #[must_use]
+    pub fn host(&self) -> Option<String> {
+        self.monitor.host()
+    }
+
     /// Runs one check at once, and gives it no longer than its timeout.
     pub async fn check_once(&self) -> Report {
         let deadline = Instant::now() + self.timeout.min(LONGEST);

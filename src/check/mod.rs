@@ -23,6 +23,12 @@ pub trait Monitor: Send + Sync + 'static {
     /// What is checked, for people and for the `target` label; never with a secret in it.
     fn target(&self) -> String;
 
+    /// The host that its connections go to, a name or an address, where there is one: checks of one
+    /// host share its places (`dispatcher.max_concurrent_checks_per_host`).
+    fn host(&self) -> Option<String> {
+        None
+    }
+
     /// Runs one check: enters phases and learns facts on `attempt`, and says why it failed if it did.
     ///
     /// The caller owns the deadline and enforces it by dropping the future, so nothing may go on
@@ -71,6 +77,7 @@ pub(crate) use log_check;
 pub(crate) trait AnyMonitor: Send + Sync + 'static {
     fn kind(&self) -> &'static str;
     fn target(&self) -> String;
+    fn host(&self) -> Option<String>;
     /// Boxed, so that a monitor that sleeps between its checks costs what a sleep costs.
     fn check<'a>(
         &'a self,
@@ -86,6 +93,10 @@ impl<M: Monitor> AnyMonitor for M {
 
     fn target(&self) -> String {
         Monitor::target(self)
+    }
+
+    fn host(&self) -> Option<String> {
+        Monitor::host(self)
     }
 
     fn check<'a>(

@@ -262,6 +262,10 @@ impl<T: Transport> Monitor for Http<T> {
         self.shown_url.clone()
     }
 
+    fn host(&self) -> Option<String> {
+        self.settings.url.host_str().map(str::to_owned)
+    }
+
     async fn check(&self, attempt: &Attempt) -> Result<(), Failure> {
         let (url, mut response) = self.response(attempt).await?;
         attempt.learn(Fact::HttpStatus(response.status().as_u16()));
