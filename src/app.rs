@@ -59,10 +59,8 @@ pub fn run(config: &Config) -> Result<(), Error> {
 pub fn run_with(config: &Config, own: Vec<Job>) -> Result<(), Error> {
     let logging = logging::start(&config.log.settings(), Output::Stdout).map_err(Error::Start)?;
     let dropped = logging.dropped();
-    let metrics = Arc::new(Metrics::new(
-        config.metrics.duration_buckets.clone(),
-        move || dropped.get(),
-    ));
+    let metrics = Metrics::new(&config.metrics, move || dropped.get())
+        .with_limits(config.dispatcher.max_concurrent_checks, None);
     raise_descriptor_limit();
     let mut jobs = jobs(config, &Net::system());
     jobs.extend(own);
@@ -79,7 +77,7 @@ pub fn run_with(config: &Config, own: Vec<Job>) -> Result<(), Error> {
             .map_err(Error::Start)?
             .watch(shutdown.clone())
     };
-    let result = runtime.block_on(serve(config, jobs, metrics, shutdown));
+    let result = runtime.block_on(serve(config, jobs, Arc::new(metrics), shutdown));
     logging.finish(PATIENCE);
     // Until here a second signal exits at once, whatever the rest waits for.
     signals.abort();

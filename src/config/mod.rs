@@ -13,10 +13,10 @@ use std::{
 use crate::value::{Fields, Problem, Problems, read_regular_file};
 use yaml::Position;
 
-pub use settings::{Config, Dispatcher, Listen, Log, Metrics, Monitor, Server};
+pub use settings::{Config, Dispatcher, Listen, Log, Monitor, Server};
 
-/// Room for tens of thousands of monitors; what is larger was not written as a configuration.
-const MAX_FILE_SIZE: u64 = 4 << 20;
+/// Room for a hundred thousand monitors; what is larger was not written as a configuration.
+const MAX_FILE_SIZE: u64 = 16 << 20;
 
 /// Reads and validates the configuration in the file at `path`.
 ///

@@ -7,8 +7,9 @@ use tracing::level_filters::LevelFilter;
 use crate::{
     check::CheckLog,
     logging,
+    metrics::{self, FAMILIES, Family},
     monitors::{self, Type},
-    value::{Fields, FromNode, Node, Place, Problems, format_duration},
+    value::{Fields, FromNode, Node, Place, Problems, format_duration, nearest},
 };
 
 /// A whole configuration; the default is that of an empty file.
@@ -21,7 +22,7 @@ pub struct Config {
     /// `dispatcher`
     pub dispatcher: Dispatcher,
     /// `metrics`
-    pub metrics: Metrics,
+    pub metrics: metrics::Settings,
     /// `monitors`, in the order of the file.
     pub monitors: Vec<Monitor>,
 }
@@ -60,13 +61,6 @@ pub struct Dispatcher {
     pub max_concurrent_checks: usize,
 }
 
-/// How checks are counted.
-#[derive(Clone, Debug, Default)]
-pub struct Metrics {
-    /// `metrics.duration_buckets`, where they are not the default ones.
-    pub duration_buckets: Option<Arc<[f64]>>,
-}
-
 /// One configured monitor.
 #[derive(Clone, Debug)]
 pub struct Monitor {
@@ -102,7 +96,7 @@ impl Config {
             .unwrap_or_default();
         let metrics = fields
             .section("metrics")
-            .map(Metrics::read)
+            .map(read_metrics)
             .unwrap_or_default();
         let monitors = match fields.node("monitors") {
             Some((node, path)) => Monitor::read_all(node, &path, &defaults, fields.problems()),
@@ -249,22 +243,46 @@ impl Dispatcher {
     }
 }
 
-impl Metrics {
-    fn read(mut fields: Fields<'_>) -> Self {
-        let duration_buckets = read_buckets(&mut fields);
-        fields.finish();
-        Self { duration_buckets }
+fn read_metrics(mut fields: Fields<'_>) -> metrics::Settings {
+    let settings = metrics::Settings {
+        duration_buckets: read_buckets(&mut fields, DURATION_BUCKETS, "seconds"),
+        response_size_buckets: read_buckets(&mut fields, "response_size_buckets", "bytes"),
+        disabled: fields
+            .list("disabled")
+            .into_iter()
+            .map(|family: &Family| family.name)
+            .collect(),
+    };
+    fields.finish();
+    settings
+}
+
+impl FromNode for &'static Family {
+    const ALLOWED: &'static str =
+        "the name of a metric that monitors have, as in the documentation";
+
+    fn from_node(node: &Node) -> Result<Self, String> {
+        let name = String::from_node(node)?;
+        let known: Vec<_> = FAMILIES.iter().filter(|f| f.is_of_monitors()).collect();
+        if let Some(family) = known.iter().find(|family| family.name == name) {
+            return Ok(family);
+        }
+        let names: Vec<_> = known.iter().map(|family| family.name).collect();
+        Err(match nearest(&name, &names) {
+            Some(near) => format!("{name:?} is no metric of monitors; did you mean {near}?"),
+            None => format!("{name:?} is no metric of monitors"),
+        })
     }
 }
 
-/// The key `duration_buckets`, here and in a monitor.
-fn read_buckets(fields: &mut Fields<'_>) -> Option<Arc<[f64]>> {
-    const KEY: &str = "duration_buckets";
-    const ALLOWED: &str =
-        "1 to 100 numbers of seconds, each greater than the one before, the first above 0";
+/// A key of `metrics`, and of a monitor.
+const DURATION_BUCKETS: &str = "duration_buckets";
+
+/// The upper bounds of a histogram of so many `units`.
+fn read_buckets(fields: &mut Fields<'_>, key: &'static str, units: &str) -> Option<Arc<[f64]>> {
     let given = fields.problems().count();
-    let (_, _) = fields.node(KEY)?;
-    let buckets: Vec<f64> = fields.list(KEY);
+    let (_, _) = fields.node(key)?;
+    let buckets: Vec<f64> = fields.list(key);
     if fields.problems().count() > given {
         return None;
     }
@@ -272,7 +290,10 @@ fn read_buckets(fields: &mut Fields<'_>) -> Option<Arc<[f64]>> {
         && buckets.is_sorted_by(|a, b| a < b)
         && buckets.iter().all(|bound| bound.is_finite());
     if !ascending || buckets.len() > 100 {
-        fields.wrong_value(KEY, "cannot be buckets", ALLOWED);
+        let allowed = format_args!(
+            "1 to 100 numbers of {units}, each greater than the one before, the first above 0"
+        );
+        fields.wrong_value(key, "cannot be buckets", allowed);
         return None;
     }
     Some(buckets.into())
@@ -398,7 +419,7 @@ impl Monitor {
         let (check_every, timeout) = read_timing(&mut fields, defaults);
         let mut labels = defaults.labels.clone();
         labels.extend(read_labels(&mut fields));
-        let duration_buckets = read_buckets(&mut fields);
+        let duration_buckets = read_buckets(&mut fields, DURATION_BUCKETS, "seconds");
         let settings = monitor_type.read(&mut fields);
         fields.finish();
         Some(Self {

@@ -78,10 +78,10 @@ fn what_is_no_text_is_refused() {
         &[0; 64],
         "config.yml:1:1: file: control characters are not allowed (YAML)",
     );
-    let large = vec![b'#'; 5 << 20];
+    let large = vec![b'#'; 17 << 20];
     check_bytes(
         &large,
-        "config.yml:1:1: file: is larger than 4194304 bytes (a regular file of at most 4194304 bytes)",
+        "config.yml:1:1: file: is larger than 16777216 bytes (a regular file of at most 16777216 bytes)",
     );
 }
 

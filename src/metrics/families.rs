@@ -15,6 +15,14 @@ pub struct Family {
     pub help: &'static str,
 }
 
+impl Family {
+    /// Whether each monitor has series of it, and `metrics.disabled` may name it.
+    #[must_use]
+    pub fn is_of_monitors(&self) -> bool {
+        self.labels.contains(&"monitor")
+    }
+}
+
 macro_rules! families {
     ($($id:ident $kind:ident $name:literal $labels:tt $help:literal)+) => {
         /// A family of series that [`Metrics`](super::Metrics) collects.
@@ -30,6 +38,10 @@ macro_rules! families {
                 help: $help,
             },
         )+];
+
+        impl Id {
+            const ALL: &[Self] = &[$(Self::$id,)+];
+        }
     };
 }
 
@@ -76,6 +88,14 @@ families! {
         "Monitors running, by type."
     InFlight GAUGE "monitoringdaemon_checks_in_flight" []
         "Checks in flight."
+    MaxConcurrentChecks GAUGE "monitoringdaemon_max_concurrent_checks" []
+        "How many checks may be in flight at once."
+    MaxConcurrentChecksPerHost GAUGE "monitoringdaemon_max_concurrent_checks_per_host" []
+        "How many checks of one host may be in flight at once; absent where there is no such limit."
+    Tainted COUNTER "monitoringdaemon_checks_tainted_total" []
+        "Checks measured while the daemon itself was starved, whose latency may be its own."
+    RuntimeDelay HISTOGRAM "monitoringdaemon_runtime_delay_seconds" []
+        "How late the threads that run checks get to what is due, sampled several times a second."
     StartLag HISTOGRAM "monitoringdaemon_check_start_lag_seconds" []
         "How long after their slots came due checks started."
     BuildInfo GAUGE "monitoringdaemon_build_info" ["revision", "rustc", "version"]
@@ -105,6 +125,13 @@ families! {
 }
 
 impl Id {
+    /// The families that monitors have, without those whose names are in `disabled`.
+    pub(super) fn of_monitors(disabled: &[&str]) -> Vec<Self> {
+        let wanted = |family: &Family| family.is_of_monitors() && !disabled.contains(&family.name);
+        let all = Self::ALL.iter().copied();
+        all.filter(|id| wanted(id.family())).collect()
+    }
+
     pub(super) fn family(self) -> &'static Family {
         &FAMILIES[self as usize]
     }

@@ -1,107 +1,150 @@
 //! Reports become Prometheus series: the one place where metrics have names.
 
+mod daemon;
 mod families;
+mod histogram;
 mod page;
 mod process;
 mod series;
 #[cfg(test)]
 mod tests;
+mod text;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     sync::{Arc, PoisonError, RwLock},
-    time::SystemTime,
 };
 
-use prometheus::{
-    Encoder, HistogramOpts, Registry, TextEncoder,
-    core::{Collector, Desc},
-    proto::MetricFamily,
-};
+use prometheus::{HistogramOpts, IntCounter, IntGauge, Registry};
 
 use crate::check::{Job, Observer, Overseer};
+use daemon::Daemon;
 use families::Id;
-use page::Page;
-use series::Series;
+use histogram::Buckets;
+use series::{MonitorBuckets, Series};
 
 pub use families::{FAMILIES, Family};
+pub use page::Page;
 
 /// Upper bounds of `monitor_check_duration_seconds` where none are configured.
 pub const DURATION_BUCKETS: [f64; 13] = [
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
 ];
 
-/// Upper bounds of `monitoringdaemon_check_start_lag_seconds`: a timer's granularity is 0.001.
-const START_LAG_BUCKETS: [f64; 11] = [
+/// Upper bounds of `monitor_response_size_bytes` where none are configured.
+pub const RESPONSE_SIZE_BUCKETS: [f64; 6] = [1e2, 1e3, 1e4, 1e5, 1e6, 1e7];
+
+/// Upper bounds of the histograms of our own lateness: a timer's granularity is 0.001.
+const LATENESS_BUCKETS: [f64; 11] = [
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
 ];
 
-/// Everything that `/metrics` tells.
-pub struct Metrics {
-    registry: Registry,
-    monitors: Arc<RwLock<Monitors>>,
-    duration_buckets: Arc<[f64]>,
-    start_lag: prometheus::Histogram,
+/// What is exposed.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// Upper bounds in seconds of the latency histogram, where they are not [`DURATION_BUCKETS`].
+    pub duration_buckets: Option<Arc<[f64]>>,
+    /// Upper bounds in bytes, where they are not [`RESPONSE_SIZE_BUCKETS`].
+    pub response_size_buckets: Option<Arc<[f64]>>,
+    /// Families that monitors do not have.
+    pub disabled: Vec<&'static str>,
 }
 
-type Monitors = BTreeMap<Arc<str>, Arc<Series>>;
+/// Everything that `/metrics` tells.
+pub struct Metrics {
+    /// What the daemon tells of itself.
+    registry: Registry,
+    /// What it tells of monitors, each of which owns its values. The prometheus crate's vectors
+    /// would take two of them for one where their label values are the same bytes when joined.
+    monitors: RwLock<BTreeMap<Arc<str>, Arc<Series>>>,
+    families: Vec<Id>,
+    buckets: MonitorBuckets,
+    start_lag: prometheus::Histogram,
+    runtime_delay: prometheus::Histogram,
+    tainted: IntCounter,
+}
 
 impl Metrics {
-    /// Metrics of a daemon without monitors, with these bounds for their latency.
+    /// Metrics of a daemon without monitors.
     ///
     /// `dropped_log_lines` is asked at each scrape.
     #[must_use]
     pub fn new(
-        duration_buckets: Option<Arc<[f64]>>,
+        settings: &Settings,
         dropped_log_lines: impl Fn() -> u64 + Send + Sync + 'static,
     ) -> Self {
-        let family = Id::StartLag.family();
-        let options =
-            HistogramOpts::new(family.name, family.help).buckets(START_LAG_BUCKETS.into());
-        let start_lag =
-            prometheus::Histogram::with_opts(options).expect("the buckets are in order");
+        let buckets = |given: &Option<Arc<[f64]>>, default| {
+            Arc::new(Buckets::new(given.as_deref().unwrap_or(default)))
+        };
         let metrics = Self {
             registry: Registry::new(),
-            monitors: Arc::default(),
-            duration_buckets: duration_buckets.unwrap_or_else(|| Arc::from(DURATION_BUCKETS)),
-            start_lag,
+            monitors: RwLock::default(),
+            families: Id::of_monitors(&settings.disabled),
+            buckets: MonitorBuckets {
+                durations: buckets(&settings.duration_buckets, &DURATION_BUCKETS),
+                response_sizes: buckets(&settings.response_size_buckets, &RESPONSE_SIZE_BUCKETS),
+            },
+            start_lag: lateness(Id::StartLag),
+            runtime_delay: lateness(Id::RuntimeDelay),
+            tainted: IntCounter::new(Id::Tainted.family().name, Id::Tainted.family().help)
+                .expect(VALID),
         };
-        let collected = Collected {
-            descs: FAMILIES
-                .iter()
-                .filter(|family| family.name != Id::StartLag.family().name)
-                .map(describe)
-                .collect(),
-            monitors: metrics.monitors.clone(),
-            read_at: SystemTime::now(),
-            dropped_log_lines: Box::new(dropped_log_lines),
-        };
-        let registered = metrics
-            .registry
-            .register(Box::new(metrics.start_lag.clone()))
-            .and_then(|()| metrics.registry.register(Box::new(collected)));
-        registered.expect("each name stands in one line of the list of families");
+        metrics.register(metrics.start_lag.clone());
+        metrics.register(metrics.runtime_delay.clone());
+        metrics.register(metrics.tainted.clone());
+        metrics.register(Daemon::new(Box::new(dropped_log_lines)));
         metrics
     }
 
-    /// The page of `/metrics`, in the text format 0.0.4.
+    /// Tells of the limits of concurrent checks.
+    #[must_use]
+    pub fn with_limits(self, checks: usize, per_host: Option<usize>) -> Self {
+        self.register_limit(Id::MaxConcurrentChecks, checks);
+        if let Some(per_host) = per_host {
+            self.register_limit(Id::MaxConcurrentChecksPerHost, per_host);
+        }
+        self
+    }
+
+    fn register_limit(&self, id: Id, limit: usize) {
+        let gauge = IntGauge::new(id.family().name, id.family().help).expect(VALID);
+        gauge.set(i64::try_from(limit).unwrap_or(i64::MAX));
+        self.register(gauge);
+    }
+
+    fn register(&self, collector: impl prometheus::core::Collector + 'static) {
+        let registered = self.registry.register(Box::new(collector));
+        registered.expect("each name stands in one line of the list of families");
+    }
+
+    /// A page of `/metrics` in the text format 0.0.4, to be written piece by piece.
     ///
     /// Takes long where there are many monitors: for a thread that runs no checks.
     #[must_use]
-    pub fn render(&self) -> Vec<u8> {
-        let mut page = Vec::new();
-        TextEncoder::new()
-            .encode(&self.registry.gather(), &mut page)
-            .expect("a Vec takes all bytes, and no family is empty");
-        page
+    pub fn page(&self) -> Page {
+        let monitors = self.monitors.read().unwrap_or_else(PoisonError::into_inner);
+        // Its lock is let go before the page is written.
+        Page::new(
+            monitors.values().cloned(),
+            &self.families,
+            self.registry.clone(),
+        )
     }
+}
+
+const VALID: &str = "names in the list of families are valid, and buckets are in order";
+
+fn lateness(id: Id) -> prometheus::Histogram {
+    let family = id.family();
+    let options = HistogramOpts::new(family.name, family.help).buckets(LATENESS_BUCKETS.into());
+    prometheus::Histogram::with_opts(options).expect(VALID)
 }
 
 impl Overseer for Metrics {
     fn observe(&self, job: &Job) -> Arc<dyn Observer> {
         let series = Arc::new(Series::new(
             job,
-            &self.duration_buckets,
+            self.buckets.clone(),
             self.start_lag.clone(),
         ));
         let mut monitors = self
@@ -117,65 +160,5 @@ impl Overseer for Metrics {
             .write()
             .unwrap_or_else(PoisonError::into_inner)
             .remove(&job.name);
-    }
-}
-
-fn describe(family: &Family) -> Desc {
-    let labels = family.labels.iter().map(ToString::to_string).collect();
-    Desc::new(
-        family.name.to_owned(),
-        family.help.to_owned(),
-        labels,
-        HashMap::new(),
-    )
-    .expect("names and labels in the list of families are valid")
-}
-
-/// What is put together anew at each scrape: all but the histogram that checks write to directly.
-///
-/// Monitors own their values, and no `*Vec` of the prometheus crate holds them: that would take
-/// two monitors for one whose label values are the same bytes when they are joined.
-struct Collected {
-    descs: Vec<Desc>,
-    monitors: Arc<RwLock<Monitors>>,
-    /// When the configuration was read.
-    read_at: SystemTime,
-    dropped_log_lines: Box<dyn Fn() -> u64 + Send + Sync>,
-}
-
-impl Collector for Collected {
-    fn desc(&self) -> Vec<&Desc> {
-        self.descs.iter().collect()
-    }
-
-    fn collect(&self) -> Vec<MetricFamily> {
-        let mut page = Page::new();
-        let monitors = self
-            .monitors
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        let mut in_flight = 0;
-        let mut types = BTreeMap::<_, u64>::new();
-        for series in monitors.values() {
-            in_flight += series.collect(&mut page);
-            *types.entry(series.kind).or_default() += 1;
-        }
-        // Counted from the same moments as the series, so that they add up on every page.
-        page.count(Id::InFlight, &[], in_flight);
-        for (kind, count) in types {
-            page.count(Id::Monitors, &[("type", kind)], count);
-        }
-        let build = [
-            ("version", env!("CARGO_PKG_VERSION")),
-            ("revision", env!("MONITORINGDAEMON_REVISION")),
-            ("rustc", env!("MONITORINGDAEMON_RUSTC")),
-        ];
-        page.add(Id::BuildInfo, &build, 1.0);
-        page.add(Id::ReloadSuccessful, &[], 1.0);
-        page.add(Id::ReloadTime, &[], series::unix_seconds(self.read_at));
-        page.count(Id::LogLinesDropped, &[], (self.dropped_log_lines)());
-        process::collect(&mut page);
-        page.into_families()
     }
 }

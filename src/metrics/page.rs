@@ -1,155 +1,121 @@
-//! One scrape in the making: samples by family, in the prometheus crate's own types.
+//! The page of `/metrics`, piece by piece: with ten thousand monitors it has fifty megabytes, which
+//! are never in memory at once.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
-use prometheus::proto::{
-    Bucket, Counter, Gauge, Histogram as HistogramSample, LabelPair, Metric, MetricFamily,
-    MetricType,
+use prometheus::{Encoder, Registry, TextEncoder};
+
+use super::{
+    families::Id,
+    series::{Series, Totals},
+    text::Samples,
 };
 
-use super::families::{FAMILIES, Id};
+/// How large a piece is, or little more.
+const PIECE: usize = 256 << 10;
 
-/// The samples of one scrape.
-pub(super) struct Page {
-    metrics: Vec<Vec<Metric>>,
+/// A page that is being written: an iterator over its pieces.
+///
+/// What it tells of slots is of the moment at which it was begun, and so adds up; all else is of
+/// the moment at which it is written. To write a piece takes a fraction of a millisecond.
+pub struct Page {
+    monitors: Vec<(Arc<Series>, Totals)>,
+    registry: Registry,
+    /// What is to be written, the next at the end.
+    parts: Vec<Part>,
+}
+
+enum Part {
+    /// Of each monitor from the `from`-th on, its samples of this family.
+    Family { id: Id, from: usize, has_head: bool },
+    /// What is counted over all monitors.
+    Sums,
+    /// What is in the registry.
+    Registry,
 }
 
 impl Page {
-    pub fn new() -> Self {
+    /// A page of `families` of `monitors`, and after them of `registry`.
+    pub(super) fn new(
+        monitors: impl Iterator<Item = Arc<Series>>,
+        families: &[Id],
+        registry: Registry,
+    ) -> Self {
+        let whole = |id: &Id| Part::Family {
+            id: *id,
+            from: 0,
+            has_head: false,
+        };
+        let with_totals = |series: Arc<Series>| {
+            let totals = series.totals();
+            (series, totals)
+        };
         Self {
-            metrics: vec![Vec::new(); FAMILIES.len()],
+            monitors: monitors.map(with_totals).collect(),
+            registry,
+            parts: [Part::Registry, Part::Sums]
+                .into_iter()
+                .chain(families.iter().rev().map(whole))
+                .collect(),
         }
     }
 
-    /// Adds the sample of a gauge or a counter.
-    pub fn add(&mut self, id: Id, labels: &[(&str, &str)], value: f64) {
-        let mut metric = Metric::from_label(label_pairs(labels));
-        if id.family().kind == MetricType::COUNTER {
-            let mut counter = Counter::default();
-            counter.set_value(value);
-            metric.set_counter(counter);
-        } else {
-            let mut gauge = Gauge::default();
-            gauge.set_value(value);
-            metric.set_gauge(gauge);
+    /// Whether there are no more pieces.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.parts.is_empty()
+    }
+
+    /// Writes a part, or as much of it as a piece has room for; returns what is left of it.
+    fn write(&self, part: &Part, piece: &mut Vec<u8>) -> Option<Part> {
+        match part {
+            &Part::Family { id, from, has_head } => {
+                let mut samples = Samples::new(piece, id.family(), has_head);
+                for (index, (series, totals)) in self.monitors.iter().enumerate().skip(from) {
+                    if samples.page_len() >= PIECE {
+                        return Some(Part::Family {
+                            id,
+                            from: index,
+                            has_head: samples.has_head(),
+                        });
+                    }
+                    series.write(id, totals, &mut samples);
+                }
+            }
+            Part::Sums => self.write_sums(piece),
+            Part::Registry => TextEncoder::new()
+                .encode(&self.registry.gather(), piece)
+                .expect("a Vec takes all bytes, and no family is empty"),
         }
-        self.metrics[id as usize].push(metric);
+        None
     }
 
-    /// Adds the sample of a counter that counts whole things.
-    pub fn count(&mut self, id: Id, labels: &[(&str, &str)], count: u64) {
-        #[expect(
-            clippy::cast_precision_loss,
-            reason = "samples are floats; exact up to 2^53"
-        )]
-        self.add(id, labels, count as f64);
-    }
-
-    /// Adds the sample of a histogram.
-    pub fn histogram(&mut self, id: Id, labels: &[(&str, &str)], histogram: &Histogram) {
-        let mut metric = Metric::from_label(label_pairs(labels));
-        metric.set_histogram(histogram.sample());
-        self.metrics[id as usize].push(metric);
-    }
-
-    pub fn into_families(self) -> Vec<MetricFamily> {
-        let families = FAMILIES
-            .iter()
-            .zip(self.metrics)
-            .filter(|(_, metrics)| !metrics.is_empty());
-        families
-            .map(|(family, metrics)| {
-                let mut proto = MetricFamily::default();
-                proto.set_name(family.name.to_owned());
-                proto.set_help(family.help.to_owned());
-                proto.set_field_type(family.kind);
-                proto.set_metric(metrics);
-                proto
-            })
-            .collect()
-    }
-}
-
-/// Labels sorted by name, as Prometheus' clients have them.
-fn label_pairs(labels: &[(&str, &str)]) -> Vec<LabelPair> {
-    let mut pairs: Vec<_> = labels
-        .iter()
-        .map(|(name, value)| {
-            let mut pair = LabelPair::default();
-            pair.set_name((*name).to_owned());
-            pair.set_value((*value).to_owned());
-            pair
-        })
-        .collect();
-    pairs.sort();
-    pairs
-}
-
-/// Observations by bucket.
-#[derive(Clone, Debug)]
-pub(super) struct Histogram {
-    bounds: Arc<[f64]>,
-    /// Observations in each bucket alone, and last those beyond the last bound.
-    counts: Box<[u64]>,
-    sum: f64,
-}
-
-impl Histogram {
-    /// An empty histogram with these upper bounds, in ascending order.
-    pub fn new(bounds: Arc<[f64]>) -> Self {
-        let counts = vec![0; bounds.len() + 1].into();
-        Self {
-            bounds,
-            counts,
-            sum: 0.0,
+    fn write_sums(&self, piece: &mut Vec<u8>) {
+        let mut types = BTreeMap::<_, u64>::new();
+        let mut in_flight = 0;
+        for (series, totals) in &self.monitors {
+            *types.entry(series.kind).or_default() += 1;
+            in_flight += totals.in_flight;
         }
-    }
-
-    pub fn observe(&mut self, value: f64) {
-        self.counts[self.bounds.partition_point(|bound| *bound < value)] += 1;
-        self.sum += value;
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.counts.iter().all(|count| *count == 0)
-    }
-
-    fn sample(&self) -> HistogramSample {
-        let mut cumulative = 0;
-        let buckets = self.bounds.iter().zip(&self.counts).map(|(bound, count)| {
-            cumulative += count;
-            let mut bucket = Bucket::default();
-            bucket.set_upper_bound(*bound);
-            bucket.set_cumulative_count(cumulative);
-            bucket
-        });
-        let mut sample = HistogramSample::default();
-        sample.set_bucket(buckets.collect());
-        sample.set_sample_count(self.counts.iter().sum());
-        sample.set_sample_sum(self.sum);
-        sample
+        let mut samples = Samples::new(piece, Id::Monitors.family(), false);
+        for (kind, count) in types {
+            samples.count(&[("type", kind)], count);
+        }
+        Samples::new(piece, Id::InFlight.family(), false).count(&[], in_flight);
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+impl Iterator for Page {
+    type Item = Vec<u8>;
 
-    #[test]
-    fn an_observation_on_a_bound_is_within_it() {
-        let mut histogram = Histogram::new(Arc::from([1.0, 2.0]));
-        assert!(histogram.is_empty());
-        for value in [0.5, 1.0, 1.5, 2.0, 2.5] {
-            histogram.observe(value);
+    fn next(&mut self) -> Option<Vec<u8>> {
+        let mut piece = Vec::with_capacity(PIECE + (PIECE >> 3));
+        while piece.len() < PIECE
+            && let Some(part) = self.parts.pop()
+        {
+            let rest = self.write(&part, &mut piece);
+            self.parts.extend(rest);
         }
-        let sample = histogram.sample();
-        let counts: Vec<_> = sample
-            .get_bucket()
-            .iter()
-            .map(Bucket::cumulative_count)
-            .collect();
-        assert_eq!(counts, [2, 4]);
-        assert_eq!(sample.get_sample_count(), 5);
-        assert!((sample.get_sample_sum() - 7.5).abs() < f64::EPSILON);
+        Some(piece).filter(|piece| !piece.is_empty())
     }
 }

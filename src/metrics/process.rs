@@ -8,29 +8,29 @@ use procfs::{
     process::{LimitValue, Process},
 };
 
-use super::{families::Id, page::Page};
+use super::{daemon::Families, families::Id};
 
 /// Adds what can be read of this process; outside Linux and in sandboxes without /proc, nothing.
-pub(super) fn collect(page: &mut Page) {
+pub(super) fn collect(families: &mut Families) {
     // Nothing to tell apart on error: what cannot be read has no sample.
-    let _ = try_collect(page);
+    let _ = try_collect(families);
 }
 
 #[expect(clippy::cast_precision_loss, reason = "samples are floats")]
-fn try_collect(page: &mut Page) -> procfs::ProcResult<()> {
+fn try_collect(families: &mut Families) -> procfs::ProcResult<()> {
     let process = Process::myself()?;
     let stat = process.stat()?;
     let ticks = procfs::ticks_per_second() as f64;
-    page.add(
+    families.add(
         Id::ProcessCpu,
         &[],
         (stat.utime + stat.stime) as f64 / ticks,
     );
-    page.count(Id::ProcessVirtualMemory, &[], stat.vsize);
-    page.count(Id::ProcessResidentMemory, &[], stat.rss_bytes().get());
-    page.add(Id::ProcessThreads, &[], stat.num_threads as f64);
+    families.count(Id::ProcessVirtualMemory, stat.vsize);
+    families.count(Id::ProcessResidentMemory, stat.rss_bytes().get());
+    families.add(Id::ProcessThreads, &[], stat.num_threads as f64);
     let boot = procfs::boot_time_secs()? as f64;
-    page.add(
+    families.add(
         Id::ProcessStartTime,
         &[],
         boot + stat.starttime as f64 / ticks,
@@ -41,10 +41,10 @@ fn try_collect(page: &mut Page) -> procfs::ProcResult<()> {
         (Id::ProcessMaxVirtualMemory, limits.max_address_space),
     ] {
         match limit.soft_limit {
-            LimitValue::Value(limit) => page.count(id, &[], limit),
-            LimitValue::Unlimited => page.count(id, &[], u64::MAX),
+            LimitValue::Value(limit) => families.count(id, limit),
+            LimitValue::Unlimited => families.count(id, u64::MAX),
         }
     }
-    page.count(Id::ProcessOpenFds, &[], process.fd_count()? as u64);
+    families.count(Id::ProcessOpenFds, process.fd_count()? as u64);
     Ok(())
 }

@@ -8,89 +8,137 @@ use std::{
 
 use super::{
     families::Id,
-    page::{Histogram, Page},
+    histogram::{Buckets, Histogram},
+    text::Samples,
 };
 use crate::{
-    check::{Fact, Job, Observer, Outcome, Phase, Reason, Report, Skip},
+    check::{
+        Certificate, CertificateRank, Fact, Job, Observer, Outcome, Phase, Reason, Report, Skip,
+    },
     value::format_duration,
 };
 
-/// The series of one monitor. They share one lock, so that a scrape sees them at one moment.
+/// The series of one monitor.
 pub(super) struct Series {
     pub kind: &'static str,
     name: Arc<str>,
-    /// The labels of `monitor_info`.
-    info: Vec<(String, String)>,
+    target: Box<str>,
+    check_every: Duration,
+    timeout: Duration,
+    /// The user's own labels, for `monitor_info`.
+    labels: BTreeMap<String, String>,
     state: Mutex<State>,
     start_lag: prometheus::Histogram,
 }
 
-#[derive(Clone)]
 struct State {
-    checks: [u64; Outcome::ALL.len()],
-    failures: BTreeMap<(Phase, Reason), u64>,
+    totals: Totals,
+    /// In the order in which they first occurred: there are few, and most monitors have none.
+    failures: Vec<((Phase, Reason), u64)>,
     durations: [Histogram; Outcome::ALL.len()],
     phase_seconds: [Option<Duration>; Phase::ALL.len()],
     response_sizes: Histogram,
-    http_responses: BTreeMap<u16, u64>,
-    skipped: [u64; Skip::ALL.len()],
-    in_flight: u64,
+    http_responses: Vec<(u16, u64)>,
     /// What it did not find out is not known, whatever an earlier one found.
     last: Option<Report>,
     last_success: Option<SystemTime>,
 }
 
-/// Upper bounds of `monitor_response_size_bytes`.
-const SIZE_BUCKETS: [f64; 6] = [1e2, 1e3, 1e4, 1e5, 1e6, 1e7];
+/// What became of the slots of a monitor: what a scrape tells of them adds up.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Totals {
+    checks: [u64; Outcome::ALL.len()],
+    skipped: [u64; Skip::ALL.len()],
+    pub in_flight: u64,
+}
+
+impl Totals {
+    fn scheduled(&self) -> u64 {
+        let ended = self.checks.iter().chain(&self.skipped);
+        ended.sum::<u64>() + self.in_flight
+    }
+}
+
+/// The buckets of a monitor's histograms.
+#[derive(Clone)]
+pub(super) struct MonitorBuckets {
+    pub durations: Arc<Buckets>,
+    pub response_sizes: Arc<Buckets>,
+}
 
 impl Series {
-    pub fn new(job: &Job, duration_buckets: &Arc<[f64]>, start_lag: prometheus::Histogram) -> Self {
-        let buckets = job.duration_buckets.as_ref().unwrap_or(duration_buckets);
-        let own = [
-            ("monitor", job.name.to_string()),
-            ("type", job.kind().to_owned()),
-            ("target", job.target()),
-            ("check_every", format_duration(job.check_every)),
-            ("timeout", format_duration(job.timeout)),
-        ];
-        let mut info = job.labels.clone();
-        info.extend(own.map(|(name, value)| (name.to_owned(), value)));
+    pub fn new(job: &Job, buckets: MonitorBuckets, start_lag: prometheus::Histogram) -> Self {
+        let durations = match &job.duration_buckets {
+            Some(own) => Arc::new(Buckets::new(own)),
+            None => buckets.durations,
+        };
         let state = State {
-            checks: [0; Outcome::ALL.len()],
-            failures: BTreeMap::new(),
-            durations: [(); Outcome::ALL.len()].map(|()| Histogram::new(buckets.clone())),
+            totals: Totals::default(),
+            failures: Vec::new(),
+            durations: [(); Outcome::ALL.len()].map(|()| Histogram::new(durations.clone())),
             phase_seconds: [None; Phase::ALL.len()],
-            response_sizes: Histogram::new(Arc::from(SIZE_BUCKETS)),
-            http_responses: BTreeMap::new(),
-            skipped: [0; Skip::ALL.len()],
-            in_flight: 0,
+            response_sizes: Histogram::new(buckets.response_sizes),
+            http_responses: Vec::new(),
             last: None,
             last_success: None,
         };
         Self {
             kind: job.kind(),
             name: job.name.clone(),
-            info: info.into_iter().collect(),
+            target: job.target().into(),
+            check_every: job.check_every,
+            timeout: job.timeout,
+            labels: job.labels.clone(),
             state: Mutex::new(state),
             start_lag,
         }
     }
 
-    /// Writes the series to `page`, as they are at one moment; returns the checks in flight then.
-    pub fn collect(&self, page: &mut Page) -> u64 {
-        // To copy is short, to write it all out is not: a check that ends must not wait for that.
-        let state = self.state().clone();
-        let info: Vec<_> = self
-            .info
-            .iter()
-            .map(|(name, value)| (&**name, &**value))
-            .collect();
-        page.add(Id::Info, &info, 1.0);
-        state.collect_totals(&self.name, page);
-        if let Some(last) = &state.last {
-            collect_last(last, &self.name, page);
+    /// What became of the slots up to now.
+    pub fn totals(&self) -> Totals {
+        self.state().totals
+    }
+
+    /// Writes the samples of the family `id`; those on slots as `totals` has them.
+    ///
+    /// A check that ends meanwhile waits, so this is short: one family of one monitor.
+    pub fn write(&self, id: Id, totals: &Totals, samples: &mut Samples<'_>) {
+        let monitor = ("monitor", &*self.name);
+        match id {
+            Id::Info => self.write_info(samples),
+            Id::Scheduled => samples.count(&[monitor], totals.scheduled()),
+            Id::Checks => {
+                for outcome in Outcome::ALL {
+                    let labels = [monitor, ("outcome", outcome.as_str())];
+                    samples.count(&labels, totals.checks[*outcome as usize]);
+                }
+            }
+            Id::Skipped => {
+                for why in Skip::ALL {
+                    let labels = [monitor, ("reason", why.as_str())];
+                    samples.count(&labels, totals.skipped[*why as usize]);
+                }
+            }
+            _ => self.state().write(id, monitor, samples),
         }
-        state.in_flight
+    }
+
+    fn write_info(&self, samples: &mut Samples<'_>) {
+        let (check_every, timeout) = (
+            format_duration(self.check_every),
+            format_duration(self.timeout),
+        );
+        let own = [
+            ("monitor", &*self.name),
+            ("type", self.kind),
+            ("target", &self.target),
+            ("check_every", &check_every),
+            ("timeout", &timeout),
+        ];
+        let users = self.labels.iter().map(|(name, value)| (&**name, &**value));
+        let mut labels: Vec<_> = users.chain(own).collect();
+        labels.sort_unstable();
+        samples.count(&labels, 1);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -101,7 +149,7 @@ impl Series {
 
 impl Observer for Series {
     fn begun(&self, lag: Duration) {
-        self.state().in_flight += 1;
+        self.state().totals.in_flight += 1;
         self.start_lag.observe(lag.as_secs_f64());
     }
 
@@ -111,20 +159,20 @@ impl Observer for Series {
 
     fn cancelled(&self) {
         let mut state = self.state();
-        state.in_flight -= 1;
-        state.skipped[Skip::Shutdown as usize] += 1;
+        state.totals.in_flight -= 1;
+        state.totals.skipped[Skip::Shutdown as usize] += 1;
     }
 
     fn skipped(&self, slots: u64, why: Skip) {
-        self.state().skipped[why as usize] += slots;
+        self.state().totals.skipped[why as usize] += slots;
     }
 }
 
 impl State {
     fn record(&mut self, report: &Report) {
         let outcome = report.outcome();
-        self.in_flight -= 1;
-        self.checks[outcome as usize] += 1;
+        self.totals.in_flight -= 1;
+        self.totals.checks[outcome as usize] += 1;
         self.durations[outcome as usize].observe(report.duration.as_secs_f64());
         for (phase, spent) in &report.phases {
             *self.phase_seconds[*phase as usize].get_or_insert_default() += *spent;
@@ -133,102 +181,116 @@ impl State {
             match fact {
                 #[expect(clippy::cast_precision_loss, reason = "samples are floats")]
                 Fact::ResponseBytes(bytes) => self.response_sizes.observe(*bytes as f64),
-                Fact::HttpStatus(status) => *self.http_responses.entry(*status).or_default() += 1,
+                Fact::HttpStatus(status) => count(&mut self.http_responses, *status),
                 Fact::Certificate(..) | Fact::Tls { .. } => {}
             }
         }
         match &report.failure {
             None => self.last_success = Some(report.ended_at),
-            Some(failure) => {
-                *self
-                    .failures
-                    .entry((failure.phase, failure.reason))
-                    .or_default() += 1;
+            Some(failure) => count(&mut self.failures, (failure.phase, failure.reason)),
+        }
+        match &mut self.last {
+            None => self.last = Some(report.clone()),
+            // Into the room that the one before had.
+            Some(last) => {
+                last.ended_at = report.ended_at;
+                last.duration = report.duration;
+                last.phases.clone_from(&report.phases);
+                last.facts.clone_from(&report.facts);
+                last.failure.clone_from(&report.failure);
             }
         }
-        self.last = Some(report.clone());
     }
 
-    fn collect_totals(&self, name: &str, page: &mut Page) {
-        let monitor = ("monitor", name);
-        let completed: u64 = self.checks.iter().sum();
-        let skipped: u64 = self.skipped.iter().sum();
-        page.count(
-            Id::Scheduled,
-            &[monitor],
-            completed + skipped + self.in_flight,
-        );
-        for why in Skip::ALL {
-            let labels = [monitor, ("reason", why.as_str())];
-            page.count(Id::Skipped, &labels, self.skipped[*why as usize]);
-        }
-        for outcome in Outcome::ALL {
-            let labels = [monitor, ("outcome", outcome.as_str())];
-            page.count(Id::Checks, &labels, self.checks[*outcome as usize]);
-            let durations = &self.durations[*outcome as usize];
-            if !durations.is_empty() {
-                page.histogram(Id::Duration, &labels, durations);
+    fn write(&self, id: Id, monitor: (&str, &str), samples: &mut Samples<'_>) {
+        match id {
+            Id::Duration => {
+                for (outcome, durations) in Outcome::ALL.iter().zip(&self.durations) {
+                    samples.histogram(&[monitor, ("outcome", outcome.as_str())], durations);
+                }
             }
-        }
-        for ((phase, reason), count) in &self.failures {
-            let labels = [
-                monitor,
-                ("phase", phase.as_str()),
-                ("reason", reason.as_str()),
-            ];
-            page.count(Id::Failures, &labels, *count);
-        }
-        for (phase, spent) in Phase::ALL.iter().zip(self.phase_seconds) {
-            if let Some(spent) = spent {
-                let labels = [monitor, ("phase", phase.as_str())];
-                page.add(Id::PhaseSeconds, &labels, spent.as_secs_f64());
+            Id::Failures => {
+                for ((phase, reason), count) in &self.failures {
+                    let labels = [
+                        monitor,
+                        ("phase", phase.as_str()),
+                        ("reason", reason.as_str()),
+                    ];
+                    samples.count(&labels, *count);
+                }
             }
-        }
-        if !self.response_sizes.is_empty() {
-            page.histogram(Id::ResponseSize, &[monitor], &self.response_sizes);
-        }
-        for (code, count) in &self.http_responses {
-            page.count(
-                Id::HttpResponses,
-                &[monitor, ("code", &code.to_string())],
-                *count,
-            );
-        }
-        if let Some(ended_at) = self.last_success {
-            page.add(Id::LastSuccess, &[monitor], unix_seconds(ended_at));
+            Id::PhaseSeconds => {
+                for (phase, spent) in Phase::ALL.iter().zip(self.phase_seconds) {
+                    if let Some(spent) = spent {
+                        let labels = [monitor, ("phase", phase.as_str())];
+                        samples.add(&labels, spent.as_secs_f64());
+                    }
+                }
+            }
+            Id::ResponseSize => samples.histogram(&[monitor], &self.response_sizes),
+            Id::HttpResponses => {
+                let mut digits = itoa::Buffer::new();
+                for (code, count) in &self.http_responses {
+                    samples.count(&[("code", digits.format(*code)), monitor], *count);
+                }
+            }
+            Id::LastSuccess => {
+                if let Some(ended_at) = self.last_success {
+                    samples.add(&[monitor], unix_seconds(ended_at));
+                }
+            }
+            _ => {
+                if let Some(last) = &self.last {
+                    write_last(last, id, monitor, samples);
+                }
+            }
         }
     }
 }
 
-fn collect_last(last: &Report, name: &str, page: &mut Page) {
-    let monitor = ("monitor", name);
-    let up = last.outcome() == Outcome::Success;
-    page.add(Id::Up, &[monitor], f64::from(u8::from(up)));
-    page.add(Id::LastCheck, &[monitor], unix_seconds(last.ended_at));
-    page.add(Id::LastDuration, &[monitor], last.duration.as_secs_f64());
-    for (phase, spent) in &last.phases {
-        let labels = [monitor, ("phase", phase.as_str())];
-        page.add(Id::PhaseDuration, &labels, spent.as_secs_f64());
+fn count<K: PartialEq>(counts: &mut Vec<(K, u64)>, key: K) {
+    match counts.iter_mut().find(|(known, _)| *known == key) {
+        Some((_, count)) => *count += 1,
+        None => counts.push((key, 1)),
     }
-    for fact in &last.facts {
-        match fact {
-            Fact::HttpStatus(status) => page.add(Id::HttpStatus, &[monitor], f64::from(*status)),
-            Fact::ResponseBytes(bytes) => page.count(Id::LastResponseSize, &[monitor], *bytes),
-            Fact::Certificate(rank, validity) => {
-                let labels = [monitor, ("certificate", rank.as_str())];
-                #[expect(clippy::cast_precision_loss, reason = "seconds of all calendars fit")]
-                let seconds = |unix: i64| unix as f64;
-                page.add(Id::NotBefore, &labels, seconds(validity.not_before));
-                page.add(Id::NotAfter, &labels, seconds(validity.not_after));
-            }
-            Fact::Tls { version, cipher } => {
-                page.add(
-                    Id::Tls,
-                    &[monitor, ("version", version), ("cipher", cipher)],
-                    1.0,
-                );
+}
+
+fn write_last(last: &Report, id: Id, monitor: (&str, &str), samples: &mut Samples<'_>) {
+    match id {
+        Id::Up => samples.count(&[monitor], (last.outcome() == Outcome::Success).into()),
+        Id::LastCheck => samples.add(&[monitor], unix_seconds(last.ended_at)),
+        Id::LastDuration => samples.add(&[monitor], last.duration.as_secs_f64()),
+        Id::PhaseDuration => {
+            for (phase, spent) in &last.phases {
+                samples.add(&[monitor, ("phase", phase.as_str())], spent.as_secs_f64());
             }
         }
+        _ => {
+            for fact in &last.facts {
+                write_fact(fact, id, monitor, samples);
+            }
+        }
+    }
+}
+
+fn write_fact(fact: &Fact, id: Id, monitor: (&str, &str), samples: &mut Samples<'_>) {
+    let mut date = |rank: CertificateRank, seconds: i64| {
+        #[expect(clippy::cast_precision_loss, reason = "seconds of all calendars fit")]
+        samples.add(&[("certificate", rank.as_str()), monitor], seconds as f64);
+    };
+    match (id, fact) {
+        (Id::NotBefore, Fact::Certificate(rank, Certificate { not_before, .. })) => {
+            date(*rank, *not_before);
+        }
+        (Id::NotAfter, Fact::Certificate(rank, Certificate { not_after, .. })) => {
+            date(*rank, *not_after);
+        }
+        (Id::HttpStatus, Fact::HttpStatus(status)) => samples.count(&[monitor], (*status).into()),
+        (Id::LastResponseSize, Fact::ResponseBytes(bytes)) => samples.count(&[monitor], *bytes),
+        (Id::Tls, Fact::Tls { version, cipher }) => {
+            samples.count(&[("cipher", cipher), monitor, ("version", version)], 1);
+        }
+        _ => {}
     }
 }
 

@@ -35,7 +35,8 @@ const fn ms(millis: u64) -> Duration {
 }
 
 fn page(metrics: &Metrics) -> String {
-    String::from_utf8(metrics.render()).expect("labels and help are UTF-8")
+    let pieces: Vec<_> = metrics.page().collect();
+    String::from_utf8(pieces.concat()).expect("labels and help are UTF-8")
 }
 
 /// The samples of `page` without those of this process and this build.
@@ -104,7 +105,7 @@ fn failed() -> Report {
 
 #[test]
 fn the_page_of_a_fixed_run_is_the_golden_one() {
-    let metrics = Metrics::new(None, || 7);
+    let metrics = Metrics::new(&Settings::default(), || 7).with_limits(1000, None);
     let mut example = Job::new("example", Silent("https://example.com/"));
     example
         .labels
@@ -151,7 +152,7 @@ fn the_page_of_a_fixed_run_is_the_golden_one() {
 
 #[test]
 fn every_family_of_the_list_is_on_the_page_with_its_type_and_help() {
-    let metrics = Metrics::new(None, || 0);
+    let metrics = Metrics::new(&Settings::default(), || 0).with_limits(1000, Some(10));
     let observer = metrics.observe(&Job::new("example", Silent("http://localhost/")));
     for report in [failed(), succeeded()] {
         observer.begun(ms(0));
@@ -170,7 +171,7 @@ fn every_family_of_the_list_is_on_the_page_with_its_type_and_help() {
 
 #[test]
 fn what_the_last_check_did_not_find_out_has_no_sample() {
-    let metrics = Metrics::new(None, || 0);
+    let metrics = Metrics::new(&Settings::default(), || 0);
     let observer = metrics.observe(&Job::new("example", Silent("http://localhost/")));
     for report in [succeeded(), failed()] {
         observer.begun(ms(0));
@@ -193,7 +194,7 @@ fn what_the_last_check_did_not_find_out_has_no_sample() {
 /// The prometheus crate's vectors would take these two for one.
 #[test]
 fn monitors_whose_joined_names_are_alike_stay_apart() {
-    let metrics = Metrics::new(None, || 0);
+    let metrics = Metrics::new(&Settings::default(), || 0);
     let mut jobs = [("a", "1-web"), ("a1", "-web")].map(|(name, zone)| {
         let mut job = Job::new(name, Silent("http://localhost/"));
         job.labels.insert("zone".to_owned(), zone.to_owned());
@@ -209,7 +210,7 @@ fn monitors_whose_joined_names_are_alike_stay_apart() {
 /// Checks begin, end and are skipped in several threads while pages are rendered.
 #[test]
 fn on_every_page_the_slots_add_up() {
-    let metrics = Arc::new(Metrics::new(None, || 0));
+    let metrics = Arc::new(Metrics::new(&Settings::default(), || 0));
     let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
     let busy: Vec<_> = (0..4)
         .map(|n| {
@@ -226,6 +227,7 @@ fn on_every_page_the_slots_add_up() {
                     observer.begun(ms(0));
                     observer.cancelled();
                     observer.skipped(3, Skip::Saturated);
+                    std::thread::yield_now();
                 }
             })
         })
@@ -256,4 +258,65 @@ fn on_every_page_the_slots_add_up() {
     for thread in busy {
         thread.join().expect("it does not panic");
     }
+}
+
+#[test]
+fn a_page_of_many_pieces_has_every_sample_once_and_each_family_together() {
+    const MONITORS: usize = 3_000;
+    let metrics = Metrics::new(&Settings::default(), || 0);
+    for n in 0..MONITORS {
+        let observer = metrics.observe(&Job::new(format!("monitor {n:04}"), Silent("nowhere")));
+        observer.begun(ms(0));
+        observer.completed(&succeeded());
+    }
+    let pieces: Vec<_> = metrics.page().collect();
+    assert!(pieces.len() > 20, "{} pieces", pieces.len());
+    assert!(pieces.iter().all(|piece| piece.len() < 300 << 10));
+    let page = String::from_utf8(pieces.concat()).expect("labels and help are UTF-8");
+
+    let mut samples = vec![0; MONITORS];
+    for line in page.lines().filter(|line| !line.starts_with('#')) {
+        if let Some((_, name)) = line.split_once("monitor=\"monitor ") {
+            let n: usize = name[..4].parse().expect("its number");
+            samples[n] += 1;
+        }
+    }
+    assert!(samples[0] > 40, "{samples:?}");
+    assert!(
+        samples.iter().all(|count| *count == samples[0]),
+        "{samples:?}"
+    );
+    let mut seen = Vec::new();
+    for head in page.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {
+        assert!(!seen.contains(&head), "{head} stands there twice");
+        seen.push(head);
+    }
+    let up: Vec<_> = page
+        .split("# TYPE monitor_up gauge\n")
+        .nth(1)
+        .expect("the family is there")
+        .lines()
+        .take(MONITORS)
+        .collect();
+    assert!(up.iter().all(|line| line.starts_with("monitor_up{")));
+    assert!(up.is_sorted());
+}
+
+#[test]
+fn what_is_disabled_is_not_exposed() {
+    let settings = Settings {
+        response_size_buckets: Some(Arc::from([10.0, 1000.0])),
+        disabled: vec!["monitor_check_duration_seconds", "monitor_info"],
+        ..Settings::default()
+    };
+    let metrics = Metrics::new(&settings, || 0);
+    let observer = metrics.observe(&Job::new("example", Silent("http://localhost/")));
+    observer.begun(ms(0));
+    observer.completed(&succeeded());
+    let page = page(&metrics);
+    assert!(!page.contains("monitor_check_duration_seconds"), "{page}");
+    assert!(!page.contains("monitor_info"), "{page}");
+    assert!(page.contains("monitor_up{monitor=\"example\"} 1\n"));
+    let sizes = page.matches("monitor_response_size_bytes_bucket{").count();
+    assert_eq!(sizes, 3);
 }

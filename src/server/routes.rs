@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
+use super::{
+    Readiness,
+    scrape::{Body, Scrapes, whole},
+};
+use crate::metrics::Metrics;
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
     header::{ACCEPT_ENCODING, ALLOW, CONTENT_ENCODING, CONTENT_TYPE, VARY},
 };
-use http_body_util::Full;
-
-use super::{Readiness, scrape::Scrapes};
-use crate::metrics::Metrics;
 
 /// What is served.
 pub(super) struct Site {
@@ -18,7 +19,7 @@ pub(super) struct Site {
     readiness: Readiness,
 }
 
-type Answer = Response<Full<Bytes>>;
+type Answer = Response<Body>;
 
 impl Site {
     pub fn new(metrics: Arc<Metrics>, readiness: Readiness) -> Self {
@@ -54,7 +55,12 @@ impl Site {
 
     async fn metrics(&self, headers: &HeaderMap) -> Answer {
         let gzip = accepts_gzip(headers);
-        let page = match self.scrapes.page(gzip).await {
+        let page = if gzip {
+            self.scrapes.gzip().await
+        } else {
+            self.scrapes.plain().await
+        };
+        let page = match page {
             Ok(page) => page,
             Err(error) => {
                 tracing::error!(%error, "The metrics cannot be rendered");
@@ -64,7 +70,7 @@ impl Site {
                 );
             }
         };
-        let mut answer = Response::new(Full::new(page));
+        let mut answer = Response::new(page);
         let headers = answer.headers_mut();
         headers.insert(
             CONTENT_TYPE,
@@ -81,7 +87,7 @@ impl Site {
 const CONTENT_TYPE_OF_METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 fn text(status: StatusCode, text: &'static str) -> Answer {
-    let mut answer = Response::new(Full::new(Bytes::from_static(text.as_bytes())));
+    let mut answer = Response::new(whole(Bytes::from_static(text.as_bytes())));
     *answer.status_mut() = status;
     let plain = HeaderValue::from_static("text/plain; charset=utf-8");
     answer.headers_mut().insert(CONTENT_TYPE, plain);

@@ -1,4 +1,4 @@
-//! Renders `/metrics` away from the threads that run checks, once for all who ask at the same time.
+//! Renders `/metrics` away from the threads that run checks, one page or piece of one at a time.
 
 use std::{
     io::Write,
@@ -7,73 +7,90 @@ use std::{
 
 use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
+use hyper::body::Frame;
 use tokio::{
     sync::Mutex,
     task::{JoinError, spawn_blocking, yield_now},
     time::Instant,
 };
 
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Page};
+
+/// A page on its way to a client.
+pub(super) type Body = UnsyncBoxBody<Bytes, JoinError>;
 
 /// The page of `/metrics`, rendered on demand.
+///
+/// Compressed, it is small, and one is shared by all who ask at the same time. Plain, it may be a
+/// hundred megabytes, so that each client has it piece by piece, the next when it has taken one.
 pub(super) struct Scrapes {
     metrics: Arc<Metrics>,
-    last: Mutex<Last>,
+    /// Held while something is rendered.
+    last: Arc<Mutex<Last>>,
 }
 
-/// The last page, for as long as somebody is still being sent it.
+/// The last compressed page, for as long as somebody is still being sent it.
 #[derive(Default)]
 struct Last {
     began: Option<Instant>,
-    page: Weak<Page>,
-}
-
-/// A page at one moment.
-struct Page {
-    plain: Vec<u8>,
-    /// The same, compressed, where the first who asked for the page takes it so.
-    gzip: Option<Vec<u8>>,
-}
-
-/// The bytes of a page in one of its forms; they keep the page.
-struct Form {
-    page: Arc<Page>,
-    gzip: bool,
+    page: Weak<Vec<u8>>,
 }
 
 impl Scrapes {
     pub fn new(metrics: Arc<Metrics>) -> Self {
         Self {
             metrics,
-            last: Mutex::default(),
+            last: Arc::default(),
         }
     }
 
     /// A page that is not older than this call.
-    pub async fn page(&self, gzip: bool) -> Result<Bytes, JoinError> {
-        let page = self.current(gzip).await?;
-        // A small page is sent, and gone, within one poll: whoever waits for it takes it over first.
-        yield_now().await;
-        Ok(Bytes::from_owner(Form { page, gzip }))
+    pub async fn plain(&self) -> Result<Body, JoinError> {
+        let metrics = self.metrics.clone();
+        let turn = self.last.lock().await;
+        let (first, page) = spawn_blocking(move || next_piece(metrics.page())).await?;
+        drop(turn);
+        if page.is_finished() {
+            return Ok(whole(first.into()));
+        }
+        let turns = self.last.clone();
+        let others = stream::try_unfold((page, turns), async |(page, turns)| {
+            if page.is_finished() {
+                return Ok(None);
+            }
+            let turn = turns.lock().await;
+            let (piece, page) = spawn_blocking(move || next_piece(page)).await?;
+            drop(turn);
+            Ok(Some((piece, (page, turns))))
+        });
+        let pieces = stream::once(async { Ok(first) }).chain(others);
+        let frames = pieces.map_ok(|piece| Frame::data(Bytes::from(piece)));
+        Ok(BodyExt::boxed_unsync(StreamBody::new(frames)))
     }
 
-    async fn current(&self, gzip: bool) -> Result<Arc<Page>, JoinError> {
+    /// The same, compressed.
+    pub async fn gzip(&self) -> Result<Body, JoinError> {
+        let page = self.compressed().await?;
+        // A small page is sent, and gone, within one poll: whoever waits for it takes it over first.
+        yield_now().await;
+        Ok(whole(Bytes::from_owner(Shared(page))))
+    }
+
+    async fn compressed(&self) -> Result<Arc<Vec<u8>>, JoinError> {
         let asked = Instant::now();
         let mut last = self.last.lock().await;
         let shared = last
             .page
             .upgrade()
-            .filter(|_| last.began.is_some_and(|began| began >= asked))
-            .filter(|page| page.gzip.is_some() || !gzip);
+            .filter(|_| last.began.is_some_and(|began| began >= asked));
         if let Some(page) = shared {
             return Ok(page);
         }
         let began = Instant::now();
         let metrics = self.metrics.clone();
-        // In one go on one thread: a second one would have a heap of its own, which keeps as much
-        // memory as the greatest page took there.
-        let page = spawn_blocking(move || Page::render(&metrics, gzip)).await?;
-        let page = Arc::new(page);
+        let page = Arc::new(spawn_blocking(move || compress(metrics.page())).await?);
         *last = Last {
             began: Some(began),
             page: Arc::downgrade(&page),
@@ -82,23 +99,30 @@ impl Scrapes {
     }
 }
 
-impl Page {
-    fn render(metrics: &Metrics, gzip: bool) -> Self {
-        let plain = metrics.render();
-        let gzip = gzip.then(|| {
-            let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-            encoder.write_all(&plain).expect("a Vec takes all bytes");
-            encoder.finish().expect("a Vec takes all bytes")
-        });
-        Self { plain, gzip }
-    }
+fn next_piece(mut page: Page) -> (Vec<u8>, Page) {
+    (page.next().unwrap_or_default(), page)
 }
 
-impl AsRef<[u8]> for Form {
+fn compress(page: Page) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    for piece in page {
+        encoder.write_all(&piece).expect("a Vec takes all bytes");
+    }
+    encoder.finish().expect("a Vec takes all bytes")
+}
+
+/// A body that is there as a whole.
+pub(super) fn whole(bytes: Bytes) -> Body {
+    Full::new(bytes)
+        .map_err(|never| match never {})
+        .boxed_unsync()
+}
+
+/// The bytes of a compressed page, which they keep.
+struct Shared(Arc<Vec<u8>>);
+
+impl AsRef<[u8]> for Shared {
     fn as_ref(&self) -> &[u8] {
-        match &self.page.gzip {
-            Some(compressed) if self.gzip => compressed,
-            _ => &self.page.plain,
-        }
+        &self.0
     }
 }

@@ -129,7 +129,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("logging", &[]),
     ("net", &["check", "value"]),
     ("monitors", &["check", "net", "value"]),
-    ("config", &["check", "logging", "monitors", "value"]),
+    (
+        "config",
+        &["check", "logging", "metrics", "monitors", "value"],
+    ),
     ("dispatcher", &["check"]),
     ("metrics", &["check", "value"]),
     ("server", &["metrics"]),

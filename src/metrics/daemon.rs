@@ -1,0 +1,131 @@
+//! What the daemon tells of itself, put together anew at each scrape.
+
+use std::{collections::HashMap, time::SystemTime};
+
+use prometheus::{
+    core::{Collector, Desc},
+    proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType},
+};
+
+use super::{
+    families::{Family, Id},
+    process,
+    series::unix_seconds,
+};
+
+/// Collects what is not kept in types of the prometheus crate.
+pub(super) struct Daemon {
+    descs: Vec<Desc>,
+    /// When the configuration was read.
+    read_at: SystemTime,
+    dropped_log_lines: Box<dyn Fn() -> u64 + Send + Sync>,
+}
+
+const COLLECTED: [Id; 12] = [
+    Id::BuildInfo,
+    Id::ReloadSuccessful,
+    Id::ReloadTime,
+    Id::LogLinesDropped,
+    Id::ProcessCpu,
+    Id::ProcessOpenFds,
+    Id::ProcessMaxFds,
+    Id::ProcessVirtualMemory,
+    Id::ProcessMaxVirtualMemory,
+    Id::ProcessResidentMemory,
+    Id::ProcessStartTime,
+    Id::ProcessThreads,
+];
+
+impl Daemon {
+    /// Of a daemon that has just read its configuration.
+    pub fn new(dropped_log_lines: Box<dyn Fn() -> u64 + Send + Sync>) -> Self {
+        Self {
+            descs: COLLECTED.map(|id| describe(id.family())).into(),
+            read_at: SystemTime::now(),
+            dropped_log_lines,
+        }
+    }
+}
+
+impl Collector for Daemon {
+    fn desc(&self) -> Vec<&Desc> {
+        self.descs.iter().collect()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let mut families = Families::default();
+        let build = [
+            ("version", env!("CARGO_PKG_VERSION")),
+            ("revision", env!("MONITORINGDAEMON_REVISION")),
+            ("rustc", env!("MONITORINGDAEMON_RUSTC")),
+        ];
+        families.add(Id::BuildInfo, &build, 1.0);
+        families.add(Id::ReloadSuccessful, &[], 1.0);
+        families.add(Id::ReloadTime, &[], unix_seconds(self.read_at));
+        families.count(Id::LogLinesDropped, (self.dropped_log_lines)());
+        process::collect(&mut families);
+        families.0
+    }
+}
+
+/// Families of one sample each, in the prometheus crate's own types.
+#[derive(Default)]
+pub(super) struct Families(Vec<MetricFamily>);
+
+impl Families {
+    /// Adds the family `id` with one sample.
+    pub fn add(&mut self, id: Id, labels: &[(&str, &str)], value: f64) {
+        let family = id.family();
+        let mut metric = Metric::from_label(label_pairs(labels));
+        if family.kind == MetricType::COUNTER {
+            let mut counter = Counter::default();
+            counter.set_value(value);
+            metric.set_counter(counter);
+        } else {
+            let mut gauge = Gauge::default();
+            gauge.set_value(value);
+            metric.set_gauge(gauge);
+        }
+        let mut proto = MetricFamily::default();
+        proto.set_name(family.name.to_owned());
+        proto.set_help(family.help.to_owned());
+        proto.set_field_type(family.kind);
+        proto.set_metric(vec![metric]);
+        self.0.push(proto);
+    }
+
+    /// Adds the family `id` with one sample of what counts whole things.
+    pub fn count(&mut self, id: Id, count: u64) {
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "samples are floats; exact up to 2^53"
+        )]
+        self.add(id, &[], count as f64);
+    }
+}
+
+/// Labels sorted by name, as Prometheus' clients have them.
+fn label_pairs(labels: &[(&str, &str)]) -> Vec<LabelPair> {
+    let mut pairs: Vec<_> = labels
+        .iter()
+        .map(|(name, value)| {
+            let mut pair = LabelPair::default();
+            pair.set_name((*name).to_owned());
+            pair.set_value((*value).to_owned());
+            pair
+        })
+        .collect();
+    pairs.sort();
+    pairs
+}
+
+fn describe(family: &Family) -> Desc {
+    let labels = family.labels.iter().map(ToString::to_string).collect();
+    Desc::new(
+        family.name.to_owned(),
+        family.help.to_owned(),
+        labels,
+        HashMap::new(),
+    )
+    .expect("names and labels in the list of families are valid")
+}

@@ -1,0 +1,199 @@
+//! Samples in the text format 0.0.4, written where they stand.
+//!
+//! The series of monitors do not take the way over the prometheus crate's own types: those cost ten
+//! allocations and half a kilobyte a sample, and are all in memory at once (see `benches/README.md`).
+//! Format: <https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format>
+
+use std::io::Write;
+
+use super::{families::Family, histogram::Histogram};
+
+/// Writes the samples of one family.
+pub(super) struct Samples<'a> {
+    page: &'a mut Vec<u8>,
+    family: &'static Family,
+    /// Whether the head of the family is on the page; a family without samples has none.
+    has_head: bool,
+}
+
+type Labels<'a> = [(&'a str, &'a str)];
+
+impl<'a> Samples<'a> {
+    /// The samples of `family`, of which there are some on the page already where `has_head`.
+    pub fn new(page: &'a mut Vec<u8>, family: &'static Family, has_head: bool) -> Self {
+        Self {
+            page,
+            family,
+            has_head,
+        }
+    }
+
+    /// How many bytes are on the page.
+    pub fn page_len(&self) -> usize {
+        self.page.len()
+    }
+
+    /// Whether there are samples of this family.
+    pub fn has_head(&self) -> bool {
+        self.has_head
+    }
+
+    /// Adds a sample.
+    pub fn add(&mut self, labels: &Labels<'_>, value: f64) {
+        self.head();
+        self.series("", labels);
+        self.number(value);
+    }
+
+    /// Adds the sample of what counts whole things.
+    pub fn count(&mut self, labels: &Labels<'_>, count: u64) {
+        self.head();
+        self.series("", labels);
+        self.whole_number(count);
+    }
+
+    /// Adds the samples of a histogram; of one without observations, none.
+    pub fn histogram(&mut self, labels: &Labels<'_>, histogram: &Histogram) {
+        let Some(counts) = histogram.counts() else {
+            return;
+        };
+        self.head();
+        let begin = self.page.len();
+        self.series("_bucket", labels);
+        self.page.truncate(self.page.len() - "} ".len());
+        self.page.extend_from_slice(b",le=\"");
+        let prefix = begin..self.page.len();
+        let mut total = 0;
+        for (index, (bound, count)) in histogram.bounds().zip(counts).enumerate() {
+            if index > 0 {
+                self.page.extend_from_within(prefix.clone());
+            }
+            self.page.extend_from_slice(bound.as_bytes());
+            self.page.extend_from_slice(b"\"} ");
+            total += count;
+            self.whole_number(total);
+        }
+        self.series("_sum", labels);
+        self.number(histogram.sum());
+        self.series("_count", labels);
+        self.whole_number(total);
+    }
+
+    fn head(&mut self) {
+        if std::mem::replace(&mut self.has_head, true) {
+            return;
+        }
+        let Family {
+            name, help, kind, ..
+        } = self.family;
+        let kind = format!("{kind:?}").to_lowercase();
+        for part in [
+            "# HELP ",
+            name,
+            " ",
+            help,
+            "\n# TYPE ",
+            name,
+            " ",
+            &kind,
+            "\n",
+        ] {
+            self.page.extend_from_slice(part.as_bytes());
+        }
+    }
+
+    /// Writes all of a sample's line but its value.
+    fn series(&mut self, suffix: &str, labels: &Labels<'_>) {
+        self.page.extend_from_slice(self.family.name.as_bytes());
+        self.page.extend_from_slice(suffix.as_bytes());
+        for (index, (name, value)) in labels.iter().enumerate() {
+            self.page.push(if index == 0 { b'{' } else { b',' });
+            self.page.extend_from_slice(name.as_bytes());
+            self.page.extend_from_slice(b"=\"");
+            self.escaped(value);
+            self.page.push(b'"');
+        }
+        if !labels.is_empty() {
+            self.page.push(b'}');
+        }
+        self.page.push(b' ');
+    }
+
+    fn escaped(&mut self, value: &str) {
+        let special = |byte: &u8| matches!(byte, b'\\' | b'"' | b'\n');
+        let mut rest = value.as_bytes();
+        while let Some(place) = rest.iter().position(special) {
+            self.page.extend_from_slice(&rest[..place]);
+            self.page.extend_from_slice(match rest[place] {
+                b'\n' => b"\\n",
+                b'"' => b"\\\"",
+                _ => b"\\\\",
+            });
+            rest = &rest[place + 1..];
+        }
+        self.page.extend_from_slice(rest);
+    }
+
+    fn number(&mut self, value: f64) {
+        writeln!(self.page, "{value}").expect("a Vec takes all bytes");
+    }
+
+    fn whole_number(&mut self, value: u64) {
+        let mut digits = itoa::Buffer::new();
+        self.page.extend_from_slice(digits.format(value).as_bytes());
+        self.page.push(b'\n');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::metrics::{families::Id, histogram::Buckets};
+
+    fn written(write: impl FnOnce(&mut Samples<'_>)) -> String {
+        let mut page = Vec::new();
+        write(&mut Samples::new(&mut page, Id::Duration.family(), true));
+        String::from_utf8(page).expect("what was written is UTF-8")
+    }
+
+    #[test]
+    fn what_a_label_cannot_hold_is_escaped() {
+        let line = written(|samples| samples.count(&[("monitor", "\"a\\b\n\"日")], 1));
+        assert_eq!(
+            line,
+            "monitor_check_duration_seconds{monitor=\"\\\"a\\\\b\\n\\\"日\"} 1\n"
+        );
+    }
+
+    #[test]
+    fn numbers_are_as_short_as_they_can_be() {
+        let values = [0.0, 0.1 + 0.2, 1e-9, 1.5e300, f64::NAN, 1_795_000_000.123];
+        let lines = written(|samples| values.iter().for_each(|value| samples.add(&[], *value)));
+        for (line, value) in lines.lines().zip(values) {
+            let text = line.rsplit(' ').next().expect("a value");
+            let read: f64 = text.parse().expect("a number");
+            assert!(read.to_bits() == value.to_bits() || read.is_nan() && value.is_nan());
+        }
+        assert!(lines.contains("seconds 0\n"), "{lines}");
+    }
+
+    #[test]
+    fn the_buckets_of_a_histogram_add_up() {
+        let mut histogram = Histogram::new(Arc::new(Buckets::new(&[0.5, 2.0])));
+        let empty = written(|samples| samples.histogram(&[("monitor", "a")], &histogram));
+        assert_eq!(empty, "");
+        for value in [0.25, 0.5, 1.0, 4.0] {
+            histogram.observe(value);
+        }
+        let lines = written(|samples| samples.histogram(&[("monitor", "a")], &histogram));
+        let expected = "\
+            monitor_check_duration_seconds_bucket{monitor=\"a\",le=\"0.5\"} 2\n\
+            monitor_check_duration_seconds_bucket{monitor=\"a\",le=\"2\"} 3\n\
+            monitor_check_duration_seconds_bucket{monitor=\"a\",le=\"+Inf\"} 4\n\
+            monitor_check_duration_seconds_sum{monitor=\"a\"} 5.75\n\
+            monitor_check_duration_seconds_count{monitor=\"a\"} 4\n";
+        assert_eq!(lines, expected);
+    }
+}
