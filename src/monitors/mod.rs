@@ -6,6 +6,8 @@
 
 pub mod http;
 
+use std::sync::Arc;
+
 use crate::{
     check::Job,
     net::Net,
@@ -29,7 +31,7 @@ macro_rules! types {
         pub enum Settings {
             $(
                 #[doc = concat!("Of `type: ", stringify!($module), "`.")]
-                $variant(Box<$module::Settings>),
+                $variant(Arc<$module::Settings>),
             )+
         }
 
@@ -49,7 +51,7 @@ macro_rules! types {
             pub fn read(self, fields: &mut Fields<'_>) -> Option<Settings> {
                 match self {
                     $(Self::$variant => {
-                        Some(Settings::$variant(Box::new($module::Settings::read(fields)?)))
+                        Some(Settings::$variant(Arc::new($module::Settings::read(fields)?)))
                     })+
                 }
             }

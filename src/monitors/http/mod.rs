@@ -4,6 +4,8 @@ mod settings;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::{
     HeaderMap, Method, Response, StatusCode, Uri,
@@ -43,14 +45,15 @@ pub struct Http<T = Client> {
     client: T,
     /// For other hosts that a redirect leads to, where they must not see the client's certificate.
     anonymous: Option<T>,
-    settings: Settings,
+    settings: Arc<Settings>,
     /// The URL as it may be seen.
     shown_url: String,
 }
 
 impl<T: Transport> Http<T> {
     /// The settings, bound to a client that sends their requests.
-    pub fn new(client: T, settings: Settings) -> Self {
+    pub fn new(client: T, settings: impl Into<Arc<Settings>>) -> Self {
+        let settings = settings.into();
         let shown_url = HttpUrl::redacted(&settings.url);
         Self {
             client,

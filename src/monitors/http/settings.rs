@@ -154,7 +154,7 @@ impl Settings {
 
     /// The monitor that checks as these settings say.
     #[must_use]
-    pub fn bind(&self, net: &Net) -> Http<Client> {
+    pub fn bind(self: &Arc<Self>, net: &Net) -> Http<Client> {
         // HTTP/2 has one name for TLS and for the request, so two names need HTTP/1.1.
         let versions = match self.server_name {
             Some(_) => Versions::Http1,
