@@ -65,7 +65,7 @@ pub fn run_with(config: &Config, own: Vec<Job>) -> Result<(), Error> {
     let mut jobs = jobs(config, &Net::system());
     jobs.extend(own);
     let runtime = Builder::new_multi_thread()
-        .worker_threads(worker_threads(&jobs))
+        .worker_threads(worker_threads(checks_per_second(&jobs), cores()))
         .max_blocking_threads(BLOCKING_THREADS)
         .enable_all()
         .build()
@@ -91,24 +91,30 @@ const BLOCKING_THREADS: usize = 32;
 
 /// Checks a second that one thread has room for: without TLS they take some 70 % of its time, by
 /// what `benches/` measures.
-const CHECKS_PER_WORKER: f64 = 6_000.0;
+pub(crate) const CHECKS_PER_WORKER: f64 = 6_000.0;
+
+/// Checks that come due a second, over all of `jobs`.
+pub(crate) fn checks_per_second<'j>(jobs: impl IntoIterator<Item = &'j Job>) -> f64 {
+    let rate = |job: &Job| job.check_every.as_secs_f64().recip();
+    jobs.into_iter().map(rate).sum()
+}
+
+/// The cores that this process may use.
+pub(crate) fn cores() -> usize {
+    thread::available_parallelism().map_or(1, NonZero::get)
+}
 
 /// How many threads run checks: as many as their rate needs, and no more.
 ///
 /// Threads that have little to do wake each other for every check, which costs a fifth of its CPU
 /// time. What blocks (rendering a page, reading files) does so on threads of its own.
-fn worker_threads(jobs: &[Job]) -> usize {
-    let per_second: f64 = jobs
-        .iter()
-        .map(|job| job.check_every.as_secs_f64().recip())
-        .sum();
-    let cores = thread::available_parallelism().map_or(1, NonZero::get);
+pub(crate) fn worker_threads(checks_per_second: f64, cores: usize) -> usize {
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
         reason = "small, above 0"
     )]
-    let needed = (per_second / CHECKS_PER_WORKER).ceil() as usize;
+    let needed = (checks_per_second / CHECKS_PER_WORKER).ceil() as usize;
     needed.clamp(1, cores)
 }
 
