@@ -12,6 +12,7 @@ use clap::{Parser, Subcommand};
 use crate::{
     app, config,
     once::{self, Output},
+    plan,
 };
 
 /// Exit code of a failure at run time, and of `once` where a check failed.
@@ -35,6 +36,8 @@ pub struct Cli {
 enum Command {
     /// Reads the configuration and prints every problem of it
     Validate,
+    /// Says what the configuration asks of the machine, and what the machine or a limit denies it
+    Plan,
     /// Runs the monitors once, prints the result of each, and fails if a check does
     Once {
         /// A table for people, JSON lines, or JUnit XML
@@ -74,6 +77,15 @@ impl Cli {
                     Err(_) => ExitCode::from(FAILURE),
                 }
             }
+            Some(Command::Plan) => match plan::run(&config) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => {
+                    complain(&format_args!(
+                        "monitoringdaemon: failed to print the plan: {error}"
+                    ));
+                    ExitCode::from(FAILURE)
+                }
+            },
             Some(Command::Once { output, monitors }) => {
                 match once::run(config, &monitors, output) {
                     Ok(true) => ExitCode::SUCCESS,

@@ -11,6 +11,7 @@
 //! - [`metrics`]: reports become Prometheus series
 //! - [`server`]: `/metrics` and the rest over HTTP
 //! - [`logging`]: events become lines on stdout
+//! - [`plan`]: what a configuration asks of the machine
 //! - [`app`], [`once`], [`cli`]: the daemon, the single run, and the command line
 //!
 //! To check in a way of one's own, implement [`check::Monitor`] and hand it to a
@@ -26,5 +27,6 @@ pub mod metrics;
 pub mod monitors;
 pub mod net;
 pub mod once;
+pub mod plan;
 pub mod server;
 pub mod value;

@@ -30,7 +30,7 @@ use routes::Site;
 use stall::WriteStall;
 
 /// Connections at once. One more takes the place of the one that has been idle for longest.
-const MAX_CONNECTIONS: usize = 256;
+pub(crate) const MAX_CONNECTIONS: usize = 256;
 /// How long a client may take for the head of a request, and be silent between two.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a client may take nothing of a response.

@@ -37,7 +37,7 @@ monitors:
 "#;
 
 /// Each command that reads a configuration; the first is the daemon itself.
-const COMMANDS: [&[&str]; 3] = [&[], &["validate"], &["once"]];
+const COMMANDS: [&[&str]; 4] = [&[], &["validate"], &["plan"], &["once"]];
 
 fn run(command: &mut Command) -> Output {
     command.output().expect("the program can be started")
@@ -75,7 +75,7 @@ fn help_shows_the_defaults() {
     assert!(output.stderr.is_empty());
     assert_has(
         &text(&output),
-        &["[default: config.yml]", "validate", "once"],
+        &["[default: config.yml]", "validate", "plan", "once"],
     );
     let help = text(&run(program().args(["once", "--help"])));
     assert_has(
@@ -94,12 +94,13 @@ fn assert_has(text: &str, parts: &[&str]) {
 
 #[test]
 fn a_wrong_command_line_is_bad_usage() {
-    let wrong: [&[&str]; 6] = [
+    let wrong: [&[&str]; 7] = [
         &["--verbose"],
         &["check"],
         &["--config"],
         &["validate", "--output", "json"],
         &["validate", "example"],
+        &["plan", "example"],
         &["once", "--output", "xml"],
     ];
     for arguments in wrong {

@@ -18,4 +18,5 @@ mod http_secrets;
 mod http_settings;
 mod http_tls;
 mod once;
+mod plan;
 mod repository;

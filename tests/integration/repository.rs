@@ -136,6 +136,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("dispatcher", &["check"]),
     ("metrics", &["check", "value"]),
     ("server", &["metrics"]),
+    (
+        "plan",
+        &["app", "check", "config", "metrics", "net", "server"],
+    ),
 ];
 
 /// Every file below `folder`.

@@ -1,0 +1,33 @@
+//! What is assumed: every number of a plan that is not in the configuration.
+
+use std::time::Duration;
+
+/// How long a check takes where all is well: a handshake and an answer across a continent.
+pub(super) const GOOD_CHECK: Duration = Duration::from_millis(100);
+
+/// Checks over TLS take so many times the CPU time of others, by `benches/README.md`.
+pub(super) const COST_OVER_TLS: f64 = 5.0;
+
+/// Bytes of a daemon without monitors, by `benches/README.md`.
+pub(super) const MEMORY: usize = 11_000_000;
+/// Bytes that a monitor adds, by `benches/README.md`.
+pub(super) const MEMORY_OF_A_MONITOR: usize = 6_000;
+/// Bytes that a check in flight adds, by `benches/README.md`.
+pub(super) const MEMORY_OF_A_CHECK: usize = 40_000;
+/// The same over TLS, by `benches/README.md`.
+pub(super) const MEMORY_OF_A_CHECK_OVER_TLS: usize = 60_000;
+
+/// Open files of a daemon that checks nothing and that nobody scrapes.
+pub(super) const DESCRIPTORS: usize = 20;
+/// Sockets that a lookup holds: two name servers are asked at once. A check that has looked its
+/// host up holds one connection instead.
+pub(super) const SOCKETS_OF_A_LOOKUP: usize = 2;
+/// The same where they do not answer: each is asked three times, every time from a socket of its own.
+pub(super) const SOCKETS_OF_A_SILENT_LOOKUP: usize = 6;
+
+/// Bytes of a sample line without its monitor's name.
+pub(super) const BYTES_OF_A_SAMPLE: usize = 66;
+
+/// Requests a second past which a host may take checks for an attack: what rate limits commonly
+/// grant one address.
+pub(super) const REQUESTS_TO_A_HOST: f64 = 10.0;

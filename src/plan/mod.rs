@@ -1,0 +1,420 @@
+//! `plan`: what a configuration asks of the machine, worked out before it runs.
+//!
+//! [`Plan::of`] is pure: it opens no connection and asks the machine nothing.
+
+mod estimates;
+mod output;
+mod places;
+mod series;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    io::{self, Write},
+    net::IpAddr,
+    time::Duration,
+};
+
+use rustix::process::{Resource, getrlimit};
+
+use crate::{app, check::Job, config::Config, net::Net, server};
+use places::{Flight, Occupant};
+use series::Shape;
+
+/// What the machine has to offer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Machine {
+    /// Cores that the daemon may use.
+    pub cores: usize,
+    /// The hard limit of open file descriptors, up to which the daemon raises its own; `None` for none.
+    pub descriptors: Option<u64>,
+}
+
+impl Machine {
+    fn this() -> Self {
+        Self {
+            cores: app::cores(),
+            descriptors: getrlimit(Resource::Nofile).maximum,
+        }
+    }
+}
+
+/// How many checks may be in flight at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Over all monitors.
+    pub checks: usize,
+    /// Of one host, where that has a limit.
+    pub checks_per_host: Option<usize>,
+}
+
+fn limits(config: &Config) -> Limits {
+    Limits {
+        checks: config.dispatcher.max_concurrent_checks,
+        checks_per_host: None,
+    }
+}
+
+/// What a configuration asks of the machine.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The machine.
+    pub machine: Machine,
+    /// What the configuration allows.
+    pub limits: Limits,
+    /// Monitors, by type.
+    pub types: BTreeMap<&'static str, usize>,
+    /// Checks that come due a second.
+    pub checks_per_second: f64,
+    /// Threads that the daemon runs checks on.
+    pub worker_threads: usize,
+    /// Series of the daemon itself.
+    pub daemon_series: usize,
+    /// Where each check takes as long as is assumed of one that finds all well.
+    pub well: Load,
+    /// Where each check times out, no name server answers, and each monitor has also failed once.
+    pub worst: Load,
+    /// The hosts that are asked most often, the first one most of all.
+    pub hosts: Vec<Host>,
+    /// Hosts beside those.
+    pub more_hosts: usize,
+    /// What cannot be met.
+    pub warnings: Vec<Warning>,
+}
+
+/// What there is at one time.
+#[derive(Clone, Copy, Debug)]
+pub struct Load {
+    /// Checks in flight on average, were there no limit.
+    pub mean_in_flight: f64,
+    /// The most checks in flight at once, were there no limit.
+    pub peak_in_flight: usize,
+    /// Open file descriptors, with as many checks in flight as the limit lets there be.
+    pub descriptors: usize,
+    /// Bytes of memory then.
+    pub memory: usize,
+    /// Series of the monitors: sample lines with a label `monitor`.
+    pub monitor_series: usize,
+    /// Bytes of one scrape, not compressed.
+    pub scrape: usize,
+}
+
+/// What one host gets.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Host {
+    /// Its name or address.
+    pub name: String,
+    /// Monitors that check it.
+    pub monitors: usize,
+    /// Requests a second, without those that redirects add.
+    pub requests_per_second: f64,
+    /// The most checks in flight at once where all time out.
+    pub peak_in_flight: usize,
+    /// The same on average.
+    pub mean_in_flight: f64,
+}
+
+/// A demand that cannot be met, or that the other side may not like.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Warning {
+    /// More checks than there are places for.
+    Places {
+        /// Whether that is so even if all is well.
+        well: bool,
+        /// Checks in flight at once.
+        peak: usize,
+        /// Places.
+        limit: usize,
+        /// Slots a second that are skipped for it.
+        skipped_per_second: f64,
+    },
+    /// More checks of one host than it has places; of several hosts, the busiest.
+    HostPlaces {
+        /// The host.
+        host: String,
+        /// Hosts beside it of which the same is true.
+        others: usize,
+        /// Checks in flight at once.
+        peak: usize,
+        /// Places of a host.
+        limit: usize,
+        /// Slots a second of the host that are skipped for it.
+        skipped_per_second: f64,
+    },
+    /// More checks a second than the threads have room for.
+    Threads {
+        /// Threads that would have room.
+        needed: usize,
+        /// Threads that the daemon uses.
+        used: usize,
+    },
+    /// More open files than the system allows.
+    Descriptors {
+        /// How many at worst.
+        needed: usize,
+        /// The hard limit.
+        limit: u64,
+    },
+    /// More requests a second than one host may take for well meant; of several hosts, the busiest.
+    Requests {
+        /// The host.
+        host: String,
+        /// Hosts beside it of which the same is true.
+        others: usize,
+        /// Requests a second to it.
+        per_second: f64,
+    },
+}
+
+/// Hosts that are listed.
+const LISTED_HOSTS: usize = 10;
+
+/// Prints what `config` asks of this machine.
+///
+/// # Errors
+/// Where standard output is closed or full.
+pub fn run(config: &Config) -> io::Result<()> {
+    let jobs = app::jobs(config, &Net::system());
+    let plan = Plan::of(config, &jobs, Machine::this());
+    let mut out = io::stdout().lock();
+    write!(out, "{plan}")?;
+    out.flush()
+}
+
+impl Plan {
+    /// What `config`, of which `jobs` are the monitors, asks of `machine`.
+    #[must_use]
+    pub fn of(config: &Config, jobs: &[Job], machine: Machine) -> Self {
+        let buckets = config.metrics.duration_buckets.as_deref();
+        Self::within(limits(config), buckets, jobs, machine)
+    }
+
+    fn within(limits: Limits, buckets: Option<&[f64]>, jobs: &[Job], machine: Machine) -> Self {
+        let mut types = BTreeMap::new();
+        for job in jobs {
+            *types.entry(job.kind()).or_default() += 1;
+        }
+        let monitors: Vec<_> = jobs
+            .iter()
+            .enumerate()
+            .map(|(index, job)| Monitor::of(index, job, buckets))
+            .collect();
+        let checks_per_second = app::checks_per_second(jobs);
+        let daemon_series = series::of_daemon(types.len());
+        let mut hosts = hosts(&monitors);
+        let mut plan = Self {
+            machine,
+            limits,
+            types,
+            checks_per_second,
+            worker_threads: app::worker_threads(checks_per_second, machine.cores),
+            daemon_series,
+            well: Load::of(&monitors, Time::Well, limits, daemon_series),
+            worst: Load::of(&monitors, Time::Worst, limits, daemon_series),
+            hosts: Vec::new(),
+            more_hosts: hosts.len().saturating_sub(LISTED_HOSTS),
+            warnings: Vec::new(),
+        };
+        plan.warnings = plan.warnings(&monitors, &hosts);
+        hosts.truncate(LISTED_HOSTS);
+        plan.hosts = hosts;
+        plan
+    }
+
+    fn warnings(&self, monitors: &[Monitor], hosts: &[Host]) -> Vec<Warning> {
+        let mut warnings = Vec::new();
+        let limit = self.limits.checks;
+        for (well, load) in [(true, &self.well), (false, &self.worst)] {
+            if load.peak_in_flight > limit {
+                warnings.push(Warning::Places {
+                    well,
+                    peak: load.peak_in_flight,
+                    limit,
+                    skipped_per_second: self.checks_per_second
+                        * places::skipped(load.mean_in_flight, limit),
+                });
+            }
+        }
+        if let Some(limit) = self.limits.checks_per_host {
+            let over = hosts.iter().filter(|host| host.peak_in_flight > limit);
+            let count = over.clone().count();
+            if let Some(host) = over.max_by_key(|host| host.peak_in_flight) {
+                warnings.push(Warning::HostPlaces {
+                    host: host.name.clone(),
+                    others: count - 1,
+                    peak: host.peak_in_flight,
+                    limit,
+                    skipped_per_second: host.requests_per_second
+                        * places::skipped(host.mean_in_flight, limit),
+                });
+            }
+        }
+        let needed = threads_needed(monitors);
+        if needed > self.worker_threads {
+            warnings.push(Warning::Threads {
+                needed,
+                used: self.worker_threads,
+            });
+        }
+        let needed = self.worst.descriptors;
+        if let Some(limit) = self
+            .machine
+            .descriptors
+            .filter(|limit| needed as u64 > *limit)
+        {
+            warnings.push(Warning::Descriptors { needed, limit });
+        }
+        let asked_often = |host: &&Host| host.requests_per_second > estimates::REQUESTS_TO_A_HOST;
+        if let Some(host) = hosts.first().filter(asked_often) {
+            warnings.push(Warning::Requests {
+                host: host.name.clone(),
+                others: hosts.iter().filter(asked_often).count() - 1,
+                per_second: host.requests_per_second,
+            });
+        }
+        warnings
+    }
+}
+
+/// What is known of a monitor without running it.
+struct Monitor {
+    /// Its place in the file, which is the one among the first checks.
+    index: usize,
+    /// Bytes of its name on the page.
+    name: usize,
+    host: Option<String>,
+    /// Whether its host has to be looked up.
+    named: bool,
+    tls: bool,
+    every: Duration,
+    timeout: Duration,
+    shape: Shape,
+}
+
+/// One of the two times that are looked at.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Time {
+    Well,
+    Worst,
+}
+
+impl Monitor {
+    fn of(index: usize, job: &Job, buckets: Option<&[f64]>) -> Self {
+        let host = job.host();
+        let named = host.as_ref().is_some_and(|host| {
+            let address = host.trim_start_matches('[').trim_end_matches(']');
+            address.parse::<IpAddr>().is_err()
+        });
+        let tls = job.target().starts_with("https://");
+        let buckets = job.duration_buckets.as_deref().or(buckets);
+        Self {
+            index,
+            name: job.name.len(),
+            host,
+            named,
+            tls,
+            every: job.check_every,
+            timeout: job.timeout,
+            shape: Shape::new(named, tls, buckets.map(<[f64]>::len)),
+        }
+    }
+
+    /// What a check of it holds, and for how long.
+    fn occupant(&self, time: Time) -> Occupant {
+        let lasts = match time {
+            Time::Well => estimates::GOOD_CHECK.min(self.timeout),
+            Time::Worst => self.timeout,
+        };
+        Occupant::new(self.index, self.every, lasts)
+    }
+
+    /// Checks that come due a second.
+    fn per_second(&self) -> f64 {
+        self.every.as_secs_f64().recip()
+    }
+
+    fn series(&self, time: Time) -> usize {
+        self.shape.series(time == Time::Worst)
+    }
+}
+
+impl Load {
+    fn of(monitors: &[Monitor], time: Time, limits: Limits, daemon_series: usize) -> Self {
+        let flight = |wanted: &dyn Fn(&Monitor) -> bool| {
+            let wanted = monitors.iter().filter(|monitor| wanted(monitor));
+            Flight::of(wanted.map(|monitor| monitor.occupant(time)))
+        };
+        let all = flight(&|_| true);
+        let in_flight = all.peak.min(limits.checks);
+        // Those that cost more come first, and the others get what room they leave.
+        let over_tls = flight(&|monitor| monitor.tls).peak.min(in_flight);
+        let named = flight(&|monitor| monitor.named).peak.min(in_flight);
+        let (sockets_of_a_lookup, connections) = match time {
+            Time::Well => (estimates::SOCKETS_OF_A_LOOKUP, 1),
+            Time::Worst => (
+                estimates::SOCKETS_OF_A_SILENT_LOOKUP,
+                server::MAX_CONNECTIONS,
+            ),
+        };
+        let series = |monitor: &Monitor| monitor.series(time);
+        let scrape =
+            |monitor: &Monitor| series(monitor) * (estimates::BYTES_OF_A_SAMPLE + monitor.name);
+        Self {
+            mean_in_flight: all.mean,
+            peak_in_flight: all.peak,
+            descriptors: estimates::DESCRIPTORS
+                + connections
+                + named * sockets_of_a_lookup
+                + (in_flight - named),
+            memory: estimates::MEMORY
+                + monitors.len() * estimates::MEMORY_OF_A_MONITOR
+                + over_tls * estimates::MEMORY_OF_A_CHECK_OVER_TLS
+                + (in_flight - over_tls) * estimates::MEMORY_OF_A_CHECK,
+            monitor_series: monitors.iter().map(series).sum(),
+            scrape: monitors.iter().map(scrape).sum::<usize>()
+                + daemon_series * estimates::BYTES_OF_A_SAMPLE
+                + series::heads(),
+        }
+    }
+}
+
+/// Every host, the one that is asked most often first.
+fn hosts(monitors: &[Monitor]) -> Vec<Host> {
+    let mut by_host = HashMap::<&str, Vec<&Monitor>>::new();
+    for monitor in monitors {
+        if let Some(host) = &monitor.host {
+            by_host.entry(host).or_default().push(monitor);
+        }
+    }
+    let host = |(name, monitors): (&str, Vec<&Monitor>)| {
+        let timing_out = monitors.iter().map(|monitor| monitor.occupant(Time::Worst));
+        let Flight { mean, peak } = Flight::of(timing_out);
+        Host {
+            name: name.to_owned(),
+            monitors: monitors.len(),
+            requests_per_second: monitors.iter().map(|monitor| monitor.per_second()).sum(),
+            peak_in_flight: peak,
+            mean_in_flight: mean,
+        }
+    };
+    let mut hosts: Vec<_> = by_host.into_iter().map(host).collect();
+    hosts.sort_by(|a, b| {
+        let by_rate = b.requests_per_second.total_cmp(&a.requests_per_second);
+        by_rate.then_with(|| a.name.cmp(&b.name))
+    });
+    hosts
+}
+
+/// Threads that have room for all checks, those over TLS counted for what they take.
+fn threads_needed(monitors: &[Monitor]) -> usize {
+    let cost = |monitor: &Monitor| {
+        let cost = if monitor.tls {
+            estimates::COST_OVER_TLS
+        } else {
+            1.0
+        };
+        cost * monitor.per_second()
+    };
+    places::round_up(monitors.iter().map(cost).sum::<f64>() / app::CHECKS_PER_WORKER)
+}

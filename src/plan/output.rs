@@ -1,0 +1,249 @@
+//! How a plan looks.
+
+use std::fmt::{self, Display, Formatter};
+
+use comfy_table::{CellAlignment, Table, presets};
+
+use super::{Load, Plan, Warning, estimates, places::round_up};
+
+impl Display for Plan {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}\n", self.summary())?;
+        writeln!(f, "{}\n", self.loads())?;
+        writeln!(
+            f,
+            "all well: each check takes {} ms",
+            estimates::GOOD_CHECK.as_millis()
+        )?;
+        writeln!(
+            f,
+            "at worst: all checks time out, no name server answers, each monitor has failed before"
+        )?;
+        if !self.hosts.is_empty() {
+            writeln!(f, "\n{}", self.hosts())?;
+        }
+        if self.more_hosts > 0 {
+            writeln!(f, " and {} more", self.more_hosts)?;
+        }
+        if !self.warnings.is_empty() {
+            writeln!(f, "\nwarnings")?;
+        }
+        self.warnings
+            .iter()
+            .try_for_each(|warning| writeln!(f, "- {warning}"))
+    }
+}
+
+impl Plan {
+    fn summary(&self) -> Table {
+        let monitors: usize = self.types.values().sum();
+        let types = self.types.iter();
+        let types: Vec<_> = types
+            .map(|(kind, count)| format!("{count} {kind}"))
+            .collect();
+        let monitors = match &types[..] {
+            [] => monitors.to_string(),
+            types => format!("{monitors}: {}", types.join(", ")),
+        };
+        let cores = match self.machine.cores {
+            1 => "1 core".to_owned(),
+            cores => format!("{cores} cores"),
+        };
+        let mut table = table();
+        table.add_row(["monitors", &monitors]);
+        table.add_row(["checks a second", &rate(self.checks_per_second)]);
+        let threads = format!("{} on {cores}", self.worker_threads);
+        table.add_row(["worker threads", &threads]);
+        table
+    }
+
+    fn loads(&self) -> Table {
+        let mut table = table();
+        table.set_header(["", "ALL WELL", "AT WORST", "LIMIT"]);
+        align_right(&mut table, &[1, 2, 3]);
+        let mut row = |what: &str, of: &dyn Fn(&Load) -> String, limit: &str| {
+            table.add_row([what, &of(&self.well), &of(&self.worst), limit]);
+        };
+        let limit = self.limits.checks.to_string();
+        let no_limit = || "none".to_owned();
+        let descriptors = self.machine.descriptors;
+        let descriptors = descriptors.map_or_else(no_limit, |limit| limit.to_string());
+        row(
+            "checks in flight on average",
+            &|load| rate(load.mean_in_flight),
+            "",
+        );
+        row(
+            "checks in flight at the peak",
+            &|load| load.peak_in_flight.to_string(),
+            &limit,
+        );
+        row(
+            "open files then",
+            &|load| load.descriptors.to_string(),
+            &descriptors,
+        );
+        row("memory then", &|load| bytes(load.memory), "");
+        row(
+            "series of the monitors",
+            &|load| load.monitor_series.to_string(),
+            "",
+        );
+        row(
+            "series of the daemon",
+            &|_| self.daemon_series.to_string(),
+            "",
+        );
+        row("one scrape", &|load| bytes(load.scrape), "");
+        table
+    }
+
+    fn hosts(&self) -> Table {
+        let mut table = table();
+        let mut header = vec![
+            "HOST",
+            "MONITORS",
+            "REQUESTS A SECOND",
+            "IN FLIGHT AT WORST",
+        ];
+        let limit = self.limits.checks_per_host.map(|limit| limit.to_string());
+        header.extend(limit.as_ref().map(|_| "LIMIT"));
+        table.set_header(header);
+        align_right(&mut table, &[1, 2, 3, 4]);
+        for host in &self.hosts {
+            let mut row = vec![
+                host.name.clone(),
+                host.monitors.to_string(),
+                rate(host.requests_per_second),
+                host.peak_in_flight.to_string(),
+            ];
+            row.extend(limit.clone());
+            table.add_row(row);
+        }
+        table
+    }
+}
+
+fn table() -> Table {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING);
+    table
+}
+
+/// Aligns those of these columns that there are.
+fn align_right(table: &mut Table, columns: &[usize]) {
+    for column in columns {
+        if let Some(column) = table.column_mut(*column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+}
+
+impl Display for Warning {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Places {
+                well,
+                peak,
+                limit,
+                skipped_per_second,
+            } => {
+                let when = if *well {
+                    "even if all is well"
+                } else {
+                    "if everything times out"
+                };
+                write!(
+                    f,
+                    "{when}, {peak} checks are in flight at once, and there are {limit} places: \
+                     {}; raise dispatcher.max_concurrent_checks to {peak}",
+                    consequence(*skipped_per_second)
+                )
+            }
+            Self::HostPlaces {
+                host,
+                others,
+                peak,
+                limit,
+                skipped_per_second,
+            } => write!(
+                f,
+                "if everything times out, {peak} checks of {host}{} are in flight at once, and a \
+                 host has {limit} places: {}; raise dispatcher.max_concurrent_checks_per_host to \
+                 {peak}",
+                and_others(*others),
+                consequence(*skipped_per_second)
+            ),
+            Self::Threads { needed, used } => write!(
+                f,
+                "the checks need {needed} worker threads, and there are {used}: checks will start \
+                 late and slots be skipped as stalled; check less often, or spread the monitors \
+                 over several machines"
+            ),
+            Self::Descriptors { needed, limit } => write!(
+                f,
+                "up to {needed} files are open at once, and the system allows {limit}: checks \
+                 will fail with agent_error; raise the hard limit (ulimit -Hn, LimitNOFILE, \
+                 ulimits), or lower dispatcher.max_concurrent_checks"
+            ),
+            Self::Requests {
+                host,
+                others,
+                per_second,
+            } => write!(
+                f,
+                "{host}{} gets {} requests a second, more than {}: it may take them for an attack",
+                and_others(*others),
+                rate(*per_second),
+                rate(estimates::REQUESTS_TO_A_HOST)
+            ),
+        }
+    }
+}
+
+fn and_others(others: usize) -> String {
+    match others {
+        0 => String::new(),
+        1 => " (and 1 more host)".to_owned(),
+        others => format!(" (and {others} more hosts)"),
+    }
+}
+
+/// What comes of too few places.
+fn consequence(skipped_per_second: f64) -> String {
+    if skipped_per_second > 0.0 {
+        let skipped = rate(skipped_per_second);
+        format!("slots would be skipped as saturated or overrun, {skipped} a second")
+    } else {
+        "some would start late".to_owned()
+    }
+}
+
+/// A number with three digits that say something.
+pub(super) fn rate(number: f64) -> String {
+    // The sum of no floats is -0.0.
+    if number == 0.0 {
+        return "0".to_owned();
+    }
+    if number >= 100.0 {
+        return format!("{number:.0}");
+    }
+    let whole_digits = usize::from(number >= 1.0) + usize::from(number >= 10.0);
+    let zeros = round_up(-number.log10()).saturating_sub(1);
+    let text = format!("{number:.*}", 3 - whole_digits + zeros);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+/// A size in units of base 1000, as `benches/README.md` has them.
+#[expect(clippy::cast_precision_loss, reason = "three digits of it are shown")]
+pub(super) fn bytes(bytes: usize) -> String {
+    let bytes = bytes as f64;
+    let (size, unit) = match bytes {
+        ..1e3 => (bytes, "B"),
+        ..1e6 => (bytes / 1e3, "KB"),
+        ..1e9 => (bytes / 1e6, "MB"),
+        _ => (bytes / 1e9, "GB"),
+    };
+    let decimals = usize::from(size < 100.0 && unit != "B");
+    format!("{size:.decimals$} {unit}")
+}

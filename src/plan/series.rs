@@ -1,0 +1,95 @@
+//! How many series there are: what the labels of each family say.
+
+use prometheus::proto::MetricType;
+
+use crate::{
+    check::{CertificateRank, Outcome, Phase, Skip},
+    metrics::{DURATION_BUCKETS, FAMILIES, Family},
+};
+
+/// Bounds of a histogram of response sizes.
+const SIZE_BUCKETS: usize = 6;
+/// Bounds of the histogram that the daemon has of itself.
+const START_LAG_BUCKETS: usize = 11;
+
+/// What decides how many series a monitor has.
+pub(super) struct Shape {
+    phases: usize,
+    tls: bool,
+    /// Bounds of its latency histogram.
+    duration_buckets: usize,
+}
+
+impl Shape {
+    /// A monitor of a host that has to be looked up or not, over TLS or not; `duration_buckets`
+    /// where they are not the default ones.
+    pub fn new(named: bool, tls: bool, duration_buckets: Option<usize>) -> Self {
+        let reached = |phase: &&Phase| match phase {
+            Phase::Resolve => named,
+            Phase::Tls => tls,
+            Phase::Connect | Phase::Processing | Phase::Transfer => true,
+        };
+        Self {
+            phases: Phase::ALL.iter().filter(reached).count(),
+            tls,
+            duration_buckets: duration_buckets.unwrap_or(DURATION_BUCKETS.len()),
+        }
+    }
+
+    /// Sample lines of a monitor whose last check succeeded, and one before it where it `failed`.
+    ///
+    /// The failure is one that came with a response: it has a status code of its own.
+    pub fn series(&self, failed: bool) -> usize {
+        FAMILIES
+            .iter()
+            .map(|family| self.of_family(family, failed))
+            .sum()
+    }
+
+    fn of_family(&self, family: &Family, failed: bool) -> usize {
+        let outcomes = 1 + usize::from(failed);
+        match (family.kind, family.labels) {
+            (_, labels) if !labels.contains(&"monitor") => 0,
+            (MetricType::HISTOGRAM, ["monitor", "outcome"]) => {
+                outcomes * of_histogram(self.duration_buckets)
+            }
+            (MetricType::HISTOGRAM, _) => of_histogram(SIZE_BUCKETS),
+            (_, ["monitor", "outcome"]) => Outcome::ALL.len(),
+            (_, ["monitor", "phase", "reason"]) => usize::from(failed),
+            (_, ["monitor", "phase"]) => self.phases,
+            (_, ["monitor", "reason"]) => Skip::ALL.len(),
+            (_, ["code", "monitor"]) => outcomes,
+            (_, ["certificate", "monitor"]) if self.tls => CertificateRank::ALL.len(),
+            (_, ["certificate", "monitor"]) => 0,
+            (_, ["cipher", "monitor", "version"]) => usize::from(self.tls),
+            _ => 1,
+        }
+    }
+}
+
+/// Sample lines without a label `monitor`, of a daemon with monitors of so many types.
+pub(super) fn of_daemon(types: usize) -> usize {
+    let own = FAMILIES
+        .iter()
+        .filter(|family| !family.labels.contains(&"monitor"));
+    own.map(|family| match (family.kind, family.labels) {
+        (MetricType::HISTOGRAM, _) => of_histogram(START_LAG_BUCKETS),
+        (_, ["type"]) => types,
+        _ => 1,
+    })
+    .sum()
+}
+
+/// Its buckets, the one without a bound, sum and count.
+fn of_histogram(buckets: usize) -> usize {
+    buckets + 3
+}
+
+/// Bytes of the two lines that each family begins with.
+pub(super) fn heads() -> usize {
+    let head = |family: &Family| {
+        let (help, kind) = ("# HELP  \n".len(), "# TYPE  counter\n".len());
+        2 * family.name.len() + family.help.len() + help + kind
+    };
+    FAMILIES.iter().map(head).sum()
+}
