@@ -35,7 +35,7 @@ pub const DURATION_BUCKETS: [f64; 13] = [
 pub const RESPONSE_SIZE_BUCKETS: [f64; 6] = [1e2, 1e3, 1e4, 1e5, 1e6, 1e7];
 
 /// Upper bounds of the histograms of our own lateness: a timer's granularity is 0.001.
-const LATENESS_BUCKETS: [f64; 11] = [
+pub(crate) const LATENESS_BUCKETS: [f64; 11] = [
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
 ];
 

@@ -18,7 +18,7 @@ use std::{
 
 use rustix::process::{Resource, getrlimit};
 
-use crate::{app, check::Job, config::Config, net::Net, server};
+use crate::{app, check::Job, config::Config, metrics, net::Net, server};
 use places::{Flight, Occupant};
 use series::Shape;
 
@@ -186,11 +186,10 @@ impl Plan {
     /// What `config`, of which `jobs` are the monitors, asks of `machine`.
     #[must_use]
     pub fn of(config: &Config, jobs: &[Job], machine: Machine) -> Self {
-        let buckets = config.metrics.duration_buckets.as_deref();
-        Self::within(limits(config), buckets, jobs, machine)
+        Self::within(limits(config), &config.metrics, jobs, machine)
     }
 
-    fn within(limits: Limits, buckets: Option<&[f64]>, jobs: &[Job], machine: Machine) -> Self {
+    fn within(limits: Limits, metrics: &metrics::Settings, jobs: &[Job], machine: Machine) -> Self {
         let mut types = BTreeMap::new();
         for job in jobs {
             *types.entry(job.kind()).or_default() += 1;
@@ -198,10 +197,10 @@ impl Plan {
         let monitors: Vec<_> = jobs
             .iter()
             .enumerate()
-            .map(|(index, job)| Monitor::of(index, job, buckets))
+            .map(|(index, job)| Monitor::of(index, job, metrics))
             .collect();
         let checks_per_second = app::checks_per_second(jobs);
-        let daemon_series = series::of_daemon(types.len());
+        let daemon_series = series::of_daemon(types.len(), limits.checks_per_host.is_some());
         let mut hosts = hosts(&monitors);
         let mut plan = Self {
             machine,
@@ -300,14 +299,13 @@ enum Time {
 }
 
 impl Monitor {
-    fn of(index: usize, job: &Job, buckets: Option<&[f64]>) -> Self {
+    fn of(index: usize, job: &Job, metrics: &metrics::Settings) -> Self {
         let host = job.host();
         let named = host.as_ref().is_some_and(|host| {
             let address = host.trim_start_matches('[').trim_end_matches(']');
             address.parse::<IpAddr>().is_err()
         });
         let tls = job.target().starts_with("https://");
-        let buckets = job.duration_buckets.as_deref().or(buckets);
         Self {
             index,
             name: job.name.len(),
@@ -316,7 +314,7 @@ impl Monitor {
             tls,
             every: job.check_every,
             timeout: job.timeout,
-            shape: Shape::new(named, tls, buckets.map(<[f64]>::len)),
+            shape: Shape::new(named, tls, job.duration_buckets.as_deref(), metrics),
         }
     }
 

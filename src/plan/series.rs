@@ -4,13 +4,10 @@ use prometheus::proto::MetricType;
 
 use crate::{
     check::{CertificateRank, Outcome, Phase, Skip},
-    metrics::{DURATION_BUCKETS, FAMILIES, Family},
+    metrics::{
+        DURATION_BUCKETS, FAMILIES, Family, LATENESS_BUCKETS, RESPONSE_SIZE_BUCKETS, Settings,
+    },
 };
-
-/// Bounds of a histogram of response sizes.
-const SIZE_BUCKETS: usize = 6;
-/// Bounds of the histogram that the daemon has of itself.
-const START_LAG_BUCKETS: usize = 11;
 
 /// What decides how many series a monitor has.
 pub(super) struct Shape {
@@ -18,12 +15,24 @@ pub(super) struct Shape {
     tls: bool,
     /// Bounds of its latency histogram.
     duration_buckets: usize,
+    /// Bounds of its histogram of response sizes.
+    size_buckets: usize,
+    /// What it has not.
+    disabled: Vec<&'static str>,
 }
 
 impl Shape {
     /// A monitor of a host that has to be looked up or not, over TLS or not; `duration_buckets`
-    /// where they are not the default ones.
-    pub fn new(named: bool, tls: bool, duration_buckets: Option<usize>) -> Self {
+    /// where it has its own.
+    pub fn new(
+        named: bool,
+        tls: bool,
+        duration_buckets: Option<&[f64]>,
+        settings: &Settings,
+    ) -> Self {
+        let bounds = |given: Option<&[f64]>, default: &[f64]| given.unwrap_or(default).len();
+        let durations = duration_buckets.or(settings.duration_buckets.as_deref());
+        let sizes = settings.response_size_buckets.as_deref();
         let reached = |phase: &&Phase| match phase {
             Phase::Resolve => named,
             Phase::Tls => tls,
@@ -32,7 +41,9 @@ impl Shape {
         Self {
             phases: Phase::ALL.iter().filter(reached).count(),
             tls,
-            duration_buckets: duration_buckets.unwrap_or(DURATION_BUCKETS.len()),
+            duration_buckets: bounds(durations, &DURATION_BUCKETS),
+            size_buckets: bounds(sizes, &RESPONSE_SIZE_BUCKETS),
+            disabled: settings.disabled.clone(),
         }
     }
 
@@ -42,6 +53,7 @@ impl Shape {
     pub fn series(&self, failed: bool) -> usize {
         FAMILIES
             .iter()
+            .filter(|family| family.is_of_monitors() && !self.disabled.contains(&family.name))
             .map(|family| self.of_family(family, failed))
             .sum()
     }
@@ -49,11 +61,10 @@ impl Shape {
     fn of_family(&self, family: &Family, failed: bool) -> usize {
         let outcomes = 1 + usize::from(failed);
         match (family.kind, family.labels) {
-            (_, labels) if !labels.contains(&"monitor") => 0,
             (MetricType::HISTOGRAM, ["monitor", "outcome"]) => {
                 outcomes * of_histogram(self.duration_buckets)
             }
-            (MetricType::HISTOGRAM, _) => of_histogram(SIZE_BUCKETS),
+            (MetricType::HISTOGRAM, _) => of_histogram(self.size_buckets),
             (_, ["monitor", "outcome"]) => Outcome::ALL.len(),
             (_, ["monitor", "phase", "reason"]) => usize::from(failed),
             (_, ["monitor", "phase"]) => self.phases,
@@ -67,14 +78,14 @@ impl Shape {
     }
 }
 
-/// Sample lines without a label `monitor`, of a daemon with monitors of so many types.
-pub(super) fn of_daemon(types: usize) -> usize {
-    let own = FAMILIES
-        .iter()
-        .filter(|family| !family.labels.contains(&"monitor"));
+/// Sample lines without a label `monitor`, of a daemon with monitors of so many types; whether it
+/// has a limit for each host.
+pub(super) fn of_daemon(types: usize, has_host_limit: bool) -> usize {
+    let own = FAMILIES.iter().filter(|family| !family.is_of_monitors());
     own.map(|family| match (family.kind, family.labels) {
-        (MetricType::HISTOGRAM, _) => of_histogram(START_LAG_BUCKETS),
+        (MetricType::HISTOGRAM, _) => of_histogram(LATENESS_BUCKETS.len()),
         (_, ["type"]) => types,
+        _ if family.name.ends_with("_per_host") => usize::from(has_host_limit),
         _ => 1,
     })
     .sum()

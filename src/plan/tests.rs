@@ -5,7 +5,10 @@
 use std::{env, fs, path::Path, time::Duration};
 
 use super::*;
-use crate::check::{Attempt, Failure};
+use crate::{
+    check::{Attempt, Failure},
+    metrics::Settings,
+};
 
 /// A monitor that is never checked.
 struct Silent(&'static str);
@@ -51,7 +54,7 @@ fn jobs(count: usize, url: &'static str, every: u64, timeout: u64) -> Vec<Job> {
 }
 
 fn plan_of(jobs: &[Job]) -> Plan {
-    Plan::within(LIMITS, None, jobs, MACHINE)
+    Plan::within(LIMITS, &Settings::default(), jobs, MACHINE)
 }
 
 #[test]
@@ -124,8 +127,14 @@ fn the_peak_is_that_of_monitors_of_every_kind_together() {
 fn no_more_is_open_and_in_memory_than_the_limit_lets_be_in_flight() {
     let of = |url, count, checks| {
         let limits = Limits { checks, ..LIMITS };
-        let worst = Plan::within(limits, None, &jobs(count, url, 1_000, 1_000), MACHINE).worst;
-        let none = Plan::within(limits, None, &[], MACHINE).worst;
+        let worst = Plan::within(
+            limits,
+            &Settings::default(),
+            &jobs(count, url, 1_000, 1_000),
+            MACHINE,
+        )
+        .worst;
+        let none = Plan::within(limits, &Settings::default(), &[], MACHINE).worst;
         let monitors = count * estimates::MEMORY_OF_A_MONITOR;
         (
             worst.descriptors - none.descriptors,
@@ -158,7 +167,11 @@ fn series_depend_on_the_target_and_on_the_buckets() {
     let series = |url, own: Option<&[f64]>, general: Option<&[f64]>| {
         let mut jobs = jobs(1, url, 1_000, 1_000);
         jobs[0].duration_buckets = own.map(Into::into);
-        let plan = Plan::within(LIMITS, general, &jobs, MACHINE);
+        let settings = Settings {
+            duration_buckets: general.map(Into::into),
+            ..Settings::default()
+        };
+        let plan = Plan::within(LIMITS, &settings, &jobs, MACHINE);
         (plan.well.monitor_series, plan.worst.monitor_series)
     };
     let (well, failed) = series("http://192.0.2.1", None, None);
@@ -206,7 +219,7 @@ fn the_ten_hosts_that_are_asked_most_often_are_listed() {
 /// The warnings about `jobs`, as they are printed.
 #[track_caller]
 fn check_warnings(jobs: &[Job], limits: Limits, machine: Machine, expected: &[&str]) {
-    let plan = Plan::within(limits, None, jobs, machine);
+    let plan = Plan::within(limits, &Settings::default(), jobs, machine);
     let warnings: Vec<_> = plan.warnings.iter().map(ToString::to_string).collect();
     let matches = warnings.len() == expected.len()
         && warnings
@@ -288,7 +301,7 @@ fn too_few_places_of_a_host_are_warned_of_once() {
 fn checks_that_the_threads_have_no_room_for_are_warned_of() {
     let threads = |jobs: &[Job], cores| {
         let machine = Machine { cores, ..MACHINE };
-        let warnings = Plan::within(LIMITS, None, jobs, machine).warnings;
+        let warnings = Plan::within(LIMITS, &Settings::default(), jobs, machine).warnings;
         warnings.into_iter().find_map(|warning| match warning {
             Warning::Threads { needed, used } => Some((needed, used)),
             _ => None,
@@ -381,7 +394,7 @@ fn a_whole_plan_is_the_golden_one() {
         descriptors: Some(20_000),
         ..MACHINE
     };
-    let plan = Plan::within(limits, None, &all, machine).to_string();
+    let plan = Plan::within(limits, &Settings::default(), &all, machine).to_string();
     let lines: Vec<_> = plan.lines().map(str::trim_end).collect();
     let found = lines.join("\n") + "\n";
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/plan.txt");

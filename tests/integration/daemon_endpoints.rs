@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use crate::support::{
     PATIENCE,
-    client::{Answer, ask, connect, read_to_end},
+    client::{Answer, ask, connect, get_in_one_piece, read_to_end},
     daemon::Daemon,
     page::Page,
     pki::{AUTHORITY, IDENTITY},
@@ -274,4 +274,36 @@ fn a_connection_is_kept_for_more_requests() {
     let answers = String::from_utf8(answers).expect("text");
     assert_eq!(answers.matches("HTTP/1.1 200 OK").count(), 3, "{answers}");
     assert_eq!(answers.matches("healthy\n").count(), 3, "{answers}");
+}
+
+#[test]
+fn a_page_of_many_pieces_is_whole_however_it_is_asked_for() {
+    const MONITORS: usize = 900;
+    let closed = Closed::new();
+    let monitor = json!({ "url": format!("http://{}/", closed.address), "check_every": "1d" });
+    let monitors: serde_json::Map<_, _> = (0..MONITORS)
+        .map(|n| (format!("{n:0200}"), monitor.clone()))
+        .collect();
+    let daemon = Daemon::start(json!({ "monitors": monitors }));
+    let whole = |text: &str| {
+        let count = |name: &str| text.lines().filter(|line| line.starts_with(name)).count();
+        assert!(text.len() > 1 << 20, "{} bytes are one piece", text.len());
+        assert_eq!(count("monitor_checks_scheduled_total{"), MONITORS);
+        assert_eq!(count("monitor_info{"), MONITORS);
+        assert_eq!(count("process_threads "), 1);
+    };
+    let plain = get_in_one_piece(daemon.address, "/metrics");
+    assert_eq!(plain.header("content-length"), None);
+    whole(&plain.text());
+    let zipped = ask(
+        daemon.address,
+        "GET",
+        "/metrics",
+        "accept-encoding: gzip\r\n",
+    );
+    let mut text = String::new();
+    GzDecoder::new(&*zipped.body)
+        .read_to_string(&mut text)
+        .expect("gzip of UTF-8");
+    whole(&text);
 }

@@ -128,8 +128,12 @@ fn the_series_of_a_daemon_where_all_is_well_are_those_that_were_planned() {
         "with buckets": { "url": plain.http("/"), "duration_buckets": [0.1, 1] },
     });
     check_all_well(&json!({ "monitors": monitors.clone() }));
-    let buckets = json!({ "duration_buckets": [0.01, 0.1, 1, 10] });
-    check_all_well(&json!({ "monitors": monitors.clone(), "metrics": buckets }));
+    let settings = json!({
+        "duration_buckets": [0.01, 0.1, 1, 10],
+        "response_size_buckets": [1000],
+        "disabled": ["monitor_phase_seconds_total", "monitor_tls_info"],
+    });
+    check_all_well(&json!({ "monitors": monitors.clone(), "metrics": settings }));
     let monitors = monitors.as_object_mut().expect("it is one");
     monitors.retain(|name, _| name == "secure");
     check_all_well(&json!({ "monitors": monitors }));
