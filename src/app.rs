@@ -144,6 +144,7 @@ async fn serve(
 
     let settings = dispatcher::Settings {
         max_concurrent_checks: config.dispatcher.max_concurrent_checks,
+        max_concurrent_checks_per_host: config.dispatcher.max_concurrent_checks_per_host,
         log: config.log.checks,
     };
     let mut dispatcher = Dispatcher::new(settings, metrics, shutdown.clone());

@@ -59,6 +59,8 @@ pub enum Listen {
 pub struct Dispatcher {
     /// `dispatcher.max_concurrent_checks`
     pub max_concurrent_checks: usize,
+    /// `dispatcher.max_concurrent_checks_per_host`
+    pub max_concurrent_checks_per_host: Option<usize>,
 }
 
 /// One configured monitor.
@@ -227,6 +229,7 @@ impl Default for Dispatcher {
     fn default() -> Self {
         Self {
             max_concurrent_checks: 1000,
+            max_concurrent_checks_per_host: None,
         }
     }
 }
@@ -236,9 +239,11 @@ impl Dispatcher {
         let max_concurrent_checks = fields
             .optional("max_concurrent_checks")
             .unwrap_or(Self::default().max_concurrent_checks);
+        let max_concurrent_checks_per_host = fields.optional("max_concurrent_checks_per_host");
         fields.finish();
         Self {
             max_concurrent_checks,
+            max_concurrent_checks_per_host,
         }
     }
 }

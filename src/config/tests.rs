@@ -113,6 +113,8 @@ fn settings_mean_what_they_say() {
         let found = config.monitors.iter().find(|monitor| monitor.name == name);
         found.expect("a monitor of the file")
     };
+    assert_eq!(config.dispatcher.max_concurrent_checks, 50);
+    assert_eq!(config.dispatcher.max_concurrent_checks_per_host, Some(5));
     let everything = monitor("everything");
     assert_eq!(everything.check_every.as_secs(), 90);
     assert_eq!(everything.timeout.as_secs(), 10);

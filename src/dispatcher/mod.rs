@@ -2,6 +2,7 @@
 //!
 //! What a check finds out goes to the monitor's [`Observer`](crate::check::Observer); what becomes of it there is not known here.
 
+mod places;
 mod runner;
 mod schedule;
 #[cfg(test)]
@@ -9,10 +10,11 @@ mod tests;
 
 use std::{sync::Arc, time::SystemTime};
 
-use tokio::{sync::Semaphore, task::JoinSet, time::Instant};
+use tokio::{task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::check::{CheckLog, Job, Overseer};
+use places::Room;
 use runner::Runner;
 use schedule::Schedule;
 
@@ -21,6 +23,8 @@ use schedule::Schedule;
 pub struct Settings {
     /// Checks in flight at once, over all monitors.
     pub max_concurrent_checks: usize,
+    /// Checks of one host in flight at once, over all monitors of it; any number where there is none.
+    pub max_concurrent_checks_per_host: Option<usize>,
     /// Which checks write a line.
     pub log: CheckLog,
 }
@@ -29,6 +33,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             max_concurrent_checks: 1000,
+            max_concurrent_checks_per_host: None,
             log: CheckLog::default(),
         }
     }
@@ -38,7 +43,7 @@ impl Default for Settings {
 pub struct Dispatcher {
     settings: Settings,
     overseer: Arc<dyn Overseer>,
-    places: Arc<Semaphore>,
+    room: Room,
     shutdown: CancellationToken,
     /// One task for each monitor; it ends with the shutdown and returns the job that it ran.
     tasks: JoinSet<Job>,
@@ -52,11 +57,14 @@ impl Dispatcher {
         overseer: Arc<dyn Overseer>,
         shutdown: CancellationToken,
     ) -> Self {
-        let places = settings.max_concurrent_checks.min(Semaphore::MAX_PERMITS);
+        let room = Room::new(
+            settings.max_concurrent_checks,
+            settings.max_concurrent_checks_per_host,
+        );
         Self {
             settings,
             overseer,
-            places: Arc::new(Semaphore::new(places)),
+            room,
             shutdown,
             tasks: JoinSet::new(),
         }
@@ -72,7 +80,7 @@ impl Dispatcher {
             let schedule = Schedule::new(&job.name, job.check_every, job.timeout, clock);
             let runner = Runner {
                 observer: self.overseer.observe(&job),
-                places: self.places.clone(),
+                places: self.room.of(job.host()),
                 log: self.settings.log,
                 last_outcome: None,
                 has_begun: false,

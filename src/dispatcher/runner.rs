@@ -7,13 +7,13 @@ use std::{
 };
 
 use futures_util::FutureExt;
-use tokio::{
-    sync::{Semaphore, SemaphorePermit},
-    time::{Instant, sleep_until},
-};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::schedule::{Passed, Schedule, Woken};
+use super::{
+    places::{Place, Places},
+    schedule::{Passed, Schedule, Woken},
+};
 use crate::check::{Attempt, CheckLog, Job, Observer, Outcome, Report, Skip};
 
 /// A monitor with all that it takes to run it.
@@ -21,7 +21,7 @@ pub(super) struct Runner {
     pub job: Job,
     pub schedule: Schedule,
     pub observer: Arc<dyn Observer>,
-    pub places: Arc<Semaphore>,
+    pub places: Places,
     pub log: CheckLog,
     pub last_outcome: Option<Outcome>,
     /// Whether there was a first slot, which is run however late it is: after it, the monitor is
@@ -89,22 +89,19 @@ impl Runner {
     }
 
     /// A place among the concurrent checks, if one is free before the next slot.
-    async fn place(&self, due: Duration) -> Option<SemaphorePermit<'_>> {
-        if let Ok(place) = self.places.try_acquire() {
-            return Some(place);
-        }
+    async fn place(&self, due: Duration) -> Option<Place<'_>> {
         let mut waiting = Waiting {
             observer: &*self.observer,
             skip: Some(Skip::Shutdown),
         };
         let next = self.origin + self.schedule.after(due);
-        let place = tokio::time::timeout_at(next, self.places.acquire()).await;
+        let place = self.places.take(next).await;
         waiting.skip = match place {
-            Ok(_) => None,
-            Err(_) => Some(Skip::Saturated),
+            Some(_) => None,
+            None => Some(Skip::Saturated),
         };
         drop(waiting);
-        place.ok().and_then(Result::ok)
+        place
     }
 
     fn log(&mut self, report: &Report) {

@@ -1,6 +1,7 @@
 //! Whole runs on a paused clock, with stand-in monitors.
 
 use std::{
+    collections::BTreeMap,
     sync::{
         Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -9,6 +10,7 @@ use std::{
 };
 
 use proptest::prelude::*;
+use tokio::task::JoinHandle;
 
 use super::*;
 use crate::check::{Attempt, Failure, Monitor, Observer, Outcome, Reason, Report, Skip};
@@ -22,6 +24,7 @@ struct StandIn {
     takes: Vec<Duration>,
     checks: Arc<AtomicUsize>,
     end: fn() -> Result<(), Failure>,
+    host: Option<String>,
 }
 
 impl StandIn {
@@ -30,12 +33,20 @@ impl StandIn {
             takes: takes.into_iter().collect(),
             checks: Arc::default(),
             end: || Ok(()),
+            host: None,
         }
     }
 
     /// A check that no deadline lets come to an end.
     fn hanging() -> Self {
         Self::new([ms(1_000_000_000)])
+    }
+
+    fn of(self, host: impl Into<String>) -> Self {
+        Self {
+            host: Some(host.into()),
+            ..self
+        }
     }
 }
 
@@ -48,6 +59,10 @@ impl Monitor for StandIn {
         "nowhere".to_owned()
     }
 
+    fn host(&self) -> Option<String> {
+        self.host.clone()
+    }
+
     async fn check(&self, _: &Attempt) -> Result<(), Failure> {
         let check = self.checks.fetch_add(1, Ordering::Relaxed);
         tokio::time::sleep(self.takes[check % self.takes.len()]).await;
@@ -55,7 +70,7 @@ impl Monitor for StandIn {
     }
 }
 
-/// What became of the slots of all monitors.
+/// What became of the slots of several monitors.
 #[derive(Default)]
 struct Ledger(Mutex<Entries>);
 
@@ -88,7 +103,7 @@ impl Entries {
     }
 }
 
-impl Observer for Arc<Ledger> {
+impl Observer for Ledger {
     fn begun(&self, lag: Duration) {
         let mut entries = self.entries();
         entries.begun.push(Instant::now());
@@ -117,15 +132,63 @@ impl Observer for Arc<Ledger> {
     }
 }
 
-/// Gives all monitors the same ledger.
-struct OneLedger(Arc<Ledger>);
+/// One ledger of all monitors, and one of those of each host.
+#[derive(Default)]
+struct Books {
+    all: Arc<Ledger>,
+    hosts: Mutex<BTreeMap<String, Arc<Ledger>>>,
+}
 
-impl Overseer for OneLedger {
-    fn observe(&self, _: &Job) -> Arc<dyn Observer> {
-        Arc::new(self.0.clone())
+impl Books {
+    fn all(&self) -> Entries {
+        self.all.entries().clone()
+    }
+
+    fn host(&self, host: &str) -> Entries {
+        let hosts = self.hosts.lock().expect("no test panics with it");
+        hosts[host].entries().clone()
+    }
+}
+
+impl Overseer for Books {
+    fn observe(&self, job: &Job) -> Arc<dyn Observer> {
+        let mut hosts = self.hosts.lock().expect("no test panics with it");
+        let host = job
+            .host()
+            .map(|host| hosts.entry(host).or_default().clone());
+        Arc::new(Entry {
+            ledgers: host.into_iter().chain([self.all.clone()]).collect(),
+        })
     }
 
     fn stopped(&self, _: &Job) {}
+}
+
+/// Writes what becomes of the slots of one monitor to several ledgers.
+struct Entry {
+    ledgers: Vec<Arc<Ledger>>,
+}
+
+impl Observer for Entry {
+    fn begun(&self, lag: Duration) {
+        self.ledgers.iter().for_each(|ledger| ledger.begun(lag));
+    }
+
+    fn completed(&self, report: &Report) {
+        self.ledgers
+            .iter()
+            .for_each(|ledger| ledger.completed(report));
+    }
+
+    fn cancelled(&self) {
+        self.ledgers.iter().for_each(|ledger| ledger.cancelled());
+    }
+
+    fn skipped(&self, slots: u64, why: Skip) {
+        self.ledgers
+            .iter()
+            .for_each(|ledger| ledger.skipped(slots, why));
+    }
 }
 
 fn job(name: &str, monitor: StandIn, check_every: Duration, timeout: Duration) -> Job {
@@ -136,27 +199,55 @@ fn job(name: &str, monitor: StandIn, check_every: Duration, timeout: Duration) -
     }
 }
 
+/// A dispatcher that runs, with its books, until it is stopped.
+struct Running {
+    books: Arc<Books>,
+    shutdown: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Running {
+    fn start(settings: Settings, jobs: Vec<Job>) -> Self {
+        let books = Arc::new(Books::default());
+        let shutdown = CancellationToken::new();
+        let mut dispatcher = Dispatcher::new(settings, books.clone(), shutdown.clone());
+        dispatcher.start(jobs);
+        Self {
+            books,
+            shutdown,
+            task: tokio::spawn(dispatcher.run()),
+        }
+    }
+
+    async fn stop(self) -> Arc<Books> {
+        self.shutdown.cancel();
+        self.task.await.expect("the dispatcher does not panic");
+        let running = self.books.all().running;
+        assert_eq!(running, 0, "a check goes on after the shutdown");
+        self.books
+    }
+}
+
 /// Runs `jobs` for `span`, then stops them, and returns what became of their slots.
 async fn run(jobs: Vec<Job>, places: usize, span: Duration) -> Entries {
-    let ledger = Arc::new(Ledger::default());
-    let shutdown = CancellationToken::new();
+    run_of_hosts(jobs, places, None, span).await.all()
+}
+
+/// As [`run`], with so many places for each host.
+async fn run_of_hosts(
+    jobs: Vec<Job>,
+    places: usize,
+    each_host: Option<usize>,
+    span: Duration,
+) -> Arc<Books> {
     let settings = Settings {
         max_concurrent_checks: places,
+        max_concurrent_checks_per_host: each_host,
         ..Settings::default()
     };
-    let mut dispatcher = Dispatcher::new(
-        settings,
-        Arc::new(OneLedger(ledger.clone())),
-        shutdown.clone(),
-    );
-    dispatcher.start(jobs);
-    let running = tokio::spawn(dispatcher.run());
+    let running = Running::start(settings, jobs);
     tokio::time::sleep(span).await;
-    shutdown.cancel();
-    running.await.expect("the dispatcher does not panic");
-    let entries = ledger.entries().clone();
-    assert_eq!(entries.running, 0, "a check goes on after the shutdown");
-    entries
+    running.stop().await
 }
 
 #[tokio::test(start_paused = true)]
@@ -321,23 +412,90 @@ async fn a_shutdown_gives_up_checks_in_flight_and_slots_that_wait() {
     assert!(entries.outcomes.is_empty());
 }
 
+/// `number` monitors of one host, checked every 10 s.
+fn of_host(host: &str, number: usize, monitor: impl Fn() -> StandIn) -> Vec<Job> {
+    let job = |n| {
+        let name = format!("{host}-{n}");
+        job(&name, monitor().of(host), ms(10_000), ms(5_000))
+    };
+    (0..number).map(job).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_host_has_no_more_than_its_places_and_keeps_no_other_host_waiting() {
+    let mut jobs = of_host("slow", 1_000, StandIn::hanging);
+    jobs.extend(of_host("healthy", 2, || StandIn::new([ms(1)])));
+    let everywhere = StandIn::new([ms(1)]);
+    jobs.push(job("everywhere", everywhere, ms(10_000), ms(5_000)));
+    let books = run_of_hosts(jobs, 5, Some(2), ms(100_000)).await;
+
+    let slow = books.host("slow");
+    assert_eq!(slow.most_running, 2);
+    // Two places, for 5 s each, in 100 s.
+    assert!((36..=42).contains(&slow.begun.len()), "{slow:?}");
+    let saturated = slow.skipped(Skip::Saturated);
+    assert!((8_000..=10_500).contains(&saturated), "{saturated}");
+    let slots = slow.slots();
+    assert!((9_900..=11_100).contains(&slots), "{slots}");
+    assert_eq!(
+        slow.begun.len() as u64,
+        slow.outcomes.len() as u64 + slow.cancelled
+    );
+
+    let healthy = books.host("healthy");
+    assert_eq!(healthy.skipped, [0; Skip::ALL.len()]);
+    assert!((20..=22).contains(&healthy.begun.len()), "{healthy:?}");
+    let all = books.all();
+    let lags = || healthy.lags.iter().max();
+    assert!(lags() <= Some(&ms(2)), "{:?}", lags());
+    let everywhere = all.begun.len() - slow.begun.len() - healthy.begun.len();
+    assert!((10..=11).contains(&everywhere), "{everywhere}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_waits_longest_for_a_host_is_the_first_to_be_checked_or_skipped() {
+    let jobs = of_host("slow", 8, || StandIn::new([ms(3_000)]));
+    let books = run_of_hosts(jobs, 5, Some(1), ms(1_000_000)).await;
+    let slow = books.host("slow");
+    assert_eq!(slow.most_running, 1);
+    assert!(slow.skipped(Skip::Saturated) > 100, "{slow:?}");
+    let checks = slow.begun.iter().zip(&slow.lags);
+    let due: Vec<_> = checks.map(|(begun, lag)| *begun - *lag).collect();
+    let in_order = |pair: &[Instant]| pair[0] <= pair[1] + ms(2);
+    assert!(due.windows(2).all(in_order), "{due:?}");
+    // Nobody who waited past its next slot was checked for the one before.
+    assert!(slow.lags.iter().all(|lag| *lag < ms(15_000)), "{slow:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn those_that_wait_for_their_host_hold_no_place_of_the_whole() {
+    let mut jobs = of_host("slow", 50, StandIn::hanging);
+    jobs.extend(of_host("other", 1, StandIn::hanging));
+    let books = run_of_hosts(jobs, 2, Some(1), ms(900)).await;
+    assert_eq!(books.host("slow").begun.len(), 1);
+    assert_eq!(books.host("other").begun.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_gives_up_slots_that_wait_for_their_host_and_those_behind_them() {
+    let mut jobs = of_host("slow", 5, StandIn::hanging);
+    jobs.extend(of_host("other", 5, StandIn::hanging));
+    let all = run_of_hosts(jobs, 4, Some(3), ms(200)).await.all();
+    assert_eq!((all.begun.len(), all.cancelled), (4, 4));
+    assert_eq!(all.skipped(Skip::Shutdown), 6);
+    assert_eq!(all.outcomes, []);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_dispatcher_without_monitors_ends_by_itself() {
-    let ledger = Arc::new(OneLedger(Arc::default()));
-    let mut dispatcher = Dispatcher::new(Settings::default(), ledger, CancellationToken::new());
+    let books = Arc::new(Books::default());
+    let mut dispatcher = Dispatcher::new(Settings::default(), books, CancellationToken::new());
     dispatcher.start(Vec::new());
     dispatcher.run().await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn slots_missed_while_the_daemon_stood_still_are_counted_and_not_made_up_for() {
-    let ledger = Arc::new(Ledger::default());
-    let shutdown = CancellationToken::new();
-    let mut dispatcher = Dispatcher::new(
-        Settings::default(),
-        Arc::new(OneLedger(ledger.clone())),
-        shutdown.clone(),
-    );
     let jobs = (0..10)
         .map(|n| {
             job(
@@ -348,41 +506,31 @@ async fn slots_missed_while_the_daemon_stood_still_are_counted_and_not_made_up_f
             )
         })
         .collect();
-    dispatcher.start(jobs);
-    let running = tokio::spawn(dispatcher.run());
+    let running = Running::start(Settings::default(), jobs);
     tokio::time::sleep(ms(100_000)).await;
-    let before = ledger.entries().clone();
+    let before = running.books.all();
     // The clock jumps, as it does for a process that was stopped and goes on.
     tokio::time::advance(ms(600_000)).await;
     tokio::time::sleep(ms(1)).await;
-    let after = ledger.entries().clone();
+    let after = running.books.all();
     assert!(after.begun.len() - before.begun.len() <= 2, "a burst");
     assert!(
         (590..=610).contains(&after.skipped(Skip::Stalled)),
         "{after:?}"
     );
-    shutdown.cancel();
-    running.await.expect("the dispatcher does not panic");
+    running.stop().await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_first_check_is_run_however_late() {
-    let ledger = Arc::new(Ledger::default());
-    let shutdown = CancellationToken::new();
-    let mut dispatcher = Dispatcher::new(
-        Settings::default(),
-        Arc::new(OneLedger(ledger.clone())),
-        shutdown.clone(),
-    );
     let day = ms(86_400_000);
-    dispatcher.start(vec![job("daily", StandIn::new([ms(1)]), day, ms(5_000))]);
-    let running = tokio::spawn(dispatcher.run());
+    let jobs = vec![job("daily", StandIn::new([ms(1)]), day, ms(5_000))];
+    let running = Running::start(Settings::default(), jobs);
     // The machine is so busy that nothing runs for a while.
     tokio::time::advance(ms(10_000)).await;
     tokio::time::sleep(ms(10)).await;
-    assert_eq!(ledger.entries().outcomes, [Outcome::Success]);
-    shutdown.cancel();
-    running.await.expect("the dispatcher does not panic");
+    assert_eq!(running.books.all().outcomes, [Outcome::Success]);
+    running.stop().await;
 }
 
 proptest! {
@@ -391,10 +539,16 @@ proptest! {
     #[test]
     fn every_slot_is_begun_or_skipped(
         monitors in prop::collection::vec(
-            (100_u64..20_000, 1_u64..=100, prop::collection::vec(0_u64..30_000, 1..5)),
+            (
+                100_u64..20_000,
+                1_u64..=100,
+                prop::collection::vec(0_u64..30_000, 1..5),
+                prop::option::of("[ab]"),
+            ),
             1..12,
         ),
         places in 1_usize..6,
+        each_host in prop::option::of(1_usize..4),
         span in 1_000_u64..200_000,
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -403,14 +557,19 @@ proptest! {
             .build()
             .expect("a runtime without I/O");
         let intervals: Vec<_> = monitors.iter().map(|(every, ..)| *every).collect();
-        let entries = runtime.block_on(async {
-            let jobs = monitors.into_iter().enumerate().map(|(n, (every, share, takes))| {
+        let books = runtime.block_on(async {
+            let jobs = monitors.into_iter().enumerate().map(|(n, (every, share, takes, host))| {
                 let timeout = ms((every * share / 100).max(1));
                 let takes = takes.into_iter().map(ms);
-                job(&format!("monitor-{n}"), StandIn::new(takes), ms(every), timeout)
+                let monitor = StandIn { host, ..StandIn::new(takes) };
+                job(&format!("monitor-{n}"), monitor, ms(every), timeout)
             });
-            run(jobs.collect(), places, ms(span)).await
+            run_of_hosts(jobs.collect(), places, each_host, ms(span)).await
         });
+        for host in books.hosts.lock().expect("no test panics with it").values() {
+            prop_assert!(each_host.is_none_or(|each| host.entries().most_running <= each));
+        }
+        let entries = books.all();
         let ended = entries.outcomes.len() as u64 + entries.cancelled;
         prop_assert_eq!(entries.begun.len() as u64, ended);
         prop_assert!(entries.most_running <= places);

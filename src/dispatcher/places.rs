@@ -1,0 +1,78 @@
+//! Places among the concurrent checks: those of the whole, and those of each host.
+
+use std::{collections::HashMap, sync::Arc};
+
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::{Instant, timeout_at},
+};
+
+/// The places that the monitors of a dispatcher share. Whoever waits longest for one gets it first.
+pub(super) struct Room {
+    whole: Arc<Semaphore>,
+    /// How many each host has, where they are limited.
+    each_host: Option<usize>,
+    hosts: HashMap<String, Arc<Semaphore>>,
+}
+
+impl Room {
+    pub fn new(whole: usize, each_host: Option<usize>) -> Self {
+        Self {
+            whole: places(whole),
+            each_host,
+            hosts: HashMap::new(),
+        }
+    }
+
+    /// The places of a monitor whose connections go to `host`.
+    pub fn of(&mut self, host: Option<String>) -> Places {
+        let host = host.zip(self.each_host).map(|(host, each)| {
+            let shared = self.hosts.entry(host).or_insert_with(|| places(each));
+            shared.clone()
+        });
+        Places {
+            host,
+            whole: self.whole.clone(),
+        }
+    }
+}
+
+fn places(number: usize) -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(number.min(Semaphore::MAX_PERMITS)))
+}
+
+/// Where a check needs a place before it begins.
+pub(super) struct Places {
+    host: Option<Arc<Semaphore>>,
+    whole: Arc<Semaphore>,
+}
+
+/// A place of the host, where those are limited, and one of the whole; free again when dropped.
+pub(super) struct Place<'p> {
+    _host: Option<SemaphorePermit<'p>>,
+    _whole: SemaphorePermit<'p>,
+}
+
+impl Places {
+    /// A place, if one is free before `until`.
+    ///
+    /// The host's comes first, so that those that wait for a slow host hold no place of the whole.
+    pub async fn take(&self, until: Instant) -> Option<Place<'_>> {
+        let host = match &self.host {
+            Some(host) => Some(take(host, until).await?),
+            None => None,
+        };
+        let whole = take(&self.whole, until).await?;
+        Some(Place {
+            _host: host,
+            _whole: whole,
+        })
+    }
+}
+
+async fn take(places: &Semaphore, until: Instant) -> Option<SemaphorePermit<'_>> {
+    if let Ok(place) = places.try_acquire() {
+        return Some(place);
+    }
+    timeout_at(until, places.acquire()).await.ok()?.ok()
+}
