@@ -107,6 +107,11 @@ pub enum CheckLog {
 pub trait Observer: Send + Sync {
     /// A slot's check begins, `lag` after the slot came due.
     fn begun(&self, lag: Duration);
+    /// The check that is about to be reported as completed ran while the daemon itself was starved
+    /// or stood still, so that its times may say more of the daemon than of the target.
+    ///
+    /// For the counter `monitoringdaemon_checks_tainted_total`.
+    fn tainted(&self) {}
     /// The check that began has ended.
     fn completed(&self, report: &Report);
     /// The check that began is given up because of a shutdown.
@@ -115,10 +120,15 @@ pub trait Observer: Send + Sync {
     fn skipped(&self, slots: u64, why: Skip);
 }
 
-/// Gives every monitor that the dispatcher runs its [`Observer`].
+/// Gives every monitor that the dispatcher runs its [`Observer`], and is told how the daemon fares.
 pub trait Overseer: Send + Sync + 'static {
     /// The observer of `job`, which starts to run.
     fn observe(&self, job: &Job) -> Arc<dyn Observer>;
     /// `job` has stopped for good.
     fn stopped(&self, job: &Job);
+    /// How late the runtime that runs checks just did what was due: measured ten times a second,
+    /// about zero where it keeps up. Must return without waiting.
+    ///
+    /// For the histogram `monitoringdaemon_runtime_delay_seconds`.
+    fn runtime_delay(&self, _delay: Duration) {}
 }

@@ -3,6 +3,7 @@
 //! What a check finds out goes to the monitor's [`Observer`](crate::check::Observer); what becomes of it there is not known here.
 
 mod places;
+mod pulse;
 mod runner;
 mod schedule;
 #[cfg(test)]
@@ -15,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::check::{CheckLog, Job, Overseer};
 use places::Room;
+use pulse::Pulse;
 use runner::Runner;
 use schedule::Schedule;
 
@@ -47,6 +49,10 @@ pub struct Dispatcher {
     shutdown: CancellationToken,
     /// One task for each monitor; it ends with the shutdown and returns the job that it ran.
     tasks: JoinSet<Job>,
+    /// There from the first start on.
+    pulse: Option<Arc<Pulse>>,
+    /// The task that keeps the pulse; it ends with the shutdown.
+    keeper: JoinSet<()>,
 }
 
 impl Dispatcher {
@@ -67,6 +73,8 @@ impl Dispatcher {
             room,
             shutdown,
             tasks: JoinSet::new(),
+            pulse: None,
+            keeper: JoinSet::new(),
         }
     }
 
@@ -76,11 +84,13 @@ impl Dispatcher {
     pub fn start(&mut self, jobs: Vec<Job>) {
         tracing::info!("Dispatcher is starting up");
         let (clock, origin) = (SystemTime::now(), Instant::now());
+        let pulse = self.pulse(origin);
         for (index, job) in jobs.into_iter().enumerate() {
             let schedule = Schedule::new(&job.name, job.check_every, job.timeout, clock);
             let runner = Runner {
                 observer: self.overseer.observe(&job),
                 places: self.room.of(job.host()),
+                pulse: pulse.clone(),
                 log: self.settings.log,
                 last_outcome: None,
                 has_begun: false,
@@ -103,10 +113,11 @@ impl Dispatcher {
     /// Checks in flight are given up at once. Dropping the future ends the tasks too, but silently.
     pub async fn run(mut self) {
         if !self.tasks.is_empty() {
-            self.shutdown.cancelled().await;
+            tokio::join!(self.shutdown.cancelled(), ended(&mut self.keeper));
         }
         tracing::info!("Dispatcher is shutting down");
         self.shutdown.cancel();
+        ended(&mut self.keeper).await;
         while let Some(ended) = self.tasks.join_next().await {
             match ended {
                 Ok(job) => {
@@ -121,5 +132,26 @@ impl Dispatcher {
             }
         }
         tracing::info!("Dispatcher shutting down finished successfully");
+    }
+
+    /// The pulse, which begins at `now` unless it has before.
+    fn pulse(&mut self, now: Instant) -> Arc<Pulse> {
+        let begin = || {
+            let pulse = Arc::new(Pulse::new(now));
+            let shutdown = self.shutdown.child_token();
+            self.keeper
+                .spawn(pulse.clone().keep(self.overseer.clone(), shutdown));
+            pulse
+        };
+        self.pulse.get_or_insert_with(begin).clone()
+    }
+}
+
+/// Waits until the pulse has ended, which it should not do before the shutdown.
+async fn ended(keeper: &mut JoinSet<()>) {
+    while let Some(ended) = keeper.join_next().await {
+        if let Err(error) = ended {
+            tracing::error!(%error, "The pulse has ended by itself, and no check is tainted any more");
+        }
     }
 }

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     places::{Place, Places},
+    pulse::Pulse,
     schedule::{Passed, Schedule, Woken},
 };
 use crate::check::{Attempt, CheckLog, Job, Observer, Outcome, Report, Skip};
@@ -22,6 +23,7 @@ pub(super) struct Runner {
     pub schedule: Schedule,
     pub observer: Arc<dyn Observer>,
     pub places: Places,
+    pub pulse: Arc<Pulse>,
     pub log: CheckLog,
     pub last_outcome: Option<Outcome>,
     /// Whether there was a first slot, which is run however late it is: after it, the monitor is
@@ -72,7 +74,8 @@ impl Runner {
         let report =
             Attempt::run(&*self.job.monitor, self.origin + deadline, self.job.timeout).await;
         drop(place);
-        in_flight.complete(&report);
+        let tainted = self.pulse.taints(self.origin + begun, Instant::now());
+        in_flight.complete(&report, tainted);
         self.log(&report);
 
         let Passed {
@@ -149,7 +152,10 @@ impl<'o> InFlight<'o> {
         Self(Some(observer))
     }
 
-    fn complete(mut self, report: &Report) {
+    fn complete(mut self, report: &Report, tainted: bool) {
+        if tainted && let Some(observer) = self.0 {
+            observer.tainted();
+        }
         if let Some(observer) = self.0.take() {
             observer.completed(report);
         }
