@@ -6,6 +6,7 @@ mod places;
 mod pulse;
 mod runner;
 mod schedule;
+mod tally;
 #[cfg(test)]
 mod tests;
 
@@ -19,6 +20,7 @@ use places::Room;
 use pulse::Pulse;
 use runner::Runner;
 use schedule::Schedule;
+use tally::Tally;
 
 /// How the dispatcher runs checks.
 #[derive(Clone, Copy, Debug)]
@@ -49,10 +51,17 @@ pub struct Dispatcher {
     shutdown: CancellationToken,
     /// One task for each monitor; it ends with the shutdown and returns the job that it ran.
     tasks: JoinSet<Job>,
-    /// There from the first start on.
-    pulse: Option<Arc<Pulse>>,
-    /// The task that keeps the pulse; it ends with the shutdown.
-    keeper: JoinSet<()>,
+    /// What watches over all monitors, from the first start on.
+    watch: Option<Watch>,
+    /// The tasks that keep the watch; they end with the shutdown.
+    keepers: JoinSet<()>,
+}
+
+/// What watches over all monitors.
+#[derive(Clone)]
+struct Watch {
+    pulse: Arc<Pulse>,
+    tally: Arc<Tally>,
 }
 
 impl Dispatcher {
@@ -73,8 +82,8 @@ impl Dispatcher {
             room,
             shutdown,
             tasks: JoinSet::new(),
-            pulse: None,
-            keeper: JoinSet::new(),
+            watch: None,
+            keepers: JoinSet::new(),
         }
     }
 
@@ -84,13 +93,14 @@ impl Dispatcher {
     pub fn start(&mut self, jobs: Vec<Job>) {
         tracing::info!("Dispatcher is starting up");
         let (clock, origin) = (SystemTime::now(), Instant::now());
-        let pulse = self.pulse(origin);
+        let watch = self.watch(origin);
         for (index, job) in jobs.into_iter().enumerate() {
             let schedule = Schedule::new(&job.name, job.check_every, job.timeout, clock);
             let runner = Runner {
                 observer: self.overseer.observe(&job),
                 places: self.room.of(job.host()),
-                pulse: pulse.clone(),
+                pulse: watch.pulse.clone(),
+                tally: watch.tally.clone(),
                 log: self.settings.log,
                 last_outcome: None,
                 has_begun: false,
@@ -113,11 +123,11 @@ impl Dispatcher {
     /// Checks in flight are given up at once. Dropping the future ends the tasks too, but silently.
     pub async fn run(mut self) {
         if !self.tasks.is_empty() {
-            tokio::join!(self.shutdown.cancelled(), ended(&mut self.keeper));
+            tokio::join!(self.shutdown.cancelled(), ended(&mut self.keepers));
         }
         tracing::info!("Dispatcher is shutting down");
         self.shutdown.cancel();
-        ended(&mut self.keeper).await;
+        ended(&mut self.keepers).await;
         while let Some(ended) = self.tasks.join_next().await {
             match ended {
                 Ok(job) => {
@@ -134,24 +144,26 @@ impl Dispatcher {
         tracing::info!("Dispatcher shutting down finished successfully");
     }
 
-    /// The pulse, which begins at `now` unless it has before.
-    fn pulse(&mut self, now: Instant) -> Arc<Pulse> {
+    /// The watch, which begins at `now` unless it has before.
+    fn watch(&mut self, now: Instant) -> Watch {
         let begin = || {
             let pulse = Arc::new(Pulse::new(now));
-            let shutdown = self.shutdown.child_token();
-            self.keeper
-                .spawn(pulse.clone().keep(self.overseer.clone(), shutdown));
-            pulse
+            let tally = Arc::new(Tally::default());
+            let shutdown = || self.shutdown.child_token();
+            let beats = pulse.clone().keep(self.overseer.clone(), shutdown());
+            self.keepers.spawn(beats);
+            self.keepers.spawn(tally.clone().keep(shutdown()));
+            Watch { pulse, tally }
         };
-        self.pulse.get_or_insert_with(begin).clone()
+        self.watch.get_or_insert_with(begin).clone()
     }
 }
 
-/// Waits until the pulse has ended, which it should not do before the shutdown.
-async fn ended(keeper: &mut JoinSet<()>) {
-    while let Some(ended) = keeper.join_next().await {
+/// Waits until the watch has ended, no part of which should before the shutdown.
+async fn ended(keepers: &mut JoinSet<()>) {
+    while let Some(ended) = keepers.join_next().await {
         if let Err(error) = ended {
-            tracing::error!(%error, "The pulse has ended by itself, and no check is tainted any more");
+            tracing::error!(%error, "The watch over all monitors has ended in part");
         }
     }
 }

@@ -7,6 +7,8 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
+use super::tally::Cause;
+
 /// The places that the monitors of a dispatcher share. Whoever waits longest for one gets it first.
 pub(super) struct Room {
     whole: Arc<Semaphore>,
@@ -51,28 +53,39 @@ pub(super) struct Places {
 pub(super) struct Place<'p> {
     _host: Option<SemaphorePermit<'p>>,
     _whole: SemaphorePermit<'p>,
+    /// Which of them was not free at once.
+    pub waited_for: Option<Cause>,
 }
 
 impl Places {
-    /// A place, if one is free before `until`.
+    /// A place, if one is free before `until`; else which one was not.
     ///
     /// The host's comes first, so that those that wait for a slow host hold no place of the whole.
-    pub async fn take(&self, until: Instant) -> Option<Place<'_>> {
+    pub async fn take(&self, until: Instant) -> Result<Place<'_>, Cause> {
+        let mut waited_for = None;
         let host = match &self.host {
-            Some(host) => Some(take(host, until).await?),
+            Some(host) => Some(take(host, until, Cause::NoPlaceOfHost, &mut waited_for).await?),
             None => None,
         };
-        let whole = take(&self.whole, until).await?;
-        Some(Place {
+        let whole = take(&self.whole, until, Cause::NoPlace, &mut waited_for).await?;
+        Ok(Place {
             _host: host,
             _whole: whole,
+            waited_for,
         })
     }
 }
 
-async fn take(places: &Semaphore, until: Instant) -> Option<SemaphorePermit<'_>> {
+async fn take<'p>(
+    places: &'p Semaphore,
+    until: Instant,
+    missing: Cause,
+    waited_for: &mut Option<Cause>,
+) -> Result<SemaphorePermit<'p>, Cause> {
     if let Ok(place) = places.try_acquire() {
-        return Some(place);
+        return Ok(place);
     }
-    timeout_at(until, places.acquire()).await.ok()?.ok()
+    waited_for.get_or_insert(missing);
+    let place = timeout_at(until, places.acquire()).await;
+    place.ok().and_then(Result::ok).ok_or(missing)
 }

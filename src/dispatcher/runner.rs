@@ -14,6 +14,7 @@ use super::{
     places::{Place, Places},
     pulse::Pulse,
     schedule::{Passed, Schedule, Woken},
+    tally::{Cause, Tally},
 };
 use crate::check::{Attempt, CheckLog, Job, Observer, Outcome, Report, Skip};
 
@@ -24,6 +25,7 @@ pub(super) struct Runner {
     pub observer: Arc<dyn Observer>,
     pub places: Places,
     pub pulse: Arc<Pulse>,
+    pub tally: Arc<Tally>,
     pub log: CheckLog,
     pub last_outcome: Option<Outcome>,
     /// Whether there was a first slot, which is run however late it is: after it, the monitor is
@@ -62,7 +64,7 @@ impl Runner {
         if std::mem::replace(&mut self.has_begun, true)
             && let Woken::Stalled { missed, next } = self.schedule.wake(due, self.now())
         {
-            self.observer.skipped(missed, Skip::Stalled);
+            self.skipped(missed, Skip::Stalled, Cause::Stalled);
             return next;
         }
         let Some(place) = self.place(due).await else {
@@ -70,9 +72,11 @@ impl Runner {
         };
         let begun = self.now();
         let deadline = self.schedule.deadline(due, begun);
+        self.tally.begun();
         let in_flight = InFlight::begin(&*self.observer, begun.saturating_sub(due));
         let report =
             Attempt::run(&*self.job.monitor, self.origin + deadline, self.job.timeout).await;
+        let waited_for = place.waited_for;
         drop(place);
         let tainted = self.pulse.taints(self.origin + begun, Instant::now());
         in_flight.complete(&report, tainted);
@@ -83,28 +87,29 @@ impl Runner {
             stalled,
             next,
         } = self.schedule.passed(due, deadline, self.now());
-        for (slots, why) in [(overrun, Skip::Overrun), (stalled, Skip::Stalled)] {
-            if slots > 0 {
-                self.observer.skipped(slots, why);
-            }
+        if overrun > 0 {
+            self.skipped(overrun, Skip::Overrun, waited_for.unwrap_or(Cause::Overrun));
+        }
+        if stalled > 0 {
+            self.skipped(stalled, Skip::Stalled, Cause::Stalled);
         }
         next
     }
 
     /// A place among the concurrent checks, if one is free before the next slot.
     async fn place(&self, due: Duration) -> Option<Place<'_>> {
-        let mut waiting = Waiting {
-            observer: &*self.observer,
-            skip: Some(Skip::Shutdown),
-        };
+        let waiting = Waiting(Some(&*self.observer));
         let next = self.origin + self.schedule.after(due);
         let place = self.places.take(next).await;
-        waiting.skip = match place {
-            Some(_) => None,
-            None => Some(Skip::Saturated),
-        };
-        drop(waiting);
+        waiting.end();
         place
+            .map_err(|cause| self.skipped(1, Skip::Saturated, cause))
+            .ok()
+    }
+
+    fn skipped(&self, slots: u64, why: Skip, cause: Cause) {
+        self.tally.skipped(slots, cause, &self.job.name);
+        self.observer.skipped(slots, why);
     }
 
     fn log(&mut self, report: &Report) {
@@ -129,16 +134,19 @@ impl Runner {
     }
 }
 
-/// A slot that waits for a place; dropped, it is a skipped one unless it got its place.
-struct Waiting<'o> {
-    observer: &'o dyn Observer,
-    skip: Option<Skip>,
+/// A slot that waits for a place; dropped before that has an end, it was skipped for a shutdown.
+struct Waiting<'o>(Option<&'o dyn Observer>);
+
+impl Waiting<'_> {
+    fn end(mut self) {
+        self.0 = None;
+    }
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        if let Some(why) = self.skip {
-            self.observer.skipped(1, why);
+        if let Some(observer) = self.0 {
+            observer.skipped(1, Skip::Shutdown);
         }
     }
 }

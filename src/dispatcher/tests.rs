@@ -594,6 +594,79 @@ async fn checks_go_on_without_a_pulse_and_none_is_tainted() {
     assert!(all.tainted.is_empty());
 }
 
+#[tokio::test(start_paused = true)]
+async fn slots_that_are_skipped_are_told_of_once_and_once_more_when_that_is_over() {
+    let log = Log::start();
+    // Eight minutes in which checks take long, and 27 in which they do not; twice in an hour.
+    let takes = [vec![ms(5_000); 100], vec![ms(1); 800]].concat();
+    let checks = Arc::new(AtomicUsize::new(0));
+    let jobs = of_host("slow", 5, || StandIn {
+        checks: checks.clone(),
+        ..StandIn::new(takes.clone())
+    });
+    run_of_hosts(jobs, 5, Some(1), ms(3_600_000)).await;
+    let log = log.text();
+    let lines = log
+        .lines()
+        .filter(|line| line.contains("of a minute's slots"));
+    let levels: Vec<_> = lines
+        .map(|line| line.trim_start().split(' ').next())
+        .collect();
+    assert_eq!(levels, ["WARN", "INFO", "WARN", "INFO"].map(Some), "{log}");
+    assert!(
+        log.contains("reason=\"saturated\" monitor=\"slow-"),
+        "{log}"
+    );
+    assert!(log.contains("max_concurrent_checks_per_host"), "{log}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slot_that_is_run_over_by_a_check_that_had_to_wait_is_lost_for_want_of_a_place() {
+    let log = Log::start();
+    let slow_once = |takes| StandIn::new([vec![ms(takes)], vec![ms(1); 100]].concat());
+    let blocker = job("blocker", slow_once(1_000), ms(86_400_000), ms(5_000));
+    let waiting = || job("waiting", slow_once(30_000), ms(10_000), ms(40_000));
+    for (jobs, reason) in [
+        (vec![blocker, waiting()], "reason=\"saturated\" advice"),
+        (
+            vec![waiting()],
+            "reason=\"overrun\" monitor=\"waiting\" advice",
+        ),
+    ] {
+        let entries = run(jobs, 1, ms(61_000)).await;
+        let skipped = entries.skipped(Skip::Overrun);
+        assert_eq!(entries.skipped.iter().sum::<u64>(), skipped);
+        let log = log.text();
+        let last = log.lines().rfind(|line| line.contains("WARN"));
+        assert!(last.is_some_and(|line| line.contains(reason)), "{log}");
+    }
+}
+
+/// What is logged on this thread.
+struct Log {
+    file: tempfile::NamedTempFile,
+    _logging: tracing::subscriber::DefaultGuard,
+}
+
+impl Log {
+    fn start() -> Self {
+        let file = tempfile::NamedTempFile::new().expect("a temporary file");
+        let subscriber = tracing_subscriber::fmt()
+            .without_time()
+            .with_max_level(tracing::Level::INFO)
+            .with_writer(Mutex::new(file.reopen().expect("it is there")))
+            .finish();
+        Self {
+            file,
+            _logging: tracing::subscriber::set_default(subscriber),
+        }
+    }
+
+    fn text(&self) -> String {
+        std::fs::read_to_string(self.file.path()).expect("it is there")
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 

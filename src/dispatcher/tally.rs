@@ -1,0 +1,283 @@
+//! How many slots are skipped minute by minute, and the line that says so once they are too many.
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use crate::check::Skip;
+
+/// How long is counted before it is judged.
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// Why a slot was skipped, but for a shutdown; told apart by what can be done about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// The last check of its monitor was still running, though it had not waited for its place.
+    Overrun,
+    /// No place of the whole became free in time: for it, or for the check that then ran over it.
+    NoPlace,
+    /// Likewise of its host.
+    NoPlaceOfHost,
+    /// The daemon itself was stopped or starved.
+    Stalled,
+}
+
+const CAUSES: [Cause; 4] = [
+    Cause::Overrun,
+    Cause::NoPlace,
+    Cause::NoPlaceOfHost,
+    Cause::Stalled,
+];
+
+impl Cause {
+    /// The reason that says the most of it.
+    fn skip(self) -> Skip {
+        match self {
+            Self::Overrun => Skip::Overrun,
+            Self::NoPlace | Self::NoPlaceOfHost => Skip::Saturated,
+            Self::Stalled => Skip::Stalled,
+        }
+    }
+
+    fn advice(self) -> &'static str {
+        match self {
+            Self::Overrun => "raise check_every or lower timeout of monitors such as this one",
+            Self::NoPlace => "raise dispatcher.max_concurrent_checks",
+            Self::NoPlaceOfHost => {
+                "raise dispatcher.max_concurrent_checks_per_host, for hosts such as this monitor's"
+            }
+            Self::Stalled => "see why the process was stopped, or give it more CPU",
+        }
+    }
+
+    /// Whether it lies with some monitors rather than with all.
+    fn is_of_a_monitor(self) -> bool {
+        matches!(self, Self::Overrun | Self::NoPlaceOfHost)
+    }
+}
+
+/// What became of the slots of all monitors since it was last judged.
+#[derive(Default)]
+pub(super) struct Tally {
+    begun: AtomicU64,
+    skipped: [Count; CAUSES.len()],
+}
+
+#[derive(Default)]
+struct Count {
+    slots: AtomicU64,
+    /// The first monitor that they are of. Nobody waits for this lock: any monitor will do.
+    monitor: Mutex<Option<Arc<str>>>,
+}
+
+impl Tally {
+    /// A slot's check begins.
+    pub fn begun(&self) {
+        self.begun.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// So many slots of `monitor` were skipped.
+    pub fn skipped(&self, slots: u64, cause: Cause, monitor: &Arc<str>) {
+        let count = &self.skipped[cause as usize];
+        count.slots.fetch_add(slots, Ordering::Relaxed);
+        if let Ok(mut example) = count.monitor.try_lock() {
+            example.get_or_insert_with(|| monitor.clone());
+        }
+    }
+
+    /// Judges every minute until `shutdown`, and logs what there is to say.
+    pub async fn keep(self: Arc<Self>, shutdown: CancellationToken) {
+        let minutes = async {
+            let mut judge = Judge::default();
+            loop {
+                sleep_until(Instant::now() + MINUTE).await;
+                if let Some(notice) = judge.judge(&self.take()) {
+                    notice.log();
+                }
+            }
+        };
+        shutdown.run_until_cancelled(minutes).await;
+    }
+
+    /// What was counted; counts anew.
+    fn take(&self) -> Minute {
+        Minute {
+            begun: self.begun.swap(0, Ordering::Relaxed),
+            skipped: CAUSES.map(|cause| {
+                let count = &self.skipped[cause as usize];
+                let monitor = count.monitor.try_lock().ok();
+                Skipped {
+                    slots: count.slots.swap(0, Ordering::Relaxed),
+                    monitor: monitor.and_then(|mut monitor| monitor.take()),
+                }
+            }),
+        }
+    }
+}
+
+/// What became of the slots of a minute.
+#[derive(Clone, Debug, Default)]
+struct Minute {
+    begun: u64,
+    skipped: [Skipped; CAUSES.len()],
+}
+
+#[derive(Clone, Debug, Default)]
+struct Skipped {
+    slots: u64,
+    monitor: Option<Arc<str>>,
+}
+
+/// Finds the minutes in which it begins, and ends, that too many slots are skipped.
+#[derive(Default)]
+struct Judge {
+    are_too_many: bool,
+}
+
+/// What is to be said of a minute.
+#[derive(Debug, PartialEq, Eq)]
+enum Notice {
+    TooMany {
+        due: u64,
+        skipped: u64,
+        chief: Cause,
+        /// One that slots were skipped of for the chief cause, where that lies with some monitors.
+        monitor: Option<Arc<str>>,
+    },
+    Over {
+        due: u64,
+        skipped: u64,
+    },
+}
+
+impl Judge {
+    fn judge(&mut self, minute: &Minute) -> Option<Notice> {
+        let skipped: u64 = minute.skipped.iter().map(|skipped| skipped.slots).sum();
+        let due = minute.begun + skipped;
+        if due == 0 {
+            return None; // says nothing either way
+        }
+        let are_too_many = skipped.saturating_mul(100) > due;
+        if std::mem::replace(&mut self.are_too_many, are_too_many) == are_too_many {
+            return None;
+        }
+        if !are_too_many {
+            return Some(Notice::Over { due, skipped });
+        }
+        let count = |cause: &Cause| &minute.skipped[*cause as usize];
+        let chief = CAUSES.into_iter().max_by_key(|cause| count(cause).slots)?;
+        let monitor = count(&chief).monitor.clone();
+        Some(Notice::TooMany {
+            due,
+            skipped,
+            chief,
+            monitor: monitor.filter(|_| chief.is_of_a_monitor()),
+        })
+    }
+}
+
+impl Notice {
+    fn log(&self) {
+        match self {
+            Self::TooMany {
+                due,
+                skipped,
+                chief,
+                monitor,
+            } => tracing::warn!(
+                due,
+                skipped,
+                reason = chief.skip().as_str(),
+                monitor = monitor.as_deref(),
+                advice = chief.advice(),
+                "More than 1 % of a minute's slots were skipped"
+            ),
+            Self::Over { due, skipped } => tracing::info!(
+                due,
+                skipped,
+                "No more than 1 % of a minute's slots were skipped"
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A minute in which so many slots were skipped: for an overrun, for want of a place, for want
+    /// of one of the host, for a stall.
+    fn minute(begun: u64, skipped: [u64; 4]) -> Minute {
+        let tally = Tally::default();
+        (0..begun).for_each(|_| tally.begun());
+        for (cause, slots) in CAUSES.into_iter().zip(skipped) {
+            if slots > 0 {
+                tally.skipped(slots, cause, &Arc::from("first"));
+                tally.skipped(0, cause, &Arc::from("second"));
+            }
+        }
+        let minute = tally.take();
+        assert_eq!(Judge::default().judge(&tally.take()), None, "counts anew");
+        minute
+    }
+
+    #[track_caller]
+    fn check(begun: u64, skipped: [u64; 4], expected: Option<(u64, u64, Cause, Option<&str>)>) {
+        let notice = Judge::default().judge(&minute(begun, skipped));
+        let expected = expected.map(|(due, skipped, chief, monitor)| Notice::TooMany {
+            due,
+            skipped,
+            chief,
+            monitor: monitor.map(Arc::from),
+        });
+        assert_eq!(notice, expected);
+    }
+
+    #[test]
+    fn more_than_one_percent_is_too_many() {
+        check(0, [0; 4], None);
+        check(1_000, [0; 4], None);
+        check(99, [1, 0, 0, 0], None);
+        let too_many = |due, skipped| Some((due, skipped, Cause::Overrun, Some("first")));
+        check(98, [1, 0, 0, 0], too_many(99, 1));
+        check(0, [3, 0, 0, 0], too_many(3, 3));
+        check(297, [1, 1, 1, 0], None);
+    }
+
+    #[test]
+    fn the_chief_cause_is_that_of_most_slots() {
+        let of = |chief, monitor| Some((110, 100, chief, monitor));
+        check(10, [70, 10, 10, 10], of(Cause::Overrun, Some("first")));
+        check(10, [10, 70, 10, 10], of(Cause::NoPlace, None));
+        check(
+            10,
+            [10, 10, 70, 10],
+            of(Cause::NoPlaceOfHost, Some("first")),
+        );
+        check(10, [10, 10, 10, 70], of(Cause::Stalled, None));
+    }
+
+    #[test]
+    fn it_is_said_when_it_begins_and_when_it_is_over_and_not_in_between() {
+        let mut judge = Judge::default();
+        let fine = minute(1_000, [0, 10, 0, 0]);
+        let bad = minute(10, [0, 1, 0, 0]);
+        let idle = minute(0, [0; 4]);
+        let minutes = [
+            &fine, &bad, &bad, &idle, &bad, &fine, &fine, &bad, &idle, &fine,
+        ];
+        let said = minutes.map(|minute| match judge.judge(minute) {
+            Some(Notice::TooMany { .. }) => 'W',
+            Some(Notice::Over { .. }) => 'I',
+            None => '-',
+        });
+        assert_eq!(said.iter().collect::<String>(), "-W---I-W-I");
+    }
+}
