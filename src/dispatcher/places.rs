@@ -87,5 +87,7 @@ async fn take<'p>(
     }
     waited_for.get_or_insert(missing);
     let place = timeout_at(until, places.acquire()).await;
-    place.ok().and_then(Result::ok).ok_or(missing)
+    // After a standstill, places become free together with the end of the time to wait for them.
+    let in_time = place.ok().filter(|_| Instant::now() < until);
+    in_time.and_then(Result::ok).ok_or(missing)
 }

@@ -18,6 +18,10 @@ const START_SPACING: Duration = Duration::from_millis(10);
 ///
 /// The grid is fixed by the monitor's name and the calendar, so that monitors with the same interval
 /// spread over it, and a restart keeps each one's place.
+///
+/// Linux's monotonic clock goes on while the process is stopped, and stands still while the machine
+/// is suspended. After a suspend the schedule therefore resumes where it stood: no slot is lost or
+/// made up for, and until a restart the grid lies later on the calendar by as long as that took.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Schedule {
     every: Duration,

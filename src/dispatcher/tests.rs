@@ -547,6 +547,50 @@ async fn slots_missed_while_the_daemon_stood_still_are_counted_and_not_made_up_f
 }
 
 #[tokio::test(start_paused = true)]
+async fn after_a_standstill_checks_keep_to_their_grid_and_come_in_no_herd() {
+    let jobs = of_host("healthy", 40, || StandIn::new([ms(1)]));
+    let running = Running::start(Settings::default(), jobs);
+    tokio::time::sleep(ms(100_000)).await;
+    let before = running.books.all();
+    tokio::time::advance(ms(30_000)).await;
+    tokio::time::sleep(ms(20_000)).await;
+    let after = running.stop().await.all();
+
+    // Three each, but for those that came due in the last second and are run late.
+    let stalled = after.skipped(Skip::Stalled);
+    assert!((105..=120).contains(&stalled), "{stalled}");
+    let herd = &after.begun[before.begun.len()..];
+    let at_once = herd.iter().filter(|begun| **begun - herd[0] < ms(10));
+    assert!(at_once.count() <= 15, "{herd:?}");
+
+    let of_a_round = |begun: &[Instant]| -> Vec<_> {
+        let in_interval = |begun: &Instant| (*begun - before.begun[0]).as_millis() % 10_000;
+        begun[begun.len() - 40..].iter().map(in_interval).collect()
+    };
+    let (last, next) = (of_a_round(&before.begun), of_a_round(&after.begun));
+    for a in &last {
+        let is_near = |b: &u128| [0, 1, 2, 9_998, 9_999].contains(&a.abs_diff(*b));
+        assert!(next.iter().any(is_near), "{a} of {last:?} in {next:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_standstill_no_slot_is_run_that_waited_for_a_place_past_its_time() {
+    let jobs = of_host("slow", 40, StandIn::hanging);
+    let settings = Settings {
+        max_concurrent_checks: 10,
+        ..Settings::default()
+    };
+    let running = Running::start(settings, jobs);
+    tokio::time::sleep(ms(104_000)).await;
+    tokio::time::advance(ms(30_000)).await;
+    tokio::time::sleep(ms(20_000)).await;
+    let entries = running.stop().await.all();
+    let longest = entries.lags.iter().max();
+    assert!(longest < Some(&ms(15_000)), "{longest:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_first_check_is_run_however_late() {
     let day = ms(86_400_000);
     let jobs = vec![job("daily", StandIn::new([ms(1)]), day, ms(5_000))];
