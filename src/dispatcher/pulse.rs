@@ -21,7 +21,7 @@ const BEAT: Duration = Duration::from_millis(100);
 
 /// How late a beat may come. Timers are off by a millisecond and a busy scheduler by some ten, so
 /// that this is neither; and latencies are as long as this, so that more would change what they say.
-const LATE: Duration = Duration::from_millis(100);
+pub(super) const LATE: Duration = Duration::from_millis(100);
 
 /// What is known of the beats. Two numbers without a lock: every check asks.
 pub(super) struct Pulse {

@@ -624,6 +624,29 @@ async fn a_check_that_the_daemon_stood_still_for_is_tainted_and_no_other() {
     assert!((ms(2_890)..=ms(3_010)).contains(late[0]), "{late:?}");
 }
 
+#[tokio::test]
+async fn a_check_that_blocks_its_thread_is_tainted() {
+    #[expect(clippy::disallowed_methods, reason = "blocks, which is the point")]
+    fn block() {
+        std::thread::sleep(2 * pulse::LATE + ms(100));
+    }
+
+    let blocking = StandIn {
+        end: || {
+            block();
+            Ok(())
+        },
+        ..StandIn::new([ms(1)])
+    };
+    let jobs = vec![job("blocking", blocking, ms(10_000), ms(5_000))];
+    let running = Running::start(Settings::default(), jobs);
+    while running.books.all().outcomes.is_empty() {
+        tokio::task::yield_now().await;
+    }
+    let all = running.stop().await.all();
+    assert_eq!(all.tainted, [0]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn checks_go_on_without_a_pulse_and_none_is_tainted() {
     let books = Books {

@@ -44,13 +44,13 @@ fn slots_add_up_while_checks_run() {
     daemon.stop();
 }
 
-#[test]
-fn slots_add_up_where_there_is_no_place_for_checks() {
+#[track_caller]
+fn check_places(key: &str) {
     let silent = Server::start([Step::Hang]);
     let monitor = json!({ "url": silent.http("/"), "check_every": 0.3 });
     let mut daemon = Daemon::start(json!({
         "log": { "checks": "none" },
-        "dispatcher": { "max_concurrent_checks": 3 },
+        "dispatcher": { key: 3 },
         "monitors": monitors(12, &monitor),
     }));
     let page = until_on_every_page(&daemon, "slots that got no place", |page| {
@@ -59,6 +59,16 @@ fn slots_add_up_where_there_is_no_place_for_checks() {
     });
     assert!(page.skipped("shutdown") < 0.5, "{}", page.text);
     daemon.stop();
+}
+
+#[test]
+fn slots_add_up_where_there_is_no_place_for_checks() {
+    check_places("max_concurrent_checks");
+}
+
+#[test]
+fn slots_add_up_where_a_host_has_no_place_for_checks() {
+    check_places("max_concurrent_checks_per_host");
 }
 
 #[test]
