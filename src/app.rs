@@ -59,8 +59,10 @@ pub fn run(config: &Config) -> Result<(), Error> {
 pub fn run_with(config: &Config, own: Vec<Job>) -> Result<(), Error> {
     let logging = logging::start(&config.log.settings(), Output::Stdout).map_err(Error::Start)?;
     let dropped = logging.dropped();
-    let metrics = Metrics::new(&config.metrics, move || dropped.get())
-        .with_limits(config.dispatcher.max_concurrent_checks, None);
+    let metrics = Metrics::new(&config.metrics, move || dropped.get()).with_limits(
+        config.dispatcher.max_concurrent_checks,
+        config.dispatcher.max_concurrent_checks_per_host,
+    );
     raise_descriptor_limit();
     let mut jobs = jobs(config, &Net::system());
     jobs.extend(own);

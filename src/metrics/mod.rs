@@ -13,6 +13,7 @@ mod text;
 use std::{
     collections::BTreeMap,
     sync::{Arc, PoisonError, RwLock},
+    time::Duration,
 };
 
 use prometheus::{HistogramOpts, IntCounter, IntGauge, Registry};
@@ -21,7 +22,7 @@ use crate::check::{Job, Observer, Overseer};
 use daemon::Daemon;
 use families::Id;
 use histogram::Buckets;
-use series::{MonitorBuckets, Series};
+use series::{MonitorBuckets, Series, Shared};
 
 pub use families::{FAMILIES, Family};
 pub use page::Page;
@@ -59,9 +60,8 @@ pub struct Metrics {
     monitors: RwLock<BTreeMap<Arc<str>, Arc<Series>>>,
     families: Vec<Id>,
     buckets: MonitorBuckets,
-    start_lag: prometheus::Histogram,
+    shared: Shared,
     runtime_delay: prometheus::Histogram,
-    tainted: IntCounter,
 }
 
 impl Metrics {
@@ -76,6 +76,7 @@ impl Metrics {
         let buckets = |given: &Option<Arc<[f64]>>, default| {
             Arc::new(Buckets::new(given.as_deref().unwrap_or(default)))
         };
+        let tainted = Id::Tainted.family();
         let metrics = Self {
             registry: Registry::new(),
             monitors: RwLock::default(),
@@ -84,14 +85,15 @@ impl Metrics {
                 durations: buckets(&settings.duration_buckets, &DURATION_BUCKETS),
                 response_sizes: buckets(&settings.response_size_buckets, &RESPONSE_SIZE_BUCKETS),
             },
-            start_lag: lateness(Id::StartLag),
+            shared: Shared {
+                start_lag: lateness(Id::StartLag),
+                tainted: IntCounter::new(tainted.name, tainted.help).expect(VALID),
+            },
             runtime_delay: lateness(Id::RuntimeDelay),
-            tainted: IntCounter::new(Id::Tainted.family().name, Id::Tainted.family().help)
-                .expect(VALID),
         };
-        metrics.register(metrics.start_lag.clone());
+        metrics.register(metrics.shared.start_lag.clone());
+        metrics.register(metrics.shared.tainted.clone());
         metrics.register(metrics.runtime_delay.clone());
-        metrics.register(metrics.tainted.clone());
         metrics.register(Daemon::new(Box::new(dropped_log_lines)));
         metrics
     }
@@ -142,11 +144,7 @@ fn lateness(id: Id) -> prometheus::Histogram {
 
 impl Overseer for Metrics {
     fn observe(&self, job: &Job) -> Arc<dyn Observer> {
-        let series = Arc::new(Series::new(
-            job,
-            self.buckets.clone(),
-            self.start_lag.clone(),
-        ));
+        let series = Arc::new(Series::new(job, self.buckets.clone(), self.shared.clone()));
         let mut monitors = self
             .monitors
             .write()
@@ -160,5 +158,9 @@ impl Overseer for Metrics {
             .write()
             .unwrap_or_else(PoisonError::into_inner)
             .remove(&job.name);
+    }
+
+    fn runtime_delay(&self, delay: Duration) {
+        self.runtime_delay.observe(delay.as_secs_f64());
     }
 }

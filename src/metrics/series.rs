@@ -6,6 +6,8 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use prometheus::IntCounter;
+
 use super::{
     families::Id,
     histogram::{Buckets, Histogram},
@@ -28,7 +30,15 @@ pub(super) struct Series {
     /// The user's own labels, for `monitor_info`.
     labels: BTreeMap<String, String>,
     state: Mutex<State>,
-    start_lag: prometheus::Histogram,
+    /// What all monitors count together.
+    shared: Shared,
+}
+
+/// What is counted over all monitors, and kept in types of the prometheus crate.
+#[derive(Clone)]
+pub(super) struct Shared {
+    pub start_lag: prometheus::Histogram,
+    pub tainted: IntCounter,
 }
 
 struct State {
@@ -67,7 +77,7 @@ pub(super) struct MonitorBuckets {
 }
 
 impl Series {
-    pub fn new(job: &Job, buckets: MonitorBuckets, start_lag: prometheus::Histogram) -> Self {
+    pub fn new(job: &Job, buckets: MonitorBuckets, shared: Shared) -> Self {
         let durations = match &job.duration_buckets {
             Some(own) => Arc::new(Buckets::new(own)),
             None => buckets.durations,
@@ -90,7 +100,7 @@ impl Series {
             timeout: job.timeout,
             labels: job.labels.clone(),
             state: Mutex::new(state),
-            start_lag,
+            shared,
         }
     }
 
@@ -150,7 +160,11 @@ impl Series {
 impl Observer for Series {
     fn begun(&self, lag: Duration) {
         self.state().totals.in_flight += 1;
-        self.start_lag.observe(lag.as_secs_f64());
+        self.shared.start_lag.observe(lag.as_secs_f64());
+    }
+
+    fn tainted(&self) {
+        self.shared.tainted.inc();
     }
 
     fn completed(&self, report: &Report) {

@@ -131,6 +131,8 @@ fn the_page_of_a_fixed_run_is_the_golden_one() {
         example.begun(lag);
         example.completed(&report);
     }
+    example.tainted();
+    metrics.runtime_delay(ms(3));
     example.skipped(1, Skip::Overrun);
     example.skipped(2, Skip::Stalled);
     example.begun(ms(2));

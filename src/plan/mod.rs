@@ -52,7 +52,7 @@ pub struct Limits {
 fn limits(config: &Config) -> Limits {
     Limits {
         checks: config.dispatcher.max_concurrent_checks,
-        checks_per_host: None,
+        checks_per_host: config.dispatcher.max_concurrent_checks_per_host,
     }
 }
 

@@ -35,7 +35,7 @@ fn full_daemon() -> (Daemon, [Server; 2], Closed) {
     let closed = Closed::new();
     let authorities = NamedTempFile::new().expect("a temporary file");
     fs::write(authorities.path(), AUTHORITY.pem()).expect("room for a temporary file");
-    let config = json!({ "monitors": {
+    let config = json!({ "dispatcher": { "max_concurrent_checks_per_host": 10 }, "monitors": {
         "good": { "url": good.https("/") },
         HOSTILE: { "url": bad.http("/"), "labels": { "team": HOSTILE } },
         "closed": { "url": format!("http://{}/", closed.address) },
@@ -285,6 +285,9 @@ fn a_page_of_many_pieces_is_whole_however_it_is_asked_for() {
         .map(|n| (format!("{n:0200}"), monitor.clone()))
         .collect();
     let daemon = Daemon::start(json!({ "monitors": monitors }));
+    daemon.until_page("all have started", |page| {
+        page.values("monitor_info", &[]).len() == MONITORS
+    });
     let whole = |text: &str| {
         let count = |name: &str| text.lines().filter(|line| line.starts_with(name)).count();
         assert!(text.len() > 1 << 20, "{} bytes are one piece", text.len());
