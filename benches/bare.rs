@@ -1,0 +1,258 @@
+//! The yardsticks of benches/run.py that are written in Rust: requests on a schedule like the
+//! daemon's, and next to nothing else. Prints how many were answered and the CPU time of each.
+
+#![expect(clippy::print_stdout, reason = "a program whose output is its result")]
+
+use std::{
+    env,
+    error::Error,
+    fs,
+    hash::{DefaultHasher, Hash, Hasher},
+    net::SocketAddr,
+    process::ExitCode,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty};
+use hyper_util::rt::TokioIo;
+use rustix::time::{ClockId, clock_gettime};
+use rustls::{
+    ClientConfig, RootCertStore,
+    client::Resumption,
+    crypto::aws_lc_rs::{
+        cipher_suite::TLS13_AES_256_GCM_SHA384, default_provider, kx_group::X25519,
+    },
+    pki_types::{CertificateDer, ServerName, pem::PemObject},
+};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::TcpStream,
+    runtime::Builder,
+    time::{Instant, sleep_until, timeout},
+};
+use tokio_rustls::TlsConnector;
+
+const USAGE: &str = "usage: bare MODE ADDRESS RATE SECONDS WORKERS [CA_FILE]
+
+MODE     tcp      connect, write, read to the end, close
+         rustls   the same behind a full, verified TLS 1.3 handshake; needs CA_FILE
+         hyper    hyper's HTTP/1 client on a connection of its own
+         reqwest  reqwest's client with no idle connections
+RATE     requests a second, each second one by each of as many tasks
+SECONDS  that are measured, after a second that is not
+WORKERS  threads that run them";
+
+const REQUEST: &[u8] =
+    b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nUser-Agent: bare\r\nConnection: close\r\n\r\n";
+
+/// From one request of a task to its next one.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// How long it runs before it is measured.
+const WARM_UP: Duration = Duration::from_secs(1);
+
+/// How long an answer may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+type Failure = Box<dyn Error + Send + Sync>;
+
+/// A way of making one request, and what all of them share.
+enum Client {
+    Tcp,
+    Rustls(TlsConnector),
+    Hyper,
+    Reqwest(reqwest::Client, reqwest::Url),
+}
+
+impl Client {
+    fn new(mode: &str, address: SocketAddr, authorities: Option<&String>) -> Result<Self, Failure> {
+        Ok(match mode {
+            "tcp" => Self::Tcp,
+            "rustls" => Self::Rustls(connector(authorities.ok_or("rustls needs CA_FILE")?)?),
+            "hyper" => Self::Hyper,
+            "reqwest" => Self::Reqwest(client()?, format!("http://{address}/").parse()?),
+            _ => return Err(USAGE.into()),
+        })
+    }
+
+    /// One request and the whole of its answer.
+    async fn get(&self, address: SocketAddr) -> Result<(), Failure> {
+        match self {
+            Self::Tcp => exchange(TcpStream::connect(address).await?).await,
+            Self::Rustls(connector) => {
+                let tcp = TcpStream::connect(address).await?;
+                tcp.set_nodelay(true)?;
+                let name = ServerName::from(address.ip());
+                exchange(connector.connect(name, tcp).await?).await
+            }
+            Self::Hyper => by_hyper(address).await,
+            Self::Reqwest(client, url) => {
+                let request = reqwest::Request::new(reqwest::Method::GET, url.clone());
+                let response = client.execute(request).await?.error_for_status()?;
+                response.bytes().await?;
+                Ok(())
+            }
+        }
+    }
+}
+
+async fn exchange(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> Result<(), Failure> {
+    stream.write_all(REQUEST).await?;
+    let mut answer = [0; 4096];
+    let mut length = 0;
+    while length < answer.len() {
+        match stream.read(&mut answer[length..]).await? {
+            0 => break,
+            read => length += read,
+        }
+    }
+    if answer.starts_with(b"HTTP/1.1 200 ") {
+        Ok(())
+    } else {
+        Err("not the answer that it should be".into())
+    }
+}
+
+async fn by_hyper(address: SocketAddr) -> Result<(), Failure> {
+    let tcp = TcpStream::connect(address).await?;
+    tcp.set_nodelay(true)?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(tcp)).await?;
+    let connection = tokio::spawn(connection);
+    let request = http::Request::get("/")
+        .header("Host", "127.0.0.1")
+        .header("User-Agent", "bare")
+        .header("Connection", "close")
+        .body(Empty::<Bytes>::new())?;
+    let response = sender.send_request(request).await?;
+    let status = response.status();
+    response.into_body().collect().await?;
+    drop(sender);
+    connection.await??;
+    if status == http::StatusCode::OK {
+        Ok(())
+    } else {
+        Err(status.to_string().into())
+    }
+}
+
+/// What benches/nginx.conf agrees to and nothing else, so that no handshake is another one.
+fn connector(authorities: &str) -> Result<TlsConnector, Failure> {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(&fs::read(authorities)?) {
+        roots.add(certificate?)?;
+    }
+    let mut provider = default_provider();
+    provider.cipher_suites = vec![TLS13_AES_256_GCM_SHA384];
+    provider.kx_groups = vec![X25519];
+    let mut config = ClientConfig::builder_with_provider(Arc::new(provider))
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.resumption = Resumption::disabled();
+    Ok(Arc::new(config).into())
+}
+
+/// Without what the daemon does not use either.
+fn client() -> Result<reqwest::Client, Failure> {
+    let tls = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(RootCertStore::empty())
+        .with_no_client_auth();
+    let client = reqwest::Client::builder()
+        .pool_max_idle_per_host(0)
+        .retry(reqwest::retry::never())
+        .redirect(reqwest::redirect::Policy::none())
+        .referer(false)
+        .no_proxy()
+        .tcp_keepalive(None)
+        .tls_backend_preconfigured(tls)
+        .build()?;
+    Ok(client)
+}
+
+/// When in each second the task with this index is due: like the daemon's, places are by a hash,
+/// and not at even distances, so that timers coincide as often.
+fn place(index: u64) -> Duration {
+    let mut hasher = DefaultHasher::new();
+    index.hash(&mut hasher);
+    Duration::from_nanos(hasher.finish() % 1_000_000_000)
+}
+
+/// User and system time of all threads of this process.
+fn cpu_time() -> Duration {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    let seconds = u64::try_from(time.tv_sec).expect("CPU time is not negative");
+    Duration::new(
+        seconds,
+        u32::try_from(time.tv_nsec).expect("less than a second"),
+    )
+}
+
+async fn measure(client: Client, address: SocketAddr, rate: u64, span: Duration) {
+    let client = Arc::new(client);
+    let (done, failed) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+    let start = Instant::now() + Duration::from_millis(200);
+    for index in 0..rate {
+        let (client, done, failed) = (client.clone(), done.clone(), failed.clone());
+        // Ends with the runtime.
+        tokio::spawn(async move {
+            let mut due = start + place(index);
+            loop {
+                sleep_until(due).await;
+                due += EVERY;
+                match timeout(PATIENCE, client.get(address)).await {
+                    Ok(Ok(())) => done.fetch_add(1, Relaxed),
+                    _ => failed.fetch_add(1, Relaxed),
+                };
+            }
+        });
+    }
+    sleep_until(start + WARM_UP).await;
+    let (cpu, before) = (cpu_time(), done.load(Relaxed));
+    sleep_until(start + WARM_UP + span).await;
+    let (cpu, requests) = (cpu_time() - cpu, done.load(Relaxed) - before);
+    println!("requests: {requests}\nfailures: {}", failed.load(Relaxed));
+    if let Ok(requests) = u32::try_from(requests)
+        && requests > 0
+    {
+        let micros = cpu.as_secs_f64() * 1e6 / f64::from(requests);
+        println!("CPU µs a request: {micros:.3}");
+    }
+}
+
+fn run(arguments: &[String]) -> Result<(), Failure> {
+    let [mode, address, rate, seconds, workers, authorities @ ..] = arguments else {
+        return Err(USAGE.into());
+    };
+    let address = address.parse()?;
+    let client = Client::new(mode, address, authorities.first())?;
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(workers.parse::<usize>()?.max(1))
+        .enable_all()
+        .build()?;
+    let span = Duration::from_secs(seconds.parse()?);
+    runtime.block_on(measure(client, address, rate.parse()?, span));
+    runtime.shutdown_background();
+    Ok(())
+}
+
+fn main() -> ExitCode {
+    // `cargo bench` gives `--bench`, and there is nothing to measure without a server.
+    let arguments: Vec<_> = env::args().skip(1).filter(|it| it != "--bench").collect();
+    if arguments.is_empty() {
+        println!("{USAGE}");
+        return ExitCode::SUCCESS;
+    }
+    match run(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            println!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
