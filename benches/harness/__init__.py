@@ -1,0 +1,1 @@
+"""What benches/run.py and benches/soak.py measure with."""

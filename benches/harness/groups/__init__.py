@@ -1,0 +1,51 @@
+"""The groups of numbers: what each is called, what it takes, and who measures it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from harness.groups.blackbox import blackbox
+from harness.groups.common import Bench
+from harness.groups.cost import cost, floor, https
+from harness.groups.lag import hanging, lag
+from harness.groups.many import growth, memory
+from harness.groups.scrape import scrape
+from harness.groups.start import start
+from harness.groups.sustained import sustained
+from harness.report import Row
+
+# Where Debian has them, beside what every group takes.
+PACKAGES = {
+    "nginx": "nginx",
+    "openssl": "openssl",
+    "wrk": "wrk",
+    "ab": "apache2-utils",
+    "taskset": "util-linux",
+    "prometheus": "prometheus",
+    "prometheus-blackbox-exporter": "prometheus-blackbox-exporter",
+}
+ALWAYS = {"nginx", "openssl"}
+
+
+@dataclass
+class Group:
+    """Numbers that are measured together."""
+
+    measure: Callable[[Bench], list[Row]]
+    tools: set[str]
+    needs_bare: bool = False
+    is_default: bool = False
+
+
+GROUPS = {
+    "cost": Group(cost, {"wrk", "ab"}, needs_bare=True, is_default=True),
+    "https": Group(https, set(), needs_bare=True, is_default=True),
+    "start": Group(start, set(), is_default=True),
+    "lag": Group(lag, {"taskset"}, is_default=True),
+    "scrape": Group(scrape, set(), is_default=True),
+    "hanging": Group(hanging, set()),
+    "memory": Group(memory, set()),
+    "growth": Group(growth, set()),
+    "sustained": Group(sustained, {"taskset", "wrk", "prometheus-blackbox-exporter"}),
+    "blackbox": Group(blackbox, {"prometheus", "prometheus-blackbox-exporter"}),
+    "floor": Group(floor, set(), needs_bare=True),
+}

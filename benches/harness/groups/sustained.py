@@ -1,0 +1,88 @@
+"""Checks a second on one core, the server on the other: `sustained`."""
+
+import dataclasses
+
+from harness.daemon import check_cost
+from harness.exporters import blackbox, probe_url
+from harness.groups.common import Bench, ratio
+from harness.process import number, on_core, pinned, tool, two_cores
+from harness.report import CannotMeasure, Row, Unsound, progress, shout
+from harness.target import nginx
+
+BLACKBOX_BAR = 3
+
+STEP = 1.25
+SHARE = 0.98  # of the checks that were due, within the window
+FINER_STEPS = 2
+GREATEST = 60_000
+CONNECTIONS = (10, 50)
+
+
+def sustained(bench: Bench) -> list[Row]:
+    """The daemon, then blackbox_exporter as fast as wrk can ask it."""
+    server, measured = two_cores()
+    with on_core(server), nginx() as target:
+        # Also the log is read, and wrk runs, beside the server.
+        here = dataclasses.replace(bench, target=target)
+        ours, theirs = "checks/s on one core", "blackbox_exporter's probes/s"
+        samples = {ours: [float(most_checks(here, measured))], theirs: [most_probes(here, measured)]}
+    rows = [Row(name, "/s", values) for name, values in samples.items()]
+    return [*rows, ratio(samples, ours, theirs, least=BLACKBOX_BAR)]
+
+
+def most_checks(bench: Bench, core: int) -> int:
+    """The highest rate at which every slot is run: by steps, then by halves of the last one."""
+    rate, held, failed = bench.sustained_from, 0, 0
+    while not (held and failed):
+        if holds(bench, core, rate):
+            held, rate = rate, round(rate * STEP)
+        else:
+            failed, rate = rate, round(rate / STEP)
+        if not 10 < rate < GREATEST:
+            raise CannotMeasure(f"the daemon's highest rate is not found; {held}/s was held")
+    for _ in range(FINER_STEPS):
+        rate = round((held * failed) ** 0.5)
+        if holds(bench, core, rate):
+            held = rate
+        else:
+            failed = rate
+    return held
+
+
+def holds(bench: Bench, core: int, rate: int) -> bool:
+    progress(f"sustained: {rate} checks/s")
+    target, tolerance = bench.target, 1 - SHARE
+    try:
+        check_cost(
+            bench.binary,
+            target,
+            target.http,
+            rate,
+            bench.window,
+            prefix=pinned(core),
+            tolerance=tolerance,
+        )
+    except Unsound as reason:
+        shout(f"{rate}/s was not held: {reason}")
+        return False
+    return True
+
+
+def most_probes(bench: Bench, core: int) -> float:
+    """The most of what wrk gets with few and with many connections."""
+    found = []
+    with blackbox(bench.target, pinned(core)) as (_, address):
+        for connections in CONNECTIONS:
+            progress(f"sustained: blackbox_exporter, {connections} probes at once")
+            before = bench.target.requests()
+            options = ("-t1", f"-c{connections}", f"-d{bench.window}s", "--timeout", "10s")
+            output, _ = tool("wrk", *options, probe_url(address, bench.target))
+            if "Socket errors" in output or "Non-2xx" in output:
+                raise Unsound(output)
+            probes = number(r"(\d+) requests in", output)
+            served = bench.target.requests() - before - 1
+            # Those under way when wrk stops are the server's only.
+            if not probes <= served <= probes + 2 * connections:
+                raise CannotMeasure(f"{probes:.0f} probes, but {served} requests")
+            found.append(number(r"Requests/sec:\s+([\d.]+)", output))
+    return max(found)
