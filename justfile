@@ -14,9 +14,13 @@ run *ARGS:
 update-expect:
     UPDATE_EXPECT=1 cargo test
 
-# What a check costs, against wrk, ab and openssl in the same run (benches/README.md).
+# What checks cost and how late they start, against yardsticks of the same run (benches/README.md).
 bench *ARGS:
     python3 benches/run.py {{ARGS}}
+
+# Two minutes of checks: do memory, descriptors and start lag stay as they are?
+soak *ARGS:
+    python3 benches/soak.py {{ARGS}}
 
 # The daemon, Prometheus and Grafana.
 up:
