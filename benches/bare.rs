@@ -215,7 +215,8 @@ async fn measure(client: Client, address: SocketAddr, rate: u64, span: Duration)
     sleep_until(start + WARM_UP).await;
     let (cpu, before) = (cpu_time(), done.load(Relaxed));
     sleep_until(start + WARM_UP + span).await;
-    let (cpu, requests) = (cpu_time() - cpu, done.load(Relaxed) - before);
+    let cpu = cpu_time().saturating_sub(cpu);
+    let requests = done.load(Relaxed) - before;
     println!("requests: {requests}\nfailures: {}", failed.load(Relaxed));
     if let Ok(requests) = u32::try_from(requests)
         && requests > 0

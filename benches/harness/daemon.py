@@ -9,7 +9,7 @@ import time
 import urllib.request
 from pathlib import Path
 
-from harness.page import LOSSES, Histogram, counts, start_lag
+from harness.page import LOSSES, Histogram, counts, reasons, start_lag
 from harness.process import cpu_seconds, number, stop
 from harness.report import CannotMeasure, Unsound
 from harness.target import Target
@@ -122,7 +122,7 @@ def sound_counts(page: bytes) -> float:
     counted = counts(page)
     for loss in LOSSES:
         if counted[loss] > 0:
-            raise Unsound(f"{counted[loss]:.0f} {loss}")
+            raise Unsound(f"{counted[loss]:.0f} {loss} {reasons(page)}".rstrip())
     return counted["completed"]
 
 

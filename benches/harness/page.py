@@ -1,6 +1,7 @@
 """What the daemon's page of metrics says."""
 
 import itertools
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -28,6 +29,15 @@ def counts(page: bytes) -> dict[str, float]:
     skipped = sum(value for _, value in series(page, "monitor_checks_skipped_total"))
     dropped = sum(value for _, value in series(page, "monitoringdaemon_log_lines_dropped_total"))
     return {"completed": completed} | dict(zip(LOSSES, (failed, skipped, dropped), strict=True))
+
+
+def reasons(page: bytes) -> str:
+    """Why checks failed, each with how often."""
+    found: dict[str, float] = {}
+    for labels, value in series(page, "monitor_check_failures_total"):
+        why = " in ".join(re.findall(r'(?:reason|phase)="(\w+)"', labels)[::-1])
+        found[why] = found.get(why, 0) + value
+    return ", ".join(f"{value:.0f} {why}" for why, value in found.items() if value)
 
 
 def samples(page: bytes) -> int:
