@@ -27,9 +27,10 @@ def monitors(urls: list[str], count: int, every: float, prefix: str = "m") -> li
     ]
 
 
-def config(lines: list[str]) -> str:
-    """A configuration with the monitors of `lines`; all else is as by default."""
-    return "\n".join(["server: {listen: '127.0.0.1:0'}", "monitors:", *lines, ""])
+def config(lines: list[str], places: int | None) -> str:
+    """A configuration with the monitors of `lines`; all else is as by default, unless `places` says so."""
+    dispatcher = [f"dispatcher: {{max_concurrent_checks: {places}}}"] if places else []
+    return "\n".join([*dispatcher, "server: {listen: '127.0.0.1:0'}", "monitors:", *lines, ""])
 
 
 class Daemon:
@@ -42,9 +43,10 @@ class Daemon:
         lines: list[str],
         authorities: str = "ca.pem",
         prefix: list[str] | None = None,
+        places: int | None = None,
     ) -> None:
         file = target.directory / "config.yml"
-        file.write_text(config(lines))
+        file.write_text(config(lines, places))
         environment = {k: v for k, v in os.environ.items() if k not in ("RUST_LOG", "SSL_CERT_DIR")}
         environment["SSL_CERT_FILE"] = str(target.directory / authorities)
         command = [*(prefix or []), str(binary), "--config", str(file)]

@@ -17,6 +17,7 @@ HANGING_BAR = 1.2
 RATE = 1000
 HEALTHY, HANGING = 100, 1000
 HANGING_EVERY = 5  # as long as their timeout, so that each of them hangs all the time
+PLACES = 2000  # for all at once; by default there are fewer than there are monitors
 LAG_ROUNDS = 2
 
 
@@ -53,16 +54,19 @@ def busy_lag(bench: Bench) -> float:
 def hanging(bench: Bench) -> list[Row]:
     """Healthy targets alone, then beside many that never answer."""
     alone, beside = f"start lag p99, {HEALTHY} healthy", f"the same beside {HANGING} that hang"
+    roomy = f"the same, max_concurrent_checks: {PLACES}"
     bound = "the healthy ones' at most"
-    bounds: list[float] = []
+    bounds: dict[str, list[float]] = {f"{bound}, beside {HANGING}": [], f"{bound}, {PLACES} at once": []}
+    defaults, more = bounds.values()
     sides: Sides = {
         alone: partial(alone_lag, bench),
-        beside: partial(hanging_lag, bench, bounds),
+        beside: partial(hanging_lag, bench, defaults),
+        roomy: partial(hanging_lag, bench, more, PLACES),
     }
     samples = interleaved(min(LAG_ROUNDS, bench.rounds), sides)
     rows = [Row(name, "ms", samples[name]) for name in sides]
-    rows.append(Row(bound, "ms", bounds))
-    return [*rows, ratio(samples, beside, alone, HANGING_BAR)]
+    rows += [Row(name, "ms", values) for name, values in bounds.items() if values]
+    return [*rows, ratio(samples, beside, alone, HANGING_BAR), ratio(samples, roomy, alone)]
 
 
 def alone_lag(bench: Bench) -> float:
@@ -74,12 +78,12 @@ def alone_lag(bench: Bench) -> float:
     return p99_ms(lag)
 
 
-def hanging_lag(bench: Bench, bounds: list[float]) -> float:
+def hanging_lag(bench: Bench, bounds: list[float], places: int | None = None) -> float:
     """The lag of all, as there is no other; but all that is late could be the healthy ones'."""
     healthy = monitors([bench.target.http], HEALTHY, 1, "healthy-")
     with Silent() as silent:
         lines = healthy + monitors([silent.url], HANGING, HANGING_EVERY, "hanging-")
-        with Daemon(bench.binary, bench.target, lines) as daemon:
+        with Daemon(bench.binary, bench.target, lines, places=places) as daemon:
             time.sleep(1.5 * HANGING_EVERY + 1)
             seconds = 3 * bench.window
             lag = daemon.lag(seconds)
