@@ -43,8 +43,8 @@ def memory(bench: Bench) -> list[Row]:
 
 def resident(bench: Bench, count: int) -> tuple[float, float]:
     """Resident memory and its peak, after every monitor was checked once, and two scrapes."""
-    lines = monitors([bench.target.http], count, bench.many_every)
-    with Daemon(bench.binary, bench.target, lines, "bundle.pem") as daemon:
+    lines = monitors([bench.target.http], count)
+    with Daemon(bench.binary, bench.target, lines, "bundle.pem", every=bench.many_every) as daemon:
         # The first checks come right at the start; the last ones, where their places on the grid are.
         time.sleep(bench.many_every + 1 if count > 1 else SETTLE_SECONDS)
         for _ in range(SCRAPES):

@@ -51,7 +51,7 @@ def most_checks(bench: Bench, core: int) -> int:
 
 def holds(bench: Bench, core: int, rate: int) -> bool:
     progress(f"sustained: {rate} checks/s")
-    target, tolerance = bench.target, 1 - SHARE
+    target = bench.target
     try:
         check_cost(
             bench.binary,
@@ -60,7 +60,7 @@ def holds(bench: Bench, core: int, rate: int) -> bool:
             rate,
             bench.window,
             prefix=pinned(core),
-            tolerance=tolerance,
+            least=SHARE,
         )
     except Unsound as reason:
         shout(f"{rate}/s was not held: {reason}")
