@@ -1,6 +1,7 @@
 //! What is known of one monitor: everything of its reports that outlives them.
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -11,7 +12,7 @@ use prometheus::IntCounter;
 use super::{
     families::Id,
     histogram::{Buckets, Histogram},
-    text::Samples,
+    text::{Samples, escape},
 };
 use crate::{
     check::{
@@ -23,6 +24,7 @@ use crate::{
 /// The series of one monitor.
 pub(super) struct Series {
     pub kind: &'static str,
+    /// As a label has it.
     name: Arc<str>,
     target: Box<str>,
     check_every: Duration,
@@ -94,8 +96,11 @@ impl Series {
         };
         Self {
             kind: job.kind(),
-            name: job.name.clone(),
-            target: job.target().into(),
+            name: match escape(&job.name) {
+                Cow::Borrowed(_) => job.name.clone(),
+                Cow::Owned(escaped) => escaped.into(),
+            },
+            target: escape(&job.target()).into(),
             check_every: job.check_every,
             timeout: job.timeout,
             labels: job.labels.clone(),
@@ -145,7 +150,11 @@ impl Series {
             ("check_every", &check_every),
             ("timeout", &timeout),
         ];
-        let users = self.labels.iter().map(|(name, value)| (&**name, &**value));
+        let users = self.labels.iter();
+        let users: Vec<_> = users
+            .map(|(name, value)| (&**name, escape(value)))
+            .collect();
+        let users = users.iter().map(|(name, value)| (*name, &**value));
         let mut labels: Vec<_> = users.chain(own).collect();
         labels.sort_unstable();
         samples.count(&labels, 1);
