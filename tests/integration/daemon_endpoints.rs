@@ -295,9 +295,10 @@ fn a_page_of_many_pieces_is_whole_however_it_is_asked_for() {
         assert_eq!(count("monitor_info{"), MONITORS);
         assert_eq!(count("process_threads "), 1);
     };
-    let plain = get_in_one_piece(daemon.address, "/metrics");
-    assert_eq!(plain.header("content-length"), None);
+    let plain = daemon.get("/metrics");
+    assert_eq!(plain.header("transfer-encoding"), Some("chunked"));
     whole(&plain.text());
+    whole(&get_in_one_piece(daemon.address, "/metrics").text());
     let zipped = ask(
         daemon.address,
         "GET",

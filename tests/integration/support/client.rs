@@ -7,7 +7,7 @@ use std::{
 
 use super::PATIENCE;
 
-/// A response as it came.
+/// A response as it came, but for the chunks of its body, which are put together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     pub status: u16,
@@ -26,7 +26,7 @@ impl Answer {
         let mut lines = head.split("\r\n");
         let status = lines.next().and_then(|line| line.split(' ').nth(1));
         let headers = lines.filter_map(|line| line.split_once(':'));
-        Self {
+        let mut answer = Self {
             status: status
                 .and_then(|status| status.parse().ok())
                 .expect("a status code"),
@@ -34,7 +34,11 @@ impl Answer {
                 .map(|(name, value)| (name.to_lowercase(), value.trim().to_owned()))
                 .collect(),
             body: bytes[end + 4..].to_vec(),
+        };
+        if answer.header("transfer-encoding") == Some("chunked") && !answer.body.is_empty() {
+            answer.body = put_together(&answer.body);
         }
+        answer
     }
 
     pub fn header(&self, name: &str) -> Option<&str> {
@@ -47,6 +51,25 @@ impl Answer {
     #[track_caller]
     pub fn text(&self) -> String {
         String::from_utf8(self.body.clone()).expect("a page in UTF-8")
+    }
+}
+
+/// What is in the chunks (RFC 9112, section 7.1), the last of which must be there.
+#[track_caller]
+fn put_together(mut chunks: &[u8]) -> Vec<u8> {
+    let mut body = Vec::new();
+    loop {
+        let end = chunks.windows(2).position(|end| end == b"\r\n");
+        let end = end.expect("a chunk's size");
+        let size = std::str::from_utf8(&chunks[..end]).expect("a size in ASCII");
+        let size = usize::from_str_radix(size, 16).expect("a size in hexadecimal");
+        let data = &chunks[end + 2..];
+        if size == 0 {
+            assert_eq!(data, b"\r\n");
+            return body;
+        }
+        body.extend_from_slice(&data[..size]);
+        chunks = &data[size + 2..];
     }
 }
 
