@@ -67,7 +67,7 @@ pub fn run_with(config: &Config, own: Vec<Job>) -> Result<(), Error> {
     let mut jobs = jobs(config, &Net::system());
     jobs.extend(own);
     let runtime = Builder::new_multi_thread()
-        .worker_threads(worker_threads(checks_per_second(&jobs), cores()))
+        .worker_threads(threads_needed(&jobs).min(cores()))
         .max_blocking_threads(BLOCKING_THREADS)
         .enable_all()
         .build()
@@ -91,9 +91,12 @@ pub fn run_with(config: &Config, own: Vec<Job>) -> Result<(), Error> {
 /// Threads for what takes long without waiting: pages to render, large bodies to match.
 const BLOCKING_THREADS: usize = 32;
 
-/// Checks a second that one thread has room for: without TLS they take some 70 % of its time, by
-/// what `benches/` measures.
-pub(crate) const CHECKS_PER_WORKER: f64 = 6_000.0;
+/// Checks a second that one thread has room for: without TLS they take some 60 % of its time, by what
+/// `benches/` measures.
+const CHECKS_PER_WORKER: f64 = 4_000.0;
+
+/// A check over TLS takes so many times the CPU time of one without, by what `benches/` measures.
+const COST_OVER_TLS: f64 = 5.0;
 
 /// Checks that come due a second, over all of `jobs`.
 pub(crate) fn checks_per_second<'j>(jobs: impl IntoIterator<Item = &'j Job>) -> f64 {
@@ -106,18 +109,24 @@ pub(crate) fn cores() -> usize {
     thread::available_parallelism().map_or(1, NonZero::get)
 }
 
-/// How many threads run checks: as many as their rate needs, and no more.
+/// How many threads have room for the checks of `jobs`.
 ///
-/// Threads that have little to do wake each other for every check, which costs a fifth of its CPU
-/// time. What blocks (rendering a page, reading files) does so on threads of its own.
-pub(crate) fn worker_threads(checks_per_second: f64, cores: usize) -> usize {
+/// No more than that run them, as far as there are cores: threads that have little to do wake each
+/// other for every check, which costs a fifth of its CPU time. What blocks (rendering a page, reading
+/// files) does so on threads of its own.
+pub(crate) fn threads_needed<'j>(jobs: impl IntoIterator<Item = &'j Job>) -> usize {
+    let load = |job: &Job| {
+        let is_over_tls = job.target().starts_with("https://");
+        let cost = if is_over_tls { COST_OVER_TLS } else { 1.0 };
+        cost * job.check_every.as_secs_f64().recip()
+    };
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
-        reason = "small, above 0"
+        reason = "above 0"
     )]
-    let needed = (checks_per_second / CHECKS_PER_WORKER).ceil() as usize;
-    needed.clamp(1, cores)
+    let needed = (jobs.into_iter().map(load).sum::<f64>() / CHECKS_PER_WORKER).ceil() as usize;
+    needed.max(1)
 }
 
 /// The part of the daemon that is asynchronous, from the first socket to the last.

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::check::{CheckLog, Job, Overseer};
 use places::Room;
+pub(crate) use places::{for_those_that_hang, of_which_may_hang};
 use pulse::Pulse;
 use runner::Runner;
 use schedule::Schedule;
@@ -103,6 +104,7 @@ impl Dispatcher {
                 tally: watch.tally.clone(),
                 log: self.settings.log,
                 last_outcome: None,
+                hung: false,
                 has_begun: false,
                 schedule,
                 origin,

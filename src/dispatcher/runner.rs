@@ -16,7 +16,7 @@ use super::{
     schedule::{Passed, Schedule, Woken},
     tally::{Cause, Tally},
 };
-use crate::check::{Attempt, CheckLog, Job, Observer, Outcome, Report, Skip};
+use crate::check::{Attempt, CheckLog, Job, Observer, Outcome, Reason, Report, Skip};
 
 /// A monitor with all that it takes to run it.
 pub(super) struct Runner {
@@ -28,6 +28,8 @@ pub(super) struct Runner {
     pub tally: Arc<Tally>,
     pub log: CheckLog,
     pub last_outcome: Option<Outcome>,
+    /// Whether the last check timed out.
+    pub hung: bool,
     /// Whether there was a first slot, which is run however late it is: after it, the monitor is
     /// known to be up or down, and the next one may be a day away.
     pub has_begun: bool,
@@ -80,6 +82,10 @@ impl Runner {
         drop(place);
         let tainted = self.pulse.taints(self.origin + begun, Instant::now());
         in_flight.complete(&report, tainted);
+        self.hung = report
+            .failure
+            .as_ref()
+            .is_some_and(|failure| failure.reason == Reason::Timeout);
         self.log(&report);
 
         let Passed {
@@ -100,7 +106,7 @@ impl Runner {
     async fn place(&self, due: Duration) -> Option<Place<'_>> {
         let waiting = Waiting(Some(&*self.observer));
         let next = self.origin + self.schedule.after(due);
-        let place = self.places.take(next).await;
+        let place = self.places.take(next, self.hung).await;
         waiting.end();
         place
             .map_err(|cause| self.skipped(1, Skip::Saturated, cause))

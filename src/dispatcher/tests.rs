@@ -478,6 +478,20 @@ async fn a_slow_host_has_no_more_than_its_places_and_keeps_no_other_host_waiting
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_tenth_of_the_places_is_left_to_those_that_do_not_hang() {
+    let mut jobs = of_host("dead", 100, StandIn::hanging);
+    jobs.extend(of_host("healthy", 2, || StandIn::new([ms(1)])));
+    let books = run_of_hosts(jobs, 20, None, ms(400_000)).await;
+    let dead = books.host("dead");
+    assert!(dead.skipped(Skip::Saturated) > 1_000, "{dead:?}");
+    let healthy = books.host("healthy");
+    // By half of the time, each of the dead has been found to hang.
+    let later = &healthy.lags[healthy.lags.len() / 2..];
+    assert!(later.len() > 30, "{healthy:?}");
+    assert!(later.iter().all(|lag| *lag <= ms(2)), "{later:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn whoever_waits_longest_for_a_host_is_the_first_to_be_checked_or_skipped() {
     let jobs = of_host("slow", 8, || StandIn::new([ms(3_000)]));
     let books = run_of_hosts(jobs, 5, Some(1), ms(1_000_000)).await;

@@ -5,9 +5,6 @@ use std::time::Duration;
 /// How long a check takes where all is well: a handshake and an answer across a continent.
 pub(super) const GOOD_CHECK: Duration = Duration::from_millis(100);
 
-/// Checks over TLS take so many times the CPU time of others, by `benches/README.md`.
-pub(super) const COST_OVER_TLS: f64 = 5.0;
-
 /// Bytes of a daemon without monitors, by `benches/README.md`.
 pub(super) const MEMORY: usize = 11_000_000;
 /// Bytes that a monitor adds, by `benches/README.md`.

@@ -18,7 +18,7 @@ use std::{
 
 use rustix::process::{Resource, getrlimit};
 
-use crate::{app, check::Job, config::Config, metrics, net::Net, server};
+use crate::{app, check::Job, config::Config, dispatcher, metrics, net::Net, server};
 use places::{Flight, Occupant};
 use series::Shape;
 
@@ -47,6 +47,13 @@ pub struct Limits {
     pub checks: usize,
     /// Of one host, where that has a limit.
     pub checks_per_host: Option<usize>,
+}
+
+impl Limits {
+    /// Checks in flight at once where all targets hang.
+    fn checks_that_hang(self) -> usize {
+        dispatcher::for_those_that_hang(self.checks)
+    }
 }
 
 fn limits(config: &Config) -> Limits {
@@ -126,6 +133,8 @@ pub enum Warning {
         peak: usize,
         /// Places.
         limit: usize,
+        /// What the limit would have to be.
+        needed: usize,
         /// Slots a second that are skipped for it.
         skipped_per_second: f64,
     },
@@ -200,6 +209,7 @@ impl Plan {
             .map(|(index, job)| Monitor::of(index, job, metrics))
             .collect();
         let checks_per_second = app::checks_per_second(jobs);
+        let threads_needed = app::threads_needed(jobs);
         let daemon_series = series::of_daemon(types.len(), limits.checks_per_host.is_some());
         let mut hosts = hosts(&monitors);
         let mut plan = Self {
@@ -207,7 +217,7 @@ impl Plan {
             limits,
             types,
             checks_per_second,
-            worker_threads: app::worker_threads(checks_per_second, machine.cores),
+            worker_threads: threads_needed.min(machine.cores),
             daemon_series,
             well: Load::of(&monitors, Time::Well, limits, daemon_series),
             worst: Load::of(&monitors, Time::Worst, limits, daemon_series),
@@ -215,21 +225,30 @@ impl Plan {
             more_hosts: hosts.len().saturating_sub(LISTED_HOSTS),
             warnings: Vec::new(),
         };
-        plan.warnings = plan.warnings(&monitors, &hosts);
+        plan.warnings = plan.warnings(&hosts, threads_needed);
         hosts.truncate(LISTED_HOSTS);
         plan.hosts = hosts;
         plan
     }
 
-    fn warnings(&self, monitors: &[Monitor], hosts: &[Host]) -> Vec<Warning> {
+    fn warnings(&self, hosts: &[Host], threads_needed: usize) -> Vec<Warning> {
         let mut warnings = Vec::new();
-        let limit = self.limits.checks;
-        for (well, load) in [(true, &self.well), (false, &self.worst)] {
-            if load.peak_in_flight > limit {
+        let (all, those_that_hang) = (self.limits.checks, self.limits.checks_that_hang());
+        for (well, load, limit) in [
+            (true, &self.well, all),
+            (false, &self.worst, those_that_hang),
+        ] {
+            let peak = load.peak_in_flight;
+            if peak > limit {
                 warnings.push(Warning::Places {
                     well,
-                    peak: load.peak_in_flight,
+                    peak,
                     limit,
+                    needed: if well {
+                        peak
+                    } else {
+                        dispatcher::of_which_may_hang(peak)
+                    },
                     skipped_per_second: self.checks_per_second
                         * places::skipped(load.mean_in_flight, limit),
                 });
@@ -249,10 +268,9 @@ impl Plan {
                 });
             }
         }
-        let needed = threads_needed(monitors);
-        if needed > self.worker_threads {
+        if threads_needed > self.worker_threads {
             warnings.push(Warning::Threads {
-                needed,
+                needed: threads_needed,
                 used: self.worker_threads,
             });
         }
@@ -402,17 +420,4 @@ fn hosts(monitors: &[Monitor]) -> Vec<Host> {
         by_rate.then_with(|| a.name.cmp(&b.name))
     });
     hosts
-}
-
-/// Threads that have room for all checks, those over TLS counted for what they take.
-fn threads_needed(monitors: &[Monitor]) -> usize {
-    let cost = |monitor: &Monitor| {
-        let cost = if monitor.tls {
-            estimates::COST_OVER_TLS
-        } else {
-            1.0
-        };
-        cost * monitor.per_second()
-    };
-    places::round_up(monitors.iter().map(cost).sum::<f64>() / app::CHECKS_PER_WORKER)
 }

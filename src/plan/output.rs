@@ -146,6 +146,7 @@ impl Display for Warning {
                 well,
                 peak,
                 limit,
+                needed,
                 skipped_per_second,
             } => {
                 let when = if *well {
@@ -155,8 +156,9 @@ impl Display for Warning {
                 };
                 write!(
                     f,
-                    "{when}, {peak} checks are in flight at once, and there are {limit} places: \
-                     {}; raise dispatcher.max_concurrent_checks to {peak}",
+                    "{when}, {peak} checks are in flight at once, and there are {limit} places\
+                     {}: {}; raise dispatcher.max_concurrent_checks to {needed}",
+                    if *well { "" } else { " for targets that hang" },
                     consequence(*skipped_per_second)
                 )
             }

@@ -63,8 +63,8 @@ fn checks_a_second_decide_how_many_threads_run_them() {
         (0, 1, 0.0, 1),
         (10, 500, 20.0, 1),
         (3, 60_000, 0.05, 1),
-        (6_000, 1_000, 6_000.0, 1),
-        (7_000, 1_000, 7_000.0, 2),
+        (4_000, 1_000, 4_000.0, 1),
+        (5_000, 1_000, 5_000.0, 2),
         (50_000, 1_000, 50_000.0, 4),
     ] {
         let plan = plan_of(&jobs(count, "http://a", every, 1));
@@ -235,7 +235,7 @@ fn what_fits_is_not_warned_of() {
     check_warnings(&jobs(10, "http://a", 1_000, 1_000), LIMITS, MACHINE, &[]);
     check_warnings(&jobs(1, "http://a", 200, 200), LIMITS, MACHINE, &[]);
     let limits = Limits {
-        checks: 10,
+        checks: 11,
         checks_per_host: Some(10),
     };
     check_warnings(&jobs(10, "http://a", 1_000, 1_000), limits, MACHINE, &[]);
@@ -250,8 +250,8 @@ fn too_few_places_are_warned_of() {
         limits(100),
         MACHINE,
         &[
-            "if everything times out, 500 checks are in flight at once, and there are 100 places: \
-           some would start late; raise dispatcher.max_concurrent_checks to 500",
+            "if everything times out, 500 checks are in flight at once, and there are 90 places for \
+             targets that hang: some would start late; raise dispatcher.max_concurrent_checks to 555",
         ],
     );
     check_warnings(
@@ -260,8 +260,8 @@ fn too_few_places_are_warned_of() {
         MACHINE,
         // 500 / 12 are in flight on average, and 500 / 60 slots come due a second.
         &[
-            "if everything times out, 500 checks are in flight at once, and there are 25 places: \
-           slots would be skipped as saturated or overrun, 3.33 a second; raise",
+            "if everything times out, 500 checks are in flight at once, and there are 23 places for \
+             targets that hang: slots would be skipped as saturated or overrun, 3.73 a second; raise",
         ],
     );
     check_warnings(
@@ -271,8 +271,8 @@ fn too_few_places_are_warned_of() {
         &[
             "even if all is well, 10 checks are in flight at once, and there are 5 places: some \
              would start late; raise",
-            "if everything times out, 10 checks are in flight at once, and there are 5 places: \
-             slots would be skipped as saturated or overrun, 5 a second; raise",
+            "if everything times out, 10 checks are in flight at once, and there are 5 places for \
+             targets that hang: slots would be skipped as saturated or overrun, 5 a second; raise",
         ],
     );
 }
@@ -307,15 +307,15 @@ fn checks_that_the_threads_have_no_room_for_are_warned_of() {
             _ => None,
         })
     };
-    assert_eq!(threads(&jobs(6_000, "http://a", 1_000, 100), 1), None);
+    assert_eq!(threads(&jobs(4_000, "http://a", 1_000, 100), 1), None);
     assert_eq!(
-        threads(&jobs(12_001, "http://a", 1_000, 100), 2),
+        threads(&jobs(8_001, "http://a", 1_000, 100), 2),
         Some((3, 2))
     );
-    assert_eq!(threads(&jobs(12_001, "http://a", 1_000, 100), 3), None);
-    assert_eq!(threads(&jobs(1_200, "https://a", 1_000, 100), 4), None);
+    assert_eq!(threads(&jobs(8_001, "http://a", 1_000, 100), 3), None);
+    assert_eq!(threads(&jobs(800, "https://a", 1_000, 100), 1), None);
     assert_eq!(
-        threads(&jobs(1_300, "https://a", 1_000, 100), 4),
+        threads(&jobs(801, "https://a", 1_000, 100), 1),
         Some((2, 1))
     );
 }

@@ -1,6 +1,8 @@
 //! Every slot of every monitor is accounted for, on every page.
 
 use std::{
+    io::Write,
+    net::TcpListener,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -13,7 +15,7 @@ use crate::support::{
     daemon::Daemon,
     page::Page,
     pause,
-    server::{Server, Step, ok},
+    server::{Server, Step, ok, response},
 };
 
 /// Looks at pages until one says so, and finds every slot on each of them.
@@ -135,4 +137,32 @@ fn a_daemon_that_stood_still_counts_what_it_missed_and_does_not_make_up_for_it()
         "{checks} in {took:?}"
     );
     daemon.stop();
+}
+
+#[test]
+fn a_check_during_which_the_daemon_stood_still_is_tainted() {
+    const STILL: Duration = Duration::from_secs(1);
+
+    let target = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = target.local_addr().expect("it is bound");
+    let daemon = Daemon::start(json!({ "monitors": {
+        "example": { "url": format!("http://{address}/"), "check_every": "1d", "timeout": "60s" },
+    } }));
+    let (mut check, _) = target.accept().expect("the first check");
+    daemon.signal(Signal::STOP);
+    pause(STILL);
+    daemon.signal(Signal::CONT);
+    check
+        .write_all(response("200 OK", &[], "hello").as_bytes())
+        .expect("it still waits");
+    let page = daemon.until_page("the check is over", |page| page.completed() > 0.5);
+    let tainted = page.value("monitoringdaemon_checks_tainted_total", &[]);
+    assert!((tainted - 1.0).abs() < 0.5, "{tainted}");
+    let delays = |le| {
+        page.value(
+            "monitoringdaemon_runtime_delay_seconds_bucket",
+            &[("le", le)],
+        )
+    };
+    assert!(delays("0.5") < delays("+Inf"), "{}", page.text);
 }

@@ -219,10 +219,9 @@ fn what_cannot_be_met_is_warned_of() {
     assert!(plan.contains("\n and 10 more\n"), "{plan}");
     let warnings = warnings(&plan);
     for expected in [
-        "- if everything times out, 2000 checks are in flight at once, and there are 1000 places: \
-         slots would be skipped as saturated or overrun, 1000 a second; \
-         raise dispatcher.max_concurrent_checks to 2000",
-        "- the checks need 2 worker threads, and there are 1: ",
+        "- if everything times out, 2000 checks are in flight at once, and there are 900 places for \
+         targets that hang: slots would be skipped as saturated or overrun, 1100 a second; \
+         raise dispatcher.max_concurrent_checks to 2222",
         "- 127.0.0.0 (and 19 more hosts) gets 100 requests a second, more than 10: ",
     ] {
         assert!(

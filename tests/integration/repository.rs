@@ -138,7 +138,15 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("server", &["metrics"]),
     (
         "plan",
-        &["app", "check", "config", "metrics", "net", "server"],
+        &[
+            "app",
+            "check",
+            "config",
+            "dispatcher",
+            "metrics",
+            "net",
+            "server",
+        ],
     ),
 ];
 
