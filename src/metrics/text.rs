@@ -130,7 +130,14 @@ impl<'a> Samples<'a> {
     }
 
     fn number(&mut self, value: f64) {
-        writeln!(self.page, "{value}").expect("a Vec takes all bytes");
+        if value.is_finite() && value.fract() != 0.0 {
+            let mut digits = ryu::Buffer::new();
+            let digits = digits.format_finite(value);
+            self.page.extend_from_slice(digits.as_bytes());
+            self.page.push(b'\n');
+        } else {
+            writeln!(self.page, "{value}").expect("a Vec takes all bytes");
+        }
     }
 
     fn whole_number(&mut self, value: u64) {

@@ -8,7 +8,7 @@ pub(super) const GOOD_CHECK: Duration = Duration::from_millis(100);
 /// Bytes of a daemon without monitors, by `benches/README.md`.
 pub(super) const MEMORY: usize = 11_000_000;
 /// Bytes that a monitor adds, by `benches/README.md`.
-pub(super) const MEMORY_OF_A_MONITOR: usize = 6_000;
+pub(super) const MEMORY_OF_A_MONITOR: usize = 5_500;
 /// Bytes that a check in flight adds, by `benches/README.md`.
 pub(super) const MEMORY_OF_A_CHECK: usize = 40_000;
 /// The same over TLS, by `benches/README.md`.
