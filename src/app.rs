@@ -109,6 +109,11 @@ pub(crate) fn cores() -> usize {
     thread::available_parallelism().map_or(1, NonZero::get)
 }
 
+/// Whether the checks of `job` begin over TLS.
+pub(crate) fn is_over_tls(job: &Job) -> bool {
+    job.target().starts_with("https://")
+}
+
 /// How many threads have room for the checks of `jobs`.
 ///
 /// No more than that run them, as far as there are cores: threads that have little to do wake each
@@ -116,8 +121,7 @@ pub(crate) fn cores() -> usize {
 /// files) does so on threads of its own.
 pub(crate) fn threads_needed<'j>(jobs: impl IntoIterator<Item = &'j Job>) -> usize {
     let load = |job: &Job| {
-        let is_over_tls = job.target().starts_with("https://");
-        let cost = if is_over_tls { COST_OVER_TLS } else { 1.0 };
+        let cost = if is_over_tls(job) { COST_OVER_TLS } else { 1.0 };
         cost * job.check_every.as_secs_f64().recip()
     };
     #[expect(

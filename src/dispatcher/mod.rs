@@ -20,6 +20,7 @@ use places::Room;
 pub(crate) use places::{for_those_that_hang, of_which_may_hang};
 use pulse::Pulse;
 use runner::Runner;
+pub(crate) use schedule::START_SPACING;
 use schedule::Schedule;
 use tally::Tally;
 

@@ -12,7 +12,7 @@ const LATEST_START: Duration = Duration::from_secs(1);
 const TIMER_SLACK: Duration = Duration::from_millis(50);
 
 /// From one monitor's first check to the next monitor's: a hundred of them start within a second.
-const START_SPACING: Duration = Duration::from_millis(10);
+pub(crate) const START_SPACING: Duration = Duration::from_millis(10);
 
 /// The slots of one monitor: a fixed grid, and one slot at the start that may lie off it.
 ///

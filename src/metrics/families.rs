@@ -2,6 +2,8 @@
 
 use prometheus::proto::MetricType;
 
+use super::Settings;
+
 /// A metric family: its name, type, labels and meaning.
 #[derive(Clone, Copy, Debug)]
 pub struct Family {
@@ -125,11 +127,11 @@ families! {
 }
 
 impl Id {
-    /// The families that monitors have, without those whose names are in `disabled`.
-    pub(super) fn of_monitors(disabled: &[&str]) -> Vec<Self> {
-        let wanted = |family: &Family| family.is_of_monitors() && !disabled.contains(&family.name);
+    /// The families that monitors have with these settings.
+    pub(super) fn of_monitors(settings: &Settings) -> Vec<Self> {
         let all = Self::ALL.iter().copied();
-        all.filter(|id| wanted(id.family())).collect()
+        all.filter(|id| settings.gives_monitors(id.family()))
+            .collect()
     }
 
     pub(super) fn family(self) -> &'static Family {

@@ -51,6 +51,13 @@ pub struct Settings {
     pub disabled: Vec<&'static str>,
 }
 
+impl Settings {
+    /// Whether monitors have series of `family`.
+    pub(crate) fn gives_monitors(&self, family: &Family) -> bool {
+        family.is_of_monitors() && !self.disabled.contains(&family.name)
+    }
+}
+
 /// Everything that `/metrics` tells.
 pub struct Metrics {
     /// What the daemon tells of itself.
@@ -80,7 +87,7 @@ impl Metrics {
         let metrics = Self {
             registry: Registry::new(),
             monitors: RwLock::default(),
-            families: Id::of_monitors(&settings.disabled),
+            families: Id::of_monitors(settings),
             buckets: MonitorBuckets {
                 durations: buckets(&settings.duration_buckets, &DURATION_BUCKETS),
                 response_sizes: buckets(&settings.response_size_buckets, &RESPONSE_SIZE_BUCKETS),

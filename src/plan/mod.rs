@@ -295,7 +295,7 @@ impl Plan {
 }
 
 /// What is known of a monitor without running it.
-struct Monitor {
+struct Monitor<'s> {
     /// Its place in the file, which is the one among the first checks.
     index: usize,
     /// Bytes of its name on the page.
@@ -306,7 +306,7 @@ struct Monitor {
     tls: bool,
     every: Duration,
     timeout: Duration,
-    shape: Shape,
+    shape: Shape<'s>,
 }
 
 /// One of the two times that are looked at.
@@ -316,14 +316,14 @@ enum Time {
     Worst,
 }
 
-impl Monitor {
-    fn of(index: usize, job: &Job, metrics: &metrics::Settings) -> Self {
+impl<'s> Monitor<'s> {
+    fn of(index: usize, job: &Job, metrics: &'s metrics::Settings) -> Self {
         let host = job.host();
         let named = host.as_ref().is_some_and(|host| {
             let address = host.trim_start_matches('[').trim_end_matches(']');
             address.parse::<IpAddr>().is_err()
         });
-        let tls = job.target().starts_with("https://");
+        let tls = app::is_over_tls(job);
         Self {
             index,
             name: job.name.len(),
@@ -356,8 +356,8 @@ impl Monitor {
 }
 
 impl Load {
-    fn of(monitors: &[Monitor], time: Time, limits: Limits, daemon_series: usize) -> Self {
-        let flight = |wanted: &dyn Fn(&Monitor) -> bool| {
+    fn of(monitors: &[Monitor<'_>], time: Time, limits: Limits, daemon_series: usize) -> Self {
+        let flight = |wanted: &dyn Fn(&Monitor<'_>) -> bool| {
             let wanted = monitors.iter().filter(|monitor| wanted(monitor));
             Flight::of(wanted.map(|monitor| monitor.occupant(time)))
         };
@@ -396,14 +396,14 @@ impl Load {
 }
 
 /// Every host, the one that is asked most often first.
-fn hosts(monitors: &[Monitor]) -> Vec<Host> {
-    let mut by_host = HashMap::<&str, Vec<&Monitor>>::new();
+fn hosts(monitors: &[Monitor<'_>]) -> Vec<Host> {
+    let mut by_host = HashMap::<&str, Vec<&Monitor<'_>>>::new();
     for monitor in monitors {
         if let Some(host) = &monitor.host {
             by_host.entry(host).or_default().push(monitor);
         }
     }
-    let host = |(name, monitors): (&str, Vec<&Monitor>)| {
+    let host = |(name, monitors): (&str, Vec<&Monitor<'_>>)| {
         let timing_out = monitors.iter().map(|monitor| monitor.occupant(Time::Worst));
         let Flight { mean, peak } = Flight::of(timing_out);
         Host {

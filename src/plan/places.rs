@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-/// From one monitor's first check to the next monitor's: a hundred of them start within a second.
-const FIRST_CHECKS_APART: Duration = Duration::from_millis(10);
+use crate::dispatcher::START_SPACING;
 
 /// A monitor as one that takes up places among the concurrent checks.
 #[derive(Clone, Copy, Debug)]
@@ -20,7 +19,7 @@ impl Occupant {
     pub fn new(index: usize, every: Duration, lasts: Duration) -> Self {
         let index = u32::try_from(index).unwrap_or(u32::MAX);
         Self {
-            first: FIRST_CHECKS_APART.saturating_mul(index),
+            first: START_SPACING.saturating_mul(index),
             every,
             lasts: lasts.min(every),
         }

@@ -10,25 +10,24 @@ use crate::{
 };
 
 /// What decides how many series a monitor has.
-pub(super) struct Shape {
+pub(super) struct Shape<'s> {
+    settings: &'s Settings,
     phases: usize,
     tls: bool,
     /// Bounds of its latency histogram.
     duration_buckets: usize,
     /// Bounds of its histogram of response sizes.
     size_buckets: usize,
-    /// What it has not.
-    disabled: Vec<&'static str>,
 }
 
-impl Shape {
+impl<'s> Shape<'s> {
     /// A monitor of a host that has to be looked up or not, over TLS or not; `duration_buckets`
     /// where it has its own.
     pub fn new(
         named: bool,
         tls: bool,
         duration_buckets: Option<&[f64]>,
-        settings: &Settings,
+        settings: &'s Settings,
     ) -> Self {
         let bounds = |given: Option<&[f64]>, default: &[f64]| given.unwrap_or(default).len();
         let durations = duration_buckets.or(settings.duration_buckets.as_deref());
@@ -39,11 +38,11 @@ impl Shape {
             Phase::Connect | Phase::Processing | Phase::Transfer => true,
         };
         Self {
+            settings,
             phases: Phase::ALL.iter().filter(reached).count(),
             tls,
             duration_buckets: bounds(durations, &DURATION_BUCKETS),
             size_buckets: bounds(sizes, &RESPONSE_SIZE_BUCKETS),
-            disabled: settings.disabled.clone(),
         }
     }
 
@@ -53,7 +52,7 @@ impl Shape {
     pub fn series(&self, failed: bool) -> usize {
         FAMILIES
             .iter()
-            .filter(|family| family.is_of_monitors() && !self.disabled.contains(&family.name))
+            .filter(|family| self.settings.gives_monitors(family))
             .map(|family| self.of_family(family, failed))
             .sum()
     }
