@@ -109,11 +109,6 @@ pub(crate) fn cores() -> usize {
     thread::available_parallelism().map_or(1, NonZero::get)
 }
 
-/// Whether the checks of `job` begin over TLS.
-pub(crate) fn is_over_tls(job: &Job) -> bool {
-    job.target().starts_with("https://")
-}
-
 /// How many threads have room for the checks of `jobs`.
 ///
 /// No more than that run them, as far as there are cores: threads that have little to do wake each
@@ -121,7 +116,7 @@ pub(crate) fn is_over_tls(job: &Job) -> bool {
 /// files) does so on threads of its own.
 pub(crate) fn threads_needed<'j>(jobs: impl IntoIterator<Item = &'j Job>) -> usize {
     let load = |job: &Job| {
-        let cost = if is_over_tls(job) { COST_OVER_TLS } else { 1.0 };
+        let cost = if job.speaks_tls() { COST_OVER_TLS } else { 1.0 };
         cost * job.check_every.as_secs_f64().recip()
     };
     #[expect(
@@ -204,6 +199,7 @@ pub(crate) fn jobs(config: &Config, net: &Net) -> Vec<Job> {
         timeout: monitor.timeout,
         labels: monitor.labels.clone(),
         duration_buckets: monitor.duration_buckets.clone(),
+        fail_if_slower_than: monitor.fail_if_slower_than,
         ..monitor.settings.bind(&monitor.name, net)
     };
     config.monitors.iter().map(job).collect()

@@ -9,7 +9,7 @@ use std::{
 use futures_util::FutureExt;
 use tokio::time::Instant;
 
-use super::{AnyMonitor, Fact, Failure, Phase, Reason, Report};
+use super::{Fact, Failure, Job, Phase, Reason, Report};
 
 /// The recorder that a [`Monitor`](super::Monitor) writes to while it checks.
 ///
@@ -23,6 +23,8 @@ struct Progress {
     started: Instant,
     current: Option<(Phase, Instant)>,
     spent: [Option<Duration>; Phase::ALL.len()],
+    /// Time that is not the target's.
+    aside: Duration,
     facts: Vec<Fact>,
     presumed: Option<Failure>,
 }
@@ -35,6 +37,7 @@ impl Attempt {
             started: Instant::now(),
             current: None,
             spent: [None; Phase::ALL.len()],
+            aside: Duration::ZERO,
             facts: Vec::new(),
             presumed: None,
         })))
@@ -65,6 +68,16 @@ impl Attempt {
         self.progress().current.map(|(phase, _)| phase)
     }
 
+    /// Does what a check needs and its target has no part in, such as to fetch a token: within the
+    /// deadline, in no phase, and outside of the latency unless the deadline passes meanwhile.
+    pub async fn aside<F: Future>(&self, preparation: F) -> F::Output {
+        self.leave();
+        let began = Instant::now();
+        let output = preparation.await;
+        self.progress().aside += began.elapsed();
+        output
+    }
+
     /// Records `fact`; a later answer to the same question replaces the earlier one.
     pub fn learn(&self, fact: Fact) {
         let mut progress = self.progress();
@@ -90,6 +103,11 @@ impl Attempt {
         Failure::new(self.phase().unwrap_or(UNPHASED), reason, error)
     }
 
+    /// The fact that `read` finds something in.
+    pub(crate) fn known<T>(&self, read: impl Fn(&Fact) -> Option<T>) -> Option<T> {
+        self.progress().facts.iter().find_map(read)
+    }
+
     /// Ends the attempt with the result of its check.
     #[must_use]
     pub fn finish(self, result: Result<(), Failure>) -> Report {
@@ -98,7 +116,7 @@ impl Attempt {
         progress.leave(now);
         Report {
             ended_at: SystemTime::now(),
-            duration: now - progress.started,
+            duration: progress.duration(now),
             phases: Phase::ALL
                 .iter()
                 .zip(&progress.spent)
@@ -109,30 +127,44 @@ impl Attempt {
         }
     }
 
-    /// Runs one check of `monitor` until `deadline`, of which `timeout` tells people.
+    /// Runs one check of `job` until `deadline`.
     ///
     /// The one place where a deadline is enforced: the check's future is dropped, and the attempt
     /// keeps the phases that it reached. A panic is a failed check of ours, never a lost monitor.
-    pub(crate) async fn run(
-        monitor: &dyn AnyMonitor,
-        deadline: Instant,
-        timeout: Duration,
-    ) -> Report {
+    pub(crate) async fn run(job: &Job, deadline: Instant) -> Report {
         let attempt = Self::start();
-        let check = AssertUnwindSafe(async { monitor.check(&attempt).await }).catch_unwind();
+        let check = AssertUnwindSafe(async { job.monitor.check(&attempt).await }).catch_unwind();
         let result = match tokio::time::timeout_at(deadline, check).await {
-            Ok(Ok(result)) => result,
+            Ok(Ok(Ok(()))) => attempt.judge_latency(job.fail_if_slower_than),
+            Ok(Ok(Err(failure))) => Err(failure),
             Ok(Err(panic)) => Err(attempt.failure(
                 Reason::AgentError,
                 format!("the check panicked: {}", message(&*panic)),
             )),
             Err(_) => {
-                let error = format!("no result within {timeout:?}");
+                let error = format!("no result within {:?}", job.timeout);
                 let presumed = attempt.progress().presumed.take();
                 Err(presumed.unwrap_or_else(|| attempt.failure(Reason::Timeout, error)))
             }
         };
         attempt.finish(result)
+    }
+
+    /// Fails what took longer than `limit`, in the phase that took most of it.
+    fn judge_latency(&self, limit: Option<Duration>) -> Result<(), Failure> {
+        let Some(limit) = limit else { return Ok(()) };
+        let mut progress = self.progress();
+        let now = Instant::now();
+        progress.leave(now);
+        let duration = progress.duration(now);
+        if duration <= limit {
+            return Ok(());
+        }
+        let phases = Phase::ALL.iter().zip(&progress.spent);
+        let slowest = phases.max_by_key(|(_, spent)| **spent);
+        let phase = slowest.map_or(UNPHASED, |(phase, _)| *phase);
+        let error = format!("the check took {duration:?}, longer than {limit:?}");
+        Err(Failure::new(phase, Reason::TooSlow, error))
     }
 
     fn progress(&self) -> MutexGuard<'_, Progress> {
@@ -145,6 +177,11 @@ impl Attempt {
 const UNPHASED: Phase = Phase::Processing;
 
 impl Progress {
+    /// From the start until `now`, without what is not the target's.
+    fn duration(&self, now: Instant) -> Duration {
+        (now - self.started).saturating_sub(self.aside)
+    }
+
     fn leave(&mut self, now: Instant) {
         if let Some((phase, since)) = self.current.take() {
             let spent = &mut self.spent[phase as usize];
@@ -197,7 +234,7 @@ mod tests {
         F: Fn(Attempt) -> R + Send + Sync + 'static,
         R: Future<Output = Result<(), Failure>> + Send,
     {
-        Attempt::run(&Act(act), Instant::now() + 5 * SECOND, 5 * SECOND).await
+        Job::new("example", Act(act)).check_once().await
     }
 
     #[tokio::test(start_paused = true)]
@@ -252,6 +289,43 @@ mod tests {
         );
         assert_eq!(report.duration, 4 * SECOND);
         assert_eq!(report.failure, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_check_fails_in_the_phase_that_took_most() {
+        let slow = async |attempt: Attempt| {
+            attempt.enter(Phase::Connect);
+            tokio::time::sleep(SECOND).await;
+            attempt.enter(Phase::Processing);
+            tokio::time::sleep(2 * SECOND).await;
+            Ok(())
+        };
+        for (limit, expected) in [(3, None), (2, Some((Reason::TooSlow, Phase::Processing)))] {
+            let mut job = Job::new("slow", Act(slow));
+            job.fail_if_slower_than = Some(limit * SECOND);
+            let failure = job.check_once().await.failure;
+            let failure = failure.map(|failure| (failure.reason, failure.phase));
+            assert_eq!(failure, expected, "{limit}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_not_the_targets_is_not_in_the_latency() {
+        let report = run(async |attempt| {
+            attempt.enter(Phase::Connect);
+            tokio::time::sleep(SECOND).await;
+            attempt.aside(tokio::time::sleep(2 * SECOND)).await;
+            Ok(())
+        })
+        .await;
+        assert_eq!(report.duration, SECOND);
+        assert_eq!(report.phases, [(Phase::Connect, SECOND)]);
+        let report = run(async |attempt| {
+            attempt.aside(std::future::pending::<()>()).await;
+            Ok(())
+        })
+        .await;
+        assert_eq!(report.duration, 5 * SECOND);
     }
 
     #[tokio::test(start_paused = true)]

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{AnyMonitor, Attempt, Monitor, Report};
+use super::{AnyMonitor, Attempt, Monitor, Phase, Report};
 
 /// A monitor under the name it has, with the timing that the dispatcher keeps.
 #[derive(Clone)]
@@ -19,6 +19,8 @@ pub struct Job {
     pub labels: BTreeMap<String, String>,
     /// Upper bounds in seconds of its latency histogram, where it has its own.
     pub duration_buckets: Option<Arc<[f64]>>,
+    /// The latency beyond which a check that is good otherwise has failed.
+    pub fail_if_slower_than: Option<Duration>,
     pub(crate) monitor: Arc<dyn AnyMonitor>,
 }
 
@@ -34,6 +36,7 @@ impl Job {
             timeout: Duration::from_secs(5),
             labels: BTreeMap::new(),
             duration_buckets: None,
+            fail_if_slower_than: None,
             monitor: Arc::new(monitor),
         }
     }
@@ -56,10 +59,22 @@ impl Job {
         self.monitor.host()
     }
 
+    /// The phases that a check reaches where all is well, as far as they are known beforehand.
+    #[must_use]
+    pub fn phases(&self) -> Vec<Phase> {
+        self.monitor.phases()
+    }
+
+    /// Whether its checks speak TLS.
+    #[must_use]
+    pub fn speaks_tls(&self) -> bool {
+        self.phases().contains(&Phase::Tls)
+    }
+
     /// Runs one check at once, and gives it no longer than its timeout.
     pub async fn check_once(&self) -> Report {
         let deadline = Instant::now() + self.timeout.min(LONGEST);
-        Attempt::run(&*self.monitor, deadline, self.timeout).await
+        Attempt::run(self, deadline).await
     }
 }
 

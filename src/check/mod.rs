@@ -3,15 +3,19 @@
 //! A leaf of the crate: it does no I/O and knows nothing of YAML, Prometheus or schedules.
 
 mod attempt;
+mod facts;
 mod job;
 mod report;
 
 use std::{future::Future, pin::Pin};
 
 pub use attempt::Attempt;
+pub use facts::{
+    Certificate, CertificateRank, DnsResponse, Echoes, Fact, Rcode, RoundTrips, ServingStatus,
+};
 pub(crate) use job::LONGEST;
 pub use job::{CheckLog, Job, Observer, Overseer, Skip};
-pub use report::{Certificate, CertificateRank, Fact, Failure, Outcome, Phase, Reason, Report};
+pub use report::{Failure, Outcome, Phase, Reason, Report};
 
 /// Settings bound to one target, ready to be checked any number of times.
 ///
@@ -27,6 +31,12 @@ pub trait Monitor: Send + Sync + 'static {
     /// host share its places (`dispatcher.max_concurrent_checks_per_host`).
     fn host(&self) -> Option<String> {
         None
+    }
+
+    /// The phases that a check reaches where all is well, as far as they are known beforehand: by
+    /// them `plan` counts series, and a check that reaches `tls` is taken for a dear one.
+    fn phases(&self) -> Vec<Phase> {
+        Vec::new()
     }
 
     /// Runs one check: enters phases and learns facts on `attempt`, and says why it failed if it did.
@@ -45,6 +55,8 @@ pub trait Monitor: Send + Sync + 'static {
 }
 
 /// Logs a finished check from the module that calls it, with the fields that its type has.
+///
+/// The address is shown where the target is a name: it is what was checked in truth.
 macro_rules! log_check {
     ($monitor:expr, $report:expr, $($field:ident = $value:expr),+ $(,)?) => {{
         let report: &$crate::check::Report = $report;
@@ -55,6 +67,7 @@ macro_rules! log_check {
                 status = report.status(),
                 bytes = report.response_bytes(),
                 seconds = report.duration.as_secs_f64(),
+                address = report.resolved_address().map(::tracing::field::display),
                 "Check succeeded"
             ),
             Some(failure) => ::tracing::warn!(
@@ -65,6 +78,7 @@ macro_rules! log_check {
                 status = report.status(),
                 bytes = report.response_bytes(),
                 seconds = report.duration.as_secs_f64(),
+                address = report.resolved_address().map(::tracing::field::display),
                 error = failure.error,
                 "Check failed"
             ),
@@ -78,6 +92,7 @@ pub(crate) trait AnyMonitor: Send + Sync + 'static {
     fn kind(&self) -> &'static str;
     fn target(&self) -> String;
     fn host(&self) -> Option<String>;
+    fn phases(&self) -> Vec<Phase>;
     /// Boxed, so that a monitor that sleeps between its checks costs what a sleep costs.
     fn check<'a>(
         &'a self,
@@ -97,6 +112,10 @@ impl<M: Monitor> AnyMonitor for M {
 
     fn host(&self) -> Option<String> {
         Monitor::host(self)
+    }
+
+    fn phases(&self) -> Vec<Phase> {
+        Monitor::phases(self)
     }
 
     fn check<'a>(

@@ -1,6 +1,11 @@
-//! What one check found out: plain data, and the closed sets of words that describe it.
+//! What one check found out: plain data, and the closed sets of words for how it went.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    net::IpAddr,
+    time::{Duration, SystemTime},
+};
+
+use super::facts::{DnsResponse, Echoes, Fact, ServingStatus};
 
 /// Declares a closed set of words: the enum, all of its members, and the word of each.
 macro_rules! words {
@@ -30,19 +35,51 @@ macro_rules! words {
 
 pub(super) use words;
 
+/// Declares what reads one fact of a report.
+macro_rules! answers {
+    ($($(#[$doc:meta])* $name:ident -> $of:ty: $fact:pat => $value:expr;)+) => {$(
+        $(#[$doc])*
+        #[must_use]
+        pub fn $name(&self) -> Option<$of> {
+            self.facts.iter().find_map(|fact| match fact {
+                $fact => Some($value),
+                _ => None,
+            })
+        }
+    )+};
+}
+
 words! {
     /// A part of a check. Phases do not overlap, so their sum is at most the duration.
     Phase {
         /// From a name to an address.
         Resolve => "resolve",
+        /// ICMP: until there is a socket to send from.
+        Setup => "setup",
         /// Until the transport is connected.
         Connect => "connect",
         /// The TLS handshake.
         Tls => "tls",
-        /// From the request until the response's headers.
+        /// DNS: from the query until its answer.
+        Request => "request",
+        /// ICMP: from the first echo request until the last reply.
+        Rtt => "rtt",
+        /// gRPC: the call, from the preface of HTTP/2 until its status.
+        Check => "check",
+        /// From the request until the response's headers; a dialogue as a whole.
         Processing => "processing",
-        /// The response's body.
+        /// The response's body; the messages of a WebSocket.
         Transfer => "transfer",
+    }
+}
+
+impl Phase {
+    /// Whether the connection stands in it, and the protocol is spoken that it is for.
+    pub(crate) fn is_of_protocol(self) -> bool {
+        matches!(
+            self,
+            Self::Request | Self::Check | Self::Processing | Self::Transfer
+        )
     }
 }
 
@@ -79,10 +116,14 @@ words! {
         TlsWrongHost => "tls_wrong_host",
         /// No trusted authority vouches for the certificate.
         TlsUntrusted => "tls_untrusted",
+        /// The certificate is good, and for less time than `fail_if_certificate_expires_within`.
+        TlsExpiresSoon => "tls_expires_soon",
         /// The handshake failed in another way, a refused or missing client certificate included.
         TlsHandshake => "tls_handshake",
         /// The deadline passed; the phase says where.
         Timeout => "timeout",
+        /// All is as it should be, and took longer than `fail_if_slower_than`.
+        TooSlow => "too_slow",
         /// The answer is not in the protocol that was spoken.
         ProtocolError => "protocol_error",
         /// One more redirect than are followed.
@@ -116,16 +157,6 @@ words! {
     }
 }
 
-words! {
-    /// Which certificate of the chain that the peer sent.
-    CertificateRank {
-        /// The peer's own.
-        Leaf => "leaf",
-        /// The one that expires first.
-        Earliest => "earliest",
-    }
-}
-
 /// Why a check did not succeed; data, not an error of ours.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
@@ -144,43 +175,6 @@ impl Failure {
             phase,
             reason,
             error: error.into(),
-        }
-    }
-}
-
-/// The validity of one certificate, in Unix seconds (RFC 5280, section 4.1.2.5).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Certificate {
-    /// First moment of validity.
-    pub not_before: i64,
-    /// Last moment of validity.
-    pub not_after: i64,
-}
-
-/// A value that a check learns besides success and timing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fact {
-    /// The status code of the final HTTP response.
-    HttpStatus(u16),
-    /// Bytes of the response's body received, as they came over the wire.
-    ResponseBytes(u64),
-    /// One certificate of the chain that the peer sent.
-    Certificate(CertificateRank, Certificate),
-    /// The protocol version and cipher suite that the handshake agreed on.
-    Tls {
-        /// Such as `TLS 1.3`.
-        version: &'static str,
-        /// The IANA name, such as `TLS_AES_128_GCM_SHA256`.
-        cipher: &'static str,
-    },
-}
-
-impl Fact {
-    /// Whether `other` answers the same question, so that the later one replaces the earlier.
-    pub(super) fn same_question(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Certificate(a, _), Self::Certificate(b, _)) => a == b,
-            _ => std::mem::discriminant(self) == std::mem::discriminant(other),
         }
     }
 }
@@ -210,22 +204,33 @@ impl Report {
         }
     }
 
-    /// Status code of the final HTTP response, if there was one.
+    /// The address that was checked, where it had to be looked up.
     #[must_use]
-    pub fn status(&self) -> Option<u16> {
-        self.facts.iter().find_map(|fact| match fact {
-            Fact::HttpStatus(status) => Some(*status),
-            _ => None,
-        })
+    pub fn resolved_address(&self) -> Option<IpAddr> {
+        let looked_up = self
+            .phases
+            .iter()
+            .any(|(phase, _)| *phase == Phase::Resolve);
+        self.address().filter(|_| looked_up)
     }
 
-    /// Bytes of the response's body received, if there was a response.
-    #[must_use]
-    pub fn response_bytes(&self) -> Option<u64> {
-        self.facts.iter().find_map(|fact| match fact {
-            Fact::ResponseBytes(bytes) => Some(*bytes),
-            _ => None,
-        })
+    answers! {
+        /// The address that was checked last, if it came to that.
+        address -> IpAddr: Fact::Address(address) => *address;
+        /// Status code of the final HTTP response, if there was one.
+        status -> u16: Fact::HttpStatus(status) => *status;
+        /// Bytes of the response received, if there was a response.
+        response_bytes -> u64: Fact::ResponseBytes(bytes) => *bytes;
+        /// Version and cipher suite of the handshake, if there was one.
+        tls -> (&'static str, &'static str): Fact::Tls { version, cipher } => (*version, *cipher);
+        /// What the DNS response said, if there was one.
+        dns -> DnsResponse: Fact::Dns(response) => *response;
+        /// What became of the echo requests, if any were sent.
+        echoes -> Echoes: Fact::Icmp(echoes) => **echoes;
+        /// Status code of the gRPC call, if it had one.
+        grpc_status -> u32: Fact::GrpcStatus(status) => *status;
+        /// What the gRPC health service said, if it did.
+        serving -> ServingStatus: Fact::Serving(status) => *status;
     }
 }
 
@@ -256,6 +261,5 @@ mod tests {
         check(Phase::ALL.iter().map(|p| p.as_str()).collect());
         check(Reason::ALL.iter().map(|r| r.as_str()).collect());
         check(Outcome::ALL.iter().map(|o| o.as_str()).collect());
-        check(CertificateRank::ALL.iter().map(|c| c.as_str()).collect());
     }
 }

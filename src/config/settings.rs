@@ -76,6 +76,8 @@ pub struct Monitor {
     pub labels: BTreeMap<String, String>,
     /// `duration_buckets` of its own.
     pub duration_buckets: Option<Arc<[f64]>>,
+    /// The latency beyond which a check that is good otherwise has failed.
+    pub fail_if_slower_than: Option<Duration>,
     /// How to check what.
     pub settings: monitors::Settings,
 }
@@ -425,6 +427,11 @@ impl Monitor {
         let mut labels = defaults.labels.clone();
         labels.extend(read_labels(&mut fields));
         let duration_buckets = read_buckets(&mut fields, DURATION_BUCKETS, "seconds");
+        let fail_if_slower_than = fields.optional("fail_if_slower_than");
+        if fail_if_slower_than.is_some_and(|limit| limit >= timeout) {
+            let wrong = "is not shorter than the timeout, and so never fails anything";
+            fields.wrong_value("fail_if_slower_than", wrong, "less than the timeout");
+        }
         let settings = monitor_type.read(&mut fields);
         fields.finish();
         Some(Self {
@@ -433,6 +440,7 @@ impl Monitor {
             timeout,
             labels,
             duration_buckets,
+            fail_if_slower_than,
             settings: settings?,
         })
     }

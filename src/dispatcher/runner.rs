@@ -76,8 +76,7 @@ impl Runner {
         let deadline = self.schedule.deadline(due, begun);
         self.tally.begun();
         let in_flight = InFlight::begin(&*self.observer, begun.saturating_sub(due));
-        let report =
-            Attempt::run(&*self.job.monitor, self.origin + deadline, self.job.timeout).await;
+        let report = Attempt::run(&self.job, self.origin + deadline).await;
         let waited_for = place.waited_for;
         drop(place);
         let tainted = self.pulse.taints(self.origin + begun, Instant::now());

@@ -63,13 +63,45 @@ families! {
     PhaseSeconds COUNTER "monitor_phase_seconds_total" ["monitor", "phase"]
         "Time that all checks spent in each phase."
     ResponseSize HISTOGRAM "monitor_response_size_bytes" ["monitor"]
-        "Bytes of the response's body received."
+        "Bytes of the response received: of HTTP its body, of DNS the message, of a dialogue all of it."
     LastResponseSize GAUGE "monitor_last_response_size_bytes" ["monitor"]
-        "Bytes of the body of the last check's response."
+        "Bytes of the last check's response received."
     HttpStatus GAUGE "monitor_http_status_code" ["monitor"]
         "Status code of the last check's HTTP response."
     HttpResponses COUNTER "monitor_http_responses_total" ["code", "monitor"]
         "HTTP responses, by exact status code."
+    DnsAnswers GAUGE "monitor_dns_answer_rrs" ["monitor"]
+        "Records in the answer section of the last check's DNS response."
+    DnsAuthorities GAUGE "monitor_dns_authority_rrs" ["monitor"]
+        "Records in the authority section of the last check's DNS response."
+    DnsAdditionals GAUGE "monitor_dns_additional_rrs" ["monitor"]
+        "Records in the additional section of the last check's DNS response."
+    DnsSerial GAUGE "monitor_dns_serial" ["monitor"]
+        "Serial number of the zone, of the SOA record in the last check's DNS answer."
+    DnsAuthenticated GAUGE "monitor_dns_authenticated_data" ["monitor"]
+        "Whether the server vouched by DNSSEC for the last check's DNS response (its flag AD)."
+    DnsTruncated GAUGE "monitor_dns_truncated" ["monitor"]
+        "Whether the last check's first DNS response did not fit into its datagram (its flag TC)."
+    DnsResponses COUNTER "monitor_dns_responses_total" ["monitor", "rcode"]
+        "DNS responses, by response code."
+    IcmpSent COUNTER "monitor_icmp_packets_sent_total" ["monitor"]
+        "ICMP echo requests sent."
+    IcmpReceived COUNTER "monitor_icmp_packets_received_total" ["monitor"]
+        "ICMP echo requests that were answered in time."
+    IcmpLoss GAUGE "monitor_icmp_loss_ratio" ["monitor"]
+        "Part of the last check's ICMP echo requests that was not answered, from 0 to 1."
+    IcmpRoundTrip GAUGE "monitor_icmp_round_trip_seconds" ["monitor", "statistic"]
+        "Shortest, mean and longest round trip of the last check's ICMP echo requests."
+    IcmpJitter GAUGE "monitor_icmp_jitter_seconds" ["monitor"]
+        "Mean difference between one round trip and the next of the last check."
+    IcmpHopLimit GAUGE "monitor_icmp_reply_hop_limit" ["monitor"]
+        "TTL, or hop limit of IPv6, with which the last check's last ICMP reply arrived."
+    GrpcStatus GAUGE "monitor_grpc_status_code" ["monitor"]
+        "Status code of the last check's gRPC call, 0 for OK."
+    GrpcServing GAUGE "monitor_grpc_healthcheck_response" ["monitor", "serving_status"]
+        "What the gRPC health service said in the last check: 1 for that, 0 for the others."
+    Expected GAUGE "monitor_expect_info" ["monitor"]
+        "What the last check's dialogue caught, under the labels of its query_response; always 1."
     LastCheck GAUGE "monitor_last_check_timestamp_seconds" ["monitor"]
         "When the last check ended, as Unix time."
     LastSuccess GAUGE "monitor_last_success_timestamp_seconds" ["monitor"]

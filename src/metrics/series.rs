@@ -16,7 +16,8 @@ use super::{
 };
 use crate::{
     check::{
-        Certificate, CertificateRank, Fact, Job, Observer, Outcome, Phase, Reason, Report, Skip,
+        Certificate, DnsResponse, Echoes, Fact, Job, Observer, Outcome, Phase, Rcode, Reason,
+        Report, RoundTrips, ServingStatus, Skip,
     },
     value::format_duration,
 };
@@ -51,6 +52,9 @@ struct State {
     phase_seconds: [Option<Duration>; Phase::ALL.len()],
     response_sizes: Histogram,
     http_responses: Vec<(u16, u64)>,
+    dns_responses: Vec<(Rcode, u64)>,
+    /// ICMP echo requests that were sent, and those of them that were answered.
+    echoes: Option<(u64, u64)>,
     /// What it did not find out is not known, whatever an earlier one found.
     last: Option<Report>,
     last_success: Option<SystemTime>,
@@ -91,6 +95,8 @@ impl Series {
             phase_seconds: [None; Phase::ALL.len()],
             response_sizes: Histogram::new(buckets.response_sizes),
             http_responses: Vec::new(),
+            dns_responses: Vec::new(),
+            echoes: None,
             last: None,
             last_success: None,
         };
@@ -205,7 +211,18 @@ impl State {
                 #[expect(clippy::cast_precision_loss, reason = "samples are floats")]
                 Fact::ResponseBytes(bytes) => self.response_sizes.observe(*bytes as f64),
                 Fact::HttpStatus(status) => count(&mut self.http_responses, *status),
-                Fact::Certificate(..) | Fact::Tls { .. } => {}
+                Fact::Dns(response) => count(&mut self.dns_responses, response.rcode),
+                Fact::Icmp(echoes) => {
+                    let (sent, received) = self.echoes.get_or_insert_default();
+                    *sent += u64::from(echoes.sent);
+                    *received += u64::from(echoes.received);
+                }
+                Fact::Address(_)
+                | Fact::Certificate(..)
+                | Fact::Tls { .. }
+                | Fact::GrpcStatus(_)
+                | Fact::Serving(_)
+                | Fact::Captured(_) => {}
             }
         }
         match &report.failure {
@@ -257,6 +274,17 @@ impl State {
                     samples.count(&[("code", digits.format(*code)), monitor], *count);
                 }
             }
+            Id::DnsResponses => {
+                for (rcode, count) in &self.dns_responses {
+                    samples.count(&[monitor, ("rcode", &rcode.to_string())], *count);
+                }
+            }
+            Id::IcmpSent | Id::IcmpReceived => {
+                if let Some((sent, received)) = self.echoes {
+                    let count = if id == Id::IcmpSent { sent } else { received };
+                    samples.count(&[monitor], count);
+                }
+            }
             Id::LastSuccess => {
                 if let Some(ended_at) = self.last_success {
                     samples.add(&[monitor], unix_seconds(ended_at));
@@ -297,24 +325,109 @@ fn write_last(last: &Report, id: Id, monitor: (&str, &str), samples: &mut Sample
 }
 
 fn write_fact(fact: &Fact, id: Id, monitor: (&str, &str), samples: &mut Samples<'_>) {
-    let mut date = |rank: CertificateRank, seconds: i64| {
-        #[expect(clippy::cast_precision_loss, reason = "seconds of all calendars fit")]
-        samples.add(&[("certificate", rank.as_str()), monitor], seconds as f64);
+    match fact {
+        Fact::Address(_) => {}
+        Fact::HttpStatus(status) => {
+            if id == Id::HttpStatus {
+                samples.count(&[monitor], (*status).into());
+            }
+        }
+        Fact::ResponseBytes(bytes) => {
+            if id == Id::LastResponseSize {
+                samples.count(&[monitor], *bytes);
+            }
+        }
+        Fact::Certificate(
+            rank,
+            Certificate {
+                not_before,
+                not_after,
+            },
+        ) => {
+            let seconds = match id {
+                Id::NotBefore => not_before,
+                Id::NotAfter => not_after,
+                _ => return,
+            };
+            #[expect(clippy::cast_precision_loss, reason = "seconds of all calendars fit")]
+            samples.add(&[("certificate", rank.as_str()), monitor], *seconds as f64);
+        }
+        Fact::Tls { version, cipher } => {
+            if id == Id::Tls {
+                samples.count(&[("cipher", cipher), monitor, ("version", version)], 1);
+            }
+        }
+        Fact::Dns(response) => write_dns(response, id, monitor, samples),
+        Fact::Icmp(echoes) => write_echoes(echoes, id, monitor, samples),
+        Fact::GrpcStatus(status) => {
+            if id == Id::GrpcStatus {
+                samples.count(&[monitor], (*status).into());
+            }
+        }
+        Fact::Serving(said) => {
+            if id == Id::GrpcServing {
+                for status in ServingStatus::ALL {
+                    let labels = [monitor, ("serving_status", status.as_str())];
+                    samples.count(&labels, (status == said).into());
+                }
+            }
+        }
+        Fact::Captured(caught) => {
+            if id == Id::Expected {
+                write_caught(caught, monitor, samples);
+            }
+        }
+    }
+}
+
+fn write_dns(response: &DnsResponse, id: Id, monitor: (&str, &str), samples: &mut Samples<'_>) {
+    let value = match id {
+        Id::DnsAnswers => Some(response.answers.into()),
+        Id::DnsAuthorities => Some(response.authorities.into()),
+        Id::DnsAdditionals => Some(response.additionals.into()),
+        Id::DnsSerial => response.serial.map(u64::from),
+        Id::DnsAuthenticated => Some(response.authenticated_data.into()),
+        Id::DnsTruncated => Some(response.truncated.into()),
+        _ => None,
     };
-    match (id, fact) {
-        (Id::NotBefore, Fact::Certificate(rank, Certificate { not_before, .. })) => {
-            date(*rank, *not_before);
+    if let Some(value) = value {
+        samples.count(&[monitor], value);
+    }
+}
+
+fn write_echoes(echoes: &Echoes, id: Id, monitor: (&str, &str), samples: &mut Samples<'_>) {
+    match (id, echoes.round_trips) {
+        (Id::IcmpLoss, _) => samples.add(&[monitor], echoes.loss_ratio()),
+        (Id::IcmpHopLimit, _) => {
+            if let Some(limit) = echoes.reply_hop_limit {
+                samples.count(&[monitor], limit.into());
+            }
         }
-        (Id::NotAfter, Fact::Certificate(rank, Certificate { not_after, .. })) => {
-            date(*rank, *not_after);
+        (Id::IcmpRoundTrip, Some(RoundTrips { min, avg, max, .. })) => {
+            for (statistic, time) in [("min", min), ("avg", avg), ("max", max)] {
+                samples.add(&[monitor, ("statistic", statistic)], time.as_secs_f64());
+            }
         }
-        (Id::HttpStatus, Fact::HttpStatus(status)) => samples.count(&[monitor], (*status).into()),
-        (Id::LastResponseSize, Fact::ResponseBytes(bytes)) => samples.count(&[monitor], *bytes),
-        (Id::Tls, Fact::Tls { version, cipher }) => {
-            samples.count(&[("cipher", cipher), monitor, ("version", version)], 1);
+        (
+            Id::IcmpJitter,
+            Some(RoundTrips {
+                jitter: Some(jitter),
+                ..
+            }),
+        ) => {
+            samples.add(&[monitor], jitter.as_secs_f64());
         }
         _ => {}
     }
+}
+
+fn write_caught(caught: &[(String, String)], monitor: (&str, &str), samples: &mut Samples<'_>) {
+    let escaped = caught.iter().map(|(name, value)| (&**name, escape(value)));
+    let escaped: Vec<_> = escaped.collect();
+    let caught = escaped.iter().map(|(name, value)| (*name, &**value));
+    let mut labels: Vec<_> = caught.chain([monitor]).collect();
+    labels.sort_unstable();
+    samples.count(&labels, 1);
 }
 
 /// Unix time, to the millisecond: the rest would be noise of the conversion to a float.

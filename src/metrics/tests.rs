@@ -10,7 +10,8 @@ use std::{
 
 use super::*;
 use crate::check::{
-    Attempt, Certificate, CertificateRank, Fact, Failure, Monitor, Phase, Reason, Report, Skip,
+    Attempt, Certificate, CertificateRank, DnsResponse, Echoes, Fact, Failure, Monitor, Phase,
+    Rcode, Reason, Report, RoundTrips, ServingStatus, Skip,
 };
 
 /// A monitor that is never checked: its reports are made up.
@@ -103,6 +104,46 @@ fn failed() -> Report {
     }
 }
 
+/// A report of no type, with each fact that HTTP has not.
+fn of_other_types() -> Report {
+    let response = DnsResponse {
+        rcode: Rcode(3),
+        answers: 2,
+        authorities: 1,
+        additionals: 4,
+        serial: Some(2_026_112_201),
+        authenticated_data: true,
+        truncated: false,
+    };
+    let echoes = Echoes {
+        sent: 4,
+        received: 3,
+        round_trips: Some(RoundTrips {
+            min: ms(1),
+            avg: ms(2),
+            max: ms(4),
+            jitter: Some(ms(3)),
+        }),
+        reply_hop_limit: Some(63),
+    };
+    let caught = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    Report {
+        phases: vec![(Phase::Setup, ms(1)), (Phase::Rtt, ms(2))],
+        facts: vec![
+            Fact::Address([192, 0, 2, 1].into()),
+            Fact::Dns(response),
+            Fact::Icmp(Box::new(echoes)),
+            Fact::GrpcStatus(5),
+            Fact::Serving(ServingStatus::NotServing),
+            Fact::Captured(vec![
+                caught("version", "OpenSSH_\"9\""),
+                caught("comment", ""),
+            ]),
+        ],
+        ..succeeded()
+    }
+}
+
 #[test]
 fn the_page_of_a_fixed_run_is_the_golden_one() {
     let metrics = Metrics::new(&Settings::default(), || 7).with_limits(1000, None);
@@ -142,6 +183,11 @@ fn the_page_of_a_fixed_run_is_the_golden_one() {
     quoted.completed(&failed());
     quoted.begun(ms(4));
     quoted.cancelled();
+    let other = metrics.observe(&Job::new("other types", Silent("192.0.2.1")));
+    for _ in 0..2 {
+        other.begun(ms(0));
+        other.completed(&of_other_types());
+    }
 
     let found = fixed_part(&page(&metrics));
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/metrics.txt");
@@ -156,7 +202,9 @@ fn the_page_of_a_fixed_run_is_the_golden_one() {
 fn every_family_of_the_list_is_on_the_page_with_its_type_and_help() {
     let metrics = Metrics::new(&Settings::default(), || 0).with_limits(1000, Some(10));
     let observer = metrics.observe(&Job::new("example", Silent("http://localhost/")));
-    for report in [failed(), succeeded()] {
+    let mut with_every_fact = succeeded();
+    with_every_fact.facts.extend(of_other_types().facts);
+    for report in [failed(), with_every_fact] {
         observer.begun(ms(0));
         observer.completed(&report);
     }

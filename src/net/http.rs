@@ -1,13 +1,13 @@
 //! One HTTP request over one fresh connection, on reqwest, with each step of it in its phase.
 //!
 //! reqwest has no hooks for timing. What it does have is enough: a resolver, a layer around its
-//! connector, and rustls' own hooks (see [`tls`]). All of them run while the request's
-//! future is polled, so a task-local tells them which check they work for.
+//! connector, and rustls' own hooks (see [`tls`](super::tls)). All of them run while the request's
+//! future is polled, and so work for its [`Exchange`].
 
 use std::{
     error::Error,
     future::Future,
-    io::ErrorKind,
+    io,
     net::{IpAddr, SocketAddr},
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -24,12 +24,12 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use rustls::ClientConfig;
 use tower_layer::Layer;
 use tower_service::Service;
-use url::{Host, Position, Url};
+use url::{Position, Url};
 
-use super::{Resolver, io_reason, resolve::check_family, tls};
+use super::{Resolver, Route, exchange::Exchange};
 use crate::{
-    check::{Attempt, Failure, Phase, Reason},
-    value::IpFamily,
+    check::{Attempt, Fact, Failure, Phase},
+    value::Host,
 };
 
 /// What a monitor that speaks HTTP needs of a client; a test gives it a stand-in.
@@ -71,9 +71,7 @@ pub struct Request {
     /// Its body, empty for none.
     pub body: Bytes,
     /// Which addresses may be used.
-    pub family: IpFamily,
-    /// Whether those of another family may be used where there are none of that.
-    pub fallback: bool,
+    pub route: Route,
     /// The name to ask for in TLS and to verify, where it is not the URL's.
     pub server_name: Option<String>,
 }
@@ -130,13 +128,14 @@ impl Transport for Client {
         attempt: &Attempt,
     ) -> Result<Response<ResponseBody>, Failure> {
         let address = match request.url.host() {
-            Some(Host::Ipv4(address)) => Some(IpAddr::V4(address)),
-            Some(Host::Ipv6(address)) => Some(IpAddr::V6(address)),
+            Some(url::Host::Ipv4(address)) => Some(IpAddr::V4(address)),
+            Some(url::Host::Ipv6(address)) => Some(IpAddr::V6(address)),
             _ => None,
         };
         match address {
             Some(address) => {
-                check_family(address, request.family, request.fallback)?;
+                request.route.check(address)?;
+                attempt.learn(Fact::Address(address));
                 attempt.enter(Phase::Connect);
             }
             None => attempt.enter(Phase::Resolve),
@@ -150,7 +149,7 @@ impl Transport for Client {
             let authority = url[Position::BeforeHost..Position::AfterPort].to_owned();
             let real = url.host_str().unwrap_or_default().to_owned();
             if url.set_host(Some(&server_name)).is_ok() {
-                target = Some(address.map_or(Target::Name(real), Target::Address));
+                target = Some(address.map_or(Host::Name(real), Host::Address));
                 if let (Entry::Vacant(host), Ok(authority)) =
                     (headers.entry(HOST), authority.parse())
                 {
@@ -158,28 +157,19 @@ impl Transport for Client {
                 }
             }
         }
-        let exchange = Arc::new(Exchange {
-            attempt: attempt.clone(),
-            target,
-            family: request.family,
-            fallback: request.fallback,
-            noted: Mutex::default(),
-        });
+        let exchange = Exchange::new(attempt, target, request.route);
 
         let mut message = reqwest::Request::new(request.method, url);
         *message.headers_mut() = headers;
         if !request.body.is_empty() {
             *message.body_mut() = Some(request.body.into());
         }
-        match EXCHANGE
-            .scope(exchange.clone(), self.0.execute(message))
-            .await
-        {
+        match exchange.scope(self.0.execute(message)).await {
             Ok(response) => {
                 let response = Response::<reqwest::Body>::from(response);
                 Ok(response.map(|body| ResponseBody { body, exchange }))
             }
-            Err(error) => Err(exchange.failure(&error)),
+            Err(error) => Err(failure(&exchange, &error)),
         }
     }
 }
@@ -200,161 +190,17 @@ impl Body for ResponseBody {
                         return Ok(Some(data));
                     }
                 }
-                Some(Err(error)) => return Err(self.exchange.failure(&error)),
+                Some(Err(error)) => return Err(failure(&self.exchange, &error)),
             }
         }
     }
 }
 
-tokio::task_local! {
-    static EXCHANGE: Arc<Exchange>;
-}
-
-/// The request that the hooks of the client work for.
-pub(super) struct Exchange {
-    pub(super) attempt: Attempt,
-    target: Option<Target>,
-    family: IpFamily,
-    fallback: bool,
-    noted: Mutex<Noted>,
-}
-
-/// Where to connect to, where it is not what the URL says.
-enum Target {
-    Name(String),
-    Address(IpAddr),
-}
-
-/// What the hooks know and the client's error does not tell.
-#[derive(Default)]
-struct Noted {
-    failure: Option<Failure>,
-    certificate_demanded: bool,
-}
-
-impl Exchange {
-    /// Calls `act` with the exchange whose future is being polled, if there is one.
-    pub(super) fn current(act: impl FnOnce(&Self)) {
-        // Outside of one there is nothing to record; hooks that decide fail closed by themselves.
-        let _ = EXCHANGE.try_with(|exchange| act(exchange));
-    }
-
-    /// Notes why the request is about to fail, in the current phase.
-    pub(super) fn fail(&self, reason: Reason, error: String) {
-        let failure = self.attempt.failure(reason, error);
-        self.noted().failure = Some(failure);
-    }
-
-    /// Notes that the peer demanded a client certificate.
-    pub(super) fn certificate_demanded(&self) {
-        self.noted().certificate_demanded = true;
-    }
-
-    fn noted(&self) -> MutexGuard<'_, Noted> {
-        self.noted.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    async fn resolve(&self, resolver: &Resolver, name: &str) -> Result<IpAddr, Failure> {
-        let name = match &self.target {
-            Some(Target::Address(address)) => return Ok(*address),
-            Some(Target::Name(name)) => name,
-            None => name,
-        };
-        let address = resolver.resolve(name, self.family, self.fallback).await?;
-        self.attempt.enter(Phase::Connect);
-        Ok(address)
-    }
-
-    /// What `error` of the client means.
-    fn failure(&self, error: &reqwest::Error) -> Failure {
-        let noted = std::mem::take(&mut *self.noted());
-        if let Some(failure) = noted.failure {
-            return failure;
-        }
-        let phase = self.attempt.phase().unwrap_or(Phase::Connect);
-        let cause = Cause::of(error);
-        let reason = cause.reason(phase);
-        // The handshake of TLS 1.3 is over for the client before the server has seen its
-        // certificate, or its lack of one: the refusal comes in place of the response.
-        let refused =
-            noted.certificate_demanded && (cause.is_tls || reason == Reason::ConnectionReset);
-        if phase == Phase::Processing && refused {
-            return Failure::new(Phase::Tls, Reason::TlsHandshake, cause.text);
-        }
-        Failure::new(phase, reason, cause.text)
-    }
-}
-
-/// What is at the bottom of an error of reqwest.
-struct Cause {
-    reason: Option<Reason>,
-    is_tls: bool,
-    incomplete: bool,
-    text: String,
-}
-
-impl Cause {
-    fn of(error: &reqwest::Error) -> Self {
-        let mut cause = Self {
-            reason: None,
-            is_tls: false,
-            incomplete: false,
-            text: String::new(),
-        };
-        let mut next: Option<&(dyn Error + 'static)> = error.source();
-        while let Some(error) = next {
-            cause.text = error.to_string();
-            if let Some(error) = error.downcast_ref::<rustls::Error>() {
-                cause.is_tls = true;
-                cause.reason = Some(tls::reason(error));
-                cause.text = tls::describe(error);
-            } else if let Some(error) = error.downcast_ref::<hyper::Error>() {
-                cause.incomplete = error.is_incomplete_message() || error.is_closed();
-                if error.is_parse() {
-                    cause.reason = Some(Reason::ProtocolError);
-                }
-            } else if let Some(error) = error.downcast_ref::<h2::Error>() {
-                cause.reason = Some(h2_reason(error));
-                // h2 calls it a broken pipe when the connection ends before its streams do.
-                cause.incomplete = error.get_io().is_some_and(|error| {
-                    matches!(
-                        error.kind(),
-                        ErrorKind::UnexpectedEof | ErrorKind::BrokenPipe
-                    )
-                });
-            } else if let Some(error) = error.downcast_ref::<std::io::Error>() {
-                cause.incomplete |= error.kind() == ErrorKind::UnexpectedEof;
-                cause.reason = Some(io_reason(error));
-                // The inner error of an io::Error is no source of it.
-                next = error.get_ref().map(|inner| inner as &(dyn Error + 'static));
-                continue;
-            }
-            next = error.source();
-        }
-        cause
-    }
-
-    fn reason(&self, phase: Phase) -> Reason {
-        match (phase, self.reason) {
-            (_, Some(reason @ (Reason::AgentError | Reason::Timeout))) => reason,
-            (Phase::Tls, _) => Reason::TlsHandshake,
-            (Phase::Transfer, _) if self.incomplete => Reason::TruncatedBody,
-            (_, _) if self.incomplete => Reason::ConnectionReset,
-            (Phase::Processing | Phase::Transfer, _) if self.is_tls => Reason::ProtocolError,
-            (Phase::Processing | Phase::Transfer, None | Some(Reason::ConnectionFailed)) => {
-                Reason::ProtocolError
-            }
-            (_, Some(reason)) => reason,
-            (_, None) => Reason::ConnectionFailed,
-        }
-    }
-}
-
-fn h2_reason(error: &h2::Error) -> Reason {
-    match error.get_io() {
-        Some(error) => io_reason(error),
-        None if error.is_remote() => Reason::ConnectionReset,
-        None => Reason::ProtocolError,
+/// What `error` means. Its own text has the URL in it; that of its source tells what happened.
+fn failure(exchange: &Exchange, error: &reqwest::Error) -> Failure {
+    match error.source() {
+        Some(source) => exchange.failure(source),
+        None => exchange.failure(&io::Error::other("the request failed")),
     }
 }
 
@@ -365,13 +211,13 @@ impl Resolve for MeasuredResolver {
     fn resolve(&self, name: Name) -> Resolving {
         let resolver = self.0.clone();
         Box::pin(async move {
-            let exchange = EXCHANGE.try_with(Arc::clone)?;
+            let exchange = Exchange::shared().ok_or("a lookup for no request")?;
             match exchange.resolve(&resolver, name.as_str()).await {
                 // reqwest puts the URL's port in place of 0.
                 Ok(address) => Ok(Box::new(std::iter::once(SocketAddr::new(address, 0))) as Addrs),
                 Err(failure) => {
                     let error = failure.error.clone();
-                    exchange.noted().failure = Some(failure);
+                    exchange.note(failure);
                     Err(error.into())
                 }
             }

@@ -2,8 +2,11 @@
 //!
 //! Each step enters its phase on the check's attempt. Nothing here knows when or why a check runs.
 
+mod connect;
+mod exchange;
 pub mod http;
 mod resolve;
+mod route;
 pub mod tls;
 
 use std::{
@@ -13,7 +16,9 @@ use std::{
 
 use crate::check::Reason;
 
+pub use connect::{Connector, Judge, Stream, TlsClient, connect_unix};
 pub use resolve::Resolver;
+pub use route::Route;
 
 /// What monitors share: the resolver, the trusted certificate authorities and the HTTP clients.
 pub struct Net {
@@ -37,6 +42,21 @@ impl Net {
             trust,
             default_clients: [const { OnceLock::new() }; 2],
         }
+    }
+
+    /// What finds and connects to hosts.
+    #[must_use]
+    pub fn connector(&self) -> Connector {
+        Connector(self.resolver.clone())
+    }
+
+    /// TLS with these settings, that offers `protocols` (ALPN, RFC 7301).
+    #[must_use]
+    pub fn tls_client(&self, settings: &tls::Settings, protocols: &[&str]) -> TlsClient {
+        let mut config = self.trust.client_config(settings);
+        let protocols = protocols.iter();
+        config.alpn_protocols = protocols.map(|name| name.as_bytes().to_vec()).collect();
+        TlsClient(Arc::new(config))
     }
 
     /// A client with these settings; all monitors with the default ones share one.

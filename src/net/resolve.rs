@@ -19,6 +19,7 @@ use hickory_resolver::{
 };
 use tokio::time::Instant;
 
+use super::Route;
 use crate::{
     check::{Failure, Phase, Reason},
     value::IpFamily,
@@ -66,12 +67,10 @@ impl Resolver {
     ///
     /// # Errors
     /// A [`Failure`] in the phase `resolve`.
-    pub async fn resolve(
-        &self,
-        host: &str,
-        family: IpFamily,
-        fallback: bool,
-    ) -> Result<IpAddr, Failure> {
+    pub async fn resolve(&self, host: &str, route: Route) -> Result<IpAddr, Failure> {
+        let Route {
+            family, fallback, ..
+        } = route;
         let resolver = match &self.source {
             Source::Servers(resolver) => resolver.clone(),
             Source::System(system) => system
@@ -91,29 +90,6 @@ impl Resolver {
             (result, _) => result,
         }
     }
-}
-
-/// Whether an address that needs no lookup is of a family that may be used.
-pub(super) fn check_family(
-    address: IpAddr,
-    family: IpFamily,
-    fallback: bool,
-) -> Result<(), Failure> {
-    let fits = match family {
-        IpFamily::Auto => true,
-        IpFamily::Ip4 => address.is_ipv4() || fallback,
-        IpFamily::Ip6 => address.is_ipv6() || fallback,
-    };
-    if fits {
-        return Ok(());
-    }
-    let wanted = if family == IpFamily::Ip4 {
-        "an IPv4"
-    } else {
-        "an IPv6"
-    };
-    let error = format!("{address} is not {wanted} address");
-    Err(Failure::new(Phase::Resolve, Reason::DnsNotFound, error))
 }
 
 /// The first address of one family, in the order of the answer.

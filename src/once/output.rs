@@ -3,14 +3,18 @@
 use std::{
     collections::BTreeMap,
     io::{self, Write},
+    net::IpAddr,
+    time::Duration,
 };
 
 use clap::ValueEnum;
 use comfy_table::{CellAlignment, Table, presets};
 use quick_junit::{NonSuccessKind, Report as JunitReport, TestCase, TestCaseStatus, TestSuite};
 use serde::Serialize;
+use serde_json::{Map, Value, json};
 
 use super::Checked;
+use crate::check::{Certificate, Echoes, Fact, Report};
 
 /// A form of the results.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -59,6 +63,11 @@ struct Line<'c> {
     reason: Option<&'static str>,
     phase: Option<&'static str>,
     error: Option<&'c str>,
+    /// The address that was checked.
+    address: Option<IpAddr>,
+    /// What else was learned, by type of check.
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    facts: Map<String, Value>,
 }
 
 impl<'c> Line<'c> {
@@ -79,24 +88,95 @@ impl<'c> Line<'c> {
             reason: failure.map(|failure| failure.reason.as_str()),
             phase: failure.map(|failure| failure.phase.as_str()),
             error: failure.map(|failure| &*failure.error),
+            address: report.address(),
+            facts: report.facts.iter().flat_map(members).collect(),
         }
     }
+}
+
+/// What `fact` adds to the facts of a line; what has a member of its own there, nothing.
+fn members(fact: &Fact) -> Map<String, Value> {
+    let members = match fact {
+        Fact::Address(_) | Fact::HttpStatus(_) | Fact::ResponseBytes(_) => json!({}),
+        Fact::Certificate(
+            rank,
+            Certificate {
+                not_before,
+                not_after,
+            },
+        ) => json!({
+            format!("certificate_{rank}_not_before"): not_before,
+            format!("certificate_{rank}_not_after"): not_after,
+        }),
+        Fact::Tls { version, cipher } => json!({ "tls_version": version, "tls_cipher": cipher }),
+        Fact::Dns(response) => json!({
+            "rcode": response.rcode.to_string(),
+            "answer_rrs": response.answers,
+            "authority_rrs": response.authorities,
+            "additional_rrs": response.additionals,
+            "serial": response.serial,
+            "authenticated_data": response.authenticated_data,
+            "truncated": response.truncated,
+        }),
+        Fact::Icmp(echoes) => {
+            let trips = echoes.round_trips;
+            let seconds = |time: Option<Duration>| time.map(|time| time.as_secs_f64());
+            json!({
+                "sent": echoes.sent,
+                "received": echoes.received,
+                "loss_ratio": echoes.loss_ratio(),
+                "round_trip_min": seconds(trips.map(|trips| trips.min)),
+                "round_trip_avg": seconds(trips.map(|trips| trips.avg)),
+                "round_trip_max": seconds(trips.map(|trips| trips.max)),
+                "jitter": seconds(trips.and_then(|trips| trips.jitter)),
+                "reply_hop_limit": echoes.reply_hop_limit,
+            })
+        }
+        Fact::GrpcStatus(status) => json!({ "grpc_status": status }),
+        Fact::Serving(status) => json!({ "serving_status": status.as_str() }),
+        Fact::Captured(caught) => {
+            let caught = caught.iter();
+            let caught: Map<_, _> = caught
+                .map(|(name, value)| (name.clone(), Value::from(&**value)))
+                .collect();
+            json!({ "captured": caught })
+        }
+    };
+    match members {
+        Value::Object(members) => members,
+        _ => Map::new(),
+    }
+}
+
+/// The answer in a word: a status code or what a type has in its place.
+fn status(report: &Report) -> String {
+    let words = [
+        report.status().map(|status| status.to_string()),
+        report.dns().map(|response| response.rcode.to_string()),
+        report.serving().map(|status| status.to_string()),
+        report.grpc_status().map(|status| status.to_string()),
+        report
+            .echoes()
+            .map(|Echoes { sent, received, .. }| format!("{received}/{sent}")),
+        report.tls().map(|(version, _)| version.to_owned()),
+    ];
+    let word = words.into_iter().flatten().next();
+    word.unwrap_or_else(|| "-".to_owned())
 }
 
 fn table(checked: &[Checked]) -> Table {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING);
     table.set_header([
-        "MONITOR", "TYPE", "OUTCOME", "STATUS", "BYTES", "SECONDS", "TARGET", "WHY",
+        "MONITOR", "TYPE", "OUTCOME", "STATUS", "BYTES", "SECONDS", "TARGET", "ADDRESS", "WHY",
     ]);
     for number in [3, 4, 5] {
         let column = table
             .column_mut(number)
-            .expect("the header has eight columns");
+            .expect("the header has nine columns");
         column.set_cell_alignment(CellAlignment::Right);
     }
     for Checked { job, report } in checked {
-        let optional = |number: Option<u64>| number.map_or("-".to_owned(), |n| n.to_string());
         let why = report.failure.as_ref().map_or(String::new(), |failure| {
             format!("{} in {}: {}", failure.reason, failure.phase, failure.error)
         });
@@ -104,14 +184,19 @@ fn table(checked: &[Checked]) -> Table {
             job.name.to_string(),
             job.kind().to_owned(),
             report.outcome().to_string(),
-            optional(report.status().map(u64::from)),
-            optional(report.response_bytes()),
+            status(report),
+            shown(report.response_bytes()),
             format!("{:.3}", report.duration.as_secs_f64()),
             job.target(),
+            shown(report.address()),
             printable(&why),
         ]);
     }
     table
+}
+
+fn shown(known: Option<impl ToString>) -> String {
+    known.map_or("-".to_owned(), |known| known.to_string())
 }
 
 /// `text` without what a terminal would act on; a target has a say in some error texts.

@@ -12,13 +12,19 @@ mod tests;
 use std::{
     collections::{BTreeMap, HashMap},
     io::{self, Write},
-    net::IpAddr,
     time::Duration,
 };
 
 use rustix::process::{Resource, getrlimit};
 
-use crate::{app, check::Job, config::Config, dispatcher, metrics, net::Net, server};
+use crate::{
+    app,
+    check::{Job, Phase},
+    config::Config,
+    dispatcher, metrics,
+    net::Net,
+    server,
+};
 use places::{Flight, Occupant};
 use series::Shape;
 
@@ -318,21 +324,15 @@ enum Time {
 
 impl<'s> Monitor<'s> {
     fn of(index: usize, job: &Job, metrics: &'s metrics::Settings) -> Self {
-        let host = job.host();
-        let named = host.as_ref().is_some_and(|host| {
-            let address = host.trim_start_matches('[').trim_end_matches(']');
-            address.parse::<IpAddr>().is_err()
-        });
-        let tls = app::is_over_tls(job);
         Self {
             index,
             name: job.name.len(),
-            host,
-            named,
-            tls,
+            host: job.host(),
+            named: job.phases().contains(&Phase::Resolve),
+            tls: job.speaks_tls(),
             every: job.check_every,
             timeout: job.timeout,
-            shape: Shape::new(named, tls, job.duration_buckets.as_deref(), metrics),
+            shape: Shape::of(job, metrics),
         }
     }
 
@@ -374,6 +374,7 @@ impl Load {
             ),
         };
         let series = |monitor: &Monitor| monitor.series(time);
+        let shapes: Vec<_> = monitors.iter().map(|monitor| &monitor.shape).collect();
         let scrape =
             |monitor: &Monitor| series(monitor) * (estimates::BYTES_OF_A_SAMPLE + monitor.name);
         Self {
@@ -390,7 +391,7 @@ impl Load {
             monitor_series: monitors.iter().map(series).sum(),
             scrape: monitors.iter().map(scrape).sum::<usize>()
                 + daemon_series * estimates::BYTES_OF_A_SAMPLE
-                + series::heads(),
+                + series::heads(&shapes),
         }
     }
 }

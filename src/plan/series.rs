@@ -3,7 +3,7 @@
 use prometheus::proto::MetricType;
 
 use crate::{
-    check::{CertificateRank, Outcome, Phase, Skip},
+    check::{CertificateRank, Job, Outcome, Phase, ServingStatus, Skip},
     metrics::{
         DURATION_BUCKETS, FAMILIES, Family, LATENESS_BUCKETS, RESPONSE_SIZE_BUCKETS, Settings,
     },
@@ -12,8 +12,9 @@ use crate::{
 /// What decides how many series a monitor has.
 pub(super) struct Shape<'s> {
     settings: &'s Settings,
-    phases: usize,
-    tls: bool,
+    kind: &'static str,
+    /// Those that a check reaches where all is well.
+    phases: Vec<Phase>,
     /// Bounds of its latency histogram.
     duration_buckets: usize,
     /// Bounds of its histogram of response sizes.
@@ -21,26 +22,16 @@ pub(super) struct Shape<'s> {
 }
 
 impl<'s> Shape<'s> {
-    /// A monitor of a host that has to be looked up or not, over TLS or not; `duration_buckets`
-    /// where it has its own.
-    pub fn new(
-        named: bool,
-        tls: bool,
-        duration_buckets: Option<&[f64]>,
-        settings: &'s Settings,
-    ) -> Self {
+    /// The shape of the monitor of `job`.
+    pub fn of(job: &Job, settings: &'s Settings) -> Self {
         let bounds = |given: Option<&[f64]>, default: &[f64]| given.unwrap_or(default).len();
-        let durations = duration_buckets.or(settings.duration_buckets.as_deref());
+        let own = job.duration_buckets.as_deref();
+        let durations = own.or(settings.duration_buckets.as_deref());
         let sizes = settings.response_size_buckets.as_deref();
-        let reached = |phase: &&Phase| match phase {
-            Phase::Resolve => named,
-            Phase::Tls => tls,
-            Phase::Connect | Phase::Processing | Phase::Transfer => true,
-        };
         Self {
             settings,
-            phases: Phase::ALL.iter().filter(reached).count(),
-            tls,
+            kind: job.kind(),
+            phases: job.phases(),
             duration_buckets: bounds(durations, &DURATION_BUCKETS),
             size_buckets: bounds(sizes, &RESPONSE_SIZE_BUCKETS),
         }
@@ -58,6 +49,9 @@ impl<'s> Shape<'s> {
     }
 
     fn of_family(&self, family: &Family, failed: bool) -> usize {
+        if !self.has(family) {
+            return 0;
+        }
         let outcomes = 1 + usize::from(failed);
         match (family.kind, family.labels) {
             (MetricType::HISTOGRAM, ["monitor", "outcome"]) => {
@@ -66,13 +60,40 @@ impl<'s> Shape<'s> {
             (MetricType::HISTOGRAM, _) => of_histogram(self.size_buckets),
             (_, ["monitor", "outcome"]) => Outcome::ALL.len(),
             (_, ["monitor", "phase", "reason"]) => usize::from(failed),
-            (_, ["monitor", "phase"]) => self.phases,
+            (_, ["monitor", "phase"]) => self.phases.len(),
             (_, ["monitor", "reason"]) => Skip::ALL.len(),
-            (_, ["code", "monitor"]) => outcomes,
-            (_, ["certificate", "monitor"]) if self.tls => CertificateRank::ALL.len(),
-            (_, ["certificate", "monitor"]) => 0,
-            (_, ["cipher", "monitor", "version"]) => usize::from(self.tls),
+            (_, ["code", "monitor"] | ["monitor", "rcode"]) => outcomes,
+            (_, ["certificate", "monitor"]) => CertificateRank::ALL.len(),
+            (_, ["monitor", "serving_status"]) => ServingStatus::ALL.len(),
+            (_, ["monitor", "statistic"]) => 3,
             _ => 1,
+        }
+    }
+
+    /// Whether monitors of this type have series of `family`, by the facts that they learn.
+    ///
+    /// Some are of certain checks alone: a serial number, jitter, what a dialogue caught.
+    fn has(&self, family: &Family) -> bool {
+        let name = family.name;
+        let is_of = |prefix: &str| name.starts_with(prefix);
+        if is_of("monitor_tls_") {
+            self.phases.contains(&Phase::Tls)
+        } else if is_of("monitor_http_") {
+            matches!(self.kind, "http" | "websocket")
+        } else if is_of("monitor_dns_") {
+            self.kind == "dns" && name != "monitor_dns_serial"
+        } else if is_of("monitor_icmp_") {
+            self.kind == "icmp" && name != "monitor_icmp_jitter_seconds"
+        } else if is_of("monitor_grpc_") {
+            self.kind == "grpc"
+        } else if is_of("monitor_expect_") {
+            false
+        } else if name.contains("_response_size_") {
+            // Whatever else a connection is for, something is read from it.
+            let talks = [Phase::Request, Phase::Processing];
+            talks.iter().any(|phase| self.phases.contains(phase))
+        } else {
+            true
         }
     }
 }
@@ -95,11 +116,13 @@ fn of_histogram(buckets: usize) -> usize {
     buckets + 3
 }
 
-/// Bytes of the two lines that each family begins with.
-pub(super) fn heads() -> usize {
+/// Bytes of the two lines that each family begins with, of those that a page with such monitors has.
+pub(super) fn heads(shapes: &[&Shape<'_>]) -> usize {
+    let present =
+        |family: &&Family| !family.is_of_monitors() || shapes.iter().any(|shape| shape.has(family));
     let head = |family: &Family| {
         let (help, kind) = ("# HELP  \n".len(), "# TYPE  counter\n".len());
         2 * family.name.len() + family.help.len() + help + kind
     };
-    FAMILIES.iter().map(head).sum()
+    FAMILIES.iter().filter(present).map(head).sum()
 }

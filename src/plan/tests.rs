@@ -27,6 +27,18 @@ impl crate::check::Monitor for Silent {
         Some(host.to_owned())
     }
 
+    fn phases(&self) -> Vec<Phase> {
+        let mut phases = vec![Phase::Connect, Phase::Processing, Phase::Transfer];
+        if self.0.starts_with("https:") {
+            phases.push(Phase::Tls);
+        }
+        let is_address = |host: String| host.starts_with(['1', '[']);
+        if !self.host().is_some_and(is_address) {
+            phases.push(Phase::Resolve);
+        }
+        phases
+    }
+
     async fn check(&self, _: &Attempt) -> Result<(), Failure> {
         Ok(())
     }

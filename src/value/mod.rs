@@ -3,6 +3,7 @@
 //! A setting reads itself from [`Fields`], which collects every problem instead of stopping at one.
 
 mod duration;
+mod endpoint;
 mod fields;
 mod file;
 mod http;
@@ -15,6 +16,7 @@ mod status;
 mod units;
 
 pub use duration::format_duration;
+pub use endpoint::{Endpoint, Host, Target};
 pub use fields::{Fields, Path, Place, Problem, Problems, Segment, nearest};
 pub use file::{File, ReadError, read_regular_file};
 pub use http::{HttpUrl, HttpVersion};

@@ -72,28 +72,28 @@ fn a_table_has_a_row_for_each_monitor_in_the_order_of_the_file() {
     let rows = results(&output);
     assert_eq!(rows.len(), 4, "{rows:#?}");
     assert_matches(
-        r" *MONITOR +TYPE +OUTCOME +STATUS +BYTES +SECONDS +TARGET +WHY *",
+        r" *MONITOR +TYPE +OUTCOME +STATUS +BYTES +SECONDS +TARGET +ADDRESS +WHY *",
         &rows[0],
     );
     assert_matches(
-        r" *good +http +success +200 +5 +\d\.\d{3} +http://\S+/a *",
+        r" *good +http +success +200 +5 +\d\.\d{3} +http://\S+/a +127\.0\.0\.1 *",
         &rows[1],
     );
     assert_matches(
-        r" *bad +http +failure +503 +5 +\d\.\d{3} +http://\S+/ +status_code in processing: .+",
+        r" *bad +http +failure +503 +5 +\d\.\d{3} +http://\S+/ +127\.0\.0\.1 +status_code in processing: .+",
         &rows[2],
     );
     assert_matches(
-        r" *silent +http +failure +- +- +0\.3\d\d +http://\S+/ +timeout in processing: .+",
+        r" *silent +http +failure +- +- +0\.3\d\d +http://\S+/ +127\.0\.0\.1 +timeout in processing: .+",
         &rows[3],
     );
 }
 
 #[test]
 fn json_has_a_line_for_each_monitor() {
-    const MEMBERS: [&str; 11] = [
+    const MEMBERS: [&str; 12] = [
         "monitor", "type", "target", "outcome", "status", "bytes", "seconds", "phases", "reason",
-        "phase", "error",
+        "phase", "error", "address",
     ];
     let three = Three::start();
     let output = once(three.config(), &["--output", "json"]);
@@ -116,13 +116,31 @@ fn json_has_a_line_for_each_monitor() {
         assert!(0.0 < phases && phases <= seconds + 1e-9, "{line}");
     }
     let of = |line: &Value| {
-        let fields = ["monitor", "outcome", "status", "bytes", "reason", "phase"];
+        let fields = [
+            "monitor", "outcome", "status", "bytes", "reason", "phase", "address",
+        ];
         fields.map(|field| line[field].clone())
     };
     let expected = [
-        json!(["good", "success", 200, 5, null, null]),
-        json!(["bad", "failure", 503, 5, "status_code", "processing"]),
-        json!(["silent", "failure", null, null, "timeout", "processing"]),
+        json!(["good", "success", 200, 5, null, null, "127.0.0.1"]),
+        json!([
+            "bad",
+            "failure",
+            503,
+            5,
+            "status_code",
+            "processing",
+            "127.0.0.1"
+        ]),
+        json!([
+            "silent",
+            "failure",
+            null,
+            null,
+            "timeout",
+            "processing",
+            "127.0.0.1"
+        ]),
     ];
     assert_eq!(
         lines.iter().map(|line| json!(of(line))).collect::<Vec<_>>(),

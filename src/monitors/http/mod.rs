@@ -13,7 +13,7 @@ use http::{
 };
 use tokio::task::spawn_blocking;
 use tokio_util::task::AbortOnDropHandle;
-use url::Url;
+use url::{Host, Url};
 
 use crate::{
     check::{Attempt, Fact, Failure, Monitor, Phase, Reason, Report, log_check},
@@ -118,8 +118,7 @@ impl<T: Transport> Http<T> {
             url: hop.url.clone(),
             headers,
             body: hop.body.clone(),
-            family: settings.preferred_ip_protocol,
-            fallback: settings.ip_protocol_fallback,
+            route: settings.route,
             server_name: settings.server_name.clone().filter(|_| at_home),
         }
     }
@@ -267,6 +266,14 @@ impl<T: Transport> Monitor for Http<T> {
 
     fn host(&self) -> Option<String> {
         self.settings.url.host_str().map(str::to_owned)
+    }
+
+    fn phases(&self) -> Vec<Phase> {
+        let named = matches!(self.settings.url.host(), Some(Host::Domain(_)));
+        let resolve = named.then_some(Phase::Resolve);
+        let tls = (self.settings.url.scheme() == "https").then_some(Phase::Tls);
+        let always = [Phase::Connect, Phase::Processing, Phase::Transfer];
+        resolve.into_iter().chain(tls).chain(always).collect()
     }
 
     async fn check(&self, attempt: &Attempt) -> Result<(), Failure> {

@@ -13,18 +13,14 @@ use url::Url;
 use super::Http;
 use crate::{
     net::{
-        Net,
+        Net, Route,
         http::{Client, Versions},
         tls,
     },
-    value::{ByteSize, Fields, File, HttpUrl, HttpVersion, IpFamily, Pattern, Secret, StatusCodes},
+    value::{ByteSize, Fields, File, HttpUrl, HttpVersion, Pattern, Secret, StatusCodes},
 };
 
 /// How to check one URL.
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is a switch of its own in the file"
-)]
 #[derive(Clone)]
 pub struct Settings {
     /// The URL, without userinfo and fragment.
@@ -41,10 +37,8 @@ pub struct Settings {
     pub valid_http_versions: Vec<HttpVersion>,
     /// Whether a redirect is followed, or is the response to judge.
     pub follow_redirects: bool,
-    /// Which addresses are preferred.
-    pub preferred_ip_protocol: IpFamily,
-    /// Whether the others will do where there are none of those.
-    pub ip_protocol_fallback: bool,
+    /// Which addresses may be used.
+    pub route: Route,
     /// Whether TLS on the final response is a failure.
     pub fail_if_ssl: bool,
     /// Whether its absence is one.
@@ -78,8 +72,7 @@ impl Settings {
             valid_status_codes: vec![StatusCodes::SUCCESSFUL],
             valid_http_versions: Vec::new(),
             follow_redirects: true,
-            preferred_ip_protocol: IpFamily::Auto,
-            ip_protocol_fallback: true,
+            route: Route::default(),
             fail_if_ssl: false,
             fail_if_not_ssl: false,
             body_matchers: Arc::default(),
@@ -122,8 +115,7 @@ impl Settings {
             valid_status_codes,
             valid_http_versions: fields.list("valid_http_versions"),
             follow_redirects: fields.optional("follow_redirects").unwrap_or(true),
-            preferred_ip_protocol: fields.optional("preferred_ip_protocol").unwrap_or_default(),
-            ip_protocol_fallback: fields.optional("ip_protocol_fallback").unwrap_or(true),
+            route: Route::read(fields),
             fail_if_ssl: fields.optional("fail_if_ssl").unwrap_or(false),
             fail_if_not_ssl: fields.optional("fail_if_not_ssl").unwrap_or(false),
             body_matchers: Arc::new(BodyMatchers {

@@ -6,7 +6,6 @@ use std::{
 };
 
 use http::{HeaderValue, Version};
-use tokio::time::{Duration, Instant};
 
 use super::*;
 use crate::{
@@ -78,8 +77,7 @@ fn settings(url: &str) -> Settings {
 
 async fn check(client: &StandIn, settings: Settings) -> Report {
     let job = Job::new("example", Http::new(client.clone(), settings));
-    let (now, timeout) = (Instant::now(), Duration::from_secs(5));
-    Attempt::run(&*job.monitor, now + timeout, timeout).await
+    job.check_once().await
 }
 
 #[tokio::test]

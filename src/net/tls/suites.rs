@@ -14,7 +14,7 @@ use rustls::{
     },
 };
 
-use crate::{check::Fact, net::http::Exchange};
+use crate::{check::Fact, net::exchange::Exchange};
 
 /// The aws-lc-rs provider, whose suites tell the check that they were chosen.
 ///

@@ -1,0 +1,205 @@
+//! What a check learns besides success and timing.
+
+use std::{fmt, net::IpAddr, time::Duration};
+
+use super::report::words;
+
+words! {
+    /// Which certificate of the chain that the peer sent.
+    CertificateRank {
+        /// The peer's own.
+        Leaf => "leaf",
+        /// The one that expires first.
+        Earliest => "earliest",
+    }
+}
+
+/// The validity of one certificate, in Unix seconds (RFC 5280, section 4.1.2.5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Certificate {
+    /// First moment of validity.
+    pub not_before: i64,
+    /// Last moment of validity.
+    pub not_after: i64,
+}
+
+/// A value that a check learns besides success and timing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fact {
+    /// The address that is checked.
+    Address(IpAddr),
+    /// The status code of the final HTTP response.
+    HttpStatus(u16),
+    /// Bytes of the response received, as they came over the wire: of HTTP its body, of DNS the
+    /// message, of a dialogue all that the peer said.
+    ResponseBytes(u64),
+    /// One certificate of the chain that the peer sent.
+    Certificate(CertificateRank, Certificate),
+    /// The protocol version and cipher suite that the handshake agreed on.
+    Tls {
+        /// Such as `TLS 1.3`.
+        version: &'static str,
+        /// The IANA name, such as `TLS_AES_128_GCM_SHA256`.
+        cipher: &'static str,
+    },
+    /// What the DNS response said.
+    Dns(DnsResponse),
+    /// What became of the ICMP echo requests.
+    Icmp(Box<Echoes>),
+    /// The status code of a gRPC call: 0 is OK (<https://grpc.io/docs/guides/status-codes/>).
+    GrpcStatus(u32),
+    /// What the gRPC health service says.
+    Serving(ServingStatus),
+    /// What a dialogue caught of the peer's words, under the labels that the user gave it.
+    Captured(Vec<(String, String)>),
+}
+
+impl Fact {
+    /// Whether `other` answers the same question, so that the later one replaces the earlier.
+    pub(super) fn same_question(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Certificate(a, _), Self::Certificate(b, _)) => a == b,
+            _ => std::mem::discriminant(self) == std::mem::discriminant(other),
+        }
+    }
+}
+
+/// What a DNS response said (RFC 1035, section 4.1.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DnsResponse {
+    /// The response code.
+    pub rcode: Rcode,
+    /// Records in the answer section.
+    pub answers: u16,
+    /// Records in the authority section.
+    pub authorities: u16,
+    /// Records in the additional section.
+    pub additionals: u16,
+    /// Serial number of the first SOA record in the answer.
+    pub serial: Option<u32>,
+    /// Whether the server vouches for the data by DNSSEC (RFC 4035, section 3.2.3).
+    pub authenticated_data: bool,
+    /// Whether the first response did not fit into its datagram.
+    pub truncated: bool,
+}
+
+/// A DNS response code, as IANA has them under "DNS RCODEs".
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Rcode(pub u16);
+
+impl Rcode {
+    /// The codes that have a name.
+    pub const NAMED: &[(u16, &str)] = &[
+        (0, "NOERROR"),
+        (1, "FORMERR"),
+        (2, "SERVFAIL"),
+        (3, "NXDOMAIN"),
+        (4, "NOTIMP"),
+        (5, "REFUSED"),
+        (6, "YXDOMAIN"),
+        (7, "YXRRSET"),
+        (8, "NXRRSET"),
+        (9, "NOTAUTH"),
+        (10, "NOTZONE"),
+        (11, "DSOTYPENI"),
+        (16, "BADVERS"),
+        (17, "BADKEY"),
+        (18, "BADTIME"),
+        (19, "BADMODE"),
+        (20, "BADNAME"),
+        (21, "BADALG"),
+        (22, "BADTRUNC"),
+        (23, "BADCOOKIE"),
+    ];
+}
+
+impl fmt::Display for Rcode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match Self::NAMED.iter().find(|(code, _)| *code == self.0) {
+            Some((_, name)) => f.write_str(name),
+            None => write!(f, "RCODE{}", self.0),
+        }
+    }
+}
+
+/// What became of the echo requests of one check.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Echoes {
+    /// Requests sent.
+    pub sent: u32,
+    /// Requests that were answered in time.
+    pub received: u32,
+    /// Round trips of those that were answered.
+    pub round_trips: Option<RoundTrips>,
+    /// Hops that the last reply could still have made: TTL, or hop limit of IPv6.
+    pub reply_hop_limit: Option<u8>,
+}
+
+impl Echoes {
+    /// The part of the requests that was not answered, from 0 to 1.
+    #[must_use]
+    pub fn loss_ratio(&self) -> f64 {
+        if self.sent == 0 {
+            return 0.0;
+        }
+        f64::from(self.sent.saturating_sub(self.received)) / f64::from(self.sent)
+    }
+}
+
+/// Round trips of one check.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RoundTrips {
+    /// The shortest.
+    pub min: Duration,
+    /// Their mean.
+    pub avg: Duration,
+    /// The longest.
+    pub max: Duration,
+    /// Mean of the differences between one and the next, where there were two.
+    pub jitter: Option<Duration>,
+}
+
+words! {
+    /// What the gRPC health service says of a service
+    /// (<https://github.com/grpc/grpc/blob/master/doc/health-checking.md>).
+    ServingStatus {
+        /// It does not say.
+        Unknown => "UNKNOWN",
+        /// It serves.
+        Serving => "SERVING",
+        /// It does not serve.
+        NotServing => "NOT_SERVING",
+        /// There is no such service.
+        ServiceUnknown => "SERVICE_UNKNOWN",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn response_codes_have_the_names_of_the_registry() {
+        assert_eq!(Rcode(3).to_string(), "NXDOMAIN");
+        assert_eq!(Rcode(4000).to_string(), "RCODE4000");
+    }
+
+    #[test]
+    fn loss_is_the_part_that_was_not_answered() {
+        let loss = |sent, received| {
+            let echoes = Echoes {
+                sent,
+                received,
+                ..Echoes::default()
+            };
+            echoes.loss_ratio()
+        };
+        let cases = [loss(0, 0), loss(4, 4), loss(4, 3), loss(4, 0)];
+        assert!(
+            cases
+                .iter()
+                .zip([0.0, 0.0, 0.25, 1.0])
+                .all(|(a, b)| (a - b).abs() < 1e-9)
+        );
+    }
+}

@@ -1,0 +1,207 @@
+//! From a host to a connection that is measured, plain or over TLS.
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    path::Path,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use rustls::{ClientConfig, pki_types::ServerName};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::{TcpSocket, UnixStream},
+};
+use tokio_rustls::TlsConnector;
+
+use super::{Resolver, Route, exchange::Exchange};
+use crate::{
+    check::{Attempt, Fact, Failure, Phase},
+    value::{Endpoint, Host},
+};
+
+/// Finds and connects to hosts.
+#[derive(Clone)]
+pub struct Connector(pub(super) Arc<Resolver>);
+
+impl Connector {
+    /// The address of `host` to check: one, whatever others it has.
+    ///
+    /// Enters the phase `resolve` where it has to be looked up.
+    ///
+    /// # Errors
+    /// A [`Failure`] where there is no such address.
+    pub async fn resolve(
+        &self,
+        host: &Host,
+        route: Route,
+        attempt: &Attempt,
+    ) -> Result<IpAddr, Failure> {
+        let address = match host {
+            Host::Address(address) => {
+                route.check(*address)?;
+                *address
+            }
+            Host::Name(name) => {
+                attempt.enter(Phase::Resolve);
+                self.0.resolve(name, route).await?
+            }
+        };
+        attempt.learn(Fact::Address(address));
+        Ok(address)
+    }
+
+    /// A TCP connection to `endpoint`, by the phases `resolve` and `connect`.
+    ///
+    /// # Errors
+    /// A [`Failure`] where there is none.
+    pub async fn connect(
+        &self,
+        endpoint: &Endpoint,
+        route: Route,
+        attempt: &Attempt,
+    ) -> Result<Stream, Failure> {
+        let address = self.resolve(&endpoint.host, route, attempt).await?;
+        attempt.enter(Phase::Connect);
+        let exchange = Exchange::new(attempt, None, route);
+        let connect = async {
+            let socket = if address.is_ipv4() {
+                TcpSocket::new_v4()?
+            } else {
+                TcpSocket::new_v6()?
+            };
+            if let Some(source) = route.source {
+                socket.bind(SocketAddr::new(source, 0))?;
+            }
+            let stream = socket.connect((address, endpoint.port).into()).await?;
+            stream.set_nodelay(true)?;
+            io::Result::Ok(stream)
+        };
+        match connect.await {
+            Ok(stream) => Ok(Stream::new(stream, exchange)),
+            Err(error) => Err(exchange.failure(&error)),
+        }
+    }
+}
+
+/// A connection to the socket of a program on this machine, by the phase `connect`.
+///
+/// # Errors
+/// A [`Failure`] where there is none.
+pub async fn connect_unix(path: &Path, attempt: &Attempt) -> Result<Stream, Failure> {
+    attempt.enter(Phase::Connect);
+    let exchange = Exchange::new(attempt, None, Route::default());
+    match UnixStream::connect(path).await {
+        Ok(stream) => Ok(Stream::new(stream, exchange)),
+        Err(error) => Err(exchange.failure(&error)),
+    }
+}
+
+/// How to speak TLS over a connection that stands; shared by all with the same settings.
+#[derive(Clone)]
+pub struct TlsClient(pub(super) Arc<ClientConfig>);
+
+trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
+
+/// A connection that stands, and knows what check it is for.
+pub struct Stream {
+    io: Box<dyn Io>,
+    exchange: Arc<Exchange>,
+    protocol: Option<Vec<u8>>,
+}
+
+impl Stream {
+    fn new(io: impl Io + 'static, exchange: Arc<Exchange>) -> Self {
+        Self {
+            io: Box::new(io),
+            exchange,
+            protocol: None,
+        }
+    }
+
+    /// The same connection under TLS, after a full handshake in the phase `tls`.
+    ///
+    /// # Errors
+    /// A [`Failure`] where there is none.
+    pub async fn handshake(
+        self,
+        tls: &TlsClient,
+        server_name: ServerName<'static>,
+    ) -> Result<Self, Failure> {
+        let Self { io, exchange, .. } = self;
+        exchange.attempt.enter(Phase::Tls);
+        let connect = TlsConnector::from(tls.0.clone()).connect(server_name, io);
+        match exchange.scope(connect).await {
+            Ok(stream) => {
+                let protocol = stream.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
+                Ok(Self {
+                    protocol,
+                    ..Self::new(stream, exchange)
+                })
+            }
+            Err(error) => Err(exchange.failure(&error)),
+        }
+    }
+
+    /// The protocol that the handshake agreed on, where it did (ALPN, RFC 7301).
+    #[must_use]
+    pub fn protocol(&self) -> Option<&[u8]> {
+        self.protocol.as_deref()
+    }
+
+    /// What an `error` of this connection means, in the current phase.
+    #[must_use]
+    pub fn failure(&self, error: &(dyn std::error::Error + 'static)) -> Failure {
+        self.exchange.failure(error)
+    }
+
+    /// Tells what errors of this connection mean, after it was handed to somebody else.
+    #[must_use]
+    pub fn judge(&self) -> Judge {
+        Judge(self.exchange.clone())
+    }
+}
+
+/// Tells what errors of a connection mean.
+#[derive(Clone)]
+pub struct Judge(Arc<Exchange>);
+
+impl Judge {
+    /// What `error` of the connection means, in the current phase.
+    #[must_use]
+    pub fn failure(&self, error: &(dyn std::error::Error + 'static)) -> Failure {
+        self.0.failure(error)
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(context)
+    }
+}

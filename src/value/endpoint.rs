@@ -1,0 +1,196 @@
+//! What a monitor connects to: a host, and a port on it.
+
+use std::{fmt, net::IpAddr};
+
+use rustls::pki_types::ServerName;
+
+use super::{FromNode, Node};
+
+/// The name or the address of a host.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Host {
+    /// A name that has to be looked up, in ASCII.
+    Name(String),
+    /// An address.
+    Address(IpAddr),
+}
+
+/// A host with a port.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Endpoint {
+    /// The host.
+    pub host: Host,
+    /// The port, from 1.
+    pub port: u16,
+}
+
+/// A host, with a port where one was written.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Target {
+    /// The host.
+    pub host: Host,
+    /// The port, from 1.
+    pub port: Option<u16>,
+}
+
+impl Host {
+    /// Whether it has to be looked up.
+    #[must_use]
+    pub fn is_name(&self) -> bool {
+        matches!(self, Self::Name(_))
+    }
+
+    /// The name to ask for in TLS and to verify.
+    #[must_use]
+    pub fn server_name(&self) -> ServerName<'static> {
+        match self {
+            Self::Address(address) => ServerName::IpAddress((*address).into()),
+            Self::Name(name) => ServerName::try_from(name.clone()).expect("it was read as one"),
+        }
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        if let Ok(address) = text.parse() {
+            return Ok(Self::Address(address));
+        }
+        let wrong = || format!("{text:?} is no host");
+        match url::Host::parse(text).map_err(|_| wrong())? {
+            url::Host::Ipv4(address) => Ok(Self::Address(address.into())),
+            url::Host::Ipv6(address) => Ok(Self::Address(address.into())),
+            url::Host::Domain(name) => match ServerName::try_from(name.as_str()) {
+                Ok(ServerName::DnsName(_)) => Ok(Self::Name(name)),
+                _ => Err(wrong()),
+            },
+        }
+    }
+}
+
+impl Target {
+    /// The endpoint, on `port` where none was written.
+    #[must_use]
+    pub fn endpoint(self, port: u16) -> Endpoint {
+        let Self {
+            host,
+            port: written,
+        } = self;
+        Endpoint {
+            host,
+            port: written.unwrap_or(port),
+        }
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let whole = |host| Ok(Self { host, port: None });
+        if let Ok(address) = text.parse() {
+            return whole(Host::Address(address));
+        }
+        let Some((host, port)) = text.rsplit_once(':').filter(|_| !text.ends_with(']')) else {
+            return whole(Host::parse(text)?);
+        };
+        let port = port.parse().ok().filter(|port| *port > 0);
+        Ok(Self {
+            host: Host::parse(host)?,
+            port: Some(port.ok_or_else(|| format!("{text:?} has no port from 1 to 65535"))?),
+        })
+    }
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => f.write_str(name),
+            Self::Address(address) => address.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.host {
+            Host::Address(IpAddr::V6(address)) => write!(f, "[{address}]:{}", self.port),
+            host => write!(f, "{host}:{}", self.port),
+        }
+    }
+}
+
+impl FromNode for Host {
+    const ALLOWED: &'static str = "the name or the address of a host";
+
+    fn from_node(node: &Node) -> Result<Self, String> {
+        Self::parse(&String::from_node(node)?)
+    }
+}
+
+impl FromNode for Target {
+    const ALLOWED: &'static str = "HOST or HOST:PORT, an IPv6 address with a port in brackets";
+
+    fn from_node(node: &Node) -> Result<Self, String> {
+        Self::parse(&String::from_node(node)?)
+    }
+}
+
+impl FromNode for Endpoint {
+    const ALLOWED: &'static str = "HOST:PORT, an IPv6 address in brackets";
+
+    fn from_node(node: &Node) -> Result<Self, String> {
+        let text = String::from_node(node)?;
+        let Target { host, port } = Target::parse(&text)?;
+        let port = port.ok_or_else(|| format!("{text:?} has no port"))?;
+        Ok(Self { host, port })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, expected: Result<&str, &str>) {
+        let read = Endpoint::from_node(&Node::Text(text.to_owned()));
+        let read = read.map(|endpoint| endpoint.to_string());
+        assert_eq!(
+            read.as_deref().map_err(String::as_str),
+            expected,
+            "{text:?}"
+        );
+    }
+
+    #[test]
+    fn an_endpoint_is_a_host_and_a_port() {
+        check("example.com:25", Ok("example.com:25"));
+        check("EXAMPLE.com:25", Ok("example.com:25"));
+        check("my_host:1", Ok("my_host:1"));
+        check("bücher.example:80", Ok("xn--bcher-kva.example:80"));
+        check("192.0.2.1:65535", Ok("192.0.2.1:65535"));
+        check("[::1]:25", Ok("[::1]:25"));
+        check("localhost", Err("\"localhost\" has no port"));
+        check("::1", Err("\"::1\" has no port"));
+        check("[::1]", Err("\"[::1]\" has no port"));
+        for text in [
+            "localhost:0",
+            "localhost:65536",
+            "localhost:",
+            "localhost:http",
+        ] {
+            check(text, Err(&format!("{text:?} has no port from 1 to 65535")));
+        }
+        for host in ["", "a b", "a/b", "user@host", "[::1", "::g"] {
+            check(&format!("{host}:1"), Err(&format!("{host:?} is no host")));
+        }
+        check("http://a:1", Err("\"http://a\" is no host"));
+    }
+
+    #[test]
+    fn a_port_may_be_left_out_where_there_is_a_usual_one() {
+        let read = |text: &str| {
+            let target = Target::from_node(&Node::Text(text.to_owned())).expect("a target");
+            target.endpoint(53).to_string()
+        };
+        assert_eq!(read("192.0.2.1"), "192.0.2.1:53");
+        assert_eq!(read("192.0.2.1:54"), "192.0.2.1:54");
+        assert_eq!(read("::1"), "[::1]:53");
+        assert_eq!(read("[::1]"), "[::1]:53");
+        assert_eq!(read("[::1]:54"), "[::1]:54");
+        assert_eq!(read("ns.example"), "ns.example:53");
+    }
+}
