@@ -9,7 +9,7 @@ use crate::{
     logging,
     metrics::{self, FAMILIES, Family},
     monitors::{self, Type},
-    value::{Fields, FromNode, Node, Place, Problems, format_duration, nearest},
+    value::{Fields, FromNode, Node, Place, Problems, check_label_name, format_duration, nearest},
 };
 
 /// A whole configuration; the default is that of an empty file.
@@ -362,22 +362,7 @@ pub(crate) const OWN_LABELS: [&str; 5] = ["monitor", "type", "target", "check_ev
 
 fn read_labels(fields: &mut Fields<'_>) -> BTreeMap<String, String> {
     let check_name = |name: &str| {
-        let mut bytes = name.bytes();
-        let starts = bytes
-            .next()
-            .is_some_and(|b| b.is_ascii_alphabetic() || b == b'_');
-        if !starts || !bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_') {
-            return Err((
-                "is no label name".to_owned(),
-                "letters, digits and _, no digit first",
-            ));
-        }
-        if name.starts_with("__") {
-            return Err((
-                "is reserved for Prometheus".to_owned(),
-                "no __ at the start",
-            ));
-        }
+        check_label_name(name)?;
         if OWN_LABELS.contains(&name) {
             return Err((
                 "is a label of monitor_info already".to_owned(),

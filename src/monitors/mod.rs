@@ -5,6 +5,9 @@
 //! line in each of two lists: `pub mod` here, and `types!` at the end.
 
 pub mod http;
+pub mod tcp;
+pub mod tls;
+pub mod unix;
 
 use std::sync::Arc;
 
@@ -69,6 +72,9 @@ macro_rules! types {
 
 types! {
     Http(http),
+    Tcp(tcp),
+    Tls(tls),
+    Unix(unix),
 }
 
 impl FromNode for Type {

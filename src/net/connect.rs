@@ -11,14 +11,15 @@ use std::{
 
 use rustls::{ClientConfig, pki_types::ServerName};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
     net::{TcpSocket, UnixStream},
+    time::{Duration, timeout},
 };
 use tokio_rustls::TlsConnector;
 
-use super::{Resolver, Route, exchange::Exchange};
+use super::{Resolver, Route, StartTls, conversation::Conversation, exchange::Exchange};
 use crate::{
-    check::{Attempt, Fact, Failure, Phase},
+    check::{Attempt, Fact, Failure, Phase, Reason},
     value::{Endpoint, Host},
 };
 
@@ -95,6 +96,10 @@ pub async fn connect_unix(path: &Path, attempt: &Attempt) -> Result<Stream, Fail
     let exchange = Exchange::new(attempt, None, Route::default());
     match UnixStream::connect(path).await {
         Ok(stream) => Ok(Stream::new(stream, exchange)),
+        // As where nobody listens on a port.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(attempt.failure(Reason::ConnectionRefused, "there is no such socket"))
+        }
         Err(error) => Err(exchange.failure(&error)),
     }
 }
@@ -102,6 +107,9 @@ pub async fn connect_unix(path: &Path, attempt: &Attempt) -> Result<Stream, Fail
 /// How to speak TLS over a connection that stands; shared by all with the same settings.
 #[derive(Clone)]
 pub struct TlsClient(pub(super) Arc<ClientConfig>);
+
+/// How long a peer may take to refuse a certificate; one that says nothing is content.
+const VERDICT_WITHIN: Duration = Duration::from_millis(500);
 
 trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 
@@ -144,6 +152,45 @@ impl Stream {
                 })
             }
             Err(error) => Err(exchange.failure(&error)),
+        }
+    }
+
+    /// The same connection under TLS, after the peer was asked for it by `protocol`.
+    ///
+    /// # Errors
+    /// A [`Failure`] where the peer refuses, or the handshake fails.
+    pub async fn start_tls(
+        self,
+        protocol: StartTls,
+        tls: &TlsClient,
+        server_name: ServerName<'static>,
+    ) -> Result<Self, Failure> {
+        let attempt = self.exchange.attempt.clone();
+        let mut conversation = Conversation::new(self, &attempt);
+        protocol.ask(&mut conversation).await?;
+        conversation.start_tls(tls, server_name).await
+    }
+
+    /// Waits for what the peer makes of our certificate, where it demanded one: the handshake of
+    /// TLS 1.3 is over for the client before the server has seen it.
+    ///
+    /// Ends the connection, as servers that are content have nothing else to say.
+    ///
+    /// # Errors
+    /// A [`Failure`] where the peer refuses.
+    pub async fn settle(&mut self) -> Result<(), Failure> {
+        if !self.exchange.is_certificate_demanded() {
+            return Ok(());
+        }
+        let verdict = async {
+            self.io.shutdown().await?;
+            self.io.read_u8().await
+        };
+        match timeout(VERDICT_WITHIN, verdict).await {
+            Ok(Err(error)) if error.kind() != io::ErrorKind::UnexpectedEof => {
+                Err(self.exchange.failure(&error))
+            }
+            _ => Ok(()),
         }
     }
 

@@ -79,6 +79,11 @@ impl Exchange {
         self.noted().certificate_demanded = true;
     }
 
+    /// Whether it did.
+    pub fn is_certificate_demanded(&self) -> bool {
+        self.noted().certificate_demanded
+    }
+
     fn noted(&self) -> MutexGuard<'_, Noted> {
         self.noted.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -3,10 +3,13 @@
 //! Each step enters its phase on the check's attempt. Nothing here knows when or why a check runs.
 
 mod connect;
+mod conversation;
+pub mod dialogue;
 mod exchange;
 pub mod http;
 mod resolve;
 mod route;
+mod starttls;
 pub mod tls;
 
 use std::{
@@ -19,6 +22,7 @@ use crate::check::Reason;
 pub use connect::{Connector, Judge, Stream, TlsClient, connect_unix};
 pub use resolve::Resolver;
 pub use route::Route;
+pub use starttls::StartTls;
 
 /// What monitors share: the resolver, the trusted certificate authorities and the HTTP clients.
 pub struct Net {

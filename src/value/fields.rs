@@ -256,13 +256,18 @@ impl<'a> Fields<'a> {
             .collect()
     }
 
+    /// The pattern of `key`; `None` where there is none, or none that is right.
+    pub fn optional_pattern(&mut self, key: &'static str) -> Option<Pattern> {
+        let (node, path) = self.node(key)?;
+        accept(self.problems.pattern(node), path, self.problems)
+    }
+
     /// The pattern of `key`, which must be there.
     pub fn required_pattern(&mut self, key: &'static str) -> Option<Pattern> {
-        let Some((node, path)) = self.node(key) else {
+        if self.node(key).is_none() {
             self.wrong(format_args!("{key} is missing"), Pattern::ALLOWED);
-            return None;
-        };
-        accept(self.problems.pattern(node), path, self.problems)
+        }
+        self.optional_pattern(key)
     }
 
     /// The patterns of the list under `key`; none where there is no such key.

@@ -2,11 +2,13 @@
 //!
 //! A setting reads itself from [`Fields`], which collects every problem instead of stopping at one.
 
+mod bytes;
 mod duration;
 mod endpoint;
 mod fields;
 mod file;
 mod http;
+mod label;
 mod network;
 mod node;
 mod pattern;
@@ -15,14 +17,16 @@ mod size;
 mod status;
 mod units;
 
+pub use bytes::Bytes;
 pub use duration::format_duration;
 pub use endpoint::{Endpoint, Host, Target};
 pub use fields::{Fields, Path, Place, Problem, Problems, Segment, nearest};
 pub use file::{File, ReadError, read_regular_file};
 pub use http::{HttpUrl, HttpVersion};
+pub use label::check_label_name;
 pub use network::{IpFamily, TlsVersion};
 pub use node::{FromNode, Node};
-pub use pattern::Pattern;
+pub use pattern::{Captures, Pattern};
 pub use secret::Secret;
 pub use size::ByteSize;
 pub use status::StatusCodes;

@@ -12,10 +12,29 @@ impl Pattern {
     /// Bounds what one expression may cost in memory.
     const COMPILED_LIMIT: usize = 1 << 20;
 
+    /// What its groups catch of `bytes`, where it matches anywhere in them.
+    #[must_use]
+    pub fn captures<'b>(&self, bytes: &'b [u8]) -> Option<Captures<'b>> {
+        self.0.captures(bytes).map(Captures)
+    }
+
     /// Whether it matches anywhere in `bytes`.
     #[must_use]
     pub fn matches(&self, bytes: &[u8]) -> bool {
         self.0.is_match(bytes)
+    }
+}
+
+/// What the groups of a pattern have caught.
+pub struct Captures<'b>(regex::bytes::Captures<'b>);
+
+impl Captures<'_> {
+    /// `template` with `$1`, `${1}` and `${name}` replaced by what was caught, as Go's `Expand` does.
+    #[must_use]
+    pub fn expand(&self, template: &[u8]) -> Vec<u8> {
+        let mut expanded = Vec::with_capacity(template.len());
+        self.0.expand(template, &mut expanded);
+        expanded
     }
 }
 

@@ -20,3 +20,7 @@ mod http_tls;
 mod once;
 mod plan;
 mod repository;
+mod starttls;
+mod tcp;
+mod tls;
+mod unix;

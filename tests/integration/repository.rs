@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use monitoringdaemon::{check::Reason, config, metrics::FAMILIES};
+use monitoringdaemon::{check::Reason, config, metrics::FAMILIES, monitors::Type};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -88,13 +88,32 @@ fn known_keys(text: &str) -> BTreeMap<String, Vec<String>> {
     known
 }
 
+/// Whether a table in `text` has `key` in the first cell of a row.
+fn has_row(text: &str, key: &str) -> bool {
+    let first_cells = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("| ")?.split(" | ").next());
+    let mut keys = first_cells.flat_map(|cell| cell.split(", "));
+    keys.any(|known| known == format!("`{key}`"))
+}
+
 #[test]
 fn readme_has_a_row_for_every_key_of_the_configuration() {
     const UNKNOWN: &str = "qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqq";
+    // One of each type, with what it cannot do without.
+    let monitors = [
+        ("http", "url: http://localhost"),
+        ("tcp", "target: localhost:1"),
+        ("tls", "target: localhost"),
+        ("unix", "target: /socket"),
+    ];
+    let monitors: String = monitors
+        .iter()
+        .map(|(of_type, keys)| format!("  {of_type}: {{type: {of_type}, {keys}, {UNKNOWN}: 1}}\n"))
+        .collect();
     let known = known_keys(&format!(
         "{UNKNOWN}: 1\nlog: {{{UNKNOWN}: 1}}\nserver: {{{UNKNOWN}: 1}}\ndefaults: {{{UNKNOWN}: 1}}\n\
-         dispatcher: {{{UNKNOWN}: 1}}\nmetrics: {{{UNKNOWN}: 1}}\n\
-         monitors:\n  m: {{url: http://localhost, {UNKNOWN}: 1}}\n",
+         dispatcher: {{{UNKNOWN}: 1}}\nmetrics: {{{UNKNOWN}: 1}}\nmonitors:\n{monitors}",
     ));
     let readme = readme();
     let mut missing = BTreeSet::new();
@@ -103,21 +122,31 @@ fn readme_has_a_row_for_every_key_of_the_configuration() {
             .strip_suffix(UNKNOWN)
             .expect("the unknown key is at the end");
         for key in keys {
-            let row = match section {
+            let documented = match section.strip_prefix("monitors.") {
                 // The sections themselves, each of which has rows of its own.
-                "" => continue,
-                section if section.starts_with("monitors.") => format!("| `{key}` |"),
-                section => format!("| `{section}{key}` |"),
+                None if section.is_empty() => true,
+                None => has_row(&readme, &format!("{section}{key}")),
+                Some(of_type) => {
+                    let of_type = of_type.trim_end_matches('.');
+                    let (general, rest) = readme.split_once("\n### `type: ").expect("types");
+                    let rest = format!("{rest}\n### ");
+                    let own = format!("\n### `type: {of_type}`");
+                    let rest = format!("\n### `type: {rest}");
+                    let own = rest.split_once(&own).map_or("", |(_, own)| own);
+                    let own = own.split("\n### ").next().unwrap_or_default();
+                    has_row(general, key) || has_row(own, key)
+                }
             };
-            if !readme.contains(&row) {
-                missing.insert(row);
+            if !documented {
+                missing.insert(format!("{section}{key}"));
             }
         }
     }
+    let reported = 6 + Type::ALL.len();
     assert_eq!(
         known.len(),
-        7,
-        "a section did not report its keys: {known:?}"
+        reported,
+        "a section did not report its keys, or a type is not asked here: {known:?}"
     );
     assert!(missing.is_empty(), "README lacks {missing:?}");
 }

@@ -255,7 +255,8 @@ fn learn_certificates(
 pub struct Freshness(Option<Duration>);
 
 impl Freshness {
-    const KEY: &str = "fail_if_certificate_expires_within";
+    /// The key.
+    pub const KEY: &'static str = "fail_if_certificate_expires_within";
 
     /// Reads its key.
     #[must_use]

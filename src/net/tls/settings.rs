@@ -9,7 +9,7 @@ use rustls::{
     sign::CertifiedKey,
 };
 
-use crate::value::{Fields, File, FromNode, Secret, TlsVersion};
+use crate::value::{Fields, File, FromNode, Host, Secret, TlsVersion};
 
 /// How to speak TLS; everything that can be wrong with its files has been found out.
 #[derive(Clone, Debug)]
@@ -71,6 +71,16 @@ impl Settings {
         }
         fields.finish();
         settings
+    }
+
+    /// The name to ask for and to verify, of a peer that is `host`.
+    #[must_use]
+    pub fn server_name(&self, host: &Host) -> ServerName<'static> {
+        let own = self.server_name.clone();
+        own.map_or_else(
+            || host.server_name(),
+            |name| ServerName::try_from(name).expect("it was read as the name of a host"),
+        )
     }
 
     /// Whether a connection with these settings is like one without any.

@@ -3,6 +3,7 @@
 use std::{
     ops::Range,
     sync::{Arc, LazyLock},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use rcgen::{
@@ -66,7 +67,20 @@ impl Authority {
 
     /// A certificate for `names`, valid from the start of the first year to that of the last.
     pub fn issue(&self, names: &[&str], years: Range<i32>) -> Identity {
-        let (params, key) = (params(names, years), key());
+        self.sign(&params(names, years))
+    }
+
+    /// A certificate for `names` that expires in a day, and some minutes before its end.
+    pub fn issue_until_tomorrow(&self, names: &[&str]) -> Identity {
+        let mut params = params(names, YEARS);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let tomorrow = now.expect("it is after 1970") + Duration::from_secs(86_000);
+        params.not_after = date_time_ymd(1970, 1, 1) + tomorrow;
+        self.sign(&params)
+    }
+
+    fn sign(&self, params: &CertificateParams) -> Identity {
+        let key = key();
         let certificate = params
             .signed_by(&key, &self.issuer)
             .expect("parameters that fit together");

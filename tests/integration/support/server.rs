@@ -38,6 +38,8 @@ pub enum Step {
     Tls(Arc<ServerConfig>),
     /// A TLS handshake where the client begins one.
     TlsIfWanted(Arc<ServerConfig>),
+    /// Reads these bytes, and closes where others come.
+    Hear(Bytes),
     /// Reads one request of HTTP/1.
     Request,
     /// Writes bytes.
@@ -61,6 +63,10 @@ pub enum Step {
 impl Step {
     pub fn send(bytes: impl Into<Bytes>) -> Self {
         Self::Send(bytes.into())
+    }
+
+    pub fn hear(bytes: impl Into<Bytes>) -> Self {
+        Self::Hear(bytes.into())
     }
 
     pub fn answer<B: Into<Bytes>>(answer: impl Fn(&Request) -> B + Send + Sync + 'static) -> Self {
@@ -423,6 +429,7 @@ impl Connection {
                         self.handshake(config).await?;
                     }
                 }
+                Step::Hear(bytes) => self.hear(bytes).await?,
                 Step::Request => {
                     self.request().await?;
                 }
@@ -458,6 +465,18 @@ impl Connection {
         self.wire.stream().shutdown().await?;
         loop {
             self.fill().await?;
+        }
+    }
+
+    async fn hear(&mut self, bytes: &[u8]) -> Result<(), End> {
+        while self.buffer.len() < bytes.len() {
+            self.fill().await?;
+        }
+        let heard: Vec<_> = self.buffer.drain(..bytes.len()).collect();
+        if heard == bytes {
+            Ok(())
+        } else {
+            Err(End::Closed)
         }
     }
 

@@ -1,0 +1,86 @@
+//! `type: tcp`: connects to a port, and says and awaits there what `query_response` has.
+
+use std::sync::Arc;
+
+use crate::{
+    check::{Attempt, Failure, Monitor, Phase, Report, log_check},
+    net::{
+        Connector, Net, Route,
+        dialogue::{self, Dialogue},
+    },
+    value::{Endpoint, Fields},
+};
+
+/// How to check one port.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The host and its port.
+    pub target: Endpoint,
+    /// Which addresses to use.
+    pub route: Route,
+    /// What happens on the connection.
+    pub dialogue: dialogue::Settings,
+}
+
+impl Settings {
+    /// Reads the keys; `None` where there is no target to check.
+    pub fn read(fields: &mut Fields<'_>) -> Option<Self> {
+        let target = fields.required("target");
+        let (route, dialogue) = (Route::read(fields), dialogue::Settings::read(fields));
+        Some(Self {
+            target: target?,
+            route,
+            dialogue,
+        })
+    }
+
+    /// The monitor that checks as these settings say.
+    #[must_use]
+    pub fn bind(self: &Arc<Self>, net: &Net) -> Tcp {
+        Tcp {
+            connector: net.connector(),
+            dialogue: self.dialogue.bind(net, Some(&self.target.host)),
+            settings: self.clone(),
+        }
+    }
+}
+
+/// Checks one port.
+pub struct Tcp {
+    connector: Connector,
+    dialogue: Dialogue,
+    settings: Arc<Settings>,
+}
+
+impl Monitor for Tcp {
+    fn kind(&self) -> &'static str {
+        "tcp"
+    }
+
+    fn target(&self) -> String {
+        self.settings.target.to_string()
+    }
+
+    fn host(&self) -> Option<String> {
+        Some(self.settings.target.host.to_string())
+    }
+
+    fn phases(&self) -> Vec<Phase> {
+        let Settings {
+            target, dialogue, ..
+        } = &*self.settings;
+        let resolve = target.host.is_name().then_some(Phase::Resolve);
+        let phases = resolve.into_iter().chain([Phase::Connect]);
+        phases.chain(dialogue.phases()).collect()
+    }
+
+    async fn check(&self, attempt: &Attempt) -> Result<(), Failure> {
+        let Settings { target, route, .. } = &*self.settings;
+        let stream = self.connector.connect(target, *route, attempt).await?;
+        self.dialogue.hold(stream, attempt).await
+    }
+
+    fn log(&self, monitor: &str, report: &Report) {
+        log_check!(monitor, report, target = self.target());
+    }
+}

@@ -1,0 +1,142 @@
+//! `type: tls`: a handshake and no more, from the first byte or after STARTTLS.
+
+use std::sync::Arc;
+
+use rustls::pki_types::ServerName;
+
+use crate::{
+    check::{Attempt, Failure, Monitor, Phase, Reason, Report, log_check},
+    net::{Connector, Net, Route, StartTls, TlsClient, tls},
+    value::{Endpoint, Fields, FromNode, Node, Target},
+};
+
+/// How to check the TLS of one port.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The host and its port.
+    pub target: Endpoint,
+    /// Which addresses to use.
+    pub route: Route,
+    /// How to speak TLS.
+    pub tls_config: tls::Settings,
+    /// How the peer is asked for TLS, where it does not begin with it.
+    pub starttls: Option<StartTls>,
+    /// The protocols to offer, of which the peer must choose one; empty to offer none.
+    pub alpn: Vec<Protocol>,
+    /// How long the certificates must still be good for.
+    pub freshness: tls::Freshness,
+}
+
+/// The port of HTTPS (RFC 9110, section 4.2.2).
+const PORT: u16 = 443;
+
+/// A protocol as ALPN names it (RFC 7301, section 3.1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Protocol(pub String);
+
+impl FromNode for Protocol {
+    const ALLOWED: &'static str =
+        "the name of a protocol such as h2 or http/1.1, of 1 to 255 bytes";
+
+    fn from_node(node: &Node) -> Result<Self, String> {
+        let name = String::from_node(node)?;
+        match name.len() {
+            1..=255 => Ok(Self(name)),
+            _ => Err(format!("{name:?} is no name of a protocol")),
+        }
+    }
+}
+
+impl Settings {
+    /// Reads the keys; `None` where there is no target to check.
+    pub fn read(fields: &mut Fields<'_>) -> Option<Self> {
+        let target: Option<Target> = fields.required("target");
+        let starttls: Option<StartTls> = fields.optional("starttls");
+        let tls_config = fields.section("tls_config").map(tls::Settings::read);
+        let (route, alpn) = (Route::read(fields), fields.list("alpn"));
+        let freshness = tls::Freshness::read(fields);
+        Some(Self {
+            target: target?.endpoint(starttls.map_or(PORT, StartTls::port)),
+            route,
+            tls_config: tls_config.unwrap_or_default(),
+            starttls,
+            alpn,
+            freshness,
+        })
+    }
+
+    /// The monitor that checks as these settings say.
+    #[must_use]
+    pub fn bind(self: &Arc<Self>, net: &Net) -> Tls {
+        let protocols: Vec<_> = self.alpn.iter().map(|protocol| &*protocol.0).collect();
+        Tls {
+            connector: net.connector(),
+            client: net.tls_client(&self.tls_config, &protocols),
+            server_name: self.tls_config.server_name(&self.target.host),
+            settings: self.clone(),
+        }
+    }
+}
+
+/// Checks the TLS of one port.
+pub struct Tls {
+    connector: Connector,
+    client: TlsClient,
+    server_name: ServerName<'static>,
+    settings: Arc<Settings>,
+}
+
+impl Monitor for Tls {
+    fn kind(&self) -> &'static str {
+        "tls"
+    }
+
+    fn target(&self) -> String {
+        self.settings.target.to_string()
+    }
+
+    fn host(&self) -> Option<String> {
+        Some(self.settings.target.host.to_string())
+    }
+
+    fn phases(&self) -> Vec<Phase> {
+        let resolve = self
+            .settings
+            .target
+            .host
+            .is_name()
+            .then_some(Phase::Resolve);
+        let asking = self.settings.starttls.map(|_| Phase::Processing);
+        let always = [Phase::Connect, Phase::Tls];
+        resolve.into_iter().chain(always).chain(asking).collect()
+    }
+
+    async fn check(&self, attempt: &Attempt) -> Result<(), Failure> {
+        let settings = &*self.settings;
+        let connect = self
+            .connector
+            .connect(&settings.target, settings.route, attempt);
+        let (stream, name) = (connect.await?, self.server_name.clone());
+        let mut stream = match settings.starttls {
+            None => stream.handshake(&self.client, name).await?,
+            Some(protocol) => stream.start_tls(protocol, &self.client, name).await?,
+        };
+        if !settings.alpn.is_empty() && stream.protocol().is_none() {
+            let error = "the peer chose none of the protocols that were offered";
+            return Err(attempt.failure(Reason::ResponseMismatch, error));
+        }
+        settings.freshness.judge(attempt)?;
+        stream.settle().await
+    }
+
+    fn log(&self, monitor: &str, report: &Report) {
+        let (version, cipher) = report.tls().unzip();
+        log_check!(
+            monitor,
+            report,
+            target = self.target(),
+            version = version,
+            cipher = cipher,
+        );
+    }
+}

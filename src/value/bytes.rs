@@ -1,0 +1,66 @@
+//! Bytes that are sent or awaited as they are.
+
+use super::{FromNode, Node, node::wrong_kind};
+
+/// Bytes: a text stands for those of its UTF-8, and a list of numbers for any.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Bytes(pub Vec<u8>);
+
+impl FromNode for Bytes {
+    const ALLOWED: &'static str =
+        "a text, or a list of bytes from 0 to 255 such as [0x00, 0x16, 47]; not empty";
+
+    fn from_node(node: &Node) -> Result<Self, String> {
+        let bytes = match node {
+            Node::Text(text) => text.as_bytes().to_vec(),
+            Node::List(items) => {
+                let byte = |item: &Node| match item {
+                    Node::Int(byte) => u8::try_from(*byte).ok(),
+                    _ => None,
+                };
+                let bytes: Option<_> = items.iter().map(byte).collect();
+                bytes.ok_or("holds what is no byte")?
+            }
+            _ => return Err(wrong_kind(node)),
+        };
+        if bytes.is_empty() {
+            return Err("is empty".to_owned());
+        }
+        Ok(Self(bytes))
+    }
+}
+
+/// What is sent may be a password.
+impl std::fmt::Debug for Bytes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Bytes({} of them)", self.0.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(node: &Node, expected: Result<&[u8], &str>) {
+        let read = Bytes::from_node(node);
+        let read = read.as_ref().map(|bytes| &*bytes.0).map_err(String::as_str);
+        assert_eq!(read, expected);
+    }
+
+    #[test]
+    fn bytes_are_a_text_or_a_list() {
+        let list = |numbers: &[i128]| Node::List(numbers.iter().copied().map(Node::Int).collect());
+        check(&Node::Text("é".to_owned()), Ok("é".as_bytes()));
+        check(&list(&[0, 210, 255]), Ok(&[0, 210, 255]));
+        check(&list(&[256]), Err("holds what is no byte"));
+        check(&list(&[-1]), Err("holds what is no byte"));
+        check(
+            &Node::List(vec![Node::Text("S".to_owned())]),
+            Err("holds what is no byte"),
+        );
+        check(&list(&[]), Err("is empty"));
+        check(&Node::Text(String::new()), Err("is empty"));
+        check(&Node::Int(5), Err("is a number"));
+    }
+}

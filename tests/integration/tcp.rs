@@ -1,0 +1,300 @@
+//! `type: tcp` against servers that speak first, answer, fall silent or say something else.
+
+use std::time::Duration;
+
+use monitoringdaemon::check::{Fact, Phase, Reason, Report};
+use serde_json::{Value, json};
+
+use crate::support::{
+    lab::{Lab, millis},
+    pki::{AUTHORITY, IDENTITY},
+    report::{assert_failure, assert_success, reached, tls},
+    server::{Closed, Server, Step},
+};
+
+/// Checks a server that follows `script`, with these keys.
+async fn check(script: impl Into<Vec<Step>>, mut keys: Value) -> Report {
+    let server = Server::start(script);
+    keys["type"] = json!("tcp");
+    keys["target"] = json!(server.address.to_string());
+    Lab::new().check(keys).await
+}
+
+/// Holds a dialogue of these entries.
+async fn hold(script: impl Into<Vec<Step>>, entries: Value) -> Report {
+    check(script, json!({ "query_response": entries })).await
+}
+
+fn captured(report: &Report) -> Vec<(&str, &str)> {
+    let captured = report.facts.iter().find_map(|fact| match fact {
+        Fact::Captured(captured) => Some(captured),
+        _ => None,
+    });
+    let captured = captured.into_iter().flatten();
+    captured.map(|(name, value)| (&**name, &**value)).collect()
+}
+
+#[tokio::test]
+async fn a_connection_is_enough_where_nothing_else_is_wanted() {
+    let report = check([Step::Hang], json!({})).await;
+    assert_success(&report);
+    assert_eq!(reached(&report), [Phase::Connect]);
+    assert_eq!(report.address(), Some([127, 0, 0, 1].into()));
+    assert_eq!(report.response_bytes(), None, "nothing was read");
+}
+
+#[tokio::test]
+async fn a_name_is_looked_up() {
+    let server = Server::start([Step::Hang]);
+    let target = format!("service.test:{}", server.address.port());
+    let report = Lab::new()
+        .check(json!({ "type": "tcp", "target": target }))
+        .await;
+    assert_success(&report);
+    assert_eq!(reached(&report), [Phase::Resolve, Phase::Connect]);
+    assert_eq!(report.resolved_address(), Some([127, 0, 0, 1].into()));
+}
+
+#[tokio::test]
+async fn a_closed_port_is_refused() {
+    let closed = Closed::new();
+    let target = closed.address.to_string();
+    let report = Lab::new()
+        .check(json!({ "type": "tcp", "target": target }))
+        .await;
+    assert_failure(&report, Phase::Connect, Reason::ConnectionRefused);
+}
+
+#[tokio::test]
+async fn connections_come_from_the_address_that_is_configured() {
+    let report = check([Step::Hang], json!({ "source_ip_address": "127.0.0.9" })).await;
+    assert_success(&report);
+    // An address of documentation (RFC 5737) is none of this machine's.
+    let report = check([Step::Hang], json!({ "source_ip_address": "192.0.2.1" })).await;
+    assert_failure(&report, Phase::Connect, Reason::AgentError);
+}
+
+#[tokio::test]
+async fn a_dialogue_takes_its_turns() {
+    let script = [
+        Step::send("220-mail.test ESMTP\r\n220 at your service\r\n"),
+        Step::hear("EHLO prober\r\n"),
+        Step::send("250-mail.test\r\n250-STARTTLS\r\n250 HELP\r\n"),
+        Step::hear("QUIT\r\n"),
+        Step::send("221 bye\r\n"),
+    ];
+    let entries = json!([
+        { "expect": "^220 ", "send": "EHLO prober\r" },
+        { "expect": "^250-STARTTLS$" },
+        { "expect": "^250 ", "send": "QUIT\r" },
+        { "expect": "^221" },
+    ]);
+    let report = hold(script, entries).await;
+    assert_success(&report);
+    assert_eq!(reached(&report), [Phase::Connect, Phase::Processing]);
+    let said = "220-mail.test ESMTP\r\n220 at your service\r\n".len()
+        + "250-mail.test\r\n250-STARTTLS\r\n250 HELP\r\n".len()
+        + "221 bye\r\n".len();
+    assert_eq!(report.response_bytes(), Some(said as u64));
+}
+
+#[tokio::test]
+async fn what_groups_catch_is_sent_and_becomes_labels() {
+    let script = [
+        Step::send("SSH-2.0-OpenSSH_9.9 Debian-1\r\n"),
+        Step::hear("I know OpenSSH_9.9 too\n"),
+        Step::send("ok\n"),
+    ];
+    let entries = json!([
+        {
+            "expect": "^SSH-2.0-(?P<version>[^ ]+) (.*)$",
+            "labels": [
+                { "name": "ssh_version", "value": "${version}" },
+                { "name": "ssh_comment", "value": "<$2>" },
+            ],
+            "send": "I know ${1} too",
+        },
+        { "expect": "ok" },
+    ]);
+    let report = hold(script, entries).await;
+    assert_success(&report);
+    let expected = [
+        ("ssh_version", "OpenSSH_9.9"),
+        ("ssh_comment", "<Debian-1>"),
+    ];
+    assert_eq!(captured(&report), expected);
+}
+
+#[tokio::test]
+async fn a_banner_without_a_line_break_is_enough() {
+    let report = hold(
+        [Step::send("READY"), Step::Hang],
+        json!([{ "expect": "^READY$" }]),
+    )
+    .await;
+    assert_success(&report);
+}
+
+#[tokio::test]
+async fn bytes_are_awaited_however_they_are_cut() {
+    let entries = json!([
+        { "expect": "^hello" },
+        { "expect_bytes": "PONG" },
+        { "send_bytes": [0, 0xd2, 0xff] },
+        { "expect_bytes": [1, 2] },
+    ]);
+    let script = [
+        Step::send("hello\nPO"),
+        Step::Wait(Duration::from_millis(20)),
+        Step::send("NG"),
+        Step::hear(&b"\x00\xd2\xff"[..]),
+        Step::send(&b"\x01\x02"[..]),
+    ];
+    assert_success(&hold(script, entries).await);
+    let other = hold([Step::send("PANG")], json!([{ "expect_bytes": "PONG" }])).await;
+    let failure = assert_failure(&other, Phase::Processing, Reason::ResponseMismatch);
+    assert_eq!(failure.error, "the peer said \"PANG\"");
+}
+
+#[tokio::test]
+async fn a_peer_that_says_something_else_is_told_from_one_that_says_nothing() {
+    let expecting = || json!([{ "expect": "^220" }]);
+    let report = hold([Step::send("554 go\r\nSSH-2.0\r\n")], expecting()).await;
+    let failure = assert_failure(&report, Phase::Processing, Reason::ResponseMismatch);
+    let error = "no line matches \"^220\", the last one was \"SSH-2.0\"";
+    assert_eq!(failure.error, error);
+    let report = hold([], expecting()).await;
+    assert_failure(&report, Phase::Processing, Reason::ConnectionReset);
+    let report = hold([Step::Reset], expecting()).await;
+    assert_failure(&report, Phase::Processing, Reason::ConnectionReset);
+    let report = hold([Step::send("PO")], json!([{ "expect_bytes": "PONG" }])).await;
+    assert_failure(&report, Phase::Processing, Reason::ConnectionReset);
+}
+
+#[tokio::test]
+async fn the_words_of_a_peer_are_bounded() {
+    let line = [Step::Flood("x".repeat(4096).into())];
+    let report = hold(line, json!([{ "expect": "^220" }])).await;
+    let failure = assert_failure(&report, Phase::Processing, Reason::ProtocolError);
+    assert_eq!(failure.error, "a line is longer than 65536 bytes");
+    let lines = [Step::Flood("554 no\r\n".repeat(512).into())];
+    let report = hold(lines, json!([{ "expect": "^220" }])).await;
+    let failure = assert_failure(&report, Phase::Processing, Reason::ProtocolError);
+    assert_eq!(failure.error, "the peer said more than 1048576 bytes");
+}
+
+#[tokio::test]
+async fn silence_ends_with_the_deadline_wherever_it_begins() {
+    let timeout = Duration::from_millis(300);
+    let dialogue =
+        json!([{ "expect": "^220", "send": "STARTTLS" }, { "expect": "^220", "starttls": true }]);
+    let greeting = Step::send("220 hello\n");
+    let answer = [
+        greeting.clone(),
+        Step::hear("STARTTLS\n"),
+        Step::send("220 go\n"),
+    ];
+    for (script, tls, phase) in [
+        (vec![Step::Hang], false, Phase::Processing),
+        (vec![greeting, Step::Hang], false, Phase::Processing),
+        ([&answer[..], &[Step::Hang]].concat(), false, Phase::Tls),
+        (vec![Step::Hang], true, Phase::Tls),
+    ] {
+        let mut keys = json!({ "timeout": millis(300), "tls": tls });
+        if !tls {
+            keys["query_response"] = dialogue.clone();
+        }
+        let report = check(script, keys).await;
+        assert_failure(&report, phase, Reason::Timeout);
+        let over = report
+            .duration
+            .checked_sub(timeout)
+            .expect("not before the deadline");
+        assert!(over < Duration::from_millis(250), "{report:?}");
+    }
+}
+
+#[tokio::test]
+async fn tls_is_spoken_from_the_start_or_when_both_have_agreed() {
+    let entries = json!([{ "expect": "^(\\w+)", "send": "${1} yourself" }]);
+    let greeting = [
+        IDENTITY.tls(),
+        Step::send("hello\n"),
+        Step::hear("hello yourself\n"),
+    ];
+    let keys = json!({ "tls": true, "query_response": entries });
+    let report = check(greeting, keys).await;
+    assert_success(&report);
+    assert_eq!(
+        reached(&report),
+        [Phase::Connect, Phase::Tls, Phase::Processing]
+    );
+    assert_eq!(tls(&report).map(|(version, _)| version), Some("TLS 1.3"));
+
+    let script = [
+        Step::send("220 ready\r\n"),
+        Step::hear("STARTTLS\r\n"),
+        Step::send("220 go ahead\r\n"),
+        IDENTITY.tls(),
+        Step::hear("EHLO again\n"),
+        Step::send("250 HELP\r\n"),
+    ];
+    let entries = json!([
+        { "expect": "^220", "send": "STARTTLS\r" },
+        { "expect": "^220", "starttls": true },
+        { "send": "EHLO again" },
+        { "expect": "^250" },
+    ]);
+    let report = hold(script, entries).await;
+    assert_success(&report);
+    assert_eq!(tls(&report).map(|(version, _)| version), Some("TLS 1.3"));
+}
+
+#[tokio::test]
+async fn what_came_before_tls_is_not_taken_for_what_came_over_it() {
+    let script = [
+        Step::send("220 go ahead\r\n250 injected\r\n"),
+        IDENTITY.tls(),
+        Step::Hang,
+    ];
+    let entries = json!([{ "expect": "^220", "starttls": true }, { "expect": "^250" }]);
+    let report = hold(script, entries).await;
+    assert_failure(&report, Phase::Processing, Reason::ProtocolError);
+}
+
+#[tokio::test]
+async fn the_certificate_is_verified_for_the_name_of_the_target() {
+    let other = AUTHORITY.issue(&["other.test"], 2020..4000);
+    let report = check([other.tls()], json!({ "tls": true })).await;
+    assert_failure(&report, Phase::Tls, Reason::TlsWrongHost);
+    let keys = json!({ "tls": true, "tls_config": { "server_name": "other.test" } });
+    assert_success(&check([other.tls()], keys).await);
+}
+
+#[tokio::test]
+async fn a_certificate_that_expires_soon_fails_the_check() {
+    let within = |days: u32| json!({ "tls": true, "fail_if_certificate_expires_within": format!("{days}d") });
+    let old = AUTHORITY.issue(&["127.0.0.1"], 2020..3000);
+    assert_success(&check([old.tls()], within(366)).await);
+    let this_year = AUTHORITY.issue_until_tomorrow(&["127.0.0.1"]);
+    let report = check([this_year.tls()], within(3)).await;
+    let failure = assert_failure(&report, Phase::Tls, Reason::TlsExpiresSoon);
+    assert!(
+        failure
+            .error
+            .starts_with("a certificate of the chain expires in 23h"),
+        "{failure:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_dropped_check_leaves_no_connection() {
+    let server = Server::start([Step::Hang]);
+    let target = server.address.to_string();
+    let keys = json!({
+        "type": "tcp", "target": target, "timeout": millis(50), "query_response": [{ "expect": "x" }],
+    });
+    let report = Lab::new().check(keys).await;
+    assert_failure(&report, Phase::Processing, Reason::Timeout);
+    server.until(|seen| seen.left == 1).await;
+}

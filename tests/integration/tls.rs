@@ -1,0 +1,110 @@
+//! `type: tls` against servers that speak it, or do not.
+
+use std::time::Duration;
+
+use monitoringdaemon::check::{CertificateRank, Phase, Reason, Report};
+use rustls::version::{TLS12, TLS13};
+use serde_json::{Value, json};
+
+use crate::support::{
+    lab::{Lab, millis},
+    pki::{AUTHORITY, Authority, Handshake, IDENTITY, start_of},
+    report::{assert_failure, assert_success, certificate, reached, tls},
+    server::{Server, Step},
+};
+
+async fn check(script: impl Into<Vec<Step>>, mut keys: Value) -> Report {
+    let server = Server::start(script);
+    keys["type"] = json!("tls");
+    keys["target"] = json!(server.address.to_string());
+    Lab::new().check(keys).await
+}
+
+fn speaking(versions: &[&'static rustls::SupportedProtocolVersion]) -> Step {
+    let handshake = Handshake {
+        versions,
+        ..Handshake::default()
+    };
+    handshake.step(&IDENTITY)
+}
+
+#[tokio::test]
+async fn a_handshake_tells_of_version_cipher_and_certificates() {
+    for (versions, version) in [(&[&TLS12], "TLS 1.2"), (&[&TLS13], "TLS 1.3")] {
+        let report = check([speaking(versions), Step::Hang], json!({})).await;
+        assert_success(&report);
+        assert_eq!(reached(&report), [Phase::Connect, Phase::Tls]);
+        assert_eq!(tls(&report).map(|(version, _)| version), Some(version));
+        let leaf = certificate(&report, CertificateRank::Leaf).expect("a leaf");
+        assert_eq!(leaf.not_before, start_of(2020));
+    }
+}
+
+#[tokio::test]
+async fn an_old_version_is_refused_where_a_newer_one_is_wanted() {
+    let keys = json!({ "tls_config": { "min_version": "TLS13" } });
+    let report = check([speaking(&[&TLS12]), Step::Hang], keys).await;
+    assert_failure(&report, Phase::Tls, Reason::TlsHandshake);
+}
+
+#[tokio::test]
+async fn the_certificate_must_be_for_the_expected_name() {
+    let keys = |name: &str| json!({ "tls_config": { "server_name": name } });
+    let report = check([IDENTITY.tls(), Step::Hang], keys("service.test")).await;
+    assert_success(&report);
+    let report = check([IDENTITY.tls(), Step::Hang], keys("other.test")).await;
+    assert_failure(&report, Phase::Tls, Reason::TlsWrongHost);
+    assert!(certificate(&report, CertificateRank::Leaf).is_some());
+}
+
+#[tokio::test]
+async fn a_protocol_is_agreed_on_where_some_are_offered() {
+    let keys = || json!({ "alpn": ["h2"] });
+    assert_success(&check([IDENTITY.tls_h2(), Step::Hang], keys()).await);
+    let none = Handshake {
+        alpn: &[],
+        ..Handshake::default()
+    };
+    let report = check([none.step(&IDENTITY), Step::Hang], keys()).await;
+    assert_failure(&report, Phase::Tls, Reason::ResponseMismatch);
+    // This one refuses, as RFC 7301 (section 3.2) has it.
+    let report = check([IDENTITY.tls(), Step::Hang], keys()).await;
+    assert_failure(&report, Phase::Tls, Reason::TlsHandshake);
+}
+
+#[tokio::test]
+async fn a_refused_client_certificate_is_seen_though_the_handshake_is_over() {
+    let client_authority = Authority::new("of clients");
+    for versions in [&[&TLS12], &[&TLS13]] {
+        let demanding = |client_may_refuse| Handshake {
+            versions,
+            client_authority: Some(&client_authority),
+            client_may_refuse,
+            ..Handshake::default()
+        };
+        let refusing = check([demanding(false).step(&IDENTITY)], json!({})).await;
+        assert_failure(&refusing, Phase::Tls, Reason::TlsHandshake);
+        let content = check([demanding(true).step(&IDENTITY), Step::Hang], json!({})).await;
+        assert_success(&content);
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_that_expires_soon_fails_the_check() {
+    let soon = AUTHORITY.issue_until_tomorrow(&["127.0.0.1"]);
+    let within = |time: &str| json!({ "fail_if_certificate_expires_within": time });
+    let report = check([soon.tls(), Step::Hang], within("2d")).await;
+    assert_failure(&report, Phase::Tls, Reason::TlsExpiresSoon);
+    assert_success(&check([soon.tls(), Step::Hang], within("20h")).await);
+}
+
+#[tokio::test]
+async fn what_does_not_speak_tls_fails_in_its_handshake() {
+    let report = check([Step::send("SSH-2.0-x\r\n"), Step::Hang], json!({})).await;
+    assert_failure(&report, Phase::Tls, Reason::TlsHandshake);
+    let report = check([], json!({})).await;
+    assert_failure(&report, Phase::Tls, Reason::TlsHandshake);
+    let report = check([Step::Hang], json!({ "timeout": millis(100) })).await;
+    assert_failure(&report, Phase::Tls, Reason::Timeout);
+    assert!(report.duration < Duration::from_millis(350), "{report:?}");
+}
