@@ -56,7 +56,7 @@ impl Settings {
     pub fn read(fields: &mut Fields<'_>) -> Self {
         let tls = fields.optional("tls").unwrap_or(false);
         let tls_config = fields.section("tls_config").map(tls::Settings::read);
-        let entries = fields.list_of("query_response", Entry::read);
+        let entries = fields.list_of("query_response", |entry| Some(Entry::read(entry)));
         let upgrades = entries.iter().filter(|entry| entry.starttls).count();
         if upgrades + usize::from(tls) > 1 {
             let wrong = "begins TLS more than once, with tls and starttls";
@@ -131,7 +131,7 @@ impl Settings {
 }
 
 impl Entry {
-    fn read(mut fields: Fields<'_>) -> Option<Self> {
+    fn read(mut fields: Fields<'_>) -> Self {
         let problems = fields.problems().count();
         fields.at_most_one(&["expect", "expect_bytes"]);
         fields.at_most_one(&["send", "send_bytes"]);
@@ -158,12 +158,12 @@ impl Entry {
             );
         }
         fields.finish();
-        Some(Self {
+        Self {
             expect,
             labels,
             send,
             starttls,
-        })
+        }
     }
 }
 

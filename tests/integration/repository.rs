@@ -107,10 +107,9 @@ fn readme_has_a_row_for_every_key_of_the_configuration() {
         ("tls", "target: localhost"),
         ("unix", "target: /socket"),
     ];
-    let monitors: String = monitors
-        .iter()
-        .map(|(of_type, keys)| format!("  {of_type}: {{type: {of_type}, {keys}, {UNKNOWN}: 1}}\n"))
-        .collect();
+    let monitors = monitors
+        .map(|(of_type, keys)| format!("  {of_type}: {{type: {of_type}, {keys}, {UNKNOWN}: 1}}\n"));
+    let monitors = monitors.concat();
     let known = known_keys(&format!(
         "{UNKNOWN}: 1\nlog: {{{UNKNOWN}: 1}}\nserver: {{{UNKNOWN}: 1}}\ndefaults: {{{UNKNOWN}: 1}}\n\
          dispatcher: {{{UNKNOWN}: 1}}\nmetrics: {{{UNKNOWN}: 1}}\nmonitors:\n{monitors}",
