@@ -469,9 +469,11 @@ impl Connection {
     }
 
     async fn hear(&mut self, bytes: &[u8]) -> Result<(), End> {
-        while self.buffer.len() < bytes.len() {
-            self.fill().await?;
-        }
+        // No more than that: what comes next may be a handshake.
+        let missing = bytes.len().saturating_sub(self.buffer.len());
+        let mut rest = vec![0; missing];
+        self.wire.stream().read_exact(&mut rest).await?;
+        self.buffer.extend_from_slice(&rest);
         let heard: Vec<_> = self.buffer.drain(..bytes.len()).collect();
         if heard == bytes {
             Ok(())
