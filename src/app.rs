@@ -1,7 +1,10 @@
 //! Puts the daemon together: builds every component, hands each what it needs, owns every task,
 //! and shuts down in order.
 
-use std::{io, net::SocketAddr, num::NonZero, process, sync::Arc, thread, time::Duration};
+use std::{
+    collections::BTreeMap, io, net::SocketAddr, num::NonZero, process, sync::Arc, thread,
+    time::Duration,
+};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
@@ -66,6 +69,13 @@ pub fn run_with(config: &Config, own: Vec<Job>) -> Result<(), Error> {
     raise_descriptor_limit();
     let mut jobs = jobs(config, &Net::system());
     jobs.extend(own);
+    for (error, monitors) in obstacles(&jobs) {
+        tracing::error!(
+            monitors,
+            error,
+            "Monitors cannot check anything on this machine"
+        );
+    }
     let runtime = Builder::new_multi_thread()
         .worker_threads(threads_needed(&jobs).min(cores()))
         .max_blocking_threads(BLOCKING_THREADS)
@@ -203,6 +213,15 @@ pub(crate) fn jobs(config: &Config, net: &Net) -> Vec<Job> {
         ..monitor.settings.bind(&monitor.name, net)
     };
     config.monitors.iter().map(job).collect()
+}
+
+/// What on this machine keeps checks from succeeding, and how many of `jobs` it keeps from it.
+pub(crate) fn obstacles<'j>(jobs: impl IntoIterator<Item = &'j Job>) -> BTreeMap<String, usize> {
+    let mut obstacles = BTreeMap::new();
+    for obstacle in jobs.into_iter().filter_map(Job::obstacle) {
+        *obstacles.entry(obstacle).or_default() += 1;
+    }
+    obstacles
 }
 
 /// The signals that stop the daemon.

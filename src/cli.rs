@@ -11,6 +11,7 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     app, config,
+    net::Net,
     once::{self, Output},
     plan,
 };
@@ -72,6 +73,13 @@ impl Cli {
             Some(Command::Validate) => {
                 let (file, count) = (self.config.display(), config.monitors.len());
                 let monitors = if count == 1 { "monitor" } else { "monitors" };
+                // The file is right all the same: it may be meant for another machine.
+                for (obstacle, count) in app::obstacles(&app::jobs(&config, &Net::system())) {
+                    let monitors = if count == 1 { "monitor" } else { "monitors" };
+                    complain(&format_args!(
+                        "warning: {count} {monitors} cannot check anything on this machine: {obstacle}"
+                    ));
+                }
                 match writeln!(io::stdout(), "{file} is valid: {count} {monitors}") {
                     Ok(()) => ExitCode::SUCCESS,
                     Err(_) => ExitCode::from(FAILURE),

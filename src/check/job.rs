@@ -65,6 +65,12 @@ impl Job {
         self.monitor.phases()
     }
 
+    /// What on this machine keeps every check from succeeding, if anything is known to.
+    #[must_use]
+    pub fn obstacle(&self) -> Option<String> {
+        self.monitor.obstacle()
+    }
+
     /// Whether its checks speak TLS.
     #[must_use]
     pub fn speaks_tls(&self) -> bool {

@@ -39,6 +39,15 @@ pub trait Monitor: Send + Sync + 'static {
         Vec::new()
     }
 
+    /// What on this machine, and not on the target's side, keeps every check from succeeding, such as a
+    /// permission that is missing; asked when the daemon starts, and by `validate`.
+    ///
+    /// For people, and the same text for all monitors that it keeps from it. Must return without
+    /// waiting.
+    fn obstacle(&self) -> Option<String> {
+        None
+    }
+
     /// Runs one check: enters phases and learns facts on `attempt`, and says why it failed if it did.
     ///
     /// The caller owns the deadline and enforces it by dropping the future, so nothing may go on
@@ -93,6 +102,7 @@ pub(crate) trait AnyMonitor: Send + Sync + 'static {
     fn target(&self) -> String;
     fn host(&self) -> Option<String>;
     fn phases(&self) -> Vec<Phase>;
+    fn obstacle(&self) -> Option<String>;
     /// Boxed, so that a monitor that sleeps between its checks costs what a sleep costs.
     fn check<'a>(
         &'a self,
@@ -116,6 +126,10 @@ impl<M: Monitor> AnyMonitor for M {
 
     fn phases(&self) -> Vec<Phase> {
         Monitor::phases(self)
+    }
+
+    fn obstacle(&self) -> Option<String> {
+        Monitor::obstacle(self)
     }
 
     fn check<'a>(
