@@ -8,6 +8,7 @@ pub mod http;
 pub mod tcp;
 pub mod tls;
 pub mod unix;
+pub mod icmp;
 
 use std::sync::Arc;
 
@@ -75,6 +76,7 @@ types! {
     Tcp(tcp),
     Tls(tls),
     Unix(unix),
+    Icmp(icmp),
 }
 
 impl FromNode for Type {

@@ -7,6 +7,7 @@ mod conversation;
 pub mod dialogue;
 mod exchange;
 pub mod http;
+pub mod icmp;
 mod resolve;
 mod route;
 mod starttls;
@@ -24,11 +25,13 @@ pub use resolve::Resolver;
 pub use route::Route;
 pub use starttls::StartTls;
 
-/// What monitors share: the resolver, the trusted certificate authorities and the HTTP clients.
+/// What monitors share: the resolver, the trusted certificate authorities, the HTTP clients and the
+/// sockets for ICMP.
 pub struct Net {
     resolver: Arc<Resolver>,
     trust: tls::Trust,
     default_clients: [OnceLock<http::Client>; 2],
+    icmp: Arc<icmp::Sockets>,
 }
 
 impl Net {
@@ -45,6 +48,7 @@ impl Net {
             resolver: Arc::new(resolver),
             trust,
             default_clients: [const { OnceLock::new() }; 2],
+            icmp: Arc::default(),
         }
     }
 
@@ -52,6 +56,12 @@ impl Net {
     #[must_use]
     pub fn connector(&self) -> Connector {
         Connector(self.resolver.clone())
+    }
+
+    /// The sockets for echo requests, of which none is open until somebody asks for it.
+    #[must_use]
+    pub fn icmp(&self) -> Arc<icmp::Sockets> {
+        self.icmp.clone()
     }
 
     /// TLS with these settings, that offers `protocols` (ALPN, RFC 7301).

@@ -1,0 +1,152 @@
+//! The keys of `type: icmp`.
+
+use std::{ops::RangeInclusive, sync::Arc, time::Duration};
+
+use super::Icmp;
+use crate::{
+    net::{Net, Route, icmp::MAX_PAYLOAD},
+    value::{Fields, FromNode, Host, Node, format_duration},
+};
+
+/// How to check one host by ICMP echo.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Whom to send echo requests to.
+    pub target: Host,
+    /// Which addresses may be used.
+    pub route: Route,
+    /// Echo requests in one check.
+    pub count: usize,
+    /// From one echo request to the next.
+    pub interval: Duration,
+    /// How long to wait for each reply, where that is set.
+    pub reply_timeout: Option<Duration>,
+    /// The part of the requests, from 0 to below 1, that may be lost.
+    pub max_packet_loss: f64,
+    /// Bytes of payload.
+    pub payload_size: usize,
+    /// Whether a request that is too large for some network on its way is lost.
+    pub dont_fragment: bool,
+    /// Hops that a request may make; 0 for as many as the system lets it.
+    pub ttl: u8,
+}
+
+/// As many bytes as blackbox_exporter sends.
+const PAYLOAD_SIZE: usize = 28;
+const TTL: u8 = 64;
+const INTERVAL: Duration = Duration::from_millis(200);
+/// Of several requests: who waits for a lost one until the deadline cannot judge the others.
+const REPLY_TIMEOUT: Duration = Duration::from_secs(1);
+
+impl Settings {
+    /// Echo to `target` with the default of every setting.
+    #[must_use]
+    pub fn of(target: Host) -> Self {
+        Self {
+            target,
+            route: Route::default(),
+            count: 1,
+            interval: INTERVAL,
+            reply_timeout: None,
+            max_packet_loss: 0.0,
+            payload_size: PAYLOAD_SIZE,
+            dont_fragment: false,
+            ttl: TTL,
+        }
+    }
+
+    /// Reads the keys; `None` where there is no host to check.
+    pub fn read(fields: &mut Fields<'_>) -> Option<Self> {
+        let target = fields.required("target");
+        let count = whole(fields, "count", 1..=1000).unwrap_or(1);
+        let interval = fields.optional("interval").unwrap_or(INTERVAL);
+        let reply_timeout = fields.optional("reply_timeout");
+        let max_packet_loss = read_max_packet_loss(fields).unwrap_or(0.0);
+        let payload_size = whole(fields, "payload_size", 0..=MAX_PAYLOAD);
+        let dont_fragment = fields.optional("dont_fragment").unwrap_or(false);
+        let ttl = whole(fields, "ttl", 0..=255).and_then(|ttl| u8::try_from(ttl).ok());
+        let route = Route::read(fields);
+        let settings = Self {
+            route,
+            count,
+            interval,
+            reply_timeout,
+            max_packet_loss,
+            payload_size: payload_size.unwrap_or(PAYLOAD_SIZE),
+            dont_fragment,
+            ttl: ttl.unwrap_or(TTL),
+            // Last, so that what is wrong with the others is found out too.
+            target: target?,
+        };
+        settings.check_time(fields);
+        Some(settings)
+    }
+
+    /// How long to wait for each reply; `None` for until the deadline.
+    #[must_use]
+    pub fn reply_timeout(&self) -> Option<Duration> {
+        self.reply_timeout
+            .or((self.count > 1).then_some(REPLY_TIMEOUT))
+    }
+
+    /// From the first request until the last reply, where each comes as late as it may.
+    fn longest(&self) -> Option<Duration> {
+        let intervals = u32::try_from(self.count - 1).ok()?;
+        let sending = self.interval.checked_mul(intervals)?;
+        sending.checked_add(self.reply_timeout()?)
+    }
+
+    /// What the timeout has to leave time for, where this monitor has its own.
+    fn check_time(&self, fields: &mut Fields<'_>) {
+        let timeout = fields.node("timeout");
+        let timeout = timeout.and_then(|(node, _)| Duration::from_node(node).ok());
+        let (Some(timeout), Some(longest)) = (timeout, self.longest()) else {
+            return;
+        };
+        if longest >= timeout {
+            let wrong = format!(
+                "{} is not longer than the {} that {} echo requests take with interval and reply_timeout",
+                format_duration(timeout),
+                format_duration(longest),
+                self.count
+            );
+            fields.wrong_value("timeout", wrong, "more than that");
+        }
+    }
+
+    /// The monitor that checks as these settings say.
+    #[must_use]
+    pub fn bind(self: &Arc<Self>, net: &Net) -> Icmp {
+        Icmp::new(net, self.clone())
+    }
+}
+
+/// The whole number under `key`, which is in `range`.
+fn whole(
+    fields: &mut Fields<'_>,
+    key: &'static str,
+    range: RangeInclusive<usize>,
+) -> Option<usize> {
+    let (node, _) = fields.node(key)?;
+    let wrong = match node {
+        Node::Int(number) => match usize::try_from(*number) {
+            Ok(number) if range.contains(&number) => return Some(number),
+            _ => format!("{number} is out of range"),
+        },
+        _ => format!("is {}", node.kind()),
+    };
+    let allowed = format!("a whole number from {} to {}", range.start(), range.end());
+    fields.wrong_value(key, wrong, allowed);
+    None
+}
+
+fn read_max_packet_loss(fields: &mut Fields<'_>) -> Option<f64> {
+    const KEY: &str = "max_packet_loss";
+    let loss: f64 = fields.optional(KEY)?;
+    if !(0.0..1.0).contains(&loss) {
+        let wrong = format!("{loss} is out of range");
+        fields.wrong_value(KEY, wrong, "a part of 1, such as 0.2; from 0 to below 1");
+        return None;
+    }
+    Some(loss)
+}

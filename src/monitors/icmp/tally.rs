@@ -1,0 +1,251 @@
+//! What became of the echo requests of one check, and what that means in numbers.
+
+use std::time::Duration;
+
+use crate::{
+    check::{Echoes, Fact, RoundTrips},
+    net::icmp::{Notice, Outcome},
+    value::format_duration,
+};
+
+/// The requests of one check.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    /// Of each request that was sent, how long until it was answered.
+    round_trips: Vec<Option<Duration>>,
+    /// Requests of which it is known that no reply is waited for any more.
+    lost: usize,
+    hop_limit: Option<u8>,
+    notice: Option<Notice>,
+}
+
+impl Tally {
+    /// One more request was sent.
+    pub fn send(&mut self) {
+        self.round_trips.push(None);
+    }
+
+    /// Something became of the request `index`.
+    pub fn note(&mut self, index: usize, outcome: Outcome) {
+        match outcome {
+            Outcome::Reply {
+                round_trip,
+                hop_limit,
+            } => {
+                if let Some(known) = self.round_trips.get_mut(index) {
+                    *known = Some(round_trip);
+                }
+                self.hop_limit = hop_limit;
+            }
+            Outcome::Lost(notice) => {
+                self.lost += 1;
+                self.notice = Some(notice);
+            }
+        }
+    }
+
+    /// One more request was not answered for too long.
+    pub fn give_up(&mut self) {
+        self.lost += 1;
+    }
+
+    /// Requests sent.
+    pub fn sent(&self) -> usize {
+        self.round_trips.len()
+    }
+
+    /// Requests answered.
+    pub fn received(&self) -> usize {
+        self.round_trips.iter().flatten().count()
+    }
+
+    /// The last answer that said that a request did not arrive.
+    pub fn notice(&self) -> Option<Notice> {
+        self.notice
+    }
+
+    /// The part of `count` requests that is lost whatever becomes of the others.
+    pub fn least_loss(&self, count: usize) -> f64 {
+        let echoes = Echoes {
+            sent: number(count),
+            received: number(count.saturating_sub(self.lost)),
+            ..Echoes::default()
+        };
+        echoes.loss_ratio()
+    }
+
+    pub fn echoes(&self) -> Echoes {
+        Echoes {
+            sent: number(self.sent()),
+            received: number(self.received()),
+            round_trips: statistics(&self.round_trips),
+            reply_hop_limit: self.hop_limit,
+        }
+    }
+
+    pub fn fact(&self) -> Fact {
+        Fact::Icmp(Box::new(self.echoes()))
+    }
+
+    /// Says how many requests were not answered.
+    pub fn loss(&self) -> String {
+        let (sent, lost) = (self.sent(), self.sent() - self.received());
+        let text = format!("{lost} of {sent} echo requests got no reply");
+        match self.notice {
+            Some(notice) => format!("{text}; {notice}"),
+            None => text,
+        }
+    }
+
+    /// Says that none was, where each was waited for so long.
+    pub fn silence(&self, patience: Option<Duration>) -> String {
+        let text = match self.sent() {
+            1 => "the echo request got no reply".to_owned(),
+            sent => format!("none of {sent} echo requests got a reply"),
+        };
+        match patience {
+            Some(patience) => format!("{text} within {}", format_duration(patience)),
+            None => text,
+        }
+    }
+}
+
+fn number(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+/// What the round trips that there were have in common; jitter is between neighbours of these.
+fn statistics(round_trips: &[Option<Duration>]) -> Option<RoundTrips> {
+    let known = || round_trips.iter().flatten().copied();
+    let count = number(known().count());
+    let between = known().zip(known().skip(1)).map(|(a, b)| a.abs_diff(b));
+    let differences = count.saturating_sub(1);
+    Some(RoundTrips {
+        min: known().min()?,
+        avg: known().sum::<Duration>() / count,
+        max: known().max()?,
+        jitter: (differences > 0).then(|| between.sum::<Duration>() / differences),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::net::icmp::Family;
+
+    const NOTICE: Notice = Notice {
+        family: Family::V4,
+        kind: 3,
+        code: 1,
+        mtu: 0,
+        from: None,
+    };
+
+    /// A tally of requests with these round trips in milliseconds.
+    fn tally(round_trips: &[Option<u64>]) -> Tally {
+        let mut tally = Tally::default();
+        for (index, millis) in round_trips.iter().enumerate() {
+            tally.send();
+            match millis {
+                None => tally.give_up(),
+                Some(millis) => {
+                    let round_trip = Duration::from_millis(*millis);
+                    let hop_limit = u8::try_from(*millis).ok();
+                    tally.note(
+                        index,
+                        Outcome::Reply {
+                            round_trip,
+                            hop_limit,
+                        },
+                    );
+                }
+            }
+        }
+        tally
+    }
+
+    #[test]
+    fn statistics_are_of_what_was_answered() {
+        let echoes = tally(&[Some(10), None, Some(40), Some(25)]).echoes();
+        let millis = Duration::from_millis;
+        assert_eq!((echoes.sent, echoes.received), (4, 3));
+        assert_eq!(
+            echoes.round_trips,
+            Some(RoundTrips {
+                min: millis(10),
+                avg: millis(25),
+                max: millis(40),
+                jitter: Some(Duration::from_micros(22_500)),
+            })
+        );
+        assert_eq!(echoes.reply_hop_limit, Some(25));
+    }
+
+    #[test]
+    fn one_round_trip_has_no_jitter_and_none_has_no_statistics() {
+        let one = tally(&[Some(7)]).echoes().round_trips.expect("one");
+        assert_eq!(one.jitter, None);
+        assert_eq!((one.min, one.avg, one.max), (one.max, one.min, one.avg));
+        assert_eq!(tally(&[None]).echoes().round_trips, None);
+        assert_eq!(tally(&[]).echoes(), Echoes::default());
+    }
+
+    #[test]
+    fn replies_out_of_order_are_put_in_it() {
+        let mut tally = tally(&[None, None, None]);
+        for (index, millis) in [(2, 30), (0, 10), (1, 20)] {
+            let reply = Outcome::Reply {
+                round_trip: Duration::from_millis(millis),
+                hop_limit: None,
+            };
+            tally.note(index, reply);
+        }
+        let round_trips = tally.echoes().round_trips.expect("three");
+        assert_eq!(round_trips.jitter, Some(Duration::from_millis(10)));
+    }
+
+    #[test]
+    fn what_is_lost_is_lost_whatever_becomes_of_the_others() {
+        let mut tally = Tally::default();
+        tally.send();
+        assert!(tally.least_loss(4) < 1e-9);
+        tally.give_up();
+        assert!((tally.least_loss(4) - 0.25).abs() < 1e-9);
+        tally.send();
+        tally.note(1, Outcome::Lost(NOTICE));
+        assert!((tally.least_loss(4) - 0.5).abs() < 1e-9);
+    }
+
+    #[test]
+    fn texts_say_how_many() {
+        let mut some = tally(&[Some(1), None, None]);
+        assert_eq!(some.loss(), "2 of 3 echo requests got no reply");
+        some.note(1, Outcome::Lost(NOTICE));
+        let text = "2 of 3 echo requests got no reply; the network answered host unreachable \
+                    (ICMP type 3 code 1)";
+        assert_eq!(some.loss(), text);
+        let second = Some(Duration::from_secs(1));
+        let text = "the echo request got no reply within 1s";
+        assert_eq!(tally(&[None]).silence(second), text);
+        let text = "none of 2 echo requests got a reply";
+        assert_eq!(tally(&[None, None]).silence(None), text);
+    }
+
+    proptest! {
+        #[test]
+        fn statistics_are_in_order(
+            round_trips in prop::collection::vec(prop::option::of(0_u64..10_000), 0..50)
+        ) {
+            let echoes = tally(&round_trips).echoes();
+            prop_assert!(echoes.received <= echoes.sent);
+            prop_assert_eq!(echoes.received > 0, echoes.round_trips.is_some());
+            if let Some(RoundTrips { min, avg, max, jitter }) = echoes.round_trips {
+                prop_assert!(min <= avg && avg <= max);
+                prop_assert!(jitter.is_none_or(|jitter| jitter <= max - min));
+                prop_assert_eq!(jitter.is_some(), echoes.received > 1);
+            }
+        }
+    }
+}

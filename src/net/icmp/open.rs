@@ -1,0 +1,187 @@
+//! Opens a socket for echo requests, and says which permission is missing where there is none.
+
+use std::{
+    fmt,
+    hash::{BuildHasher, RandomState},
+    io,
+    net::{IpAddr, SocketAddr},
+};
+
+use nix::sys::socket::{setsockopt, sockopt};
+use rustix::net::sockopt::{
+    Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery, set_ip_mtu_discover, set_ipv6_mtu_discover,
+};
+use socket2::{Domain, Protocol, SockFilter, Type};
+
+use super::packet::Family;
+
+/// What those have in common who share a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Profile {
+    /// The version of IP.
+    pub family: Family,
+    /// The address that requests come from, where it is not the system's choice.
+    pub source: Option<IpAddr>,
+    /// Hops that a request may make; 0 for as many as the system lets it.
+    pub ttl: u8,
+    /// Whether a request that is too large for some network on its way is lost.
+    pub dont_fragment: bool,
+}
+
+/// A socket that nobody reads from yet.
+pub(super) struct Opened {
+    pub socket: socket2::Socket,
+    pub family: Family,
+    /// Of a raw socket alone.
+    pub identifier: Option<u16>,
+}
+
+/// Why there is no socket.
+#[derive(Debug)]
+pub(super) enum OpenError {
+    /// Neither kind of socket is permitted.
+    Forbidden,
+    /// The system says something else.
+    Io(io::Error),
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Forbidden => f.write_str(FORBIDDEN),
+            Self::Io(error) => write!(f, "no socket for ICMP: {error}"),
+        }
+    }
+}
+
+/// What is missing, and how to grant it.
+const FORBIDDEN: &str = "no permission to send ICMP: the group of this process is not in \
+    net.ipv4.ping_group_range, and it has no CAP_NET_RAW; grant one of them: \
+    sysctl -w net.ipv4.ping_group_range=\"0 2147483647\", or \
+    setcap cap_net_raw+ep on the program, or cap_add: [NET_RAW] in docker-compose, or \
+    AmbientCapabilities=CAP_NET_RAW in the unit of systemd";
+
+/// Bytes that may wait at a socket either way, as far as the system lets it: it is for all monitors.
+const BUFFER: usize = 4 << 20;
+
+impl Profile {
+    /// A socket that needs no privilege where the system has such, else a raw one.
+    pub(super) fn open(self) -> Result<Opened, OpenError> {
+        let unprivileged = self.socket(Type::DGRAM);
+        let (socket, identifier) = match unprivileged {
+            Ok(socket) => (socket, None),
+            Err(error) if is_exhausted(&error) => return Err(OpenError::Io(error)),
+            Err(_) => match self.socket(Type::RAW) {
+                Ok(socket) => (socket, Some(random_identifier())),
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                    return Err(OpenError::Forbidden);
+                }
+                Err(error) => return Err(OpenError::Io(error)),
+            },
+        };
+        self.configure(&socket, identifier).map_err(OpenError::Io)?;
+        Ok(Opened {
+            socket,
+            family: self.family,
+            identifier,
+        })
+    }
+
+    fn socket(self, kind: Type) -> io::Result<socket2::Socket> {
+        let (domain, protocol) = match self.family {
+            Family::V4 => (Domain::IPV4, Protocol::ICMPV4),
+            Family::V6 => (Domain::IPV6, Protocol::ICMPV6),
+        };
+        socket2::Socket::new(domain, kind.nonblocking(), Some(protocol))
+    }
+
+    fn configure(self, socket: &socket2::Socket, identifier: Option<u16>) -> io::Result<()> {
+        if let Some(identifier) = identifier {
+            socket.attach_filter(&replies_to(self.family, identifier))?;
+        }
+        match self.family {
+            Family::V4 => self.configure_v4(socket)?,
+            Family::V6 => self.configure_v6(socket)?,
+        }
+        setsockopt(socket, sockopt::ReceiveTimestampns, &true)?;
+        // The system keeps to its own limits without complaint.
+        socket.set_recv_buffer_size(BUFFER)?;
+        socket.set_send_buffer_size(BUFFER)?;
+        match self.source {
+            Some(source) => socket.bind(&SocketAddr::new(source, 0).into()),
+            None => Ok(()),
+        }
+    }
+
+    fn configure_v4(self, socket: &socket2::Socket) -> io::Result<()> {
+        if self.ttl > 0 {
+            socket.set_ttl_v4(self.ttl.into())?;
+        }
+        // Not what the kernel remembers of the path is asked for, but the path itself.
+        let discovery = if self.dont_fragment {
+            Ipv4PathMtuDiscovery::PROBE
+        } else {
+            Ipv4PathMtuDiscovery::DONT
+        };
+        set_ip_mtu_discover(socket, discovery)?;
+        setsockopt(socket, sockopt::Ipv4RecvErr, &true)?;
+        setsockopt(socket, sockopt::Ipv4RecvTtl, &true)?;
+        Ok(())
+    }
+
+    fn configure_v6(self, socket: &socket2::Socket) -> io::Result<()> {
+        if self.ttl > 0 {
+            socket.set_unicast_hops_v6(self.ttl.into())?;
+        }
+        if self.dont_fragment {
+            set_ipv6_mtu_discover(socket, Ipv6PathMtuDiscovery::PROBE)?;
+            setsockopt(socket, sockopt::Ipv6DontFrag, &true)?;
+        }
+        setsockopt(socket, sockopt::Ipv6RecvErr, &true)?;
+        socket.set_recv_hoplimit_v6(true)
+    }
+}
+
+/// Whether what is missing is nothing that another kind of socket could do without.
+fn is_exhausted(error: &io::Error) -> bool {
+    const ENFILE: i32 = 23;
+    const EMFILE: i32 = 24;
+    matches!(error.raw_os_error(), Some(ENFILE | EMFILE))
+        || error.kind() == io::ErrorKind::OutOfMemory
+}
+
+fn random_identifier() -> u16 {
+    let [a, b, ..] = RandomState::new().hash_one(()).to_be_bytes();
+    u16::from_be_bytes([a, b])
+}
+
+/// A program for the kernel (bpf(4)), so that a raw socket gets no messages but echo replies with
+/// `identifier`: without it, it gets those of everybody.
+fn replies_to(family: Family, identifier: u16) -> Vec<SockFilter> {
+    // Of a packet of IPv4 the header comes first, and X is to be its length; IPv6 has none here.
+    const LOAD_HEADER_LENGTH: u16 = 0xb1;
+    const LOAD_BYTE_BEHIND: u16 = 0x50;
+    const LOAD_HALF_BEHIND: u16 = 0x48;
+    const LOAD_BYTE: u16 = 0x30;
+    const LOAD_HALF: u16 = 0x28;
+    const JUMP_IF_EQUAL: u16 = 0x15;
+    const RETURN: u16 = 0x06;
+    let step = |code, k| SockFilter::new(code, 0, 0, k);
+    let unless_equal_skip = |skip, k| SockFilter::new(JUMP_IF_EQUAL, 0, skip, k);
+    let (byte, half) = match family {
+        Family::V4 => (LOAD_BYTE_BEHIND, LOAD_HALF_BEHIND),
+        Family::V6 => (LOAD_BYTE, LOAD_HALF),
+    };
+    let mut program = vec![
+        step(byte, 0),
+        unless_equal_skip(3, family.reply().into()),
+        step(half, 4),
+        unless_equal_skip(1, identifier.into()),
+        step(RETURN, u32::MAX),
+        step(RETURN, 0),
+    ];
+    if family == Family::V4 {
+        program.insert(0, step(LOAD_HEADER_LENGTH, 0));
+    }
+    program
+}

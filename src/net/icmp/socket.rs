@@ -1,0 +1,347 @@
+//! One socket for all who ask alike: its requests go out, its answers come in to whom they are for.
+
+use std::{
+    hash::{BuildHasher, RandomState},
+    io::{self, IoSliceMut},
+    net::{IpAddr, SocketAddr},
+    os::fd::{AsRawFd, RawFd},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+
+use nix::{
+    cmsg_space,
+    libc::{SO_EE_ORIGIN_ICMP, SO_EE_ORIGIN_ICMP6, sock_extended_err, sockaddr_in6},
+    sys::{
+        socket::{
+            ControlMessageOwned, MsgFlags, SockaddrIn, SockaddrIn6, SockaddrStorage, recvmsg,
+        },
+        time::TimeSpec,
+    },
+};
+use socket2::SockRef;
+use tokio::{io::Interest, net::UdpSocket, sync::mpsc, time::Instant};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::{
+    open::Opened,
+    packet::{Cookie, Family, Notice, Reply, behind_ip_header, quoted, request},
+    waiting::{Answer, Arrival, Waiter, Waiting},
+};
+
+/// A socket that all share who ask alike.
+pub struct Socket {
+    shared: Arc<Shared>,
+    /// Ends with the last who uses the socket.
+    reader: AbortOnDropHandle<()>,
+}
+
+pub(super) struct Shared {
+    /// No socket of UDP, but one for datagrams, which is all that tokio has to know of it.
+    socket: UdpSocket,
+    family: Family,
+    /// Of a raw socket; of another one the kernel knows it, and keeps what is for others away.
+    identifier: Option<u16>,
+    waiting: Mutex<Waiting>,
+    /// Makes cookies of numbers that nobody else can.
+    cookies: RandomState,
+    requests: AtomicU64,
+}
+
+impl Socket {
+    /// Begins to read what `opened` receives.
+    pub(super) fn start(opened: Opened) -> io::Result<Self> {
+        let shared = Arc::new(Shared {
+            socket: UdpSocket::from_std(opened.socket.into())?,
+            family: opened.family,
+            identifier: opened.identifier,
+            waiting: Mutex::default(),
+            cookies: RandomState::new(),
+            requests: AtomicU64::new(0),
+        });
+        let reader = AbortOnDropHandle::new(tokio::spawn(read(shared.clone())));
+        Ok(Self { shared, reader })
+    }
+
+    /// Whether answers are still read: they are not once the runtime that did so is gone.
+    pub(super) fn is_alive(&self) -> bool {
+        !self.reader.is_finished()
+    }
+
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// How many requests wait for their answers.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.shared.waiting().len()
+    }
+}
+
+/// How often to send once more what failed at once: an ICMP error on the request of another check
+/// fails whatever is sent next over the same socket, once.
+const TRIES: usize = 8;
+
+/// How long to wait for room in the send buffer, and how often to look.
+const ROOM_PATIENCE: Duration = Duration::from_millis(500);
+const ROOM_POLL: Duration = Duration::from_millis(5);
+
+impl Shared {
+    pub fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A number that no other conversation has.
+    pub fn number(&self) -> u64 {
+        self.requests.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn cookie(&self) -> Cookie {
+        self.cookies.hash_one(self.number()).to_be_bytes()
+    }
+
+    /// Sends a request with a payload of `size` bytes to `target`, whose answer goes to `inbox`;
+    /// returns its sequence, and when it was sent.
+    pub async fn send(
+        &self,
+        owner: u64,
+        target: IpAddr,
+        size: usize,
+        inbox: mpsc::Sender<Answer>,
+    ) -> io::Result<(u16, Instant)> {
+        let cookie = self.cookie();
+        let waiter = Waiter {
+            owner,
+            target,
+            cookie,
+            size,
+            inbox,
+        };
+        let sequence = self.waiting().insert(waiter).ok_or_else(|| {
+            io::Error::new(
+                io::ErrorKind::OutOfMemory,
+                "too many echo requests wait for their answers",
+            )
+        })?;
+        // Forgets it where the check is dropped meanwhile.
+        let mut reserved = Reserved {
+            shared: self,
+            sequence: Some(sequence),
+            owner,
+        };
+        let identifier = self.identifier.unwrap_or(0);
+        let packet = request(self.family, identifier, sequence, cookie, size);
+        let sent_at = self.send_packet(&packet, target).await?;
+        reserved.sequence = None;
+        Ok((sequence, sent_at))
+    }
+
+    async fn send_packet(&self, packet: &[u8], target: IpAddr) -> io::Result<Instant> {
+        let address = SocketAddr::new(target, 0).into();
+        let began = Instant::now();
+        let mut tries = 0;
+        loop {
+            let sent_at = Instant::now();
+            match SockRef::from(&self.socket).send_to(packet, &address) {
+                Ok(_) => return Ok(sent_at),
+                // Requests to neighbours that are looked for hold the buffer for seconds. Whether
+                // there is room again is not asked of epoll, which calls a socket with an error
+                // writable for good.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if began.elapsed() > ROOM_PATIENCE {
+                        let full = "the socket's send buffer is full";
+                        return Err(io::Error::new(io::ErrorKind::OutOfMemory, full));
+                    }
+                    tokio::time::sleep(ROOM_POLL).await;
+                }
+                Err(error) if tries == TRIES => return Err(error),
+                Err(_) => tries += 1,
+            }
+        }
+    }
+
+    /// Reads what has come in, or much of it: others want to run as well.
+    fn drain(&self, room: &mut Room) {
+        for (interest, flags) in [
+            (Interest::ERROR, MsgFlags::MSG_ERRQUEUE),
+            (Interest::READABLE, MsgFlags::empty()),
+        ] {
+            // What would block, in the end, tells tokio that nothing is left.
+            let _ = self.socket.try_io(interest, || {
+                for _ in 0..256 {
+                    match room.receive(self.socket.as_raw_fd(), flags) {
+                        Ok(received) => self.dispatch(&received),
+                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                            return Err(error);
+                        }
+                        // What an ICMP error left behind, which the error queue has told.
+                        Err(_) => {}
+                    }
+                }
+                Ok(())
+            });
+        }
+    }
+
+    fn dispatch(&self, received: &Received<'_>) {
+        let Some(address) = received.address else {
+            return;
+        };
+        if let Some(notice) = received.notice {
+            let quoted = quoted(self.family, received.bytes).filter(|(id, _)| self.is_ours(*id));
+            if let Some((_, sequence)) = quoted {
+                self.waiting().notice(address, sequence, notice);
+            }
+            return;
+        }
+        let message = if self.identifier.is_some() && self.family == Family::V4 {
+            behind_ip_header(received.bytes)
+        } else {
+            Some(received.bytes)
+        };
+        let reply = message.and_then(|message| Reply::parse(self.family, message));
+        if let Some(reply) = reply.filter(|reply| self.is_ours(reply.identifier)) {
+            let arrival = Arrival {
+                read_at: Instant::now(),
+                lay: received.lay(),
+                hop_limit: received.hop_limit,
+            };
+            self.waiting().reply(address, reply, arrival);
+        }
+    }
+
+    fn is_ours(&self, identifier: u16) -> bool {
+        self.identifier.is_none_or(|ours| ours == identifier)
+    }
+}
+
+/// A sequence that is given back on drop, unless its request was sent.
+struct Reserved<'s> {
+    shared: &'s Shared,
+    sequence: Option<u16>,
+    owner: u64,
+}
+
+impl Drop for Reserved<'_> {
+    fn drop(&mut self) {
+        if let Some(sequence) = self.sequence {
+            self.shared.waiting().forget(sequence, self.owner);
+        }
+    }
+}
+
+/// Reads as long as the runtime runs.
+async fn read(shared: Arc<Shared>) {
+    let mut room = Room::new();
+    let interest = Interest::READABLE | Interest::ERROR;
+    while shared.socket.ready(interest).await.is_ok() {
+        shared.drain(&mut room);
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Where packets are put that come in.
+struct Room {
+    bytes: Box<[u8]>,
+    control: Vec<u8>,
+}
+
+/// What came in.
+struct Received<'r> {
+    bytes: &'r [u8],
+    /// Who sent it; of a notice, whom the request was for.
+    address: Option<IpAddr>,
+    hop_limit: Option<u8>,
+    stamp: Option<SystemTime>,
+    notice: Option<Notice>,
+}
+
+impl Room {
+    fn new() -> Self {
+        Self {
+            // No packet is larger.
+            bytes: vec![0; 1 << 16].into(),
+            control: cmsg_space!(
+                sock_extended_err,
+                sockaddr_in6,
+                TimeSpec,
+                i32,
+                i32,
+                [u8; 64]
+            ),
+        }
+    }
+
+    fn receive(&mut self, socket: RawFd, flags: MsgFlags) -> io::Result<Received<'_>> {
+        let mut slices = [IoSliceMut::new(&mut self.bytes)];
+        let control = Some(&mut self.control[..]);
+        let message = recvmsg::<SockaddrStorage>(socket, &mut slices, control, flags)?;
+        let size = message.bytes;
+        let mut received = Received {
+            bytes: &[],
+            address: message.address.as_ref().and_then(ip),
+            hop_limit: None,
+            stamp: None,
+            notice: None,
+        };
+        for control in message.cmsgs()? {
+            received.note(&control);
+        }
+        received.bytes = self.bytes.get(..size).unwrap_or_default();
+        Ok(received)
+    }
+}
+
+fn ip(address: &SockaddrStorage) -> Option<IpAddr> {
+    let v4 = address.as_sockaddr_in().map(|address| address.ip().into());
+    v4.or_else(|| address.as_sockaddr_in6().map(|address| address.ip().into()))
+}
+
+impl Received<'_> {
+    fn note(&mut self, control: &ControlMessageOwned) {
+        match control {
+            ControlMessageOwned::Ipv4Ttl(hops) | ControlMessageOwned::Ipv6HopLimit(hops) => {
+                self.hop_limit = u8::try_from(*hops).ok();
+            }
+            ControlMessageOwned::ScmTimestampns(stamp) => {
+                let since_epoch = Duration::from(*stamp);
+                self.stamp = SystemTime::UNIX_EPOCH.checked_add(since_epoch);
+            }
+            ControlMessageOwned::Ipv4RecvErr(error, from) => {
+                let from = from.map(|from| SockaddrIn::from(from).ip().into());
+                self.notice = notice(error, from);
+            }
+            ControlMessageOwned::Ipv6RecvErr(error, from) => {
+                let from = from.map(|from| SockaddrIn6::from(from).ip().into());
+                self.notice = notice(error, from);
+            }
+            _ => {}
+        }
+    }
+
+    /// How long it lay with the kernel, which put the stamp on it.
+    fn lay(&self) -> Duration {
+        let lay = self.stamp.and_then(|stamp| stamp.elapsed().ok());
+        lay.unwrap_or_default()
+    }
+}
+
+fn notice(error: &sock_extended_err, from: Option<IpAddr>) -> Option<Notice> {
+    let family = match error.ee_origin {
+        SO_EE_ORIGIN_ICMP => Family::V4,
+        SO_EE_ORIGIN_ICMP6 => Family::V6,
+        // Our own kernel, which has told the sender already.
+        _ => return None,
+    };
+    Some(Notice {
+        family,
+        kind: error.ee_type,
+        code: error.ee_code,
+        mtu: error.ee_info,
+        from: from.filter(|from| !from.is_unspecified()),
+    })
+}
