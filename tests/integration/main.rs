@@ -17,6 +17,8 @@ mod http_redirects;
 mod http_secrets;
 mod http_settings;
 mod http_tls;
+mod icmp;
+mod icmp_networks;
 mod once;
 mod plan;
 mod repository;

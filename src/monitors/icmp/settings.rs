@@ -105,12 +105,15 @@ impl Settings {
         };
         if longest >= timeout {
             let wrong = format!(
-                "{} is not longer than the {} that {} echo requests take with interval and reply_timeout",
+                "{} is not longer than the {} that a check takes where every reply is late",
                 format_duration(timeout),
                 format_duration(longest),
-                self.count
             );
-            fields.wrong_value("timeout", wrong, "more than that");
+            fields.wrong_value(
+                "timeout",
+                wrong,
+                "more than (count - 1) * interval + reply_timeout",
+            );
         }
     }
 

@@ -1,0 +1,408 @@
+//! Echo requests through networks of the tests' own: routers that refuse, hosts that are silent, loss.
+//!
+//! `unshare` makes the networks, and they go with the process. Where that is not permitted, which
+//! takes root or user namespaces, these tests are skipped.
+
+use std::{
+    env, fs,
+    process::{Command, Stdio},
+    sync::mpsc,
+    time::Duration,
+};
+
+use monitoringdaemon::check::{Echoes, Phase, Reason, Report};
+use serde_json::{Value, json};
+
+use crate::support::{
+    lab::Lab,
+    process::{program, text},
+    report::{assert_failure, assert_success},
+};
+
+/// A host with one neighbour, 10.7.1.1, that forwards, and that knows some networks it cannot reach.
+const SETUP: &str = r#"
+set -e
+ip link set lo up
+unshare --net sleep 120 &
+neighbour=$!
+trap 'kill $neighbour' EXIT
+while [ "$(readlink /proc/$neighbour/ns/net)" = "$(readlink /proc/self/ns/net)" ]; do :; done
+there() { nsenter --target $neighbour --net "$@"; }
+ip link add near type veth peer name far netns $neighbour
+ip address add 10.7.1.2/24 dev near
+ip address add fd07:1::2/64 dev near nodad
+there ip address add 10.7.1.1/24 dev far
+there ip address add fd07:1::1/64 dev far nodad
+there sh -c '
+    for setting in ipv4/ip_forward ipv6/conf/all/forwarding; do echo 1 > /proc/sys/net/$setting; done
+    echo 0 > /proc/sys/net/ipv4/icmp_ratelimit
+    echo 0 > /proc/sys/net/ipv6/icmp/ratelimit
+    echo "$0" > /proc/sys/net/ipv4/icmp_echo_ignore_all
+    echo "$1" > /proc/sys/net/ipv4/icmp_ratelimit
+    echo "$(($1 > 0))" > /proc/sys/net/ipv4/icmp_ratemask
+' "$SILENT" "$RATE_LIMIT"
+there ip link set lo up
+there ip link set far up
+ip link set near up
+ip route add default via 10.7.1.1
+ip -6 route add default via fd07:1::1
+# A way on that is too narrow.
+there ip link add narrow type veth peer name end
+there ip link set narrow mtu 1400
+there ip address add 10.7.2.1/24 dev narrow
+there ip address add fd07:2::1/64 dev narrow nodad
+there ip link set narrow up
+there ip link set end up
+there ip route add unreachable 10.7.9.0/24
+there ip -6 route add unreachable fd07:9::/64
+ip route add unreachable 10.7.8.0/24
+# Link-local addresses are needed to find neighbours, and take a moment.
+while ip -6 address show tentative | grep -q inet6; do :; done
+while there ip -6 address show tentative | grep -q inet6; do :; done
+"$@"
+"#;
+
+const WITHIN: &str = "MONITORINGDAEMON_TEST_NETWORKS";
+
+/// How the neighbour behaves.
+#[derive(Clone, Copy, Default)]
+struct Neighbour {
+    /// Answers no echo request of IPv4.
+    silent: bool,
+    /// Milliseconds from one echo reply of IPv4 to the next, after six of them where it is 10 s.
+    rate_limit: u32,
+}
+
+/// Runs `body`, the rest of the test `name`, in networks of its own, if that is permitted.
+#[track_caller]
+#[expect(clippy::print_stderr, reason = "a skipped test must be seen")]
+fn networks(name: &str, neighbour: Neighbour, body: impl AsyncFnOnce()) {
+    if env::var_os(WITHIN).is_some() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        return runtime.expect("a runtime").block_on(body());
+    }
+    let ways = [&["--net"][..], &["--user", "--map-root-user", "--net"]];
+    let Some(way) = ways.into_iter().find(|way| can_unshare(way)) else {
+        eprintln!("SKIPPED: {name} needs network namespaces and iproute2");
+        return;
+    };
+    let output = Command::new("unshare")
+        .args(way)
+        .args(["sh", "-c", SETUP, "sh"])
+        .arg(env::current_exe().expect("the test's own path"))
+        .args([name, "--exact", "--nocapture", "--test-threads=1"])
+        .env(WITHIN, "1")
+        .env("SILENT", u8::from(neighbour.silent).to_string())
+        .env("RATE_LIMIT", neighbour.rate_limit.to_string())
+        .output()
+        .expect("it could be started before");
+    let text = text(&output);
+    assert!(output.status.success(), "{text}");
+    assert!(
+        text.contains("1 passed"),
+        "no test is called {name}: {text}"
+    );
+}
+
+fn can_unshare(way: &[&str]) -> bool {
+    let script = "ip link add near type veth peer name far";
+    let mut unshare = Command::new("unshare");
+    unshare.args(way).args(["sh", "-c", script]);
+    let status = unshare.stdout(Stdio::null()).stderr(Stdio::null()).status();
+    status.is_ok_and(|status| status.success())
+}
+
+/// Lets the group of root use ping sockets, or nobody: then raw ones are used.
+fn permit_ping_sockets(permitted: bool) {
+    let range = if permitted { "0 0" } else { "1 0" };
+    fs::write("/proc/sys/net/ipv4/ping_group_range", range).expect("root may set it");
+}
+
+async fn check(mut monitor: Value) -> Report {
+    monitor["type"] = json!("icmp");
+    Lab::new().check(monitor).await
+}
+
+#[track_caller]
+fn assert_echoes(report: &Report, sent: u32, received: u32) {
+    let echoes = report.echoes().expect("it came to echo requests");
+    assert_eq!(
+        (echoes.sent, echoes.received),
+        (sent, received),
+        "{report:#?}"
+    );
+}
+
+#[track_caller]
+fn assert_unreachable(report: &Report, expected: &str) {
+    let failure = assert_failure(report, Phase::Rtt, Reason::HostUnreachable);
+    assert_eq!(failure.error, expected);
+    assert_echoes(report, 1, 0);
+    assert!(
+        report.duration < Duration::from_secs(2),
+        "nobody waited: {report:#?}"
+    );
+}
+
+#[test]
+fn who_says_that_a_host_cannot_be_reached_is_told() {
+    let name = "icmp_networks::who_says_that_a_host_cannot_be_reached_is_told";
+    networks(name, Neighbour::default(), async || {
+        for ping_sockets in [false, true] {
+            permit_ping_sockets(ping_sockets);
+            for (target, more, expected) in [
+                (
+                    "10.7.9.9",
+                    json!({}),
+                    "10.7.1.1 answered host unreachable (ICMP type 3 code 1)",
+                ),
+                (
+                    "fd07:9::9",
+                    json!({}),
+                    "fd07:1::1 answered no route to destination (ICMPv6 type 1 code 0)",
+                ),
+                (
+                    "10.7.2.2",
+                    json!({ "ttl": 1 }),
+                    "10.7.1.1 answered time to live exceeded in transit (ICMP type 11 code 0)",
+                ),
+                (
+                    "fd07:2::2",
+                    json!({ "ttl": 1 }),
+                    "fd07:1::1 answered hop limit exceeded in transit (ICMPv6 type 3 code 0)",
+                ),
+                (
+                    "10.7.2.2",
+                    json!({ "payload_size": 1450, "dont_fragment": true }),
+                    "10.7.1.1 answered fragmentation needed, but not allowed \
+                     (ICMP type 3 code 4, MTU 1400)",
+                ),
+                (
+                    "fd07:2::2",
+                    json!({ "payload_size": 1450, "dont_fragment": true }),
+                    "fd07:1::1 answered packet too big (ICMPv6 type 2 code 0, MTU 1400)",
+                ),
+            ] {
+                // Twice, as the kernel must not remember the width of the path either.
+                for _ in 0..2 {
+                    let mut monitor = more.clone();
+                    monitor["target"] = json!(target);
+                    assert_unreachable(&check(monitor).await, expected);
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn what_does_not_leave_this_machine_fails_at_once() {
+    let name = "icmp_networks::what_does_not_leave_this_machine_fails_at_once";
+    networks(name, Neighbour::default(), async || {
+        for ping_sockets in [false, true] {
+            permit_ping_sockets(ping_sockets);
+            let report = check(json!({ "target": "10.7.8.8" })).await;
+            assert_failure(&report, Phase::Rtt, Reason::HostUnreachable);
+            assert_eq!(report.echoes(), None);
+            let large = json!({ "target": "10.7.1.1", "payload_size": 2000 });
+            assert_success(&check(large.clone()).await);
+            let mut whole = large;
+            whole["dont_fragment"] = json!(true);
+            let report = check(whole).await;
+            let failure = assert_failure(&report, Phase::Rtt, Reason::HostUnreachable);
+            assert!(failure.error.contains("of 2008 bytes"), "{failure:?}");
+        }
+    });
+}
+
+#[test]
+fn errors_on_one_target_do_not_disturb_the_others() {
+    let name = "icmp_networks::errors_on_one_target_do_not_disturb_the_others";
+    networks(name, Neighbour::default(), async || {
+        for ping_sockets in [false, true] {
+            permit_ping_sockets(ping_sockets);
+            let lab = Lab::new();
+            let job = |target: &str| {
+                let count =
+                    json!({ "type": "icmp", "target": target, "count": 20, "interval": 0.001 });
+                lab.job(count)
+            };
+            let jobs: Vec<_> = (0..60)
+                .map(|n| job(if n % 3 == 0 { "fd07:1::1" } else { "fd07:9::9" }))
+                .collect();
+            let checks = jobs.iter().map(|job| job.check_once());
+            let reports = futures_util::future::join_all(checks).await;
+            for report in reports.iter().step_by(3) {
+                assert_success(report);
+                assert_echoes(report, 20, 20);
+            }
+            for report in reports.iter().skip(1).step_by(3) {
+                assert_failure(report, Phase::Rtt, Reason::HostUnreachable);
+                assert_echoes(report, 20, 0);
+            }
+        }
+    });
+}
+
+#[test]
+fn a_silent_host_times_out_and_what_was_sent_is_known() {
+    let name = "icmp_networks::a_silent_host_times_out_and_what_was_sent_is_known";
+    let silent = Neighbour {
+        silent: true,
+        ..Neighbour::default()
+    };
+    networks(name, silent, async || {
+        let report = check(json!({ "target": "10.7.1.1", "timeout": 0.3 })).await;
+        let failure = assert_failure(&report, Phase::Rtt, Reason::Timeout);
+        assert_eq!(failure.error, "no result within 300ms");
+        assert_echoes(&report, 1, 0);
+        assert!(report.duration < Duration::from_millis(600), "{report:#?}");
+        // With a time of its own the check ends by itself.
+        for (settings, sent, error) in [
+            (
+                json!({ "reply_timeout": 0.2 }),
+                1,
+                "the echo request got no reply within 200ms",
+            ),
+            (
+                json!({ "count": 3, "interval": 0.01 }),
+                3,
+                "none of 3 echo requests got a reply within 1s",
+            ),
+        ] {
+            let mut monitor = settings;
+            monitor["target"] = json!("10.7.1.1");
+            let report = check(monitor).await;
+            let failure = assert_failure(&report, Phase::Rtt, Reason::Timeout);
+            assert_eq!(failure.error, error);
+            assert_echoes(&report, sent, 0);
+        }
+    });
+}
+
+/// Six replies come, then none for ten seconds.
+const LOSSY: Neighbour = Neighbour {
+    silent: false,
+    rate_limit: 10_000,
+};
+
+#[test]
+fn lost_requests_fail_a_check() {
+    let name = "icmp_networks::lost_requests_fail_a_check";
+    networks(name, LOSSY, async || {
+        let lossy =
+            json!({ "target": "10.7.1.1", "count": 8, "interval": 0.01, "reply_timeout": 0.2 });
+        let report = check(lossy).await;
+        let failure = assert_failure(&report, Phase::Rtt, Reason::PacketLoss);
+        assert_eq!(failure.error, "2 of 8 echo requests got no reply");
+        assert_echoes(&report, 8, 6);
+        let loss = report
+            .echoes()
+            .map_or(0.0, |echoes: Echoes| echoes.loss_ratio());
+        assert!((loss - 0.25).abs() < 1e-9);
+    });
+}
+
+#[test]
+fn as_many_requests_may_be_lost_as_settings_say() {
+    let name = "icmp_networks::as_many_requests_may_be_lost_as_settings_say";
+    networks(name, LOSSY, async || {
+        let lossy = json!({
+            "target": "10.7.1.1",
+            "count": 8,
+            "interval": 0.01,
+            "reply_timeout": 0.2,
+            "max_packet_loss": 0.25,
+        });
+        let report = check(lossy).await;
+        assert_success(&report);
+        assert_echoes(&report, 8, 6);
+    });
+}
+
+#[test]
+fn loss_that_is_certain_outlives_the_deadline() {
+    let name = "icmp_networks::loss_that_is_certain_outlives_the_deadline";
+    networks(name, LOSSY, async || {
+        let lab = Lab::new();
+        let mut job = lab.job(json!({
+            "type": "icmp",
+            "target": "10.7.1.1",
+            "count": 100,
+            "interval": 0.02,
+            "reply_timeout": 0.1,
+        }));
+        job.timeout = Duration::from_millis(500);
+        let report = job.check_once().await;
+        assert_failure(&report, Phase::Rtt, Reason::PacketLoss);
+        assert_eq!(report.echoes().map(|echoes| echoes.received), Some(6));
+    });
+}
+
+#[test]
+fn what_is_not_permitted_is_said_beforehand_and_in_each_check() {
+    let name = "icmp_networks::what_is_not_permitted_is_said_beforehand_and_in_each_check";
+    networks(name, Neighbour::default(), async || {
+        permit_ping_sockets(false);
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let file = folder.path().join("config.yml");
+        let monitor = json!({ "type": "icmp", "target": "10.7.1.1" });
+        let config = json!({
+            "server": { "listen": "off" },
+            "monitors": { "one": monitor, "two": monitor },
+        });
+        fs::write(&file, config.to_string()).expect("room for it");
+        // Root of a user namespace that has no network has no rights to the one it came from.
+        let run = |arguments: &[&str]| {
+            let mut command = Command::new("unshare");
+            command.args(["--user", "--map-root-user"]);
+            command
+                .arg(program().get_program())
+                .arg("--config")
+                .arg(&file);
+            command.args(arguments);
+            command
+        };
+        let validated = run(&["validate"]).output().expect("it can be started");
+        let text = String::from_utf8_lossy(&validated.stderr);
+        assert!(validated.status.success(), "the file is right: {text}");
+        assert_eq!(text.lines().count(), 1, "{text}");
+        for part in ["2 monitors", "net.ipv4.ping_group_range", "CAP_NET_RAW"] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        let once = run(&["once", "--output", "json", "one"])
+            .output()
+            .expect("it can be started");
+        let result: Value = serde_json::from_slice(&once.stdout).expect("one line of JSON");
+        assert_eq!(
+            (&result["reason"], &result["phase"]),
+            (&json!("agent_error"), &json!("setup"))
+        );
+        let line = first_error_of_daemon(run(&[]));
+        assert!(
+            line.contains("monitors=2") && line.contains("CAP_NET_RAW"),
+            "{line}"
+        );
+    });
+}
+
+/// The first line that a daemon logs as an error.
+fn first_error_of_daemon(mut daemon: Command) -> String {
+    use std::io::{BufRead, BufReader};
+    let mut daemon = daemon
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it can be started");
+    let stdout = daemon.stdout.take().expect("it is piped");
+    let (found, line) = mpsc::channel();
+    let reader = std::thread::spawn(move || {
+        let mut lines = BufReader::new(stdout).lines().map_while(Result::ok);
+        let _ = found.send(lines.find(|line| line.contains("[ERROR]")));
+    });
+    let line = line.recv_timeout(crate::support::PATIENCE);
+    daemon.kill().expect("it is a child");
+    daemon.wait().expect("it was killed");
+    reader.join().expect("its pipe is closed");
+    line.ok().flatten().expect("a line of an error")
+}
