@@ -272,3 +272,46 @@ pub(crate) fn raise_descriptor_limit() {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::{Attempt, Failure, Monitor};
+
+    struct Kept(Option<&'static str>);
+
+    impl Monitor for Kept {
+        fn kind(&self) -> &'static str {
+            "kept"
+        }
+
+        fn target(&self) -> String {
+            "nowhere".into()
+        }
+
+        fn obstacle(&self) -> Option<String> {
+            self.0.map(ToOwned::to_owned)
+        }
+
+        async fn check(&self, _: &Attempt) -> Result<(), Failure> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn each_obstacle_is_told_once_with_how_many_it_is_in_the_way_of() {
+        let kept = [
+            Some("no permission"),
+            None,
+            Some("no socket"),
+            Some("no permission"),
+        ];
+        let jobs = kept.map(|obstacle| Job::new("kept", Kept(obstacle)));
+        let found: Vec<_> = obstacles(&jobs).into_iter().collect();
+        let expected = [("no permission", 2), ("no socket", 1)];
+        assert_eq!(
+            found,
+            expected.map(|(text, count)| (text.to_owned(), count))
+        );
+    }
+}

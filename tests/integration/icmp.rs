@@ -3,7 +3,7 @@
 use std::{env, io::Read, time::Duration};
 
 use monitoringdaemon::{
-    check::{Echoes, Fact, Phase, Reason, Report},
+    check::{Attempt, Echoes, Fact, Job, Phase, Reason, Report},
     net::icmp::{Conversation, Family, Outcome, Profile},
 };
 use serde_json::{Value, json};
@@ -158,7 +158,7 @@ async fn all_monitors_of_a_family_share_a_socket() {
     }
     let lab = Lab::new();
     let first = lab.net.icmp();
-    let attempt = monitoringdaemon::check::Attempt::start();
+    let attempt = Attempt::start();
     let socket = first.socket(PROFILE, &attempt).expect("a socket");
     let again = lab.net.icmp().socket(PROFILE, &attempt).expect("a socket");
     assert!(std::sync::Arc::ptr_eq(&socket, &again));
@@ -173,7 +173,7 @@ async fn a_conversation_that_is_dropped_waits_for_nothing() {
         return;
     }
     let lab = Lab::new();
-    let attempt = monitoringdaemon::check::Attempt::start();
+    let attempt = Attempt::start();
     let socket = lab.net.icmp().socket(PROFILE, &attempt).expect("a socket");
     let target = [127, 0, 0, 1].into();
     let mut conversation = Conversation::new(socket.clone(), target, 28, 3);
@@ -199,7 +199,7 @@ async fn many_checks_at_once_each_have_their_own_replies() {
     let jobs: Vec<_> = (1..=200)
         .map(|n| lab.job(json!({ "type": "icmp", "target": format!("127.0.0.{n}"), "count": 3 })))
         .collect();
-    let reports = futures_util::future::join_all(jobs.iter().map(|job| job.check_once())).await;
+    let reports = futures_util::future::join_all(jobs.iter().map(Job::check_once)).await;
     for (job, report) in jobs.iter().zip(&reports) {
         assert_success(report);
         assert_eq!(echoes(report).received, 3);
@@ -283,7 +283,7 @@ impl Wire {
 
 #[test]
 fn a_report_without_requests_has_no_echoes() {
-    let attempt = monitoringdaemon::check::Attempt::start();
+    let attempt = Attempt::start();
     attempt.learn(Fact::HttpStatus(200));
     assert_eq!(attempt.finish(Ok(())).echoes(), None);
 }

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use monitoringdaemon::check::{Echoes, Phase, Reason, Report};
+use monitoringdaemon::check::{Echoes, Job, Phase, Reason, Report};
 use serde_json::{Value, json};
 
 use crate::support::{
@@ -231,7 +231,7 @@ fn errors_on_one_target_do_not_disturb_the_others() {
             let jobs: Vec<_> = (0..60)
                 .map(|n| job(if n % 3 == 0 { "fd07:1::1" } else { "fd07:9::9" }))
                 .collect();
-            let checks = jobs.iter().map(|job| job.check_once());
+            let checks = jobs.iter().map(Job::check_once);
             let reports = futures_util::future::join_all(checks).await;
             for report in reports.iter().step_by(3) {
                 assert_success(report);

@@ -243,7 +243,7 @@ mod tests {
             prop_assert_eq!(echoes.received > 0, echoes.round_trips.is_some());
             if let Some(RoundTrips { min, avg, max, jitter }) = echoes.round_trips {
                 prop_assert!(min <= avg && avg <= max);
-                prop_assert!(jitter.is_none_or(|jitter| jitter <= max - min));
+                prop_assert!(jitter.is_none_or(|jitter| jitter <= max.abs_diff(min)));
                 prop_assert_eq!(jitter.is_some(), echoes.received > 1);
             }
         }

@@ -58,7 +58,7 @@ impl fmt::Display for OpenError {
 const FORBIDDEN: &str = "no permission to send ICMP: the group of this process is not in \
     net.ipv4.ping_group_range, and it has no CAP_NET_RAW; grant one of them: \
     sysctl -w net.ipv4.ping_group_range=\"0 2147483647\", or \
-    setcap cap_net_raw+ep on the program, or cap_add: [NET_RAW] in docker-compose, or \
+    setcap cap_net_raw+ep on the program, or cap_add: [NET_RAW] for a container of root, or \
     AmbientCapabilities=CAP_NET_RAW in the unit of systemd";
 
 /// Bytes that may wait at a socket either way, as far as the system lets it: it is for all monitors.
