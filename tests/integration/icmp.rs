@@ -3,7 +3,7 @@
 use std::{env, io::Read, time::Duration};
 
 use monitoringdaemon::{
-    check::{Attempt, Echoes, Fact, Job, Phase, Reason, Report},
+    check::{Attempt, Echoes, Job, Phase, Reason, Report},
     net::icmp::{Conversation, Family, Outcome, Profile},
 };
 use serde_json::{Value, json};
@@ -279,11 +279,4 @@ impl Wire {
             }
         }
     }
-}
-
-#[test]
-fn a_report_without_requests_has_no_echoes() {
-    let attempt = Attempt::start();
-    attempt.learn(Fact::HttpStatus(200));
-    assert_eq!(attempt.finish(Ok(())).echoes(), None);
 }
