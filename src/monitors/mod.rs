@@ -4,6 +4,7 @@
 //! a [`Monitor`](crate::check::Monitor) that comes of it. To add one, write its file and put one
 //! line in each of two lists: `pub mod` here, and `types!` at the end.
 
+pub mod dns;
 pub mod http;
 pub mod tcp;
 pub mod tls;
@@ -72,6 +73,7 @@ macro_rules! types {
 }
 
 types! {
+    Dns(dns),
     Http(http),
     Tcp(tcp),
     Tls(tls),

@@ -20,7 +20,7 @@ use std::{
 
 use crate::check::Reason;
 
-pub use connect::{Connector, Judge, Stream, TlsClient, connect_unix};
+pub use connect::{Connector, Datagrams, Judge, Stream, TlsClient, connect_unix};
 pub use resolve::Resolver;
 pub use route::Route;
 pub use starttls::StartTls;

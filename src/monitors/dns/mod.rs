@@ -1,0 +1,143 @@
+//! `type: dns`: asks a name server a question, over whatever carries it, and judges the response.
+
+mod kinds;
+mod message;
+mod presentation;
+mod rules;
+mod settings;
+#[cfg(test)]
+mod tests;
+mod transport;
+
+use std::sync::Arc;
+
+use tokio::task::spawn_blocking;
+use tokio_util::task::AbortOnDropHandle;
+use url::Host;
+
+use crate::{
+    check::{Attempt, Failure, Monitor, Phase, Rcode, Reason, Report, log_check},
+    value::Endpoint,
+};
+
+pub use kinds::{Class, RecordType};
+pub use message::Question;
+use message::Response;
+pub use rules::{Rules, SectionRules};
+pub use settings::{Server, Settings};
+use transport::Client;
+
+/// Bytes of a message that is matched right away. With its names compressed, one that was made for
+/// it becomes a hundred times as much text.
+const MATCHED_AT_ONCE: usize = 4 << 10;
+
+/// Asks one server one question.
+pub struct Dns {
+    client: Client,
+    settings: Arc<Settings>,
+    target: String,
+    query_name: String,
+}
+
+impl Dns {
+    fn new(client: Client, settings: Arc<Settings>) -> Self {
+        let mut query_name = String::new();
+        presentation::write_name(&settings.question.name, &mut query_name);
+        Self {
+            client,
+            target: settings.server.to_string(),
+            query_name,
+            settings,
+        }
+    }
+
+    /// Asks until there is a response to judge.
+    async fn response(&self, attempt: &Attempt) -> Result<Response, Failure> {
+        let response = self.client.ask(&self.settings, true, attempt).await?;
+        // What a server says that has never heard of EDNS (RFC 6891, section 7).
+        if response.says.rcode == FORMERR && !response.has_edns {
+            return self.client.ask(&self.settings, false, attempt).await;
+        }
+        Ok(response)
+    }
+
+    /// What is wrong with `response`: of a large one, on a thread where it keeps no other check waiting.
+    async fn complaint(&self, response: Response) -> Result<Option<String>, String> {
+        let rules = self.settings.rules.clone();
+        if response.len() <= MATCHED_AT_ONCE {
+            return Ok(rules.complaint(&response));
+        }
+        // Dropped with the check, it does not begin; what has begun ends in linear time.
+        let matched = AbortOnDropHandle::new(spawn_blocking(move || rules.complaint(&response)));
+        let matched = matched.await;
+        matched.map_err(|error| format!("the response could not be matched: {error}"))
+    }
+}
+
+const FORMERR: Rcode = Rcode(1);
+
+impl Monitor for Dns {
+    fn kind(&self) -> &'static str {
+        "dns"
+    }
+
+    fn target(&self) -> String {
+        self.target.clone()
+    }
+
+    fn host(&self) -> Option<String> {
+        match &self.settings.server {
+            Server::Udp(Endpoint { host, .. })
+            | Server::Tcp(Endpoint { host, .. })
+            | Server::Tls(Endpoint { host, .. }, _) => Some(host.to_string()),
+            Server::Https(url) => url.host_str().map(str::to_owned),
+        }
+    }
+
+    fn phases(&self) -> Vec<Phase> {
+        let (named, then) = match &self.settings.server {
+            Server::Udp(server) | Server::Tcp(server) => {
+                (server.host.is_name(), &[Phase::Connect, Phase::Request][..])
+            }
+            Server::Tls(server, _) => (
+                server.host.is_name(),
+                &[Phase::Connect, Phase::Tls, Phase::Request][..],
+            ),
+            Server::Https(url) => (
+                matches!(url.host(), Some(Host::Domain(_))),
+                &[
+                    Phase::Connect,
+                    Phase::Tls,
+                    Phase::Processing,
+                    Phase::Transfer,
+                ][..],
+            ),
+        };
+        let resolve = named.then_some(Phase::Resolve);
+        resolve.into_iter().chain(then.iter().copied()).collect()
+    }
+
+    async fn check(&self, attempt: &Attempt) -> Result<(), Failure> {
+        let response = self.response(attempt).await?;
+        response.report(attempt);
+        let complaint = self.complaint(response).await;
+        match complaint {
+            Ok(None) => self.settings.freshness.judge(attempt),
+            Ok(Some(error)) => Err(attempt.failure(Reason::ResponseMismatch, error)),
+            Err(error) => Err(attempt.failure(Reason::AgentError, error)),
+        }
+    }
+
+    fn log(&self, monitor: &str, report: &Report) {
+        let response = report.dns();
+        log_check!(
+            monitor,
+            report,
+            target = self.target,
+            query_name = self.query_name,
+            query_type = self.settings.question.kind.to_string(),
+            rcode = response.map(|response| response.rcode.to_string()),
+            answers = response.map(|response| response.answers),
+        );
+    }
+}

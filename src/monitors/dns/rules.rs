@@ -1,0 +1,160 @@
+//! What the response must be like: its code, and the records of each section.
+
+use super::message::Response;
+use crate::{
+    check::Rcode,
+    value::{Fields, Pattern},
+};
+
+/// The sections of a response: their key, and the word for one of their records.
+const SECTIONS: [(&str, &str); 3] = [
+    ("validate_answer_rrs", "answer"),
+    ("validate_authority_rrs", "authority"),
+    ("validate_additional_rrs", "additional"),
+];
+
+/// What the response must be like.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// What the response code must be one of.
+    pub valid_rcodes: Vec<Rcode>,
+    /// What the records of the answer, of the authority and of the additional section must be like.
+    pub sections: [SectionRules; 3],
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self {
+            valid_rcodes: vec![Rcode(0)],
+            sections: <[SectionRules; 3]>::default(),
+        }
+    }
+}
+
+impl Rules {
+    /// Reads `valid_rcodes` and the keys of [`SECTIONS`].
+    pub(super) fn read(fields: &mut Fields<'_>) -> Self {
+        let mut valid_rcodes = fields.list("valid_rcodes");
+        if valid_rcodes.is_empty() {
+            valid_rcodes = Self::default().valid_rcodes;
+        }
+        let sections = SECTIONS.map(|(key, _)| {
+            let section = fields.section(key).map(SectionRules::read);
+            section.unwrap_or_default()
+        });
+        Self {
+            valid_rcodes,
+            sections,
+        }
+    }
+
+    /// What is wrong with `response`.
+    pub(super) fn complaint(&self, response: &Response) -> Option<String> {
+        let rcode = response.says.rcode;
+        if !self.valid_rcodes.contains(&rcode) {
+            let valid: Vec<_> = self.valid_rcodes.iter().map(ToString::to_string).collect();
+            return Some(format!(
+                "response code {rcode} is not among {}",
+                valid.join(", ")
+            ));
+        }
+        let mut sections = self.sections.iter().zip(SECTIONS).enumerate();
+        sections.find_map(|(section, (rules, (_, word)))| rules.complaint(response, section, word))
+    }
+}
+
+/// What the records of a section must be like. Expressions match the text of a record.
+#[derive(Clone, Debug, Default)]
+pub struct SectionRules {
+    /// None of them may match any record.
+    pub absent: Vec<Pattern>,
+    /// None of them may match every record.
+    pub not_all: Vec<Pattern>,
+    /// All of them must match every record, and there must be one.
+    pub in_all: Vec<Pattern>,
+    /// One of them must match a record.
+    pub in_one: Vec<Pattern>,
+}
+
+/// Characters of a record that an error shows.
+const SHOWN: usize = 100;
+
+impl SectionRules {
+    fn read(mut fields: Fields<'_>) -> Self {
+        let rules = Self {
+            absent: fields.patterns("fail_if_matches_regexp"),
+            not_all: fields.patterns("fail_if_all_match_regexp"),
+            in_all: fields.patterns("fail_if_not_matches_regexp"),
+            in_one: fields.patterns("fail_if_none_matches_regexp"),
+        };
+        fields.finish();
+        rules
+    }
+
+    fn is_empty(&self) -> bool {
+        let Self {
+            absent,
+            not_all,
+            in_all,
+            in_one,
+        } = self;
+        [absent, not_all, in_all, in_one]
+            .iter()
+            .all(|patterns| patterns.is_empty())
+    }
+
+    fn complaint(&self, response: &Response, section: usize, word: &str) -> Option<String> {
+        if self.is_empty() {
+            return None;
+        }
+        let mut records = 0_usize;
+        let mut found = self.in_one.is_empty();
+        // Those that have matched every record so far.
+        let mut everywhere: Vec<_> = self.not_all.iter().collect();
+        let of_a_record = response.find_record(section, |record| {
+            records += 1;
+            let matches = |pattern: &&Pattern| pattern.matches(record.as_bytes());
+            if let Some(pattern) = self.absent.iter().find(matches) {
+                return Some(format!(
+                    "{word} record {} matches \"{pattern}\"",
+                    shown(record)
+                ));
+            }
+            if let Some(pattern) = self.in_all.iter().find(|pattern| !matches(pattern)) {
+                let record = shown(record);
+                return Some(format!(
+                    "{word} record {record} does not match \"{pattern}\""
+                ));
+            }
+            everywhere.retain(matches);
+            found = found || self.in_one.iter().any(|pattern| matches(&pattern));
+            None
+        });
+        if of_a_record.is_some() {
+            return of_a_record;
+        }
+        if let (0, Some(pattern)) = (records, self.in_all.first()) {
+            return Some(format!("there is no {word} record to match \"{pattern}\""));
+        }
+        if let (1.., Some(pattern)) = (records, everywhere.first()) {
+            return Some(format!("every {word} record matches \"{pattern}\""));
+        }
+        if found {
+            return None;
+        }
+        let patterns: Vec<_> = self.in_one.iter().map(|p| format!("\"{p}\"")).collect();
+        Some(format!(
+            "no {word} record matches {}",
+            patterns.join(" or ")
+        ))
+    }
+}
+
+/// The beginning of a record, for people.
+fn shown(record: &str) -> String {
+    let mut shown: String = record.chars().take(SHOWN).collect();
+    if shown.len() < record.len() {
+        shown.push('…');
+    }
+    shown.replace('\t', " ")
+}

@@ -1,0 +1,282 @@
+//! The keys of `type: dns`, with blackbox_exporter's names and meanings.
+
+use std::{fmt, sync::Arc};
+
+use hickory_proto::rr::Name;
+use rustls::pki_types::ServerName;
+use url::Url;
+
+use super::{
+    Dns,
+    kinds::{Class, RecordType},
+    message::Question,
+    rules::Rules,
+    transport::Client,
+};
+use crate::{
+    net::{Net, Route, http::Versions, tls},
+    value::{Endpoint, Fields, FromNode, HttpUrl, Node, Target},
+};
+
+/// How to ask one server one question.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Whom to ask, and how.
+    pub server: Server,
+    /// What to ask.
+    pub question: Question,
+    /// Whether the server is to ask others where it does not know.
+    pub recursion_desired: bool,
+    /// What the response must be like.
+    pub rules: Arc<Rules>,
+    /// Which addresses of the server may be used.
+    pub route: Route,
+    /// How to speak TLS.
+    pub tls: tls::Settings,
+    /// How long its certificates must still be good for.
+    pub freshness: tls::Freshness,
+}
+
+/// Whom to ask, and how.
+#[derive(Clone, Debug)]
+pub enum Server {
+    /// By datagrams, and over TCP what does not fit into one.
+    Udp(Endpoint),
+    /// Over TCP.
+    Tcp(Endpoint),
+    /// Over TLS (RFC 7858), for this name.
+    Tls(Endpoint, ServerName<'static>),
+    /// Over HTTPS (RFC 8484).
+    Https(Url),
+}
+
+/// The words of `transport_protocol`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Transport {
+    Udp,
+    Tcp,
+    Tls,
+    Https,
+}
+
+impl Settings {
+    /// Reads the keys; `None` where there is no server or no question.
+    pub fn read(fields: &mut Fields<'_>) -> Option<Self> {
+        let target = fields.required::<Where>("target");
+        let transport = Transport::read(fields, target.as_ref());
+        let tls = fields.section("tls_config").map(tls::Settings::read);
+        let freshness = tls::Freshness::read(fields);
+        if !matches!(transport, Transport::Tls | Transport::Https) {
+            for key in ["tls_config", tls::Freshness::KEY] {
+                if fields.node(key).is_some() {
+                    let allowed = "with transport_protocol tls or https";
+                    fields.wrong_value(key, "is for a server that speaks TLS", allowed);
+                }
+            }
+        }
+        let tls = tls.unwrap_or_default();
+        let name = fields.required::<QueryName>("query_name");
+        let kind = fields.optional("query_type").unwrap_or(RecordType::ANY);
+        let class = fields.optional("query_class").unwrap_or(Class::IN);
+        let recursion_desired = fields.optional("recursion_desired").unwrap_or(true);
+        let rules = Arc::new(Rules::read(fields));
+        let route = Route::read(fields);
+        let server = target?.server(transport, &tls)?;
+        let QueryName(name) = name?;
+        Some(Self {
+            server,
+            question: Question { name, kind, class },
+            recursion_desired,
+            rules,
+            route,
+            tls,
+            freshness,
+        })
+    }
+
+    /// The monitor that checks as these settings say.
+    #[must_use]
+    pub fn bind(self: &Arc<Self>, net: &Net) -> Dns {
+        let client = match &self.server {
+            Server::Udp(_) | Server::Tcp(_) => Client::plain(net.connector()),
+            Server::Tls(..) => Client::tls(net.connector(), net.tls_client(&self.tls, &[])),
+            Server::Https(_) => {
+                // HTTP/2 has one name for TLS and for the request, so two names need HTTP/1.1.
+                let versions = match self.tls.server_name {
+                    Some(_) => Versions::Http1,
+                    None => Versions::Http2,
+                };
+                Client::https(net.http_client(&self.tls, versions))
+            }
+        };
+        Dns::new(client, self.clone())
+    }
+}
+
+impl Transport {
+    /// Reads `transport_protocol` and `dns_over_tls`.
+    fn read(fields: &mut Fields<'_>, target: Option<&Where>) -> Self {
+        let by_url = matches!(target, Some(Where::Url(_)));
+        let given: Option<Self> = fields.optional("transport_protocol");
+        let over_tls: Option<bool> = fields.optional("dns_over_tls");
+        match (given, over_tls) {
+            (Some(Self::Udp), Some(true)) => {
+                let wrong = "is not spoken over datagrams";
+                fields.wrong_value("dns_over_tls", wrong, "with transport_protocol tcp");
+            }
+            (Some(Self::Tls | Self::Https), Some(false)) => {
+                let wrong = "contradicts transport_protocol";
+                fields.wrong_value("dns_over_tls", wrong, "one of them");
+            }
+            (_, Some(true)) if by_url || given == Some(Self::Https) => {
+                let wrong = "is another protocol than DNS over HTTPS";
+                fields.wrong_value("dns_over_tls", wrong, "one of them");
+            }
+            _ => {}
+        }
+        match given {
+            Some(Self::Https) if target.is_some() && !by_url => {
+                let allowed = "https://HOST/PATH with transport_protocol https";
+                fields.wrong_value("target", "is no URL", allowed);
+            }
+            Some(Self::Udp | Self::Tcp | Self::Tls) if by_url => {
+                let wrong = "is not spoken with a URL";
+                fields.wrong_value("transport_protocol", wrong, "https, or a target HOST:PORT");
+            }
+            _ => {}
+        }
+        match given {
+            _ if by_url => Self::Https,
+            None | Some(Self::Tcp) if over_tls == Some(true) => Self::Tls,
+            given => given.unwrap_or(Self::Udp),
+        }
+    }
+}
+
+impl FromNode for Transport {
+    const ALLOWED: &'static str = "udp, tcp, tls or https";
+
+    fn from_node(node: &Node) -> Result<Self, String> {
+        match String::from_node(node)?.as_str() {
+            "udp" => Ok(Self::Udp),
+            "tcp" => Ok(Self::Tcp),
+            "tls" => Ok(Self::Tls),
+            "https" => Ok(Self::Https),
+            other => Err(format!("{other:?} carries no DNS")),
+        }
+    }
+}
+
+/// The value of `target`.
+enum Where {
+    Host(Target),
+    Url(Url),
+}
+
+impl Where {
+    /// The server; `None` where the two do not fit together.
+    fn server(self, transport: Transport, tls: &tls::Settings) -> Option<Server> {
+        let target = match self {
+            Self::Url(url) => return Some(Server::Https(url)),
+            Self::Host(target) => target,
+        };
+        match transport {
+            Transport::Udp => Some(Server::Udp(target.endpoint(53))),
+            Transport::Tcp => Some(Server::Tcp(target.endpoint(53))),
+            Transport::Tls => {
+                let endpoint = target.endpoint(853);
+                let given = tls.server_name.clone();
+                let given =
+                    given.map(|name| ServerName::try_from(name).expect("it was read as one"));
+                let name = given.unwrap_or_else(|| endpoint.host.server_name());
+                Some(Server::Tls(endpoint, name))
+            }
+            Transport::Https => None,
+        }
+    }
+}
+
+impl FromNode for Where {
+    const ALLOWED: &'static str = "a name server as HOST, HOST:PORT or https://HOST/PATH";
+
+    fn from_node(node: &Node) -> Result<Self, String> {
+        let text = String::from_node(node)?;
+        if !text.contains("://") {
+            return Target::from_node(node).map(Self::Host);
+        }
+        let HttpUrl { url, userinfo } = HttpUrl::from_node(node)?;
+        if url.scheme() != "https" {
+            return Err("has the scheme http".to_owned());
+        }
+        if userinfo.is_some() {
+            return Err("has a user, whom no name server asks for".to_owned());
+        }
+        Ok(Self::Url(url))
+    }
+}
+
+/// The name in the question, absolute whether it ends in a dot or not.
+struct QueryName(Name);
+
+impl FromNode for QueryName {
+    const ALLOWED: &'static str = "a domain name such as example.com or _dmarc.example.com; \
+                                   \\. or \\032 for what it may not have otherwise";
+
+    fn from_node(node: &Node) -> Result<Self, String> {
+        let text = String::from_node(node)?;
+        let wrong = || format!("{text:?} is no domain name");
+        if text == "." {
+            return Ok(Self(Name::root()));
+        }
+        let mut name = if text.is_ascii() {
+            let labels = labels(&text).ok_or_else(wrong)?;
+            Name::from_labels(labels).map_err(|_| wrong())?
+        } else {
+            Name::from_utf8(&text).map_err(|_| wrong())?
+        };
+        name.set_fqdn(true);
+        Ok(Self(name))
+    }
+}
+
+/// The labels of a name (RFC 1035, section 5.1), of which the last may end in a dot.
+fn labels(text: &str) -> Option<Vec<Vec<u8>>> {
+    let mut labels = vec![Vec::new()];
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        let byte = match byte {
+            b'.' => {
+                labels.push(Vec::new());
+                continue;
+            }
+            b'\\' => unescape(&mut bytes)?,
+            b'\'' | b'@' | b';' | b'(' | b')' | b'"' | b':' => return None,
+            b'!'..=b'~' => byte,
+            _ => return None,
+        };
+        labels.last_mut()?.push(byte);
+    }
+    if labels.last()?.is_empty() {
+        labels.pop();
+    }
+    Some(labels).filter(|labels| !labels.is_empty())
+}
+
+/// The byte that is written behind a backslash, as itself or as three decimal digits.
+fn unescape(bytes: &mut std::str::Bytes<'_>) -> Option<u8> {
+    let first = bytes.next()?;
+    if !first.is_ascii_digit() {
+        return Some(first);
+    }
+    let digits = [first, bytes.next()?, bytes.next()?];
+    std::str::from_utf8(&digits).ok()?.parse().ok()
+}
+
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Udp(endpoint) | Self::Tcp(endpoint) | Self::Tls(endpoint, _) => endpoint.fmt(f),
+            Self::Https(url) => f.write_str(&HttpUrl::redacted(url)),
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! Carries a query to the server and brings back what answers it: UDP, TCP, TLS and HTTPS.
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderValue, Method, Response as HttpResponse, StatusCode,
+    header::{ACCEPT, CONNECTION, CONTENT_TYPE, USER_AGENT},
+};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use url::Url;
+
+use super::{
+    Settings,
+    message::{Asked, Response, Unfit},
+    settings::Server,
+};
+use crate::{
+    check::{Attempt, Fact, Failure, Phase, Reason},
+    net::{
+        Connector, Stream, TlsClient,
+        http::{self as net_http, Body, Request, Transport},
+    },
+    value::{Endpoint, Host},
+};
+
+/// What a monitor reaches its server by.
+pub(super) enum Client {
+    Sockets(Connector, Option<TlsClient>),
+    Https(net_http::Client),
+}
+
+/// Datagrams that answer something else; whoever gets more of them is not asking a name server.
+const MAX_STRAYS: usize = 64;
+
+/// Bytes of the longest message: over TCP its length has two bytes.
+const LONGEST: usize = u16::MAX as usize;
+
+const MESSAGE: HeaderValue = HeaderValue::from_static("application/dns-message");
+
+const AGENT: HeaderValue =
+    HeaderValue::from_static(concat!("monitoringdaemon/", env!("CARGO_PKG_VERSION")));
+
+impl Client {
+    pub fn plain(connector: Connector) -> Self {
+        Self::Sockets(connector, None)
+    }
+
+    pub fn tls(connector: Connector, tls: TlsClient) -> Self {
+        Self::Sockets(connector, Some(tls))
+    }
+
+    pub fn https(client: net_http::Client) -> Self {
+        Self::Https(client)
+    }
+
+    /// Asks once.
+    pub async fn ask(
+        &self,
+        settings: &Settings,
+        edns: bool,
+        attempt: &Attempt,
+    ) -> Result<Response, Failure> {
+        let asked = settings.question.query(settings.recursion_desired, edns);
+        match (self, &settings.server) {
+            (Self::Sockets(connector, _), Server::Udp(endpoint)) => {
+                over_udp(connector, endpoint, settings, &asked, attempt).await
+            }
+            (Self::Sockets(connector, _), Server::Tcp(endpoint)) => {
+                over_tcp(connector, endpoint, settings, &asked, attempt).await
+            }
+            (Self::Sockets(connector, Some(tls)), Server::Tls(endpoint, name)) => {
+                let stream = connector.connect(endpoint, settings.route, attempt).await?;
+                let stream = stream.handshake(tls, name.clone()).await?;
+                over_stream(stream, &asked, attempt).await
+            }
+            (Self::Https(client), Server::Https(url)) => {
+                over_https(client, url, settings, asked.anonymous(), attempt).await
+            }
+            _ => unreachable!("the client was made for the server"),
+        }
+    }
+}
+
+/// Over UDP, and then over TCP where the response did not fit (RFC 7766, section 5).
+async fn over_udp(
+    connector: &Connector,
+    endpoint: &Endpoint,
+    settings: &Settings,
+    asked: &Asked<'_>,
+    attempt: &Attempt,
+) -> Result<Response, Failure> {
+    let socket = connector
+        .connect_udp(endpoint, settings.route, attempt)
+        .await?;
+    attempt.enter(Phase::Request);
+    socket.send(&asked.bytes).await?;
+    let mut strays = 0;
+    let response = loop {
+        match asked.response(socket.receive().await?) {
+            Ok(response) => break response,
+            Err(Unfit::Stray(_)) if strays < MAX_STRAYS => strays += 1,
+            Err(unfit) => return Err(unfit_failure(unfit, attempt)),
+        }
+    };
+    if !response.says.truncated {
+        return Ok(response);
+    }
+    // Whatever becomes of the rest, that much is known.
+    response.report(attempt);
+    let same = Endpoint {
+        host: Host::Address(socket.address()),
+        port: endpoint.port,
+    };
+    let mut whole = over_tcp(connector, &same, settings, asked, attempt).await?;
+    whole.says.truncated = true;
+    Ok(whole)
+}
+
+async fn over_tcp(
+    connector: &Connector,
+    endpoint: &Endpoint,
+    settings: &Settings,
+    asked: &Asked<'_>,
+    attempt: &Attempt,
+) -> Result<Response, Failure> {
+    let stream = connector.connect(endpoint, settings.route, attempt).await?;
+    over_stream(stream, asked, attempt).await
+}
+
+/// Each message behind its length (RFC 1035, section 4.2.2).
+async fn over_stream(
+    mut stream: Stream,
+    asked: &Asked<'_>,
+    attempt: &Attempt,
+) -> Result<Response, Failure> {
+    attempt.enter(Phase::Request);
+    let talk = async {
+        let length = u16::try_from(asked.bytes.len()).expect("a query is short");
+        // In one piece, as some servers want it (RFC 7766, section 8).
+        let framed = [&length.to_be_bytes(), &asked.bytes[..]].concat();
+        stream.write_all(&framed).await?;
+        stream.flush().await?;
+        let length = stream.read_u16().await?;
+        // Grows with what comes: a length is quickly said.
+        let mut message = Vec::new();
+        let mut rest = (&mut stream).take(length.into());
+        if rest.read_to_end(&mut message).await? < length.into() {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+        std::io::Result::Ok(message)
+    };
+    let message = talk.await.map_err(|error| stream.failure(&error))?;
+    let response = asked.response(message);
+    response.map_err(|unfit| unfit_failure(unfit, attempt))
+}
+
+/// RFC 8484, by POST.
+async fn over_https(
+    client: &net_http::Client,
+    url: &Url,
+    settings: &Settings,
+    asked: Asked<'_>,
+    attempt: &Attempt,
+) -> Result<Response, Failure> {
+    let headers = [
+        (CONTENT_TYPE, MESSAGE),
+        (ACCEPT, MESSAGE),
+        (USER_AGENT, AGENT),
+        // The server closes the connection, so that the port that waits for late packets is not ours.
+        (CONNECTION, HeaderValue::from_static("close")),
+    ];
+    let request = Request {
+        method: Method::POST,
+        url: url.clone(),
+        headers: HeaderMap::from_iter(headers),
+        body: Bytes::from(asked.bytes.clone()),
+        route: settings.route,
+        server_name: settings.tls.server_name.clone(),
+    };
+    let mut response = client.send(request, attempt).await?;
+    if response.status() != StatusCode::OK {
+        let error = format!("status {} is not 200", response.status().as_u16());
+        return Err(attempt.failure(Reason::StatusCode, error));
+    }
+    if !is_message(&response) {
+        let error = "the response's content type is not application/dns-message";
+        return Err(attempt.failure(Reason::ProtocolError, error));
+    }
+    attempt.enter(Phase::Transfer);
+    let mut message = Vec::new();
+    while let Some(chunk) = response.body_mut().chunk().await? {
+        if message.len() + chunk.len() > LONGEST {
+            let error = "the response is longer than a DNS message can be";
+            return Err(attempt.failure(Reason::ProtocolError, error));
+        }
+        message.extend_from_slice(&chunk);
+    }
+    let response = asked.response(message);
+    response.map_err(|unfit| unfit_failure(unfit, attempt))
+}
+
+fn is_message<B>(response: &HttpResponse<B>) -> bool {
+    let value = response.headers().get(CONTENT_TYPE);
+    let value = value.and_then(|value| value.to_str().ok());
+    // Without its parameters.
+    let essence = value.and_then(|value| value.split(';').next());
+    essence.is_some_and(|essence| {
+        essence
+            .trim()
+            .as_bytes()
+            .eq_ignore_ascii_case(MESSAGE.as_bytes())
+    })
+}
+
+fn unfit_failure(unfit: Unfit, attempt: &Attempt) -> Failure {
+    attempt.failure(Reason::ProtocolError, unfit.into_error())
+}
+
+impl Response {
+    /// Tells `attempt` what it says.
+    pub fn report(&self, attempt: &Attempt) {
+        attempt.learn(Fact::ResponseBytes(self.len() as u64));
+        attempt.learn(Fact::Dns(self.says));
+    }
+}
