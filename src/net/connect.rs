@@ -15,6 +15,7 @@ use tokio::{
     net::{TcpSocket, UnixStream},
     time::{Duration, timeout},
     io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
     net::{TcpSocket, UdpSocket, UnixStream},
 };
 use tokio_rustls::TlsConnector;
@@ -157,18 +158,29 @@ impl Datagrams {
     /// A [`Failure`] where the network says that none will come.
     pub async fn receive(&self) -> Result<Vec<u8>, Failure> {
         loop {
-            let ready = self.socket.readable().await;
-            // Made when there is something to put in it: a check that waits costs no buffer.
-            let received = ready.and_then(|()| {
-                let mut datagram = vec![0; Self::LONGEST];
-                let length = self.socket.try_recv(&mut datagram)?;
-                Ok(datagram[..length].to_vec())
-            });
-            match received {
+            match self.try_receive().await {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 received => return received.map_err(|error| self.exchange.failure(&error)),
             }
         }
+    }
+
+    /// Waits for something to happen, which need not be a datagram.
+    async fn try_receive(&self) -> io::Result<Vec<u8>> {
+        // That the port is closed makes a socket no more readable.
+        let ready = self.socket.ready(Interest::READABLE | Interest::ERROR);
+        if ready.await?.is_error() {
+            if let Some(error) = self.socket.take_error()? {
+                return Err(error);
+            }
+            // It was taken back: told to tokio, so that the next wait is one.
+            let nothing = || io::Result::<()>::Err(io::ErrorKind::WouldBlock.into());
+            let _ = self.socket.try_io(Interest::ERROR, nothing);
+        }
+        // Made when there is something to put in it: a check that waits costs no buffer.
+        let mut datagram = vec![0; Self::LONGEST];
+        let length = self.socket.try_recv(&mut datagram)?;
+        Ok(datagram[..length].to_vec())
     }
 }
 

@@ -9,6 +9,8 @@ mod daemon_signals;
 mod daemon_slots;
 mod daemon_stdout;
 mod dashboard;
+mod dns_answers;
+mod dns_transports;
 mod http_bodies;
 mod http_cancel;
 mod http_phases;

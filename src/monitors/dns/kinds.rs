@@ -253,11 +253,11 @@ mod tests {
 
     #[test]
     fn numbers_and_names_are_there_once() {
-        let named = RecordType::NAMED;
-        assert!(named.is_sorted_by_key(|(number, _)| *number));
-        let mut names: Vec<_> = named.iter().map(|(_, name)| name).collect();
+        let types = RecordType::NAMED;
+        assert!(types.is_sorted_by_key(|(number, _)| *number));
+        let mut names: Vec<_> = types.iter().map(|(_, name)| name).collect();
         names.sort_unstable();
         names.dedup();
-        assert_eq!(names.len(), named.len());
+        assert_eq!(names.len(), types.len());
     }
 }

@@ -100,14 +100,7 @@ impl Settings {
         let client = match &self.server {
             Server::Udp(_) | Server::Tcp(_) => Client::plain(net.connector()),
             Server::Tls(..) => Client::tls(net.connector(), net.tls_client(&self.tls, &[])),
-            Server::Https(_) => {
-                // HTTP/2 has one name for TLS and for the request, so two names need HTTP/1.1.
-                let versions = match self.tls.server_name {
-                    Some(_) => Versions::Http1,
-                    None => Versions::Http2,
-                };
-                Client::https(net.http_client(&self.tls, versions))
-            }
+            Server::Https(_) => Client::https(net.http_client(&self.tls, Versions::Http2)),
         };
         Dns::new(client, self.clone())
     }

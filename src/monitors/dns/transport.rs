@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Method, Response as HttpResponse, StatusCode,
-    header::{ACCEPT, CONNECTION, CONTENT_TYPE, USER_AGENT},
+    header::{ACCEPT, CONNECTION, CONTENT_TYPE, HOST, USER_AGENT},
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use url::Url;
@@ -168,10 +168,15 @@ async fn over_https(
         // The server closes the connection, so that the port that waits for late packets is not ours.
         (CONNECTION, HeaderValue::from_static("close")),
     ];
+    let mut headers = HeaderMap::from_iter(headers);
+    // HTTP/2 has one name for TLS and for the request, and some name servers speak nothing else.
+    if let Some(host) = settings.tls.server_name.as_deref() {
+        headers.insert(HOST, authority(host, url));
+    }
     let request = Request {
         method: Method::POST,
         url: url.clone(),
-        headers: HeaderMap::from_iter(headers),
+        headers,
         body: Bytes::from(asked.bytes.clone()),
         route: settings.route,
         server_name: settings.tls.server_name.clone(),
@@ -196,6 +201,13 @@ async fn over_https(
     }
     let response = asked.response(message);
     response.map_err(|unfit| unfit_failure(unfit, attempt))
+}
+
+/// `host` with the port of `url`, where it has one of its own.
+fn authority(host: &str, url: &Url) -> HeaderValue {
+    let port = url.port().map(|port| format!(":{port}"));
+    let authority = format!("{host}{}", port.unwrap_or_default());
+    HeaderValue::try_from(authority).expect("a host name")
 }
 
 fn is_message<B>(response: &HttpResponse<B>) -> bool {

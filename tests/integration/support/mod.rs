@@ -4,6 +4,7 @@ pub mod client;
 pub mod daemon;
 pub mod dns;
 pub mod lab;
+pub mod nameserver;
 pub mod page;
 pub mod pki;
 pub mod process;

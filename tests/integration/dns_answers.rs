@@ -1,0 +1,285 @@
+//! What `type: dns` makes of responses: what it learns of them, and how they are judged.
+
+use std::time::Duration;
+
+use hickory_proto::{
+    op::{Edns, Message, ResponseCode},
+    rr::{Name, RData, Record, rdata},
+};
+use monitoringdaemon::check::{DnsResponse, Phase, Rcode, Reason, Report};
+use serde_json::{Value, json};
+
+use crate::support::{
+    lab::Lab,
+    nameserver::{Act, Asked, NameServer, address},
+    report::{assert_failure, assert_success, reached},
+};
+
+/// A monitor that asks `server` for the addresses of `www.example.test`.
+pub fn monitor(server: &NameServer, settings: Value) -> Value {
+    let mut monitor = json!({
+        "type": "dns",
+        "target": server.address.to_string(),
+        "query_name": "www.example.test",
+        "query_type": "A",
+    });
+    let Value::Object(settings) = settings else {
+        panic!("no mapping");
+    };
+    for (key, value) in settings {
+        monitor[key] = value;
+    }
+    monitor
+}
+
+async fn check(answer: fn(&Asked) -> Vec<u8>, settings: Value) -> Report {
+    let server = NameServer::start(move |asked| vec![Act::Send(answer(asked))]);
+    Lab::new().check(monitor(&server, settings)).await
+}
+
+fn name(text: &str) -> Name {
+    Name::from_ascii(text).expect("a name")
+}
+
+fn soa() -> Record {
+    let data = rdata::SOA::new(name("ns.test."), name("host.test."), 2026, 1, 2, 3, 4);
+    Record::from_rdata(name("example.test."), 60, RData::SOA(data))
+}
+
+fn full(asked: &Asked) -> Vec<u8> {
+    asked.response(|message: &mut Message| {
+        message.metadata.authentic_data = true;
+        for last in 1..=3 {
+            message.add_answer(address(&asked.message, [127, 0, 0, last]));
+        }
+        message.add_answer(soa());
+        message.add_authority(soa());
+        let text = rdata::TXT::new(vec!["a \"quoted\" word".to_owned()]);
+        message.add_additional(Record::from_rdata(name("t.test."), 9, RData::TXT(text)));
+        message.set_edns(Edns::new());
+    })
+}
+
+#[tokio::test]
+async fn a_response_tells_its_code_counts_serial_number_and_flags() {
+    let report = check(full, json!({})).await;
+    assert_success(&report);
+    let expected = DnsResponse {
+        rcode: Rcode(0),
+        answers: 4,
+        authorities: 1,
+        // Without OPT, which is no record.
+        additionals: 1,
+        serial: Some(2026),
+        authenticated_data: true,
+        truncated: false,
+    };
+    assert_eq!(report.dns(), Some(expected));
+    assert_eq!(reached(&report), [Phase::Connect, Phase::Request]);
+    assert_eq!(
+        report.address().map(|ip| ip.to_string()).as_deref(),
+        Some("127.0.0.1")
+    );
+}
+
+#[tokio::test]
+async fn the_bytes_are_those_of_the_message() {
+    let report = check(Asked::good, json!({})).await;
+    assert_success(&report);
+    // Header, question, OPT of the query's response, and an A record behind a pointer.
+    let question = "_www_example_test_".len() + 4;
+    let bytes = report.response_bytes().expect("there was a message");
+    assert!(bytes >= 12 + question as u64 + 16, "{bytes}");
+    assert_eq!(report.dns().map(|says| says.serial), Some(None));
+}
+
+#[tokio::test]
+async fn a_code_that_is_not_valid_is_a_mismatch() {
+    let cases = [
+        (ResponseCode::ServFail, "SERVFAIL"),
+        (ResponseCode::NXDomain, "NXDOMAIN"),
+        (ResponseCode::Refused, "REFUSED"),
+    ];
+    for (code, word) in cases {
+        let server = NameServer::start(move |asked| vec![Act::Send(asked.code(code))]);
+        let report = Lab::new().check(monitor(&server, json!({}))).await;
+        let failure = assert_failure(&report, Phase::Request, Reason::ResponseMismatch);
+        assert_eq!(
+            failure.error,
+            format!("response code {word} is not among NOERROR")
+        );
+        assert_eq!(
+            report.dns().map(|says| says.rcode.to_string()).as_deref(),
+            Some(word)
+        );
+
+        let valid = json!({ "valid_rcodes": ["NOERROR", word] });
+        assert_success(&Lab::new().check(monitor(&server, valid)).await);
+        let others = json!({ "valid_rcodes": ["YXDOMAIN", "NOTIMPL"] });
+        let report = Lab::new().check(monitor(&server, others)).await;
+        let failure = assert_failure(&report, Phase::Request, Reason::ResponseMismatch);
+        assert!(
+            failure.error.ends_with("is not among YXDOMAIN, NOTIMP"),
+            "{}",
+            failure.error
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_good_code_that_is_not_wanted_is_a_mismatch() {
+    let report = check(Asked::good, json!({ "valid_rcodes": ["NXDOMAIN"] })).await;
+    assert_failure(&report, Phase::Request, Reason::ResponseMismatch);
+}
+
+#[tokio::test]
+async fn each_section_has_rules_of_its_own() {
+    let (answer, authority) = (
+        "www.example.test.\t300\tIN\tA\t127.0.0.2",
+        "IN\tSOA\tns.test.",
+    );
+    let additional = r#"^t.test.\t9\tIN\tTXT\t"a \\"quoted\\" word"$"#;
+    let sections = [
+        ("validate_answer_rrs", answer, "answer"),
+        ("validate_authority_rrs", authority, "authority"),
+        ("validate_additional_rrs", additional, "additional"),
+    ];
+    for (key, pattern, word) in sections {
+        let absent = json!({ key: { "fail_if_matches_regexp": [pattern] } });
+        let report = check(full, absent).await;
+        let failure = assert_failure(&report, Phase::Request, Reason::ResponseMismatch);
+        assert!(
+            failure.error.starts_with(&format!("{word} record ")),
+            "{}",
+            failure.error
+        );
+        let present = json!({ key: { "fail_if_none_matches_regexp": [pattern] } });
+        assert_success(&check(full, present).await);
+        let elsewhere = json!({ key: { "fail_if_none_matches_regexp": ["\tMX\t"] } });
+        let report = check(full, elsewhere).await;
+        let failure = assert_failure(&report, Phase::Request, Reason::ResponseMismatch);
+        assert_eq!(
+            failure.error,
+            format!("no {word} record matches \"\tMX\t\"")
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_rule_for_all_fails_where_all_match_and_not_where_one_does_not() {
+    let rule =
+        |pattern: &str| json!({ "validate_answer_rrs": { "fail_if_all_match_regexp": [pattern] } });
+    let report = check(full, rule("test.")).await;
+    assert_failure(&report, Phase::Request, Reason::ResponseMismatch);
+    assert_success(&check(full, rule("127.0.0")).await);
+    let rule = |pattern: &str| json!({ "validate_answer_rrs": { "fail_if_not_matches_regexp": [pattern] } });
+    assert_success(&check(full, rule("test.")).await);
+    let report = check(full, rule("127.0.0")).await;
+    assert_failure(&report, Phase::Request, Reason::ResponseMismatch);
+}
+
+#[tokio::test]
+async fn the_server_is_asked_what_the_settings_say() {
+    let server = NameServer::start(|asked| vec![Act::Send(asked.good())]);
+    let settings = json!({
+        "query_name": "Version.Bind.",
+        "query_type": "TXT",
+        "query_class": "CH",
+        "recursion_desired": false,
+    });
+    assert_success(&Lab::new().check(monitor(&server, settings)).await);
+    let asked = server.asked().message;
+    assert_eq!(asked.queries[0].to_string(), "Version.Bind. CH TXT");
+    assert!(!asked.metadata.recursion_desired && asked.metadata.authentic_data);
+    assert_eq!(asked.edns.map(|edns| edns.max_payload()), Some(1232));
+}
+
+#[tokio::test]
+async fn without_a_type_it_asks_for_any_record_and_for_recursion() {
+    let server = NameServer::start(|asked| vec![Act::Send(asked.good())]);
+    let target = server.address.to_string();
+    let settings = json!({ "type": "dns", "target": target, "query_name": "." });
+    for _ in 0..4 {
+        assert_success(&Lab::new().check(settings.clone()).await);
+    }
+    let seen = server.seen();
+    assert_eq!(seen[0].message.queries[0].to_string(), ". IN ANY");
+    assert!(seen[0].message.metadata.recursion_desired);
+    let ids: Vec<_> = seen.iter().map(|asked| asked.message.metadata.id).collect();
+    assert!(ids.iter().any(|id| *id != ids[0]), "{ids:?}");
+}
+
+#[tokio::test]
+async fn a_server_that_knows_no_edns_is_asked_without() {
+    let server = NameServer::start(|asked| match asked.message.edns {
+        // As it stands in RFC 6891: the code, and nothing of EDNS.
+        Some(_) => vec![Act::Send(asked.response(|message| {
+            message.edns = None;
+            message.metadata.response_code = ResponseCode::FormErr;
+        }))],
+        None => vec![Act::Send(asked.good())],
+    });
+    let report = Lab::new().check(monitor(&server, json!({}))).await;
+    assert_success(&report);
+    assert_eq!(server.seen().len(), 2);
+}
+
+#[tokio::test]
+async fn a_server_that_knows_edns_and_no_such_query_is_asked_once() {
+    let server = NameServer::start(|asked| {
+        vec![Act::Send(asked.response(|message| {
+            message.metadata.response_code = ResponseCode::FormErr;
+            message.set_edns(Edns::new());
+        }))]
+    });
+    let report = Lab::new().check(monitor(&server, json!({}))).await;
+    assert_failure(&report, Phase::Request, Reason::ResponseMismatch);
+    assert_eq!(server.seen().len(), 1);
+}
+
+#[tokio::test]
+async fn a_code_of_edns_has_its_name() {
+    let server = NameServer::start(|asked| vec![Act::Send(asked.code(ResponseCode::BADVERS))]);
+    let report = Lab::new().check(monitor(&server, json!({}))).await;
+    let failure = assert_failure(&report, Phase::Request, Reason::ResponseMismatch);
+    assert_eq!(failure.error, "response code BADVERS is not among NOERROR");
+}
+
+/// Of the slow kind, for it asks for word boundaries in text beyond ASCII; over sixty thousand bytes.
+#[tokio::test]
+async fn a_large_response_is_matched_where_it_keeps_nobody_waiting() {
+    let server = NameServer::start(|asked| {
+        vec![Act::Send(asked.response(|message| {
+            for _ in 0..240 {
+                let text = rdata::TXT::new(vec!["word ".repeat(49)]);
+                message.add_answer(Record::from_rdata(name("a.test."), 1, RData::TXT(text)));
+            }
+        }))]
+    });
+    let settings = json!({
+        "transport_protocol": "tcp",
+        "validate_answer_rrs": { "fail_if_matches_regexp": [r"\b(\w+ )+error\b"] },
+    });
+    let checking = Lab::new();
+    let checking = checking.check(monitor(&server, settings));
+    let mut longest = Duration::ZERO;
+    let others = async {
+        loop {
+            let began = tokio::time::Instant::now();
+            tokio::task::yield_now().await;
+            longest = longest.max(began.elapsed());
+        }
+    };
+    let report = tokio::select! {
+        biased;
+        report = checking => report,
+        () = others => unreachable!("it never ends"),
+    };
+    assert_success(&report);
+    assert_eq!(report.dns().map(|says| says.answers), Some(240));
+    assert!(
+        longest < report.duration / 2,
+        "{longest:?} of {:?}",
+        report.duration
+    );
+}
