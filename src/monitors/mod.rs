@@ -6,10 +6,10 @@
 
 pub mod dns;
 pub mod http;
+pub mod icmp;
 pub mod tcp;
 pub mod tls;
 pub mod unix;
-pub mod icmp;
 
 use std::sync::Arc;
 
@@ -75,10 +75,10 @@ macro_rules! types {
 types! {
     Dns(dns),
     Http(http),
+    Icmp(icmp),
     Tcp(tcp),
     Tls(tls),
     Unix(unix),
-    Icmp(icmp),
 }
 
 impl FromNode for Type {

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, SocketAddr},
     path::Path,
     pin::Pin,
     sync::Arc,
@@ -14,9 +14,6 @@ use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
     net::{TcpSocket, UnixStream},
     time::{Duration, timeout},
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
-    net::{TcpSocket, UdpSocket, UnixStream},
 };
 use tokio_rustls::TlsConnector;
 
@@ -87,100 +84,6 @@ impl Connector {
             Ok(stream) => Ok(Stream::new(stream, exchange)),
             Err(error) => Err(exchange.failure(&error)),
         }
-    }
-}
-
-impl Connector {
-    /// A UDP socket that hears `endpoint` and nobody else, by the phases `resolve` and `connect`.
-    ///
-    /// # Errors
-    /// A [`Failure`] where there is none.
-    pub async fn connect_udp(
-        &self,
-        endpoint: &Endpoint,
-        route: Route,
-        attempt: &Attempt,
-    ) -> Result<Datagrams, Failure> {
-        let address = self.resolve(&endpoint.host, route, attempt).await?;
-        attempt.enter(Phase::Connect);
-        let exchange = Exchange::new(attempt, None, route);
-        let any = match address {
-            IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-            IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-        };
-        let connect = async {
-            let source = SocketAddr::new(route.source.unwrap_or(any), 0);
-            let socket = UdpSocket::bind(source).await?;
-            socket.connect((address, endpoint.port)).await?;
-            io::Result::Ok(socket)
-        };
-        match connect.await {
-            Ok(socket) => Ok(Datagrams {
-                socket,
-                address,
-                exchange,
-            }),
-            Err(error) => Err(exchange.failure(&error)),
-        }
-    }
-}
-
-/// A UDP socket for one peer, which knows what check it is for.
-pub struct Datagrams {
-    socket: UdpSocket,
-    address: IpAddr,
-    exchange: Arc<Exchange>,
-}
-
-impl Datagrams {
-    /// The longest that there is.
-    const LONGEST: usize = u16::MAX as usize;
-
-    /// The address of the peer.
-    #[must_use]
-    pub fn address(&self) -> IpAddr {
-        self.address
-    }
-
-    /// Sends `datagram`.
-    ///
-    /// # Errors
-    /// A [`Failure`] where it cannot be sent.
-    pub async fn send(&self, datagram: &[u8]) -> Result<(), Failure> {
-        let sent = self.socket.send(datagram).await;
-        sent.map(drop)
-            .map_err(|error| self.exchange.failure(&error))
-    }
-
-    /// Waits for a datagram of the peer.
-    ///
-    /// # Errors
-    /// A [`Failure`] where the network says that none will come.
-    pub async fn receive(&self) -> Result<Vec<u8>, Failure> {
-        loop {
-            match self.try_receive().await {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                received => return received.map_err(|error| self.exchange.failure(&error)),
-            }
-        }
-    }
-
-    /// Waits for something to happen, which need not be a datagram.
-    async fn try_receive(&self) -> io::Result<Vec<u8>> {
-        // That the port is closed makes a socket no more readable.
-        let ready = self.socket.ready(Interest::READABLE | Interest::ERROR);
-        if ready.await?.is_error() {
-            if let Some(error) = self.socket.take_error()? {
-                return Err(error);
-            }
-            // It was taken back: told to tokio, so that the next wait is one.
-            let nothing = || io::Result::<()>::Err(io::ErrorKind::WouldBlock.into());
-            let _ = self.socket.try_io(Interest::ERROR, nothing);
-        }
-        // Made when there is something to put in it: a check that waits costs no buffer.
-        let mut datagram = vec![0; Self::LONGEST];
-        let length = self.socket.try_recv(&mut datagram)?;
-        Ok(datagram[..length].to_vec())
     }
 }
 

@@ -12,6 +12,7 @@ mod resolve;
 mod route;
 mod starttls;
 pub mod tls;
+mod udp;
 
 use std::{
     io,
@@ -20,10 +21,11 @@ use std::{
 
 use crate::check::Reason;
 
-pub use connect::{Connector, Datagrams, Judge, Stream, TlsClient, connect_unix};
+pub use connect::{Connector, Judge, Stream, TlsClient, connect_unix};
 pub use resolve::Resolver;
 pub use route::Route;
 pub use starttls::StartTls;
+pub use udp::Datagrams;
 
 /// What monitors share: the resolver, the trusted certificate authorities, the HTTP clients and the
 /// sockets for ICMP.

@@ -257,7 +257,6 @@ pub struct Freshness(Option<Duration>);
 impl Freshness {
     /// The key.
     pub const KEY: &'static str = "fail_if_certificate_expires_within";
-    pub(crate) const KEY: &str = "fail_if_certificate_expires_within";
 
     /// Reads its key.
     #[must_use]
