@@ -528,6 +528,26 @@ async fn over_https_what_is_no_answer_has_its_reason() {
 }
 
 #[tokio::test]
+async fn over_https_a_response_may_be_as_long_as_over_tcp_and_no_longer() {
+    for (length, too_long) in [(65_535, false), (65_536, true)] {
+        let answer = move |request: &Request| {
+            let query = Message::from_vec(&request.body).expect("a well-formed query");
+            let mut body = response(&query, |_| ());
+            body.resize(length, 0);
+            doh("application/dns-message", "200 OK", &body)
+        };
+        let server = Server::start([IDENTITY.tls(), Step::answer(answer)]);
+        let report = Lab::new().check(over_https(&server)).await;
+        if too_long {
+            let failure = assert_failure(&report, Phase::Transfer, Reason::ProtocolError);
+            assert!(failure.error.contains("longer"), "{}", failure.error);
+        } else {
+            assert_success(&report);
+        }
+    }
+}
+
+#[tokio::test]
 async fn over_https_a_code_is_judged_where_the_body_was_read() {
     let server = Server::start([
         IDENTITY.tls(),
