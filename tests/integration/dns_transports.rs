@@ -1,4 +1,4 @@
-//! How `type: dns` reaches its server, and what can happen on the way: UDP, TCP, TLS and HTTPS.
+//! How `type: dns` reaches its server, and what can happen on the way: UDP, TCP and TLS.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket},
@@ -6,20 +6,21 @@ use std::{
 };
 
 use chrono::Datelike;
-use hickory_proto::op::{Message, ResponseCode};
+use hickory_proto::op::ResponseCode;
 use monitoringdaemon::check::{CertificateRank, Phase, Reason, Report};
 use serde_json::{Value, json};
 
 use crate::{
     dns_answers::monitor,
+    dns_https::{doh_good, over_https},
     support::{
         dns::{Answer, Dns},
         ipv6_loopback,
         lab::{Lab, millis},
-        nameserver::{Act, Asked, NameServer, address, response},
+        nameserver::{Act, Asked, NameServer},
         pki::{AUTHORITY, Authority, IDENTITY, YEARS},
         report::{assert_failure, assert_success, certificate, reached, tls},
-        server::{Closed, Deaf, Frame, Request, Server, Step},
+        server::{Closed, Deaf, Server, Step},
     },
 };
 
@@ -42,14 +43,14 @@ async fn check(server: &NameServer, settings: Value) -> Report {
 
 /// Asserts that the check timed out in `phase`, and on time.
 #[track_caller]
-fn assert_timeout(report: &Report, phase: Phase) {
+pub fn assert_timeout(report: &Report, phase: Phase) {
     assert_failure(report, phase, Reason::Timeout);
     assert!(report.duration >= SOON && report.duration < SOON + Duration::from_millis(300));
 }
 
 const SOON: Duration = Duration::from_millis(150);
 
-fn soon() -> Value {
+pub fn soon() -> Value {
     millis(150)
 }
 
@@ -400,188 +401,6 @@ async fn a_server_may_have_an_address_of_ipv6() {
     let report = check(&server, json!({})).await;
     assert_success(&report);
     assert_eq!(report.address(), Some(Ipv6Addr::LOCALHOST.into()));
-}
-
-/// A monitor that asks for the addresses of `www.example.test` over HTTPS.
-fn over_https(server: &Server) -> Value {
-    json!({
-        "type": "dns",
-        "target": server.https("/dns-query"),
-        "query_name": "www.example.test",
-        "query_type": "A",
-    })
-}
-
-fn doh(content_type: &str, status: &str, body: &[u8]) -> Vec<u8> {
-    let length = body.len();
-    let head = format!(
-        "HTTP/1.1 {status}\r\ncontent-type: {content_type}\r\ncontent-length: {length}\r\n\r\n"
-    );
-    [head.as_bytes(), body].concat()
-}
-
-fn doh_good(request: &Request) -> Vec<u8> {
-    let query = Message::from_vec(&request.body).expect("a well-formed query");
-    let body = response(&query, |message| {
-        message.add_answer(address(&query, [192, 0, 2, 1]));
-    });
-    doh("Application/DNS-message; charset=x", "200 OK", &body)
-}
-
-#[tokio::test]
-async fn over_https_the_query_is_posted_under_the_id_0() {
-    let server = Server::start([IDENTITY.tls(), Step::answer(doh_good)]);
-    let mut monitor = over_https(&server);
-    monitor["validate_answer_rrs"] = json!({ "fail_if_none_matches_regexp": ["192.0.2.1$"] });
-    let report = Lab::new().check(monitor).await;
-    assert_success(&report);
-    let phases = [
-        Phase::Connect,
-        Phase::Tls,
-        Phase::Processing,
-        Phase::Transfer,
-    ];
-    assert_eq!(reached(&report), phases);
-    assert_eq!(report.dns().map(|says| says.answers), Some(1));
-    assert!(report.response_bytes().is_some() && tls(&report).is_some());
-    let request = server.request();
-    assert_eq!((&*request.method, &*request.target), ("POST", "/dns-query"));
-    for header in ["content-type", "accept"] {
-        assert_eq!(request.header(header), Some("application/dns-message"));
-    }
-    let query = Message::from_vec(&request.body).expect("a well-formed query");
-    assert_eq!(query.metadata.id, 0);
-    assert_eq!(query.queries[0].to_string(), "www.example.test. IN A");
-}
-
-#[tokio::test]
-async fn over_https_the_name_is_the_urls_or_the_given_one() {
-    let identity = AUTHORITY.issue(&["ns.test"], YEARS);
-    let server = Server::start([identity.tls(), Step::answer(doh_good)]);
-    let report = Lab::new().check(over_https(&server)).await;
-    assert_failure(&report, Phase::Tls, Reason::TlsWrongHost);
-    let mut monitor = over_https(&server);
-    monitor["tls_config"] = json!({ "server_name": "ns.test" });
-    assert_success(&Lab::new().check(monitor.clone()).await);
-    let authority = format!("ns.test:{}", server.address.port());
-    assert_eq!(server.request().header("host"), Some(&*authority));
-
-    let asked = Message::from_vec(&server.request().body).expect("a well-formed query");
-    let body = response(&asked, |_| ());
-    let head = "application/dns-message";
-    let frames = vec![Frame::Head(200), Frame::Data(body.into()), Frame::End];
-    let server = Server::start([identity.tls_h2(), Step::Http2(frames)]);
-    monitor["target"] = json!(server.https("/dns-query"));
-    // The frames have no content type, and that is how far it comes: over HTTP/2.
-    let report = Lab::new().check(monitor).await;
-    let failure = assert_failure(&report, Phase::Processing, Reason::ProtocolError);
-    assert!(failure.error.ends_with(head), "{}", failure.error);
-    let request = server.request();
-    assert_eq!(
-        request
-            .header(":authority")
-            .map(|name| name.starts_with("ns.test:")),
-        Some(true)
-    );
-}
-
-#[tokio::test]
-async fn over_https_what_is_no_answer_has_its_reason() {
-    let message = "application/dns-message";
-    let cases: [(Vec<u8>, Phase, Reason); 6] = [
-        (
-            doh(message, "404 Not Found", b""),
-            Phase::Processing,
-            Reason::StatusCode,
-        ),
-        (
-            doh(message, "204 No Content", b""),
-            Phase::Processing,
-            Reason::StatusCode,
-        ),
-        (
-            doh("text/html", "200 OK", b"<html>"),
-            Phase::Processing,
-            Reason::ProtocolError,
-        ),
-        (
-            doh(message, "200 OK", b"<html>"),
-            Phase::Transfer,
-            Reason::ProtocolError,
-        ),
-        (
-            doh(message, "200 OK", &vec![0; 65_536]),
-            Phase::Transfer,
-            Reason::ProtocolError,
-        ),
-        (
-            b"SMTP ready\r\n\r\n".to_vec(),
-            Phase::Processing,
-            Reason::ProtocolError,
-        ),
-    ];
-    for (answer, phase, reason) in cases {
-        let server = Server::start([IDENTITY.tls(), Step::answer(move |_| answer.clone())]);
-        let report = Lab::new().check(over_https(&server)).await;
-        assert_failure(&report, phase, reason);
-    }
-}
-
-#[tokio::test]
-async fn over_https_a_response_may_be_as_long_as_over_tcp_and_no_longer() {
-    for (length, too_long) in [(65_535, false), (65_536, true)] {
-        let answer = move |request: &Request| {
-            let query = Message::from_vec(&request.body).expect("a well-formed query");
-            let mut body = response(&query, |_| ());
-            body.resize(length, 0);
-            doh("application/dns-message", "200 OK", &body)
-        };
-        let server = Server::start([IDENTITY.tls(), Step::answer(answer)]);
-        let report = Lab::new().check(over_https(&server)).await;
-        if too_long {
-            let failure = assert_failure(&report, Phase::Transfer, Reason::ProtocolError);
-            assert!(failure.error.contains("longer"), "{}", failure.error);
-        } else {
-            assert_success(&report);
-        }
-    }
-}
-
-#[tokio::test]
-async fn over_https_a_code_is_judged_where_the_body_was_read() {
-    let server = Server::start([
-        IDENTITY.tls(),
-        Step::answer(|request| {
-            let query = Message::from_vec(&request.body).expect("a well-formed query");
-            let body = response(&query, |message| {
-                message.metadata.response_code = ResponseCode::NXDomain;
-            });
-            doh("application/dns-message", "200 OK", &body)
-        }),
-    ]);
-    let report = Lab::new().check(over_https(&server)).await;
-    assert_failure(&report, Phase::Transfer, Reason::ResponseMismatch);
-}
-
-#[tokio::test]
-async fn over_https_a_server_that_is_silent_is_waited_for_until_the_deadline() {
-    let half = Step::send("HTTP/1.1 200 OK\r\ncontent-type: application/dns-message\r\n\r\nabc");
-    for (script, phase) in [
-        (vec![Step::Read, Step::Hang], Phase::Tls),
-        (
-            vec![IDENTITY.tls(), Step::Request, Step::Hang],
-            Phase::Processing,
-        ),
-        (
-            vec![IDENTITY.tls(), Step::Request, half, Step::Hang],
-            Phase::Transfer,
-        ),
-    ] {
-        let server = Server::start(script);
-        let mut monitor = over_https(&server);
-        monitor["timeout"] = soon();
-        assert_timeout(&Lab::new().check(monitor).await, phase);
-    }
 }
 
 #[tokio::test]

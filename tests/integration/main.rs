@@ -10,6 +10,7 @@ mod daemon_slots;
 mod daemon_stdout;
 mod dashboard;
 mod dns_answers;
+mod dns_https;
 mod dns_transports;
 mod http_bodies;
 mod http_cancel;
