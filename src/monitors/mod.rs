@@ -5,6 +5,7 @@
 //! line in each of two lists: `pub mod` here, and `types!` at the end.
 
 pub mod dns;
+pub mod grpc;
 pub mod http;
 pub mod icmp;
 pub mod tcp;
@@ -79,6 +80,7 @@ types! {
     Tcp(tcp),
     Tls(tls),
     Unix(unix),
+    Grpc(grpc),
 }
 
 impl FromNode for Type {

@@ -12,6 +12,7 @@ mod dashboard;
 mod dns_answers;
 mod dns_https;
 mod dns_transports;
+mod grpc;
 mod http_bodies;
 mod http_cancel;
 mod http_phases;

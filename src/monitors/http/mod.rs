@@ -1,6 +1,6 @@
 //! `type: http`: asks for a URL, reads the response to its end, and judges it.
 
-mod settings;
+pub(in crate::monitors) mod settings;
 #[cfg(test)]
 mod tests;
 

@@ -58,7 +58,8 @@ pub struct Settings {
 /// 10 MiB: past any page that people wait for, short of what hurts.
 const BODY_SIZE_LIMIT: ByteSize = ByteSize(10 << 20);
 
-const USER_AGENT: &str = concat!("monitoringdaemon/", env!("CARGO_PKG_VERSION"));
+pub(in crate::monitors) const USER_AGENT: &str =
+    concat!("monitoringdaemon/", env!("CARGO_PKG_VERSION"));
 
 impl Settings {
     /// `GET url` with the default of every setting.

@@ -81,6 +81,12 @@ pub enum Frame {
     Wait(Duration),
     /// The headers, with a status.
     Head(u16),
+    /// The headers, with a status and these.
+    HeadWith(u16, Headers),
+    /// The headers, with a status and these, and the end of the stream.
+    HeadAlone(u16, Headers),
+    /// Headers behind the body, which end the stream.
+    Trailers(Headers),
     /// A part of the body.
     Data(Bytes),
     /// The end of the body.
@@ -94,6 +100,9 @@ pub enum Frame {
     /// Closes the connection without a word of TLS.
     Drop,
 }
+
+/// Names and values of headers.
+pub type Headers = Vec<(&'static str, String)>;
 
 /// A request as the server got it.
 #[derive(Clone, Debug)]
@@ -622,6 +631,16 @@ async fn read_http2(
     })
 }
 
+fn head(status: u16, headers: &[(&'static str, String)]) -> http::Response<()> {
+    let mut head = http::Response::new(());
+    *head.status_mut() = status.try_into().expect("a status code");
+    for (name, value) in headers {
+        let value = value.parse().expect("the value of a header");
+        head.headers_mut().append(*name, value);
+    }
+    head
+}
+
 /// A stream that is not reset before this is dropped.
 type OpenStream = (SendResponse<Bytes>, Option<SendStream<Bytes>>);
 
@@ -635,11 +654,17 @@ async fn answer_http2(
     for frame in frames {
         match frame {
             Frame::Wait(time) => sleep(*time).await,
-            Frame::Head(status) => {
-                let mut head = http::Response::new(());
-                *head.status_mut() = (*status).try_into().expect("a status code");
-                stream = Some(respond.send_response(head, false)?);
+            Frame::Head(status) => stream = Some(respond.send_response(head(*status, &[]), false)?),
+            Frame::HeadWith(status, headers) => {
+                stream = Some(respond.send_response(head(*status, headers), false)?);
             }
+            Frame::HeadAlone(status, headers) => {
+                stream = Some(respond.send_response(head(*status, headers), true)?);
+            }
+            Frame::Trailers(headers) => stream
+                .as_mut()
+                .expect(headed)
+                .send_trailers(head(200, headers).headers().clone())?,
             Frame::Data(data) => stream
                 .as_mut()
                 .expect(headed)

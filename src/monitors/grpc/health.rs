@@ -1,0 +1,242 @@
+//! The messages of `grpc.health.v1.Health/Check`, how they are framed, and what a call can end with
+//! (<https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>).
+
+use bytes::{BufMut, Bytes, BytesMut};
+use http::{HeaderMap, StatusCode};
+use prost::Message;
+
+use crate::check::ServingStatus;
+
+pub(super) const PATH: &str = "/grpc.health.v1.Health/Check";
+
+#[derive(Clone, PartialEq, Message)]
+struct HealthCheckRequest {
+    #[prost(string, tag = "1")]
+    service: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct HealthCheckResponse {
+    #[prost(int32, tag = "1")]
+    status: i32,
+}
+
+/// Whether the message is compressed, and its length.
+const PREFIX: usize = 5;
+
+/// The question for `service` as it is sent.
+pub(super) fn question(service: &str) -> Bytes {
+    let service = service.to_owned();
+    let message = HealthCheckRequest { service }.encode_to_vec();
+    let mut framed = BytesMut::with_capacity(PREFIX + message.len());
+    framed.put_u8(0);
+    framed.put_u32(u32::try_from(message.len()).expect("a configuration has a few MiB"));
+    framed.extend_from_slice(&message);
+    framed.freeze()
+}
+
+/// What the answer in `body`, of a call that ended well, says.
+pub(super) fn answer(body: &[u8]) -> Result<ServingStatus, String> {
+    let Some((prefix, message)) = body.split_first_chunk::<PREFIX>() else {
+        return Err("the call ended well and without an answer".to_owned());
+    };
+    let [compressed, length @ ..] = *prefix;
+    if compressed != 0 {
+        return Err("the answer is compressed, which was not asked for".to_owned());
+    }
+    if usize::try_from(u32::from_be_bytes(length)) != Ok(message.len()) {
+        return Err("the answer is not one message".to_owned());
+    }
+    let message = HealthCheckResponse::decode(message)
+        .map_err(|_| "the answer is none of the health service".to_owned())?;
+    match message.status {
+        0 => Ok(ServingStatus::Unknown),
+        1 => Ok(ServingStatus::Serving),
+        2 => Ok(ServingStatus::NotServing),
+        3 => Ok(ServingStatus::ServiceUnknown),
+        other => Err(format!("the answer is {other}, which has no meaning")),
+    }
+}
+
+/// The status code of a call (<https://grpc.io/docs/guides/status-codes/>).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Code(pub u32);
+
+impl Code {
+    pub const OK: Self = Self(0);
+    pub const NOT_FOUND: Self = Self(5);
+    pub const UNIMPLEMENTED: Self = Self(12);
+    pub const UNAVAILABLE: Self = Self(14);
+
+    const NAMES: [&str; 17] = [
+        "OK",
+        "CANCELLED",
+        "UNKNOWN",
+        "INVALID_ARGUMENT",
+        "DEADLINE_EXCEEDED",
+        "NOT_FOUND",
+        "ALREADY_EXISTS",
+        "PERMISSION_DENIED",
+        "RESOURCE_EXHAUSTED",
+        "FAILED_PRECONDITION",
+        "ABORTED",
+        "OUT_OF_RANGE",
+        "UNIMPLEMENTED",
+        "INTERNAL",
+        "UNAVAILABLE",
+        "DATA_LOSS",
+        "UNAUTHENTICATED",
+    ];
+
+    /// The one that `trailers` have; `None` where they have none, an error where it is no number.
+    pub fn of(trailers: &HeaderMap) -> Result<Option<Self>, &'static str> {
+        let Some(code) = trailers.get("grpc-status") else {
+            return Ok(None);
+        };
+        let code = code.to_str().ok().and_then(|code| code.parse().ok());
+        code.map(|code| Some(Self(code)))
+            .ok_or("the status of the call is no number")
+    }
+
+    /// The one that a response of HTTP stands for that is none of gRPC
+    /// (<https://github.com/grpc/grpc/blob/master/doc/http-grpc-status-mapping.md>).
+    pub fn standing_for(status: StatusCode) -> Self {
+        Self(match status.as_u16() {
+            400 => 13,
+            401 => 16,
+            403 => 7,
+            404 => 12,
+            429 | 502 | 503 | 504 => 14,
+            _ => 2,
+        })
+    }
+}
+
+impl std::fmt::Display for Code {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let names = usize::try_from(self.0).ok();
+        match names.and_then(|at| Self::NAMES.get(at)) {
+            Some(name) => f.write_str(name),
+            None => write!(f, "status {}", self.0),
+        }
+    }
+}
+
+/// What the server says of the status for people, as it may be shown.
+///
+/// A server may repeat what it was sent: a text with a word of `secrets` in it is left out.
+pub(super) fn remark<'s>(
+    trailers: &HeaderMap,
+    secrets: impl IntoIterator<Item = &'s str>,
+) -> String {
+    const LONGEST: usize = 100;
+    let Some(message) = trailers.get("grpc-message") else {
+        return String::new();
+    };
+    let message = percent_encoding::percent_decode(message.as_bytes()).decode_utf8_lossy();
+    let mut words = secrets.into_iter().flat_map(str::split_whitespace);
+    if message.is_empty() || words.any(|word| message.contains(word)) {
+        return String::new();
+    }
+    let shown: String = message.chars().take(LONGEST).collect();
+    format!(": {shown:?}")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(body: &[u8], expected: Result<ServingStatus, &str>) {
+        let found = answer(body);
+        assert_eq!(
+            found.as_ref().map_err(String::as_str),
+            expected.as_ref().map_err(|e| *e)
+        );
+    }
+
+    #[test]
+    fn a_question_is_framed_as_the_protocol_has_it() {
+        assert_eq!(&question("")[..], [0, 0, 0, 0, 0]);
+        assert_eq!(&question("db")[..], b"\0\0\0\0\x04\x0a\x02db");
+    }
+
+    #[test]
+    fn an_answer_is_one_message_that_is_not_compressed() {
+        check(b"\0\0\0\0\x02\x08\x01", Ok(ServingStatus::Serving));
+        check(b"\0\0\0\0\x02\x08\x02", Ok(ServingStatus::NotServing));
+        check(b"\0\0\0\0\x02\x08\x03", Ok(ServingStatus::ServiceUnknown));
+        // A field that has its default is not sent.
+        check(b"\0\0\0\0\0", Ok(ServingStatus::Unknown));
+        // A field that we do not know.
+        check(b"\0\0\0\0\x04\x08\x01\x10\x01", Ok(ServingStatus::Serving));
+        check(
+            b"\0\0\0\0\x02\x08\x07",
+            Err("the answer is 7, which has no meaning"),
+        );
+        let missing = "the call ended well and without an answer";
+        check(b"", Err(missing));
+        check(b"\0\0\0\0", Err(missing));
+        let compressed = "the answer is compressed, which was not asked for";
+        check(b"\x01\0\0\0\x02\x08\x01", Err(compressed));
+        let torn = "the answer is not one message";
+        check(b"\0\0\0\0\x02\x08", Err(torn));
+        check(b"\0\0\0\0\x02\x08\x01\0\0\0\0\0", Err(torn));
+        check(b"\0\xff\xff\xff\xff\x08\x01", Err(torn));
+        let foreign = "the answer is none of the health service";
+        check(b"\0\0\0\0\x01\x08", Err(foreign));
+        check(b"\0\0\0\0\x03\x0a\x01x", Err(foreign));
+    }
+
+    #[test]
+    fn what_the_server_remarks_is_bounded_and_has_no_secret() {
+        let trailers = |message: &str| {
+            let mut trailers = HeaderMap::new();
+            trailers.insert("grpc-message", message.parse().expect("a header"));
+            trailers
+        };
+        let shown = |message: &str| remark(&trailers(message), ["Bearer hunter2", ""]);
+        assert_eq!(shown("gone%20away %E2%82%AC%0A"), r#": "gone away €\n""#);
+        assert_eq!(shown("%ff%zz%"), ": \"\u{fffd}%zz%\"");
+        assert_eq!(shown("no such token: hunter2"), "");
+        assert_eq!(shown("no such token: %68unter2"), "");
+        assert_eq!(shown(""), "");
+        assert_eq!(remark(&HeaderMap::new(), []), "");
+        assert_eq!(shown(&"x".repeat(5000)).len(), 104);
+    }
+
+    #[test]
+    fn codes_have_the_names_of_the_protocol() {
+        assert_eq!(Code::NOT_FOUND.to_string(), "NOT_FOUND");
+        assert_eq!(Code::UNIMPLEMENTED.to_string(), "UNIMPLEMENTED");
+        assert_eq!(Code::UNAVAILABLE.to_string(), "UNAVAILABLE");
+        assert_eq!(Code(16).to_string(), "UNAUTHENTICATED");
+        assert_eq!(Code(17).to_string(), "status 17");
+        assert_eq!(Code(u32::MAX).to_string(), "status 4294967295");
+    }
+
+    #[test]
+    fn a_status_is_a_number() {
+        let of = |value: &str| {
+            let mut trailers = HeaderMap::new();
+            trailers.insert("grpc-status", value.parse().expect("a header"));
+            Code::of(&trailers)
+        };
+        assert_eq!(Code::of(&HeaderMap::new()), Ok(None));
+        assert_eq!(of("5"), Ok(Some(Code::NOT_FOUND)));
+        for value in ["", "-1", "OK", "4294967296"] {
+            assert!(of(value).is_err(), "{value:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_are_too_odd_for_an_answer(body in prop::collection::vec(any::<u8>(), 0..64)) {
+            let _ = answer(&body);
+            let length = u8::try_from(body.len()).expect("few bytes");
+            let _ = answer(&[&[0, 0, 0, 0, length], &*body].concat());
+        }
+    }
+}

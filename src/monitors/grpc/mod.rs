@@ -1,0 +1,276 @@
+//! `type: grpc`: asks the health service of a gRPC server whether a service serves.
+
+mod health;
+mod settings;
+
+use std::{pin::pin, sync::Arc};
+
+use bytes::{Bytes, BytesMut};
+use futures_util::FutureExt;
+use h2::{RecvStream, client::SendRequest};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
+use rustls::pki_types::ServerName;
+
+use self::health::{Code, PATH, remark};
+use super::http::settings::USER_AGENT;
+use crate::{
+    check::{Attempt, Fact, Failure, Monitor, Phase, Reason, Report, ServingStatus, log_check},
+    net::{Connector, Judge, Stream, TlsClient},
+};
+
+pub use settings::Settings;
+
+/// Bytes of an answer, which has seven of them.
+const MAX_ANSWER: usize = 4 << 10;
+
+/// Bytes of the headers of an answer, as HTTP/2 counts them.
+const MAX_HEADERS: u32 = 16 << 10;
+
+/// Asks one server for the health of a service.
+pub struct Grpc {
+    connector: Connector,
+    /// How to speak TLS, and the name to ask for and to verify.
+    tls: Option<(TlsClient, ServerName<'static>)>,
+    settings: Arc<Settings>,
+    request: Request<()>,
+    question: Bytes,
+}
+
+impl Grpc {
+    pub(super) fn new(
+        connector: Connector,
+        tls: Option<TlsClient>,
+        settings: Arc<Settings>,
+    ) -> Self {
+        let server_name = match settings.server_name() {
+            Some(name) => ServerName::try_from(name.to_owned()).expect("it was read as one"),
+            None => settings.endpoint.host.server_name(),
+        };
+        let mut request = Request::post(settings.uri(PATH))
+            .header(header::TE, "trailers")
+            .header(header::CONTENT_TYPE, "application/grpc")
+            .body(())
+            .expect("names and values are right");
+        let headers = request.headers_mut();
+        for (name, value) in settings.headers() {
+            headers.append(name, value);
+        }
+        headers
+            .entry(header::USER_AGENT)
+            .or_insert(HeaderValue::from_static(USER_AGENT));
+        Self {
+            connector,
+            tls: tls.map(|tls| (tls, server_name)),
+            question: health::question(&settings.service),
+            request,
+            settings,
+        }
+    }
+
+    /// A connection that HTTP/2 can be spoken over.
+    async fn connect(&self, attempt: &Attempt) -> Result<Stream, Failure> {
+        let Settings {
+            endpoint, route, ..
+        } = &*self.settings;
+        let stream = self.connector.connect(endpoint, *route, attempt).await?;
+        let Some((tls, server_name)) = &self.tls else {
+            return Ok(stream);
+        };
+        let stream = stream.handshake(tls, server_name.clone()).await?;
+        if stream.protocol() != Some(b"h2") {
+            let error = "the server does not agree on HTTP/2, which gRPC is spoken over";
+            return Err(attempt.failure(Reason::ProtocolError, error));
+        }
+        Ok(stream)
+    }
+
+    /// The call, from its connection to its end.
+    async fn call(&self, stream: Stream, attempt: &Attempt) -> Result<Ended, Failure> {
+        attempt.enter(Phase::Check);
+        let judge = stream.judge();
+        let client = h2::client::Builder::new()
+            .enable_push(false)
+            .max_header_list_size(MAX_HEADERS)
+            .handshake(stream);
+        let (client, connection) = client.await.map_err(|error| failure(&judge, &error))?;
+        let mut connection = pin!(connection);
+        let mut call = pin!(self.exchange(client, &judge, attempt));
+        // The connection makes progress only while it is polled. It may end with the whole answer
+        // received; else its error says more than the call's, which is not always told of it.
+        tokio::select! {
+            biased;
+            ended = &mut call => {
+                // Takes leave, as far as that goes at once.
+                let _ = connection.now_or_never();
+                ended
+            }
+            end = &mut connection => match (call.now_or_never(), end) {
+                (Some(Ok(ended)), _) => Ok(ended),
+                (_, Err(error)) => Err(failure(&judge, &error)),
+                (Some(Err(failure)), Ok(())) => Err(failure),
+                (None, Ok(())) => {
+                    let error = "the server closed the connection";
+                    Err(attempt.failure(Reason::ConnectionReset, error))
+                }
+            },
+        }
+    }
+
+    async fn exchange(
+        &self,
+        client: SendRequest<Bytes>,
+        judge: &Judge,
+        attempt: &Attempt,
+    ) -> Result<Ended, Failure> {
+        let failure = |error: h2::Error| failure(judge, &error);
+        let mut client = client.ready().await.map_err(failure)?;
+        let (response, mut question) = client
+            .send_request(self.request.clone(), false)
+            .map_err(failure)?;
+        question
+            .send_data(self.question.clone(), true)
+            .map_err(failure)?;
+        let response = response.await.map_err(failure)?;
+        judge_head(&response, attempt)?;
+        let (head, mut body) = response.into_parts();
+        let mut answer = BytesMut::new();
+        while let Some(data) = body.data().await {
+            let data = data.map_err(failure)?;
+            if answer.len() + data.len() > MAX_ANSWER {
+                let error = format!("the answer is larger than {MAX_ANSWER} bytes");
+                return Err(attempt.failure(Reason::ProtocolError, error));
+            }
+            answer.extend_from_slice(&data);
+        }
+        // Without a body, what would stand in the trailers stands in the headers.
+        let trailers = body.trailers().await.map_err(failure)?;
+        Ok(Ended {
+            answer,
+            trailers: trailers.unwrap_or(head.headers),
+        })
+    }
+
+    /// What the end of the call says of the service.
+    fn judge(&self, ended: &Ended, attempt: &Attempt) -> Result<(), Failure> {
+        let wrong = |reason, error: String| Err(attempt.failure(reason, error));
+        let trailers = &ended.trailers;
+        let code = match Code::of(trailers) {
+            Ok(Some(code)) => code,
+            Ok(None) => {
+                let error = "the call ended without a status".to_owned();
+                return wrong(Reason::ProtocolError, error);
+            }
+            Err(error) => return wrong(Reason::ProtocolError, error.to_owned()),
+        };
+        attempt.learn(Fact::GrpcStatus(code.0));
+        if code == Code::OK {
+            return match health::answer(&ended.answer) {
+                Ok(status) => {
+                    attempt.learn(Fact::Serving(status));
+                    self.judge_status(status, attempt)
+                }
+                Err(error) => wrong(Reason::ProtocolError, error),
+            };
+        }
+        let secrets = self.settings.metadata.iter();
+        let remark = remark(trailers, secrets.map(|(_, value)| value.reveal()));
+        let service = &self.settings.service;
+        match code {
+            Code::NOT_FOUND => {
+                let error = format!("the server does not know the service {service:?}{remark}");
+                wrong(Reason::NotServing, error)
+            }
+            Code::UNIMPLEMENTED => {
+                let error = format!("the server has no health service{remark}");
+                wrong(Reason::ProtocolError, error)
+            }
+            Code::UNAVAILABLE => wrong(Reason::NotServing, format!("{code}{remark}")),
+            code => wrong(Reason::ResponseMismatch, format!("{code}{remark}")),
+        }
+    }
+
+    fn judge_status(&self, status: ServingStatus, attempt: &Attempt) -> Result<(), Failure> {
+        if status == ServingStatus::Serving {
+            return Ok(());
+        }
+        let service = &self.settings.service;
+        let error = format!("the service {service:?} is {status}");
+        Err(attempt.failure(Reason::NotServing, error))
+    }
+}
+
+/// What a call ended with.
+struct Ended {
+    answer: BytesMut,
+    trailers: HeaderMap,
+}
+
+/// Whether a response is one of gRPC; one of HTTP alone stands for a status all the same.
+fn judge_head(response: &Response<RecvStream>, attempt: &Attempt) -> Result<(), Failure> {
+    let (status, headers) = (response.status(), response.headers());
+    if headers.contains_key("grpc-status") {
+        return Ok(());
+    }
+    let kind = headers.get(header::CONTENT_TYPE);
+    let is_grpc = kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
+    if status == StatusCode::OK && is_grpc {
+        return Ok(());
+    }
+    attempt.learn(Fact::GrpcStatus(Code::standing_for(status).0));
+    let status = status.as_u16();
+    let error = format!("the response is of HTTP with status {status}, not of gRPC");
+    Err(attempt.failure(Reason::ProtocolError, error))
+}
+
+/// What an `error` of HTTP/2 means, without the text that the server may have sent with it.
+fn failure(judge: &Judge, error: &h2::Error) -> Failure {
+    let mut failure = judge.failure(error);
+    if let Some(reason) = error.reason().filter(|_| failure.phase == Phase::Check) {
+        failure.error = if error.is_remote() {
+            format!("the server gave up the call with {reason:?}")
+        } else {
+            format!("what the server says is no HTTP/2: {reason:?}")
+        };
+    }
+    failure
+}
+
+impl Monitor for Grpc {
+    fn kind(&self) -> &'static str {
+        "grpc"
+    }
+
+    fn target(&self) -> String {
+        self.settings.endpoint.to_string()
+    }
+
+    fn host(&self) -> Option<String> {
+        Some(self.settings.endpoint.host.to_string())
+    }
+
+    fn phases(&self) -> Vec<Phase> {
+        let named = self.settings.endpoint.host.is_name();
+        let resolve = named.then_some(Phase::Resolve);
+        let tls = self.tls.as_ref().map(|_| Phase::Tls);
+        let phases = [resolve, Some(Phase::Connect), tls, Some(Phase::Check)];
+        phases.into_iter().flatten().collect()
+    }
+
+    async fn check(&self, attempt: &Attempt) -> Result<(), Failure> {
+        let stream = self.connect(attempt).await?;
+        let ended = self.call(stream, attempt).await?;
+        self.judge(&ended, attempt)?;
+        self.settings.freshness.judge(attempt)
+    }
+
+    fn log(&self, monitor: &str, report: &Report) {
+        log_check!(
+            monitor,
+            report,
+            target = self.target(),
+            service = self.settings.service,
+            grpc_status = report.grpc_status(),
+            serving_status = report.serving().map(ServingStatus::as_str),
+        );
+    }
+}

@@ -1,0 +1,213 @@
+//! The keys of `type: grpc`, with blackbox_exporter's names and meanings.
+
+use std::sync::Arc;
+
+use base64::{Engine, prelude::BASE64_STANDARD_NO_PAD};
+use http::{HeaderName, HeaderValue, Uri, uri::Scheme};
+
+use super::Grpc;
+use crate::{
+    net::{
+        Net, Route,
+        tls::{self, Freshness},
+    },
+    value::{Endpoint, Fields, FromNode, Host, Node, Secret, Target},
+};
+
+/// How to ask one server for the health of a service.
+#[derive(Clone)]
+pub struct Settings {
+    /// The server.
+    pub endpoint: Endpoint,
+    /// The service that is asked for; empty for the server as a whole.
+    pub service: String,
+    /// What goes along with the call: names in lower case, and values as they were written.
+    pub metadata: Vec<(HeaderName, Secret)>,
+    /// How to speak TLS, where it is spoken.
+    pub tls: Option<tls::Settings>,
+    /// Which way to go to the server.
+    pub route: Route,
+    /// How long its certificates must still be good for.
+    pub freshness: Freshness,
+}
+
+/// The ports of a target that names none.
+const PLAIN_PORT: u16 = 80;
+const TLS_PORT: u16 = 443;
+
+impl Settings {
+    /// The server as a whole, over plain TCP, with the default of every setting.
+    #[must_use]
+    pub fn plain(endpoint: Endpoint) -> Self {
+        Self {
+            endpoint,
+            service: String::new(),
+            metadata: Vec::new(),
+            tls: None,
+            route: Route::default(),
+            freshness: Freshness::default(),
+        }
+    }
+
+    /// Reads the keys; `None` where there is no target to check.
+    pub fn read(fields: &mut Fields<'_>) -> Option<Self> {
+        let target = fields.required::<Target>("target");
+        let service = fields.optional("service").unwrap_or_default();
+        let metadata = read_metadata(fields);
+        let tls = fields.optional("tls").unwrap_or(false);
+        let tls_settings = fields.section("tls_config").map(tls::Settings::read);
+        let route = Route::read(fields);
+        let freshness = Freshness::read(fields);
+        if !tls {
+            let without = "is of no use without tls";
+            if tls_settings.is_some() {
+                fields.wrong_value("tls_config", without, "tls: true beside it");
+            }
+            if freshness != Freshness::default() {
+                let key = "fail_if_certificate_expires_within";
+                fields.wrong_value(key, without, "tls: true beside it");
+            }
+        }
+        let port = if tls { TLS_PORT } else { PLAIN_PORT };
+        Some(Self {
+            service,
+            metadata,
+            tls: tls.then(|| tls_settings.unwrap_or_default()),
+            route,
+            freshness,
+            // Last, so that what is wrong with the others is found out too.
+            endpoint: target?.endpoint(port),
+        })
+    }
+
+    /// The monitor that checks as these settings say.
+    #[must_use]
+    pub fn bind(self: &Arc<Self>, net: &Net) -> Grpc {
+        let tls = self.tls.as_ref();
+        let tls = tls.map(|tls| net.tls_client(tls, &["h2"]));
+        Grpc::new(net.connector(), tls, self.clone())
+    }
+
+    /// The name that TLS asks for and verifies, where it is another one than the target's.
+    pub(super) fn server_name(&self) -> Option<&str> {
+        self.tls.as_ref()?.server_name.as_deref()
+    }
+
+    /// What the call is addressed to, by the name that TLS asks for: a proxy finds the way by either.
+    pub(super) fn uri(&self, path: &'static str) -> Uri {
+        let Endpoint { host, port } = &self.endpoint;
+        let host = match (self.server_name(), host) {
+            (Some(name), _) => name.to_owned(),
+            (None, Host::Address(address)) if address.is_ipv6() => format!("[{address}]"),
+            (None, host) => host.to_string(),
+        };
+        let (scheme, usual) = match self.tls {
+            Some(_) => (Scheme::HTTPS, TLS_PORT),
+            None => (Scheme::HTTP, PLAIN_PORT),
+        };
+        let authority = if *port == usual {
+            host
+        } else {
+            format!("{host}:{port}")
+        };
+        let uri = Uri::builder().scheme(scheme).authority(authority);
+        uri.path_and_query(path)
+            .build()
+            .expect("names of hosts can stand in a URI")
+    }
+
+    /// The metadata as they are sent.
+    pub(super) fn headers(&self) -> impl Iterator<Item = (&HeaderName, HeaderValue)> {
+        self.metadata.iter().map(|(name, value)| {
+            let value = if is_binary(name) {
+                BASE64_STANDARD_NO_PAD.encode(value.reveal())
+            } else {
+                value.reveal().to_owned()
+            };
+            let mut value = HeaderValue::try_from(value).expect("it was read as one");
+            value.set_sensitive(true);
+            (name, value)
+        })
+    }
+}
+
+impl std::fmt::Debug for Settings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Settings")
+            .field("endpoint", &self.endpoint)
+            .field("service", &self.service)
+            .finish_non_exhaustive()
+    }
+}
+
+/// One value or several of one name.
+struct Values(Vec<Secret>);
+
+impl FromNode for Values {
+    const ALLOWED: &'static str = "a text or a list of texts; quote what YAML takes otherwise";
+
+    fn from_node(node: &Node) -> Result<Self, String> {
+        match node {
+            Node::List(items) => items.iter().map(Secret::from_node).collect(),
+            node => Secret::from_node(node).map(|value| vec![value]),
+        }
+        .map(Self)
+    }
+}
+
+fn read_metadata(fields: &mut Fields<'_>) -> Vec<(HeaderName, Secret)> {
+    let entries = fields.map::<Values>("metadata", |name| check_name(&name.to_lowercase()));
+    let mut metadata = Vec::new();
+    for (name, Values(values)) in entries {
+        let Ok(header) = HeaderName::try_from(&name) else {
+            continue;
+        };
+        for value in values {
+            if is_binary(&header) || is_plain(value.reveal()) {
+                metadata.push((header.clone(), value));
+            } else {
+                let wrong = format_args!("has a value of {name} that cannot be sent");
+                let allowed = "printable ASCII without spaces around it; a name that ends with -bin \
+                               takes any text";
+                fields.wrong_value("metadata", wrong, allowed);
+            }
+        }
+    }
+    metadata
+}
+
+/// A name of metadata (gRPC over HTTP/2, "Requests"), in lower case.
+fn check_name(name: &str) -> Result<(), (String, &'static str)> {
+    // What the call itself has, and what HTTP/2 forbids (RFC 9113, section 8.2.2).
+    const TAKEN: [&str; 9] = [
+        "connection",
+        "content-length",
+        "content-type",
+        "host",
+        "keep-alive",
+        "proxy-connection",
+        "te",
+        "transfer-encoding",
+        "upgrade",
+    ];
+    let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_-.".contains(&b);
+    if name.is_empty() || !name.bytes().all(allowed) {
+        return Err((
+            "is no name of metadata".to_owned(),
+            "letters, digits, _ - and .",
+        ));
+    }
+    if name.starts_with("grpc-") || TAKEN.contains(&name) {
+        return Err(("is not for metadata".to_owned(), "any other name"));
+    }
+    Ok(())
+}
+
+fn is_binary(name: &HeaderName) -> bool {
+    name.as_str().ends_with("-bin")
+}
+
+fn is_plain(value: &str) -> bool {
+    let printable = value.bytes().all(|b| (b' '..=b'~').contains(&b));
+    printable && value.trim() == value
+}
