@@ -11,6 +11,7 @@ pub mod icmp;
 pub mod tcp;
 pub mod tls;
 pub mod unix;
+pub mod websocket;
 
 use std::sync::Arc;
 
@@ -81,6 +82,7 @@ types! {
     Tls(tls),
     Unix(unix),
     Grpc(grpc),
+    Websocket(websocket),
 }
 
 impl FromNode for Type {

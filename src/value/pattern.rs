@@ -1,6 +1,6 @@
 //! Regular expressions that answers are matched against.
 
-use regex::bytes::{Regex, RegexBuilder};
+use regex::bytes::{Captures, Regex, RegexBuilder};
 
 use super::{FromNode, Node};
 
@@ -22,6 +22,12 @@ impl Pattern {
     #[must_use]
     pub fn matches(&self, bytes: &[u8]) -> bool {
         self.0.is_match(bytes)
+    }
+
+    /// What its groups catch of its first match in `bytes`.
+    #[must_use]
+    pub fn captures<'b>(&self, bytes: &'b [u8]) -> Option<Captures<'b>> {
+        self.0.captures(bytes)
     }
 }
 

@@ -30,3 +30,4 @@ mod starttls;
 mod tcp;
 mod tls;
 mod unix;
+mod websocket;

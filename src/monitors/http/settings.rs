@@ -192,7 +192,7 @@ fn request_headers(
         .collect()
 }
 
-fn read_headers(fields: &mut Fields<'_>) -> HeaderMap {
+pub(in crate::monitors) fn read_headers(fields: &mut Fields<'_>) -> HeaderMap {
     let check_name = |name: &str| match HeaderName::from_bytes(name.as_bytes()) {
         Ok(name) if name == header::CONTENT_LENGTH || name == header::TRANSFER_ENCODING => {
             Err(("follows from the body".to_owned(), "no such header here"))
@@ -214,7 +214,7 @@ fn read_headers(fields: &mut Fields<'_>) -> HeaderMap {
 }
 
 /// The name in the Host header, if there is one and it is the name of a host.
-fn host_name(headers: &HeaderMap) -> Option<String> {
+pub(in crate::monitors) fn host_name(headers: &HeaderMap) -> Option<String> {
     let host = headers.get(header::HOST)?.to_str().ok()?;
     let host = Url::parse(&format!("https://{host}/")).ok()?;
     host.domain().map(ToOwned::to_owned)
@@ -232,7 +232,7 @@ fn read_body(fields: &mut Fields<'_>) -> Bytes {
 }
 
 /// The value of the Authorization header, wherever the credentials stand.
-fn read_credentials(
+pub(in crate::monitors) fn read_credentials(
     fields: &mut Fields<'_>,
     userinfo: Option<(String, String)>,
     headers: &HeaderMap,

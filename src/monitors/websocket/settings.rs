@@ -1,0 +1,214 @@
+//! The keys of `type: websocket`, with blackbox_exporter's names where it has them.
+
+use std::sync::Arc;
+
+use http::{
+    HeaderMap, HeaderName, HeaderValue,
+    header::{self, Entry},
+};
+use url::Url;
+
+use super::{WebSocket, dialogue::Turn};
+use crate::{
+    monitors::http::settings::{USER_AGENT, host_name, read_credentials, read_headers},
+    net::{
+        Net, Route,
+        tls::{self, Freshness},
+    },
+    value::{Endpoint, Fields, FromNode, HttpUrl, Node},
+};
+
+/// How to check one WebSocket.
+#[derive(Clone)]
+pub struct Settings {
+    /// The URL, without userinfo and fragment.
+    pub url: Url,
+    /// Where that is.
+    pub endpoint: Endpoint,
+    /// Headers of the request, the one with the credentials among them, apart from those that ask
+    /// for the upgrade.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// Subprotocols that are offered, one of which the server must choose; empty for none.
+    pub subprotocols: Vec<String>,
+    /// What is said once the connection is upgraded.
+    pub dialogue: Arc<[Turn]>,
+    /// Whether a ping must be answered after that.
+    pub ping: bool,
+    /// How to speak TLS, where it is spoken.
+    pub tls: Option<tls::Settings>,
+    /// The name to ask for in TLS and to verify, where it is not the URL's.
+    pub server_name: Option<String>,
+    /// Which way to go to the server.
+    pub route: Route,
+    /// How long its certificates must still be good for.
+    pub freshness: Freshness,
+}
+
+impl Settings {
+    /// Reads the keys; `None` where there is no URL to check.
+    pub fn read(fields: &mut Fields<'_>) -> Option<Self> {
+        let target = fields.required::<Target>("target");
+        let headers = read_headers(fields);
+        check_headers(fields, &headers);
+        let userinfo = target.as_ref().and_then(|target| target.userinfo.clone());
+        let authorization = read_credentials(fields, userinfo, &headers);
+        let tls = fields.section("tls_config").map(tls::Settings::read);
+        let freshness = Freshness::read(fields);
+        if target.as_ref().is_some_and(|target| !target.is_secure()) {
+            let without = "is of no use without TLS";
+            if tls.is_some() {
+                fields.wrong_value("tls_config", without, "a target that starts with wss://");
+            }
+            if freshness != Freshness::default() {
+                let key = "fail_if_certificate_expires_within";
+                fields.wrong_value(key, without, "a target that starts with wss://");
+            }
+        }
+        let server_name = tls.as_ref().and_then(|tls| tls.server_name.clone());
+        let server_name = server_name.or_else(|| host_name(&headers));
+        let subprotocols = read_subprotocols(fields);
+        let dialogue = fields.list_of("query_response", |entry| Some(Turn::read(entry)));
+        Turn::check_labels(&dialogue, fields);
+        let ping = fields.optional("ping").unwrap_or(false);
+        let route = Route::read(fields);
+        // Last, so that what is wrong with the others is found out too.
+        let target = target?;
+        Some(Self {
+            tls: target.is_secure().then(|| tls.unwrap_or_default()),
+            headers: request_headers(headers, authorization, &target.url),
+            url: target.url,
+            endpoint: target.endpoint,
+            subprotocols,
+            dialogue: dialogue.into(),
+            ping,
+            server_name,
+            route,
+            freshness,
+        })
+    }
+
+    /// The monitor that checks as these settings say.
+    #[must_use]
+    pub fn bind(self: &Arc<Self>, net: &Net) -> WebSocket {
+        let tls = self.tls.as_ref();
+        let tls = tls.map(|tls| net.tls_client(tls, &["http/1.1"]));
+        WebSocket::new(net.connector(), tls, self.clone())
+    }
+}
+
+impl std::fmt::Debug for Settings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Settings")
+            .field("url", &HttpUrl::redacted(&self.url))
+            .finish_non_exhaustive()
+    }
+}
+
+/// The URL of a WebSocket (RFC 6455, section 3).
+struct Target {
+    url: Url,
+    userinfo: Option<(String, String)>,
+    endpoint: Endpoint,
+}
+
+impl Target {
+    fn is_secure(&self) -> bool {
+        self.url.scheme() == "wss"
+    }
+}
+
+impl FromNode for Target {
+    const ALLOWED: &'static str = "a URL that starts with ws:// or wss://";
+
+    fn from_node(node: &Node) -> Result<Self, String> {
+        let text = String::from_node(node)?;
+        let Some((scheme, rest)) = text.split_once("://") else {
+            return Err("has no scheme".to_owned());
+        };
+        // The same URLs as those of HTTP, with the same ports.
+        let (scheme, equivalent) = match scheme.to_lowercase().as_str() {
+            "ws" => ("ws", "http"),
+            "wss" => ("wss", "https"),
+            other => return Err(format!("has the scheme {other:.20}")),
+        };
+        let read = HttpUrl::from_node(&Node::Text(format!("{equivalent}://{rest}")))?;
+        let HttpUrl { mut url, userinfo } = read;
+        url.set_scheme(scheme).expect("a scheme of the same kind");
+        let host = url.host_str().unwrap_or_default();
+        let port = url.port_or_known_default().unwrap_or_default();
+        let endpoint = Endpoint::from_node(&Node::Text(format!("{host}:{port}")))?;
+        Ok(Self {
+            url,
+            userinfo,
+            endpoint,
+        })
+    }
+}
+
+/// Headers that ask for the upgrade, and are not the user's.
+fn check_headers(fields: &Fields<'_>, headers: &HeaderMap) {
+    for name in headers.keys() {
+        let asks = name == header::CONNECTION
+            || name == header::UPGRADE
+            || name.as_str().starts_with("sec-websocket-");
+        if asks {
+            let wrong = format_args!("has {name}, which asks for the upgrade");
+            fields.wrong_value("headers", wrong, "any other; subprotocols is a key");
+        }
+    }
+    if headers
+        .get(header::HOST)
+        .is_some_and(|host| host.to_str().is_err())
+    {
+        fields.wrong_value("headers", "has a host that is not ASCII", "a host");
+    }
+}
+
+/// `headers`, with what every request has.
+fn request_headers(
+    mut headers: HeaderMap,
+    authorization: Option<HeaderValue>,
+    url: &Url,
+) -> Vec<(HeaderName, HeaderValue)> {
+    headers.extend(authorization.map(|value| (header::AUTHORIZATION, value)));
+    headers
+        .entry(header::USER_AGENT)
+        .or_insert(HeaderValue::from_static(USER_AGENT));
+    if let Entry::Vacant(host) = headers.entry(header::HOST) {
+        let authority = &url[url::Position::BeforeHost..url::Position::AfterPort];
+        host.insert(HeaderValue::try_from(authority).expect("a host and a port"));
+    }
+    let headers = headers.iter();
+    headers
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect()
+}
+
+/// The name of a subprotocol: a token of HTTP (RFC 6455, section 4.1).
+struct Subprotocol(String);
+
+impl FromNode for Subprotocol {
+    const ALLOWED: &'static str = "a name without spaces and commas";
+
+    fn from_node(node: &Node) -> Result<Self, String> {
+        let name = String::from_node(node)?;
+        let allowed = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+        if name.is_empty() || !name.bytes().all(allowed) {
+            return Err(format!("{name:?} is no subprotocol"));
+        }
+        Ok(Self(name))
+    }
+}
+
+fn read_subprotocols(fields: &mut Fields<'_>) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for Subprotocol(name) in fields.list("subprotocols") {
+        if names.contains(&name) {
+            let wrong = format_args!("has {name:?} twice");
+            fields.wrong_value("subprotocols", wrong, "each name once");
+        } else {
+            names.push(name);
+        }
+    }
+    names
+}

@@ -1,0 +1,166 @@
+//! From HTTP/1.1 to a WebSocket: the request, and what its response must be like (RFC 6455, section 4).
+//!
+//! Request and parser are tungstenite's. Its own handshake refuses `Connection: keep-alive, Upgrade`
+//! and headers that drip in, and takes extensions that were not offered.
+
+use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, Uri, header};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio_tungstenite::tungstenite::handshake::{
+    client::{Response, generate_key, generate_request},
+    derive_accept_key,
+    machine::TryParse,
+};
+
+use super::Settings;
+use crate::{
+    check::{Attempt, Fact, Failure, Reason},
+    net::Stream,
+};
+
+/// Bytes of a response's head.
+const MAX_HEAD: usize = 16 << 10;
+
+/// Asks for the upgrade; the same each time but for its key.
+pub(super) struct Upgrade {
+    request: Request<()>,
+    subprotocols: Vec<String>,
+}
+
+impl Upgrade {
+    pub fn new(settings: &Settings) -> Self {
+        let uri = Uri::try_from(settings.url.as_str()).expect("it was read as one");
+        let mut request = Request::get(uri).body(()).expect("there is a URI");
+        let headers = request.headers_mut();
+        headers.extend(settings.headers.iter().cloned());
+        headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+        headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+        headers.insert(
+            header::SEC_WEBSOCKET_VERSION,
+            HeaderValue::from_static("13"),
+        );
+        if !settings.subprotocols.is_empty() {
+            let names = HeaderValue::try_from(settings.subprotocols.join(", "));
+            headers.insert(
+                header::SEC_WEBSOCKET_PROTOCOL,
+                names.expect("tokens of HTTP"),
+            );
+        }
+        Self {
+            request,
+            subprotocols: settings.subprotocols.clone(),
+        }
+    }
+
+    /// Upgrades the connection of `stream`, and returns what came behind the response.
+    pub async fn run(&self, stream: &mut Stream, attempt: &Attempt) -> Result<Vec<u8>, Failure> {
+        let mut request = self.request.clone();
+        let key = HeaderValue::try_from(generate_key()).expect("base64");
+        request.headers_mut().insert(header::SEC_WEBSOCKET_KEY, key);
+        let (request, key) =
+            generate_request(request).expect("it has all headers, and those of the user are right");
+        let (response, rest) = exchange(stream, &request, attempt).await?;
+        attempt.learn(Fact::HttpStatus(response.status().as_u16()));
+        self.judge(&response, &key)
+            .map_err(|(reason, error)| attempt.failure(reason, error))?;
+        Ok(rest)
+    }
+
+    fn judge(&self, response: &Response, key: &str) -> Result<(), (Reason, String)> {
+        let (status, headers) = (response.status(), response.headers());
+        let wrong = |reason, error: &str| Err((reason, error.to_owned()));
+        if status != StatusCode::SWITCHING_PROTOCOLS {
+            let error = format!("status {} is not 101", status.as_u16());
+            return Err((Reason::StatusCode, error));
+        }
+        let (connection, upgrade) = (header::CONNECTION, header::UPGRADE);
+        if !has_token(headers, &upgrade, "websocket") || !has_token(headers, &connection, "upgrade")
+        {
+            let error = "the response upgrades to something else than a WebSocket";
+            return wrong(Reason::ProtocolError, error);
+        }
+        let accept = headers.get(header::SEC_WEBSOCKET_ACCEPT);
+        if accept.is_none_or(|accept| *accept != derive_accept_key(key.as_bytes())) {
+            let error = "Sec-WebSocket-Accept is not the answer to the request's key";
+            return wrong(Reason::ProtocolError, error);
+        }
+        let extensions = headers.get_all(header::SEC_WEBSOCKET_EXTENSIONS);
+        if extensions.iter().any(|value| !value.is_empty()) {
+            let error = "the server uses an extension that was not offered";
+            return wrong(Reason::ProtocolError, error);
+        }
+        let chosen = headers.get(header::SEC_WEBSOCKET_PROTOCOL);
+        match (chosen, &self.subprotocols[..]) {
+            (None, []) => Ok(()),
+            (None, _) => wrong(
+                Reason::ResponseMismatch,
+                "the server chose none of the subprotocols",
+            ),
+            (Some(chosen), offered) if offered.iter().any(|name| chosen == name) => Ok(()),
+            (Some(_), []) => wrong(
+                Reason::ProtocolError,
+                "the server chose a subprotocol, and none was offered",
+            ),
+            (Some(_), _) => wrong(
+                Reason::ResponseMismatch,
+                "the server chose a subprotocol that was not offered",
+            ),
+        }
+    }
+}
+
+/// Whether `token` is in the list that the headers `name` have.
+fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
+    let values = headers.get_all(name).into_iter();
+    values
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|known| known.trim().eq_ignore_ascii_case(token))
+}
+
+/// Sends `request`, and returns the response and what came behind it.
+async fn exchange(
+    stream: &mut Stream,
+    request: &[u8],
+    attempt: &Attempt,
+) -> Result<(Response, Vec<u8>), Failure> {
+    let sent = async {
+        stream.write_all(request).await?;
+        stream.flush().await
+    };
+    if let Err(error) = sent.await {
+        return Err(stream.failure(&error));
+    }
+    let mut received = Vec::new();
+    loop {
+        let room = (MAX_HEAD - received.len()) as u64;
+        match (&mut *stream).take(room).read_buf(&mut received).await {
+            Ok(0) if room == 0 => {
+                let error = format!("the response's head is larger than {MAX_HEAD} bytes");
+                return Err(attempt.failure(Reason::ProtocolError, error));
+            }
+            Ok(0) => {
+                let error = "the server closed the connection without a whole response";
+                return Err(attempt.failure(Reason::ConnectionReset, error));
+            }
+            Ok(_) => {}
+            Err(error) => return Err(stream.failure(&error)),
+        }
+        // An interim response is not the one to judge (RFC 9110, section 15.2).
+        while let Some((response, rest)) = parse(&received, attempt)? {
+            let status = response.status();
+            received = rest;
+            if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
+                return Ok((response, received));
+            }
+        }
+    }
+}
+
+/// The response that `received` begins with, where it is whole, and what is behind it.
+fn parse(received: &[u8], attempt: &Attempt) -> Result<Option<(Response, Vec<u8>)>, Failure> {
+    let parsed = Response::try_parse(received).map_err(|_| {
+        let error = "what the server says is no HTTP/1.1";
+        attempt.failure(Reason::ProtocolError, error)
+    })?;
+    Ok(parsed.map(|(length, response)| (response, received[length..].to_vec())))
+}
