@@ -351,6 +351,14 @@ mod connection {
     }
 
     #[tokio::test]
+    async fn an_address_that_is_not_of_the_only_family_is_not_found() {
+        let server = plain(serving());
+        let only = json!({ "preferred_ip_protocol": "ip6", "ip_protocol_fallback": false });
+        let report = check_of(&server, only).await;
+        assert_failure(&report, Phase::Resolve, Reason::DnsNotFound);
+    }
+
+    #[tokio::test]
     async fn an_end_without_an_answer_is_a_reset() {
         let whole = Frame::Trailers(status("0", ""));
         let scripts = [

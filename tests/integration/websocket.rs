@@ -331,6 +331,13 @@ mod upgrade {
     }
 
     #[tokio::test]
+    async fn an_address_that_is_not_of_the_only_family_is_not_found() {
+        let only = json!({ "preferred_ip_protocol": "ip6", "ip_protocol_fallback": false });
+        let report = check("ws://127.0.0.1:1/", only).await;
+        assert_failure(&report, Phase::Resolve, Reason::DnsNotFound);
+    }
+
+    #[tokio::test]
     async fn a_port_that_nobody_listens_on_refuses() {
         let report = check(&format!("ws://{}/", Closed::new().address), json!({})).await;
         assert_failure(&report, Phase::Connect, Reason::ConnectionRefused);

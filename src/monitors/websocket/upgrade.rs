@@ -20,6 +20,9 @@ use crate::{
 /// Bytes of a response's head.
 const MAX_HEAD: usize = 16 << 10;
 
+/// Bytes that the head of an upgrade hardly ever has more of.
+const USUAL_HEAD: usize = 1 << 10;
+
 /// Asks for the upgrade; the same each time but for its key.
 pub(super) struct Upgrade {
     request: Request<()>,
@@ -133,6 +136,7 @@ async fn exchange(
     let mut received = Vec::new();
     loop {
         let room = (MAX_HEAD - received.len()) as u64;
+        received.reserve(USUAL_HEAD);
         match (&mut *stream).take(room).read_buf(&mut received).await {
             Ok(0) if room == 0 => {
                 let error = format!("the response's head is larger than {MAX_HEAD} bytes");
