@@ -1,6 +1,6 @@
 //! `type: websocket` against servers that speak it, and others.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use chrono::Datelike;
@@ -447,9 +447,15 @@ mod dialogue {
             }
         }
         // Without a word of TLS.
-        let server = Server::start([IDENTITY.tls(), Step::Request, Step::Drop]);
-        let report = check(&format!("wss://{}/", server.address), json!({})).await;
-        assert_failure(&report, Phase::Processing, Reason::ConnectionReset);
+        let upgrade = Step::Reply(Arc::new(|request| Bytes::from(upgraded(request, &[]))));
+        for (step, phase) in [
+            (Step::Request, Phase::Processing),
+            (upgrade, Phase::Transfer),
+        ] {
+            let server = Server::start([IDENTITY.tls(), step, Step::Drop]);
+            let report = check(&format!("wss://{}/", server.address), expecting("x")).await;
+            assert_failure(&report, phase, Reason::ConnectionReset);
+        }
     }
 
     #[tokio::test]

@@ -50,6 +50,8 @@ pub enum Step {
     Flood(Bytes),
     /// Answers one request after the other, for as long as the client keeps the connection.
     Answer(Arc<dyn Fn(&Request) -> Bytes + Send + Sync>),
+    /// Answers one request.
+    Reply(Arc<dyn Fn(&Request) -> Bytes + Send + Sync>),
     /// Speaks HTTP/2 and answers one request.
     Http2(Vec<Frame>),
     /// Reads until the client leaves.
@@ -455,6 +457,10 @@ impl Connection {
                     let request = self.request().await?;
                     self.send(&answer(&request)).await?;
                 },
+                Step::Reply(answer) => {
+                    let request = self.request().await?;
+                    self.send(&answer(&request)).await?;
+                }
                 Step::Http2(frames) => self.http2(frames).await?,
                 Step::Hang => loop {
                     self.fill().await?;
