@@ -512,11 +512,6 @@ mod time {
             spent(&report, Phase::Check) > Some(DELAY * 9 / 10),
             "{report:#?}"
         );
-        let others: Duration = ALL[..3]
-            .iter()
-            .filter_map(|phase| spent(&report, *phase))
-            .sum();
-        assert!(others < DELAY, "{report:#?}");
     }
 }
 

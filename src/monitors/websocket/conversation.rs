@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
-use tokio::task::spawn_blocking;
+use tokio::{
+    io::{self, AsyncReadExt, Join, ReadHalf, Take, WriteHalf},
+    task::spawn_blocking,
+};
 use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{
@@ -26,15 +29,21 @@ use crate::{
 /// Bytes of all messages of one check.
 const MAX_BYTES: usize = 1 << 20;
 
+/// Bytes of all frames of one check: pieces of messages may be empty.
+const MAX_WIRE_BYTES: u64 = (MAX_BYTES + (256 << 10)) as u64;
+
 /// Messages of one check, pings and pongs among them.
 const MAX_MESSAGES: usize = 1000;
 
 /// Bytes that are matched right away: what the slowest expressions take some milliseconds for.
 const MATCHED_AT_ONCE: usize = 64 << 10;
 
+/// A connection of which only so much is read.
+type Bounded = Join<Take<ReadHalf<Stream>>, WriteHalf<Stream>>;
+
 /// A WebSocket that stands.
 pub(super) struct Conversation<'a> {
-    socket: WebSocketStream<Stream>,
+    socket: WebSocketStream<Bounded>,
     judge: Judge,
     attempt: &'a Attempt,
     messages: usize,
@@ -47,10 +56,12 @@ impl<'a> Conversation<'a> {
     pub async fn begin(stream: Stream, rest: Vec<u8>, attempt: &'a Attempt) -> Self {
         let judge = stream.judge();
         let config = WebSocketConfig::default()
-            .read_buffer_size(4 << 10)
+            .read_buffer_size(1 << 10)
             .write_buffer_size(0)
             .max_message_size(Some(MAX_BYTES))
             .max_frame_size(Some(MAX_BYTES));
+        let (reader, writer) = io::split(stream);
+        let stream = io::join(reader.take(MAX_WIRE_BYTES), writer);
         let role = Role::Client;
         let socket = WebSocketStream::from_partially_read(stream, rest, role, Some(config)).await;
         attempt.learn(Fact::ResponseBytes(0));
@@ -213,6 +224,11 @@ impl<'a> Conversation<'a> {
         Err(self.attempt.failure(Reason::ResponseMismatch, error))
     }
 
+    /// Whether the connection ended because no more of it is read.
+    fn is_exhausted(&self) -> bool {
+        self.socket.get_ref().reader().limit() == 0
+    }
+
     /// What an `error` of the conversation means.
     fn failure(&self, error: &Error) -> Failure {
         match error {
@@ -224,7 +240,7 @@ impl<'a> Conversation<'a> {
                 }
                 failure
             }
-            Error::Capacity(_) => {
+            error if matches!(error, Error::Capacity(_)) || self.is_exhausted() => {
                 let error = format!("the server sent more than {MAX_BYTES} bytes");
                 self.attempt.failure(Reason::ResponseMismatch, error)
             }
