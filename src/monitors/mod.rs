@@ -76,12 +76,12 @@ macro_rules! types {
 
 types! {
     Dns(dns),
+    Grpc(grpc),
     Http(http),
     Icmp(icmp),
     Tcp(tcp),
     Tls(tls),
     Unix(unix),
-    Grpc(grpc),
     Websocket(websocket),
 }
 

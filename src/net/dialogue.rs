@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     check::{Attempt, Fact, Failure, Phase, Reason},
-    value::{Bytes, Captures, Fields, Host, Pattern, Secret, check_label_name},
+    value::{Bytes, CaughtLabel, Fields, Host, Pattern, Secret},
 };
 
 /// What happens on a connection that stands: TLS or not, and a dialogue.
@@ -28,7 +28,7 @@ pub struct Settings {
 #[derive(Debug)]
 struct Entry {
     expect: Option<Expect>,
-    labels: Vec<Label>,
+    labels: Vec<CaughtLabel>,
     send: Option<Bytes>,
     starttls: bool,
 }
@@ -40,16 +40,6 @@ enum Expect {
     /// These bytes, and no others before them.
     Exactly(Bytes),
 }
-
-/// A label of `monitor_expect_info`, and what its value is made of.
-#[derive(Debug)]
-struct Label {
-    name: String,
-    value: String,
-}
-
-/// Characters of a label's value that are kept: a peer has a say in it.
-const LONGEST_VALUE: usize = 200;
 
 impl Settings {
     /// Reads `tls`, `tls_config`, `fail_if_certificate_expires_within` and `query_response`.
@@ -78,14 +68,8 @@ impl Settings {
                 fields.wrong_value(tls::Freshness::KEY, wrong, allowed);
             }
         }
-        let mut names = Vec::new();
-        for label in settings.entries.iter().flat_map(|entry| &entry.labels) {
-            if names.contains(&&label.name) {
-                let wrong = format_args!("has the label {} twice", label.name);
-                fields.wrong_value("query_response", wrong, "each label once");
-            }
-            names.push(&label.name);
-        }
+        let labels = settings.entries.iter().flat_map(|entry| &entry.labels);
+        CaughtLabel::check_distinct(labels, fields);
         settings
     }
 
@@ -138,7 +122,7 @@ impl Entry {
         let line = fields.optional_pattern("expect").map(Expect::Line);
         let bytes = fields.optional("expect_bytes").map(Expect::Exactly);
         let expect = line.or(bytes);
-        let labels: Vec<_> = fields.list_of("labels", Label::read);
+        let labels: Vec<_> = fields.list_of("labels", CaughtLabel::read);
         if !labels.is_empty() && fields.node("expect").is_none() {
             let wrong = "have nothing to be made of";
             fields.wrong_value("labels", wrong, "together with expect");
@@ -167,24 +151,7 @@ impl Entry {
     }
 }
 
-impl Label {
-    fn read(mut fields: Fields<'_>) -> Option<Self> {
-        let name: Option<String> = fields.required("name");
-        let value = fields.required("value");
-        if let Some(name) = &name {
-            if let Err((wrong, allowed)) = check_label_name(name) {
-                fields.wrong_value("name", wrong, allowed);
-            } else if name == "monitor" {
-                fields.wrong_value("name", "is a label already", "any other name");
-            }
-        }
-        fields.finish();
-        Some(Self {
-            name: name?,
-            value: value?,
-        })
-    }
-}
+const TOO_LONG: &str = "what the peer said makes too long what is made of it";
 
 /// A dialogue that can be held any number of times.
 pub struct Dialogue {
@@ -246,8 +213,12 @@ impl Entry {
             Some(Expect::Line(pattern)) => {
                 let line = matching_line(conversation, pattern).await?;
                 if let Some(captures) = pattern.captures(&line) {
-                    caught.extend(self.labels.iter().map(|label| label.of(&captures)));
-                    send = send.map(|send| captures.expand(&send));
+                    let too_long = || conversation.failure(Reason::ProtocolError, TOO_LONG);
+                    for label in &self.labels {
+                        caught.push(label.of(&captures).ok_or_else(too_long)?);
+                    }
+                    let expand = |send: Vec<u8>| captures.expand(&send).ok_or_else(too_long);
+                    send = send.map(expand).transpose()?;
                 }
             }
         }
@@ -278,15 +249,4 @@ async fn matching_line(
             conversation.failure(Reason::ResponseMismatch, error)
         }
     })
-}
-
-impl Label {
-    fn of(&self, captures: &Captures<'_>) -> (String, String) {
-        let value = captures.expand(self.value.as_bytes());
-        let value = String::from_utf8_lossy(&value);
-        (
-            self.name.clone(),
-            value.chars().take(LONGEST_VALUE).collect(),
-        )
-    }
 }

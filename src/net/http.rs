@@ -2,7 +2,7 @@
 //!
 //! reqwest has no hooks for timing. What it does have is enough: a resolver, a layer around its
 //! connector, and rustls' own hooks (see [`tls`](super::tls)). All of them run while the request's
-//! future is polled, and so work for its [`Exchange`].
+//! future is polled, and so work for its exchange.
 
 use std::{
     error::Error,

@@ -1,4 +1,6 @@
-//! Names of Prometheus labels that users choose.
+//! Labels that users choose: their names, and those whose values are made of what a peer says.
+
+use super::{Captures, Fields};
 
 /// What is wrong with `name` as that of a label, and what is allowed
 /// (<https://prometheus.io/docs/concepts/data_model/>).
@@ -19,4 +21,57 @@ pub fn check_label_name(name: &str) -> Result<(), (String, &'static str)> {
         return Err(("is reserved for Prometheus".to_owned(), allowed));
     }
     Ok(())
+}
+
+/// A label of `monitor_expect_info`, and what its value is made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CaughtLabel {
+    name: String,
+    template: String,
+}
+
+impl CaughtLabel {
+    /// Characters of a value that are kept: a peer has a say in it.
+    const LONGEST: usize = 200;
+
+    /// Reads the mapping with `name` and `value`.
+    #[must_use]
+    pub fn read(mut fields: Fields<'_>) -> Option<Self> {
+        let name: Option<String> = fields.required("name");
+        let template = fields.required("value");
+        if let Some(name) = &name {
+            if let Err((wrong, allowed)) = check_label_name(name) {
+                fields.wrong_value("name", wrong, allowed);
+            } else if name == "monitor" {
+                fields.wrong_value("name", "is a label already", "any other name");
+            }
+        }
+        fields.finish();
+        Some(Self {
+            name: name?,
+            template: template?,
+        })
+    }
+
+    /// Adds a problem for each name that stands twice among `labels`, all of those in `query_response`.
+    pub fn check_distinct<'l>(labels: impl Iterator<Item = &'l Self>, fields: &Fields<'_>) {
+        let mut names = Vec::new();
+        for Self { name, .. } in labels {
+            if names.contains(&name) {
+                let wrong = format_args!("has the label {name} twice");
+                fields.wrong_value("query_response", wrong, "each label once");
+            }
+            names.push(name);
+        }
+    }
+
+    /// The label with the value that `captures` give it; `None` where that could be longer than
+    /// [`Captures::LONGEST`].
+    #[must_use]
+    pub fn of(&self, captures: &Captures<'_>) -> Option<(String, String)> {
+        let value = captures.expand(self.template.as_bytes())?;
+        let value = String::from_utf8_lossy(&value);
+        let value = value.chars().take(Self::LONGEST).collect();
+        Some((self.name.clone(), value))
+    }
 }

@@ -23,7 +23,7 @@ pub use endpoint::{Endpoint, Host, Target};
 pub use fields::{Fields, Path, Place, Problem, Problems, Segment, nearest};
 pub use file::{File, ReadError, read_regular_file};
 pub use http::{HttpUrl, HttpVersion};
-pub use label::check_label_name;
+pub use label::{CaughtLabel, check_label_name};
 pub use network::{IpFamily, TlsVersion};
 pub use node::{FromNode, Node};
 pub use pattern::{Captures, Pattern};

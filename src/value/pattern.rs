@@ -1,6 +1,6 @@
 //! Regular expressions that answers are matched against.
 
-use regex::bytes::{Captures, Regex, RegexBuilder};
+use regex::bytes::{Regex, RegexBuilder};
 
 use super::{FromNode, Node};
 
@@ -23,24 +23,31 @@ impl Pattern {
     pub fn matches(&self, bytes: &[u8]) -> bool {
         self.0.is_match(bytes)
     }
-
-    /// What its groups catch of its first match in `bytes`.
-    #[must_use]
-    pub fn captures<'b>(&self, bytes: &'b [u8]) -> Option<Captures<'b>> {
-        self.0.captures(bytes)
-    }
 }
 
 /// What the groups of a pattern have caught.
 pub struct Captures<'b>(regex::bytes::Captures<'b>);
 
 impl Captures<'_> {
-    /// `template` with `$1`, `${1}` and `${name}` replaced by what was caught, as Go's `Expand` does.
+    /// Bytes that a template may become: a peer has a say in how many.
+    pub const LONGEST: usize = 1 << 20;
+
+    /// `template` with `$1`, `${1}` and `${name}` replaced by what was caught, as Go's `Expand` does;
+    /// `None` where that could be longer than [`LONGEST`](Self::LONGEST).
     #[must_use]
-    pub fn expand(&self, template: &[u8]) -> Vec<u8> {
+    pub fn expand(&self, template: &[u8]) -> Option<Vec<u8>> {
+        let groups = self.0.iter().flatten();
+        let longest = groups.map(|group| group.len()).max().unwrap_or_default();
+        let references = template.iter().filter(|byte| **byte == b'$').count();
+        let bound = references
+            .saturating_mul(longest)
+            .saturating_add(template.len());
+        if bound > Self::LONGEST {
+            return None;
+        }
         let mut expanded = Vec::with_capacity(template.len());
         self.0.expand(template, &mut expanded);
-        expanded
+        Some(expanded)
     }
 }
 

@@ -103,11 +103,13 @@ fn readme_has_a_row_for_every_key_of_the_configuration() {
     // One of each type, with what it cannot do without.
     let monitors = [
         ("dns", "target: localhost, query_name: example.com"),
+        ("grpc", "target: localhost"),
         ("http", "url: http://localhost"),
         ("icmp", "target: localhost"),
         ("tcp", "target: localhost:1"),
         ("tls", "target: localhost"),
         ("unix", "target: /socket"),
+        ("websocket", "target: ws://localhost"),
     ];
     let monitors = monitors
         .map(|(of_type, keys)| format!("  {of_type}: {{type: {of_type}, {keys}, {UNKNOWN}: 1}}\n"));

@@ -19,10 +19,11 @@ use tokio_tungstenite::{
 };
 use tokio_util::task::AbortOnDropHandle;
 
-use super::dialogue::{LONGEST_SEND, Reply, TooLong, Turn};
+use super::dialogue::{Reply, TooLong, Turn};
 use crate::{
     check::{Attempt, Fact, Failure, Reason},
     net::{Judge, Stream},
+    value::Captures,
     value::Pattern,
 };
 
@@ -118,7 +119,8 @@ impl<'a> Conversation<'a> {
                 None => {}
                 Some(Ok(reply)) => return Ok(reply),
                 Some(Err(TooLong)) => {
-                    let error = format!("what is to be sent is longer than {LONGEST_SEND} bytes");
+                    let longest = Captures::LONGEST;
+                    let error = format!("what is to be sent is longer than {longest} bytes");
                     return Err(self.attempt.failure(Reason::ResponseMismatch, error));
                 }
             }

@@ -1,19 +1,16 @@
 //! `query_response`: what is expected of the messages that come, and what is sent in turn.
 
-use std::collections::HashSet;
-
-use regex::bytes::Captures;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::value::{Fields, FromNode, Node, Pattern, Secret};
+use crate::value::{CaughtLabel, Fields, Pattern, Secret};
 
 /// One entry: a message that is waited for, and one that is sent.
 #[derive(Clone, Debug)]
 pub struct Turn {
     /// What a message must match; those before it that do not are skipped.
     pub expect: Option<Pattern>,
-    /// What is told of the message that matches: labels, and templates of their values.
-    pub labels: Vec<(String, String)>,
+    /// What is told of the message that matches.
+    pub labels: Vec<CaughtLabel>,
     /// What is sent then; a template where there is something to expect.
     pub send: Option<Secret>,
 }
@@ -25,25 +22,16 @@ pub(super) struct Reply {
     pub send: Option<Message>,
 }
 
-/// What is sent would be longer than [`LONGEST_SEND`].
+/// What is sent or told would be longer than [`Captures::LONGEST`].
 #[derive(Debug, PartialEq)]
 pub(super) struct TooLong;
 
-/// Bytes that a template may become: a peer has a say in how many.
-pub(super) const LONGEST_SEND: usize = 1 << 20;
-
-/// Characters of a label's value.
-const LONGEST_VALUE: usize = 100;
-
 impl Turn {
     pub(super) fn read(mut fields: Fields<'_>) -> Self {
-        let expect = fields
-            .node("expect")
-            .and_then(|_| fields.required_pattern("expect"));
         let turn = Self {
-            labels: fields.list_of("labels", read_label),
+            expect: fields.optional_pattern("expect"),
+            labels: fields.list_of("labels", CaughtLabel::read),
             send: fields.optional("send"),
-            expect,
         };
         let given = |fields: &mut Fields<'_>, key| fields.node(key).is_some();
         let expects = given(&mut fields, "expect");
@@ -58,17 +46,6 @@ impl Turn {
         turn
     }
 
-    /// Adds a problem for each label that stands twice in the whole of a dialogue.
-    pub(super) fn check_labels(dialogue: &[Self], fields: &Fields<'_>) {
-        let mut names = HashSet::new();
-        for (name, _) in dialogue.iter().flat_map(|turn| &turn.labels) {
-            if !names.insert(name) {
-                let wrong = format_args!("has the label {name} twice");
-                fields.wrong_value("query_response", wrong, "each label once");
-            }
-        }
-    }
-
     /// What is sent without waiting for a message.
     pub(super) fn opening(&self) -> Reply {
         Reply {
@@ -81,37 +58,17 @@ impl Turn {
     pub(super) fn respond(&self, message: &[u8]) -> Option<Result<Reply, TooLong>> {
         let caught = self.expect.as_ref()?.captures(message)?;
         let expand_all = || {
-            let labels = self.labels.iter();
-            let captured = labels.map(|(name, template)| {
-                let value = expand(template, &caught)?;
-                let value = String::from_utf8_lossy(&value);
-                Ok((name.clone(), value.chars().take(LONGEST_VALUE).collect()))
-            });
+            let captured = self.labels.iter().map(|label| label.of(&caught));
             let send = self.send.as_ref();
-            let send = send.map(|template| expand(template.reveal(), &caught));
+            let send =
+                send.map(|template| caught.expand(template.reveal().as_bytes()).ok_or(TooLong));
             Ok(Reply {
-                captured: captured.collect::<Result<_, _>>()?,
+                captured: captured.collect::<Option<_>>().ok_or(TooLong)?,
                 send: send.transpose()?.map(message_of),
             })
         };
         Some(expand_all())
     }
-}
-
-/// `template` with what was caught in the place of `${1}` and `${name}`.
-fn expand(template: &str, caught: &Captures<'_>) -> Result<Vec<u8>, TooLong> {
-    let groups = caught.iter().flatten();
-    let longest = groups.map(|group| group.len()).max().unwrap_or_default();
-    let references = template.bytes().filter(|b| *b == b'$').count();
-    let bound = references
-        .saturating_mul(longest)
-        .saturating_add(template.len());
-    if bound > LONGEST_SEND {
-        return Err(TooLong);
-    }
-    let mut expanded = Vec::new();
-    caught.expand(template.as_bytes(), &mut expanded);
-    Ok(expanded)
 }
 
 /// A message of text, or of bytes where they are no text.
@@ -122,48 +79,30 @@ fn message_of(bytes: Vec<u8>) -> Message {
     }
 }
 
-/// The name of a label that is told of a check.
-struct LabelName(String);
-
-impl FromNode for LabelName {
-    const ALLOWED: &'static str =
-        "letters, digits and _, no digit and no __ first, and not monitor";
-
-    fn from_node(node: &Node) -> Result<Self, String> {
-        let name = String::from_node(node)?;
-        let starts = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
-        let allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
-        if !starts || !name.bytes().all(allowed) {
-            return Err(format!("{name:?} is no label name"));
-        }
-        if name.starts_with("__") || name == "monitor" {
-            return Err(format!("{name:?} is reserved"));
-        }
-        Ok(Self(name))
-    }
-}
-
-fn read_label(mut fields: Fields<'_>) -> Option<(String, String)> {
-    let name = fields.required::<LabelName>("name");
-    let value = fields.required("value");
-    fields.finish();
-    name.map(|LabelName(name)| name).zip(value)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::value::{Node, Path, Problems};
 
     fn turn(expect: &str, labels: &[(&str, &str)], send: Option<&str>) -> Turn {
-        let pattern = Pattern::from_node(&Node::Text(expect.to_owned()));
-        Turn {
-            expect: Some(pattern.expect("a pattern")),
-            labels: labels
-                .iter()
-                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-                .collect(),
-            send: send.map(|text| Secret::from(text.to_owned())),
-        }
+        let map = |entries: &[(&str, &str)]| {
+            let text = |text: &str| Node::Text(text.to_owned());
+            let entries = entries.iter();
+            let entries = entries.map(|(key, value)| ((*key).to_owned(), text(value)));
+            Node::Map(entries.collect())
+        };
+        let labels = labels
+            .iter()
+            .map(|(name, value)| map(&[("name", name), ("value", value)]));
+        let Node::Map(mut entries) = map(&[("expect", expect)]) else {
+            unreachable!("it was made as one");
+        };
+        entries.push(("labels".to_owned(), Node::List(labels.collect())));
+        let send = send.map(|send| ("send".to_owned(), Node::Text(send.to_owned())));
+        entries.extend(send);
+        let (node, problems) = (Node::Map(entries), Problems::default());
+        let fields = Fields::open(&node, Path::default(), &problems);
+        Turn::read(fields.expect("a mapping"))
     }
 
     fn respond(turn: &Turn, message: &[u8]) -> Option<Result<Reply, TooLong>> {
@@ -205,7 +144,7 @@ mod tests {
         );
         let label = respond(&turn("(x*)", &[("all", "$1")], None), &long);
         let label = label.expect("it matches").expect("it is short").captured;
-        assert_eq!(label, [("all".to_owned(), "x".repeat(100))]);
+        assert_eq!(label, [("all".to_owned(), "x".repeat(200))]);
     }
 
     #[test]

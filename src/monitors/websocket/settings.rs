@@ -15,7 +15,7 @@ use crate::{
         Net, Route,
         tls::{self, Freshness},
     },
-    value::{Endpoint, Fields, FromNode, HttpUrl, Node},
+    value::{CaughtLabel, Endpoint, Fields, FromNode, HttpUrl, Node},
 };
 
 /// How to check one WebSocket.
@@ -68,7 +68,8 @@ impl Settings {
         let server_name = server_name.or_else(|| host_name(&headers));
         let subprotocols = read_subprotocols(fields);
         let dialogue = fields.list_of("query_response", |entry| Some(Turn::read(entry)));
-        Turn::check_labels(&dialogue, fields);
+        let labels = dialogue.iter().flat_map(|turn| &turn.labels);
+        CaughtLabel::check_distinct(labels, fields);
         let ping = fields.optional("ping").unwrap_or(false);
         let route = Route::read(fields);
         // Last, so that what is wrong with the others is found out too.
