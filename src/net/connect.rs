@@ -54,6 +54,23 @@ impl Connector {
         Ok(address)
     }
 
+    /// Every address of `name` that may be checked, at most `limit`, by the phase `resolve`.
+    ///
+    /// # Errors
+    /// A [`Failure`] where there is none.
+    pub async fn resolve_all(
+        &self,
+        name: &str,
+        route: Route,
+        limit: usize,
+        attempt: &Attempt,
+    ) -> Result<Vec<IpAddr>, Failure> {
+        attempt.enter(Phase::Resolve);
+        let mut addresses = self.0.resolve_all(name, route).await?;
+        addresses.truncate(limit);
+        Ok(addresses)
+    }
+
     /// A TCP connection to `endpoint`, by the phases `resolve` and `connect`.
     ///
     /// # Errors
@@ -191,6 +208,27 @@ impl Stream {
                 Err(self.exchange.failure(&error))
             }
             _ => Ok(()),
+        }
+    }
+
+    /// The same connection under TLS with a peer that is not the target, such as a proxy: in the
+    /// current phase, and without a word of it in the check's facts.
+    ///
+    /// # Errors
+    /// A [`Failure`] where there is none.
+    pub(super) async fn handshake_on_the_way(
+        self,
+        tls: &TlsClient,
+        server_name: ServerName<'static>,
+    ) -> Result<Self, Failure> {
+        let exchange = self.exchange.clone();
+        let aside = Self {
+            exchange: Exchange::new(&Attempt::start(), None, Route::default()),
+            ..self
+        };
+        match aside.handshake(tls, server_name).await {
+            Ok(stream) => Ok(Self { exchange, ..stream }),
+            Err(failure) => Err(exchange.attempt.failure(failure.reason, failure.error)),
         }
     }
 

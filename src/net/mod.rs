@@ -8,6 +8,7 @@ pub mod dialogue;
 mod exchange;
 pub mod http;
 pub mod icmp;
+pub mod oauth2;
 mod resolve;
 mod route;
 mod starttls;
@@ -15,8 +16,10 @@ pub mod tls;
 mod udp;
 
 use std::{
+    collections::HashMap,
     io,
-    sync::{Arc, OnceLock},
+    net::IpAddr,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use crate::check::Reason;
@@ -32,9 +35,13 @@ pub use udp::Datagrams;
 pub struct Net {
     resolver: Arc<Resolver>,
     trust: tls::Trust,
-    default_clients: [OnceLock<http::Client>; 2],
     icmp: Arc<icmp::Sockets>,
+    clients: Mutex<HashMap<ClientKey, http::Client>>,
+    tokens: oauth2::Shared,
 }
+
+/// What tells clients apart that have no TLS of their own.
+type ClientKey = (http::Versions, Option<IpAddr>, bool);
 
 impl Net {
     /// The system's resolver and its certificate authorities.
@@ -49,8 +56,9 @@ impl Net {
         Self {
             resolver: Arc::new(resolver),
             trust,
-            default_clients: [const { OnceLock::new() }; 2],
             icmp: Arc::default(),
+            clients: Mutex::default(),
+            tokens: oauth2::Shared::default(),
         }
     }
 
@@ -75,20 +83,23 @@ impl Net {
         TlsClient(Arc::new(config))
     }
 
-    /// A client with these settings; all monitors with the default ones share one.
+    /// A client for `profile`; all monitors with an equal one, and no TLS of their own, share it.
     #[must_use]
-    pub fn http_client(&self, settings: &tls::Settings, versions: http::Versions) -> http::Client {
-        let build = || {
-            let config = self.trust.client_config(settings);
-            http::Client::new(self.resolver.clone(), config, versions)
-        };
-        if settings.is_default() {
-            self.default_clients[versions as usize]
-                .get_or_init(build)
-                .clone()
-        } else {
-            build()
+    pub fn http_client(&self, profile: http::Profile<'_>) -> http::Client {
+        let build = || http::Client::new(&self.resolver, &self.trust, profile);
+        if !profile.tls.is_default() {
+            return build();
         }
+        let key = (profile.versions, profile.source, profile.proxied);
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        clients.entry(key).or_insert_with(build).clone()
+    }
+
+    /// What has tokens for these settings; monitors with equal ones share them.
+    #[must_use]
+    pub fn tokens(&self, settings: &oauth2::Settings) -> Arc<oauth2::Tokens> {
+        self.tokens
+            .get(settings, || oauth2::Tokens::new(settings, self))
     }
 }
 

@@ -13,6 +13,7 @@ use std::{
 use hickory_resolver::{
     TokioResolver,
     config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts},
+    lookup::Lookup,
     net::{DnsError, NetError, runtime::TokioRuntimeProvider},
     proto::{op::ResponseCode, rr::RecordType},
     system_conf,
@@ -71,45 +72,91 @@ impl Resolver {
         let Route {
             family, fallback, ..
         } = route;
-        let resolver = match &self.source {
-            Source::Servers(resolver) => resolver.clone(),
-            Source::System(system) => system
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .current(),
-        };
+        let resolver = self.current();
         let (first, second) = match family {
             IpFamily::Auto => (RecordType::A, Some(RecordType::AAAA)),
             IpFamily::Ip4 => (RecordType::A, fallback.then_some(RecordType::AAAA)),
             IpFamily::Ip6 => (RecordType::AAAA, fallback.then_some(RecordType::A)),
         };
-        match (lookup(&resolver, host, first).await, second) {
+        let first_of = async |record_type| {
+            let lookup = lookup(&resolver, host, record_type).await?;
+            addresses(&lookup)
+                .next()
+                .ok_or_else(|| nothing(record_type))
+        };
+        match (first_of(first).await, second) {
             (Err(failure), Some(second)) if failure.reason == Reason::DnsNotFound => {
-                lookup(&resolver, host, second).await
+                first_of(second).await
             }
             (result, _) => result,
         }
     }
+
+    /// All addresses of `host`: of the wanted family, or of both where either will do.
+    ///
+    /// # Errors
+    /// A [`Failure`] in the phase `resolve`, where there is none.
+    pub async fn resolve_all(&self, host: &str, route: Route) -> Result<Vec<IpAddr>, Failure> {
+        let resolver = self.current();
+        let all_of = async |record_type| {
+            let lookup = lookup(&resolver, host, record_type).await?;
+            let found: Vec<_> = addresses(&lookup).collect();
+            if found.is_empty() {
+                return Err(nothing(record_type));
+            }
+            Ok(found)
+        };
+        let not_found = |failure: &Failure| failure.reason == Reason::DnsNotFound;
+        let (first, second) = match route.family {
+            IpFamily::Auto => {
+                let found = tokio::join!(all_of(RecordType::A), all_of(RecordType::AAAA));
+                return match found {
+                    (Ok(ip4), Ok(ip6)) => Ok([ip4, ip6].concat()),
+                    (Ok(some), Err(failure)) | (Err(failure), Ok(some)) if not_found(&failure) => {
+                        Ok(some)
+                    }
+                    (Err(failure), Err(other)) if not_found(&failure) => Err(other),
+                    (Err(failure), _) | (_, Err(failure)) => Err(failure),
+                };
+            }
+            IpFamily::Ip4 => (RecordType::A, RecordType::AAAA),
+            IpFamily::Ip6 => (RecordType::AAAA, RecordType::A),
+        };
+        match all_of(first).await {
+            Err(failure) if route.fallback && not_found(&failure) => all_of(second).await,
+            result => result,
+        }
+    }
+
+    fn current(&self) -> Arc<TokioResolver> {
+        match &self.source {
+            Source::Servers(resolver) => resolver.clone(),
+            Source::System(system) => system
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .current(),
+        }
+    }
 }
 
-/// The first address of one family, in the order of the answer.
 async fn lookup(
     resolver: &TokioResolver,
     host: &str,
     record_type: RecordType,
-) -> Result<IpAddr, Failure> {
-    let answer = resolver
-        .lookup(host, record_type)
-        .await
-        .map_err(|error| failure(&error))?;
-    let mut addresses = answer
-        .answers()
-        .iter()
-        .filter_map(|record| record.data.ip_addr());
-    addresses.next().ok_or_else(|| {
-        let error = format!("the name has no {record_type} record");
-        Failure::new(Phase::Resolve, Reason::DnsNotFound, error)
-    })
+) -> Result<Lookup, Failure> {
+    let answer = resolver.lookup(host, record_type).await;
+    answer.map_err(|error| failure(&error))
+}
+
+/// The addresses in an answer, in its order.
+fn addresses(answer: &Lookup) -> impl Iterator<Item = IpAddr> {
+    let records = answer.answers().iter();
+    records.filter_map(|record| record.data.ip_addr())
+}
+
+fn nothing(record_type: RecordType) -> Failure {
+    let error = format!("the name has no {record_type} record");
+    Failure::new(Phase::Resolve, Reason::DnsNotFound, error)
 }
 
 fn failure(error: &NetError) -> Failure {

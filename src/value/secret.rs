@@ -1,6 +1,6 @@
 //! Text that must not be seen.
 
-use super::{FromNode, Node};
+use super::{Fields, File, FromNode, Node};
 
 /// A password or a token: no way of printing it shows it.
 #[derive(Clone, PartialEq, Eq)]
@@ -11,6 +11,40 @@ impl Secret {
     #[must_use]
     pub fn reveal(&self) -> &str {
         &self.0
+    }
+}
+
+impl Secret {
+    /// A secret that stands under the key `inline`, or in a file that the key `file` names.
+    pub fn read(fields: &mut Fields<'_>, inline: &'static str, file: &'static str) -> Option<Self> {
+        fields.at_most_one(&[inline, file]);
+        let text = fields.optional::<Self>(inline);
+        let contents = fields.optional::<File>(file);
+        let contents = contents.and_then(|contents| match contents.text() {
+            Ok(text) => Some(Self::from(text.to_owned())),
+            Err(wrong) => {
+                fields.wrong_value(file, wrong, "text");
+                None
+            }
+        });
+        text.or(contents)
+    }
+
+    /// The same, of one that must be there.
+    pub fn required(
+        fields: &mut Fields<'_>,
+        inline: &'static str,
+        file: &'static str,
+    ) -> Option<Self> {
+        let problems = fields.problems().count();
+        let secret = Self::read(fields, inline, file);
+        if secret.is_none() && fields.problems().count() == problems {
+            fields.wrong(
+                format_args!("{inline} is missing"),
+                format_args!("{inline} or {file}"),
+            );
+        }
+        secret
     }
 }
 

@@ -14,7 +14,11 @@ use super::{
     transport::Client,
 };
 use crate::{
-    net::{Net, Route, http::Versions, tls},
+    net::{
+        Net, Route,
+        http::{Profile, Versions},
+        tls,
+    },
     value::{Endpoint, Fields, FromNode, HttpUrl, Node, Target},
 };
 
@@ -100,7 +104,12 @@ impl Settings {
         let client = match &self.server {
             Server::Udp(_) | Server::Tcp(_) => Client::plain(net.connector()),
             Server::Tls(..) => Client::tls(net.connector(), net.tls_client(&self.tls, &[])),
-            Server::Https(_) => Client::https(net.http_client(&self.tls, Versions::Http2)),
+            Server::Https(_) => Client::https(net.http_client(Profile {
+                tls: &self.tls,
+                versions: Versions::Http2,
+                source: self.route.source,
+                proxied: false,
+            })),
         };
         Dns::new(client, self.clone())
     }

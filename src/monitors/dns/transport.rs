@@ -36,8 +36,7 @@ const LONGEST: usize = u16::MAX as usize;
 
 const MESSAGE: HeaderValue = HeaderValue::from_static("application/dns-message");
 
-const AGENT: HeaderValue =
-    HeaderValue::from_static(concat!("monitoringdaemon/", env!("CARGO_PKG_VERSION")));
+const AGENT: HeaderValue = HeaderValue::from_static(net_http::USER_AGENT);
 
 impl Client {
     pub fn plain(connector: Connector) -> Self {
@@ -179,6 +178,8 @@ async fn over_https(
         headers,
         body: Bytes::from(asked.bytes.clone()),
         route: settings.route,
+        address: None,
+        proxy: None,
         server_name: settings.tls.server_name.clone(),
     };
     let mut response = client.send(request, attempt).await?;

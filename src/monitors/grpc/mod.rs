@@ -12,10 +12,9 @@ use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use rustls::pki_types::ServerName;
 
 use self::health::{Code, PATH, remark};
-use super::http::settings::USER_AGENT;
 use crate::{
     check::{Attempt, Fact, Failure, Monitor, Phase, Reason, Report, ServingStatus, log_check},
-    net::{Connector, Judge, Stream, TlsClient},
+    net::{Connector, Judge, Stream, TlsClient, http::USER_AGENT},
 };
 
 pub use settings::Settings;

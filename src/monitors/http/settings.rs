@@ -2,22 +2,25 @@
 
 use std::sync::Arc;
 
-use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderValue, Method,
+    HeaderMap, HeaderValue, Method, Version,
     header::{self, HeaderName},
 };
 use url::Url;
 
-use super::Http;
+use super::{
+    BodyMatchers, HeaderMatcher, Http, Means, Rare,
+    credentials::{self, Credentials},
+    rare::accept_encoding,
+};
 use crate::{
     net::{
         Net, Route,
-        http::{Client, Versions},
+        http::{Client, Profile, USER_AGENT, Versions},
         tls,
     },
-    value::{ByteSize, Fields, File, HttpUrl, HttpVersion, Pattern, Secret, StatusCodes},
+    value::{ByteSize, Fields, File, HttpUrl, HttpVersion, Secret, StatusCodes},
 };
 
 /// How to check one URL.
@@ -53,13 +56,14 @@ pub struct Settings {
     pub tls: tls::Settings,
     /// The name to ask for in TLS and to verify, where it is not the URL's.
     pub server_name: Option<String>,
+    /// Which versions of HTTP are offered.
+    pub versions: Versions,
+    /// What few monitors have.
+    pub rare: Option<Box<Rare>>,
 }
 
 /// 10 MiB: past any page that people wait for, short of what hurts.
 const BODY_SIZE_LIMIT: ByteSize = ByteSize(10 << 20);
-
-pub(in crate::monitors) const USER_AGENT: &str =
-    concat!("monitoringdaemon/", env!("CARGO_PKG_VERSION"));
 
 impl Settings {
     /// `GET url` with the default of every setting.
@@ -81,6 +85,8 @@ impl Settings {
             body_size_limit: Some(BODY_SIZE_LIMIT.0),
             tls: tls::Settings::default(),
             server_name: None,
+            versions: Versions::Http2,
+            rare: None,
         }
     }
 
@@ -88,9 +94,9 @@ impl Settings {
     pub fn read(fields: &mut Fields<'_>) -> Option<Self> {
         let url = fields.required::<HttpUrl>("url");
         let method = fields.optional("method").unwrap_or(Method::GET);
-        let headers = read_headers(fields);
+        let mut headers = read_headers(fields);
         let userinfo = url.as_ref().and_then(|url| url.userinfo.clone());
-        let authorization = read_credentials(fields, userinfo, &headers);
+        let credentials = credentials::read(fields, userinfo, &headers);
         let tls = fields
             .section("tls_config")
             .map(tls::Settings::read)
@@ -100,15 +106,23 @@ impl Settings {
         if valid_status_codes.is_empty() {
             valid_status_codes.push(StatusCodes::SUCCESSFUL);
         }
-        let mut header_matchers = fields.list_of("fail_if_header_matches", |fields| {
-            HeaderMatcher::read(fields, Demand::Absent)
-        });
-        header_matchers.extend(fields.list_of("fail_if_header_not_matches", |fields| {
-            HeaderMatcher::read(fields, Demand::Present)
-        }));
+        let header_matchers = HeaderMatcher::read_all(fields);
         let body_size_limit = fields
             .optional("body_size_limit")
             .unwrap_or(BODY_SIZE_LIMIT);
+        let mut rare = Rare::read(fields, &headers);
+        if let Some(encoding) = rare.compression {
+            let accepted = headers.entry(header::ACCEPT_ENCODING);
+            accepted.or_insert_with(|| accept_encoding(encoding));
+        }
+        let authorization = match credentials {
+            Some(Credentials::Known(value)) => Some(value),
+            Some(Credentials::Fetched(oauth2)) => {
+                rare.oauth2 = Some(oauth2);
+                None
+            }
+            None => None,
+        };
         let settings = Self {
             method,
             headers: request_headers(headers, authorization),
@@ -119,14 +133,17 @@ impl Settings {
             route: Route::read(fields),
             fail_if_ssl: fields.optional("fail_if_ssl").unwrap_or(false),
             fail_if_not_ssl: fields.optional("fail_if_not_ssl").unwrap_or(false),
-            body_matchers: Arc::new(BodyMatchers {
-                absent: fields.patterns("fail_if_body_matches_regexp"),
-                present: fields.patterns("fail_if_body_not_matches_regexp"),
-            }),
+            body_matchers: Arc::new(BodyMatchers::read(fields)),
             header_matchers,
             body_size_limit: Some(body_size_limit.0).filter(|limit| *limit > 0),
             tls,
             server_name,
+            versions: if fields.optional("enable_http2").unwrap_or(true) {
+                Versions::Http2
+            } else {
+                Versions::Http1
+            },
+            rare: rare.boxed(),
             // Last, so that what is wrong with the others is found out too.
             url: url?.url,
         };
@@ -143,24 +160,51 @@ impl Settings {
             let allowed = "a limit, as the body is kept in memory for its matchers";
             fields.wrong_value("body_size_limit", "sets no limit", allowed);
         }
+        let valid = &self.valid_http_versions;
+        if self.versions == Versions::Http1 && valid.contains(&HttpVersion(Version::HTTP_2)) {
+            let wrong = "has HTTP/2.0, which enable_http2 rules out";
+            fields.wrong_value("valid_http_versions", wrong, "HTTP/1.0 and HTTP/1.1");
+        }
+        if let Some(rare) = &self.rare {
+            rare.check_consistency(&self.url, self.route, fields);
+        }
     }
 
     /// The monitor that checks as these settings say.
     #[must_use]
     pub fn bind(self: &Arc<Self>, net: &Net) -> Http<Client> {
+        let rare = self.rare.as_deref();
+        let client = |tls: &tls::Settings, versions| {
+            net.http_client(Profile {
+                tls,
+                versions,
+                source: self.route.source,
+                proxied: rare.is_some_and(|rare| rare.proxies.is_some()),
+            })
+        };
         // HTTP/2 has one name for TLS and for the request, so two names need HTTP/1.1.
         let versions = match self.server_name {
             Some(_) => Versions::Http1,
-            None => Versions::Http2,
+            None => self.versions,
         };
         let anonymous = self.tls.identity.as_ref().map(|_| {
             let tls = tls::Settings {
                 identity: None,
                 ..self.tls.clone()
             };
-            net.http_client(&tls, Versions::Http2)
+            client(&tls, self.versions)
         });
-        Http::new(net.http_client(&self.tls, versions), self.clone()).with_anonymous(anonymous)
+        let means = rare.and_then(|rare| {
+            let tokens = rare.oauth2.as_ref().map(|oauth2| net.tokens(oauth2));
+            let connector = rare.all_addresses.then(|| net.connector());
+            let needed = tokens.is_some() || connector.is_some();
+            needed.then(|| Box::new(Means { tokens, connector }))
+        });
+        Http {
+            anonymous,
+            means,
+            ..Http::new(client(&self.tls, versions), self.clone())
+        }
     }
 }
 
@@ -229,183 +273,4 @@ fn read_body(fields: &mut Fields<'_>) -> Bytes {
         .optional::<File>("body_file")
         .map(|File(bytes)| Bytes::from(bytes));
     text.or(file).unwrap_or_default()
-}
-
-/// The value of the Authorization header, wherever the credentials stand.
-pub(in crate::monitors) fn read_credentials(
-    fields: &mut Fields<'_>,
-    userinfo: Option<(String, String)>,
-    headers: &HeaderMap,
-) -> Option<HeaderValue> {
-    let basic = fields.section("basic_auth").and_then(read_basic_auth);
-    let other = fields.section("authorization").and_then(read_authorization);
-    fields.at_most_one(&["basic_auth", "authorization"]);
-    let from_url = userinfo.map(|(user, password)| basic_authorization(&user, &password));
-    let in_header = headers.get(header::AUTHORIZATION);
-    let given = [&basic, &other, &from_url]
-        .into_iter()
-        .flatten()
-        .chain(in_header)
-        .count();
-    if given > 1 && (from_url.is_some() || in_header.is_some()) {
-        fields.wrong(
-            "has credentials in more than one place",
-            "one of basic_auth, authorization, the Authorization header and the URL",
-        );
-    }
-    basic.or(other).or(from_url)
-}
-
-fn read_basic_auth(mut fields: Fields<'_>) -> Option<HeaderValue> {
-    let user = required_secret(&mut fields, "username", "username_file");
-    let password = secret(&mut fields, "password", "password_file");
-    fields.finish();
-    let password = password.as_ref().map_or("", Secret::reveal);
-    Some(basic_authorization(user?.reveal(), password))
-}
-
-/// RFC 7617.
-fn basic_authorization(user: &str, password: &str) -> HeaderValue {
-    let credentials = BASE64_STANDARD.encode(format!("{user}:{password}"));
-    let mut value = HeaderValue::try_from(format!("Basic {credentials}"))
-        .expect("base64 is made of letters, digits and three signs");
-    value.set_sensitive(true);
-    value
-}
-
-fn read_authorization(mut fields: Fields<'_>) -> Option<HeaderValue> {
-    let scheme: String = fields
-        .optional("type")
-        .unwrap_or_else(|| "Bearer".to_owned());
-    if scheme.eq_ignore_ascii_case("basic") {
-        fields.wrong_value("type", "is basic", "any other; basic_auth is for that");
-    }
-    let credentials = required_secret(&mut fields, "credentials", "credentials_file");
-    let value = credentials.and_then(|credentials| {
-        let value = HeaderValue::try_from(format!("{scheme} {}", credentials.reveal()));
-        if value.is_err() {
-            fields.wrong("cannot be sent in a header", "text without line breaks");
-        }
-        value.ok()
-    });
-    fields.finish();
-    value.map(|mut value| {
-        value.set_sensitive(true);
-        value
-    })
-}
-
-/// A [`secret`] that must be there.
-fn required_secret(
-    fields: &mut Fields<'_>,
-    inline: &'static str,
-    file: &'static str,
-) -> Option<Secret> {
-    let problems = fields.problems().count();
-    let secret = secret(fields, inline, file);
-    if secret.is_none() && fields.problems().count() == problems {
-        fields.wrong(
-            format_args!("{inline} is missing"),
-            format_args!("{inline} or {file}"),
-        );
-    }
-    secret
-}
-
-/// A secret that stands in the configuration or in a file that it names.
-fn secret(fields: &mut Fields<'_>, inline: &'static str, file: &'static str) -> Option<Secret> {
-    fields.at_most_one(&[inline, file]);
-    let text = fields.optional::<Secret>(inline);
-    let contents = fields.optional::<File>(file);
-    let contents = contents.and_then(|contents| match contents.text() {
-        Ok(text) => Some(Secret::from(text.to_owned())),
-        Err(wrong) => {
-            fields.wrong_value(file, wrong, "text");
-            None
-        }
-    });
-    text.or(contents)
-}
-
-/// What the body of the response must be like.
-#[derive(Debug, Default)]
-pub struct BodyMatchers {
-    /// None of them may match.
-    pub absent: Vec<Pattern>,
-    /// All of them must match.
-    pub present: Vec<Pattern>,
-}
-
-impl BodyMatchers {
-    /// Whether any body will do.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.absent.is_empty() && self.present.is_empty()
-    }
-
-    /// What is wrong with `body`, without any of it.
-    pub(super) fn complaint(&self, body: &[u8]) -> Option<String> {
-        if let Some(pattern) = self.absent.iter().find(|pattern| pattern.matches(body)) {
-            return Some(format!("the body matches \"{pattern}\""));
-        }
-        let missing = self.present.iter().find(|pattern| !pattern.matches(body))?;
-        Some(format!("the body does not match \"{missing}\""))
-    }
-}
-
-/// What one header of the response must be like.
-#[derive(Clone, Debug)]
-pub struct HeaderMatcher {
-    header: HeaderName,
-    pattern: Pattern,
-    allow_missing: bool,
-    demand: Demand,
-}
-
-/// Whether a header must match, or must not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Demand {
-    Present,
-    Absent,
-}
-
-impl HeaderMatcher {
-    fn read(mut fields: Fields<'_>, demand: Demand) -> Option<Self> {
-        let name: Option<String> = fields.required("header");
-        let pattern = fields.required_pattern("regexp");
-        let allow_missing = fields.optional("allow_missing").unwrap_or(false);
-        let header = name.and_then(|name| {
-            let header = HeaderName::try_from(name);
-            if header.is_err() {
-                fields.wrong_value("header", "is no name of a header", "letters, digits and -");
-            }
-            header.ok()
-        });
-        fields.finish();
-        Some(Self {
-            header: header?,
-            pattern: pattern?,
-            allow_missing,
-            demand,
-        })
-    }
-
-    /// What is wrong with `headers`, without their values.
-    pub(super) fn complaint(&self, headers: &HeaderMap) -> Option<String> {
-        let Self {
-            header, pattern, ..
-        } = self;
-        let mut values = headers.get_all(header).iter().peekable();
-        if values.peek().is_none() {
-            return (!self.allow_missing).then(|| format!("the header {header} is missing"));
-        }
-        let matches = values.any(|value| pattern.matches(value.as_bytes()));
-        match (self.demand, matches) {
-            (Demand::Absent, true) => Some(format!("the header {header} matches \"{pattern}\"")),
-            (Demand::Present, false) => {
-                Some(format!("the header {header} does not match \"{pattern}\""))
-            }
-            _ => None,
-        }
-    }
 }

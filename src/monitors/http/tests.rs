@@ -5,11 +5,16 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use http::{HeaderValue, Version};
+use bytes::Bytes;
+use http::{
+    HeaderValue, Method, StatusCode, Version,
+    header::{self, HeaderName},
+};
 
 use super::*;
 use crate::{
     check::Job,
+    net::http::{Body, Request},
     value::{Fields, FromNode, Node, Path, Problems},
 };
 
@@ -239,7 +244,7 @@ async fn a_large_body_is_matched_where_it_keeps_nobody_waiting() {
     let node = Node::Text(r"\b(\w+ )+error\b".to_owned());
     settings.body_matchers = Arc::new(BodyMatchers {
         absent: vec![crate::value::Pattern::from_node(&node).expect("a pattern")],
-        present: Vec::new(),
+        ..BodyMatchers::default()
     });
     let checking = check(&client, settings);
     let mut turns = 0_u32;

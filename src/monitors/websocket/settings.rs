@@ -10,9 +10,13 @@ use url::Url;
 
 use super::{WebSocket, dialogue::Turn};
 use crate::{
-    monitors::http::settings::{USER_AGENT, host_name, read_credentials, read_headers},
+    monitors::http::{
+        credentials,
+        settings::{host_name, read_headers},
+    },
     net::{
         Net, Route,
+        http::USER_AGENT,
         tls::{self, Freshness},
     },
     value::{CaughtLabel, Endpoint, Fields, FromNode, HttpUrl, Node},
@@ -51,7 +55,7 @@ impl Settings {
         let headers = read_headers(fields);
         check_headers(fields, &headers);
         let userinfo = target.as_ref().and_then(|target| target.userinfo.clone());
-        let authorization = read_credentials(fields, userinfo, &headers);
+        let authorization = credentials::read_known(fields, userinfo, &headers);
         let tls = fields.section("tls_config").map(tls::Settings::read);
         let freshness = Freshness::read(fields);
         if target.as_ref().is_some_and(|target| !target.is_secure()) {

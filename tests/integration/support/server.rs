@@ -40,6 +40,8 @@ pub enum Step {
     TlsIfWanted(Arc<ServerConfig>),
     /// Reads these bytes, and closes where others come.
     Hear(Bytes),
+    /// Reads so many bytes, of which no more is made.
+    Take(usize),
     /// Reads one request of HTTP/1.
     Request,
     /// Writes bytes.
@@ -134,9 +136,13 @@ impl Request {
 pub struct Seen {
     /// Connections accepted.
     pub connections: usize,
+    /// Where they came from.
+    pub peers: Vec<SocketAddr>,
     /// Connections that the client has closed or reset.
     pub left: usize,
     pub requests: Vec<Request>,
+    /// What [`Step::Take`] read.
+    pub taken: Vec<u8>,
     /// Steps done, of all connections.
     pub steps: usize,
     /// Bytes that the kernel took of [`Step::Send`], [`Step::Repeat`] and [`Step::Flood`].
@@ -183,10 +189,13 @@ impl Server {
             // Dropped with this task, and with it every connection.
             let mut connections = JoinSet::new();
             loop {
-                let Ok((tcp, _)) = listener.accept().await else {
+                let Ok((tcp, peer)) = listener.accept().await else {
                     continue;
                 };
-                seen.send_modify(|seen| seen.connections += 1);
+                seen.send_modify(|seen| {
+                    seen.connections += 1;
+                    seen.peers.push(peer);
+                });
                 let connection = Connection::new(tcp, seen.clone());
                 let script = script.clone();
                 connections.spawn(async move { connection.run(&script).await });
@@ -360,6 +369,8 @@ pub fn redirect(status: u16, location: &str) -> String {
 enum Wire {
     Tcp(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
+    /// As through a proxy that itself is spoken to over TLS.
+    Nested(Box<TlsStream<TlsStream<TcpStream>>>),
     Closed,
 }
 
@@ -368,6 +379,7 @@ impl Wire {
         match self {
             Self::Tcp(tcp) => tcp,
             Self::Tls(tls) => tls,
+            Self::Nested(tls) => tls,
             Self::Closed => unreachable!("a script goes on after a failed handshake"),
         }
     }
@@ -441,6 +453,13 @@ impl Connection {
                     }
                 }
                 Step::Hear(bytes) => self.hear(bytes).await?,
+                Step::Take(length) => {
+                    while self.buffer.len() < *length {
+                        self.fill().await?;
+                    }
+                    let taken: Vec<_> = self.buffer.drain(..length).collect();
+                    self.seen.send_modify(|seen| seen.taken.extend(taken));
+                }
                 Step::Request => {
                     self.request().await?;
                 }
@@ -525,12 +544,20 @@ impl Connection {
     }
 
     async fn handshake(&mut self, config: &Arc<ServerConfig>) -> Result<(), End> {
-        let Wire::Tcp(tcp) = std::mem::replace(&mut self.wire, Wire::Closed) else {
-            unreachable!("a script speaks TLS within TLS");
+        let acceptor = TlsAcceptor::from(config.clone());
+        self.wire = match std::mem::replace(&mut self.wire, Wire::Closed) {
+            Wire::Tcp(tcp) => {
+                let tls = acceptor.accept(tcp).await?;
+                self.server_name = tls.get_ref().1.server_name().map(ToOwned::to_owned);
+                Wire::Tls(Box::new(tls))
+            }
+            Wire::Tls(outer) => {
+                let tls = acceptor.accept(*outer).await?;
+                self.server_name = tls.get_ref().1.server_name().map(ToOwned::to_owned);
+                Wire::Nested(Box::new(tls))
+            }
+            Wire::Nested(_) | Wire::Closed => unreachable!("a script has no more wires"),
         };
-        let tls = TlsAcceptor::from(config.clone()).accept(tcp).await?;
-        self.server_name = tls.get_ref().1.server_name().map(ToOwned::to_owned);
-        self.wire = Wire::Tls(Box::new(tls));
         Ok(())
     }
 

@@ -1,0 +1,113 @@
+//! What a request says of who asks: `basic_auth`, `authorization`, `oauth2`, or the URL's userinfo.
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use http::{HeaderMap, HeaderValue, header};
+
+use crate::{
+    net::oauth2,
+    value::{Fields, Secret},
+};
+
+/// Where the value of the Authorization header comes from.
+pub(super) enum Credentials {
+    /// The configuration.
+    Known(HeaderValue),
+    /// A token endpoint.
+    Fetched(Box<oauth2::Settings>),
+}
+
+/// The credentials, wherever they stand.
+pub(super) fn read(
+    fields: &mut Fields<'_>,
+    userinfo: Option<(String, String)>,
+    headers: &HeaderMap,
+) -> Option<Credentials> {
+    let oauth2 = fields.section("oauth2");
+    let has_oauth2 = oauth2.is_some();
+    let oauth2 = oauth2.and_then(oauth2::Settings::read);
+    fields.at_most_one(&["basic_auth", "authorization", "oauth2"]);
+    let known = known(fields, userinfo, headers, has_oauth2);
+    match oauth2 {
+        Some(oauth2) => Some(Credentials::Fetched(Box::new(oauth2))),
+        None => known.map(Credentials::Known),
+    }
+}
+
+/// The value of the Authorization header, where it is known from the configuration.
+pub(in crate::monitors) fn read_known(
+    fields: &mut Fields<'_>,
+    userinfo: Option<(String, String)>,
+    headers: &HeaderMap,
+) -> Option<HeaderValue> {
+    fields.at_most_one(&["basic_auth", "authorization"]);
+    known(fields, userinfo, headers, false)
+}
+
+fn known(
+    fields: &mut Fields<'_>,
+    userinfo: Option<(String, String)>,
+    headers: &HeaderMap,
+    has_oauth2: bool,
+) -> Option<HeaderValue> {
+    let basic = fields.section("basic_auth").and_then(read_basic_auth);
+    let other = fields.section("authorization").and_then(read_authorization);
+    let from_url = userinfo.map(|(user, password)| basic_authorization(&user, &password));
+    let in_header = headers.get(header::AUTHORIZATION);
+    let given = [&basic, &other, &from_url]
+        .into_iter()
+        .flatten()
+        .chain(in_header)
+        .count()
+        + usize::from(has_oauth2);
+    if given > 1 && (from_url.is_some() || in_header.is_some()) {
+        let keys = if has_oauth2 {
+            "basic_auth, authorization, oauth2"
+        } else {
+            "basic_auth, authorization"
+        };
+        fields.wrong(
+            "has credentials in more than one place",
+            format_args!("one of {keys}, the Authorization header and the URL"),
+        );
+    }
+    basic.or(other).or(from_url)
+}
+
+fn read_basic_auth(mut fields: Fields<'_>) -> Option<HeaderValue> {
+    let user = Secret::required(&mut fields, "username", "username_file");
+    let password = Secret::read(&mut fields, "password", "password_file");
+    fields.finish();
+    let password = password.as_ref().map_or("", Secret::reveal);
+    Some(basic_authorization(user?.reveal(), password))
+}
+
+/// RFC 7617.
+fn basic_authorization(user: &str, password: &str) -> HeaderValue {
+    let credentials = BASE64_STANDARD.encode(format!("{user}:{password}"));
+    let mut value = HeaderValue::try_from(format!("Basic {credentials}"))
+        .expect("base64 is made of letters, digits and three signs");
+    value.set_sensitive(true);
+    value
+}
+
+fn read_authorization(mut fields: Fields<'_>) -> Option<HeaderValue> {
+    let scheme: String = fields
+        .optional("type")
+        .unwrap_or_else(|| "Bearer".to_owned());
+    if scheme.eq_ignore_ascii_case("basic") {
+        fields.wrong_value("type", "is basic", "any other; basic_auth is for that");
+    }
+    let credentials = Secret::required(&mut fields, "credentials", "credentials_file");
+    let value = credentials.and_then(|credentials| {
+        let value = HeaderValue::try_from(format!("{scheme} {}", credentials.reveal()));
+        if value.is_err() {
+            fields.wrong("cannot be sent in a header", "text without line breaks");
+        }
+        value.ok()
+    });
+    fields.finish();
+    value.map(|mut value| {
+        value.set_sensitive(true);
+        value
+    })
+}

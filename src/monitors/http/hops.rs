@@ -1,0 +1,179 @@
+//! The requests of a check, one after the other along its redirects.
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderValue, Method, Response, StatusCode, Uri,
+    header::{self, HeaderName},
+};
+use url::Url;
+
+use super::{Http, cookies::Jar};
+use crate::{
+    check::{Attempt, Fact, Failure, Reason},
+    net::http::{Request, Transport},
+};
+
+/// Redirects followed in one check, as many as blackbox_exporter follows.
+const MAX_REDIRECTS: usize = 10;
+
+/// Headers that go along with a redirect to another host; any other could be a credential.
+const HARMLESS_HEADERS: [HeaderName; 7] = [
+    header::ACCEPT,
+    header::ACCEPT_CHARSET,
+    header::ACCEPT_ENCODING,
+    header::ACCEPT_LANGUAGE,
+    header::CACHE_CONTROL,
+    header::PRAGMA,
+    header::USER_AGENT,
+];
+
+/// One request of a check, after as many redirects as it took.
+pub(super) struct Hop {
+    pub url: Url,
+    pub method: Method,
+    body: Bytes,
+}
+
+/// What a check has of its own, besides the settings.
+#[derive(Default)]
+pub(super) struct Course {
+    /// The Authorization header that was fetched for it.
+    pub authorization: Option<HeaderValue>,
+    /// The address that the host of the URL is to be checked at.
+    pub address: Option<std::net::IpAddr>,
+}
+
+impl<T: Transport> Http<T> {
+    /// Follows redirects until there is a response to judge.
+    pub(super) async fn response(
+        &self,
+        course: &Course,
+        attempt: &Attempt,
+    ) -> Result<(Hop, Response<T::Body>), Failure> {
+        let mut hop = Hop {
+            url: self.settings.url.clone(),
+            method: self.settings.method.clone(),
+            body: self.settings.body.clone(),
+        };
+        let mut redirects = 0;
+        let mut jar = Jar::default();
+        loop {
+            let at_home = same_service(&self.settings.url, &hop.url);
+            let client = match &self.anonymous {
+                Some(client) if !at_home => client,
+                _ => &self.client,
+            };
+            let request = self.request(&hop, at_home, course, &jar);
+            let response = client.send(request, attempt).await?;
+            if at_home && response.status() == StatusCode::UNAUTHORIZED {
+                self.token_was_refused(course);
+            }
+            let next = self.redirection(&hop, &response).map_err(|error| {
+                attempt.learn(Fact::HttpStatus(response.status().as_u16()));
+                attempt.failure(Reason::ProtocolError, error)
+            })?;
+            let Some(next) = next else {
+                return Ok((hop, response));
+            };
+            if let Some(rare) = &self.settings.rare {
+                rare.freshness.judge(attempt)?;
+            }
+            if redirects == MAX_REDIRECTS {
+                attempt.learn(Fact::HttpStatus(response.status().as_u16()));
+                let error = format!("more than {MAX_REDIRECTS} redirects");
+                return Err(attempt.failure(Reason::TooManyRedirects, error));
+            }
+            redirects += 1;
+            jar.take(&hop.url, response.headers());
+            hop = next;
+        }
+    }
+
+    /// The request of `hop`; `at_home`, it may hold secrets.
+    fn request(&self, hop: &Hop, at_home: bool, course: &Course, jar: &Jar) -> Request {
+        let settings = &self.settings;
+        // With room for those that the client adds: Accept and Host.
+        let mut headers = HeaderMap::with_capacity(settings.headers.len() + 2);
+        // What described a body goes with it, as where a redirect turns POST into GET.
+        let lost_body = hop.body.is_empty() && !settings.body.is_empty();
+        for (name, value) in &settings.headers {
+            let describes_body = name.as_str().starts_with("content-");
+            if (at_home || HARMLESS_HEADERS.contains(name)) && !(lost_body && describes_body) {
+                headers.append(name, value.clone());
+            }
+        }
+        if let Some(authorization) = course.authorization.as_ref().filter(|_| at_home) {
+            headers.insert(header::AUTHORIZATION, authorization.clone());
+        }
+        jar.give(&hop.url, &mut headers);
+        let pinned = course
+            .address
+            .filter(|_| settings.url.host() == hop.url.host());
+        let rare = settings.rare.as_deref();
+        Request {
+            method: hop.method.clone(),
+            url: hop.url.clone(),
+            headers,
+            body: hop.body.clone(),
+            route: settings.route,
+            address: pinned.or_else(|| rare?.address_of(&hop.url)),
+            proxy: rare.and_then(|rare| rare.proxy_of(&hop.url)).cloned(),
+            server_name: settings.server_name.clone().filter(|_| at_home),
+        }
+    }
+
+    /// The hop that `response` redirects to, if it does and may (RFC 9110, section 15.4).
+    fn redirection(
+        &self,
+        hop: &Hop,
+        response: &Response<T::Body>,
+    ) -> Result<Option<Hop>, &'static str> {
+        let keeps_method = match response.status() {
+            StatusCode::MOVED_PERMANENTLY | StatusCode::FOUND | StatusCode::SEE_OTHER => false,
+            StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT => true,
+            _ => return Ok(None),
+        };
+        let Some(location) = response.headers().get(header::LOCATION) else {
+            return Ok(None);
+        };
+        if !self.settings.follow_redirects {
+            return Ok(None);
+        }
+        let mut url = std::str::from_utf8(location.as_bytes())
+            .ok()
+            .and_then(|location| hop.url.join(location).ok())
+            .filter(|url| Uri::try_from(url.as_str()).is_ok())
+            .ok_or("the redirect's location is no URL")?;
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err("the redirect leads away from HTTP");
+        }
+        // Both fail for URLs without a host only.
+        let _ = url.set_username("");
+        let _ = url.set_password(None);
+        url.set_fragment(None);
+        let (method, body) = if keeps_method {
+            if !hop.body.is_empty() && !same_service(&self.settings.url, &url) {
+                return Err("the redirect leads to another host, which does not get the body");
+            }
+            (hop.method.clone(), hop.body.clone())
+        } else if hop.method == Method::HEAD {
+            (Method::HEAD, Bytes::new())
+        } else {
+            (Method::GET, Bytes::new())
+        };
+        Ok(Some(Hop { url, method, body }))
+    }
+}
+
+/// Whether what may be told to `home` may be told to `other`: the same host and port, by the same
+/// scheme, or by https where it was http before, each on its own port.
+fn same_service(home: &Url, other: &Url) -> bool {
+    let upgraded = home.scheme() == "http"
+        && other.scheme() == "https"
+        && home.port().is_none()
+        && other.port().is_none();
+    home.host() == other.host()
+        && (upgraded
+            || home.scheme() == other.scheme()
+                && home.port_or_known_default() == other.port_or_known_default())
+}

@@ -1,0 +1,590 @@
+//! Expressions of CEL (<https://cel.dev>) that a JSON body is held against, under the name `body`.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    panic::resume_unwind,
+    sync::{
+        Arc, LazyLock,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
+    thread,
+};
+
+use cel::{
+    Context, Env, ExecutionError, IdedExpr, Value,
+    common::{
+        ast::{CallExpr, ComprehensionExpr, EntryExpr, Expr, LiteralValue, operators},
+        types::CelBool,
+        value::CowVal,
+    },
+    context::VariableResolver,
+    objects::{Key, Map},
+};
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, SeqAccess, Visitor},
+};
+
+use crate::value::{FromNode, Node};
+
+/// An expression that has been found to be one, of bounded depth.
+#[derive(Clone)]
+pub struct Expression(Arc<Prepared>);
+
+struct Prepared {
+    source: String,
+    tree: IdedExpr,
+    has_loops: bool,
+}
+
+/// The standard library, without times and durations.
+static ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(Env::stdlib()));
+
+const BODY: &str = "body";
+
+/// What a loop asks for at each of its steps. Nobody can write it, and its dot leads past what is
+/// bound by loops to the outermost names, whose [`Steps`] are asked each time.
+const STEP: &str = ".@step";
+
+/// Steps of loops that one evaluation may take: some tenths of a second.
+const MOST_STEPS: u32 = 1_000_000;
+
+/// Bytes of an expression, and how deep it may be: its evaluation is recursive.
+const LONGEST: usize = 2048;
+const DEEPEST: usize = 100;
+
+/// Bytes of stack for the deepest expression of [`LONGEST`] bytes.
+const STACK: usize = 64 << 20;
+
+impl Expression {
+    /// Reads `source` on a thread whose stack is large enough for whatever it may be: to parse it is
+    /// recursive, and how deep it is, is known afterwards.
+    fn parse(source: &str) -> Result<Self, String> {
+        if source.len() > LONGEST {
+            return Err(format!("is longer than {LONGEST} bytes"));
+        }
+        let failed = |_| "cannot be compiled: there is no thread for it".to_owned();
+        thread::scope(|scope| {
+            let parsing = thread::Builder::new()
+                .stack_size(STACK)
+                .spawn_scoped(scope, || Self::parse_here(source))
+                .map_err(failed)?;
+            let broken = |_| Err("does not compile: the compiler failed".to_owned());
+            parsing.join().unwrap_or_else(broken)
+        })
+    }
+
+    fn parse_here(source: &str) -> Result<Self, String> {
+        let parsed = ENVIRONMENT.parser().parse(source);
+        let mut tree = parsed.map_err(|errors| match errors.errors.first() {
+            Some(error) => {
+                let (line, column) = error.pos;
+                let first = error.msg.lines().next().unwrap_or_default();
+                format!("does not compile at {line}:{column}: {first}")
+            }
+            None => "does not compile".to_owned(),
+        })?;
+        let mut preparation = Preparation::default();
+        preparation.visit(&mut tree, 0)?;
+        Ok(Self(Arc::new(Prepared {
+            source: source.to_owned(),
+            tree,
+            has_loops: preparation.has_loops,
+        })))
+    }
+
+    /// Whether it may take longer than its reading does.
+    pub(super) fn has_loops(&self) -> bool {
+        self.0.has_loops
+    }
+
+    /// Whether it is true of `body`; otherwise what is wrong, without any of the body.
+    pub(super) fn is_true_of(&self, body: &Value, stop: &AtomicBool) -> Result<bool, String> {
+        let steps = Steps {
+            stop,
+            taken: AtomicU32::new(0),
+        };
+        let mut context = Context::with_env(ENVIRONMENT.clone());
+        context.set_variable_resolver(&steps);
+        context.add_variable_from_value(BODY, body.clone());
+        let wrong = |wrong: &str| Err(format!("\"{self}\" {wrong}"));
+        match Value::resolve(&self.0.tree, &context) {
+            Ok(Value::Bool(verdict)) => Ok(verdict),
+            Ok(_) => wrong("is neither true nor false of the body"),
+            Err(error) => wrong(&format!("cannot be told of the body: {}", describe(&error))),
+        }
+    }
+}
+
+/// What went wrong, without the values of the body that the error has in it.
+fn describe(error: &ExecutionError) -> &'static str {
+    match error {
+        ExecutionError::NoSuchKey(_) => "a key is missing",
+        ExecutionError::IndexOutOfBounds(_) => "a list is too short",
+        ExecutionError::NoSuchOverload(_)
+        | ExecutionError::UnexpectedType { .. }
+        | ExecutionError::UnsupportedBinaryOperator(..)
+        | ExecutionError::UnsupportedTargetType { .. }
+        | ExecutionError::UnsupportedIndex(..)
+        | ExecutionError::ValuesNotComparable(..) => "a value is of another type",
+        ExecutionError::DivisionByZero(_) | ExecutionError::RemainderByZero(_) => "it divides by 0",
+        ExecutionError::Overflow(..) => "a number is too large",
+        _ => "a function failed",
+    }
+}
+
+impl fmt::Display for Expression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.source)
+    }
+}
+
+impl fmt::Debug for Expression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0.source, f)
+    }
+}
+
+impl FromNode for Expression {
+    const ALLOWED: &'static str = "an expression of CEL over body, https://cel.dev";
+
+    fn from_node(node: &Node) -> Result<Self, String> {
+        Self::parse(&String::from_node(node)?)
+    }
+}
+
+/// Counts the steps of loops, and ends an evaluation that nobody waits for or that takes too many.
+struct Steps<'s> {
+    stop: &'s AtomicBool,
+    taken: AtomicU32,
+}
+
+/// Why an evaluation was ended: what its thread unwinds with.
+pub(super) struct TooManySteps;
+
+impl VariableResolver for Steps<'_> {
+    fn resolve<'b>(&'b self, name: &str) -> Option<CowVal<'b, 'b>> {
+        if name != &STEP[1..] {
+            return None;
+        }
+        // An error would not do: loops go on behind those.
+        let taken = self.taken.fetch_add(1, Ordering::Relaxed);
+        if taken >= MOST_STEPS || self.stop.load(Ordering::Relaxed) {
+            resume_unwind(Box::new(TooManySteps));
+        }
+        Some(CowVal::owned(CelBool::from(true)))
+    }
+}
+
+/// Finds names that mean nothing, and makes loops ask for [`STEP`].
+#[derive(Default)]
+struct Preparation {
+    bound: Vec<String>,
+    has_loops: bool,
+}
+
+impl Preparation {
+    fn visit(&mut self, node: &mut IdedExpr, depth: usize) -> Result<(), String> {
+        if depth > DEEPEST {
+            return Err(format!("is nested more than {DEEPEST} deep"));
+        }
+        let deeper = depth + 1;
+        match &mut node.expr {
+            Expr::Unspecified | Expr::Literal(_) => Ok(()),
+            Expr::Ident(name) => self.check_name(name),
+            Expr::Select(select) => self.visit(&mut select.operand, deeper),
+            Expr::Call(call) => {
+                check_function(&call.func_name)?;
+                let target = call.target.as_deref_mut();
+                let mut parts = target.into_iter().chain(&mut call.args);
+                parts.try_for_each(|part| self.visit(part, deeper))
+            }
+            Expr::List(list) => {
+                let mut parts = list.elements.iter_mut();
+                parts.try_for_each(|part| self.visit(part, deeper))
+            }
+            Expr::Map(map) => map.entries.iter_mut().try_for_each(|entry| {
+                let EntryExpr::MapEntry(entry) = &mut entry.expr else {
+                    return Ok(());
+                };
+                self.visit(&mut entry.key, deeper)?;
+                self.visit(&mut entry.value, deeper)
+            }),
+            Expr::Struct(_) => Err("makes a structure, of which there are none".to_owned()),
+            Expr::Comprehension(inner) => self.visit_loop(inner, deeper),
+        }
+    }
+
+    fn visit_loop(&mut self, inner: &mut ComprehensionExpr, depth: usize) -> Result<(), String> {
+        self.has_loops = true;
+        self.visit(&mut inner.iter_range, depth)?;
+        self.visit(&mut inner.accu_init, depth)?;
+        let outside = self.bound.len();
+        self.bound.push(inner.accu_var.clone());
+        self.visit(&mut inner.result, depth)?;
+        self.bound.push(inner.iter_var.clone());
+        self.bound.extend(inner.iter_var2.clone());
+        self.visit(&mut inner.loop_cond, depth)?;
+        self.visit(&mut inner.loop_step, depth)?;
+        self.bound.truncate(outside);
+        ask_for_step(&mut inner.loop_step);
+        Ok(())
+    }
+
+    fn check_name(&self, name: &str) -> Result<(), String> {
+        let known = name == BODY
+            || self.bound.iter().any(|bound| bound == name)
+            || ENVIRONMENT.types().find_type(name).is_some();
+        if known {
+            return Ok(());
+        }
+        Err(format!("has the unknown name {name:?}"))
+    }
+}
+
+/// Puts the question where it leaves the step's shape, by which the library knows what it can do
+/// without copies.
+fn ask_for_step(step: &mut IdedExpr) {
+    let part = match &mut step.expr {
+        Expr::Call(call) => match (&*call.func_name, &mut call.args[..]) {
+            (operators::LOGICAL_AND | operators::LOGICAL_OR, [_, operand]) => Some(operand),
+            (operators::CONDITIONAL, [condition, ..]) => Some(condition),
+            (operators::ADD, [_, added]) => match &mut added.expr {
+                Expr::List(list) => list.elements.first_mut(),
+                _ => None,
+            },
+            _ => None,
+        },
+        _ => None,
+    };
+    let Some(part) = part else { return wrap(step) };
+    wrap(part);
+}
+
+/// `part` becomes `STEP ? part : null`.
+fn wrap(part: &mut IdedExpr) {
+    let id = part.id;
+    let node = |expr| IdedExpr { id, expr };
+    let step = node(Expr::Ident(STEP.to_owned()));
+    let never = node(Expr::Literal(LiteralValue::Null));
+    let call = CallExpr {
+        func_name: operators::CONDITIONAL.to_owned(),
+        target: None,
+        args: vec![step, std::mem::take(part), never],
+    };
+    *part = node(Expr::Call(call));
+}
+
+/// Calls the function with nothing: one that there is complains of that, and not of its name.
+fn check_function(name: &str) -> Result<(), String> {
+    if !name.starts_with(|c: char| c.is_ascii_alphabetic()) {
+        return Ok(());
+    }
+    let context = Context::with_env(ENVIRONMENT.clone());
+    let called_on = |target: Option<Expr>| {
+        let target = target.map(|expr| Box::new(IdedExpr { id: 0, expr }));
+        let call = CallExpr {
+            func_name: name.to_owned(),
+            target,
+            args: Vec::new(),
+        };
+        let call = IdedExpr {
+            id: 0,
+            expr: Expr::Call(call),
+        };
+        let result = Value::resolve(&call, &context);
+        !matches!(result, Err(ExecutionError::UndeclaredReference(_)))
+    };
+    let null = Expr::Literal(LiteralValue::Null);
+    if called_on(None) || called_on(Some(null)) {
+        return Ok(());
+    }
+    Err(format!("calls the unknown function {name:?}"))
+}
+
+/// Reads `body` as CEL sees it: all numbers are doubles, as blackbox_exporter has them.
+pub(super) fn read(body: &[u8]) -> Result<Value, &'static str> {
+    let read: Result<Json, _> = serde_json::from_slice(body);
+    match read {
+        Ok(Json(value)) => Ok(value),
+        Err(_) => Err("the body is no JSON"),
+    }
+}
+
+struct Json(Value);
+
+impl<'de> Deserialize<'de> for Json {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(JsonVisitor).map(Self)
+    }
+}
+
+struct JsonVisitor;
+
+impl<'de> Visitor<'de> for JsonVisitor {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "as in blackbox_exporter, and JavaScript"
+    )]
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(Value::Float(value as f64))
+    }
+
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "as in blackbox_exporter, and JavaScript"
+    )]
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(Value::Float(value as f64))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(Value::Float(value))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(Value::String(Arc::new(value.to_owned())))
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+        Ok(Value::String(Arc::new(value)))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut list = Vec::new();
+        while let Some(Json(item)) = items.next_element()? {
+            list.push(item);
+        }
+        Ok(Value::List(Arc::new(list)))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
+        let mut map = HashMap::new();
+        while let Some((key, Json(value))) = entries.next_entry::<String, Json>()? {
+            map.insert(Key::String(Arc::new(key)), value);
+        }
+        Ok(Value::Map(Map { map: Arc::new(map) }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[track_caller]
+    fn evaluate(expression: &str, body: &str) -> Result<bool, String> {
+        let expression = Expression::parse(expression)?;
+        let body = read(body.as_bytes())?;
+        expression.is_true_of(&body, &AtomicBool::new(false))
+    }
+
+    #[test]
+    fn an_expression_is_true_or_false_of_a_body() {
+        for (expression, body, expected) in [
+            ("body.foo == 'bar'", r#"{"foo":"bar"}"#, true),
+            ("body.foo == 'bar'", r#"{"foo":"baz"}"#, false),
+            ("body.foo.bar == 1", r#"{"foo":{"bar":1}}"#, true),
+            ("body.n > 1.5 && body.n * 2.0 == 6.0", r#"{"n":3}"#, true),
+            ("body.n < 2", r#"{"n":1.5}"#, true),
+            ("body.list[1] == 2", r#"{"list":[1,2]}"#, true),
+            ("body['a-b'] == null", r#"{"a-b":null}"#, true),
+            ("body == 'text'", r#""text""#, true),
+            ("body", "true", true),
+            ("size(body) == 3 && body.size() == 3", "[1,2,3]", true),
+            ("!has(body.foo)", "{}", true),
+            ("body.foo == '🦀'", r#"{"foo":"🦀"}"#, true),
+            (
+                "body.s.matches('^a+$') && matches(body.s, 'a')",
+                r#"{"s":"aaa"}"#,
+                true,
+            ),
+            (
+                "body.s.startsWith('ab') && body.s.contains('b')",
+                r#"{"s":"abc"}"#,
+                true,
+            ),
+            ("'a' in body && !('b' in body)", r#"{"a":1}"#, true),
+            ("body.all(x, x > 0)", "[1,2]", true),
+            ("body.all(x, x > 1)", "[1,2]", false),
+            ("body.exists(x, x > 1)", "[1,2]", true),
+            ("body.exists_one(x, x > 0)", "[1,2]", false),
+            ("body.filter(x, x > 1).size() == 1", "[1,2]", true),
+            ("body.map(x, x * 2.0) == [2.0, 4.0]", "[1,2]", true),
+            ("body.map(x, x > 1, x * 2.0) == [4.0]", "[1,2]", true),
+            ("body.all(x, x.all(y, y == 1))", "[[1],[1,1]]", true),
+            ("body.all(x, x in ['a', 'b'])", r#"{"a":1,"b":2}"#, true),
+            ("type(body) == list && type(body[0]) == double", "[1]", true),
+            ("[1, 2].map(body, body + 1) == [2, 3]", "{}", true),
+        ] {
+            assert_eq!(
+                evaluate(expression, body),
+                Ok(expected),
+                "{expression} {body}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_told_is_neither() {
+        for (expression, body, expected) in [
+            (
+                "body.foo == 1",
+                "{}",
+                "\"body.foo == 1\" cannot be told of the body: a key is missing",
+            ),
+            (
+                "body[3] == 1",
+                "[1]",
+                "\"body[3] == 1\" cannot be told of the body: a list is too short",
+            ),
+            (
+                "body.foo",
+                r#"{"foo":"bar"}"#,
+                "\"body.foo\" is neither true nor false of the body",
+            ),
+            (
+                "body + 1 == 2",
+                "1",
+                "\"body + 1 == 2\" cannot be told of the body: a value is of another type",
+            ),
+            ("true", "", "the body is no JSON"),
+            ("true", "hunter2", "the body is no JSON"),
+            ("true", "{} x", "the body is no JSON"),
+        ] {
+            assert_eq!(
+                evaluate(expression, body),
+                Err(expected.to_owned()),
+                "{expression}"
+            );
+        }
+    }
+
+    #[test]
+    fn no_verdict_repeats_the_body() {
+        let body = r#"{"hunter2":["hunter2"]}"#;
+        for expression in [
+            "body + 1 == 2",
+            "body < 1",
+            "body.map(x, x + 1)",
+            "body.map(x, body[x])",
+            "body.map(x, body[x][7])",
+            "body.map(x, [1][x])",
+            "body.all(x, int(x) > 1)",
+            "body.all(x, 'a'.matches(x + '('))",
+            "{body: 1}",
+        ] {
+            let wrong = evaluate(expression, body).expect_err("no verdict");
+            assert!(!wrong.contains("hunter2"), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_expression_is_found_out_when_it_is_read() {
+        let wrong = |text: &str| {
+            Expression::parse(text)
+                .map(|_| ())
+                .expect_err("no expression")
+        };
+        assert!(wrong("").starts_with("does not compile"), "{}", wrong(""));
+        assert!(
+            wrong("body.").starts_with("does not compile at 1:"),
+            "{}",
+            wrong("body.")
+        );
+        assert_eq!(wrong("foo.bar"), "has the unknown name \"foo\"");
+        assert_eq!(wrong("body.all(x, y)"), "has the unknown name \"y\"");
+        assert_eq!(wrong("body.all(x, x) && x"), "has the unknown name \"x\"");
+        assert_eq!(wrong("bodi.foo"), "has the unknown name \"bodi\"");
+        assert_eq!(wrong("foo(body)"), "calls the unknown function \"foo\"");
+        assert_eq!(
+            wrong("body.lenght() == 1"),
+            "calls the unknown function \"lenght\""
+        );
+        assert_eq!(wrong("body.all(x)"), "calls the unknown function \"all\"");
+        assert_eq!(wrong(&"!".repeat(5000)), "is longer than 2048 bytes");
+        let sum = format!("body == {}", ["1"; 500].join(" + "));
+        assert_eq!(wrong(&sum), "is nested more than 100 deep");
+        for part in [
+            "(",
+            "[",
+            "!",
+            "-",
+            "1+",
+            "body.",
+            "body?1:",
+            "body[",
+            "body.all(x,",
+        ] {
+            let deep = part.repeat(200);
+            assert!(!wrong(&deep).is_empty());
+            assert!(!wrong(&format!("{deep}1")).is_empty());
+        }
+        let longest = "1+".repeat(LONGEST / 2 - 1);
+        assert_eq!(
+            wrong(&format!("{longest}1")),
+            "is nested more than 100 deep"
+        );
+    }
+
+    fn ends(expression: &str, stop: bool) -> bool {
+        let body = read(format!("[{}1]", "1,".repeat(2000)).as_bytes()).expect("JSON");
+        let expression = Expression::parse(expression).expect("an expression");
+        assert!(expression.has_loops());
+        let evaluation = || expression.is_true_of(&body, &AtomicBool::new(stop));
+        let evaluation = std::panic::AssertUnwindSafe(evaluation);
+        match std::panic::catch_unwind(evaluation) {
+            Ok(_) => false,
+            Err(payload) => payload.is::<TooManySteps>(),
+        }
+    }
+
+    #[test]
+    fn loops_within_loops_come_to_an_end() {
+        for expression in [
+            "body.all(x, body.all(y, y == 1))",
+            "body.exists(x, body.exists(y, y == 2))",
+            "body.all(x, body.filter(y, y == 2).size() == 0)",
+            "body.map(x, body.map(y, y)).size() == 0",
+            "body.filter(x, body.exists_one(y, y == 2)).size() == 0",
+            "body.map(x, body.exists(y, y == 2), x).size() == 0",
+            "body.all(x, body.all(y, y.foo == 1))",
+        ] {
+            assert!(ends(expression, false), "{expression}");
+            let once = expression.replacen("body", "[[1]]", 1);
+            assert!(!ends(&once, false), "{once}");
+            assert!(ends(&once, true), "{once}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_an_expression_or_not(text in "[a-z0-9().,\\[\\]{}<>=!&|?: '\"+*/%-]{0,40}") {
+            if let Ok(expression) = Expression::parse(&text) {
+                let _ = expression.is_true_of(&Value::Null, &AtomicBool::new(false));
+            }
+        }
+
+        #[test]
+        fn any_body_is_json_or_not(body in any::<Vec<u8>>(), depth in 0_usize..2000) {
+            let _ = read(&body);
+            let _ = read("[".repeat(depth).as_bytes());
+        }
+    }
+}

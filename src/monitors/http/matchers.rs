@@ -1,0 +1,151 @@
+//! What the body and the headers of a response must be like, and what is wrong where they are not.
+
+use std::sync::atomic::AtomicBool;
+
+use http::{HeaderMap, header::HeaderName};
+
+use super::json::{self, Expression};
+use crate::{
+    check::Reason,
+    value::{Fields, Pattern},
+};
+
+/// What the body of the response must be like.
+#[derive(Debug, Default)]
+pub struct BodyMatchers {
+    /// None of them may match.
+    pub absent: Vec<Pattern>,
+    /// All of them must match.
+    pub present: Vec<Pattern>,
+    /// Must not be true of the body, which must be JSON.
+    pub untrue: Option<Expression>,
+    /// Must be true of it.
+    pub truth: Option<Expression>,
+}
+
+impl BodyMatchers {
+    /// Reads the keys `fail_if_body_…`.
+    pub(super) fn read(fields: &mut Fields<'_>) -> Self {
+        Self {
+            absent: fields.patterns("fail_if_body_matches_regexp"),
+            present: fields.patterns("fail_if_body_not_matches_regexp"),
+            untrue: fields.optional("fail_if_body_json_matches_cel"),
+            truth: fields.optional("fail_if_body_json_not_matches_cel"),
+        }
+    }
+
+    /// Whether any body will do.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.absent.is_empty()
+            && self.present.is_empty()
+            && self.untrue.is_none()
+            && self.truth.is_none()
+    }
+
+    /// Whether to judge a body can take long though it is short.
+    pub(super) fn have_loops(&self) -> bool {
+        let expressions = [&self.untrue, &self.truth];
+        let mut expressions = expressions.into_iter().flatten();
+        expressions.any(Expression::has_loops)
+    }
+
+    /// What is wrong with `body`, without any of it; given up where it is told to `stop`.
+    pub(super) fn complaint(&self, body: &[u8], stop: &AtomicBool) -> Option<(Reason, String)> {
+        let mismatch = |error| Some((Reason::BodyMismatch, error));
+        if let Some(pattern) = self.absent.iter().find(|pattern| pattern.matches(body)) {
+            return mismatch(format!("the body matches \"{pattern}\""));
+        }
+        if let Some(missing) = self.present.iter().find(|pattern| !pattern.matches(body)) {
+            return mismatch(format!("the body does not match \"{missing}\""));
+        }
+        let wrong = self.judge_json(body, stop).err()?;
+        Some((Reason::JsonMismatch, wrong))
+    }
+
+    fn judge_json(&self, body: &[u8], stop: &AtomicBool) -> Result<(), String> {
+        if self.untrue.is_none() && self.truth.is_none() {
+            return Ok(());
+        }
+        let body = json::read(body)?;
+        if let Some(untrue) = &self.untrue
+            && untrue.is_true_of(&body, stop)?
+        {
+            return Err(format!("\"{untrue}\" is true of the body"));
+        }
+        if let Some(truth) = &self.truth
+            && !truth.is_true_of(&body, stop)?
+        {
+            return Err(format!("\"{truth}\" is not true of the body"));
+        }
+        Ok(())
+    }
+}
+
+/// What one header of the response must be like.
+#[derive(Clone, Debug)]
+pub struct HeaderMatcher {
+    header: HeaderName,
+    pattern: Pattern,
+    allow_missing: bool,
+    demand: Demand,
+}
+
+/// Whether a header must match, or must not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Demand {
+    Present,
+    Absent,
+}
+
+impl HeaderMatcher {
+    /// Reads the keys `fail_if_header_…`.
+    pub(super) fn read_all(fields: &mut Fields<'_>) -> Vec<Self> {
+        let mut matchers = fields.list_of("fail_if_header_matches", |fields| {
+            Self::read(fields, Demand::Absent)
+        });
+        matchers.extend(fields.list_of("fail_if_header_not_matches", |fields| {
+            Self::read(fields, Demand::Present)
+        }));
+        matchers
+    }
+
+    fn read(mut fields: Fields<'_>, demand: Demand) -> Option<Self> {
+        let name: Option<String> = fields.required("header");
+        let pattern = fields.required_pattern("regexp");
+        let allow_missing = fields.optional("allow_missing").unwrap_or(false);
+        let header = name.and_then(|name| {
+            let header = HeaderName::try_from(name);
+            if header.is_err() {
+                fields.wrong_value("header", "is no name of a header", "letters, digits and -");
+            }
+            header.ok()
+        });
+        fields.finish();
+        Some(Self {
+            header: header?,
+            pattern: pattern?,
+            allow_missing,
+            demand,
+        })
+    }
+
+    /// What is wrong with `headers`, without their values.
+    pub(super) fn complaint(&self, headers: &HeaderMap) -> Option<String> {
+        let Self {
+            header, pattern, ..
+        } = self;
+        let mut values = headers.get_all(header).iter().peekable();
+        if values.peek().is_none() {
+            return (!self.allow_missing).then(|| format!("the header {header} is missing"));
+        }
+        let matches = values.any(|value| pattern.matches(value.as_bytes()));
+        match (self.demand, matches) {
+            (Demand::Absent, true) => Some(format!("the header {header} matches \"{pattern}\"")),
+            (Demand::Present, false) => {
+                Some(format!("the header {header} does not match \"{pattern}\""))
+            }
+            _ => None,
+        }
+    }
+}

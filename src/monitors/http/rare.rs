@@ -1,0 +1,138 @@
+//! The keys of `type: http` that few monitors have: kept apart, so that the others do not pay for them.
+
+use std::net::IpAddr;
+
+use http::{HeaderMap, HeaderValue, header};
+use url::{Host, Url};
+
+use super::encoding::Encoding;
+use crate::{
+    net::{Route, http::Proxies, oauth2, tls::Freshness},
+    value::{self, Fields, FromNode, Node},
+};
+
+/// Addresses of one name that are checked: more than any service has that is asked by a name.
+pub(super) const MOST_ADDRESSES: usize = 32;
+
+/// What few monitors have.
+#[derive(Clone, Default)]
+pub struct Rare {
+    /// The encoding of the body.
+    pub compression: Option<Encoding>,
+    /// The proxies that requests go through.
+    pub proxies: Option<Proxies>,
+    /// Where the token comes from that a request has.
+    pub oauth2: Option<Box<oauth2::Settings>>,
+    /// Addresses of names that are not looked up.
+    pub resolve: Vec<(String, IpAddr)>,
+    /// Whether every address of the name is checked.
+    pub all_addresses: bool,
+    /// How long certificates must still be good for.
+    pub freshness: Freshness,
+}
+
+impl Rare {
+    /// Reads the keys, apart from `oauth2`.
+    pub(super) fn read(fields: &mut Fields<'_>, headers: &HeaderMap) -> Self {
+        let compression: Option<Encoding> = fields.optional("compression");
+        if let (Some(encoding), Some(accepted)) =
+            (compression, headers.get(header::ACCEPT_ENCODING))
+            && !encoding.is_accepted_by(accepted)
+        {
+            let wrong =
+                format!("is not what the Accept-Encoding in headers asks for: {encoding:?}");
+            let allowed = "an encoding that it accepts, or no such header";
+            fields.wrong_value("compression", wrong.to_lowercase(), allowed);
+        }
+        Self {
+            compression,
+            proxies: Proxies::read(fields),
+            oauth2: None,
+            resolve: read_resolve(fields),
+            all_addresses: fields.optional("all_addresses").unwrap_or(false),
+            freshness: Freshness::read(fields),
+        }
+    }
+
+    /// What it is, if it is anything.
+    pub(super) fn boxed(self) -> Option<Box<Self>> {
+        let Self {
+            compression: None,
+            proxies: None,
+            oauth2: None,
+            resolve,
+            all_addresses: false,
+            freshness,
+        } = &self
+        else {
+            return Some(Box::new(self));
+        };
+        (!resolve.is_empty() || *freshness != Freshness::default()).then(|| Box::new(self))
+    }
+
+    pub(super) fn check_consistency(&self, url: &Url, route: Route, fields: &Fields<'_>) {
+        let source = route.source;
+        let of_other_family =
+            |address: &IpAddr| source.is_some_and(|source| source.is_ipv4() != address.is_ipv4());
+        if self
+            .resolve
+            .iter()
+            .any(|(_, address)| of_other_family(address))
+        {
+            let wrong = "has an address of the other family than source_ip_address";
+            fields.wrong_value("resolve", wrong, "addresses of that family");
+        }
+        if !self.all_addresses {
+            return;
+        }
+        let host = match url.host() {
+            Some(Host::Domain(name)) => name,
+            _ => "",
+        };
+        let wrong = if host.is_empty() {
+            "has no choice: the URL has an address"
+        } else if self.address_of(url).is_some() {
+            "has no choice: resolve has the one address"
+        } else if self.proxy_of(url).is_some() {
+            "has no choice: the proxy looks the name up"
+        } else {
+            return;
+        };
+        let allowed = "a name that is looked up, and no proxy";
+        fields.wrong_value("all_addresses", wrong, allowed);
+    }
+
+    /// The address that `resolve` has for the host of `url`.
+    pub(super) fn address_of(&self, url: &Url) -> Option<IpAddr> {
+        let host = url.domain()?;
+        let mut known = self.resolve.iter();
+        known
+            .find(|(name, _)| name == host)
+            .map(|(_, address)| *address)
+    }
+
+    pub(super) fn proxy_of(&self, url: &Url) -> Option<&std::sync::Arc<crate::net::http::Proxy>> {
+        self.proxies.as_ref()?.of(url)
+    }
+}
+
+/// The header that asks for `encoding`, where none was configured.
+pub(super) fn accept_encoding(encoding: Encoding) -> HeaderValue {
+    HeaderValue::from_static(encoding.as_str())
+}
+
+fn read_resolve(fields: &mut Fields<'_>) -> Vec<(String, IpAddr)> {
+    let as_name = |text: &str| match value::Host::from_node(&Node::Text(text.to_owned())) {
+        Ok(value::Host::Name(name)) => Some(name),
+        _ => None,
+    };
+    let check_name = |text: &str| match as_name(text) {
+        Some(_) => Ok(()),
+        None => Err(("is no name of a host".to_owned(), "a name to look up")),
+    };
+    let addresses = fields.map::<IpAddr>("resolve", check_name);
+    let names = addresses
+        .into_iter()
+        .filter_map(|(name, address)| Some((as_name(&name)?, address)));
+    names.collect()
+}

@@ -1,0 +1,330 @@
+//! Asking a proxy for a tunnel, by CONNECT (RFC 9110, section 9.3.6) or SOCKS 5 (RFC 1928), and why
+//! it may refuse.
+
+use std::{io, net::IpAddr};
+
+use http::HeaderMap;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+use crate::{
+    check::Reason,
+    value::{Endpoint, Host},
+};
+
+/// Why there is no tunnel.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    /// The connection to the proxy ended.
+    Io(io::Error),
+    /// The proxy said so.
+    Said(Reason, String),
+}
+
+impl From<io::Error> for Refusal {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl Refusal {
+    fn garbled(what: &str) -> Self {
+        Self::Said(Reason::ProtocolError, what.to_owned())
+    }
+}
+
+/// Bytes of a proxy's answer to CONNECT that are read: more than any has to say.
+const LONGEST_ANSWER: usize = 16 << 10;
+
+/// Asks for a tunnel to `target`.
+pub(super) async fn connect<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: &mut S,
+    target: &Endpoint,
+    headers: &HeaderMap,
+) -> Result<(), Refusal> {
+    let mut request = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n").into_bytes();
+    for (name, value) in headers {
+        request.extend_from_slice(name.as_str().as_bytes());
+        request.extend_from_slice(b": ");
+        request.extend_from_slice(value.as_bytes());
+        request.extend_from_slice(b"\r\n");
+    }
+    request.extend_from_slice(b"\r\n");
+    stream.write_all(&request).await?;
+    stream.flush().await?;
+
+    let mut answer = Vec::with_capacity(512);
+    let end = loop {
+        if let Some(end) = answer.windows(4).position(|end| end == b"\r\n\r\n") {
+            break end + 4;
+        }
+        if answer.len() >= LONGEST_ANSWER {
+            return Err(Refusal::garbled("the answer to CONNECT does not end"));
+        }
+        if answer.len() >= 5 && !answer.starts_with(b"HTTP/") {
+            return Err(Refusal::garbled("the answer to CONNECT is no HTTP"));
+        }
+        if stream.read_buf(&mut answer).await? == 0 {
+            return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+        }
+    };
+    match status(&answer[..end]) {
+        // The target has not been spoken to, and does not speak first.
+        Some(200..=299) if answer.len() > end => Err(Refusal::garbled(
+            "something comes behind the answer to CONNECT",
+        )),
+        Some(200..=299) => Ok(()),
+        Some(407) => {
+            let error = "it wants other credentials: it answered 407 to CONNECT";
+            Err(Refusal::Said(Reason::ConnectionFailed, error.to_owned()))
+        }
+        Some(status) => {
+            let error = format!("it answered {status} to CONNECT");
+            Err(Refusal::Said(Reason::ConnectionFailed, error))
+        }
+        None => Err(Refusal::garbled("the answer to CONNECT has no status")),
+    }
+}
+
+/// The status of a response, of which `head` is the head.
+fn status(head: &[u8]) -> Option<u16> {
+    let line = head.split(|byte| *byte == b'\r').next()?;
+    let rest = line.strip_prefix(b"HTTP/1.")?;
+    let mut words = rest.split(|byte| *byte == b' ');
+    let version = words.next()?;
+    let code = words.next()?;
+    let digits = |text: &[u8]| text.iter().all(u8::is_ascii_digit);
+    if version.len() != 1 || !digits(version) || code.len() != 3 || !digits(code) {
+        return None;
+    }
+    let code = std::str::from_utf8(code).ok()?.parse().ok()?;
+    (100..600).contains(&code).then_some(code)
+}
+
+const VERSION: u8 = 5;
+const NO_AUTHENTICATION: u8 = 0;
+/// User and password (RFC 1929).
+const USERINFO: u8 = 2;
+const NONE_ACCEPTABLE: u8 = 0xff;
+const IPV4: u8 = 1;
+const NAME: u8 = 3;
+const IPV6: u8 = 4;
+
+/// Asks for a tunnel to `target`.
+pub(super) async fn socks5<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: &mut S,
+    target: &Endpoint,
+    userinfo: Option<&(String, String)>,
+) -> Result<(), Refusal> {
+    let method = userinfo.map_or(NO_AUTHENTICATION, |_| USERINFO);
+    stream.write_all(&[VERSION, 1, method]).await?;
+    stream.flush().await?;
+    let refused = |error: &str| Refusal::Said(Reason::ConnectionFailed, error.to_owned());
+    match (stream.read_u8().await?, stream.read_u8().await?) {
+        (VERSION, chosen) if chosen == method => {}
+        (VERSION, NONE_ACCEPTABLE) if userinfo.is_some() => {
+            return Err(refused("it does not take a user and a password"));
+        }
+        (VERSION, NONE_ACCEPTABLE) => return Err(refused("it wants credentials")),
+        _ => return Err(Refusal::garbled("it does not speak SOCKS 5")),
+    }
+    if let Some((user, password)) = userinfo {
+        let mut request = vec![1];
+        for text in [user, password] {
+            let length = u8::try_from(text.len()).map_err(|_| refused("too long a password"))?;
+            request.push(length);
+            request.extend_from_slice(text.as_bytes());
+        }
+        stream.write_all(&request).await?;
+        stream.flush().await?;
+        let (_, status) = (stream.read_u8().await?, stream.read_u8().await?);
+        if status != 0 {
+            return Err(refused("it wants other credentials"));
+        }
+    }
+    let mut request = vec![VERSION, 1, 0];
+    match &target.host {
+        Host::Address(IpAddr::V4(address)) => {
+            request.push(IPV4);
+            request.extend(address.octets());
+        }
+        Host::Address(IpAddr::V6(address)) => {
+            request.push(IPV6);
+            request.extend(address.octets());
+        }
+        Host::Name(name) => {
+            let length = u8::try_from(name.len()).map_err(|_| refused("too long a name"))?;
+            request.extend([NAME, length]);
+            request.extend_from_slice(name.as_bytes());
+        }
+    }
+    request.extend(target.port.to_be_bytes());
+    stream.write_all(&request).await?;
+    stream.flush().await?;
+    reply(stream).await
+}
+
+/// Reads what becomes of the request: the reply, and the address that it came from.
+async fn reply<S: AsyncRead + Unpin>(stream: &mut S) -> Result<(), Refusal> {
+    let mut head = [0; 4];
+    stream.read_exact(&mut head[..2]).await?;
+    let [version, code, ..] = head;
+    if version != VERSION {
+        return Err(Refusal::garbled("it does not speak SOCKS 5"));
+    }
+    let said = |reason, error: &str| Err(Refusal::Said(reason, format!("it says: {error}")));
+    match code {
+        0 => {}
+        2 => return said(Reason::ConnectionFailed, "not allowed"),
+        3 => return said(Reason::HostUnreachable, "network unreachable"),
+        4 => return said(Reason::HostUnreachable, "host unreachable"),
+        5 => return said(Reason::ConnectionRefused, "connection refused"),
+        code => return said(Reason::ConnectionFailed, &format!("failure {code}")),
+    }
+    stream.read_exact(&mut head[2..]).await?;
+    let length: u8 = match head[3] {
+        IPV4 => 4,
+        IPV6 => 16,
+        NAME => stream.read_u8().await?,
+        _ => return Err(Refusal::garbled("it does not speak SOCKS 5")),
+    };
+    let mut bound = vec![0; usize::from(length) + 2];
+    stream.read_exact(&mut bound).await?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn target() -> Endpoint {
+        Endpoint {
+            host: Host::Name("a.example".to_owned()),
+            port: 443,
+        }
+    }
+
+    fn run<T>(future: impl Future<Output = T>) -> T {
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        runtime.expect("a runtime without I/O").block_on(future)
+    }
+
+    /// How it is asked, and by whom.
+    #[derive(Clone, Copy)]
+    enum Way {
+        Connect,
+        Socks(Option<(&'static str, &'static str)>),
+    }
+
+    /// Asks a proxy that answers with `bytes` and closes; what was asked, and the outcome.
+    fn ask(bytes: &[u8], way: Way) -> (Vec<u8>, Result<(), Refusal>) {
+        run(async {
+            let (mut ours, mut theirs) = tokio::io::duplex(1 << 16);
+            theirs.write_all(bytes).await.expect("room for it");
+            theirs.shutdown().await.expect("an open pipe");
+            let outcome = match way {
+                Way::Connect => connect(&mut ours, &target(), &HeaderMap::new()).await,
+                Way::Socks(userinfo) => {
+                    let userinfo = userinfo.map(|(a, b)| (a.to_owned(), b.to_owned()));
+                    socks5(&mut ours, &target(), userinfo.as_ref()).await
+                }
+            };
+            drop(ours);
+            let mut asked = Vec::new();
+            theirs.read_to_end(&mut asked).await.expect("an open pipe");
+            (asked, outcome)
+        })
+    }
+
+    fn reason(outcome: Result<(), Refusal>) -> Option<Reason> {
+        match outcome {
+            Ok(()) => None,
+            Err(Refusal::Said(reason, _)) => Some(reason),
+            Err(Refusal::Io(error)) => {
+                assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+                Some(Reason::ConnectionReset)
+            }
+        }
+    }
+
+    #[test]
+    fn connect_asks_for_the_target_and_takes_any_2xx() {
+        let (asked, outcome) = ask(b"HTTP/1.0 201 Yes\r\nX: y\r\n\r\n", Way::Connect);
+        assert_eq!(reason(outcome), None);
+        let expected = "CONNECT a.example:443 HTTP/1.1\r\nHost: a.example:443\r\n\r\n";
+        assert_eq!(asked, expected.as_bytes());
+    }
+
+    #[test]
+    fn each_way_to_refuse_connect_has_its_reason() {
+        for (answer, expected) in [
+            ("HTTP/1.1 407 No\r\n\r\n", Reason::ConnectionFailed),
+            ("HTTP/1.1 403 No\r\n\r\n", Reason::ConnectionFailed),
+            ("HTTP/1.1 099 No\r\n\r\n", Reason::ProtocolError),
+            ("HTTP/1.1 2000 No\r\n\r\n", Reason::ProtocolError),
+            ("HTTP/2 200\r\n\r\n", Reason::ProtocolError),
+            ("SSH-2.0-x\r\n", Reason::ProtocolError),
+            ("HTTP/1.1 200 OK\r\n\r\nx", Reason::ProtocolError),
+            ("HTTP/1.1 200 OK\r\n", Reason::ConnectionReset),
+            ("", Reason::ConnectionReset),
+        ] {
+            let (_, outcome) = ask(answer.as_bytes(), Way::Connect);
+            assert_eq!(reason(outcome), Some(expected), "{answer:?}");
+        }
+        let endless = format!("HTTP/1.1 200 OK\r\n{}", "x".repeat(1 << 15));
+        let (_, outcome) = ask(endless.as_bytes(), Way::Connect);
+        assert_eq!(reason(outcome), Some(Reason::ProtocolError));
+    }
+
+    #[test]
+    fn socks_asks_for_the_target_with_and_without_credentials() {
+        let wanted = b"\x05\x01\x00\x03\x09a.example\x01\xbb";
+        let (asked, outcome) = ask(b"\x05\x00\x05\x00\x00\x01\0\0\0\0\0\0", Way::Socks(None));
+        assert_eq!(reason(outcome), None);
+        assert_eq!(asked, [&b"\x05\x01\x00"[..], wanted].concat());
+        let answer = b"\x05\x02\x01\x00\x05\x00\x00\x03\x01a\0\0";
+        let (asked, outcome) = ask(answer, Way::Socks(Some(("me", "pw"))));
+        assert_eq!(reason(outcome), None);
+        assert_eq!(
+            asked,
+            [&b"\x05\x01\x02\x01\x02me\x02pw"[..], wanted].concat()
+        );
+    }
+
+    #[test]
+    fn each_way_to_refuse_socks_has_its_reason() {
+        let me = Some(("me", "pw"));
+        for (answer, userinfo, expected) in [
+            (&b"\x05\xff"[..], None, Reason::ConnectionFailed),
+            (b"\x05\xff", me, Reason::ConnectionFailed),
+            (b"\x05\x02\x01\x01", me, Reason::ConnectionFailed),
+            (b"\x05\x00\x05\x02", None, Reason::ConnectionFailed),
+            (b"\x05\x00\x05\x03", None, Reason::HostUnreachable),
+            (b"\x05\x00\x05\x04", None, Reason::HostUnreachable),
+            (b"\x05\x00\x05\x05", None, Reason::ConnectionRefused),
+            (b"\x05\x00\x05\x08", None, Reason::ConnectionFailed),
+            (b"\x05\x00\x05\x00\x00\x07", None, Reason::ProtocolError),
+            (b"\x05\x00\x04\x00", None, Reason::ProtocolError),
+            (b"\x05\x02", None, Reason::ProtocolError),
+            (b"HT", None, Reason::ProtocolError),
+            (b"\x05\x00\x05\x00\x00\x01\0", None, Reason::ConnectionReset),
+            (b"\x05", None, Reason::ConnectionReset),
+        ] {
+            let (_, outcome) = ask(answer, Way::Socks(userinfo));
+            assert_eq!(reason(outcome), Some(expected), "{answer:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_answer_has_an_end(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
+            let http = [b"HTTP/1.1 ", &bytes[..]].concat();
+            let socks = [b"\x05\x00\x05\x00", &bytes[..]].concat();
+            let _ = ask(&bytes, Way::Connect);
+            let _ = ask(&http, Way::Connect);
+            let _ = ask(&bytes, Way::Socks(None));
+            let _ = ask(&socks, Way::Socks(None));
+        }
+    }
+}

@@ -1,0 +1,513 @@
+//! OAuth 2 tokens by the client credentials grant (RFC 6749, section 4.4): fetched when one is needed,
+//! kept until it expires or is refused, and shared by all that ask with the same settings.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError, Weak},
+    time::Duration,
+};
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use serde::Deserialize;
+use tokio::time::Instant;
+use url::{Url, form_urlencoded};
+
+use super::{
+    Net, Route,
+    http::{Body, Client, Profile, Proxies, Request, Transport, USER_AGENT, Versions},
+    tls,
+};
+use crate::{
+    check::{Attempt, Failure, Phase, Reason},
+    value::{Fields, HttpUrl, Secret},
+};
+
+/// Where tokens come from. It holds secrets, and so has no `Debug` of its own.
+#[derive(Clone)]
+pub struct Settings {
+    grant: Grant,
+    tls: tls::Settings,
+    proxies: Option<Proxies>,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Grant {
+    url: Url,
+    client_id: String,
+    client_secret: String,
+    /// Scopes and further parameters, as they are sent.
+    parameters: Vec<(String, String)>,
+}
+
+/// Parameters that have keys of their own, or none.
+const RESERVED: [&str; 4] = ["grant_type", "client_id", "client_secret", "scope"];
+
+impl Settings {
+    /// Reads the mapping `oauth2`.
+    #[must_use]
+    pub fn read(mut fields: Fields<'_>) -> Option<Self> {
+        let client_id = fields.required::<String>("client_id");
+        let secret = Secret::read(&mut fields, "client_secret", "client_secret_file");
+        let url = fields.required::<HttpUrl>("token_url");
+        if url.as_ref().is_some_and(|url| url.userinfo.is_some()) {
+            let allowed = "client_id and client_secret";
+            fields.wrong_value("token_url", "holds credentials", allowed);
+        }
+        let scopes: Vec<String> = fields.list("scopes");
+        if scopes
+            .iter()
+            .any(|scope| scope.is_empty() || scope.contains(' '))
+        {
+            fields.wrong_value(
+                "scopes",
+                "holds none or several in one",
+                "one scope an item",
+            );
+        }
+        let mut parameters = Vec::new();
+        if !scopes.is_empty() {
+            parameters.push(("scope".to_owned(), scopes.join(" ")));
+        }
+        let check_name = |name: &str| {
+            if RESERVED.contains(&name) {
+                return Err(("is not for here".to_owned(), "any other parameter"));
+            }
+            Ok(())
+        };
+        let further = fields.map::<Secret>("endpoint_params", check_name);
+        let further = further
+            .into_iter()
+            .map(|(name, value)| (name, value.reveal().to_owned()));
+        parameters.extend(further);
+        let tls = fields
+            .section("tls_config")
+            .map(tls::Settings::read)
+            .unwrap_or_default();
+        let proxies = Proxies::read(&mut fields);
+        fields.finish();
+        Some(Self {
+            grant: Grant {
+                url: url?.url,
+                client_id: client_id?,
+                client_secret: secret.map_or_else(String::new, |secret| secret.reveal().to_owned()),
+                parameters,
+            },
+            tls,
+            proxies,
+        })
+    }
+
+    /// Whether equal grants are all that two of them need to have in common.
+    fn is_plain(&self) -> bool {
+        self.tls.is_default() && self.tls.server_name.is_none() && self.proxies.is_none()
+    }
+}
+
+/// The sources of tokens that are in use, by their settings.
+#[derive(Default)]
+pub(super) struct Shared(Mutex<HashMap<Grant, Weak<Tokens>>>);
+
+impl Shared {
+    pub fn get(&self, settings: &Settings, make: impl FnOnce() -> Tokens) -> Arc<Tokens> {
+        if !settings.is_plain() {
+            return Arc::new(make());
+        }
+        let mut shared = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(tokens) = shared.get(&settings.grant).and_then(Weak::upgrade) {
+            return tokens;
+        }
+        let tokens = Arc::new(make());
+        shared.insert(settings.grant.clone(), Arc::downgrade(&tokens));
+        tokens
+    }
+}
+
+/// A source of tokens, with the one that it has.
+pub struct Tokens {
+    settings: Settings,
+    client: Client,
+    /// Held while a token is fetched, so that whoever else needs one waits for it.
+    state: tokio::sync::Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    token: Option<Token>,
+    /// The way of saying who we are that has worked.
+    manner: Option<Manner>,
+    /// When the last fetch failed, and why.
+    failed: Option<(Instant, Failure)>,
+}
+
+struct Token {
+    authorization: HeaderValue,
+    expires: Option<Instant>,
+}
+
+/// How the client says who it is (RFC 6749, section 2.3.1).
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Manner {
+    Header,
+    Body,
+}
+
+/// How long before it expires a token is not used any more: it is on its way for a while.
+const LEEWAY: Duration = Duration::from_secs(10);
+
+/// Bytes of a token endpoint's answer that are read: many times the longest token.
+const LONGEST_ANSWER: usize = 256 << 10;
+
+impl Tokens {
+    pub(super) fn new(settings: &Settings, net: &Net) -> Self {
+        let versions = match settings.tls.server_name {
+            Some(_) => Versions::Http1,
+            None => Versions::Http2,
+        };
+        let client = net.http_client(Profile {
+            tls: &settings.tls,
+            versions,
+            source: None,
+            proxied: settings.proxies.is_some(),
+        });
+        Self {
+            settings: settings.clone(),
+            client,
+            state: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// The value of an Authorization header with a token that has not expired.
+    ///
+    /// Of those that ask at the same time, one fetches, and all share what comes of it.
+    ///
+    /// # Errors
+    /// A [`Failure`] where the token endpoint gives none; `attempt` learns nothing of how.
+    pub async fn get(&self, attempt: &Attempt) -> Result<HeaderValue, Failure> {
+        let unanswered = Unanswered(Some(attempt));
+        let result = attempt.aside(self.get_or_fetch()).await;
+        unanswered.settle();
+        result
+    }
+
+    async fn get_or_fetch(&self) -> Result<HeaderValue, Failure> {
+        let asked = Instant::now();
+        let mut state = self.state.lock().await;
+        let now = Instant::now();
+        if let Some(token) = &state.token
+            && token.expires.is_none_or(|expires| now < expires)
+        {
+            return Ok(token.authorization.clone());
+        }
+        if let Some((failed, failure)) = &state.failed
+            && *failed >= asked
+        {
+            return Err(failure.clone());
+        }
+        match self.fetch(&mut state).await {
+            Ok(token) => {
+                let authorization = token.authorization.clone();
+                state.token = Some(token);
+                state.failed = None;
+                Ok(authorization)
+            }
+            Err(failure) => {
+                state.token = None;
+                state.failed = Some((Instant::now(), failure.clone()));
+                Err(failure)
+            }
+        }
+    }
+
+    /// Forgets the token that was refused, if it is still the one that is given out.
+    pub fn refused(&self, authorization: &HeaderValue) {
+        // Where somebody holds it, another token is being fetched already.
+        if let Ok(mut state) = self.state.try_lock()
+            && let Some(token) = &state.token
+            && token.authorization == *authorization
+        {
+            state.token = None;
+        }
+    }
+
+    /// Asks for a token: first with the credentials in a header, as every server must know it, then
+    /// in the body, as some know alone.
+    async fn fetch(&self, state: &mut State) -> Result<Token, Failure> {
+        let (first, second) = match state.manner {
+            Some(known) => (known, None),
+            None => (Manner::Header, Some(Manner::Body)),
+        };
+        let (mut manner, mut answer) = (first, self.ask(first).await?);
+        if let Some(second) = second
+            && matches!(answer.0, StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED)
+        {
+            (manner, answer) = (second, self.ask(second).await?);
+        }
+        let (status, body) = answer;
+        if !status.is_success() {
+            // A server that was set up anew may want the other one.
+            state.manner = None;
+            let code = error_code(&body).map_or_else(String::new, |code| format!(" ({code})"));
+            let error = format!("answered {}{code}", status.as_u16());
+            return Err(failure(Reason::ResponseMismatch, &error));
+        }
+        let token = read_token(&body, Instant::now());
+        let token = token.map_err(|error| failure(Reason::ProtocolError, error))?;
+        state.manner = Some(manner);
+        Ok(token)
+    }
+
+    async fn ask(&self, manner: Manner) -> Result<(StatusCode, Vec<u8>), Failure> {
+        // Apart from the check, of which this is no phase.
+        let attempt = Attempt::start();
+        let proxies = self.settings.proxies.as_ref();
+        let request = Request {
+            method: Method::POST,
+            url: self.settings.grant.url.clone(),
+            headers: self.headers(manner),
+            body: self.body(manner),
+            route: Route::default(),
+            address: None,
+            proxy: proxies.and_then(|proxies| proxies.of(&self.settings.grant.url).cloned()),
+            server_name: self.settings.tls.server_name.clone(),
+        };
+        let response = async {
+            let mut response = self.client.send(request, &attempt).await?;
+            attempt.enter(Phase::Transfer);
+            let mut body = Vec::new();
+            while let Some(chunk) = response.body_mut().chunk().await? {
+                if body.len() + chunk.len() > LONGEST_ANSWER {
+                    let error = format!("answered more than {LONGEST_ANSWER} bytes");
+                    return Err(attempt.failure(Reason::BodyTooLarge, error));
+                }
+                body.extend_from_slice(&chunk);
+            }
+            Ok((response.status(), body))
+        };
+        response
+            .await
+            .map_err(|wrong| failure(wrong.reason, &format!("failed: {}", wrong.error)))
+    }
+
+    fn headers(&self, manner: Manner) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            (header::USER_AGENT, USER_AGENT),
+            (header::CONNECTION, "close"),
+            (header::ACCEPT, "application/json"),
+            (header::CONTENT_TYPE, "application/x-www-form-urlencoded"),
+        ] {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+        if manner == Manner::Header {
+            let encode = |text: &str| -> String {
+                form_urlencoded::byte_serialize(text.as_bytes()).collect()
+            };
+            let grant = &self.settings.grant;
+            let userinfo = format!(
+                "{}:{}",
+                encode(&grant.client_id),
+                encode(&grant.client_secret)
+            );
+            let credentials = BASE64_STANDARD.encode(userinfo);
+            let mut value = HeaderValue::try_from(format!("Basic {credentials}"))
+                .expect("base64 is made of letters, digits and three signs");
+            value.set_sensitive(true);
+            headers.insert(header::AUTHORIZATION, value);
+        }
+        headers
+    }
+
+    fn body(&self, manner: Manner) -> Bytes {
+        let grant = &self.settings.grant;
+        let mut body = form_urlencoded::Serializer::new(String::new());
+        body.append_pair("grant_type", "client_credentials");
+        body.extend_pairs(&grant.parameters);
+        if manner == Manner::Body {
+            body.append_pair("client_id", &grant.client_id);
+            body.append_pair("client_secret", &grant.client_secret);
+        }
+        body.finish().into()
+    }
+}
+
+/// Says whose silence it was, where the deadline drops a check that waits for a token.
+struct Unanswered<'a>(Option<&'a Attempt>);
+
+impl Unanswered<'_> {
+    fn settle(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Unanswered<'_> {
+    fn drop(&mut self) {
+        if let Some(attempt) = self.0 {
+            attempt.presume(failure(Reason::Timeout, "gave no token in time"));
+        }
+    }
+}
+
+/// A failure of the token endpoint. The check has not begun, and so is in no phase of its own.
+fn failure(reason: Reason, error: &str) -> Failure {
+    Failure::new(
+        Phase::Processing,
+        reason,
+        format!("the token endpoint {error}"),
+    )
+}
+
+/// What is said of a token (RFC 6749, section 5.1).
+#[derive(Deserialize)]
+struct Granted {
+    access_token: String,
+    token_type: Option<String>,
+    expires_in: Option<serde_json::Value>,
+}
+
+fn read_token(body: &[u8], now: Instant) -> Result<Token, &'static str> {
+    // The parser's error is left out: it could repeat a part of the token.
+    let granted: Granted =
+        serde_json::from_slice(body).map_err(|_| "answered without an access_token in JSON")?;
+    let scheme = match granted.token_type.as_deref() {
+        None => "Bearer",
+        Some(scheme) if scheme.eq_ignore_ascii_case("bearer") => "Bearer",
+        Some(scheme) => scheme,
+    };
+    let is_word = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic());
+    if !is_word(scheme) || !is_word(&granted.access_token) {
+        return Err("gave a token that cannot be sent in a header");
+    }
+    let mut authorization = HeaderValue::try_from(format!("{scheme} {}", granted.access_token))
+        .map_err(|_| "gave a token that cannot be sent in a header")?;
+    authorization.set_sensitive(true);
+    let lifetime = match &granted.expires_in {
+        None | Some(serde_json::Value::Null) => None,
+        Some(value) => Some(seconds(value).ok_or("gave a token whose expires_in is no number")?),
+    };
+    let expires = lifetime.and_then(|lifetime| {
+        // Of a token that lives shortly, most of its life is used all the same.
+        now.checked_add(lifetime.saturating_sub(LEEWAY.min(lifetime / 2)))
+    });
+    Ok(Token {
+        authorization,
+        expires,
+    })
+}
+
+/// Seconds as a number, or as a text of digits, which some servers send.
+fn seconds(value: &serde_json::Value) -> Option<Duration> {
+    let seconds = match value {
+        serde_json::Value::Number(number) => number.as_f64()?,
+        serde_json::Value::String(text) if text.bytes().all(|b| b.is_ascii_digit()) => {
+            text.parse().ok()?
+        }
+        _ => return None,
+    };
+    Duration::try_from_secs_f64(seconds).ok()
+}
+
+/// The error code of an answer, where it is one that the RFC knows (section 5.2): other text could
+/// be anything, secrets included.
+fn error_code(body: &[u8]) -> Option<&'static str> {
+    const KNOWN: [&str; 6] = [
+        "invalid_request",
+        "invalid_client",
+        "invalid_grant",
+        "unauthorized_client",
+        "unsupported_grant_type",
+        "invalid_scope",
+    ];
+    #[derive(Deserialize)]
+    struct Refused {
+        error: String,
+    }
+    let refused: Refused = serde_json::from_slice(body).ok()?;
+    KNOWN.into_iter().find(|known| *known == refused.error)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The header and the seconds for which it is used, `None` for ever.
+    fn read(body: &str) -> Result<(String, Option<f64>), &'static str> {
+        let now = Instant::now();
+        let token = read_token(body.as_bytes(), now)?;
+        let text = token.authorization.to_str().map_err(|_| "is no text")?;
+        let left = token.expires.map(|expires| (expires - now).as_secs_f64());
+        Ok((text.to_owned(), left))
+    }
+
+    #[test]
+    fn a_token_is_used_until_shortly_before_it_expires() {
+        let with = |expires: &str| {
+            read(&format!(
+                r#"{{"access_token":"t","token_type":"bearer"{expires}}}"#
+            ))
+        };
+        let bearer = |left| Ok(("Bearer t".to_owned(), left));
+        assert_eq!(with(""), bearer(None));
+        assert_eq!(with(r#","expires_in":null"#), bearer(None));
+        assert_eq!(
+            with(r#","expires_in":3600,"scope":"a""#),
+            bearer(Some(3590.0))
+        );
+        assert_eq!(with(r#","expires_in":"3600""#), bearer(Some(3590.0)));
+        assert_eq!(with(r#","expires_in":10"#), bearer(Some(5.0)));
+        assert_eq!(with(r#","expires_in":0"#), bearer(Some(0.0)));
+        assert!(with(r#","expires_in":1e18"#).is_ok());
+        for wrong in ["-1", "1e300", "true", r#""soon""#, "[]"] {
+            assert!(
+                with(&format!(r#","expires_in":{wrong}"#)).is_err(),
+                "{wrong}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_no_token_is_refused() {
+        for wrong in [
+            "",
+            "[]",
+            "access_token=t",
+            r#"{"access_token":""}"#,
+            r#"{"access_token":"a\nb"}"#,
+            r#"{"access_token":"a b"}"#,
+            r#"{"access_token":"é"}"#,
+            r#"{"access_token":1}"#,
+            r#"{"access_token":"t","access_token":"u"}"#,
+            r#"{"access_token":"t","token_type":""}"#,
+            r#"{"access_token":"t","token_type":"a b"}"#,
+            r#"{"access_token":"t""#,
+            r#"{"access_token":"t"}{}"#,
+        ] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
+        let mac = read(r#"{"access_token":"t","token_type":"BearerToken"}"#);
+        assert_eq!(mac, Ok(("BearerToken t".to_owned(), None)));
+    }
+
+    #[test]
+    fn an_error_code_is_repeated_where_it_is_a_known_one() {
+        let code = |body: &str| error_code(body.as_bytes());
+        assert_eq!(
+            code(r#"{"error":"invalid_client"}"#),
+            Some("invalid_client")
+        );
+        assert_eq!(code(r#"{"error":"hunter2"}"#), None);
+        assert_eq!(code("<html>"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn any_answer_is_read(body in any::<Vec<u8>>(), text in any::<String>()) {
+            let _ = read_token(&body, Instant::now());
+            let _ = error_code(&body);
+            let _ = read(&format!(r#"{{"access_token":{text:?},"expires_in":{text:?}}}"#));
+        }
+    }
+}
