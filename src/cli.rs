@@ -13,7 +13,7 @@ use crate::{
     app, config,
     net::Net,
     once::{self, Output},
-    plan,
+    plan, rules,
 };
 
 /// Exit code of a failure at run time, and of `once` where a check failed.
@@ -39,6 +39,8 @@ enum Command {
     Validate,
     /// Says what the configuration asks of the machine, and what the machine or a limit denies it
     Plan,
+    /// Prints Prometheus' rules for the objectives that monitors have under `slo`
+    Rules,
     /// Runs the monitors once, prints the result of each, and fails if a check does
     Once {
         /// A table for people, JSON lines, or JUnit XML
@@ -90,6 +92,15 @@ impl Cli {
                 Err(error) => {
                     complain(&format_args!(
                         "monitoringdaemon: failed to print the plan: {error}"
+                    ));
+                    ExitCode::from(FAILURE)
+                }
+            },
+            Some(Command::Rules) => match write!(io::stdout(), "{}", rules::of(&config)) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => {
+                    complain(&format_args!(
+                        "monitoringdaemon: failed to print the rules: {error}"
                     ));
                     ExitCode::from(FAILURE)
                 }

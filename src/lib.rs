@@ -12,6 +12,7 @@
 //! - [`server`]: `/metrics` and the rest over HTTP
 //! - [`logging`]: events become lines on stdout
 //! - [`plan`]: what a configuration asks of the machine
+//! - [`rules`]: what Prometheus is to watch over
 //! - [`app`], [`once`], [`cli`]: the daemon, the single run, and the command line
 //!
 //! To check in a way of one's own, implement [`check::Monitor`] and hand it to a
@@ -28,5 +29,6 @@ pub mod monitors;
 pub mod net;
 pub mod once;
 pub mod plan;
+pub mod rules;
 pub mod server;
 pub mod value;

@@ -1,6 +1,7 @@
 //! What the user wrote, read and validated whole: nothing downstream checks it again.
 
 mod settings;
+mod slo;
 #[cfg(test)]
 mod tests;
 mod yaml;
@@ -14,6 +15,7 @@ use crate::value::{Fields, Problem, Problems, read_regular_file};
 use yaml::Position;
 
 pub use settings::{Config, Dispatcher, Listen, Log, Monitor, Server};
+pub use slo::{LatencySlo, Percentage, Slo};
 
 /// Room for a hundred thousand monitors; what is larger was not written as a configuration.
 const MAX_FILE_SIZE: u64 = 16 << 20;

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use tracing::level_filters::LevelFilter;
 
+use super::slo::{Slo, Timing};
 use crate::{
     check::CheckLog,
     logging,
@@ -78,6 +79,8 @@ pub struct Monitor {
     pub duration_buckets: Option<Arc<[f64]>>,
     /// The latency beyond which a check that is good otherwise has failed.
     pub fail_if_slower_than: Option<Duration>,
+    /// What its checks are to achieve.
+    pub slo: Option<Slo>,
     /// How to check what.
     pub settings: monitors::Settings,
 }
@@ -103,7 +106,9 @@ impl Config {
             .map(read_metrics)
             .unwrap_or_default();
         let monitors = match fields.node("monitors") {
-            Some((node, path)) => Monitor::read_all(node, &path, &defaults, fields.problems()),
+            Some((node, path)) => {
+                Monitor::read_all(node, &path, &defaults, &metrics, fields.problems())
+            }
             None => Vec::new(),
         };
         fields.finish();
@@ -379,6 +384,7 @@ impl Monitor {
         node: &Node,
         path: &crate::value::Path,
         defaults: &Defaults,
+        metrics: &metrics::Settings,
         problems: &Problems,
     ) -> Vec<Self> {
         // Opened for what it says of duplicates and of anything but a mapping.
@@ -396,13 +402,18 @@ impl Monitor {
                 problems.add(path.clone(), Place::Key, wrong, allowed);
             }
             if let Some(fields) = Fields::open(node, path, problems) {
-                monitors.extend(Self::read(name, fields, defaults));
+                monitors.extend(Self::read(name, fields, defaults, metrics));
             }
         }
         monitors
     }
 
-    fn read(name: &str, mut fields: Fields<'_>, defaults: &Defaults) -> Option<Self> {
+    fn read(
+        name: &str,
+        mut fields: Fields<'_>,
+        defaults: &Defaults,
+        metrics: &metrics::Settings,
+    ) -> Option<Self> {
         // Of a type that nobody knows, nothing more can be said.
         let monitor_type = match fields.node("type") {
             Some(_) => fields.optional("type")?,
@@ -417,6 +428,16 @@ impl Monitor {
             let wrong = "is not shorter than the timeout, and so never fails anything";
             fields.wrong_value("fail_if_slower_than", wrong, "less than the timeout");
         }
+        let bounds = Timing {
+            timeout,
+            fail_if_slower_than,
+        };
+        let slo = fields.section("slo");
+        let slo = slo.map(|fields| Slo::read(fields, &bounds, metrics));
+        let duration_buckets = match slo.and_then(|slo| slo.latency) {
+            Some(latency) => latency.buckets(duration_buckets, metrics),
+            None => duration_buckets,
+        };
         let settings = monitor_type.read(&mut fields);
         fields.finish();
         Some(Self {
@@ -426,6 +447,7 @@ impl Monitor {
             labels,
             duration_buckets,
             fail_if_slower_than,
+            slo,
             settings: settings?,
         })
     }

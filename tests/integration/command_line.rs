@@ -37,7 +37,7 @@ monitors:
 "#;
 
 /// Each command that reads a configuration; the first is the daemon itself.
-const COMMANDS: [&[&str]; 4] = [&[], &["validate"], &["plan"], &["once"]];
+const COMMANDS: [&[&str]; 5] = [&[], &["validate"], &["plan"], &["rules"], &["once"]];
 
 fn run(command: &mut Command) -> Output {
     command.output().expect("the program can be started")
@@ -75,7 +75,7 @@ fn help_shows_the_defaults() {
     assert!(output.stderr.is_empty());
     assert_has(
         &text(&output),
-        &["[default: config.yml]", "validate", "plan", "once"],
+        &["[default: config.yml]", "validate", "plan", "rules", "once"],
     );
     let help = text(&run(program().args(["once", "--help"])));
     assert_has(

@@ -40,14 +40,14 @@ fn repository(path: &str) -> PathBuf {
 }
 
 /// Prometheus with a folder of its own; dropped, it is killed.
-struct Prometheus {
+pub struct Prometheus {
     process: Child,
     address: SocketAddr,
     _folder: TempDir,
 }
 
 impl Prometheus {
-    fn start(program: &str, config: &str) -> Self {
+    pub fn start(program: &str, config: &str) -> Self {
         let folder = TempDir::new().expect("a temporary folder");
         let file = folder.path().join("prometheus.yml");
         fs::write(&file, config).expect("room for a temporary file");
@@ -80,7 +80,7 @@ impl Prometheus {
 
     /// The data that the API answers.
     #[track_caller]
-    fn ask(&self, path: &str, parameters: &[(&str, &str)]) -> Value {
+    pub fn ask(&self, path: &str, parameters: &[(&str, &str)]) -> Value {
         let parameters = form_urlencoded::Serializer::new(String::new())
             .extend_pairs(parameters)
             .finish();

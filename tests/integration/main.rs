@@ -31,6 +31,7 @@ mod icmp_networks;
 mod once;
 mod plan;
 mod repository;
+mod rules;
 mod starttls;
 mod tcp;
 mod tls;

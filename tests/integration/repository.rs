@@ -180,6 +180,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "server",
         ],
     ),
+    ("rules", &["config", "value"]),
 ];
 
 /// Every file below `folder`.

@@ -1,0 +1,140 @@
+//! `slo`: what a monitor's checks are to achieve, for `rules` to hold them against.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::{
+    metrics::{self, DURATION_BUCKETS},
+    value::{Fields, FromNode, Node, format_duration},
+};
+
+/// What the checks of a monitor are to achieve; at least one of the two.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Slo {
+    /// `slo.availability`: how many of all checks are to succeed.
+    pub availability: Option<Percentage>,
+    /// `slo.latency`
+    pub latency: Option<LatencySlo>,
+}
+
+/// How many of the successful checks are to be how fast.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LatencySlo {
+    /// `slo.latency.threshold`: a bound of the monitor's buckets.
+    pub threshold: Duration,
+    /// `slo.latency.objective`
+    pub objective: Percentage,
+}
+
+/// A part of all checks that leaves something to the rest, in percent.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Percentage(f64);
+
+impl Percentage {
+    /// The number in front of the percent sign.
+    #[must_use]
+    pub fn get(self) -> f64 {
+        self.0
+    }
+
+    /// What it leaves, as a ratio.
+    #[must_use]
+    pub fn rest(self) -> f64 {
+        (100.0 - self.0) / 100.0
+    }
+}
+
+impl FromNode for Percentage {
+    const ALLOWED: &'static str = "a percentage above 0 and at most 99.99999, such as 99.9";
+
+    fn from_node(node: &Node) -> Result<Self, String> {
+        let percentage = f64::from_node(node)?;
+        if percentage > 0.0 && percentage <= 99.999_99 {
+            Ok(Self(percentage))
+        } else {
+            Err(format!("{percentage} is out of range"))
+        }
+    }
+}
+
+/// What bears on the latency of a check that succeeded.
+pub(super) struct Timing {
+    pub timeout: Duration,
+    pub fail_if_slower_than: Option<Duration>,
+}
+
+impl Slo {
+    /// Reads the section.
+    pub(super) fn read(
+        mut fields: Fields<'_>,
+        timing: &Timing,
+        metrics: &metrics::Settings,
+    ) -> Self {
+        let given = fields.problems().count();
+        let availability = fields.optional("availability");
+        let latency = fields.section("latency");
+        let has_latency = latency.is_some();
+        let latency = latency.and_then(|fields| LatencySlo::read(fields, timing));
+        let slo = Self {
+            availability,
+            latency,
+        };
+        if slo.availability.is_none() && !has_latency && fields.problems().count() == given {
+            fields.wrong("says nothing", "availability, latency or both");
+        }
+        for (key, is_given, family) in [
+            ("availability", slo.availability.is_some(), CHECKS),
+            ("latency", slo.latency.is_some(), DURATION),
+        ] {
+            if is_given && metrics.disabled.contains(&family) {
+                let wrong = format_args!("needs {family}, which metrics.disabled names");
+                fields.wrong_value(key, wrong, "a metric that monitors have");
+            }
+        }
+        fields.finish();
+        slo
+    }
+}
+
+/// What the rules of each objective ask for.
+const CHECKS: &str = "monitor_checks_total";
+const DURATION: &str = "monitor_check_duration_seconds";
+
+impl LatencySlo {
+    fn read(mut fields: Fields<'_>, timing: &Timing) -> Option<Self> {
+        let threshold = fields.required("threshold");
+        let objective = fields.required("objective");
+        let longest = match timing.fail_if_slower_than {
+            Some(limit) if limit < timing.timeout => ("fail_if_slower_than", limit),
+            _ => ("the timeout", timing.timeout),
+        };
+        if let Some(threshold) = threshold.filter(|threshold| *threshold >= longest.1) {
+            let (threshold, limit) = (format_duration(threshold), format_duration(longest.1));
+            let wrong = format_args!("{threshold} is as long as no successful check takes");
+            let allowed = format_args!("less than {}, {limit}", longest.0);
+            fields.wrong_value("threshold", wrong, allowed);
+        }
+        fields.finish();
+        Some(Self {
+            threshold: threshold?,
+            objective: objective?,
+        })
+    }
+
+    /// The buckets of a monitor that would have `own`, with one that ends at the threshold: without it a
+    /// histogram cannot tell how many checks were that fast.
+    pub(super) fn buckets(
+        &self,
+        own: Option<Arc<[f64]>>,
+        metrics: &metrics::Settings,
+    ) -> Option<Arc<[f64]>> {
+        let common = metrics.duration_buckets.as_deref();
+        let buckets = own.as_deref().or(common).unwrap_or(&DURATION_BUCKETS);
+        let threshold = self.threshold.as_secs_f64();
+        if buckets.contains(&threshold) {
+            return own;
+        }
+        let below = buckets.partition_point(|bound| *bound < threshold);
+        let (below, above) = buckets.split_at(below);
+        Some([below, &[threshold], above].concat().into())
+    }
+}

@@ -1,0 +1,297 @@
+//! The rules that are shipped and those that are printed, in the hands of Prometheus' own tools.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use monitoringdaemon::metrics::FAMILIES;
+use regex::Regex;
+use serde_json::{Value, json};
+use tempfile::NamedTempFile;
+
+use crate::{
+    dashboard::Prometheus,
+    support::{
+        daemon::{Daemon, config_file},
+        eventually,
+        process::{helper, program, text},
+        server::{Closed, Server},
+    },
+};
+
+fn repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(repository(path)).expect("it is in the repository")
+}
+
+/// The files of a folder of the repository.
+fn files(folder: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(repository(folder)).expect("it is in the repository");
+    let mut files: Vec<_> = entries
+        .map(|entry| entry.expect("it can be listed").path())
+        .collect();
+    files.sort();
+    assert!(!files.is_empty());
+    files
+}
+
+/// What `rules` prints of a configuration.
+#[track_caller]
+fn printed(config: &Path) -> String {
+    let output = program()
+        .args(["rules", "--config"])
+        .arg(config)
+        .output()
+        .expect("the program can be started");
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    assert!(output.stderr.is_empty(), "{}", text(&output));
+    String::from_utf8(output.stdout).expect("rules are UTF-8")
+}
+
+fn run(program: &str, arguments: &[&str], file: &Path) -> Output {
+    Command::new(program)
+        .args(arguments)
+        .arg(file)
+        .output()
+        .expect("it has just been found")
+}
+
+/// What `promtool check rules` makes of a file.
+#[track_caller]
+fn check_rules(rules: &Path) -> String {
+    let output = run("promtool", &["check", "rules"], rules);
+    assert!(output.status.success(), "{}", text(&output));
+    text(&output)
+}
+
+#[test]
+fn printed_rules_are_the_golden_ones() {
+    let printed = printed(&repository("tests/config/good/slo.yml"));
+    if std::env::var_os("UPDATE_EXPECT").is_some() {
+        fs::write(repository("tests/golden/rules.yml"), printed).expect("it can be written");
+    } else {
+        assert_eq!(printed, read("tests/golden/rules.yml"));
+    }
+}
+
+#[test]
+fn shipped_and_printed_rules_are_valid() {
+    if helper("promtool").is_none() {
+        return;
+    }
+    for file in files("prometheus/rules") {
+        check_rules(&file);
+    }
+    for config in files("tests/config/good") {
+        let rules = NamedTempFile::new().expect("a temporary file");
+        fs::write(rules.path(), printed(&config)).expect("room for a temporary file");
+        check_rules(rules.path());
+    }
+}
+
+#[test]
+fn rules_of_names_that_mean_something_to_yaml_or_promql_are_of_those_names() {
+    if helper("promtool").is_none() {
+        return;
+    }
+    let names = [
+        "\"", "\\", "'", "`", "a: b", "# a", "- a", "{{ . }}", "${1}", "%q", "*", "null", "~",
+        "\u{2028}", "\u{2029}", "\u{feff}", "\u{fffe}", "\u{a0}", "\u{200d}", "🦀", "数", "|", ">",
+        "\\u0041", " a ",
+    ];
+    let slo = json!({ "availability": 99.9, "latency": { "threshold": 1, "objective": 99 } });
+    let monitors = names.map(|name| (name.to_owned(), json!({ "url": "http://a", "slo": slo })));
+    let config = config_file(json!({ "monitors": serde_json::Map::from_iter(monitors) }));
+    let rules = NamedTempFile::new().expect("a temporary file");
+    let printed = printed(config.path());
+    fs::write(rules.path(), &printed).expect("room for a temporary file");
+    check_rules(rules.path());
+
+    // A series of each name finds its rule.
+    let series = names.map(|name| {
+        let label = format!("{name:?}").replace("\\u{", "\\u{");
+        let label = Regex::new(r"\\u\{([0-9a-f]+)\}")
+            .expect("a regular expression")
+            .replace_all(&label, |code: &regex::Captures<'_>| format!("\\u{:0>4}", &code[1]))
+            .replace("\\'", "'");
+        json!({ "series": format!("monitor_checks_total{{monitor={label},outcome=\"failure\"}}"), "values": "7 7" })
+    });
+    let test = json!({
+        "rule_files": [rules.path()],
+        "tests": [{
+            "interval": "1m",
+            "input_series": series,
+            "promql_expr_test": [{
+                "expr": "count(count by (monitor) (monitor_slo:bad_checks:total == 7))",
+                "eval_time": "1m",
+                "exp_samples": [{ "labels": "{}", "value": names.len() }],
+            }],
+        }],
+    });
+    let test = config_file(test);
+    let output = run("promtool", &["test", "rules"], test.path());
+    assert!(output.status.success(), "{}", text(&output));
+}
+
+#[test]
+fn every_alert_fires_when_it_should_and_only_then() {
+    if helper("promtool").is_none() {
+        return;
+    }
+    for test in files("prometheus/tests") {
+        let output = run("promtool", &["test", "rules"], &test);
+        assert!(output.status.success(), "{}", text(&output));
+    }
+}
+
+/// The alerts of rules that are shipped or printed.
+fn alerts() -> BTreeSet<String> {
+    let alert = Regex::new(r"(?m)^ +- alert: (\w+)$").expect("a regular expression");
+    let rules = [
+        read("prometheus/rules/monitoringdaemon.yml"),
+        read("src/rules/burn_rates.yml"),
+    ]
+    .concat();
+    let found: BTreeSet<_> = alert
+        .captures_iter(&rules)
+        .map(|found| found[1].to_owned())
+        .collect();
+    assert!(found.len() > 10, "{found:?}");
+    found
+}
+
+#[test]
+fn every_alert_is_tested_and_has_its_section_of_the_runbook() {
+    let tests: String = files("prometheus/tests")
+        .iter()
+        .map(|file| fs::read_to_string(file).expect("it has just been found"))
+        .collect();
+    let runbook = read("docs/runbook.md");
+    for alert in alerts() {
+        let section = format!("\n## {alert}\n");
+        assert!(runbook.contains(&section), "the runbook lacks {alert}");
+        let fires = Regex::new(&format!(
+            r"alertname: {alert}\n +eval_time: \w+\n +exp_alerts:( &\w+)?\n +- exp_labels"
+        ));
+        let silent = format!("{{alertname: {alert}, eval_time: ");
+        assert!(
+            fires.expect("a regular expression").is_match(&tests),
+            "{alert} fires in no test"
+        );
+        assert!(tests.contains(&silent), "{alert} is silent in no test");
+    }
+}
+
+#[test]
+fn every_alert_links_to_its_own_section_in_the_one_runbook() {
+    const BASE: &str = r#"'{{ or $externalLabels.runbook "https://github.com/monitoringdaemon/monitoringdaemon/blob/main/docs/runbook.md" }}#"#;
+    for file in [
+        "prometheus/rules/monitoringdaemon.yml",
+        "src/rules/burn_rates.yml",
+    ] {
+        let rules = read(file);
+        for rule in rules.split("- alert: ").skip(1) {
+            let alert = rule.lines().next().expect("its name");
+            let link = format!("runbook_url: {BASE}{}'", alert.to_lowercase());
+            assert!(rule.contains(&link), "{alert} has no {link}");
+            let severities = ["severity: page", "severity: ticket"];
+            assert!(severities.iter().any(|severity| rule.contains(severity)));
+        }
+    }
+}
+
+#[test]
+fn rules_and_runbook_name_metrics_that_there_are() {
+    let rules = [
+        read("prometheus/rules/monitoringdaemon.yml"),
+        read("tests/golden/rules.yml"),
+        read("docs/runbook.md"),
+    ]
+    .concat();
+    let recorded = Regex::new(r"- record: (\S+)").expect("a regular expression");
+    let recorded: BTreeSet<_> = recorded
+        .captures_iter(&rules)
+        .map(|found| found[1].to_owned())
+        .collect();
+    let name = Regex::new(
+        r"\b(?:monitor|instance|monitor_slo):[\w:]+|\bmonitor(?:ingdaemon)?_\w+\b(?:[^:]|$)",
+    )
+    .expect("a regular expression");
+    let mut asked = 0;
+    for name in name.find_iter(&rules) {
+        let name = name.as_str();
+        let name = name.trim_end_matches(|c: char| !c.is_alphanumeric() && c != '_');
+        let family = ["_bucket", "_count", "_sum"]
+            .iter()
+            .find_map(|suffix| name.strip_suffix(suffix))
+            .unwrap_or(name);
+        let known = recorded.contains(name) || FAMILIES.iter().any(|f| f.name == family);
+        assert!(known, "{name} is no metric");
+        asked += 1;
+    }
+    assert!(asked > 100, "{asked}");
+}
+
+#[test]
+fn the_configuration_of_alertmanager_is_valid() {
+    if helper("amtool").is_none() {
+        return;
+    }
+    let config = repository("prometheus/alertmanager.yml");
+    let output = run("amtool", &["check-config"], &config);
+    assert!(output.status.success(), "{}", text(&output));
+}
+
+#[test]
+fn prometheus_loads_all_the_rules_and_has_numbers_of_a_running_daemon() {
+    let Some(prometheus) = helper("prometheus") else {
+        return;
+    };
+    let (good, closed) = (Server::ok(), Closed::new());
+    let slo = json!({ "availability": 99.9, "latency": { "threshold": "300ms", "objective": 99 } });
+    let monitors = json!({ "monitors": {
+        "good": { "url": good.http("/"), "check_every": 1, "slo": slo },
+        "closed": { "url": format!("http://{}/", closed.address), "check_every": 1, "slo": slo },
+    } });
+    let rules = NamedTempFile::new().expect("a temporary file");
+    let config = config_file(&monitors);
+    fs::write(rules.path(), printed(config.path())).expect("room for a temporary file");
+    let daemon = Daemon::start(monitors);
+    let config = json!({
+        "global": { "scrape_interval": "1s", "evaluation_interval": "1s" },
+        "rule_files": [repository("prometheus/rules/*.yml"), rules.path()],
+        "scrape_configs": [{
+            "job_name": "monitoringdaemon",
+            "static_configs": [{ "targets": [daemon.address.to_string()] }],
+        }],
+    });
+    let prometheus = Prometheus::start(prometheus, &config.to_string());
+    let numbers = |query: &str| -> Option<Value> {
+        let data = prometheus.ask("query", &[("query", query)]);
+        let result = data["result"].as_array().expect("series").clone();
+        (!result.is_empty()).then(|| Value::from(result))
+    };
+    for query in [
+        r#"monitor_slo:bad_checks:total{monitor="closed",slo="availability"} > 1"#,
+        r#"monitor_slo:bad_checks:total{monitor="good",slo="availability"} == 0"#,
+        r#"monitor_slo:bad_checks:total{monitor="good",slo="latency"} < 5"#,
+        r#"monitor_slo:allowed_bad_checks:total{monitor="good",slo="latency"} > 0"#,
+        r#"monitor:latest_failures:count{monitor="closed",phase="connect",reason="connection_refused"} > 1"#,
+        r#"ALERTS{alertname="MonitorDown",monitor="closed",alertstate="pending"}"#,
+    ] {
+        eventually(query, || numbers(query));
+    }
+    let down = prometheus.ask("rules", &[("type", "alert")]);
+    let rules = down["groups"].as_array().expect("groups").iter();
+    let rules = rules.flat_map(|group| group["rules"].as_array().expect("rules").iter());
+    for rule in rules {
+        assert_ne!(rule["health"], "err", "{rule}");
+    }
+    assert_eq!(numbers(r#"ALERTS{monitor="good"}"#), None);
+}
