@@ -22,6 +22,10 @@ bench *ARGS:
 soak *ARGS:
     python3 benches/soak.py {{ARGS}}
 
+# Writes the dashboards anew, from grafana/generate.py.
+dashboards:
+    python3 -B grafana/generate.py
+
 # The daemon, Prometheus and Grafana.
 up:
     docker compose up --build --detach

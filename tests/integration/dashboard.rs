@@ -1,7 +1,7 @@
 //! Every query of the dashboards against a real Prometheus that scrapes a real daemon.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -33,7 +33,7 @@ const SCRAPE_INTERVAL: u64 = 1;
 const RANGE: u64 = 900;
 
 /// Has all that a dashboard can show, and characters that mean something in a regular expression.
-const CHANGING: &str = "changing (https) 1.0+";
+const CHANGING: &str = "it's changing (https) 1.0+";
 
 fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
@@ -138,45 +138,80 @@ struct Query {
     is_instant: bool,
     /// In seconds.
     step: u64,
+    /// Whether every kind of monitor has data for it.
+    is_general: bool,
 }
 
-/// The queries of panels, and of the panels in their rows, for one value of the variable `monitor`.
-fn queries(panels: &Value, monitor: &str) -> Vec<Query> {
+/// What is chosen in the variables.
+#[derive(Clone, Copy)]
+struct Choice<'a> {
+    monitors: &'a str,
+    label: &'a str,
+    value: &'a str,
+}
+
+/// The queries of panels, and of the panels in their rows.
+fn queries(panels: &Value, is_general: bool, choice: Choice<'_>) -> Vec<Query> {
     let mut found = Vec::new();
     for panel in panels.as_array().into_iter().flatten() {
         for target in panel["targets"].as_array().into_iter().flatten() {
             let step = match panel["interval"].as_str() {
                 None => 0,
                 Some("1m") => 60,
+                Some("2m") => 120,
                 Some(other) => panic!("a minimum step of {other} is not known here"),
             };
-            let step = step.max(SCRAPE_INTERVAL).max(RANGE.div_ceil(1000));
+            let points = panel["maxDataPoints"].as_u64().unwrap_or(1000);
+            let step = step.max(SCRAPE_INTERVAL).max(RANGE.div_ceil(points));
+            let expression = target["expr"].as_str().expect("an expression");
             found.push(Query {
                 panel: panel["title"].as_str().expect("a title").to_owned(),
-                expression: interpolated(
-                    target["expr"].as_str().expect("an expression"),
-                    step,
-                    monitor,
-                ),
+                expression: interpolated(expression, step, choice),
                 is_instant: target["instant"] == json!(true),
                 step,
+                is_general,
             });
         }
-        found.extend(queries(&panel["panels"], monitor));
+        // What some types alone have is in rows that are closed.
+        let is_general = is_general && panel["collapsed"] != json!(true);
+        found.extend(queries(&panel["panels"], is_general, choice));
     }
     found
 }
 
+/// Those of the annotations that come from Prometheus.
+fn annotations(dashboard: &Value, choice: Choice<'_>) -> Vec<Query> {
+    let all = dashboard["annotations"]["list"].as_array().expect("a list");
+    let from_prometheus = all.iter().filter(|annotation| annotation["builtIn"] != 1);
+    let query = |annotation: &Value| Query {
+        panel: annotation["name"].as_str().expect("a name").to_owned(),
+        expression: interpolated(
+            annotation["target"]["expr"].as_str().expect("a query"),
+            SCRAPE_INTERVAL,
+            choice,
+        ),
+        is_instant: false,
+        step: SCRAPE_INTERVAL,
+        is_general: true,
+    };
+    from_prometheus.map(query).collect()
+}
+
 /// What Grafana makes of an expression.
 #[track_caller]
-fn interpolated(expression: &str, step: u64, monitor: &str) -> String {
+fn interpolated(expression: &str, step: u64, choice: Choice<'_>) -> String {
     let rate_interval = (step + SCRAPE_INTERVAL).max(4 * SCRAPE_INTERVAL);
     // The longest name first: one may begin as another is called.
     let result = expression
         .replace("$__rate_interval", &format!("{rate_interval}s"))
         .replace("$__interval", &format!("{step}s"))
         .replace("$__range", &format!("{RANGE}s"))
-        .replace("$monitor", monitor);
+        .replace("${monitor:doublequote}", &format!("\"{CHANGING}\""))
+        .replace("$monitor", choice.monitors)
+        .replace("$type", ".+")
+        .replace("$label", choice.label)
+        .replace("$value", choice.value)
+        .replace("$instance", ".+");
     assert!(!result.contains('$'), "an unknown variable in {result}");
     result
 }
@@ -185,7 +220,7 @@ fn interpolated(expression: &str, step: u64, monitor: &str) -> String {
 fn escaped(value: &str) -> String {
     let mut escaped = String::new();
     for c in value.chars() {
-        if "^$*{}[]'+?.()|".contains(c) {
+        if "^$*{}[]+?.()|".contains(c) {
             escaped.push_str(r"\\");
         }
         escaped.push(c);
@@ -239,7 +274,7 @@ fn every_query_has_data() {
     let authorities = tempfile::NamedTempFile::new().expect("a temporary file");
     fs::write(authorities.path(), AUTHORITY.pem()).expect("room for a temporary file");
     let monitors = json!({
-        CHANGING: { "url": changing.https("/"), "check_every": 1 },
+        CHANGING: { "url": changing.https("/"), "check_every": 1, "labels": { "team": "a.b" } },
         "good": { "url": good.http("/"), "check_every": 1 },
         "closed": { "url": format!("http://{}/", closed.address), "check_every": 1 },
     });
@@ -252,20 +287,32 @@ fn every_query_has_data() {
         let names = prometheus.ask("label/monitor/values", &[("match[]", "monitor_info")]);
         (names.as_array().map(Vec::len) == Some(3)).then_some(names)
     });
-    assert_eq!(names, json!([CHANGING, "closed", "good"]));
+    assert_eq!(names, json!(["closed", "good", CHANGING]));
 
+    let all = Choice {
+        monitors: ".+",
+        label: "monitor",
+        value: ".*",
+    };
+    let one = Choice {
+        monitors: &escaped(CHANGING),
+        label: "team",
+        value: &escaped("a.b"),
+    };
     let mut without_data = BTreeMap::new();
     for dashboard in dashboards() {
-        for monitor in [".+", &escaped(CHANGING)] {
-            for query in queries(&dashboard["panels"], monitor) {
+        for choice in [all, one] {
+            let mut asked = queries(&dashboard["panels"], true, choice);
+            asked.extend(annotations(&dashboard, choice));
+            for query in asked {
                 without_data.insert((query.expression.clone(), query.step), query);
             }
         }
     }
-    assert!(without_data.len() > 50, "{}", without_data.len());
+    assert!(without_data.len() > 100, "{}", without_data.len());
     let began = Instant::now();
     while !without_data.is_empty() {
-        without_data.retain(|_, query| !prometheus.has_data(query));
+        without_data.retain(|_, query| !prometheus.has_data(query) && query.is_general);
         let missing = without_data.values();
         let missing = missing.map(|query| (&query.panel, &query.expression));
         assert!(
@@ -277,16 +324,101 @@ fn every_query_has_data() {
 }
 
 #[test]
-fn the_variable_of_the_dashboard_lists_monitors() {
+fn the_dashboards_are_as_they_are_generated() {
+    let Some(python) = helper("python3") else {
+        return;
+    };
+    let output = Command::new(python)
+        .arg("-B")
+        .arg(repository("grafana/generate.py"))
+        .arg("--check")
+        .output()
+        .expect("it has just been found");
+    assert!(output.status.success(), "{}", text(&output));
+}
+
+/// The texts below `value` under `key`.
+fn texts<'a>(value: &'a Value, key: &str) -> Vec<&'a str> {
+    match value {
+        Value::Object(fields) => {
+            let own = fields.get(key).and_then(Value::as_str);
+            let below = fields.values().flat_map(|value| texts(value, key));
+            own.into_iter().chain(below).collect()
+        }
+        Value::Array(values) => values.iter().flat_map(|value| texts(value, key)).collect(),
+        _ => Vec::new(),
+    }
+}
+
+#[test]
+fn links_lead_to_dashboards_that_there_are() {
+    let dashboards = dashboards();
+    let uids: Vec<_> = dashboards
+        .iter()
+        .map(|dashboard| dashboard["uid"].as_str().expect("a uid"))
+        .collect();
+    let links: Vec<_> = dashboards
+        .iter()
+        .flat_map(|dashboard| texts(dashboard, "url"))
+        .collect();
+    for link in &links {
+        let uid = link
+            .strip_prefix("/d/")
+            .and_then(|rest| rest.split('?').next());
+        assert!(uid.is_some_and(|uid| uids.contains(&uid)), "{link}");
+    }
+    for uid in uids {
+        assert!(
+            links
+                .iter()
+                .any(|link| link.starts_with(&format!("/d/{uid}?"))),
+            "{uid}"
+        );
+    }
+}
+
+#[test]
+fn the_compose_stack_begins_with_a_dashboard_that_there_is() {
+    let compose = fs::read_to_string(repository("docker-compose.yml"));
+    let compose = compose.expect("it is in the repository");
+    let home = compose.lines().find_map(|line| {
+        line.trim()
+            .strip_prefix("GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH: ")
+    });
+    let home = home.expect("a dashboard to begin with").trim_matches('"');
+    let file = home.strip_prefix("/etc/").expect("where they are mounted");
+    assert!(
+        repository("grafana")
+            .join(file.trim_start_matches("grafana/"))
+            .exists(),
+        "{home}"
+    );
+}
+
+#[test]
+fn numbers_and_places_of_panels_are_their_own() {
     for dashboard in dashboards() {
-        let variables = dashboard["templating"]["list"].as_array().expect("a list");
-        let monitor = variables
+        let mut panels: Vec<&Value> = dashboard["panels"]
+            .as_array()
+            .expect("panels")
             .iter()
-            .find(|variable| variable["name"] == "monitor");
-        let monitor = monitor.expect("monitors can be chosen");
-        let query = &monitor["query"]["query"];
-        assert_eq!(query, "label_values(monitor_info, monitor)");
-        assert_eq!(monitor["allValue"], ".+");
+            .collect();
+        let outer = panels.len();
+        for row in panels.clone() {
+            panels.extend(row["panels"].as_array().into_iter().flatten());
+        }
+        let ids: BTreeSet<_> = panels.iter().map(|panel| panel["id"].as_u64()).collect();
+        assert_eq!(ids.len(), panels.len(), "{}", dashboard["title"]);
+        let mut taken = BTreeSet::new();
+        for panel in &panels[..outer] {
+            let place = |key: &str| panel["gridPos"][key].as_u64().expect("a place");
+            assert!(place("x") + place("w") <= 24, "{}", panel["title"]);
+            for x in place("x")..place("x") + place("w") {
+                for y in place("y")..place("y") + place("h") {
+                    assert!(taken.insert((x, y)), "{} lies on another", panel["title"]);
+                }
+            }
+        }
     }
 }
 

@@ -1,0 +1,473 @@
+#!/usr/bin/env python3
+"""Writes the dashboards (`just dashboards`). With --check it only says whether they are as they would be written.
+
+What is shown is here; how Grafana's JSON says it is in panels.py. Of a monitor that several daemons check, the
+worst is shown.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+from panels import (
+    AVAILABILITY, BAD, BAR, COLOURED, DASHED, DATE, DAYS_LEFT, GOOD, IF_ANY_BAD, IF_ANY_WARN, PLAIN, STACKED, STATES,
+    WARN, annotation, bars, coarse, dashboard, heatmap, lines, link_to_monitor, mapped, now, override, plain_table,
+    row, rows, series, stat, table, thresholds, timeline, variable,
+)
+
+FOLDER = Path(__file__).parent / "dashboards"
+
+
+# PromQL
+
+def counted(counter, by, only=""):
+    """How much a counter grew in each step, those series of it that `only` leaves. Unlike with `increase`, a series
+    that appears with a value, as the first failure of its kind does, and one that begins anew, count in full, and
+    nothing is extrapolated."""
+    last, most = f"last_over_time({counter}[$__interval])", f"max_over_time({counter}[$__interval])"
+    before = f"(last_over_time({counter}[1h] offset $__interval) or {last} * 0)"
+    return f"""sum by ({by}) ((
+  ({last} >= {most}) - {before} >= 0
+  or {last} + clamp_min({most} - {before}, 0)
+){only})"""
+
+
+def grown(counter, span, only="", by="monitor, phase, reason"):
+    """The same for one span up to now, of those series that `only` leaves."""
+    earlier = f"{counter} offset {span}"
+    return f"sum by ({by}) (({counter}{only} - {earlier} > 0) or ({counter}{only} unless {earlier} <= {counter}))"
+
+
+def share(part, whole, matching=""):
+    """Nothing where there is no whole."""
+    return f"{part} / {matching}({whole} > 0)"
+
+
+def quantile(q, histogram, span="$__rate_interval", function="rate"):
+    # NaN, where nothing was measured, would be a gap: one check an hour is to be a line.
+    return f"histogram_quantile({q}, sum by (le) ({function}({histogram}[{span}]))) >= 0"
+
+
+# Overview
+
+NAMED = 'monitor=~"$monitor"'
+CHOSEN = f'monitor_info{{{NAMED},type=~"$type",$label=~"$value"}}'
+
+
+def of_chosen(expr):
+    return f"{expr} and on (monitor) {CHOSEN}"
+
+
+def chosen(metric, *matchers):
+    """A metric of the chosen monitors."""
+    return of_chosen(f"{metric}{{{','.join([NAMED, *matchers])}}}")
+
+
+def over_range(metric, *matchers):
+    """How much a counter of the chosen monitors grew in the whole time range."""
+    return of_chosen(f"increase({metric}{{{','.join([NAMED, *matchers])}}}[$__range])")
+
+
+SUCCESS, FAILURE = 'outcome="success"', 'outcome="failure"'
+UP = f"min by (monitor) ({chosen('monitor_up')})"
+INFO = f"topk by (monitor) (1, {CHOSEN})"
+AVAILABLE = share(f"sum by (monitor) ({over_range('monitor_checks_total', SUCCESS)})",
+                  f"sum by (monitor) ({over_range('monitor_checks_total')})")
+MEAN_LATENCY = share(f"sum by (monitor) ({over_range('monitor_check_duration_seconds_sum', SUCCESS)})",
+                     f"sum by (monitor) ({over_range('monitor_check_duration_seconds_count', SUCCESS)})")
+# What was seen last: a host that cannot be reached shows no certificate, and it expires all the same.
+EXPIRY = of_chosen('last_over_time(monitor_tls_certificate_not_after_timestamp_seconds'
+                   f'{{{NAMED},certificate="earliest"}}[$__range])')
+EXPIRY = f"min by (monitor) ({EXPIRY})"
+
+IS_DOWN = f"and on (monitor, job, instance) (monitor_up{{{NAMED}}} == 0)"
+# In the time range, because a daemon that was restarted knows of no success before.
+LAST_SUCCESS = f"max_over_time(monitor_last_success_timestamp_seconds{{{NAMED}}}[$__range]) {IS_DOWN}"
+LAST_SUCCESS = f"min by (monitor) ({of_chosen(LAST_SUCCESS)})"
+
+MONITOR_LINK = link_to_monitor("${__value.raw:percentencode}")
+NAME = ("Monitor", {"links": [MONITOR_LINK], "custom__minWidth": 180})
+
+
+def recent_reason():
+    """Why monitors are down: what they failed for most in the last five minutes, or, where they are checked more
+    seldom, in a longer time."""
+    failures = f"monitor_check_failures_total{{{NAMED}}}"
+    spans = ["5m", "1h", "$__range"]
+    most = [f"topk by (monitor) (1, {grown(failures, span, f' {IS_DOWN}')})" for span in spans]
+    return of_chosen("(" + "\nor on (monitor) ".join(most) + ")")
+
+
+# The same ones at every step: they are chosen at the end of the time range.
+WORST = (f"topk(25, 1 - avg by (monitor) (avg_over_time(monitor_up{{{NAMED}}}[$__range] @ end()))"
+         f" and on (monitor) {CHOSEN} @ end())")
+
+
+def overview():
+    panels = [
+        stat(3, "Up", "Monitors whose last check succeeded.", now("up", f"count({UP} == 1) or vector(0)"),
+             **thresholds(GOOD)),
+        stat(3, "Down", "Monitors whose last check failed.", now("down", f"count({UP} == 0) or vector(0)"),
+             **IF_ANY_BAD),
+        stat(3, "Not checked yet", "Monitors that the daemon knows and has not checked since it was started.",
+             now("unknown", f"count(({INFO}) unless on (monitor) monitor_up) or vector(0)"), **IF_ANY_WARN),
+        stat(4, "Availability", "Checks that succeeded among those completed, over the time range.",
+             now("availability", share(f"sum({over_range('monitor_checks_total', SUCCESS)})",
+                                       f"sum({over_range('monitor_checks_total')})")), **AVAILABILITY),
+        stat(3, "Failed checks", "In the time range.",
+             now("failures", f"sum({over_range('monitor_checks_total', FAILURE)})"), decimals=0, **IF_ANY_WARN),
+        coarse(stat(4, "Checks per second", "Checks completed, whether they succeeded or not.",
+                    series("checks", "sum("
+                           + of_chosen(f"rate(monitor_checks_total{{{NAMED}}}[$__rate_interval])") + ")"),
+                    decimals=2, graph="area"), 60),
+        stat(4, "Next certificate to expire", "Days that are left of the certificate that expires first.",
+             now("days", f"(min({EXPIRY}) - time()) / 86400"), **{**DAYS_LEFT, "unit": "suffix: days"}),
+        table(24, 8, "Down now", "Monitors whose last check failed, the one that is down longest last. They are down "
+              "since the check after the last success; that is blank where there was none in the time range. The "
+              "reason is the most frequent one lately.",
+              [rows("info", f"{INFO} and on (monitor) ({UP} == 0)"),
+               rows("since", f"1000 * {LAST_SUCCESS}"),
+               rows("for", f"time() - {LAST_SUCCESS}"),
+               rows("reason", recent_reason())],
+              {"monitor": NAME, "type": ("Type", {"custom__width": 80}), "target": ("Target", {}),
+               "reason": ("Reason", {}), "phase": ("Phase", {"custom__width": 110}),
+               "since": ("Last success", {**DATE, "custom__width": 190, "noValue": "none in this time"}),
+               "for": ("Down for", {"unit": "dtdurations", "custom__width": 190})},
+              "Down for"),
+        table(24, 10, "Availability", "Checks that succeeded among those completed, over the time range, the worst "
+              "first; latency is the mean of those that succeeded. Skipped slots were due and not run.",
+              [rows("info", INFO), rows("up", UP), rows("availability", AVAILABLE),
+               rows("failed", f"sum by (monitor) ({over_range('monitor_checks_total', FAILURE)})"),
+               rows("skipped", f"sum by (monitor) ({over_range('monitor_checks_skipped_total')})"),
+               rows("latency", MEAN_LATENCY)],
+              {"monitor": NAME,
+               "up": ("State", {**mapped(STATES), **COLOURED, "noValue": "not checked", "custom__width": 100}),
+               "availability": ("Availability", {**AVAILABILITY, **BAR, "custom__minWidth": 200}),
+               "failed": ("Failed checks", {"decimals": 0, "custom__width": 110}),
+               "skipped": ("Slots skipped", {"decimals": 0, "custom__width": 110}),
+               "latency": ("Latency", {"unit": "s", "custom__width": 100}),
+               "type": ("Type", {"custom__width": 80}), "target": ("Target", {})},
+              "Availability"),
+        coarse(timeline(
+            24, 12, "State of the 25 least available",
+            "Those that were down for the largest part of the time range. Down where any check within the step found "
+            "it so. A gap: the daemon was not scraped.",
+            [series("up", f"min by (monitor) ((min_over_time(monitor_up{{{NAMED}}}[$__interval]) "
+                          f"or monitor_up{{{NAMED}}}) and on (monitor) {WORST})", "{{monitor}}")],
+            STATES, page=25, links=[link_to_monitor("${__field.labels.monitor:percentencode}")]), 120),
+        table(8, 10, "Slowest", "Ten monitors by the mean latency of their successful checks in the time range.",
+              [rows("latency", f"topk(10, {MEAN_LATENCY})")],
+              {"monitor": NAME, "latency": ("Latency", {"unit": "s", "min": 0, **thresholds(GOOD), **BAR})},
+              "Latency", descending=True),
+        table(8, 10, "Flakiest", "Ten monitors by how often they went up or down in the time range.",
+              [rows("changes", f"topk(10, max by (monitor) ({of_chosen(f'changes(monitor_up{{{NAMED}}}[$__range])')})"
+                               " > 0)")],
+              {"monitor": NAME, "changes": ("Changes", {"min": 0, "decimals": 0, **thresholds(WARN), **BAR})},
+              "Changes", descending=True),
+        table(8, 10, "Certificates", "The 50 monitors whose certificates expire first, by what was seen last in the "
+              "time range; of a chain, the one that expires first counts.",
+              [rows("days", f"bottomk(50, ({EXPIRY} - time()) / 86400)"), rows("expiry", f"1000 * {EXPIRY}")],
+              {"monitor": NAME, "days": ("Days left", {**DAYS_LEFT, **COLOURED, "custom__width": 90}),
+               "expiry": ("Expires", {**DATE, "custom__width": 180})},
+              "Days left"),
+        coarse(heatmap(
+            12, 10, "Latency", "All checks by latency, failed ones included. Where monitors have buckets of their own, "
+            "choose those with the same ones.",
+            "sum by (le) ("
+            + of_chosen(f"increase(monitor_check_duration_seconds_bucket{{{NAMED}}}[$__rate_interval])") + ")"), 60),
+        bars(12, 10, "Failures by reason", "Failed checks in each step.",
+             [series("failures", counted(f"monitor_check_failures_total{{{NAMED}}}", "reason, phase",
+                                         f" and on (monitor) {CHOSEN}") + " > 0",
+                     "{{reason}} in {{phase}}")]),
+    ]
+    return dashboard(
+        "monitoringdaemon-overview", "Overview", "What is down, why, and how everything that is checked is doing.",
+        [variable("type", "Type", "label_values(monitor_info, type)"),
+         variable("label", "Label", "label_names(monitor_info)", current="monitor",
+                  regex="/^(?!(__name__|check_every|instance|job|target|timeout|type)$)/",
+                  description="A label of monitors to choose them by; yours are among them."),
+         variable("value", "is", "label_values(monitor_info, $label)", everything=".*"),
+         variable("monitor", "Monitor", 'label_values(monitor_info{type=~"$type",$label=~"$value"}, monitor)')],
+        panels, refresh="1m")
+
+
+# Monitor
+
+def its(metric, *matchers):
+    """A metric of the monitor that is shown. In quotes by Grafana: its own escaping breaks on an apostrophe."""
+    return f"{metric}{{{','.join(['monitor=${monitor:doublequote}', *matchers])}}}"
+
+
+def its_rate(metric, *matchers):
+    return f"rate({its(metric, *matchers)}[$__rate_interval])"
+
+
+def its_increase(metric, *matchers):
+    return f"increase({its(metric, *matchers)}[$__range])"
+
+
+PHASES = {"resolve": "purple", "setup": "light-purple", "connect": "orange", "tls": "yellow", "request": "blue",
+          "rtt": "light-blue", "check": "semi-dark-blue", "processing": "dark-blue", "transfer": "green"}
+ITS_EXPIRY = its("monitor_tls_certificate_not_after_timestamp_seconds", 'certificate="earliest"')
+
+
+def monitor():
+    durations = its("monitor_check_duration_seconds_bucket", SUCCESS)
+    panels = [
+        stat(3, "State", "Of the last check.", now("up", f"min({its('monitor_up')})"), **mapped(STATES),
+             noValue="not checked"),
+        stat(3, "Last success", "When a check last succeeded, since the daemon was started.",
+             now("success", f"1000 * min({its('monitor_last_success_timestamp_seconds')})"), unit="dateTimeFromNow",
+             noValue="none"),
+        stat(3, "Availability", "Checks that succeeded among those completed, over the time range.",
+             now("availability", share(f"sum({its_increase('monitor_checks_total', SUCCESS)})",
+                                       f"sum({its_increase('monitor_checks_total')})")), **AVAILABILITY),
+        stat(3, "Failed checks", "In the time range.",
+             now("failures", f"sum({its_increase('monitor_checks_total', FAILURE)})"), decimals=0, **IF_ANY_WARN),
+        stat(3, "Latency", "Of the last check.", series("latency", f"max({its('monitor_last_check_duration_seconds')})"),
+             unit="s", graph="area"),
+        stat(3, "Latency, 95 %", "Which 95 % of the successful checks in the time range did not exceed.",
+             now("p95", quantile(0.95, durations, "$__range", "increase")), unit="s"),
+        stat(3, "Certificate", "Days that are left of the certificate that expires first, of the last check.",
+             now("days", f"(min({ITS_EXPIRY}) - time()) / 86400"), noValue="none", **DAYS_LEFT),
+        stat(3, "Slots skipped", "Slots in the time range that were due and not run.",
+             now("skipped", f"sum({its_increase('monitor_checks_skipped_total')})"), decimals=0, **IF_ANY_WARN),
+        plain_table(24, 4, "What it is", "Its settings and labels.", [rows("info", its("monitor_info"))],
+                    [{"id": "organize", "options": {"excludeByName": dict.fromkeys(["Time", "Value", "__name__", "job"],
+                                                                                   True),
+                                                    "indexByName": {"monitor": 0, "type": 1, "target": 2},
+                                                    "renameByName": {}}}], []),
+        timeline(24, 5, "State", "Down where any check within the step found it so. A gap: the daemon was not scraped.",
+                 [series("up", f"min_over_time({its('monitor_up')}[$__interval]) or {its('monitor_up')}",
+                         "{{instance}}")], STATES),
+        lines(12, 9, "Latency of successful checks", "What half, 90 % and 99 % of them did not exceed, as far as the "
+              "buckets of the histogram tell.",
+              [series(f"p{q}", quantile(q / 100, durations), f"{q} %") for q in (99, 90, 50)], "s", minimum="2m"),
+        heatmap(12, 9, "Latency of all checks", "Failed ones included.",
+                f"sum by (le) (increase({its('monitor_check_duration_seconds_bucket')}[$__rate_interval]))"),
+        lines(12, 9, "Time in each phase", "Mean over all checks: which phase made it slow. What the whole check took "
+              "besides is the time between phases.",
+              [series("phases", share(f"sum by (phase) ({its_rate('monitor_phase_seconds_total')})",
+                                      f"sum({its_rate('monitor_checks_total')})", "on () group_left () "),
+                      "{{phase}}"),
+               series("whole", share(f"sum({its_rate('monitor_check_duration_seconds_sum')})",
+                                     f"sum({its_rate('monitor_check_duration_seconds_count')})"), "whole check")],
+              "s", minimum="1m",
+              overrides=[*(override(phase, color={"mode": "fixed", "fixedColor": colour})
+                           for phase, colour in PHASES.items()),
+                         override("whole check", color={"mode": "fixed", "fixedColor": PLAIN}, **DASHED)],
+              **STACKED),
+        lines(12, 9, "Latency of each check", "The last check's at each moment.",
+              [series("latency", f"max({its('monitor_last_check_duration_seconds')})", "whole check"),
+               series("phases", f"max by (phase) ({its('monitor_phase_duration_seconds')})", "{{phase}}")], "s",
+              overrides=[*(override(phase, color={"mode": "fixed", "fixedColor": colour})
+                           for phase, colour in PHASES.items()),
+                         override("whole check", color={"mode": "fixed", "fixedColor": PLAIN})],
+              lineInterpolation="stepAfter"),
+        bars(12, 9, "Failures by phase and reason", "Failed checks in each step.",
+             [series("failures", counted(its("monitor_check_failures_total"), "reason, phase") + " > 0",
+                     "{{reason}} in {{phase}}")]),
+        bars(12, 9, "HTTP responses by status code", "In each step.",
+             [series("responses", counted(its("monitor_http_responses_total"), "code") + " > 0", "{{code}}")]),
+        lines(8, 8, "Response size", "Of the last check.",
+              [series("size", f"max({its('monitor_last_response_size_bytes')})", "bytes")], "bytes"),
+        lines(8, 8, "Bytes received", "Of the responses of all checks.",
+              [series("received", f"sum({its_rate('monitor_response_size_bytes_sum')})", "bytes")], "Bps", minimum="1m"),
+        table(8, 8, "Certificates", "What the server showed in the last handshake: its own, and the one of the chain "
+              "that expires first.",
+              [rows("from", "1000 * max by (certificate) "
+                            f"({its('monitor_tls_certificate_not_before_timestamp_seconds')})"),
+               rows("until", "1000 * min by (certificate) "
+                             f"({its('monitor_tls_certificate_not_after_timestamp_seconds')})"),
+               rows("days", "(min by (certificate) "
+                            f"({its('monitor_tls_certificate_not_after_timestamp_seconds')}) - time()) / 86400")],
+              {"certificate": ("Certificate", {}), "from": ("Valid from", DATE), "until": ("Valid until", DATE),
+               "days": ("Days left", {**DAYS_LEFT, **COLOURED, "custom__width": 90})},
+              "Days left", by="certificate"),
+        lines(12, 8, "Slots", "Slots that came due, and what became of them.",
+              [series("scheduled", f"sum({its_rate('monitor_checks_scheduled_total')})", "due"),
+               series("outcomes", f"sum by (outcome) ({its_rate('monitor_checks_total')})", "{{outcome}}"),
+               series("skipped", f"sum({its_rate('monitor_checks_skipped_total')})", "skipped")],
+              "ops", minimum="2m",
+              overrides=[override("failure", color={"mode": "fixed", "fixedColor": BAD}),
+                         override("success", color={"mode": "fixed", "fixedColor": GOOD}),
+                         override("skipped", color={"mode": "fixed", "fixedColor": WARN}),
+                         override("due", color={"mode": "fixed", "fixedColor": PLAIN}, **DASHED)]),
+        plain_table(12, 8, "TLS", "What the last handshake agreed on.", [rows("tls", its("monitor_tls_info"))],
+                    [{"id": "filterFieldsByName", "options": {"include": {"pattern": "/^(instance|version|cipher)$/"}}}],
+                    []),
+        *of_other_types(),
+    ]
+    return dashboard(
+        "monitoringdaemon-monitor", "Monitor", "One monitor: how available and how fast it is, and why it was not.",
+        [variable("type", "Type", "label_values(monitor_info, type)"),
+         variable("monitor", "Monitor", 'label_values(monitor_info{type=~"$type"}, monitor)', current="")],
+        panels,
+        [annotation("Down", BAD, f"1 - min({its('monitor_up')}) > 0", "Down"),
+         annotation("Daemon started", "purple", f"1000 * max by (instance) (process_start_time_seconds and on (job, "
+                    f"instance) {its('monitor_info')})", "Daemon started: {{instance}}", useValueForTime="on")])
+
+
+def of_other_types():
+    """What some types alone have; asked for when it is opened."""
+    def gauge(width, title, description, metric, unit="none", legend="{{instance}}"):
+        return lines(width, 8, title, description, [series("value", its(metric), legend)], unit)
+
+    return [
+        row("DNS", [
+            bars(12, 8, "Responses by code", "In each step.",
+                 [series("responses", counted(its("monitor_dns_responses_total"), "rcode") + " > 0", "{{rcode}}")]),
+            lines(12, 8, "Records", "In each section of the last response.",
+                  [series(section, f"max({its(f'monitor_dns_{section}_rrs')})", section)
+                   for section in ("answer", "authority", "additional")], "none"),
+            gauge(12, "Serial number of the zone", "Of the last answer's SOA record.", "monitor_dns_serial"),
+            timeline(12, 8, "Flags", "Of the last response: vouched for by DNSSEC (AD), did not fit its datagram (TC).",
+                     [series("ad", f"max({its('monitor_dns_authenticated_data')})", "AD"),
+                      series("tc", f"max({its('monitor_dns_truncated')})", "TC")],
+                     {"0": ("no", PLAIN), "1": ("yes", GOOD)}),
+        ]),
+        row("ICMP", [
+            gauge(12, "Round trips", "Shortest, mean and longest of the last check.", "monitor_icmp_round_trip_seconds",
+                  "s", "{{statistic}}"),
+            gauge(12, "Jitter", "Mean difference between one round trip and the next.", "monitor_icmp_jitter_seconds",
+                  "s"),
+            lines(12, 8, "Loss", "Part of all echo requests that was not answered.",
+                  [series("loss", "1 - " + share(f"sum({its_rate('monitor_icmp_packets_received_total')})",
+                                                 f"sum({its_rate('monitor_icmp_packets_sent_total')})"), "loss")],
+                  "percentunit", minimum="1m"),
+            gauge(12, "Hop limit", "With which the last reply arrived.", "monitor_icmp_reply_hop_limit"),
+        ]),
+        row("gRPC", [
+            gauge(12, "Status code", "Of the last call, 0 for OK.", "monitor_grpc_status_code"),
+            timeline(12, 8, "Health", "What the service said of itself.",
+                     [series("serving", f"max by (serving_status) ({its('monitor_grpc_healthcheck_response')})",
+                             "{{serving_status}}")],
+                     {"0": (" ", "transparent"), "1": ("said", GOOD)}),
+        ]),
+        row("Dialogue", [
+            plain_table(24, 6, "Caught", "What the last check's dialogue caught.",
+                        [rows("caught", its("monitor_expect_info"))],
+                        [{"id": "organize", "options": {"excludeByName": dict.fromkeys(
+                            ["Time", "Value", "__name__", "job", "monitor"], True), "indexByName": {},
+                            "renameByName": {}}}], []),
+        ]),
+    ]
+
+
+# Daemon
+
+def of_daemons(metric, span=""):
+    return f'{metric}{{instance=~"$instance"}}{span}'
+
+
+def of_processes(expr):
+    """Prometheus, and what else it scrapes, have metrics of the same names."""
+    return f'{expr} and on (job, instance) {of_daemons("monitoringdaemon_build_info")}'
+
+
+RATE = "[$__rate_interval]"
+LIMIT = {"color": {"mode": "fixed", "fixedColor": BAD}, **DASHED}
+
+
+def daemon():
+    lag, delay = of_daemons("monitoringdaemon_check_start_lag_seconds_bucket"), \
+        of_daemons("monitoringdaemon_runtime_delay_seconds_bucket")
+    skipped, scheduled = of_daemons("monitor_checks_skipped_total"), of_daemons("monitor_checks_scheduled_total")
+
+    def per_daemon(expr, legend="{{instance}}", name="value"):
+        return [series(name, expr, legend)]
+
+    def limit(expr):
+        return series("limit", expr, "limit of {{instance}}")
+
+    limits = [{"matcher": {"id": "byRegexp", "options": "/^limit of /"},
+               "properties": override("", **LIMIT)["properties"]}]
+    reloaded = of_daemons("monitoringdaemon_config_last_reload_success_timestamp_seconds")
+    panels = [
+        table(24, 6, "Daemons", "Which run, since when, and of what version; whether the configuration was read without "
+              "problems the last time, and when it last was.",
+              [rows("build", f"max by (instance, version, revision) ({of_daemons('monitoringdaemon_build_info')})"),
+               rows("monitors", f"sum by (instance) ({of_daemons('monitoringdaemon_monitors')})"),
+               rows("started", "1000 * max by (instance) "
+                               f"({of_processes(of_daemons('process_start_time_seconds'))})"),
+               rows("reload", "min by (instance) "
+                              f"({of_daemons('monitoringdaemon_config_last_reload_successful')})"),
+               rows("reloaded", f"1000 * max by (instance) ({reloaded})"),
+               rows("in_time", "100 * (1 - " + share(f"sum by (instance) (increase({skipped}[$__range]))",
+                                                     f"sum by (instance) (increase({scheduled}[$__range]))") + ")")],
+              {"instance": ("Daemon", {}), "version": ("Version", {}), "revision": ("Revision", {}),
+               "monitors": ("Monitors", {}), "started": ("Started", DATE),
+               "reload": ("Configuration", {**mapped({"0": ("rejected", BAD), "1": ("accepted", GOOD)}), **COLOURED}),
+               "reloaded": ("Accepted at", DATE),
+               "in_time": ("Slots run", {"unit": "percent", "decimals": 2, **COLOURED,
+                                         **thresholds(BAD, (99, WARN), (99.9, GOOD))})},
+              "Daemon", by="instance"),
+        row("Schedule"),
+        lines(12, 9, "Start lag", "How long after their slots came due checks started: half, 99 % of them, and nearly "
+              "all.", [series(f"p{q}", quantile(q / 100, lag), f"{q} %") for q in (99.9, 99, 50)], "s", minimum="1m"),
+        bars(12, 9, "Slots skipped by reason", "Slots in each step that were due and not run. Overrun: the check before "
+             "was still running; saturated: there was no place; stalled: the daemon was stopped or starved.",
+             [series("skipped", counted(skipped, "reason"), "{{reason}}")]),
+        lines(8, 8, "Checks in flight", "And how many may be at once.",
+              [*per_daemon(of_daemons("monitoringdaemon_checks_in_flight")),
+               limit(of_daemons("monitoringdaemon_max_concurrent_checks"))], "none", overrides=limits),
+        lines(8, 8, "Checks per second", "By outcome.",
+              [series("checks", f"sum by (outcome) (rate({of_daemons('monitor_checks_total')}{RATE}))", "{{outcome}}")],
+              "ops", minimum="1m",
+              overrides=[override("failure", color={"mode": "fixed", "fixedColor": BAD}),
+                         override("success", color={"mode": "fixed", "fixedColor": GOOD})], **STACKED),
+        lines(8, 8, "Monitors", "By type.",
+              [series("monitors", f"sum by (type) ({of_daemons('monitoringdaemon_monitors')})", "{{type}}")], "none",
+              **STACKED),
+        lines(12, 8, "Runtime delay", "How late the threads that run checks get to what is due. More than 100 ms taint "
+              "a check.", [series(f"p{q}", quantile(q / 100, delay), f"{q} %") for q in (99.9, 99, 50)], "s",
+              minimum="1m"),
+        lines(12, 8, "Tainted checks", "Checks a second whose latency may be the daemon's own.",
+              per_daemon(f"rate({of_daemons('monitoringdaemon_checks_tainted_total')}{RATE})"), "ops", minimum="1m"),
+        row("Resources"),
+        lines(8, 8, "CPU", "Cores in use.",
+              per_daemon(of_processes(f"rate({of_daemons('process_cpu_seconds_total')}{RATE})")), "none"),
+        lines(8, 8, "Memory", "Resident.", per_daemon(of_processes(of_daemons("process_resident_memory_bytes"))),
+              "bytes"),
+        lines(8, 8, "Descriptors", "Open ones, and how many may be.",
+              [*per_daemon(of_processes(of_daemons("process_open_fds"))),
+               limit(of_processes(of_daemons("process_max_fds")))], "none", overrides=limits),
+        lines(8, 8, "Threads", "Of the operating system.", per_daemon(of_processes(of_daemons("process_threads"))),
+              "none"),
+        lines(8, 8, "Scrape size", "Samples of one page.",
+              per_daemon(of_processes(of_daemons("scrape_samples_scraped"))), "short"),
+        lines(8, 8, "Scrape duration", "As Prometheus sees it.",
+              per_daemon(of_processes(of_daemons("scrape_duration_seconds"))), "s"),
+        row("Configuration and log"),
+        timeline(12, 6, "Configuration", "Whether it was read without problems the last time. A daemon whose new "
+                 "configuration is rejected goes on with the old one.",
+                 per_daemon(of_daemons("monitoringdaemon_config_last_reload_successful")),
+                 {"0": ("rejected", BAD), "1": ("accepted", GOOD)}),
+        lines(12, 6, "Log lines dropped", "A second: given up because standard output was blocked or closed.",
+              per_daemon(f"rate({of_daemons('monitoringdaemon_log_lines_dropped_total')}{RATE})"), "ops", minimum="1m"),
+    ]
+    return dashboard(
+        "monitoringdaemon-daemon", "Daemon", "Whether the daemon keeps up with what it is to check, and what it takes.",
+        [variable("instance", "Daemon", "label_values(monitoringdaemon_build_info, instance)")], panels,
+        [annotation("Started", "purple",
+                    f"1000 * {of_processes(of_daemons('process_start_time_seconds'))}", "{{instance}} started",
+                    useValueForTime="on"),
+         annotation("Reloaded", "blue", f"1000 * {reloaded}", "{{instance}}: configuration accepted",
+                    useValueForTime="on")])
+
+
+def main():
+    written = {FOLDER / f"{name}.json": dashboard for name, dashboard in
+               (("overview", overview()), ("monitor", monitor()), ("daemon", daemon()))}
+    texts = {path: json.dumps(content, indent=1, ensure_ascii=False) + "\n" for path, content in written.items()}
+    if sys.argv[1:] == ["--check"]:
+        found = {path: path.read_text(encoding="utf-8") for path in FOLDER.glob("*.json")}
+        stale = sorted(path.name for path in texts.keys() | found.keys() if texts.get(path) != found.get(path))
+        return f"not as written by grafana/generate.py: {', '.join(stale)}" if stale else 0
+    for path, text in texts.items():
+        path.write_text(text, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
