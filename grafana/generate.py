@@ -122,21 +122,21 @@ def overview():
                     decimals=2, graph="area"), 60),
         stat(4, "Next certificate to expire", "Days that are left of the certificate that expires first.",
              now("days", f"(min({EXPIRY}) - time()) / 86400"), **{**DAYS_LEFT, "unit": "suffix: days"}),
-        table(24, 8, "Down now", "Monitors whose last check failed, the one that is down longest last. They are down "
-              "since the check after the last success; that is blank where there was none in the time range. The "
-              "reason is the most frequent one lately.",
+        table(24, 8, "Down now", "Monitors whose last check failed, the one that is down longest first. They are "
+              "down since the check after the last success. The reason is the most frequent one lately.",
               [rows("info", f"{INFO} and on (monitor) ({UP} == 0)"),
                rows("since", f"1000 * {LAST_SUCCESS}"),
                rows("for", f"time() - {LAST_SUCCESS}"),
-               rows("reason", recent_reason())],
+               rows("why", recent_reason())],
               {"monitor": NAME, "type": ("Type", {"custom__width": 80}), "target": ("Target", {}),
                "reason": ("Reason", {}), "phase": ("Phase", {"custom__width": 110}),
                "since": ("Last success", {**DATE, "custom__width": 190, "noValue": "none in this time"}),
                "for": ("Down for", {"unit": "dtdurations", "custom__width": 190})},
-              "Down for"),
-        table(24, 10, "Availability", "Checks that succeeded among those completed, over the time range, the worst "
-              "first; latency is the mean of those that succeeded. Skipped slots were due and not run.",
-              [rows("info", INFO), rows("up", UP), rows("availability", AVAILABLE),
+              "Last success"),
+        table(24, 10, "Availability", "Checks that succeeded among those completed, over the time range, or the last "
+              "one where there was none; the worst first. Latency is the mean of those that succeeded. Skipped slots "
+              "were due and not run.",
+              [rows("info", INFO), rows("up", UP), rows("availability", f"{AVAILABLE} or on (monitor) {UP}"),
                rows("failed", f"sum by (monitor) ({over_range('monitor_checks_total', FAILURE)})"),
                rows("skipped", f"sum by (monitor) ({over_range('monitor_checks_skipped_total')})"),
                rows("latency", MEAN_LATENCY)],
@@ -208,6 +208,7 @@ def its_increase(metric, *matchers):
 
 PHASES = {"resolve": "purple", "setup": "light-purple", "connect": "orange", "tls": "yellow", "request": "blue",
           "rtt": "light-blue", "check": "semi-dark-blue", "processing": "dark-blue", "transfer": "green"}
+PHASES = [override(phase, color={"mode": "fixed", "fixedColor": colour}) for phase, colour in PHASES.items()]
 ITS_EXPIRY = its("monitor_tls_certificate_not_after_timestamp_seconds", 'certificate="earliest"')
 
 
@@ -224,8 +225,8 @@ def monitor():
                                        f"sum({its_increase('monitor_checks_total')})")), **AVAILABILITY),
         stat(3, "Failed checks", "In the time range.",
              now("failures", f"sum({its_increase('monitor_checks_total', FAILURE)})"), decimals=0, **IF_ANY_WARN),
-        stat(3, "Latency", "Of the last check.", series("latency", f"max({its('monitor_last_check_duration_seconds')})"),
-             unit="s", graph="area"),
+        stat(3, "Latency", "Of the last check.",
+             series("latency", f"max({its('monitor_last_check_duration_seconds')})"), unit="s", graph="area"),
         stat(3, "Latency, 95 %", "Which 95 % of the successful checks in the time range did not exceed.",
              now("p95", quantile(0.95, durations, "$__range", "increase")), unit="s"),
         stat(3, "Certificate", "Days that are left of the certificate that expires first, of the last check.",
@@ -237,7 +238,7 @@ def monitor():
                                                                                    True),
                                                     "indexByName": {"monitor": 0, "type": 1, "target": 2},
                                                     "renameByName": {}}}], []),
-        timeline(24, 5, "State", "Down where any check within the step found it so. A gap: the daemon was not scraped.",
+        timeline(24, 4, "State", "Down where any check within the step found it so. A gap: the daemon was not scraped.",
                  [series("up", f"min_over_time({its('monitor_up')}[$__interval]) or {its('monitor_up')}",
                          "{{instance}}")], STATES),
         lines(12, 9, "Latency of successful checks", "What half, 90 % and 99 % of them did not exceed, as far as the "
@@ -245,35 +246,28 @@ def monitor():
               [series(f"p{q}", quantile(q / 100, durations), f"{q} %") for q in (99, 90, 50)], "s", minimum="2m"),
         heatmap(12, 9, "Latency of all checks", "Failed ones included.",
                 f"sum by (le) (increase({its('monitor_check_duration_seconds_bucket')}[$__rate_interval]))"),
-        lines(12, 9, "Time in each phase", "Mean over all checks: which phase made it slow. What the whole check took "
-              "besides is the time between phases.",
+        lines(12, 9, "Time in each phase", "Mean over all checks, failed ones included: which phase made them slow.",
               [series("phases", share(f"sum by (phase) ({its_rate('monitor_phase_seconds_total')})",
                                       f"sum({its_rate('monitor_checks_total')})", "on () group_left () "),
-                      "{{phase}}"),
-               series("whole", share(f"sum({its_rate('monitor_check_duration_seconds_sum')})",
-                                     f"sum({its_rate('monitor_check_duration_seconds_count')})"), "whole check")],
-              "s", minimum="1m",
-              overrides=[*(override(phase, color={"mode": "fixed", "fixedColor": colour})
-                           for phase, colour in PHASES.items()),
-                         override("whole check", color={"mode": "fixed", "fixedColor": PLAIN}, **DASHED)],
-              **STACKED),
-        lines(12, 9, "Latency of each check", "The last check's at each moment.",
-              [series("latency", f"max({its('monitor_last_check_duration_seconds')})", "whole check"),
-               series("phases", f"max by (phase) ({its('monitor_phase_duration_seconds')})", "{{phase}}")], "s",
-              overrides=[*(override(phase, color={"mode": "fixed", "fixedColor": colour})
-                           for phase, colour in PHASES.items()),
-                         override("whole check", color={"mode": "fixed", "fixedColor": PLAIN})],
-              lineInterpolation="stepAfter"),
+                      "{{phase}}")],
+              "s", minimum="1m", overrides=PHASES, **STACKED),
+        lines(12, 9, "Time in each phase of the last check", "Its latency is the line above.",
+              [series("phases", f"max by (phase) ({its('monitor_phase_duration_seconds')})", "{{phase}}"),
+               series("latency", f"max({its('monitor_last_check_duration_seconds')})", "whole check")],
+              "s", overrides=[*PHASES, override("whole check", color={"mode": "fixed", "fixedColor": PLAIN}, **DASHED)],
+              # A phase that the check did not reach has no value.
+              **{**STACKED, "spanNulls": False, "showPoints": "never", "lineInterpolation": "stepAfter"}),
         bars(12, 9, "Failures by phase and reason", "Failed checks in each step.",
              [series("failures", counted(its("monitor_check_failures_total"), "reason, phase") + " > 0",
                      "{{reason}} in {{phase}}")]),
         bars(12, 9, "HTTP responses by status code", "In each step.",
              [series("responses", counted(its("monitor_http_responses_total"), "code") + " > 0", "{{code}}")]),
-        lines(8, 8, "Response size", "Of the last check.",
+        lines(6, 8, "Response size", "Of the last check.",
               [series("size", f"max({its('monitor_last_response_size_bytes')})", "bytes")], "bytes"),
-        lines(8, 8, "Bytes received", "Of the responses of all checks.",
-              [series("received", f"sum({its_rate('monitor_response_size_bytes_sum')})", "bytes")], "Bps", minimum="1m"),
-        table(8, 8, "Certificates", "What the server showed in the last handshake: its own, and the one of the chain "
+        lines(6, 8, "Bytes received", "Of the responses of all checks.",
+              [series("received", f"sum({its_rate('monitor_response_size_bytes_sum')})", "bytes")], "Bps",
+              minimum="1m"),
+        table(12, 8, "Certificates", "What the server showed in the last handshake: its own, and the one of the chain "
               "that expires first.",
               [rows("from", "1000 * max by (certificate) "
                             f"({its('monitor_tls_certificate_not_before_timestamp_seconds')})"),
@@ -288,14 +282,14 @@ def monitor():
               [series("scheduled", f"sum({its_rate('monitor_checks_scheduled_total')})", "due"),
                series("outcomes", f"sum by (outcome) ({its_rate('monitor_checks_total')})", "{{outcome}}"),
                series("skipped", f"sum({its_rate('monitor_checks_skipped_total')})", "skipped")],
-              "ops", minimum="2m",
+              "suffix: /s", minimum="2m",
               overrides=[override("failure", color={"mode": "fixed", "fixedColor": BAD}),
                          override("success", color={"mode": "fixed", "fixedColor": GOOD}),
                          override("skipped", color={"mode": "fixed", "fixedColor": WARN}),
                          override("due", color={"mode": "fixed", "fixedColor": PLAIN}, **DASHED)]),
         plain_table(12, 8, "TLS", "What the last handshake agreed on.", [rows("tls", its("monitor_tls_info"))],
-                    [{"id": "filterFieldsByName", "options": {"include": {"pattern": "/^(instance|version|cipher)$/"}}}],
-                    []),
+                    [{"id": "filterFieldsByName",
+                      "options": {"include": {"pattern": "/^(instance|version|cipher)$/"}}}], []),
         *of_other_types(),
     ]
     return dashboard(
@@ -384,8 +378,8 @@ def daemon():
                "properties": override("", **LIMIT)["properties"]}]
     reloaded = of_daemons("monitoringdaemon_config_last_reload_success_timestamp_seconds")
     panels = [
-        table(24, 6, "Daemons", "Which run, since when, and of what version; whether the configuration was read without "
-              "problems the last time, and when it last was.",
+        table(24, 5, "Daemons", "Which run, since when, and of what version; whether the configuration was read "
+              "without problems the last time, and when it last was.",
               [rows("build", f"max by (instance, version, revision) ({of_daemons('monitoringdaemon_build_info')})"),
                rows("monitors", f"sum by (instance) ({of_daemons('monitoringdaemon_monitors')})"),
                rows("started", "1000 * max by (instance) "
@@ -405,15 +399,15 @@ def daemon():
         row("Schedule"),
         lines(12, 9, "Start lag", "How long after their slots came due checks started: half, 99 % of them, and nearly "
               "all.", [series(f"p{q}", quantile(q / 100, lag), f"{q} %") for q in (99.9, 99, 50)], "s", minimum="1m"),
-        bars(12, 9, "Slots skipped by reason", "Slots in each step that were due and not run. Overrun: the check before "
-             "was still running; saturated: there was no place; stalled: the daemon was stopped or starved.",
+        bars(12, 9, "Slots skipped by reason", "Slots in each step that were due and not run. Overrun: the check "
+             "before was still running; saturated: there was no place; stalled: the daemon was stopped or starved.",
              [series("skipped", counted(skipped, "reason"), "{{reason}}")]),
         lines(8, 8, "Checks in flight", "And how many may be at once.",
               [*per_daemon(of_daemons("monitoringdaemon_checks_in_flight")),
                limit(of_daemons("monitoringdaemon_max_concurrent_checks"))], "none", overrides=limits),
         lines(8, 8, "Checks per second", "By outcome.",
               [series("checks", f"sum by (outcome) (rate({of_daemons('monitor_checks_total')}{RATE}))", "{{outcome}}")],
-              "ops", minimum="1m",
+              "suffix: /s", minimum="1m",
               overrides=[override("failure", color={"mode": "fixed", "fixedColor": BAD}),
                          override("success", color={"mode": "fixed", "fixedColor": GOOD})], **STACKED),
         lines(8, 8, "Monitors", "By type.",
@@ -423,7 +417,8 @@ def daemon():
               "a check.", [series(f"p{q}", quantile(q / 100, delay), f"{q} %") for q in (99.9, 99, 50)], "s",
               minimum="1m"),
         lines(12, 8, "Tainted checks", "Checks a second whose latency may be the daemon's own.",
-              per_daemon(f"rate({of_daemons('monitoringdaemon_checks_tainted_total')}{RATE})"), "ops", minimum="1m"),
+              per_daemon(f"rate({of_daemons('monitoringdaemon_checks_tainted_total')}{RATE})"), "suffix: /s",
+              minimum="1m"),
         row("Resources"),
         lines(8, 8, "CPU", "Cores in use.",
               per_daemon(of_processes(f"rate({of_daemons('process_cpu_seconds_total')}{RATE})")), "none"),
@@ -444,7 +439,8 @@ def daemon():
                  per_daemon(of_daemons("monitoringdaemon_config_last_reload_successful")),
                  {"0": ("rejected", BAD), "1": ("accepted", GOOD)}),
         lines(12, 6, "Log lines dropped", "A second: given up because standard output was blocked or closed.",
-              per_daemon(f"rate({of_daemons('monitoringdaemon_log_lines_dropped_total')}{RATE})"), "ops", minimum="1m"),
+              per_daemon(f"rate({of_daemons('monitoringdaemon_log_lines_dropped_total')}{RATE})"), "suffix: /s",
+              minimum="1m"),
     ]
     return dashboard(
         "monitoringdaemon-daemon", "Daemon", "Whether the daemon keeps up with what it is to check, and what it takes.",

@@ -229,7 +229,8 @@ IF_ANY_WARN = thresholds(GOOD, (1, WARN))
 
 def mapped(texts):
     """Words, and their colours, instead of numbers."""
-    values = {value: {"text": text, "color": colour, "index": i} for i, (value, (text, colour)) in enumerate(texts.items())}
+    values = {value: {"text": text, "color": colour, "index": i}
+              for i, (value, (text, colour)) in enumerate(texts.items())}
     return {"mappings": [{"type": "value", "options": values}]}
 
 
@@ -338,7 +339,7 @@ DATE = {"unit": "dateTimeAsIso"}
 
 def table(width, height, title, description, targets, columns, sort, by="monitor", labels=(), descending=False):
     """The rows of all queries, joined by the label `by`. Of `columns` from a label, or the name of a query, to its
-    title and overrides; the value of a query that is none of them is not shown."""
+    title and overrides; the value of a query that is none of them is not shown. No query is called as a label is."""
     names = {target["refId"]: f"Value #{target['refId']}" if len(targets) > 1 else "Value" for target in targets}
     fields = [names.get(column, column) for column in columns]
     titles = {field: title for field, (title, _) in zip(fields, columns.values())}

@@ -10,6 +10,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use monitoringdaemon::metrics::FAMILIES;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::time::Instant;
@@ -393,6 +394,25 @@ fn the_compose_stack_begins_with_a_dashboard_that_there_is() {
             .exists(),
         "{home}"
     );
+}
+
+#[test]
+fn no_query_of_a_table_is_called_as_a_label_is() {
+    // The column of its values would be taken for that of the label.
+    let labels: BTreeSet<_> = FAMILIES
+        .iter()
+        .flat_map(|family| family.labels)
+        .copied()
+        .chain(["instance", "job"])
+        .collect();
+    for dashboard in dashboards() {
+        let panels = dashboard["panels"].as_array().expect("panels");
+        for panel in panels.iter().filter(|panel| panel["type"] == "table") {
+            for name in texts(&panel["targets"], "refId") {
+                assert!(!labels.contains(name), "{name} in {}", panel["title"]);
+            }
+        }
+    }
 }
 
 #[test]
