@@ -98,9 +98,11 @@ def recent_reason():
     return of_chosen("(" + "\nor on (monitor) ".join(most) + ")")
 
 
-# The same ones at every step: they are chosen at the end of the time range.
-WORST = (f"topk(25, 1 - avg by (monitor) (avg_over_time(monitor_up{{{NAMED}}}[$__range] @ end()))"
-         f" and on (monitor) {CHOSEN} @ end())")
+# Those that changed most often, and then those that were down longest; the same ones at every step, because they are
+# chosen at the end of the time range.
+UNSTEADY = (f"topk(25, max by (monitor) (changes(monitor_up{{{NAMED}}}[$__range] @ end()))"
+            f" + 1 - avg by (monitor) (avg_over_time(monitor_up{{{NAMED}}}[$__range] @ end()))"
+            f" and on (monitor) {CHOSEN} @ end())")
 
 
 def overview():
@@ -121,7 +123,8 @@ def overview():
                            + of_chosen(f"rate(monitor_checks_total{{{NAMED}}}[$__rate_interval])") + ")"),
                     decimals=2, graph="area"), 60),
         stat(4, "Next certificate to expire", "Days that are left of the certificate that expires first.",
-             now("days", f"(min({EXPIRY}) - time()) / 86400"), **{**DAYS_LEFT, "unit": "suffix: days"}),
+             now("days", f"(min({EXPIRY}) - time()) / 86400"), noValue="none",
+             **{**DAYS_LEFT, "unit": "suffix: days"}),
         table(24, 8, "Down now", "Monitors whose last check failed, the one that is down longest first. They are "
               "down since the check after the last success. The reason is the most frequent one lately.",
               [rows("info", f"{INFO} and on (monitor) ({UP} == 0)"),
@@ -149,11 +152,11 @@ def overview():
                "type": ("Type", {"custom__width": 80}), "target": ("Target", {})},
               "Availability"),
         coarse(timeline(
-            24, 12, "State of the 25 least available",
-            "Those that were down for the largest part of the time range. Down where any check within the step found "
-            "it so. A gap: the daemon was not scraped.",
+            24, 12, "State of the 25 least steady",
+            "Those that went up or down most often in the time range, then those that were down longest. Down where "
+            "any check within the step found it so. A gap: the daemon was not scraped.",
             [series("up", f"min by (monitor) ((min_over_time(monitor_up{{{NAMED}}}[$__interval]) "
-                          f"or monitor_up{{{NAMED}}}) and on (monitor) {WORST})", "{{monitor}}")],
+                          f"or monitor_up{{{NAMED}}}) and on (monitor) {UNSTEADY})", "{{monitor}}")],
             STATES, page=25, links=[link_to_monitor("${__field.labels.monitor:percentencode}")]), 120),
         table(8, 10, "Slowest", "Ten monitors by the mean latency of their successful checks in the time range.",
               [rows("latency", f"topk(10, {MEAN_LATENCY})")],
