@@ -271,8 +271,8 @@ def lines(width, height, title, description, targets, unit, overrides=(), legend
         "fillOpacity": 0,
         "pointSize": 4,
         "showPoints": "auto",
-        # What is checked once an hour has a value once an hour.
-        "spanNulls": True,
+        # A rate of what is checked once an hour has a value once an hour; a state that is not there is none.
+        "spanNulls": minimum is not None,
         "stacking": {"mode": "none", "group": "A"},
         **custom,
     }
