@@ -15,13 +15,15 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    check::Job,
+    check::{Both, Job, Overseer},
     config::{Config, Listen},
     dispatcher::{self, Dispatcher},
+    history::History,
     logging::{self, Output},
     metrics::Metrics,
     net::Net,
     server::{Readiness, Server},
+    status::Status,
 };
 
 /// Why the daemon failed.
@@ -146,11 +148,16 @@ async fn serve(
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
     let readiness = Readiness::default();
+    let history = config
+        .server
+        .shows_status()
+        .then(|| Arc::new(History::default()));
     let server = match config.server.listen {
         Listen::Off => None,
         Listen::On(address) => {
             let listen = |source| Error::Listen { address, source };
-            let server = Server::bind(address, metrics.clone(), readiness.clone())
+            let status = history.clone().map(Status::new);
+            let server = Server::bind(address, metrics.clone(), readiness.clone(), status)
                 .await
                 .map_err(listen)?;
             let address = server.local_addr().map_err(listen)?;
@@ -167,7 +174,11 @@ async fn serve(
         max_concurrent_checks_per_host: config.dispatcher.max_concurrent_checks_per_host,
         log: config.log.checks,
     };
-    let mut dispatcher = Dispatcher::new(settings, metrics, shutdown.clone());
+    let overseer: Arc<dyn Overseer> = match history {
+        None => metrics,
+        Some(history) => Arc::new(Both(metrics, history)),
+    };
+    let mut dispatcher = Dispatcher::new(settings, overseer, shutdown.clone());
     dispatcher.start(jobs);
     readiness.set(true);
     let stopping = async {

@@ -9,6 +9,7 @@
 //! - [`config`]: what the user wrote, validated
 //! - [`dispatcher`]: when checks run
 //! - [`metrics`]: reports become Prometheus series
+//! - [`history`], [`status`]: what is kept of reports, and the pages that show it
 //! - [`server`]: `/metrics` and the rest over HTTP
 //! - [`logging`]: events become lines on stdout
 //! - [`plan`]: what a configuration asks of the machine
@@ -23,6 +24,7 @@ pub mod check;
 pub mod cli;
 pub mod config;
 pub mod dispatcher;
+pub mod history;
 pub mod logging;
 pub mod metrics;
 pub mod monitors;
@@ -31,4 +33,5 @@ pub mod once;
 pub mod plan;
 pub mod rules;
 pub mod server;
+pub mod status;
 pub mod value;

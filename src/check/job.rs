@@ -126,6 +126,8 @@ pub enum CheckLog {
 ///
 /// A slot is either skipped, or it begins and then either completes or is cancelled.
 pub trait Observer: Send + Sync {
+    /// The next slot comes due at `next`.
+    fn due(&self, _next: Instant) {}
     /// A slot's check begins, `lag` after the slot came due.
     fn begun(&self, lag: Duration);
     /// The check that is about to be reported as completed ran while the daemon itself was starved

@@ -3,6 +3,7 @@
 //! A leaf of the crate: it does no I/O and knows nothing of YAML, Prometheus or schedules.
 
 mod attempt;
+mod both;
 mod facts;
 mod job;
 mod report;
@@ -10,6 +11,7 @@ mod report;
 use std::{future::Future, pin::Pin};
 
 pub use attempt::Attempt;
+pub use both::Both;
 pub use facts::{
     Certificate, CertificateRank, DnsResponse, Echoes, Fact, Rcode, RoundTrips, ServingStatus,
 };

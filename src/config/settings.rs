@@ -44,6 +44,8 @@ pub struct Log {
 pub struct Server {
     /// `server.listen`
     pub listen: Listen,
+    /// `server.status_page`
+    pub status_page: bool,
 }
 
 /// Where to listen.
@@ -197,15 +199,44 @@ impl Default for Server {
     fn default() -> Self {
         Self {
             listen: Listen::On(SocketAddr::from(([0, 0, 0, 0], 9115))),
+            status_page: true,
         }
     }
 }
 
 impl Server {
+    /// Whether anybody can see a status page, so that there must be something to show.
+    #[must_use]
+    pub fn shows_status(&self) -> bool {
+        self.status_page && self.listen != Listen::Off
+    }
+
     fn read(mut fields: Fields<'_>) -> Self {
-        let listen = fields.optional("listen").unwrap_or(Self::default().listen);
+        let defaults = Self::default();
+        let server = Self {
+            listen: fields.optional("listen").unwrap_or(defaults.listen),
+            status_page: fields
+                .optional("status_page")
+                .map_or(defaults.status_page, |OnOff(on)| on),
+        };
         fields.finish();
-        Self { listen }
+        server
+    }
+}
+
+/// What YAML 1.1 takes for a boolean is a word of YAML 1.2; both mean the same here.
+struct OnOff(bool);
+
+impl FromNode for OnOff {
+    const ALLOWED: &'static str = "on or off";
+
+    fn from_node(node: &Node) -> Result<Self, String> {
+        match node {
+            Node::Bool(on) => Ok(Self(*on)),
+            Node::Text(text) if text == "on" => Ok(Self(true)),
+            Node::Text(text) if text == "off" => Ok(Self(false)),
+            other => Err(format!("{:?} is neither", String::from_node(other)?)),
+        }
     }
 }
 

@@ -62,6 +62,7 @@ impl Runner {
 
     /// Waits for the slot at `due`, does with it what can be done, and returns the next one.
     async fn slot(&mut self, due: Duration) -> Duration {
+        self.observer.due(self.origin + due);
         sleep_until(self.origin + due).await;
         if std::mem::replace(&mut self.has_begun, true)
             && let Woken::Stalled { missed, next } = self.schedule.wake(due, self.now())

@@ -1,8 +1,10 @@
 //! The HTTP server of `/metrics` and the rest: an accept loop that no client can hold up.
 
+mod events;
 mod routes;
 mod scrape;
 mod stall;
+mod status;
 
 use std::{
     collections::VecDeque,
@@ -25,9 +27,11 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::metrics::Metrics;
+use crate::{metrics::Metrics, status::Status};
+use events::Lasting;
 use routes::Site;
 use stall::WriteStall;
+use status::Pages;
 
 /// Connections at once. One more takes the place of the one that has been idle for longest.
 pub(crate) const MAX_CONNECTIONS: usize = 256;
@@ -63,10 +67,12 @@ impl Readiness {
 pub struct Server {
     listener: TcpListener,
     site: Arc<Site>,
+    /// Cancelled once what is under way is to be finished.
+    closing: CancellationToken,
 }
 
 impl Server {
-    /// Takes `address`.
+    /// Takes `address`, and serves a status page where there is a `status` to show.
     ///
     /// # Errors
     /// Where it cannot be listened on.
@@ -74,11 +80,15 @@ impl Server {
         address: SocketAddr,
         metrics: Arc<Metrics>,
         readiness: Readiness,
+        status: Option<Status>,
     ) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
+        let closing = CancellationToken::new();
+        let pages = status.map(|status| Pages::new(status, closing.clone()));
         Ok(Self {
             listener,
-            site: Arc::new(Site::new(metrics, readiness)),
+            site: Arc::new(Site::new(metrics, readiness, pages)),
+            closing,
         })
     }
 
@@ -92,8 +102,12 @@ impl Server {
 
     /// Answers until `shutdown`, and then finishes what is under way within moments.
     pub async fn serve(self, shutdown: CancellationToken) {
-        let Self { listener, site } = self;
-        let mut connections = Connections::default();
+        let Self {
+            listener,
+            site,
+            closing,
+        } = self;
+        let mut connections = Connections::new(closing);
         while let Some(stream) = shutdown.run_until_cancelled(accept(&listener)).await {
             connections.add(stream, site.clone());
         }
@@ -115,11 +129,10 @@ async fn accept(listener: &TcpListener) -> TcpStream {
 }
 
 /// The connections that are open, oldest first.
-#[derive(Default)]
 struct Connections {
     tasks: JoinSet<()>,
     open: VecDeque<Connection>,
-    draining: CancellationToken,
+    closing: CancellationToken,
 }
 
 struct Connection {
@@ -129,6 +142,14 @@ struct Connection {
 }
 
 impl Connections {
+    fn new(closing: CancellationToken) -> Self {
+        Self {
+            tasks: JoinSet::new(),
+            open: VecDeque::new(),
+            closing,
+        }
+    }
+
     fn add(&mut self, stream: TcpStream, site: Arc<Site>) {
         while let Some(ended) = self.tasks.try_join_next() {
             if ended.is_err_and(|error| error.is_panic()) {
@@ -153,7 +174,8 @@ impl Connections {
                 let (site, busy) = (site.clone(), busy.clone());
                 async move {
                     let response = site.answer(&request).await;
-                    busy.store(false, Ordering::Relaxed);
+                    let lasting = response.extensions().get::<Lasting>().is_some();
+                    busy.store(lasting, Ordering::Relaxed);
                     Ok::<_, std::convert::Infallible>(response)
                 }
             }
@@ -167,13 +189,13 @@ impl Connections {
                 TokioIo::new(WriteStall::new(stream, WRITE_TIMEOUT)),
                 service,
             );
-        let draining = self.draining.clone();
+        let closing = self.closing.clone();
         let task = self.tasks.spawn(async move {
             let mut connection = pin!(connection);
             // How a connection ended matters to its client alone.
             tokio::select! {
                 _ = connection.as_mut() => return,
-                () = draining.cancelled() => {}
+                () = closing.cancelled() => {}
                 () = sleep(LIFETIME) => {}
             }
             // What is under way is finished, and no further request taken.
@@ -184,7 +206,7 @@ impl Connections {
     }
 
     async fn close(mut self) {
-        self.draining.cancel();
+        self.closing.cancel();
         let all = async { while self.tasks.join_next().await.is_some() {} };
         let _ = timeout(DRAIN, all).await;
         self.tasks.shutdown().await;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{
     Readiness,
     scrape::{Body, Scrapes, whole},
+    status::{Pages, Path},
 };
 use crate::metrics::Metrics;
 use bytes::Bytes;
@@ -17,22 +18,27 @@ use http::{
 pub(super) struct Site {
     scrapes: Scrapes,
     readiness: Readiness,
+    /// The status page, where there is one.
+    pages: Option<Pages>,
 }
 
-type Answer = Response<Body>;
+pub(super) type Answer = Response<Body>;
 
 impl Site {
-    pub fn new(metrics: Arc<Metrics>, readiness: Readiness) -> Self {
+    pub fn new(metrics: Arc<Metrics>, readiness: Readiness, pages: Option<Pages>) -> Self {
         Self {
             scrapes: Scrapes::new(metrics),
             readiness,
+            pages,
         }
     }
 
     /// Answers `request`, whose body nobody reads. hyper leaves the body of an answer to HEAD out.
     pub async fn answer<B>(&self, request: &Request<B>) -> Answer {
         let path = request.uri().path();
-        if !matches!(path, "/metrics" | "/-/healthy" | "/-/ready") {
+        let page = self.pages.as_ref();
+        let page = page.and_then(|pages| Some((pages, Path::of(path)?)));
+        if page.is_none() && !matches!(path, "/metrics" | "/-/healthy" | "/-/ready") {
             return text(
                 StatusCode::NOT_FOUND,
                 "there is nothing here; try /metrics\n",
@@ -44,6 +50,10 @@ impl Site {
                 .headers_mut()
                 .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
             return answer;
+        }
+        if let Some((pages, path)) = page {
+            let query = request.uri().query().unwrap_or_default();
+            return pages.answer(path, query, request.headers()).await;
         }
         match path {
             "/metrics" => self.metrics(request.headers()).await,
@@ -86,7 +96,7 @@ impl Site {
 
 const CONTENT_TYPE_OF_METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-fn text(status: StatusCode, text: &'static str) -> Answer {
+pub(super) fn text(status: StatusCode, text: &'static str) -> Answer {
     let mut answer = Response::new(whole(Bytes::from_static(text.as_bytes())));
     *answer.status_mut() = status;
     let plain = HeaderValue::from_static("text/plain; charset=utf-8");
@@ -95,7 +105,7 @@ fn text(status: StatusCode, text: &'static str) -> Answer {
 }
 
 /// Whether the client takes gzip (RFC 9110, section 12.5.3): named, or by `*`, with a weight above 0.
-fn accepts_gzip(headers: &HeaderMap) -> bool {
+pub(super) fn accepts_gzip(headers: &HeaderMap) -> bool {
     let mut by_star = false;
     for value in headers.get_all(ACCEPT_ENCODING) {
         for item in value.to_str().unwrap_or_default().split(',') {

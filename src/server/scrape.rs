@@ -103,7 +103,7 @@ fn next_piece(mut page: Page) -> (Vec<u8>, Page) {
     (page.next().unwrap_or_default(), page)
 }
 
-fn compress(page: Page) -> Vec<u8> {
+pub(super) fn compress(page: impl IntoIterator<Item = Vec<u8>>) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     for piece in page {
         encoder.write_all(&piece).expect("a Vec takes all bytes");

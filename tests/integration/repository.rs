@@ -167,7 +167,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     ("dispatcher", &["check"]),
     ("metrics", &["check", "value"]),
-    ("server", &["metrics"]),
+    ("history", &["check"]),
+    ("status", &["check", "history", "value"]),
+    ("server", &["history", "metrics", "status"]),
     (
         "plan",
         &[

@@ -1,0 +1,102 @@
+//! One past check in 28 bytes.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::check::{Outcome, Phase, Reason, Report};
+
+/// What is kept of a report, but for the text of its failure.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Record {
+    /// Unix seconds.
+    ended_at: u32,
+    /// Seconds.
+    duration: f32,
+    /// Seconds as [`shorten`] has them, 0 for a phase that was not reached.
+    phases: [u16; Phase::ALL.len()],
+    failure: Option<(Phase, Reason)>,
+}
+
+impl Record {
+    /// What is kept of `report`.
+    #[must_use]
+    pub fn of(report: &Report) -> Self {
+        let ended_at = report.ended_at.duration_since(UNIX_EPOCH);
+        let mut phases = [0; Phase::ALL.len()];
+        for (phase, spent) in &report.phases {
+            phases[*phase as usize] = shorten(spent.as_secs_f32()).max(1);
+        }
+        let failure = report.failure.as_ref();
+        Self {
+            ended_at: u32::try_from(ended_at.unwrap_or_default().as_secs()).unwrap_or(u32::MAX),
+            duration: report.duration.as_secs_f32(),
+            phases,
+            failure: failure.map(|failure| (failure.phase, failure.reason)),
+        }
+    }
+
+    /// When the check ended, to the second.
+    #[must_use]
+    pub fn ended_at(&self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(self.ended_at.into())
+    }
+
+    /// From its start to its end.
+    #[must_use]
+    pub fn duration(&self) -> Duration {
+        seconds(self.duration)
+    }
+
+    /// The time spent in each phase that was reached, to half a percent.
+    pub fn phases(&self) -> impl Iterator<Item = (Phase, Duration)> + '_ {
+        let phases = Phase::ALL.iter().zip(&self.phases);
+        let reached = phases.filter(|(_, spent)| **spent > 0);
+        reached.map(|(phase, spent)| (*phase, seconds(lengthen(*spent))))
+    }
+
+    /// Where and why it failed, if it did.
+    #[must_use]
+    pub fn failure(&self) -> Option<(Phase, Reason)> {
+        self.failure
+    }
+
+    /// How it ended.
+    #[must_use]
+    pub fn outcome(&self) -> Outcome {
+        match self.failure {
+            None => Outcome::Success,
+            Some(_) => Outcome::Failure,
+        }
+    }
+}
+
+/// The first half of a float: its sign, its exponent and 7 bits of what it says.
+fn shorten(number: f32) -> u16 {
+    let rounded = number.to_bits().saturating_add(1 << 15);
+    u16::try_from(rounded >> 16).unwrap_or(u16::MAX)
+}
+
+fn lengthen(half: u16) -> f32 {
+    f32::from_bits(u32::from(half) << 16)
+}
+
+fn seconds(seconds: f32) -> Duration {
+    Duration::try_from_secs_f32(seconds).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_is_as_small_as_documented() {
+        assert_eq!(size_of::<Record>(), 28);
+    }
+
+    #[test]
+    fn a_time_is_kept_to_half_a_percent() {
+        for number in [1e-6_f32, 0.000_123, 0.031_4, 1.0, 4.999, 86_399.0] {
+            let kept = lengthen(shorten(number));
+            assert!((kept / number - 1.0).abs() < 0.005, "{number} {kept}");
+        }
+    }
+}

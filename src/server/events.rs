@@ -1,0 +1,227 @@
+//! Server-sent events: the ids of monitors that there is something new of, gathered for a moment.
+
+use std::{collections::BTreeSet, fmt::Write, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use futures_util::stream;
+use http::{
+    HeaderValue, Response, StatusCode,
+    header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER},
+};
+use http_body_util::{BodyExt, StreamBody};
+use hyper::body::Frame;
+use tokio::{
+    sync::{
+        OwnedSemaphorePermit, Semaphore,
+        broadcast::{Receiver, error::RecvError, error::TryRecvError},
+    },
+    time::{Instant, sleep, sleep_until, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::routes::{Answer, text};
+use crate::history::{Change, History};
+
+/// Streams at once, of the connections that there may be.
+const MAX_STREAMS: usize = 32;
+/// How long changes are gathered for one event.
+const GATHER: Duration = Duration::from_millis(200);
+/// How long nothing may be sent: proxies close what is silent, commonly after a minute.
+const SILENCE: Duration = Duration::from_secs(15);
+/// How long a stream lasts, less than a connection; a browser asks for the next one at once.
+const LASTS: Duration = Duration::from_secs(240);
+/// Tells a browser how many milliseconds to wait when a stream has ended.
+const BEGIN: &str = "retry: 1000\n\n";
+
+/// Gives out streams of events.
+pub(super) struct Events {
+    places: Arc<Semaphore>,
+    closing: CancellationToken,
+}
+
+/// Marks an answer that is not over once it has begun.
+#[derive(Clone, Copy)]
+pub(super) struct Lasting;
+
+struct Stream {
+    changes: Receiver<Change>,
+    closing: CancellationToken,
+    until: Instant,
+    begun: bool,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Events {
+    pub fn new(closing: CancellationToken) -> Self {
+        Self {
+            places: Arc::new(Semaphore::new(MAX_STREAMS)),
+            closing,
+        }
+    }
+
+    /// The changes of `history` from now on.
+    pub fn answer(&self, history: &History) -> Answer {
+        let Ok(place) = self.places.clone().try_acquire_owned() else {
+            let mut answer = text(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "there are as many streams as there may be\n",
+            );
+            let headers = answer.headers_mut();
+            headers.insert(RETRY_AFTER, HeaderValue::from_static("10"));
+            return answer;
+        };
+        let stream = Stream {
+            changes: history.changes(),
+            closing: self.closing.clone(),
+            until: Instant::now() + LASTS,
+            begun: false,
+            _place: place,
+        };
+        let events = stream::unfold(stream, async |mut stream| {
+            let event = stream.next().await?;
+            Some((Ok(Frame::data(Bytes::from(event))), stream))
+        });
+        let mut answer = Response::new(BodyExt::boxed_unsync(StreamBody::new(events)));
+        answer.extensions_mut().insert(Lasting);
+        let headers = answer.headers_mut();
+        let kind = HeaderValue::from_static("text/event-stream; charset=utf-8");
+        headers.insert(CONTENT_TYPE, kind);
+        // So that a place among the connections is free as soon as the stream has ended.
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        answer
+    }
+}
+
+impl Stream {
+    /// The next event, or a comment where there is none for long; `None` at the end.
+    async fn next(&mut self) -> Option<String> {
+        if !std::mem::replace(&mut self.begun, true) {
+            return Some(BEGIN.to_owned());
+        }
+        let (closing, until) = (self.closing.clone(), self.until);
+        tokio::select! {
+            biased;
+            () = closing.cancelled() => None,
+            () = sleep_until(until) => None,
+            event = self.event() => event,
+        }
+    }
+
+    async fn event(&mut self) -> Option<String> {
+        let mut gathered = Gathered::default();
+        match timeout(SILENCE, self.changes.recv()).await {
+            Err(_) => return Some(":\n\n".to_owned()),
+            Ok(Ok(change)) => gathered.add(change),
+            Ok(Err(RecvError::Lagged(_))) => gathered.all = true,
+            Ok(Err(RecvError::Closed)) => return None,
+        }
+        sleep(GATHER).await;
+        loop {
+            match self.changes.try_recv() {
+                Ok(change) => gathered.add(change),
+                Err(TryRecvError::Lagged(_)) => gathered.all = true,
+                Err(TryRecvError::Empty | TryRecvError::Closed) => return Some(gathered.event()),
+            }
+        }
+    }
+}
+
+/// What is told by one event.
+#[derive(Default)]
+struct Gathered {
+    /// Whether some changes were missed, so that any monitor may have changed.
+    all: bool,
+    checked: BTreeSet<u32>,
+    turned: BTreeSet<u32>,
+}
+
+impl Gathered {
+    fn add(&mut self, change: Change) {
+        self.checked.insert(change.id);
+        if change.turned {
+            self.turned.insert(change.id);
+        }
+    }
+
+    fn event(&self) -> String {
+        if self.all {
+            return "event: all\ndata: {}\n\n".to_owned();
+        }
+        let (checked, turned) = (list(&self.checked), list(&self.turned));
+        format!("data: {{\"checked\":[{checked}],\"turned\":[{turned}]}}\n\n")
+    }
+}
+
+fn list(ids: &BTreeSet<u32>) -> String {
+    let mut list = String::new();
+    for id in ids {
+        let comma = if list.is_empty() { "" } else { "," };
+        let _ = write!(list, "{comma}{id}");
+    }
+    list
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::broadcast;
+
+    use super::*;
+
+    fn stream() -> (broadcast::Sender<Change>, CancellationToken, Stream) {
+        let (sender, changes) = broadcast::channel(4);
+        let closing = CancellationToken::new();
+        let place = Arc::new(Semaphore::new(1)).try_acquire_owned();
+        let stream = Stream {
+            changes,
+            closing: closing.clone(),
+            until: Instant::now() + LASTS,
+            begun: true,
+            _place: place.expect("there is one"),
+        };
+        (sender, closing, stream)
+    }
+
+    fn tell(sender: &broadcast::Sender<Change>, id: u32, turned: bool) {
+        let told = sender.send(Change { id, turned });
+        told.expect("the stream listens");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn changes_of_a_moment_are_one_event() {
+        let (sender, _closing, mut stream) = stream();
+        tell(&sender, 2, false);
+        let teller = async {
+            sleep(GATHER / 2).await;
+            tell(&sender, 1, true);
+            tell(&sender, 2, false);
+        };
+        let (event, ()) = tokio::join!(stream.next(), teller);
+        let expected = "data: {\"checked\":[1,2],\"turned\":[1]}\n\n";
+        assert_eq!(event.as_deref(), Some(expected));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_behind_is_told_that_anything_may_be_new() {
+        let (sender, _closing, mut stream) = stream();
+        for id in 0..100 {
+            tell(&sender, id, false);
+        }
+        let event = stream.next().await;
+        assert_eq!(event.as_deref(), Some("event: all\ndata: {}\n\n"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_is_never_silent_for_long_and_ends_before_its_connection_does() {
+        let (_sender, closing, mut stream) = stream();
+        let began = Instant::now();
+        assert_eq!(stream.next().await.as_deref(), Some(":\n\n"));
+        assert_eq!(began.elapsed(), SILENCE);
+        while stream.next().await.is_some() {}
+        assert_eq!(began.elapsed(), LASTS);
+        assert!(LASTS < crate::server::LIFETIME);
+        stream.until = Instant::now() + LASTS;
+        closing.cancel();
+        assert_eq!(stream.next().await, None);
+        assert_eq!(began.elapsed(), LASTS);
+    }
+}

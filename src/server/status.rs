@@ -1,0 +1,185 @@
+//! The status page, its JSON and its badges: rendered one at a time, away from the threads that run checks.
+
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderValue, Response, StatusCode,
+    header::{
+        CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG,
+        IF_NONE_MATCH, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
+    },
+};
+use percent_encoding::percent_decode_str;
+use tokio::{sync::Mutex, task::spawn_blocking};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    events::Events,
+    routes::{Answer, accepts_gzip, text},
+    scrape::{compress, whole},
+};
+use crate::status::{Query, SCRIPT, STYLE, Status};
+
+/// Nothing but what the daemon itself serves, and no script or style within a page.
+const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; \
+                      img-src 'self' data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
+
+const HTML: &str = "text/html; charset=utf-8";
+const JSON: &str = "application/json";
+const SVG: &str = "image/svg+xml";
+
+/// What is served of the status page.
+pub(super) struct Pages {
+    status: Arc<Status>,
+    events: Events,
+    /// Held while a page is rendered.
+    turn: Mutex<()>,
+}
+
+/// A path of the status page.
+pub(super) enum Path {
+    Overview,
+    OverviewJson,
+    Monitor(String),
+    MonitorJson(String),
+    Badge(String),
+    Events,
+    Style,
+    Script,
+}
+
+impl Path {
+    /// The one that `path` is, where it is any. The name of a monitor may have slashes in it.
+    pub fn of(path: &str) -> Option<Self> {
+        let name = |text: &str| Some(percent_decode_str(text).decode_utf8().ok()?.into_owned());
+        Some(match path {
+            "/" => Self::Overview,
+            "/style.css" => Self::Style,
+            "/script.js" => Self::Script,
+            "/api/v1/monitors" => Self::OverviewJson,
+            "/api/v1/events" => Self::Events,
+            _ => {
+                if let Some(text) = path.strip_prefix("/monitors/") {
+                    Self::Monitor(name(text)?)
+                } else if let Some(text) = path.strip_prefix("/api/v1/monitors/") {
+                    Self::MonitorJson(name(text)?)
+                } else {
+                    let text = path.strip_prefix("/badge/")?.strip_suffix(".svg")?;
+                    Self::Badge(name(text)?)
+                }
+            }
+        })
+    }
+}
+
+impl Pages {
+    /// Pages of `status`, whose streams of events end with `closing`.
+    pub fn new(status: Status, closing: CancellationToken) -> Self {
+        Self {
+            status: Arc::new(status),
+            events: Events::new(closing),
+            turn: Mutex::new(()),
+        }
+    }
+
+    pub async fn answer(&self, path: Path, query: &str, headers: &HeaderMap) -> Answer {
+        let gzip = accepts_gzip(headers);
+        let query = Query::parse(query);
+        let mut answer = match path {
+            Path::Style => file("text/css; charset=utf-8", STYLE, headers),
+            Path::Script => file("text/javascript; charset=utf-8", SCRIPT, headers),
+            Path::Events => self.events.answer(self.status.history()),
+            Path::Overview => {
+                let page = move |status: &Status| Some(status.overview(&query));
+                self.rendered(HTML, gzip, page).await
+            }
+            Path::OverviewJson => {
+                let page = move |status: &Status| Some(status.overview_json(&query));
+                self.rendered(JSON, gzip, page).await
+            }
+            Path::Monitor(name) => {
+                let page = move |status: &Status| status.monitor(&name);
+                self.rendered(HTML, gzip, page).await
+            }
+            Path::MonitorJson(name) => {
+                let page = move |status: &Status| status.monitor_json(&name);
+                self.rendered(JSON, gzip, page).await
+            }
+            Path::Badge(name) => {
+                let page = move |status: &Status| status.badge(&name);
+                self.rendered(SVG, gzip, page).await
+            }
+        };
+        let headers = answer.headers_mut();
+        for (name, value) in [
+            (CONTENT_SECURITY_POLICY, POLICY),
+            (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+            (REFERRER_POLICY, "no-referrer"),
+        ] {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+        // What tells of monitors is old as soon as it is sent.
+        headers
+            .entry(CACHE_CONTROL)
+            .or_insert(HeaderValue::from_static("no-store"));
+        answer
+    }
+
+    async fn rendered(
+        &self,
+        kind: &'static str,
+        gzip: bool,
+        page: impl FnOnce(&Status) -> Option<String> + Send + 'static,
+    ) -> Answer {
+        let turn = self.turn.lock().await;
+        let status = self.status.clone();
+        let rendering = spawn_blocking(move || {
+            let page = page(&status)?.into_bytes();
+            Some(if gzip { compress([page]) } else { page })
+        });
+        let page = rendering.await;
+        drop(turn);
+        match page {
+            Ok(Some(page)) => {
+                let mut answer = Response::new(whole(page.into()));
+                let headers = answer.headers_mut();
+                headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+                headers.insert(VARY, HeaderValue::from_static("accept-encoding"));
+                if gzip {
+                    headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+                }
+                answer
+            }
+            Ok(None) => text(StatusCode::NOT_FOUND, "there is no such monitor\n"),
+            Err(error) => {
+                tracing::error!(%error, "A page cannot be rendered");
+                text(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "the page cannot be rendered\n",
+                )
+            }
+        }
+    }
+}
+
+/// A file that changes with the program alone; whoever has it asks whether it did.
+fn file(kind: &'static str, content: &'static str, headers: &HeaderMap) -> Answer {
+    let mut hasher = DefaultHasher::new();
+    content.hash(&mut hasher);
+    let tag = HeaderValue::try_from(format!("\"{:x}\"", hasher.finish())).expect("digits");
+    let mut answer = Response::new(whole(Bytes::new()));
+    if headers.get(IF_NONE_MATCH) == Some(&tag) {
+        *answer.status_mut() = StatusCode::NOT_MODIFIED;
+    } else {
+        *answer.body_mut() = whole(Bytes::from_static(content.as_bytes()));
+    }
+    let headers = answer.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers.insert(ETAG, tag);
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    answer
+}

@@ -1,0 +1,98 @@
+//! The small drawings of a page: a line of latencies, and a bar of phases.
+
+use std::{fmt::Write, time::Duration};
+
+use super::words::latency;
+use crate::{
+    check::Phase,
+    history::{PastCheck, RECENT, Record},
+};
+
+/// Units from one check to the next, and of the whole height.
+const STEP: usize = 3;
+const HEIGHT: f64 = 20.0;
+/// Units of a bar.
+const WIDTH: f64 = 100.0;
+
+/// The latencies of the last checks, the latest at the right, and a stroke for each that failed.
+pub(super) struct Sparkline {
+    pub width: usize,
+    pub line: String,
+    pub failures: String,
+    /// The same in words.
+    pub words: String,
+}
+
+impl Sparkline {
+    /// Of `checks`, the latest first.
+    pub fn of(checks: &[PastCheck]) -> Self {
+        let succeeded = |check: &&PastCheck| check.record.failure().is_none();
+        let times = || checks.iter().filter(succeeded).map(|c| c.record.duration());
+        let (least, most) = (times().min(), times().max());
+        let scale = (HEIGHT - 4.0) / most.unwrap_or_default().as_secs_f64().max(1e-9);
+        let (mut line, mut failures) = (String::new(), String::new());
+        let mut pen = 'M';
+        for (place, check) in checks.iter().rev().enumerate() {
+            let x = (RECENT - checks.len() + place) * STEP + 1;
+            if check.record.failure().is_some() {
+                let _ = write!(failures, "M{x} 0V{HEIGHT}");
+                pen = 'M';
+                continue;
+            }
+            let y = HEIGHT - 2.0 - scale * check.record.duration().as_secs_f64();
+            // A line of no length has round ends, so that a check between two failures is a dot.
+            let dot = if pen == 'M' { "h0" } else { "" };
+            let _ = write!(line, "{pen}{x} {y:.1}{dot}");
+            pen = 'L';
+        }
+        Self {
+            width: RECENT * STEP,
+            line,
+            failures,
+            words: in_words(checks.len(), times().count(), least.zip(most)),
+        }
+    }
+}
+
+fn in_words(all: usize, good: usize, between: Option<(Duration, Duration)>) -> String {
+    let latencies = between.map_or(String::new(), |(least, most)| {
+        format!(", latency {} to {}", latency(least), latency(most))
+    });
+    let checks = if all == 1 { "check" } else { "checks" };
+    format!("{all} {checks}, {} failed{latencies}", all - good)
+}
+
+/// The phases of one check, one behind the other.
+pub(super) struct Bar {
+    pub parts: Vec<Part>,
+    /// The same in words.
+    pub words: String,
+}
+
+/// One phase.
+pub(super) struct Part {
+    pub phase: Phase,
+    pub x: String,
+    pub width: String,
+}
+
+impl Bar {
+    /// Of `record`, in a drawing as wide as `longest` is long.
+    pub fn of(record: &Record, longest: Duration) -> Self {
+        let scale = WIDTH / longest.as_secs_f64().max(1e-9);
+        let (mut parts, mut words) = (Vec::new(), String::new());
+        let mut x = 0.0;
+        for (phase, spent) in record.phases() {
+            let width = (spent.as_secs_f64() * scale).min(WIDTH - x);
+            parts.push(Part {
+                phase,
+                x: format!("{x:.1}"),
+                width: format!("{width:.1}"),
+            });
+            x += width;
+            let comma = if words.is_empty() { "" } else { ", " };
+            let _ = write!(words, "{comma}{phase} {}", latency(spent));
+        }
+        Self { parts, words }
+    }
+}

@@ -1,0 +1,136 @@
+//! The pages as JSON; what is not known is `null`.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde::Serialize;
+
+use super::{Now, selection::Selection, uptime, words::iso};
+use crate::history::{Kept, PastCheck, Snapshot};
+
+#[derive(Serialize)]
+struct Overview<'k> {
+    down: usize,
+    unknown: usize,
+    up: usize,
+    /// Of those that were asked for, on all pages.
+    found: usize,
+    page: usize,
+    pages: usize,
+    monitors: Vec<Monitor<'k>>,
+}
+
+#[derive(Serialize)]
+struct Monitor<'k> {
+    id: u32,
+    name: &'k str,
+    r#type: &'static str,
+    target: String,
+    labels: BTreeMap<&'k str, &'k str>,
+    state: &'static str,
+    since: Option<String>,
+    /// The part of the `kept` checks that succeeded, from 0 to 1.
+    uptime: Option<f64>,
+    kept: usize,
+    kept_since: Option<String>,
+    check_every_seconds: f64,
+    next_check: Option<String>,
+    certificate_not_after: Option<String>,
+    certificate_days: Option<i64>,
+    last: Option<Check>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    checks: Option<Vec<Check>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    older_failures: Option<Vec<Check>>,
+}
+
+#[derive(Serialize)]
+struct Check {
+    ended_at: String,
+    outcome: &'static str,
+    seconds: f32,
+    phases: BTreeMap<&'static str, f32>,
+    reason: Option<&'static str>,
+    phase: Option<&'static str>,
+    error: Option<String>,
+}
+
+/// The page of all monitors.
+pub(super) fn overview(selection: &Selection, now: Now) -> String {
+    let monitors = selection.groups.iter().flat_map(|group| &group.monitors);
+    let snapshots = monitors.map(|monitor| (monitor, monitor.snapshot()));
+    let [down, unknown, up] = selection.counts.map(|(_, count)| count);
+    let overview = Overview {
+        down,
+        unknown,
+        up,
+        found: selection.found,
+        page: selection.page,
+        pages: selection.pages,
+        monitors: snapshots
+            .map(|(kept, snapshot)| Monitor::of(kept, &snapshot, now))
+            .collect(),
+    };
+    written(&overview)
+}
+
+/// The page of one.
+pub(super) fn monitor(kept: &Kept, now: Now) -> String {
+    let snapshot = kept.snapshot();
+    let checks = |checks: &[PastCheck]| Some(checks.iter().map(Check::of).collect());
+    written(&Monitor {
+        checks: checks(&snapshot.recent),
+        older_failures: checks(&snapshot.older_failures),
+        ..Monitor::of(kept, &snapshot, now)
+    })
+}
+
+fn written(value: &impl Serialize) -> String {
+    serde_json::to_string(value).expect("plain data with texts for keys")
+}
+
+impl<'k> Monitor<'k> {
+    fn of(kept: &'k Kept, snapshot: &Snapshot, now: Now) -> Self {
+        let certificate = snapshot.certificate_not_after;
+        Self {
+            id: kept.id,
+            name: &kept.name,
+            r#type: kept.kind(),
+            target: kept.target(),
+            labels: kept.labels.iter().map(|(k, v)| (&**k, &**v)).collect(),
+            state: snapshot.standing().as_str(),
+            since: snapshot.since.map(iso),
+            uptime: uptime(&snapshot.recent),
+            kept: snapshot.recent.len(),
+            kept_since: snapshot.recent.last().map(|c| iso(c.record.ended_at())),
+            check_every_seconds: kept.check_every.as_secs_f64(),
+            next_check: snapshot.due.and_then(|due| now.clock_at(due)).map(iso),
+            certificate_not_after: certificate
+                .and_then(|end| chrono::DateTime::from_timestamp(end, 0))
+                .map(|end| iso(end.into())),
+            certificate_days: certificate.map(|end| now.days_until(end)),
+            last: snapshot.recent.first().map(Check::of),
+            checks: None,
+            older_failures: None,
+        }
+    }
+}
+
+impl Check {
+    fn of(check: &PastCheck) -> Self {
+        let record = &check.record;
+        let failure = record.failure();
+        let seconds = |time: Duration| time.as_secs_f32();
+        Self {
+            ended_at: iso(record.ended_at()),
+            outcome: record.outcome().as_str(),
+            seconds: seconds(record.duration()),
+            phases: record
+                .phases()
+                .map(|(phase, spent)| (phase.as_str(), seconds(spent)))
+                .collect(),
+            reason: failure.map(|(_, reason)| reason.as_str()),
+            phase: failure.map(|(phase, _)| phase.as_str()),
+            error: check.error.as_deref().map(ToOwned::to_owned),
+        }
+    }
+}
