@@ -9,6 +9,8 @@ pub(super) const GOOD_CHECK: Duration = Duration::from_millis(100);
 pub(super) const MEMORY: usize = 11_000_000;
 /// Bytes that a monitor adds, by `benches/README.md`.
 pub(super) const MEMORY_OF_A_MONITOR: usize = 5_500;
+/// Bytes that it adds where there is a status page, by README.
+pub(super) const MEMORY_OF_A_HISTORY: usize = 1_500;
 /// Bytes that a check in flight adds, by `benches/README.md`.
 pub(super) const MEMORY_OF_A_CHECK: usize = 40_000;
 /// The same over TLS, by `benches/README.md`.

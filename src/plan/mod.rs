@@ -201,7 +201,13 @@ impl Plan {
     /// What `config`, of which `jobs` are the monitors, asks of `machine`.
     #[must_use]
     pub fn of(config: &Config, jobs: &[Job], machine: Machine) -> Self {
-        Self::within(limits(config), &config.metrics, jobs, machine)
+        let mut plan = Self::within(limits(config), &config.metrics, jobs, machine);
+        if config.server.shows_status() {
+            for load in [&mut plan.well, &mut plan.worst] {
+                load.memory += jobs.len() * estimates::MEMORY_OF_A_HISTORY;
+            }
+        }
+        plan
     }
 
     fn within(limits: Limits, metrics: &metrics::Settings, jobs: &[Job], machine: Machine) -> Self {

@@ -14,7 +14,7 @@ use super::{
     words::{self, Moment},
 };
 use crate::{
-    check::Phase,
+    check::{Outcome, Phase},
     history::{FAILURES, Kept, PastCheck, RECENT, Snapshot, Standing},
 };
 
@@ -86,6 +86,7 @@ struct Check {
     number: u32,
     ended: Moment,
     standing: Standing,
+    outcome: Outcome,
     latency: String,
     bar: Bar,
     why: String,
@@ -251,6 +252,7 @@ impl Check {
             number: check.number,
             ended: moment(record.ended_at()),
             standing: check.standing(),
+            outcome: record.outcome(),
             latency: words::latency(record.duration()),
             bar: Bar::of(record, longest),
             why: record.failure().map(words::why).unwrap_or_default(),
