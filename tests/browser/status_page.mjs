@@ -1,19 +1,20 @@
 // The status page in headless Chromium. A daemon is started with monitors of servers in this process, which are
-// good or bad as a test wants. Arguments: the program, the browser. CAPTURE=FOLDER keeps pictures of the pages.
+// good or bad as a test wants. PROGRAM is the daemon, CHROMIUM the browser; CAPTURE=FOLDER keeps pictures of the pages.
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import http from "node:http";
 import net from "node:net";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import readline from "node:readline";
 import { after, before, test } from "node:test";
 
 import { chromium } from "playwright-core";
 
-const [program, executablePath] = [process.env.PROGRAM, process.env.CHROMIUM];
+const { PROGRAM: program, CHROMIUM: chromiumName, PATH: path } = process.env;
+const executablePath = path.split(":").map((folder) => resolve(folder, chromiumName)).find(existsSync);
 const axe = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
 const hostile = `<img src=x onerror=alert(1)> "'&</td>`;
 const folder = mkdtempSync(join(tmpdir(), "status-page-"));
@@ -27,7 +28,7 @@ before(async () => {
     response.end("hello");
   });
   talking = net.createServer((socket) => socket.on("error", () => {}).end(`${hostile}\r\n`));
-  for (const server of [target, talking]) await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+  for (const server of [target, talking]) await new Promise((done) => server.listen(0, "127.0.0.1", done));
   const args = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking";
   const quiet = "--disable-component-update --disable-sync --hide-scrollbars";
   browser = await chromium.launch({ executablePath, args: `${args} ${quiet}`.split(" ") });
@@ -41,6 +42,7 @@ after(async () => {
   rmSync(folder, { recursive: true });
 });
 
+const pause = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
 const url = (path) => `http://127.0.0.1:${target.address().port}${path}`;
 
 async function daemon(t, monitors) {
@@ -53,13 +55,12 @@ async function daemon(t, monitors) {
     child.kill("SIGKILL");
   });
   const lines = readline.createInterface({ input: child.stdout });
-  const address = await new Promise((resolve) => {
+  return new Promise((done) => {
     lines.on("line", (line) => {
       const found = line.match(/Server is listening address=(\S+)/);
-      if (found) resolve(`http://${found[1]}`);
+      if (found) done(`http://${found[1]}`);
     });
   });
-  return address;
 }
 
 // A page whose complaints fail the test at its end.
@@ -82,14 +83,14 @@ async function checked(address, count) {
   for (;;) {
     const { unknown, up, down } = await (await fetch(`${address}/api/v1/monitors`)).json();
     if (unknown === 0 && up + down === count) return;
-    await new Promise((resolve) => setTimeout(resolve, 50));
+    await pause(50);
   }
 }
 
 async function assertAccessible(page, what) {
   await page.evaluate(() => delete window.axe);
   // By the debugger, for which the page's policy is no obstacle.
-  await page.evaluate(await (await import("node:fs/promises")).readFile(axe, "utf8"));
+  await page.evaluate(readFileSync(axe, "utf8"));
   const { violations } = await page.evaluate(() => window.axe.run(document, { resultTypes: ["violations"] }));
   const told = violations.map(({ id, help, nodes }) => ({ id, help, nodes: nodes.slice(0, 3).map((n) => n.html) }));
   assert.deepEqual(told, [], what);
@@ -122,7 +123,7 @@ test("three monitors are shown, and one that goes down is within a second, witho
   for (;;) {
     const { state } = await (await fetch(`${address}/api/v1/monitors/shop`)).json();
     if (state === "down") break;
-    await new Promise((resolve) => setTimeout(resolve, 10));
+    await pause(10);
   }
   const began = Date.now();
   await page.waitForFunction(() => {
