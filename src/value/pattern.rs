@@ -38,7 +38,7 @@ impl Captures<'_> {
     pub fn expand(&self, template: &[u8]) -> Option<Vec<u8>> {
         let groups = self.0.iter().flatten();
         let longest = groups.map(|group| group.len()).max().unwrap_or_default();
-        let references = template.iter().filter(|byte| **byte == b'$').count();
+        let references = template.split(|byte| *byte == b'$').count() - 1;
         let bound = references
             .saturating_mul(longest)
             .saturating_add(template.len());
