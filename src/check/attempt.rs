@@ -91,6 +91,14 @@ impl Attempt {
         }
     }
 
+    /// Forgets all facts but the address, where what follows is asked of another one.
+    pub(crate) fn forget(&self) {
+        let mut progress = self.progress();
+        progress
+            .facts
+            .retain(|fact| matches!(fact, Fact::Address(_)));
+    }
+
     /// Records what the check will fail with in any case: a deadline that passes afterwards, while
     /// the rest is still read, says less than that.
     pub fn presume(&self, failure: Failure) {

@@ -17,6 +17,10 @@ pub(super) struct Conversation<'a> {
     /// Read and not used.
     unread: Vec<u8>,
     received: u64,
+    /// Whether anything was read here.
+    heard: bool,
+    /// All that was said: it may be a password, which a peer may repeat.
+    said: Vec<u8>,
     ended: bool,
 }
 
@@ -44,17 +48,44 @@ impl<'a> Conversation<'a> {
             attempt,
             unread: Vec::new(),
             received,
+            heard: false,
+            said: Vec::new(),
             ended: false,
         }
     }
 
     /// Says `bytes`.
     pub async fn say(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        self.said.extend_from_slice(bytes);
+        self.said.push(b'\n');
         let said = async {
             self.stream.write_all(bytes).await?;
             self.stream.flush().await
         };
         said.await.map_err(|error| self.stream.failure(&error))
+    }
+
+    /// What the peer said, for people; nothing of it where it repeats a word of what was said to it.
+    pub fn quote(&self, heard: &[u8]) -> String {
+        const SHORTEST: usize = 3;
+        let mut words = self.said.split(|byte| !byte.is_ascii_graphic());
+        let repeats = words.any(|word| {
+            word.len() >= SHORTEST && heard.windows(word.len()).any(|part| part == word)
+        });
+        if repeats {
+            "something that repeats what was sent".to_owned()
+        } else {
+            quoted(heard)
+        }
+    }
+
+    /// Ends the conversation. A peer that was not heard after the handshake may yet refuse a client
+    /// certificate that it demanded.
+    pub async fn end(mut self) -> Result<(), Failure> {
+        if self.heard {
+            return Ok(());
+        }
+        self.stream.settle().await
     }
 
     /// The next line without its end; `None` where the peer has ended the conversation.
@@ -123,6 +154,7 @@ impl<'a> Conversation<'a> {
         let count = self.stream.read_buf(&mut self.unread).await;
         let count = count.map_err(|error| self.stream.failure(&error))?;
         self.ended = count == 0;
+        self.heard |= count > 0;
         self.received += count as u64;
         self.attempt.learn(Fact::ResponseBytes(self.received));
         if self.received > MOST_RECEIVED {

@@ -4,11 +4,7 @@ use std::sync::Arc;
 
 use rustls::pki_types::ServerName;
 
-use super::{
-    Net, Stream, TlsClient,
-    conversation::{Conversation, quoted},
-    tls,
-};
+use super::{Net, Stream, TlsClient, conversation::Conversation, tls};
 use crate::{
     check::{Attempt, Fact, Failure, Phase, Reason},
     value::{Bytes, CaughtLabel, Fields, Host, Pattern, Secret},
@@ -189,7 +185,7 @@ impl Dialogue {
                 conversation = Conversation::new(stream, attempt);
             }
         }
-        Ok(())
+        conversation.end().await
     }
 }
 
@@ -206,7 +202,7 @@ impl Entry {
             Some(Expect::Exactly(expected)) => {
                 let found = conversation.bytes(expected.0.len()).await?;
                 if found != expected.0 {
-                    let error = format!("the peer said {}", quoted(&found));
+                    let error = format!("the peer said {}", conversation.quote(&found));
                     return Err(conversation.failure(Reason::ResponseMismatch, error));
                 }
             }
@@ -244,7 +240,7 @@ async fn matching_line(
     Err(match last {
         None => conversation.ended_early(),
         Some(last) => {
-            let last = quoted(&last);
+            let last = conversation.quote(&last);
             let error = format!("no line matches \"{pattern}\", the last one was {last}");
             conversation.failure(Reason::ResponseMismatch, error)
         }

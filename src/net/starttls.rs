@@ -108,8 +108,11 @@ async fn reply(conversation: &mut Conversation<'_>, code: &str) -> Result<(), Fa
         return Err(refused(conversation, &first));
     };
     if rest.first() == Some(&b'-') {
-        let last = format!("{code} ");
-        while !line(conversation).await?.starts_with(last.as_bytes()) {}
+        let is_last = |line: &[u8]| {
+            let rest = line.strip_prefix(code.as_bytes());
+            rest.is_some_and(|rest| matches!(rest.first(), None | Some(b' ')))
+        };
+        while !is_last(&line(conversation).await?) {}
     }
     Ok(())
 }
@@ -142,10 +145,15 @@ async fn ldap(conversation: &mut Conversation<'_>) -> Result<(), Failure> {
             return Err(conversation.failure(Reason::ProtocolError, NO_LDAP));
         }
         0..=0x7f => usize::from(short),
-        0x81 => usize::from(conversation.bytes(1).await?[0]),
-        0x82 => {
-            let length = byte_array::<2>(conversation).await?;
-            usize::from(u16::from_be_bytes(length))
+        0x81..=0x84 => {
+            let length = conversation.bytes(usize::from(short & 0x7f)).await?;
+            let length = length
+                .iter()
+                .fold(0, |length, byte| length << 8 | usize::from(*byte));
+            if length > LDAP_LONGEST {
+                return Err(conversation.failure(Reason::ProtocolError, NO_LDAP));
+            }
+            length
         }
         _ => return Err(conversation.failure(Reason::ProtocolError, NO_LDAP)),
     };
@@ -159,6 +167,9 @@ async fn ldap(conversation: &mut Conversation<'_>) -> Result<(), Failure> {
         None => Err(conversation.failure(Reason::ProtocolError, NO_LDAP)),
     }
 }
+
+/// Bytes of an answer: it has a code and a text.
+const LDAP_LONGEST: usize = 64 << 10;
 
 const NO_LDAP: &str = "the answer is no extended response of LDAP";
 

@@ -10,6 +10,8 @@ let whole = false; // or the whole page
 let busy = false;
 let asked = 0;
 let timer;
+let events; // where what is new is told
+const AWAY = "Not live; trying again.";
 
 function ask(everything) {
   whole ||= everything;
@@ -24,10 +26,11 @@ async function refresh() {
   [timer, busy, whole, asked] = [undefined, true, false, Date.now()];
   rows.clear();
   try {
-    const answer = await fetch(address);
+    const answer = await fetch(address, { signal: AbortSignal.timeout(10_000) });
     if (answer.ok) show(new DOMParser().parseFromString(await answer.text(), "text/html"), some);
   } catch {
     // The daemon is away, and is asked again once there are events.
+    live.textContent = AWAY;
   }
   busy = false;
   ask(false);
@@ -47,8 +50,10 @@ function show(next, some) {
   }
 }
 
+// Only while somebody looks: a browser has six connections to the daemon, over all of its tabs.
 function listen() {
-  const events = new EventSource("/api/v1/events");
+  if (events || document.hidden) return;
+  events = new EventSource("/api/v1/events");
   events.onopen = () => {
     live.textContent = "Live.";
     ask(true);
@@ -60,9 +65,16 @@ function listen() {
   };
   events.addEventListener("all", () => ask(true));
   events.onerror = () => {
-    live.textContent = "Not live; trying again.";
-    if (events.readyState === EventSource.CLOSED) setTimeout(listen, 10_000);
+    live.textContent = AWAY;
+    if (events.readyState !== EventSource.CLOSED) return;
+    leave();
+    setTimeout(listen, 10_000);
   };
+}
+
+function leave() {
+  events?.close();
+  events = undefined;
 }
 
 if (form) {
@@ -76,5 +88,5 @@ if (form) {
     }, 200);
   });
 }
-document.addEventListener("visibilitychange", () => ask(true));
+document.addEventListener("visibilitychange", () => (document.hidden ? leave() : listen()));
 listen();

@@ -53,7 +53,7 @@ impl Host {
         if let Ok(address) = text.parse() {
             return Ok(Self::Address(address));
         }
-        let wrong = || format!("{text:?} is no host");
+        let wrong = || shown_wrong(text, "is no host");
         match url::Host::parse(text).map_err(|_| wrong())? {
             url::Host::Ipv4(address) => Ok(Self::Address(address.into())),
             url::Host::Ipv6(address) => Ok(Self::Address(address.into())),
@@ -90,8 +90,17 @@ impl Target {
         let port = port.parse().ok().filter(|port| *port > 0);
         Ok(Self {
             host: Host::parse(host)?,
-            port: Some(port.ok_or_else(|| format!("{text:?} has no port from 1 to 65535"))?),
+            port: Some(port.ok_or_else(|| shown_wrong(text, "has no port from 1 to 65535"))?),
         })
+    }
+}
+
+/// What is wrong with `text`, without it where it may have a password in it.
+fn shown_wrong(text: &str, wrong: &str) -> String {
+    if text.contains('@') {
+        "has a user".to_owned()
+    } else {
+        format!("{text:?} {wrong}")
     }
 }
 
@@ -174,7 +183,8 @@ mod tests {
         ] {
             check(text, Err(&format!("{text:?} has no port from 1 to 65535")));
         }
-        for host in ["", "a b", "a/b", "user@host", "[::1", "::g"] {
+        check("user:hunter2@host:1", Err("has a user"));
+        for host in ["", "a b", "a/b", "[::1", "::g"] {
             check(&format!("{host}:1"), Err(&format!("{host:?} is no host")));
         }
         check("http://a:1", Err("\"http://a\" is no host"));

@@ -16,6 +16,11 @@ pub fn check_label_name(name: &str) -> Result<(), (String, &'static str)> {
         let allowed = "letters, digits and _, no digit first";
         return Err(("is no label name".to_owned(), allowed));
     }
+    // Of a metric that is neither, promtool refuses them.
+    if matches!(name, "le" | "quantile") {
+        let allowed = "any other name";
+        return Err(("is for histograms and summaries".to_owned(), allowed));
+    }
     if name.starts_with("__") {
         let allowed = "no __ at the start";
         return Err(("is reserved for Prometheus".to_owned(), allowed));

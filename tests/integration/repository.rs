@@ -88,6 +88,70 @@ fn known_keys(text: &str) -> BTreeMap<String, Vec<String>> {
     known
 }
 
+/// The blocks of code in `text`, by the word behind their fence.
+fn blocks(text: &str) -> Vec<(&str, String)> {
+    let mut blocks = Vec::new();
+    let mut open: Option<(&str, String)> = None;
+    for line in text.lines() {
+        match (line.strip_prefix("```"), &mut open) {
+            (Some(word), None) => open = Some((word, String::new())),
+            (Some(end), Some(_)) => {
+                assert!(end.is_empty(), "a fence within a block: {line}");
+                blocks.extend(open.take());
+            }
+            (None, Some((_, block))) => {
+                block.push_str(line);
+                block.push('\n');
+            }
+            (None, None) => {}
+        }
+    }
+    assert!(open.is_none(), "a block is not closed: {open:?}");
+    blocks
+}
+
+#[test]
+fn readme_has_an_example_of_every_type_that_is_valid() {
+    let readme = readme();
+    let examples = blocks(&readme).into_iter();
+    let examples = examples.filter(|(word, block)| *word == "yaml" && block.contains("monitors:"));
+    let mut all = String::new();
+    for (_, example) in examples {
+        // Files that are not here.
+        let example = example.replace(
+            "client_secret_file: /run/secrets/orders",
+            "client_secret: x",
+        );
+        let example = example.replace("tls_config: {ca_file: internal-ca.pem}", "tls_config: {}");
+        let file = tempfile::NamedTempFile::new().expect("a temporary file");
+        fs::write(file.path(), &example).expect("room for it");
+        if let Err(wrong) = config::read(file.path()) {
+            panic!("{wrong}\n{example}");
+        }
+        all += &example;
+    }
+    for of_type in Type::ALL.iter().map(|of_type| of_type.as_str()) {
+        let has = of_type == "http" || all.contains(&format!("type: {of_type}"));
+        assert!(has, "README has no example of type {of_type}");
+    }
+}
+
+#[test]
+fn every_table_has_a_head() {
+    let readme = readme();
+    let mut lines = readme.lines();
+    while let Some(line) = lines.next() {
+        if line.starts_with('|') {
+            let rule = lines.next().unwrap_or_default();
+            assert!(rule.starts_with("| ---"), "a table without a head: {line}");
+            lines
+                .by_ref()
+                .take_while(|line| line.starts_with('|'))
+                .for_each(drop);
+        }
+    }
+}
+
 /// Whether a table in `text` has `key` in the first cell of a row.
 fn has_row(text: &str, key: &str) -> bool {
     let first_cells = text

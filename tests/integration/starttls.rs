@@ -103,6 +103,29 @@ async fn every_protocol_is_asked_in_its_own_words() {
 }
 
 #[tokio::test]
+async fn answers_are_understood_in_every_form_that_they_may_have() {
+    let long_lengths =
+        b"\x30\x84\x00\x00\x00\x10\x02\x01\x01\x78\x84\x00\x00\x00\x07\x0a\x01\x00\x04\x00\x04\x00";
+    for (protocol, script) in [
+        (
+            "ldap",
+            vec![Step::hear(LDAP_REQUEST), Step::send(&long_lengths[..])],
+        ),
+        (
+            "ftp",
+            vec![
+                Step::send("220-a\r\n220\r\n"),
+                Step::Read,
+                Step::send("234\r\n"),
+            ],
+        ),
+    ] {
+        let script = [&script[..], &[IDENTITY.tls(), Step::Hang]].concat();
+        assert_success(&check(protocol, &script).await);
+    }
+}
+
+#[tokio::test]
 async fn silence_ends_with_the_deadline_after_every_word() {
     for (protocol, script) in dialogues() {
         for words in 0..=script.len() {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::support::{
     lab::{Lab, millis},
-    pki::{AUTHORITY, IDENTITY},
+    pki::{AUTHORITY, Authority, Handshake, IDENTITY},
     report::{assert_failure, assert_success, reached, tls},
     server::{Closed, Server, Step},
 };
@@ -250,6 +250,34 @@ async fn tls_is_spoken_from_the_start_or_when_both_have_agreed() {
     let report = hold(script, entries).await;
     assert_success(&report);
     assert_eq!(tls(&report).map(|(version, _)| version), Some("TLS 1.3"));
+}
+
+#[tokio::test]
+async fn a_refused_client_certificate_is_seen_where_nothing_is_awaited_after_tls() {
+    let client_authority = Authority::new("of clients");
+    let demanding = Handshake {
+        client_authority: Some(&client_authority),
+        ..Handshake::default()
+    };
+    let tls = demanding.step(&IDENTITY);
+    let saying = json!({ "tls": true, "query_response": [{ "send": "hello" }] });
+    let report = check([tls.clone(), Step::Hang], saying).await;
+    assert_failure(&report, Phase::Tls, Reason::TlsHandshake);
+    let script = [Step::send("220 go\r\n"), tls, Step::Hang];
+    let report = hold(script, json!([{ "expect": "^220", "starttls": true }])).await;
+    assert_failure(&report, Phase::Tls, Reason::TlsHandshake);
+}
+
+#[tokio::test]
+async fn a_peer_that_repeats_what_was_sent_is_not_quoted() {
+    let script = [
+        Step::hear("AUTH hunter2\r\n"),
+        Step::send("-ERR unknown AUTH hunter2\r\n"),
+    ];
+    let entries = json!([{ "send": "AUTH hunter2\r" }, { "expect": "^\\+OK" }]);
+    let report = hold(script, entries).await;
+    let failure = assert_failure(&report, Phase::Processing, Reason::ResponseMismatch);
+    assert!(!failure.error.contains("hunter2"), "{failure:?}");
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! The messages of `grpc.health.v1.Health/Check`, how they are framed, and what a call can end with
 //! (<https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>).
 
+use base64::{Engine, prelude::BASE64_STANDARD_NO_PAD};
 use bytes::{BufMut, Bytes, BytesMut};
 use http::{HeaderMap, StatusCode};
 use prost::Message;
@@ -124,7 +125,8 @@ impl std::fmt::Display for Code {
 
 /// What the server says of the status for people, as it may be shown.
 ///
-/// A server may repeat what it was sent: a text with a word of `secrets` in it is left out.
+/// A server may repeat what it was sent: a text with a word of `secrets` in it, as it is or in base64,
+/// is left out.
 pub(super) fn remark<'s>(
     trailers: &HeaderMap,
     secrets: impl IntoIterator<Item = &'s str>,
@@ -134,8 +136,12 @@ pub(super) fn remark<'s>(
         return String::new();
     };
     let message = percent_encoding::percent_decode(message.as_bytes()).decode_utf8_lossy();
-    let mut words = secrets.into_iter().flat_map(str::split_whitespace);
-    if message.is_empty() || words.any(|word| message.contains(word)) {
+    let repeats = |secret: &str| {
+        let encoded = BASE64_STANDARD_NO_PAD.encode(secret);
+        (!encoded.is_empty() && message.contains(&encoded))
+            || secret.split_whitespace().any(|word| message.contains(word))
+    };
+    if message.is_empty() || secrets.into_iter().any(repeats) {
         return String::new();
     }
     let shown: String = message.chars().take(LONGEST).collect();

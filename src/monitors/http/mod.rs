@@ -82,6 +82,7 @@ impl<T: Transport> Http<T> {
         let addresses =
             connector.resolve_all(name, self.settings.route, rare::MOST_ADDRESSES, attempt);
         for address in addresses.await? {
+            attempt.forget();
             course.address = Some(address);
             let silence = Silence {
                 attempt,

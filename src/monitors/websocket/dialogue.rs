@@ -22,7 +22,7 @@ pub(super) struct Reply {
     pub send: Option<Message>,
 }
 
-/// What is sent or told would be longer than [`Captures::LONGEST`].
+/// What is sent or told would be longer than what a peer may make of a template.
 #[derive(Debug, PartialEq)]
 pub(super) struct TooLong;
 

@@ -1,7 +1,7 @@
 //! One HTTP request over one fresh connection, on reqwest, with each step of it in its phase.
 //!
 //! reqwest has no hooks for timing. What it does have is enough: a resolver, a layer around its
-//! connector, and rustls' own hooks (see [`tls`](super::tls)). All of them run while the request's future is
+//! connector, and rustls' own hooks (see [`tls`]). All of them run while the request's future is
 //! polled, and so work for its exchange.
 
 mod hooks;

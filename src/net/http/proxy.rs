@@ -308,6 +308,9 @@ impl Exempt {
 
 impl Rule {
     fn parse(text: &str) -> Result<Self, String> {
+        if text.contains('@') {
+            return Err("has a user".to_owned());
+        }
         let wrong = || format!("{text:?} is no host");
         if text == "*" {
             return Ok(Self::All);
