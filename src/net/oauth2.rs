@@ -7,7 +7,6 @@ use std::{
     time::Duration,
 };
 
-use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use serde::Deserialize;
@@ -21,7 +20,7 @@ use super::{
 };
 use crate::{
     check::{Attempt, Failure, Phase, Reason},
-    value::{Fields, HttpUrl, Secret},
+    value::{Fields, HttpUrl, Secret, basic_authorization},
 };
 
 /// Where tokens come from. It holds secrets, and so has no `Debug` of its own.
@@ -305,15 +304,8 @@ impl Tokens {
                 form_urlencoded::byte_serialize(text.as_bytes()).collect()
             };
             let grant = &self.settings.grant;
-            let userinfo = format!(
-                "{}:{}",
-                encode(&grant.client_id),
-                encode(&grant.client_secret)
-            );
-            let credentials = BASE64_STANDARD.encode(userinfo);
-            let mut value = HeaderValue::try_from(format!("Basic {credentials}"))
-                .expect("base64 is made of letters, digits and three signs");
-            value.set_sensitive(true);
+            let value =
+                basic_authorization(&encode(&grant.client_id), &encode(&grant.client_secret));
             headers.insert(header::AUTHORIZATION, value);
         }
         headers

@@ -3,6 +3,7 @@
 use std::{fmt, net::IpAddr};
 
 use rustls::pki_types::ServerName;
+use url::Url;
 
 use super::{FromNode, Node};
 
@@ -53,15 +54,42 @@ impl Host {
         if let Ok(address) = text.parse() {
             return Ok(Self::Address(address));
         }
-        let wrong = || shown_wrong(text, "is no host");
-        match url::Host::parse(text).map_err(|_| wrong())? {
-            url::Host::Ipv4(address) => Ok(Self::Address(address.into())),
-            url::Host::Ipv6(address) => Ok(Self::Address(address.into())),
-            url::Host::Domain(name) => match ServerName::try_from(name.as_str()) {
-                Ok(ServerName::DnsName(_)) => Ok(Self::Name(name)),
-                _ => Err(wrong()),
+        let host = url::Host::parse(text).ok().and_then(Self::of);
+        host.ok_or_else(|| shown_wrong(text, "is no host"))
+    }
+
+    /// `None` for what a URL may call a host and TLS may not.
+    fn of(host: url::Host<impl AsRef<str>>) -> Option<Self> {
+        match host {
+            url::Host::Ipv4(address) => Some(Self::Address(address.into())),
+            url::Host::Ipv6(address) => Some(Self::Address(address.into())),
+            url::Host::Domain(name) => match ServerName::try_from(name.as_ref()) {
+                Ok(ServerName::DnsName(name)) => Some(Self::Name(name.as_ref().to_owned())),
+                _ => None,
             },
         }
+    }
+}
+
+/// The address that stands in `url`, where it has one in place of a name.
+#[must_use]
+pub fn address_in(url: &Url) -> Option<IpAddr> {
+    match url.host()? {
+        url::Host::Ipv4(address) => Some(address.into()),
+        url::Host::Ipv6(address) => Some(address.into()),
+        url::Host::Domain(_) => None,
+    }
+}
+
+impl Endpoint {
+    /// Where `url` leads; `None` where its host has no name that TLS could ask for, or its scheme
+    /// no port.
+    #[must_use]
+    pub fn of(url: &Url) -> Option<Self> {
+        Some(Self {
+            host: Host::of(url.host()?)?,
+            port: url.port_or_known_default()?,
+        })
     }
 }
 
@@ -202,5 +230,18 @@ mod tests {
         assert_eq!(read("[::1]"), "[::1]:53");
         assert_eq!(read("[::1]:54"), "[::1]:54");
         assert_eq!(read("ns.example"), "ns.example:53");
+    }
+
+    #[test]
+    fn a_url_leads_to_a_host_that_tls_could_ask_for() {
+        let of = |url: &str| {
+            let endpoint = Endpoint::of(&Url::parse(url).expect("a URL"));
+            endpoint.map(|endpoint| endpoint.to_string())
+        };
+        assert_eq!(of("https://a.example/").as_deref(), Some("a.example:443"));
+        assert_eq!(of("ws://[::1]/").as_deref(), Some("[::1]:80"));
+        assert_eq!(of("http://192.0.2.1:81").as_deref(), Some("192.0.2.1:81"));
+        assert_eq!(of("https://a..example/"), None);
+        assert_eq!(of("unix:/run/socket"), None);
     }
 }

@@ -1,5 +1,6 @@
 //! What HTTP settings are made of.
 
+use base64::{Engine, prelude::BASE64_STANDARD};
 use http::{HeaderValue, Method, Uri, Version};
 use url::Url;
 
@@ -45,15 +46,8 @@ impl FromNode for HttpUrl {
             return Err("cannot be sent over HTTP".to_owned());
         }
         url.set_fragment(None);
-        let has_userinfo = !url.username().is_empty() || url.password().is_some();
-        let userinfo = has_userinfo.then(|| {
-            (
-                decode(url.username()),
-                decode(url.password().unwrap_or_default()),
-            )
-        });
-        let url = Self { url, userinfo }.without_userinfo();
-        Ok(url)
+        let userinfo = userinfo(&url);
+        Ok(Self { url, userinfo }.without_userinfo())
     }
 }
 
@@ -74,10 +68,24 @@ impl std::fmt::Debug for HttpUrl {
     }
 }
 
-fn decode(text: &str) -> String {
-    percent_encoding::percent_decode_str(text)
-        .decode_utf8_lossy()
-        .into_owned()
+/// User and password of `url`, percent-decoded, where it has any.
+pub fn userinfo(url: &Url) -> Option<(String, String)> {
+    let decode = |text: &str| {
+        let bytes = percent_encoding::percent_decode_str(text);
+        bytes.decode_utf8_lossy().into_owned()
+    };
+    let password = url.password();
+    let given = !url.username().is_empty() || password.is_some();
+    given.then(|| (decode(url.username()), decode(password.unwrap_or_default())))
+}
+
+/// The value of a header that says who asks, by the scheme Basic (RFC 7617).
+pub fn basic_authorization(user: &str, password: &str) -> HeaderValue {
+    let credentials = BASE64_STANDARD.encode(format!("{user}:{password}"));
+    let mut value = HeaderValue::try_from(format!("Basic {credentials}"))
+        .expect("base64 is made of letters, digits and three signs");
+    value.set_sensitive(true);
+    value
 }
 
 /// An HTTP version as blackbox_exporter writes it.

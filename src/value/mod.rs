@@ -19,10 +19,11 @@ mod units;
 
 pub use bytes::Bytes;
 pub use duration::format_duration;
-pub use endpoint::{Endpoint, Host, Target};
+pub use endpoint::{Endpoint, Host, Target, address_in};
 pub use fields::{Fields, Path, Place, Problem, Problems, Segment, nearest};
 pub use file::{File, ReadError, read_regular_file};
 pub use http::{HttpUrl, HttpVersion};
+pub(crate) use http::{basic_authorization, userinfo};
 pub use label::{CaughtLabel, check_label_name};
 pub use network::{IpFamily, TlsVersion};
 pub use node::{FromNode, Node};

@@ -129,6 +129,16 @@ async fn another_name_for_tls_is_asked_for_behind_a_proxy_too() {
 }
 
 #[tokio::test]
+async fn a_host_that_tls_cannot_ask_for_is_not_asked_for_behind_a_proxy() {
+    let proxy = granting(&[IDENTITY.tls(), answer()]);
+    let report = Lab::new()
+        .check(proxied("https://a..example/", &proxy.http("")))
+        .await;
+    assert_failure(&report, Phase::Resolve, Reason::DnsFailure);
+    assert!(proxy.seen().requests.is_empty());
+}
+
+#[tokio::test]
 async fn a_proxy_over_tls_is_verified_and_is_not_taken_for_the_target() {
     let outer = AUTHORITY.issue(&["127.0.0.1"], 2020..3000);
     let proxy = Server::start([

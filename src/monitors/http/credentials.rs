@@ -1,11 +1,10 @@
 //! What a request says of who asks: `basic_auth`, `authorization`, `oauth2`, or the URL's userinfo.
 
-use base64::{Engine, prelude::BASE64_STANDARD};
 use http::{HeaderMap, HeaderValue, header};
 
 use crate::{
     net::oauth2,
-    value::{Fields, Secret},
+    value::{Fields, Secret, basic_authorization},
 };
 
 /// Where the value of the Authorization header comes from.
@@ -79,15 +78,6 @@ fn read_basic_auth(mut fields: Fields<'_>) -> Option<HeaderValue> {
     fields.finish();
     let password = password.as_ref().map_or("", Secret::reveal);
     Some(basic_authorization(user?.reveal(), password))
-}
-
-/// RFC 7617.
-fn basic_authorization(user: &str, password: &str) -> HeaderValue {
-    let credentials = BASE64_STANDARD.encode(format!("{user}:{password}"));
-    let mut value = HeaderValue::try_from(format!("Basic {credentials}"))
-        .expect("base64 is made of letters, digits and three signs");
-    value.set_sensitive(true);
-    value
 }
 
 fn read_authorization(mut fields: Fields<'_>) -> Option<HeaderValue> {

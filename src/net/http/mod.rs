@@ -27,7 +27,7 @@ use self::{
 use super::{Connector, Resolver, Route, TlsClient, exchange::Exchange, tls};
 use crate::{
     check::{Attempt, Fact, Failure, Phase},
-    value::Host,
+    value::{Host, address_in},
 };
 
 pub use proxy::{Proxies, Proxy, ProxyScheme};
@@ -180,11 +180,7 @@ impl Transport for Client {
             let response = tunnel.send(request, &proxy, attempt).await?;
             return Ok(response.map(|body| ResponseBody(Source::Tunnelled(body))));
         }
-        let address = request.address.or(match request.url.host() {
-            Some(url::Host::Ipv4(address)) => Some(IpAddr::V4(address)),
-            Some(url::Host::Ipv6(address)) => Some(IpAddr::V6(address)),
-            _ => None,
-        });
+        let address = request.address.or_else(|| address_in(&request.url));
         match address {
             Some(address) => {
                 request.route.check(address)?;

@@ -3,14 +3,15 @@
 
 use std::{env, net::IpAddr, sync::Arc};
 
-use base64::{Engine, prelude::BASE64_STANDARD};
 use http::{
     HeaderMap, HeaderValue,
     header::{self, HeaderName},
 };
 use url::Url;
 
-use crate::value::{Endpoint, Fields, FromNode, Host, Node};
+use crate::value::{
+    Endpoint, Fields, FromNode, Host, Node, address_in, basic_authorization, userinfo,
+};
 
 /// The proxies of a monitor.
 #[derive(Clone)]
@@ -202,24 +203,12 @@ impl Proxy {
         }
         let host = url.host_str().unwrap_or_default();
         let host = Host::from_node(&Node::Text(host.to_owned()))?;
-        let decode = |text: &str| {
-            let bytes = percent_encoding::percent_decode_str(text);
-            bytes.decode_utf8_lossy().into_owned()
-        };
-        let given = !url.username().is_empty() || url.password().is_some();
-        let userinfo = (
-            decode(url.username()),
-            decode(url.password().unwrap_or_default()),
-        );
-        let userinfo = given.then_some(userinfo);
+        let userinfo = userinfo(&url);
         let mut headers = HeaderMap::new();
         if let (Some((user, password)), ProxyScheme::Http | ProxyScheme::Https) =
             (&userinfo, scheme)
         {
-            let credentials = BASE64_STANDARD.encode(format!("{user}:{password}"));
-            let mut value = HeaderValue::try_from(format!("Basic {credentials}"))
-                .expect("base64 is made of letters, digits and three signs");
-            value.set_sensitive(true);
+            let value = basic_authorization(user, password);
             headers.insert(header::PROXY_AUTHORIZATION, value);
         }
         if let Some((user, password)) = &userinfo
@@ -278,11 +267,7 @@ impl Exempt {
     fn covers(&self, url: &Url) -> bool {
         let port = url.port_or_known_default().unwrap_or_default();
         let here = |wanted: Option<u16>| wanted.is_none_or(|wanted| wanted == port);
-        let address = match url.host() {
-            Some(url::Host::Ipv4(address)) => Some(IpAddr::V4(address)),
-            Some(url::Host::Ipv6(address)) => Some(IpAddr::V6(address)),
-            _ => None,
-        };
+        let address = address_in(url);
         let domain = url.domain().unwrap_or_default().trim_end_matches('.');
         self.0.iter().any(|rule| match rule {
             Rule::All => true,

@@ -15,7 +15,7 @@ use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use tokio::task::JoinSet;
-use url::{Position, Url};
+use url::Position;
 
 use super::{
     Request,
@@ -67,7 +67,10 @@ impl Tunnel {
         proxy: &Proxy,
         attempt: &Attempt,
     ) -> Result<Response<Delivery>, Failure> {
-        let target = endpoint(&request.url);
+        let target = Endpoint::of(&request.url).ok_or_else(|| {
+            let error = "the URL's host is no name of a host";
+            Failure::new(Phase::Resolve, Reason::DnsFailure, error)
+        })?;
         let secure = request.url.scheme() == "https";
         let forwarded = !secure && matches!(proxy.scheme, ProxyScheme::Http | ProxyScheme::Https);
         let host = match (proxy.scheme, request.address) {
@@ -142,18 +145,6 @@ impl Tunnel {
 fn of_proxy(mut failure: Failure) -> Failure {
     failure.error.insert_str(0, "the proxy: ");
     failure
-}
-
-fn endpoint(url: &Url) -> Endpoint {
-    let host = match url.host() {
-        Some(url::Host::Ipv4(address)) => Host::Address(address.into()),
-        Some(url::Host::Ipv6(address)) => Host::Address(address.into()),
-        _ => Host::Name(url.host_str().unwrap_or_default().to_owned()),
-    };
-    Endpoint {
-        host,
-        port: url.port_or_known_default().unwrap_or_default(),
-    }
 }
 
 /// The request as it is sent: to a proxy that forwards it, with all of its URL.
