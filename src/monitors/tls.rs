@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use rustls::pki_types::ServerName;
-
 use crate::{
     check::{Attempt, Failure, Monitor, Phase, Reason, Report, log_check},
     net::{Connector, Net, Route, StartTls, TlsClient, tls},
@@ -71,8 +69,11 @@ impl Settings {
         let protocols: Vec<_> = self.alpn.iter().map(|protocol| &*protocol.0).collect();
         Tls {
             connector: net.connector(),
-            client: net.tls_client(&self.tls_config, &protocols),
-            server_name: self.tls_config.server_name(&self.target.host),
+            client: net.tls_client(
+                &self.tls_config,
+                self.tls_config.name_of(&self.target.host),
+                &protocols,
+            ),
             settings: self.clone(),
         }
     }
@@ -82,7 +83,6 @@ impl Settings {
 pub struct Tls {
     connector: Connector,
     client: TlsClient,
-    server_name: ServerName<'static>,
     settings: Arc<Settings>,
 }
 
@@ -116,10 +116,10 @@ impl Monitor for Tls {
         let connect = self
             .connector
             .connect(&settings.target, settings.route, attempt);
-        let (stream, name) = (connect.await?, self.server_name.clone());
+        let stream = connect.await?;
         let mut stream = match settings.starttls {
-            None => stream.handshake(&self.client, name).await?,
-            Some(protocol) => stream.start_tls(protocol, &self.client, name).await?,
+            None => stream.handshake(&self.client).await?,
+            Some(protocol) => stream.start_tls(protocol, &self.client).await?,
         };
         if !settings.alpn.is_empty() && stream.protocol().is_none() {
             let error = "the peer chose none of the protocols that were offered";

@@ -44,7 +44,7 @@ impl Settings {
     pub fn read(fields: &mut Fields<'_>) -> Option<Self> {
         let target = fields.required("target");
         let dialogue = dialogue::Settings::read(fields);
-        if dialogue.speaks_tls() && dialogue.server_name().is_none() {
+        if dialogue.speaks_tls() && !dialogue.has_server_name() {
             let wrong = "a socket has no name that a certificate could be for";
             fields.wrong(wrong, "tls_config with server_name");
         }

@@ -28,6 +28,24 @@ use crate::{
 pub struct Connector(pub(super) Arc<Resolver>);
 
 impl Connector {
+    /// A connection to `endpoint`, as [`Connector::connect`] has it, under TLS where `tls` is given.
+    ///
+    /// # Errors
+    /// A [`Failure`] where there is none.
+    pub async fn connect_over(
+        &self,
+        tls: Option<&TlsClient>,
+        endpoint: &Endpoint,
+        route: Route,
+        attempt: &Attempt,
+    ) -> Result<Stream, Failure> {
+        let stream = self.connect(endpoint, route, attempt).await?;
+        match tls {
+            Some(tls) => stream.handshake(tls).await,
+            None => Ok(stream),
+        }
+    }
+
     /// The address of `host` to check: one, whatever others it has.
     ///
     /// Enters the phase `resolve` where it has to be looked up.
@@ -83,7 +101,7 @@ impl Connector {
     ) -> Result<Stream, Failure> {
         let address = self.resolve(&endpoint.host, route, attempt).await?;
         attempt.enter(Phase::Connect);
-        let exchange = Exchange::new(attempt, None, route);
+        let exchange = Exchange::of(attempt);
         let connect = async {
             let socket = if address.is_ipv4() {
                 TcpSocket::new_v4()?
@@ -110,7 +128,7 @@ impl Connector {
 /// A [`Failure`] where there is none.
 pub async fn connect_unix(path: &Path, attempt: &Attempt) -> Result<Stream, Failure> {
     attempt.enter(Phase::Connect);
-    let exchange = Exchange::new(attempt, None, Route::default());
+    let exchange = Exchange::of(attempt);
     match UnixStream::connect(path).await {
         Ok(stream) => Ok(Stream::new(stream, exchange)),
         // As where nobody listens on a port.
@@ -121,9 +139,13 @@ pub async fn connect_unix(path: &Path, attempt: &Attempt) -> Result<Stream, Fail
     }
 }
 
-/// How to speak TLS over a connection that stands; shared by all with the same settings.
+/// How to speak TLS over a connection that stands, and whom with.
 #[derive(Clone)]
-pub struct TlsClient(pub(super) Arc<ClientConfig>);
+pub struct TlsClient {
+    pub(super) config: Arc<ClientConfig>,
+    /// The name to ask for and to verify.
+    pub(super) server_name: ServerName<'static>,
+}
 
 /// How long a peer may take to refuse a certificate; one that says nothing is content.
 const VERDICT_WITHIN: Duration = Duration::from_millis(500);
@@ -152,14 +174,11 @@ impl Stream {
     ///
     /// # Errors
     /// A [`Failure`] where there is none.
-    pub async fn handshake(
-        self,
-        tls: &TlsClient,
-        server_name: ServerName<'static>,
-    ) -> Result<Self, Failure> {
+    pub async fn handshake(self, tls: &TlsClient) -> Result<Self, Failure> {
         let Self { io, exchange, .. } = self;
         exchange.attempt.enter(Phase::Tls);
-        let connect = TlsConnector::from(tls.0.clone()).connect(server_name, io);
+        let connector = TlsConnector::from(tls.config.clone());
+        let connect = connector.connect(tls.server_name.clone(), io);
         match exchange.scope(connect).await {
             Ok(stream) => {
                 let protocol = stream.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
@@ -176,16 +195,11 @@ impl Stream {
     ///
     /// # Errors
     /// A [`Failure`] where the peer refuses, or the handshake fails.
-    pub async fn start_tls(
-        self,
-        protocol: StartTls,
-        tls: &TlsClient,
-        server_name: ServerName<'static>,
-    ) -> Result<Self, Failure> {
+    pub async fn start_tls(self, protocol: StartTls, tls: &TlsClient) -> Result<Self, Failure> {
         let attempt = self.exchange.attempt.clone();
         let mut conversation = Conversation::new(self, &attempt);
         protocol.ask(&mut conversation).await?;
-        conversation.start_tls(tls, server_name).await
+        conversation.start_tls(tls).await
     }
 
     /// Waits for what the peer makes of our certificate, where it demanded one: the handshake of
@@ -216,17 +230,13 @@ impl Stream {
     ///
     /// # Errors
     /// A [`Failure`] where there is none.
-    pub(super) async fn handshake_on_the_way(
-        self,
-        tls: &TlsClient,
-        server_name: ServerName<'static>,
-    ) -> Result<Self, Failure> {
+    pub(super) async fn handshake_on_the_way(self, tls: &TlsClient) -> Result<Self, Failure> {
         let exchange = self.exchange.clone();
         let aside = Self {
-            exchange: Exchange::new(&Attempt::start(), None, Route::default()),
+            exchange: Exchange::of(&Attempt::start()),
             ..self
         };
-        match aside.handshake(tls, server_name).await {
+        match aside.handshake(tls).await {
             Ok(stream) => Ok(Self { exchange, ..stream }),
             Err(failure) => Err(exchange.attempt.failure(failure.reason, failure.error)),
         }

@@ -8,8 +8,6 @@ use tokio::{
 use super::{Stream, TlsClient};
 use crate::check::{Attempt, Fact, Failure, Phase, Reason};
 
-use rustls::pki_types::ServerName;
-
 /// A conversation with a peer, in the phase `processing`.
 pub(super) struct Conversation<'a> {
     stream: Stream,
@@ -137,17 +135,13 @@ impl<'a> Conversation<'a> {
     }
 
     /// The connection under TLS.
-    pub async fn start_tls(
-        self,
-        tls: &TlsClient,
-        server_name: ServerName<'static>,
-    ) -> Result<Stream, Failure> {
+    pub async fn start_tls(self, tls: &TlsClient) -> Result<Stream, Failure> {
         if !self.unread.is_empty() {
             // Whoever is in between could have put it there, to be taken for what came over TLS.
             let error = "the peer went on in plain text after it had agreed to TLS";
             return Err(self.failure(Reason::ProtocolError, error));
         }
-        self.stream.handshake(tls, server_name).await
+        self.stream.handshake(tls).await
     }
 
     async fn read(&mut self) -> Result<(), Failure> {

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use rustls::pki_types::ServerName;
-
 use super::{Net, Stream, TlsClient, conversation::Conversation, tls};
 use crate::{
     check::{Attempt, Fact, Failure, Phase, Reason},
@@ -87,24 +85,22 @@ impl Settings {
         tls.into_iter().chain(processing)
     }
 
-    /// The name that `tls_config` asks for.
+    /// Whether `tls_config` has a name to ask for.
     #[must_use]
-    pub fn server_name(&self) -> Option<&str> {
-        self.tls_config.server_name.as_deref()
+    pub fn has_server_name(&self) -> bool {
+        self.tls_config.server_name.is_some()
     }
 
     /// The dialogue, ready to be held with `peer`, or with one that has the name in `tls_config`.
     #[must_use]
     pub fn bind(&self, net: &Net, peer: Option<&Host>) -> Dialogue {
         let name = match peer {
-            Some(host) => Some(self.tls_config.server_name(host)),
-            None => self
-                .server_name()
-                .and_then(|name| ServerName::try_from(name.to_owned()).ok()),
+            Some(host) => Some(self.tls_config.name_of(host)),
+            None => self.tls_config.own_name(),
         };
         let name = name.filter(|_| self.speaks_tls());
         Dialogue {
-            tls: name.map(|name| (net.tls_client(&self.tls_config, &[]), name)),
+            tls: name.map(|name| net.tls_client(&self.tls_config, name, &[])),
             settings: self.clone(),
         }
     }
@@ -152,7 +148,7 @@ const TOO_LONG: &str = "what the peer said makes too long what is made of it";
 /// A dialogue that can be held any number of times.
 pub struct Dialogue {
     settings: Settings,
-    tls: Option<(TlsClient, ServerName<'static>)>,
+    tls: Option<TlsClient>,
 }
 
 impl Dialogue {
@@ -162,9 +158,9 @@ impl Dialogue {
     /// A [`Failure`] where the peer does not answer as it should.
     pub async fn hold(&self, mut stream: Stream, attempt: &Attempt) -> Result<(), Failure> {
         if self.settings.tls
-            && let Some((tls, name)) = &self.tls
+            && let Some(tls) = &self.tls
         {
-            stream = stream.handshake(tls, name.clone()).await?;
+            stream = stream.handshake(tls).await?;
             self.settings.freshness.judge(attempt)?;
         }
         if !self.settings.talks() {
@@ -178,9 +174,9 @@ impl Dialogue {
                 attempt.learn(Fact::Captured(caught.clone()));
             }
             if entry.starttls
-                && let Some((tls, name)) = &self.tls
+                && let Some(tls) = &self.tls
             {
-                let stream = conversation.start_tls(tls, name.clone()).await?;
+                let stream = conversation.start_tls(tls).await?;
                 self.settings.freshness.judge(attempt)?;
                 conversation = Conversation::new(stream, attempt);
             }

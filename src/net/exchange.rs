@@ -38,8 +38,14 @@ struct Noted {
 }
 
 impl Exchange {
-    /// A connection of `attempt` by `route`, to `target` where that is not what the client believes.
-    pub fn new(attempt: &Attempt, target: Option<Host>, route: Route) -> Arc<Self> {
+    /// A connection of `attempt` to an address that is known.
+    pub fn of(attempt: &Attempt) -> Arc<Self> {
+        Self::by_client(attempt, None, Route::default())
+    }
+
+    /// A connection that a client makes for `attempt` by `route`: it asks this exchange for the
+    /// address, and gets that of `target` where it believes in another.
+    pub fn by_client(attempt: &Attempt, target: Option<Host>, route: Route) -> Arc<Self> {
         Arc::new(Self {
             attempt: attempt.clone(),
             target,

@@ -22,6 +22,8 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use rustls::pki_types::ServerName;
+
 use crate::check::Reason;
 
 pub use connect::{Connector, Judge, Stream, TlsClient, connect_unix};
@@ -74,13 +76,21 @@ impl Net {
         self.icmp.clone()
     }
 
-    /// TLS with these settings, that offers `protocols` (ALPN, RFC 7301).
+    /// TLS with these settings and a peer of this name, that offers `protocols` (ALPN, RFC 7301).
     #[must_use]
-    pub fn tls_client(&self, settings: &tls::Settings, protocols: &[&str]) -> TlsClient {
+    pub fn tls_client(
+        &self,
+        settings: &tls::Settings,
+        server_name: ServerName<'static>,
+        protocols: &[&str],
+    ) -> TlsClient {
         let mut config = self.trust.client_config(settings);
         let protocols = protocols.iter();
         config.alpn_protocols = protocols.map(|name| name.as_bytes().to_vec()).collect();
-        TlsClient(Arc::new(config))
+        TlsClient {
+            config: Arc::new(config),
+            server_name,
+        }
     }
 
     /// A client for `profile`; all monitors with an equal one, and no TLS of their own, share it.

@@ -27,7 +27,7 @@ impl Connector {
     ) -> Result<Datagrams, Failure> {
         let address = self.resolve(&endpoint.host, route, attempt).await?;
         attempt.enter(Phase::Connect);
-        let exchange = Exchange::new(attempt, None, route);
+        let exchange = Exchange::of(attempt);
         let any = match address {
             IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
             IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),

@@ -89,7 +89,7 @@ impl Monitor for Dns {
         match &self.settings.server {
             Server::Udp(Endpoint { host, .. })
             | Server::Tcp(Endpoint { host, .. })
-            | Server::Tls(Endpoint { host, .. }, _) => Some(host.to_string()),
+            | Server::Tls(Endpoint { host, .. }) => Some(host.to_string()),
             Server::Https(url) => url.host_str().map(str::to_owned),
         }
     }
@@ -99,7 +99,7 @@ impl Monitor for Dns {
             Server::Udp(server) | Server::Tcp(server) => {
                 (server.host.is_name(), &[Phase::Connect, Phase::Request][..])
             }
-            Server::Tls(server, _) => (
+            Server::Tls(server) => (
                 server.host.is_name(),
                 &[Phase::Connect, Phase::Tls, Phase::Request][..],
             ),

@@ -3,7 +3,6 @@
 use std::{fmt, sync::Arc};
 
 use hickory_proto::rr::Name;
-use rustls::pki_types::ServerName;
 use url::Url;
 
 use super::{
@@ -48,8 +47,8 @@ pub enum Server {
     Udp(Endpoint),
     /// Over TCP.
     Tcp(Endpoint),
-    /// Over TLS (RFC 7858), for this name.
-    Tls(Endpoint, ServerName<'static>),
+    /// Over TLS (RFC 7858).
+    Tls(Endpoint),
     /// Over HTTPS (RFC 8484).
     Https(Url),
 }
@@ -85,7 +84,7 @@ impl Settings {
         let recursion_desired = fields.optional("recursion_desired").unwrap_or(true);
         let rules = Arc::new(Rules::read(fields));
         let route = Route::read(fields);
-        let server = target?.server(transport, &tls)?;
+        let server = target?.server(transport)?;
         let QueryName(name) = name?;
         Some(Self {
             server,
@@ -103,7 +102,10 @@ impl Settings {
     pub fn bind(self: &Arc<Self>, net: &Net) -> Dns {
         let client = match &self.server {
             Server::Udp(_) | Server::Tcp(_) => Client::plain(net.connector()),
-            Server::Tls(..) => Client::tls(net.connector(), net.tls_client(&self.tls, &[])),
+            Server::Tls(endpoint) => {
+                let name = self.tls.name_of(&endpoint.host);
+                Client::tls(net.connector(), net.tls_client(&self.tls, name, &[]))
+            }
             Server::Https(_) => Client::https(net.http_client(Profile {
                 tls: &self.tls,
                 versions: Versions::Http2,
@@ -177,7 +179,7 @@ enum Where {
 
 impl Where {
     /// The server; `None` where the two do not fit together.
-    fn server(self, transport: Transport, tls: &tls::Settings) -> Option<Server> {
+    fn server(self, transport: Transport) -> Option<Server> {
         let target = match self {
             Self::Url(url) => return Some(Server::Https(url)),
             Self::Host(target) => target,
@@ -185,14 +187,7 @@ impl Where {
         match transport {
             Transport::Udp => Some(Server::Udp(target.endpoint(53))),
             Transport::Tcp => Some(Server::Tcp(target.endpoint(53))),
-            Transport::Tls => {
-                let endpoint = target.endpoint(853);
-                let given = tls.server_name.clone();
-                let given =
-                    given.map(|name| ServerName::try_from(name).expect("it was read as one"));
-                let name = given.unwrap_or_else(|| endpoint.host.server_name());
-                Some(Server::Tls(endpoint, name))
-            }
+            Transport::Tls => Some(Server::Tls(target.endpoint(853))),
             Transport::Https => None,
         }
     }
@@ -277,7 +272,7 @@ fn unescape(bytes: &mut std::str::Bytes<'_>) -> Option<u8> {
 impl fmt::Display for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Udp(endpoint) | Self::Tcp(endpoint) | Self::Tls(endpoint, _) => endpoint.fmt(f),
+            Self::Udp(endpoint) | Self::Tcp(endpoint) | Self::Tls(endpoint) => endpoint.fmt(f),
             Self::Https(url) => f.write_str(&HttpUrl::redacted(url)),
         }
     }

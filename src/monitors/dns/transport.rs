@@ -63,13 +63,10 @@ impl Client {
             (Self::Sockets(connector, _), Server::Udp(endpoint)) => {
                 over_udp(connector, endpoint, settings, &asked, attempt).await
             }
-            (Self::Sockets(connector, _), Server::Tcp(endpoint)) => {
-                over_tcp(connector, endpoint, settings, &asked, attempt).await
-            }
-            (Self::Sockets(connector, Some(tls)), Server::Tls(endpoint, name)) => {
-                let stream = connector.connect(endpoint, settings.route, attempt).await?;
-                let stream = stream.handshake(tls, name.clone()).await?;
-                over_stream(stream, &asked, attempt).await
+            (Self::Sockets(connector, tls), Server::Tcp(endpoint) | Server::Tls(endpoint)) => {
+                let tls = tls.as_ref();
+                let connect = connector.connect_over(tls, endpoint, settings.route, attempt);
+                over_stream(connect.await?, &asked, attempt).await
             }
             (Self::Https(client), Server::Https(url)) => {
                 over_https(client, url, settings, asked.anonymous(), attempt).await
@@ -109,20 +106,10 @@ async fn over_udp(
         host: Host::Address(socket.address()),
         port: endpoint.port,
     };
-    let mut whole = over_tcp(connector, &same, settings, asked, attempt).await?;
+    let stream = connector.connect(&same, settings.route, attempt).await?;
+    let mut whole = over_stream(stream, asked, attempt).await?;
     whole.says.truncated = true;
     Ok(whole)
-}
-
-async fn over_tcp(
-    connector: &Connector,
-    endpoint: &Endpoint,
-    settings: &Settings,
-    asked: &Asked<'_>,
-    attempt: &Attempt,
-) -> Result<Response, Failure> {
-    let stream = connector.connect(endpoint, settings.route, attempt).await?;
-    over_stream(stream, asked, attempt).await
 }
 
 /// Each message behind its length (RFC 1035, section 4.2.2).

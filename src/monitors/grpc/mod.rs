@@ -9,7 +9,6 @@ use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt;
 use h2::{RecvStream, client::SendRequest};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
-use rustls::pki_types::ServerName;
 
 use self::health::{Code, PATH, remark};
 use crate::{
@@ -28,8 +27,7 @@ const MAX_HEADERS: u32 = 16 << 10;
 /// Asks one server for the health of a service.
 pub struct Grpc {
     connector: Connector,
-    /// How to speak TLS, and the name to ask for and to verify.
-    tls: Option<(TlsClient, ServerName<'static>)>,
+    tls: Option<TlsClient>,
     settings: Arc<Settings>,
     request: Request<()>,
     question: Bytes,
@@ -41,10 +39,6 @@ impl Grpc {
         tls: Option<TlsClient>,
         settings: Arc<Settings>,
     ) -> Self {
-        let server_name = match settings.server_name() {
-            Some(name) => ServerName::try_from(name.to_owned()).expect("it was read as one"),
-            None => settings.endpoint.host.server_name(),
-        };
         let mut request = Request::post(settings.uri(PATH))
             .header(header::TE, "trailers")
             .header(header::CONTENT_TYPE, "application/grpc")
@@ -59,7 +53,7 @@ impl Grpc {
             .or_insert(HeaderValue::from_static(USER_AGENT));
         Self {
             connector,
-            tls: tls.map(|tls| (tls, server_name)),
+            tls,
             question: health::question(&settings.service),
             request,
             settings,
@@ -71,12 +65,10 @@ impl Grpc {
         let Settings {
             endpoint, route, ..
         } = &*self.settings;
-        let stream = self.connector.connect(endpoint, *route, attempt).await?;
-        let Some((tls, server_name)) = &self.tls else {
-            return Ok(stream);
-        };
-        let stream = stream.handshake(tls, server_name.clone()).await?;
-        if stream.protocol() != Some(b"h2") {
+        let tls = self.tls.as_ref();
+        let connect = self.connector.connect_over(tls, endpoint, *route, attempt);
+        let stream = connect.await?;
+        if tls.is_some() && stream.protocol() != Some(b"h2") {
             let error = "the server does not agree on HTTP/2, which gRPC is spoken over";
             return Err(attempt.failure(Reason::ProtocolError, error));
         }

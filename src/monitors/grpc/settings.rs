@@ -84,7 +84,7 @@ impl Settings {
     #[must_use]
     pub fn bind(self: &Arc<Self>, net: &Net) -> Grpc {
         let tls = self.tls.as_ref();
-        let tls = tls.map(|tls| net.tls_client(tls, &["h2"]));
+        let tls = tls.map(|tls| net.tls_client(tls, tls.name_of(&self.endpoint.host), &["h2"]));
         Grpc::new(net.connector(), tls, self.clone())
     }
 

@@ -20,7 +20,7 @@ use crate::{
         http::{Client, Profile, USER_AGENT, Versions},
         tls,
     },
-    value::{ByteSize, Fields, File, HttpUrl, HttpVersion, Secret, StatusCodes},
+    value::{ByteSize, Endpoint, Fields, File, Host, HttpUrl, HttpVersion, Secret, StatusCodes},
 };
 
 /// How to check one URL.
@@ -260,8 +260,11 @@ pub(in crate::monitors) fn read_headers(fields: &mut Fields<'_>) -> HeaderMap {
 /// The name in the Host header, if there is one and it is the name of a host.
 pub(in crate::monitors) fn host_name(headers: &HeaderMap) -> Option<String> {
     let host = headers.get(header::HOST)?.to_str().ok()?;
-    let host = Url::parse(&format!("https://{host}/")).ok()?;
-    host.domain().map(ToOwned::to_owned)
+    let url = Url::parse(&format!("https://{host}/")).ok()?;
+    match Endpoint::of(&url)?.host {
+        Host::Name(name) => Some(name),
+        Host::Address(_) => None,
+    }
 }
 
 fn read_body(fields: &mut Fields<'_>) -> Bytes {

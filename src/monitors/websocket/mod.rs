@@ -7,12 +7,10 @@ mod upgrade;
 
 use std::sync::Arc;
 
-use rustls::pki_types::ServerName;
-
 use self::{conversation::Conversation, upgrade::Upgrade};
 use crate::{
     check::{Attempt, Failure, Monitor, Phase, Report, log_check},
-    net::{Connector, Stream, TlsClient},
+    net::{Connector, TlsClient},
     value::HttpUrl,
 };
 
@@ -22,8 +20,7 @@ pub use settings::Settings;
 /// Checks one WebSocket.
 pub struct WebSocket {
     connector: Connector,
-    /// How to speak TLS, and the name to ask for and to verify.
-    tls: Option<(TlsClient, ServerName<'static>)>,
+    tls: Option<TlsClient>,
     settings: Arc<Settings>,
     upgrade: Upgrade,
     /// The URL as it may be seen.
@@ -32,27 +29,12 @@ pub struct WebSocket {
 
 impl WebSocket {
     fn new(connector: Connector, tls: Option<TlsClient>, settings: Arc<Settings>) -> Self {
-        let server_name = match &settings.server_name {
-            Some(name) => ServerName::try_from(name.clone()).expect("it was read as one"),
-            None => settings.endpoint.host.server_name(),
-        };
         Self {
             connector,
-            tls: tls.map(|tls| (tls, server_name)),
+            tls,
             upgrade: Upgrade::new(&settings),
             shown_url: HttpUrl::redacted(&settings.url),
             settings,
-        }
-    }
-
-    async fn connect(&self, attempt: &Attempt) -> Result<Stream, Failure> {
-        let Settings {
-            endpoint, route, ..
-        } = &*self.settings;
-        let stream = self.connector.connect(endpoint, *route, attempt).await?;
-        match &self.tls {
-            Some((tls, server_name)) => stream.handshake(tls, server_name.clone()).await,
-            None => Ok(stream),
         }
     }
 }
@@ -80,7 +62,13 @@ impl Monitor for WebSocket {
     }
 
     async fn check(&self, attempt: &Attempt) -> Result<(), Failure> {
-        let mut stream = self.connect(attempt).await?;
+        let Settings {
+            endpoint, route, ..
+        } = &*self.settings;
+        let connect = self
+            .connector
+            .connect_over(self.tls.as_ref(), endpoint, *route, attempt);
+        let mut stream = connect.await?;
         attempt.enter(Phase::Processing);
         let rest = self.upgrade.run(&mut stream, attempt).await?;
         attempt.enter(Phase::Transfer);

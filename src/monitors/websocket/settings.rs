@@ -40,8 +40,6 @@ pub struct Settings {
     pub ping: bool,
     /// How to speak TLS, where it is spoken.
     pub tls: Option<tls::Settings>,
-    /// The name to ask for in TLS and to verify, where it is not the URL's.
-    pub server_name: Option<String>,
     /// Which way to go to the server.
     pub route: Route,
     /// How long its certificates must still be good for.
@@ -68,8 +66,6 @@ impl Settings {
                 fields.wrong_value(key, without, "a target that starts with wss://");
             }
         }
-        let server_name = tls.as_ref().and_then(|tls| tls.server_name.clone());
-        let server_name = server_name.or_else(|| host_name(&headers));
         let subprotocols = read_subprotocols(fields);
         let dialogue = fields.list_of("query_response", |entry| Some(Turn::read(entry)));
         let labels = dialogue.iter().flat_map(|turn| &turn.labels);
@@ -78,15 +74,19 @@ impl Settings {
         let route = Route::read(fields);
         // Last, so that what is wrong with the others is found out too.
         let target = target?;
+        let tls = target.is_secure().then(|| {
+            let mut tls = tls.unwrap_or_default();
+            tls.server_name = tls.server_name.or_else(|| host_name(&headers));
+            tls
+        });
         Some(Self {
-            tls: target.is_secure().then(|| tls.unwrap_or_default()),
+            tls,
             headers: request_headers(headers, authorization, &target.url),
             url: target.url,
             endpoint: target.endpoint,
             subprotocols,
             dialogue: dialogue.into(),
             ping,
-            server_name,
             route,
             freshness,
         })
@@ -96,7 +96,8 @@ impl Settings {
     #[must_use]
     pub fn bind(self: &Arc<Self>, net: &Net) -> WebSocket {
         let tls = self.tls.as_ref();
-        let tls = tls.map(|tls| net.tls_client(tls, &["http/1.1"]));
+        let tls =
+            tls.map(|tls| net.tls_client(tls, tls.name_of(&self.endpoint.host), &["http/1.1"]));
         WebSocket::new(net.connector(), tls, self.clone())
     }
 }

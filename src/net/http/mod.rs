@@ -24,7 +24,7 @@ use self::{
     hooks::{MeasuredConnect, MeasuredResolver},
     tunnel::{Delivery, Tunnel},
 };
-use super::{Connector, Resolver, Route, TlsClient, exchange::Exchange, tls};
+use super::{Connector, Resolver, Route, exchange::Exchange, tls};
 use crate::{
     check::{Attempt, Fact, Failure, Phase},
     value::{Host, address_in},
@@ -133,8 +133,8 @@ impl Client {
             };
             Arc::new(Tunnel {
                 connector: Connector(resolver.clone()),
-                tls: TlsClient(Arc::new(config.clone())),
-                proxy_tls: TlsClient(Arc::new(trust.client_config(&without_identity))),
+                tls: Arc::new(config.clone()),
+                proxy_tls: Arc::new(trust.client_config(&without_identity)),
             })
         });
         Self {
@@ -206,7 +206,7 @@ impl Transport for Client {
                 }
             }
         }
-        let exchange = Exchange::new(attempt, target, request.route);
+        let exchange = Exchange::by_client(attempt, target, request.route);
 
         let mut message = reqwest::Request::new(request.method, url);
         *message.headers_mut() = headers;

@@ -13,7 +13,7 @@ use http::{HeaderValue, Response, Uri, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
-use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, pki_types::ServerName};
 use tokio::task::JoinSet;
 use url::Position;
 
@@ -32,9 +32,9 @@ use crate::{
 pub(super) struct Tunnel {
     pub connector: Connector,
     /// For the target.
-    pub tls: TlsClient,
+    pub tls: Arc<ClientConfig>,
     /// For the proxy itself, which gets no client certificate.
-    pub proxy_tls: TlsClient,
+    pub proxy_tls: Arc<ClientConfig>,
 }
 
 /// A response, and the tasks that bring its body: dropped with it, they are gone.
@@ -104,14 +104,19 @@ impl Tunnel {
             }
         }
         if secure {
-            let name = match &request.server_name {
+            let server_name = match &request.server_name {
                 Some(name) => ServerName::try_from(name.clone()).map_err(|_| {
                     let error = "the name to ask for in TLS is no host name";
                     attempt.failure(Reason::AgentError, error)
                 })?,
                 None => target.host.server_name(),
             };
-            stream = stream.handshake(&self.tls, name).await?;
+            let config = self.tls.clone();
+            let tls = TlsClient {
+                config,
+                server_name,
+            };
+            stream = stream.handshake(&tls).await?;
         }
         attempt.enter(Phase::Processing);
         let over_http2 = stream.protocol() == Some(b"h2");
@@ -135,9 +140,11 @@ impl Tunnel {
         if proxy.scheme != ProxyScheme::Https {
             return Ok(stream);
         }
-        let name = proxy.endpoint.host.server_name();
-        let handshake = stream.handshake_on_the_way(&self.proxy_tls, name);
-        handshake.await.map_err(of_proxy)
+        let tls = TlsClient {
+            config: self.proxy_tls.clone(),
+            server_name: proxy.endpoint.host.server_name(),
+        };
+        stream.handshake_on_the_way(&tls).await.map_err(of_proxy)
     }
 }
 

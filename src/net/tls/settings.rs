@@ -75,12 +75,15 @@ impl Settings {
 
     /// The name to ask for and to verify, of a peer that is `host`.
     #[must_use]
-    pub fn server_name(&self, host: &Host) -> ServerName<'static> {
-        let own = self.server_name.clone();
-        own.map_or_else(
-            || host.server_name(),
-            |name| ServerName::try_from(name).expect("it was read as the name of a host"),
-        )
+    pub fn name_of(&self, host: &Host) -> ServerName<'static> {
+        self.own_name().unwrap_or_else(|| host.server_name())
+    }
+
+    /// The name to ask for and to verify, where the settings have one.
+    #[must_use]
+    pub fn own_name(&self) -> Option<ServerName<'static>> {
+        let name = self.server_name.clone()?;
+        Some(ServerName::try_from(name).expect("it was read as the name of a host"))
     }
 
     /// Whether a connection with these settings is like one without any.
