@@ -50,17 +50,11 @@ impl Settings {
             tls,
             freshness: tls::Freshness::read(fields),
             entries: entries.into(),
-            tls_config: tls_config.clone().unwrap_or_default(),
+            tls_config: tls_config.unwrap_or_default(),
         };
         if !settings.speaks_tls() {
             let wrong = "has no effect, as no TLS is spoken";
-            let allowed = "together with tls or starttls";
-            if tls_config.is_some() {
-                fields.wrong_value("tls_config", wrong, allowed);
-            }
-            if settings.freshness != tls::Freshness::default() {
-                fields.wrong_value(tls::Freshness::KEY, wrong, allowed);
-            }
+            tls::refuse_keys(fields, wrong, "together with tls or starttls");
         }
         let labels = settings.entries.iter().flat_map(|entry| &entry.labels);
         CaughtLabel::check_distinct(labels, fields);

@@ -13,7 +13,6 @@ use std::{
 use hickory_resolver::{
     TokioResolver,
     config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts},
-    lookup::Lookup,
     net::{DnsError, NetError, runtime::TokioRuntimeProvider},
     proto::{op::ResponseCode, rr::RecordType},
     system_conf,
@@ -69,27 +68,8 @@ impl Resolver {
     /// # Errors
     /// A [`Failure`] in the phase `resolve`.
     pub async fn resolve(&self, host: &str, route: Route) -> Result<IpAddr, Failure> {
-        let Route {
-            family, fallback, ..
-        } = route;
-        let resolver = self.current();
-        let (first, second) = match family {
-            IpFamily::Auto => (RecordType::A, Some(RecordType::AAAA)),
-            IpFamily::Ip4 => (RecordType::A, fallback.then_some(RecordType::AAAA)),
-            IpFamily::Ip6 => (RecordType::AAAA, fallback.then_some(RecordType::A)),
-        };
-        let first_of = async |record_type| {
-            let lookup = lookup(&resolver, host, record_type).await?;
-            addresses(&lookup)
-                .next()
-                .ok_or_else(|| nothing(record_type))
-        };
-        match (first_of(first).await, second) {
-            (Err(failure), Some(second)) if failure.reason == Reason::DnsNotFound => {
-                first_of(second).await
-            }
-            (result, _) => result,
-        }
+        let addresses = self.of_one_family(host, route).await?;
+        Ok(addresses[0])
     }
 
     /// All addresses of `host`: of the wanted family, or of both where either will do.
@@ -97,33 +77,37 @@ impl Resolver {
     /// # Errors
     /// A [`Failure`] in the phase `resolve`, where there is none.
     pub async fn resolve_all(&self, host: &str, route: Route) -> Result<Vec<IpAddr>, Failure> {
+        if route.family != IpFamily::Auto {
+            return self.of_one_family(host, route).await;
+        }
         let resolver = self.current();
-        let all_of = async |record_type| {
-            let lookup = lookup(&resolver, host, record_type).await?;
-            let found: Vec<_> = addresses(&lookup).collect();
-            if found.is_empty() {
-                return Err(nothing(record_type));
+        let (ip4, ip6) = tokio::join!(
+            addresses(&resolver, host, RecordType::A),
+            addresses(&resolver, host, RecordType::AAAA),
+        );
+        match (ip4, ip6) {
+            (Ok(ip4), Ok(ip6)) => Ok([ip4, ip6].concat()),
+            (Ok(some), Err(failure)) | (Err(failure), Ok(some)) if is_not_found(&failure) => {
+                Ok(some)
             }
-            Ok(found)
+            (Err(failure), Err(other)) if is_not_found(&failure) => Err(other),
+            (Err(failure), _) | (_, Err(failure)) => Err(failure),
+        }
+    }
+
+    /// The addresses of the family that is wanted, or of the other one where there are none and that
+    /// will do: at least one.
+    async fn of_one_family(&self, host: &str, route: Route) -> Result<Vec<IpAddr>, Failure> {
+        let resolver = self.current();
+        let (first, second, fallback) = match route.family {
+            IpFamily::Auto => (RecordType::A, RecordType::AAAA, true),
+            IpFamily::Ip4 => (RecordType::A, RecordType::AAAA, route.fallback),
+            IpFamily::Ip6 => (RecordType::AAAA, RecordType::A, route.fallback),
         };
-        let not_found = |failure: &Failure| failure.reason == Reason::DnsNotFound;
-        let (first, second) = match route.family {
-            IpFamily::Auto => {
-                let found = tokio::join!(all_of(RecordType::A), all_of(RecordType::AAAA));
-                return match found {
-                    (Ok(ip4), Ok(ip6)) => Ok([ip4, ip6].concat()),
-                    (Ok(some), Err(failure)) | (Err(failure), Ok(some)) if not_found(&failure) => {
-                        Ok(some)
-                    }
-                    (Err(failure), Err(other)) if not_found(&failure) => Err(other),
-                    (Err(failure), _) | (_, Err(failure)) => Err(failure),
-                };
+        match addresses(&resolver, host, first).await {
+            Err(failure) if fallback && is_not_found(&failure) => {
+                addresses(&resolver, host, second).await
             }
-            IpFamily::Ip4 => (RecordType::A, RecordType::AAAA),
-            IpFamily::Ip6 => (RecordType::AAAA, RecordType::A),
-        };
-        match all_of(first).await {
-            Err(failure) if route.fallback && not_found(&failure) => all_of(second).await,
             result => result,
         }
     }
@@ -139,24 +123,25 @@ impl Resolver {
     }
 }
 
-async fn lookup(
+/// The addresses that `host` has in records of this type, in the order of the answer: at least one.
+async fn addresses(
     resolver: &TokioResolver,
     host: &str,
     record_type: RecordType,
-) -> Result<Lookup, Failure> {
+) -> Result<Vec<IpAddr>, Failure> {
     let answer = resolver.lookup(host, record_type).await;
-    answer.map_err(|error| failure(&error))
-}
-
-/// The addresses in an answer, in its order.
-fn addresses(answer: &Lookup) -> impl Iterator<Item = IpAddr> {
+    let answer = answer.map_err(|error| failure(&error))?;
     let records = answer.answers().iter();
-    records.filter_map(|record| record.data.ip_addr())
+    let addresses: Vec<_> = records.filter_map(|record| record.data.ip_addr()).collect();
+    if addresses.is_empty() {
+        let error = format!("the name has no {record_type} record");
+        return Err(Failure::new(Phase::Resolve, Reason::DnsNotFound, error));
+    }
+    Ok(addresses)
 }
 
-fn nothing(record_type: RecordType) -> Failure {
-    let error = format!("the name has no {record_type} record");
-    Failure::new(Phase::Resolve, Reason::DnsNotFound, error)
+fn is_not_found(failure: &Failure) -> bool {
+    failure.reason == Reason::DnsNotFound
 }
 
 fn failure(error: &NetError) -> Failure {

@@ -70,12 +70,8 @@ impl Settings {
         let tls = fields.section("tls_config").map(tls::Settings::read);
         let freshness = tls::Freshness::read(fields);
         if !matches!(transport, Transport::Tls | Transport::Https) {
-            for key in ["tls_config", tls::Freshness::KEY] {
-                if fields.node(key).is_some() {
-                    let allowed = "with transport_protocol tls or https";
-                    fields.wrong_value(key, "is for a server that speaks TLS", allowed);
-                }
-            }
+            let wrong = "is for a server that speaks TLS";
+            tls::refuse_keys(fields, wrong, "with transport_protocol tls or https");
         }
         let tls = tls.unwrap_or_default();
         let name = fields.required::<QueryName>("query_name");

@@ -59,14 +59,7 @@ impl Settings {
         let route = Route::read(fields);
         let freshness = Freshness::read(fields);
         if !tls {
-            let without = "is of no use without tls";
-            if tls_settings.is_some() {
-                fields.wrong_value("tls_config", without, "tls: true beside it");
-            }
-            if freshness != Freshness::default() {
-                let key = "fail_if_certificate_expires_within";
-                fields.wrong_value(key, without, "tls: true beside it");
-            }
+            tls::refuse_keys(fields, "is of no use without tls", "tls: true beside it");
         }
         let port = if tls { TLS_PORT } else { PLAIN_PORT };
         Some(Self {

@@ -7,7 +7,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{
-    HeaderValue, Method, StatusCode, Version,
+    HeaderMap, HeaderValue, Method, StatusCode, Version,
     header::{self, HeaderName},
 };
 
@@ -262,4 +262,17 @@ async fn a_large_body_is_matched_where_it_keeps_nobody_waiting() {
     assert_eq!(report.failure, None);
     // Matched on the spot, it would be over when it is polled for the first time.
     assert!(turns > 0);
+}
+
+#[test]
+fn a_host_header_names_a_host_where_tls_could_ask_for_it() {
+    let name = |host: &'static str| {
+        let headers = HeaderMap::from_iter([(header::HOST, HeaderValue::from_static(host))]);
+        settings::host_name(&headers)
+    };
+    assert_eq!(name("A.example").as_deref(), Some("a.example"));
+    assert_eq!(name("a.example:81").as_deref(), Some("a.example"));
+    for host in ["192.0.2.1", "[::1]:81", "a..example", "a b", ""] {
+        assert_eq!(name(host), None, "{host}");
+    }
 }

@@ -57,14 +57,8 @@ impl Settings {
         let tls = fields.section("tls_config").map(tls::Settings::read);
         let freshness = Freshness::read(fields);
         if target.as_ref().is_some_and(|target| !target.is_secure()) {
-            let without = "is of no use without TLS";
-            if tls.is_some() {
-                fields.wrong_value("tls_config", without, "a target that starts with wss://");
-            }
-            if freshness != Freshness::default() {
-                let key = "fail_if_certificate_expires_within";
-                fields.wrong_value(key, without, "a target that starts with wss://");
-            }
+            let wrong = "is of no use without TLS";
+            tls::refuse_keys(fields, wrong, "a target that starts with wss://");
         }
         let subprotocols = read_subprotocols(fields);
         let dialogue = fields.list_of("query_response", |entry| Some(Turn::read(entry)));

@@ -28,7 +28,7 @@ use crate::{
     value::{Fields, TlsVersion, format_duration},
 };
 
-pub use settings::Settings;
+pub use settings::{Settings, refuse_keys};
 
 /// The certificate authorities that are trusted where a monitor names none.
 pub struct Trust {

@@ -9,6 +9,7 @@ use rustls::{
     sign::CertifiedKey,
 };
 
+use super::Freshness;
 use crate::value::{Fields, File, FromNode, Host, Secret, TlsVersion};
 
 /// How to speak TLS; everything that can be wrong with its files has been found out.
@@ -37,6 +38,15 @@ impl Default for Settings {
             insecure_skip_verify: false,
             min_version: TlsVersion::Tls12,
             max_version: TlsVersion::Tls13,
+        }
+    }
+}
+
+/// Complains about keys of TLS where none is spoken.
+pub fn refuse_keys(fields: &mut Fields<'_>, wrong: &str, allowed: &str) {
+    for key in ["tls_config", Freshness::KEY] {
+        if fields.node(key).is_some() {
+            fields.wrong_value(key, wrong, allowed);
         }
     }
 }
