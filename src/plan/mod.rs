@@ -330,15 +330,16 @@ enum Time {
 
 impl<'s> Monitor<'s> {
     fn of(index: usize, job: &Job, metrics: &'s metrics::Settings) -> Self {
+        let shape = Shape::of(job, metrics);
         Self {
             index,
             name: job.name.len(),
             host: job.host(),
-            named: job.phases().contains(&Phase::Resolve),
-            tls: job.speaks_tls(),
+            named: shape.reaches(Phase::Resolve),
+            tls: shape.reaches(Phase::Tls),
             every: job.check_every,
             timeout: job.timeout,
-            shape: Shape::of(job, metrics),
+            shape,
         }
     }
 

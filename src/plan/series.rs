@@ -37,6 +37,11 @@ impl<'s> Shape<'s> {
         }
     }
 
+    /// Whether a check reaches `phase` where all is well.
+    pub fn reaches(&self, phase: Phase) -> bool {
+        self.phases.contains(&phase)
+    }
+
     /// Sample lines of a monitor whose last check succeeded, and one before it where it `failed`.
     ///
     /// The failure is one that came with a response: it has a status code of its own.
@@ -77,7 +82,7 @@ impl<'s> Shape<'s> {
         let name = family.name;
         let is_of = |prefix: &str| name.starts_with(prefix);
         if is_of("monitor_tls_") {
-            self.phases.contains(&Phase::Tls)
+            self.reaches(Phase::Tls)
         } else if is_of("monitor_http_") {
             matches!(self.kind, "http" | "websocket")
         } else if is_of("monitor_dns_") {
@@ -91,7 +96,7 @@ impl<'s> Shape<'s> {
         } else if name.contains("_response_size_") {
             // Whatever else a connection is for, something is read from it.
             let talks = [Phase::Request, Phase::Processing];
-            talks.iter().any(|phase| self.phases.contains(phase))
+            talks.iter().any(|phase| self.reaches(*phase))
         } else {
             true
         }

@@ -10,7 +10,7 @@ use crate::{
         lab::Lab,
         nameserver::{address, response},
         pki::{AUTHORITY, IDENTITY, YEARS},
-        report::{assert_failure, assert_success, reached, tls},
+        report::{assert_failure, assert_success, reached},
         server::{Frame, Request, Server, Step},
     },
 };
@@ -56,7 +56,7 @@ async fn over_https_the_query_is_posted_under_the_id_0() {
     ];
     assert_eq!(reached(&report), phases);
     assert_eq!(report.dns().map(|says| says.answers), Some(1));
-    assert!(report.response_bytes().is_some() && tls(&report).is_some());
+    assert!(report.response_bytes().is_some() && report.tls().is_some());
     let request = server.request();
     assert_eq!((&*request.method, &*request.target), ("POST", "/dns-query"));
     for header in ["content-type", "accept"] {

@@ -19,7 +19,7 @@ use crate::{
         lab::{Lab, millis},
         nameserver::{Act, Asked, NameServer},
         pki::{AUTHORITY, Authority, IDENTITY, YEARS},
-        report::{assert_failure, assert_success, certificate, reached, tls},
+        report::{assert_failure, assert_success, certificate, reached},
         server::{Closed, Deaf, Server, Step},
     },
 };
@@ -313,7 +313,7 @@ async fn over_tls_certificates_are_verified_and_told() {
     ] {
         let report = check(&server, settings).await;
         assert_success(&report);
-        assert!(tls(&report).is_some() && certificate(&report, CertificateRank::Leaf).is_some());
+        assert!(report.tls().is_some() && certificate(&report, CertificateRank::Leaf).is_some());
         let phases = reached(&report);
         assert!(
             phases.ends_with(&[Phase::Connect, Phase::Tls, Phase::Request]),

@@ -12,7 +12,7 @@ use crate::support::{
     dns::{Answer, Dns},
     lab::{Lab, config, millis},
     pki::{AUTHORITY, Handshake, IDENTITY, YEARS},
-    report::{assert_failure, assert_success, certificate, reached, spent, tls},
+    report::{assert_failure, assert_success, certificate, reached, spent},
     server::{Closed, Deaf, Frame, Headers, Server, Step, ok},
 };
 
@@ -265,7 +265,7 @@ mod connection {
         assert_success(&report);
         assert_eq!(reached(&report), ALL);
         assert_eq!(job.phases(), ALL);
-        assert!(tls(&report).is_some());
+        assert!(report.tls().is_some());
         assert!(certificate(&report, CertificateRank::Leaf).is_some());
         let request = server.request();
         let port = server.address.port();

@@ -12,7 +12,7 @@ use crate::support::{
     lab::{Lab, millis},
     pki::{AUTHORITY, IDENTITY, Identity, YEARS, start_of},
     process::{program, text},
-    report::{assert_failure, assert_success, certificate, reached, spent, tls},
+    report::{assert_failure, assert_success, certificate, reached, spent},
     server::{Closed, Deaf, Frame, Server, Step, ok},
 };
 
@@ -112,7 +112,7 @@ async fn a_proxy_gives_a_tunnel_for_a_request_over_tls() {
                 Phase::Transfer
             ]
         );
-        assert!(tls(&report).is_some());
+        assert!(report.tls().is_some());
     }
 }
 
@@ -161,7 +161,7 @@ async fn a_proxy_over_tls_is_verified_and_is_not_taken_for_the_target() {
     assert_success(&report);
     assert_eq!(proxy.request().target, "http://a.test/");
     assert_eq!(
-        (tls(&report), certificate(&report, CertificateRank::Leaf)),
+        (report.tls(), certificate(&report, CertificateRank::Leaf)),
         (None, None)
     );
     assert_eq!(

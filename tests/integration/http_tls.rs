@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::support::{
     lab::Lab,
     pki::{AUTHORITY, Authority, Handshake, IDENTITY, Identity, YEARS, start_of},
-    report::{assert_failure, assert_success, certificate, tls},
+    report::{assert_failure, assert_success, certificate},
     server::{Server, Step, ok, redirect},
 };
 
@@ -118,7 +118,7 @@ async fn the_version_and_the_cipher_suite_are_those_agreed_on() {
         };
         let report = check(handshake.step(&IDENTITY), settings).await;
         assert_success(&report);
-        let (known, cipher) = tls(&report).expect("there was a handshake");
+        let (known, cipher) = report.tls().expect("there was a handshake");
         assert_eq!(known, version);
         assert!(cipher.starts_with(prefix), "{cipher}");
     }
@@ -129,7 +129,7 @@ async fn a_check_without_tls_learns_nothing_of_it() {
     let server = Server::ok();
     let report = Lab::new().check(json!({ "url": server.http("/") })).await;
     assert_success(&report);
-    assert_eq!(tls(&report), None);
+    assert_eq!(report.tls(), None);
     assert_eq!(certificate(&report, CertificateRank::Leaf), None);
 }
 
@@ -147,7 +147,7 @@ async fn after_redirects_the_facts_are_those_of_the_last_handshake() {
     let report = Lab::new().check(json!({ "url": first.https("/") })).await;
     assert_success(&report);
     assert_certificate(&report, CertificateRank::Leaf, 2021, 3001);
-    assert_eq!(tls(&report).map(|(version, _)| version), Some("TLS 1.2"));
+    assert_eq!(report.tls().map(|(version, _)| version), Some("TLS 1.2"));
 }
 
 #[tokio::test]

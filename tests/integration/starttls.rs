@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::support::{
     lab::{Lab, millis},
     pki::IDENTITY,
-    report::{assert_failure, assert_success, reached, tls},
+    report::{assert_failure, assert_success, reached},
     server::{Server, Step},
 };
 
@@ -98,7 +98,7 @@ async fn every_protocol_is_asked_in_its_own_words() {
         assert_success(&report);
         let phases = [Phase::Connect, Phase::Tls, Phase::Processing];
         assert_eq!(reached(&report), phases, "{protocol}");
-        assert!(tls(&report).is_some(), "{protocol}");
+        assert!(report.tls().is_some(), "{protocol}");
     }
 }
 

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::support::{
     lab::{Lab, millis},
     pki::{AUTHORITY, Authority, Handshake, IDENTITY},
-    report::{assert_failure, assert_success, reached, tls},
+    report::{assert_failure, assert_success, reached},
     server::{Closed, Server, Step},
 };
 
@@ -231,7 +231,7 @@ async fn tls_is_spoken_from_the_start_or_when_both_have_agreed() {
         reached(&report),
         [Phase::Connect, Phase::Tls, Phase::Processing]
     );
-    assert_eq!(tls(&report).map(|(version, _)| version), Some("TLS 1.3"));
+    assert_eq!(report.tls().map(|(version, _)| version), Some("TLS 1.3"));
 
     let script = [
         Step::send("220 ready\r\n"),
@@ -249,7 +249,7 @@ async fn tls_is_spoken_from_the_start_or_when_both_have_agreed() {
     ]);
     let report = hold(script, entries).await;
     assert_success(&report);
-    assert_eq!(tls(&report).map(|(version, _)| version), Some("TLS 1.3"));
+    assert_eq!(report.tls().map(|(version, _)| version), Some("TLS 1.3"));
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::support::{
     lab::{Lab, millis},
     pki::{AUTHORITY, Authority, Handshake, IDENTITY, start_of},
-    report::{assert_failure, assert_success, certificate, reached, tls},
+    report::{assert_failure, assert_success, certificate, reached},
     server::{Server, Step},
 };
 
@@ -34,7 +34,7 @@ async fn a_handshake_tells_of_version_cipher_and_certificates() {
         let report = check([speaking(versions), Step::Hang], json!({})).await;
         assert_success(&report);
         assert_eq!(reached(&report), [Phase::Connect, Phase::Tls]);
-        assert_eq!(tls(&report).map(|(version, _)| version), Some(version));
+        assert_eq!(report.tls().map(|(version, _)| version), Some(version));
         let leaf = certificate(&report, CertificateRank::Leaf).expect("a leaf");
         assert_eq!(leaf.not_before, start_of(2020));
     }

@@ -20,7 +20,7 @@ use crate::support::{
     dns::{Answer, Dns},
     lab::{Lab, config, millis},
     pki::{AUTHORITY, IDENTITY, YEARS},
-    report::{assert_failure, assert_success, reached, spent, tls},
+    report::{assert_failure, assert_success, reached, spent},
     server::{Closed, Deaf, Request, Server, Step, redirect},
     websocket::{Peer, response, upgraded},
 };
@@ -173,7 +173,7 @@ mod upgrade {
         assert_success(&report);
         assert_eq!(reached(&report), ALL);
         assert_eq!(job.phases(), ALL);
-        assert!(tls(&report).is_some());
+        assert!(report.tls().is_some());
         let request = server.request();
         assert_eq!(request.server_name.as_deref(), Some("service.test"));
         assert_eq!(request.header("authorization"), Some("Bearer token"));

@@ -46,11 +46,3 @@ pub fn certificate(report: &Report, rank: CertificateRank) -> Option<Certificate
         _ => None,
     })
 }
-
-/// Version and cipher suite.
-pub fn tls(report: &Report) -> Option<(&'static str, &'static str)> {
-    report.facts.iter().find_map(|fact| match fact {
-        Fact::Tls { version, cipher } => Some((*version, *cipher)),
-        _ => None,
-    })
-}
