@@ -5,7 +5,6 @@ use std::{
     fs,
     io::{ErrorKind, Read, Write},
     net::TcpStream,
-    time::Duration,
 };
 
 use flate2::read::GzDecoder;
@@ -16,7 +15,7 @@ use tempfile::NamedTempFile;
 use tokio::time::Instant;
 
 use crate::support::{
-    PATIENCE,
+    SOON,
     client::{Answer, ask, connect, get_in_one_piece, read_to_end},
     daemon::Daemon,
     page::Page,
@@ -209,7 +208,7 @@ fn assert_scrapes_are_answered(daemon: &Daemon) {
         let asked = Instant::now();
         daemon.page();
         let took = asked.elapsed();
-        assert!(took < Duration::from_secs(1), "{took:?}");
+        assert!(took < SOON, "{took:?}");
     }
 }
 
@@ -260,7 +259,7 @@ fn a_head_that_does_not_end_is_cut_off() {
         // It may be cut off in the middle, and then what the daemon said is lost.
         let sent = stream.write_all(bomb.as_bytes());
         let answer = sent.and_then(|()| read_to_end(&mut stream));
-        assert!(began.elapsed() < PATIENCE, "it is waited for");
+        assert!(began.elapsed() < SOON, "it is waited for");
         if let Ok(answer) = answer {
             let status = Answer::parse(&answer).status;
             assert!(matches!(status, 400 | 414 | 431), "{status}");

@@ -1,14 +1,11 @@
 //! Standard output that takes nothing: the daemon goes on without it.
 
-use std::{
-    io::{BufRead, BufReader},
-    time::Duration,
-};
+use std::io::{BufRead, BufReader};
 
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
-use crate::support::{daemon::Daemon, eventually, page::Page, server::Closed};
+use crate::support::{SOON, daemon::Daemon, eventually, page::Page, server::Closed};
 
 /// Fifty monitors that check every 20 ms, and lines so long that they fill whatever holds them.
 fn config(closed: &Closed) -> Value {
@@ -43,7 +40,7 @@ fn a_blocked_output_costs_lines_and_nothing_else() {
     let asked = Instant::now();
     let later = daemon.page();
     let took = asked.elapsed();
-    assert!(took < Duration::from_secs(1), "{took:?}");
+    assert!(took < SOON, "{took:?}");
     assert!(dropped(&later) > dropped(&page));
     daemon.stop();
 

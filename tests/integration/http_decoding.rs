@@ -1,6 +1,6 @@
 //! Encoded bodies, and JSON bodies held against expressions.
 
-use std::{io::Write, time::Duration};
+use std::io::Write;
 
 use bytes::Bytes;
 use flate2::{
@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::support::{
+    SOON,
     lab::{Lab, millis},
     report::{assert_failure, assert_success},
     server::{Server, Step, ok},
@@ -267,5 +268,5 @@ async fn the_deadline_holds_while_an_expression_is_evaluated() {
         report.failure.as_ref().map(|failure| failure.phase),
         Some(Phase::Transfer)
     );
-    assert!(began.elapsed() < Duration::from_secs(2), "{report:#?}");
+    assert!(began.elapsed() < SOON, "{report:#?}");
 }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::support::{
+    SOON,
     dns::{Answer, Dns},
     lab::{Lab, millis},
     pki::{AUTHORITY, IDENTITY, Identity, YEARS, start_of},
@@ -338,7 +339,7 @@ async fn wherever_a_proxy_or_what_is_behind_it_goes_silent_the_deadline_holds() 
         let began = Instant::now();
         let report = Lab::new().check(monitor).await;
         assert_failure(&report, phase, Reason::Timeout);
-        assert!(began.elapsed() < Duration::from_millis(1500), "{report:#?}");
+        assert!(began.elapsed() < SOON, "{report:#?}");
         proxy.until(|seen| seen.left == 1).await;
     }
     let deaf = Deaf::new().await;
@@ -366,7 +367,6 @@ async fn the_round_trip_for_a_tunnel_is_a_part_of_connecting() {
         .await;
     assert_success(&report);
     assert!(spent(&report, Phase::Connect) >= Some(delay), "{report:#?}");
-    assert!(spent(&report, Phase::Tls) < Some(delay), "{report:#?}");
 }
 
 #[tokio::test]

@@ -7,13 +7,13 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
 };
 
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::support::{
+    SOON,
     client::{Answer, ask, connect},
     daemon::Daemon,
     eventually,
@@ -74,7 +74,7 @@ fn checked_often() -> (Daemon, Server, Arc<AtomicBool>) {
 }
 
 #[test]
-fn a_monitor_that_goes_down_is_told_within_a_second() {
+fn a_monitor_that_goes_down_is_told_at_once() {
     let (mut daemon, _server, down) = checked_often();
     let mut events = Events::open(&daemon);
     let event = events.next().expect("an event");
@@ -83,8 +83,8 @@ fn a_monitor_that_goes_down_is_told_within_a_second() {
     let began = Instant::now();
     while events.next().expect("an event")["turned"] != json!([1]) {}
     let took = began.elapsed();
-    // A check comes due within 0.1 s, and what is new is gathered for 0.2 s; the machine may be busy.
-    assert!(took < Duration::from_millis(1500), "{took:?}");
+    // A check comes due within 0.1 s, and what is new is gathered for 0.2 s.
+    assert!(took < SOON, "{took:?}");
     daemon.stop();
 }
 
@@ -100,11 +100,8 @@ fn there_are_so_many_streams_and_no_more() {
     let _idle: Vec<_> = (0..600).map(|_| connect(daemon.address)).collect();
     let asked = Instant::now();
     daemon.page();
-    assert!(
-        asked.elapsed() < Duration::from_secs(1),
-        "{:?}",
-        asked.elapsed()
-    );
+    let took = asked.elapsed();
+    assert!(took < SOON, "{took:?}");
     // What they have not been sent before.
     down.store(true, Ordering::Relaxed);
     for events in &mut streams {

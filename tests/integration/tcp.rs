@@ -6,6 +6,7 @@ use monitoringdaemon::check::{Fact, Phase, Reason, Report};
 use serde_json::{Value, json};
 
 use crate::support::{
+    SOON,
     lab::{Lab, millis},
     pki::{AUTHORITY, Authority, Handshake, IDENTITY},
     report::{assert_failure, assert_success, reached},
@@ -208,11 +209,8 @@ async fn silence_ends_with_the_deadline_wherever_it_begins() {
         }
         let report = check(script, keys).await;
         assert_failure(&report, phase, Reason::Timeout);
-        let over = report
-            .duration
-            .checked_sub(timeout)
-            .expect("not before the deadline");
-        assert!(over < Duration::from_millis(250), "{report:?}");
+        assert!(report.duration >= timeout, "{report:?}");
+        assert!(report.duration < SOON, "{report:?}");
     }
 }
 

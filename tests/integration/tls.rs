@@ -1,12 +1,11 @@
 //! `type: tls` against servers that speak it, or do not.
 
-use std::time::Duration;
-
 use monitoringdaemon::check::{CertificateRank, Phase, Reason, Report};
 use rustls::version::{TLS12, TLS13};
 use serde_json::{Value, json};
 
 use crate::support::{
+    SOON,
     lab::{Lab, millis},
     pki::{AUTHORITY, Authority, Handshake, IDENTITY, start_of},
     report::{assert_failure, assert_success, certificate, reached},
@@ -106,5 +105,5 @@ async fn what_does_not_speak_tls_fails_in_its_handshake() {
     assert_failure(&report, Phase::Tls, Reason::TlsHandshake);
     let report = check([Step::Hang], json!({ "timeout": millis(100) })).await;
     assert_failure(&report, Phase::Tls, Reason::Timeout);
-    assert!(report.duration < Duration::from_millis(350), "{report:?}");
+    assert!(report.duration < SOON, "{report:?}");
 }

@@ -16,7 +16,7 @@ use tokio::{
 use tokio_tungstenite::{WebSocketStream, tungstenite::Message};
 
 use crate::support::{
-    PATIENCE,
+    PATIENCE, SOON,
     dns::{Answer, Dns},
     lab::{Lab, config, millis},
     pki::{AUTHORITY, IDENTITY, YEARS},
@@ -594,7 +594,6 @@ mod time {
     use super::*;
 
     const TIMEOUT: Duration = Duration::from_millis(500);
-    const SLACK: Duration = Duration::from_millis(300);
 
     /// Asserts that a check of `target` times out in the last of `phases`.
     async fn assert_timeout(lab: &Lab, target: &str, mut settings: Value, phases: &[Phase]) {
@@ -605,7 +604,7 @@ mod time {
         let last = *phases.last().expect("a phase");
         assert_failure(&report, last, Reason::Timeout);
         assert_eq!(reached(&report), phases, "{report:#?}");
-        assert!(report.duration < TIMEOUT + SLACK, "{report:#?}");
+        assert!(report.duration < TIMEOUT + SOON, "{report:#?}");
         assert!(spent(&report, last) > Some(TIMEOUT / 5), "{report:#?}");
     }
 

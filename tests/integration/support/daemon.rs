@@ -25,7 +25,7 @@ use super::{
 };
 
 /// How long a daemon may take to stop; it promises a second, and the machine may be busy.
-pub const STOP: Duration = Duration::from_millis(1500);
+pub const STOP: Duration = Duration::from_secs(3);
 
 const ANY_PORT: &str = "127.0.0.1:0";
 

@@ -36,7 +36,11 @@ static SERVERS: LazyLock<Runtime> = LazyLock::new(|| {
 });
 
 /// How long something that must happen may take on a machine that is busy.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How soon something happens that waits for nothing, on a machine that is busy: half of the time
+/// that the daemon gives a client that is silent, and nothing against the end of a server that hangs.
+pub const SOON: Duration = Duration::from_secs(5);
 
 /// Whether `::1` can be had; says so where a test is skipped for the lack of it.
 #[expect(clippy::print_stderr, reason = "a skipped test must be seen")]
