@@ -21,7 +21,18 @@ pub struct Job {
     pub duration_buckets: Option<Arc<[f64]>>,
     /// The latency beyond which a check that is good otherwise has failed.
     pub fail_if_slower_than: Option<Duration>,
+    /// By which a change of what was configured is known.
+    pub version: Version,
     pub(crate) monitor: Arc<dyn AnyMonitor>,
+}
+
+/// What a job was made from: those with equal ones check the same, in the same way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Version {
+    /// Of the settings.
+    pub settings: u64,
+    /// Of the contents of the files that the settings name.
+    pub files: u64,
 }
 
 /// A year: the longest interval and timeout that is kept to.
@@ -37,6 +48,7 @@ impl Job {
             labels: BTreeMap::new(),
             duration_buckets: None,
             fail_if_slower_than: None,
+            version: Version::default(),
             monitor: Arc::new(monitor),
         }
     }

@@ -4,6 +4,7 @@
 
 mod places;
 mod pulse;
+mod roster;
 mod runner;
 mod schedule;
 mod tally;
@@ -12,13 +13,19 @@ mod tests;
 
 use std::{sync::Arc, time::SystemTime};
 
-use tokio::{task::JoinSet, time::Instant};
+use tokio::{
+    sync::oneshot,
+    task::{JoinError, JoinSet},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::check::{CheckLog, Job, Overseer};
 use places::Room;
 pub(crate) use places::{for_those_that_hang, of_which_may_hang};
 use pulse::Pulse;
+pub use roster::{Change, Difference, Handle};
+use roster::{Changes, Reins, Roster};
 use runner::Runner;
 pub(crate) use schedule::START_SPACING;
 use schedule::Schedule;
@@ -45,14 +52,20 @@ impl Default for Settings {
     }
 }
 
+/// Monitors that are started without giving way to checks that are due.
+const AT_A_TIME: usize = 100;
+
 /// Runs monitors until it is stopped.
 pub struct Dispatcher {
     settings: Settings,
     overseer: Arc<dyn Overseer>,
     room: Room,
     shutdown: CancellationToken,
-    /// One task for each monitor; it ends with the shutdown and returns the job that it ran.
+    /// One task for each monitor; it ends when it is told to and returns the job that it ran.
     tasks: JoinSet<Job>,
+    roster: Arc<Roster>,
+    /// What comes by the handle, where there is one.
+    changes: Option<Changes>,
     /// What watches over all monitors, from the first start on.
     watch: Option<Watch>,
     /// The tasks that keep the watch; they end with the shutdown.
@@ -84,9 +97,18 @@ impl Dispatcher {
             room,
             shutdown,
             tasks: JoinSet::new(),
+            roster: Arc::default(),
+            changes: None,
             watch: None,
             keepers: JoinSet::new(),
         }
+    }
+
+    /// What changes the monitors while the dispatcher runs. One that has it goes on without any.
+    pub fn handle(&mut self) -> Handle {
+        let (handle, changes) = Handle::new(self.roster.clone());
+        self.changes = Some(changes);
+        handle
     }
 
     /// Starts a task for each of `jobs`, whose first checks come right away, one shortly after the other.
@@ -94,11 +116,20 @@ impl Dispatcher {
     /// Must be called within a tokio runtime.
     pub fn start(&mut self, jobs: Vec<Job>) {
         tracing::info!("Dispatcher is starting up");
+        self.start_tasks(0, jobs);
+    }
+
+    /// Starts a task for each of `jobs`, which are the `first`-th and those after it of all that
+    /// start at the same time.
+    fn start_tasks(&mut self, first: usize, jobs: impl IntoIterator<Item = Job>) {
         let (clock, origin) = (SystemTime::now(), Instant::now());
         let watch = self.watch(origin);
         for (index, job) in jobs.into_iter().enumerate() {
             let schedule = Schedule::new(&job.name, job.check_every, job.timeout, clock);
+            let reins = Reins::new(self.shutdown.child_token());
+            self.roster.add(&job, reins.clone());
             let runner = Runner {
+                reins,
                 observer: self.overseer.observe(&job),
                 places: self.room.of(job.host()),
                 pulse: watch.pulse.clone(),
@@ -116,8 +147,8 @@ impl Dispatcher {
                 r#type = runner.job.kind(),
                 "Monitoring task has been started"
             );
-            self.tasks
-                .spawn(runner.run(schedule.first(index), self.shutdown.child_token()));
+            let due = schedule.first(first + index);
+            self.tasks.spawn(runner.run(due));
         }
     }
 
@@ -125,26 +156,82 @@ impl Dispatcher {
     ///
     /// Checks in flight are given up at once. Dropping the future ends the tasks too, but silently.
     pub async fn run(mut self) {
-        if !self.tasks.is_empty() {
-            tokio::join!(self.shutdown.cancelled(), ended(&mut self.keepers));
+        let mut changes = self.changes.take();
+        if !self.tasks.is_empty() || changes.is_some() {
+            let shutdown = self.shutdown.clone();
+            while let Some(event) = shutdown
+                .run_until_cancelled(self.next_event(&mut changes))
+                .await
+            {
+                self.react(event).await;
+            }
         }
         tracing::info!("Dispatcher is shutting down");
         self.shutdown.cancel();
-        ended(&mut self.keepers).await;
+        drop(changes);
+        while let Some(ended) = self.keepers.join_next().await {
+            report(ended);
+        }
         while let Some(ended) = self.tasks.join_next().await {
-            match ended {
-                Ok(job) => {
-                    self.overseer.stopped(&job);
-                    tracing::info!(
-                        monitor = &*job.name,
-                        r#type = job.kind(),
-                        "Monitoring task has been stopped"
-                    );
-                }
-                Err(error) => tracing::error!(%error, "Monitoring task has ended by itself"),
-            }
+            self.stopped(ended);
         }
         tracing::info!("Dispatcher shutting down finished successfully");
+    }
+
+    async fn next_event(&mut self, changes: &mut Option<Changes>) -> Event {
+        let change = async {
+            match changes {
+                Some(changes) => changes.recv().await,
+                None => None,
+            }
+        };
+        tokio::select! {
+            Some(ended) = self.tasks.join_next() => Event::Stopped(ended),
+            Some(ended) = self.keepers.join_next() => Event::KeeperEnded(ended),
+            Some((change, made)) = change => Event::Change(change, made),
+            else => std::future::pending().await,
+        }
+    }
+
+    async fn react(&mut self, event: Event) {
+        match event {
+            Event::Stopped(ended) => {
+                let next = self.stopped(ended);
+                self.start_tasks(0, next);
+            }
+            Event::KeeperEnded(ended) => report(ended),
+            Event::Change(change, made) => {
+                let mut free = self.roster.apply(change).into_iter();
+                let mut started = 0;
+                while free.len() > 0 && !self.shutdown.is_cancelled() {
+                    self.start_tasks(started, free.by_ref().take(AT_A_TIME));
+                    started += AT_A_TIME;
+                    tokio::task::yield_now().await;
+                }
+                // Whoever asked for it may have gone away.
+                let _ = made.send(());
+            }
+        }
+    }
+
+    /// Takes leave of a monitor, and gives what is to take its place.
+    fn stopped(&self, ended: Result<Job, JoinError>) -> Option<Job> {
+        match ended {
+            Ok(job) => {
+                let next = self.roster.ended(&job.name);
+                self.overseer.stopped(&job);
+                tracing::info!(
+                    monitor = &*job.name,
+                    r#type = job.kind(),
+                    "Monitoring task has been stopped"
+                );
+                next
+            }
+            Err(error) => {
+                tracing::error!(%error, "Monitoring task has ended by itself");
+                None
+            }
+        }
     }
 
     /// The watch, which begins at `now` unless it has before.
@@ -162,11 +249,16 @@ impl Dispatcher {
     }
 }
 
-/// Waits until the watch has ended, no part of which should before the shutdown.
-async fn ended(keepers: &mut JoinSet<()>) {
-    while let Some(ended) = keepers.join_next().await {
-        if let Err(error) = ended {
-            tracing::error!(%error, "The watch over all monitors has ended in part");
-        }
+/// What a dispatcher that runs reacts to.
+enum Event {
+    Stopped(Result<Job, JoinError>),
+    KeeperEnded(Result<(), JoinError>),
+    Change(Change, oneshot::Sender<()>),
+}
+
+/// Tells of a part of the watch that has ended, which none should before the shutdown.
+fn report(ended: Result<(), JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(%error, "The watch over all monitors has ended in part");
     }
 }

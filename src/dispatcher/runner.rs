@@ -8,11 +8,11 @@ use std::{
 
 use futures_util::FutureExt;
 use tokio::time::{Instant, sleep_until};
-use tokio_util::sync::CancellationToken;
 
 use super::{
     places::{Place, Places},
     pulse::Pulse,
+    roster::Reins,
     schedule::{Passed, Schedule, Woken},
     tally::{Cause, Tally},
 };
@@ -21,6 +21,7 @@ use crate::check::{Attempt, CheckLog, Job, Observer, Outcome, Reason, Report, Sk
 /// A monitor with all that it takes to run it.
 pub(super) struct Runner {
     pub job: Job,
+    pub reins: Arc<Reins>,
     pub schedule: Schedule,
     pub observer: Arc<dyn Observer>,
     pub places: Places,
@@ -38,9 +39,9 @@ pub(super) struct Runner {
 }
 
 impl Runner {
-    /// Runs slot after slot until `shutdown`, and gives the job back.
-    pub async fn run(mut self, first: Duration, shutdown: CancellationToken) -> Job {
-        let mut due = first;
+    /// Runs slot after slot until it is told to stop, and gives the job back.
+    pub async fn run(mut self, first: Duration) -> Job {
+        let (mut due, stop) = (first, self.reins.stop.clone());
         let slots = async {
             loop {
                 // A check that panics is a failed check, and a log line that does is lost. What
@@ -53,8 +54,8 @@ impl Runner {
             }
         };
         tokio::select! {
-            biased; // a slot that comes due together with the shutdown is not run
-            () = shutdown.cancelled() => {}
+            biased; // a slot that comes due together with the end is not run
+            () = stop.cancelled() => {}
             () = slots => {}
         }
         self.job
@@ -69,6 +70,9 @@ impl Runner {
         {
             self.skipped(missed, Skip::Stalled, Cause::Stalled);
             return next;
+        }
+        if let Some(job) = self.reins.renewed() {
+            self.job = *job;
         }
         let Some(place) = self.place(due).await else {
             return self.schedule.after(due);

@@ -1,5 +1,7 @@
 //! Whole runs on a paused clock, with stand-in monitors.
 
+mod changes;
+
 use std::{
     collections::BTreeMap,
     sync::{
@@ -148,11 +150,25 @@ struct Books {
     /// Whether it panics when it is told of a delay.
     is_faulty: bool,
     hosts: Mutex<BTreeMap<String, Arc<Ledger>>>,
+    /// Who appeared and who is gone, in that order.
+    comings_and_goings: Mutex<Vec<String>>,
 }
 
 impl Books {
     fn all(&self) -> Entries {
         self.all.entries().clone()
+    }
+
+    /// Who appeared (`+`) and who is gone (`-`) since this was last asked.
+    fn comings_and_goings(&self) -> Vec<String> {
+        let mut all = self.comings_and_goings.lock();
+        std::mem::take(all.as_mut().expect("no test panics with it"))
+    }
+
+    fn note(&self, what: char, job: &Job) {
+        let mut all = self.comings_and_goings.lock();
+        let all = all.as_mut().expect("no test panics with it");
+        all.push(format!("{what}{}", job.name));
     }
 
     fn host(&self, host: &str) -> Entries {
@@ -163,6 +179,7 @@ impl Books {
 
 impl Overseer for Books {
     fn observe(&self, job: &Job) -> Arc<dyn Observer> {
+        self.note('+', job);
         let mut hosts = self.hosts.lock().expect("no test panics with it");
         let host = job
             .host()
@@ -172,7 +189,9 @@ impl Overseer for Books {
         })
     }
 
-    fn stopped(&self, _: &Job) {}
+    fn stopped(&self, job: &Job) {
+        self.note('-', job);
+    }
 
     fn runtime_delay(&self, delay: Duration) {
         assert!(!self.is_faulty, "ouch");
@@ -223,6 +242,7 @@ fn job(name: &str, monitor: StandIn, check_every: Duration, timeout: Duration) -
 /// A dispatcher that runs, with its books, until it is stopped.
 struct Running {
     books: Arc<Books>,
+    handle: Handle,
     shutdown: CancellationToken,
     task: JoinHandle<()>,
 }
@@ -236,9 +256,11 @@ impl Running {
         let books = Arc::new(books);
         let shutdown = CancellationToken::new();
         let mut dispatcher = Dispatcher::new(settings, books.clone(), shutdown.clone());
+        let handle = dispatcher.handle();
         dispatcher.start(jobs);
         Self {
             books,
+            handle,
             shutdown,
             task: tokio::spawn(dispatcher.run()),
         }

@@ -1,0 +1,190 @@
+//! What runs, and how that differs from what is wanted.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::check::{Job, Version};
+
+/// The monitors that run, by name.
+#[derive(Default)]
+pub(super) struct Roster(Mutex<HashMap<Arc<str>, Entry>>);
+
+/// One monitor that runs.
+pub(super) struct Entry {
+    reins: Arc<Reins>,
+    /// What it is to be; `None` where it is to be no more.
+    version: Option<Version>,
+    /// What takes its place once it has stopped.
+    next: Option<Box<Job>>,
+}
+
+/// What holds a monitor that runs.
+pub(super) struct Reins {
+    pub stop: CancellationToken,
+    renewed: Mutex<Option<Box<Job>>>,
+}
+
+impl Reins {
+    pub fn new(stop: CancellationToken) -> Arc<Self> {
+        Arc::new(Self {
+            stop,
+            renewed: Mutex::default(),
+        })
+    }
+
+    /// What the job is to be from its next check on, where that has changed.
+    pub fn renewed(&self) -> Option<Box<Job>> {
+        let mut renewed = self.renewed.lock().unwrap_or_else(PoisonError::into_inner);
+        renewed.take()
+    }
+
+    fn renew(&self, job: Job) {
+        let mut renewed = self.renewed.lock().unwrap_or_else(PoisonError::into_inner);
+        *renewed = Some(Box::new(job));
+    }
+}
+
+impl Roster {
+    fn entries(&self) -> MutexGuard<'_, HashMap<Arc<str>, Entry>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes that `job` runs.
+    pub fn add(&self, job: &Job, reins: Arc<Reins>) {
+        let entry = Entry {
+            reins,
+            version: Some(job.version),
+            next: None,
+        };
+        self.entries().insert(job.name.clone(), entry);
+    }
+
+    /// Notes that the monitor `name` has stopped, and gives what is to take its place.
+    pub fn ended(&self, name: &str) -> Option<Job> {
+        self.entries().remove(name)?.next.map(|job| *job)
+    }
+
+    /// Has the monitors of `change` stop and be renewed, and gives the jobs that can start at once.
+    pub fn apply(&self, change: Change) -> Vec<Job> {
+        let mut entries = self.entries();
+        for name in change.stop {
+            if let Some(entry) = entries.get_mut(&name) {
+                entry.version = None;
+                entry.next = None;
+                entry.reins.stop.cancel();
+            }
+        }
+        let mut free = Vec::new();
+        for job in change.start {
+            match entries.get_mut(&job.name) {
+                Some(entry) => {
+                    entry.version = Some(job.version);
+                    entry.next = Some(Box::new(job));
+                    entry.reins.stop.cancel();
+                }
+                None => free.push(job),
+            }
+        }
+        for job in change.renew {
+            match entries.get_mut(&job.name) {
+                // Stopped meanwhile: then it is the new one that takes the place of the old.
+                Some(entry) if entry.reins.stop.is_cancelled() => {
+                    entry.version = Some(job.version);
+                    entry.next = Some(Box::new(job));
+                }
+                Some(entry) => {
+                    entry.version = Some(job.version);
+                    entry.reins.renew(job);
+                }
+                None => free.push(job),
+            }
+        }
+        free
+    }
+}
+
+/// How the monitors that run differ from those that are wanted, which it names by their index.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Difference {
+    /// Those that do not run yet.
+    pub started: Vec<usize>,
+    /// Those that run with other settings.
+    pub restarted: Vec<usize>,
+    /// Those that run with the same settings, of which a file has other contents.
+    pub renewed: Vec<usize>,
+    /// Those that run and are not wanted, by name, in the order of their names.
+    pub stopped: Vec<Arc<str>>,
+    /// How many stay as they are.
+    pub unchanged: usize,
+}
+
+/// What is to become of the monitors.
+#[derive(Debug, Default)]
+pub struct Change {
+    /// Those to stop.
+    pub stop: Vec<Arc<str>>,
+    /// Those to start, in place of one of the same name where there is one.
+    pub start: Vec<Job>,
+    /// Those to go on with another way of checking, on the same slots.
+    pub renew: Vec<Job>,
+}
+
+pub(super) type Changes = mpsc::Receiver<(Change, oneshot::Sender<()>)>;
+
+/// Changes what a dispatcher runs, while it runs.
+#[derive(Clone)]
+pub struct Handle {
+    roster: Arc<Roster>,
+    changes: mpsc::Sender<(Change, oneshot::Sender<()>)>,
+}
+
+impl Handle {
+    pub(super) fn new(roster: Arc<Roster>) -> (Self, Changes) {
+        let (changes, receiver) = mpsc::channel(1);
+        (Self { roster, changes }, receiver)
+    }
+
+    /// Tells what runs from what is `wanted`: names, each of which stands there once, and versions.
+    #[must_use]
+    pub fn difference<'w>(
+        &self,
+        wanted: impl IntoIterator<Item = (&'w str, Version)>,
+    ) -> Difference {
+        let entries = self.roster.entries();
+        let mut difference = Difference::default();
+        let mut names = HashSet::new();
+        for (index, (name, version)) in wanted.into_iter().enumerate() {
+            names.insert(name);
+            match entries.get(name).and_then(|entry| entry.version) {
+                None => difference.started.push(index),
+                Some(running) if running == version => difference.unchanged += 1,
+                Some(running) if running.settings == version.settings => {
+                    difference.renewed.push(index);
+                }
+                Some(_) => difference.restarted.push(index),
+            }
+        }
+        let running = entries.iter().filter(|(_, entry)| entry.version.is_some());
+        let gone = running.filter(|(name, _)| !names.contains(&***name));
+        difference.stopped = gone.map(|(name, _)| name.clone()).collect();
+        difference.stopped.sort();
+        difference
+    }
+
+    /// Has the dispatcher do so. Monitors that `change` does not name keep their slots, their counts
+    /// and the check that is in flight.
+    ///
+    /// It returns once the change is made; what stops or starts anew does so right after. A
+    /// dispatcher that shuts down makes no change.
+    pub async fn apply(&self, change: Change) {
+        let (made, waiting) = oneshot::channel();
+        if self.changes.send((change, made)).await.is_ok() {
+            let _ = waiting.await;
+        }
+    }
+}
