@@ -221,6 +221,7 @@ pub(crate) fn jobs(config: &Config, net: &Net) -> Vec<Job> {
         labels: monitor.labels.clone(),
         duration_buckets: monitor.duration_buckets.clone(),
         fail_if_slower_than: monitor.fail_if_slower_than,
+        version: monitor.version,
         ..monitor.settings.bind(&monitor.name, net)
     };
     config.monitors.iter().map(job).collect()

@@ -4,6 +4,7 @@ mod settings;
 mod slo;
 #[cfg(test)]
 mod tests;
+mod version;
 mod yaml;
 
 use std::{
@@ -16,6 +17,7 @@ use yaml::Position;
 
 pub use settings::{Config, Dispatcher, Listen, Log, Monitor, Server};
 pub use slo::{LatencySlo, Percentage, Slo};
+pub use version::of_files;
 
 /// Room for a hundred thousand monitors; what is larger was not written as a configuration.
 const MAX_FILE_SIZE: u64 = 16 << 20;

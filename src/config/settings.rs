@@ -1,12 +1,22 @@
 //! The keys that every configuration has; those of a type are read by the type.
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    hash::{DefaultHasher, Hash, Hasher},
+    net::SocketAddr,
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use tracing::level_filters::LevelFilter;
 
-use super::slo::{Slo, Timing};
+use super::{
+    slo::{Slo, Timing},
+    version,
+};
 use crate::{
-    check::CheckLog,
+    check::{CheckLog, Version},
     logging,
     metrics::{self, FAMILIES, Family},
     monitors::{self, Type},
@@ -85,6 +95,10 @@ pub struct Monitor {
     pub slo: Option<Slo>,
     /// How to check what.
     pub settings: monitors::Settings,
+    /// By which a change of all that is known.
+    pub version: Version,
+    /// The files that it was made from, apart from the configuration.
+    pub files: BTreeSet<PathBuf>,
 }
 
 impl Config {
@@ -433,7 +447,19 @@ impl Monitor {
                 problems.add(path.clone(), Place::Key, wrong, allowed);
             }
             if let Some(fields) = Fields::open(node, path, problems) {
-                monitors.extend(Self::read(name, fields, defaults, metrics));
+                // Read before the settings read them: a file that changes in between is seen to
+                // have changed.
+                let files = version::files(node);
+                let contents = version::of_files(&files);
+                let monitor = Self::read(name, fields, defaults, metrics);
+                monitors.extend(monitor.map(|monitor| Self {
+                    version: Version {
+                        settings: monitor.hash(node),
+                        files: contents,
+                    },
+                    files,
+                    ..monitor
+                }));
             }
         }
         monitors
@@ -480,7 +506,22 @@ impl Monitor {
             fail_if_slower_than,
             slo,
             settings: settings?,
+            version: Version::default(),
+            files: BTreeSet::new(),
         })
+    }
+
+    /// Of what is in its own `node`, and of what other sections gave it.
+    fn hash(&self, node: &Node) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        let buckets = self
+            .duration_buckets
+            .iter()
+            .flat_map(|buckets| buckets.iter());
+        let buckets: Vec<_> = buckets.map(|bound| bound.to_bits()).collect();
+        let given = (self.check_every, self.timeout, &self.labels, buckets);
+        (given, version::of(node)).hash(&mut hasher);
+        hasher.finish()
     }
 }
 

@@ -1,0 +1,127 @@
+//! By which a change of a monitor is known: hashes of what it was read from.
+
+use std::{
+    collections::BTreeSet,
+    hash::{DefaultHasher, Hash, Hasher},
+    path::{Path, PathBuf},
+};
+
+use crate::value::{Node, read_regular_file};
+
+/// The hash of a value and of all that it holds; the order of a mapping's keys does not count.
+pub(super) fn of(node: &Node) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    match node {
+        Node::Null => 0.hash(&mut hasher),
+        Node::Bool(value) => (1, value).hash(&mut hasher),
+        Node::Int(value) => (2, value).hash(&mut hasher),
+        Node::Float(value) => (3, value.to_bits()).hash(&mut hasher),
+        Node::Text(text) => (4, text).hash(&mut hasher),
+        Node::List(items) => {
+            (5, items.len()).hash(&mut hasher);
+            for item in items {
+                of(item).hash(&mut hasher);
+            }
+        }
+        Node::Map(entries) => {
+            let entry = |(key, value): &(String, Node)| {
+                let mut hasher = DefaultHasher::new();
+                (key, of(value)).hash(&mut hasher);
+                hasher.finish()
+            };
+            let sum = entries.iter().map(entry).fold(0, u64::wrapping_add);
+            (6, entries.len(), sum).hash(&mut hasher);
+        }
+    }
+    hasher.finish()
+}
+
+/// The files that settings name: the values of all keys that end in `_file`.
+pub(super) fn files(node: &Node) -> BTreeSet<PathBuf> {
+    let mut files = BTreeSet::new();
+    collect_files(node, &mut files);
+    files
+}
+
+fn collect_files(node: &Node, files: &mut BTreeSet<PathBuf>) {
+    match node {
+        Node::Map(entries) => {
+            for (key, value) in entries {
+                match value {
+                    Node::Text(path) if key.ends_with("_file") => {
+                        files.insert(path.into());
+                    }
+                    value => collect_files(value, files),
+                }
+            }
+        }
+        Node::List(items) => items.iter().for_each(|item| collect_files(item, files)),
+        _ => {}
+    }
+}
+
+/// The hash of what `files` hold; one that cannot be read counts as such.
+pub fn of_files<'f>(files: impl IntoIterator<Item = &'f PathBuf>) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for file in files {
+        (file, contents(file)).hash(&mut hasher);
+    }
+    hasher.finish()
+}
+
+fn contents(file: &Path) -> Option<Vec<u8>> {
+    read_regular_file(file, super::MAX_FILE_SIZE).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::yaml;
+
+    fn node(text: &str) -> Node {
+        yaml::parse(text).expect("YAML")
+    }
+
+    #[test]
+    fn the_order_of_keys_does_not_count_and_everything_else_does() {
+        let hash = |text: &str| of(&node(text));
+        assert_eq!(hash("{a: 1, b: [x, y]}"), hash("b: [x, y]\na: 1\n"));
+        let all = [
+            "{a: 1, b: [x, y]}",
+            "{a: 1, b: [y, x]}",
+            "{a: 2, b: [x, y]}",
+            "{a: \"1\", b: [x, y]}",
+            "{a: 1.5, b: [x, y]}",
+            "{a: true, b: [x, y]}",
+            "{a: 1, b: [x, y], c: }",
+            "{a: 1, b: [x]}",
+            "{a: {b: [x, y]}}",
+            "{b: 1, a: [x, y]}",
+        ];
+        let hashes: BTreeSet<_> = all.iter().map(|text| hash(text)).collect();
+        assert_eq!(hashes.len(), all.len());
+    }
+
+    #[test]
+    fn files_are_found_by_their_keys_wherever_they_stand() {
+        let text = "{body_file: a, basic_auth: {password_file: b, username: c}, \
+                    list: [{ca_file: d}], ca_file: 7, file: e}";
+        let found = files(&node(text));
+        assert_eq!(found, ["a", "b", "d"].map(PathBuf::from).into());
+    }
+
+    #[test]
+    fn what_a_file_holds_counts_and_whether_it_is_there() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let files = [directory.path().join("secret")];
+        let missing = of_files(&files);
+        let mut seen = BTreeSet::from([missing]);
+        for contents in ["", "one", "two"] {
+            std::fs::write(&files[0], contents).expect("room for a file");
+            seen.insert(of_files(&files));
+        }
+        assert_eq!(seen.len(), 4);
+        std::fs::remove_file(&files[0]).expect("it is there");
+        assert_eq!(of_files(&files), missing);
+    }
+}
