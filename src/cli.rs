@@ -11,9 +11,9 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     app, config,
-    net::Net,
+    dispatcher::Shard,
     once::{self, Output},
-    plan, rules,
+    plan, rules, validate,
 };
 
 /// Exit code of a failure at run time, and of `once` where a check failed.
@@ -29,6 +29,15 @@ pub struct Cli {
     #[arg(long, global = true, value_name = "FILE", default_value = "config.yml")]
     config: PathBuf,
 
+    /// Reads the configuration again when it changes, not on SIGHUP and POST /-/reload alone
+    #[arg(long)]
+    watch: bool,
+
+    /// Runs the monitors of one of N daemons that share them: I from 0, or `ordinal` for the number at
+    /// the end of the host's name
+    #[arg(long, global = true, value_name = "I/N")]
+    shard: Option<Shard>,
+
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -36,7 +45,11 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Reads the configuration and prints every problem of it
-    Validate,
+    Validate {
+        /// Says too what would change: from that file, or from what the daemon at that URL runs by its own
+        #[arg(long, value_name = "FILE|URL")]
+        diff: Option<String>,
+    },
     /// Says what the configuration asks of the machine, and what the machine or a limit denies it
     Plan,
     /// Prints Prometheus' rules for the objectives that monitors have under `slo`
@@ -57,34 +70,43 @@ impl Cli {
     /// Does what the command line says; what goes wrong is on stderr by then.
     #[must_use]
     pub fn run(self) -> ExitCode {
-        let config = match config::read(&self.config) {
+        let mut config = match config::read(&self.config) {
             Ok(config) => config,
             Err(invalid) => {
                 complain(&invalid);
                 return ExitCode::from(USAGE);
             }
         };
+        let setup = app::Setup {
+            file: Some(self.config.clone()),
+            watch: self.watch,
+            shard: self.shard,
+            ..app::Setup::default()
+        };
+        if let Some(shard) = self.shard {
+            app::keep_for(shard, &mut config);
+        }
         match self.command {
-            None => match app::run(&config) {
+            None => match app::run_as(&config, setup) {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(error) => {
                     complain(&format_args!("monitoringdaemon: {error}"));
                     ExitCode::from(FAILURE)
                 }
             },
-            Some(Command::Validate) => {
-                let (file, count) = (self.config.display(), config.monitors.len());
-                let monitors = if count == 1 { "monitor" } else { "monitors" };
-                // The file is right all the same: it may be meant for another machine.
-                for (obstacle, count) in app::obstacles(&app::jobs(&config, &Net::system())) {
-                    let monitors = if count == 1 { "monitor" } else { "monitors" };
-                    complain(&format_args!(
-                        "warning: {count} {monitors} cannot check anything on this machine: {obstacle}"
-                    ));
+            Some(Command::Validate { diff }) => {
+                for warning in validate::warnings(&config) {
+                    complain(&warning);
                 }
-                match writeln!(io::stdout(), "{file} is valid: {count} {monitors}") {
-                    Ok(()) => ExitCode::SUCCESS,
-                    Err(_) => ExitCode::from(FAILURE),
+                match validate::tell(&self.config, &config, diff.as_deref(), self.shard) {
+                    Ok(told) => match write!(io::stdout(), "{told}") {
+                        Ok(()) => ExitCode::SUCCESS,
+                        Err(_) => ExitCode::from(FAILURE),
+                    },
+                    Err(error) => {
+                        complain(&format_args!("monitoringdaemon: {error}"));
+                        ExitCode::from(FAILURE)
+                    }
                 }
             }
             Some(Command::Plan) => match plan::run(&config) {

@@ -14,7 +14,8 @@
 //! - [`logging`]: events become lines on stdout
 //! - [`plan`]: what a configuration asks of the machine
 //! - [`rules`]: what Prometheus is to watch over
-//! - [`app`], [`once`], [`cli`]: the daemon, the single run, and the command line
+//! - [`app`], [`once`], [`validate`], [`cli`]: the daemon, the single run, the one that checks nothing,
+//!   and the command line
 //!
 //! To check in a way of one's own, implement [`check::Monitor`] and hand it to a
 //! [`dispatcher::Dispatcher`]; `examples/own_monitor.rs` does.
@@ -34,4 +35,5 @@ pub mod plan;
 pub mod rules;
 pub mod server;
 pub mod status;
+pub mod validate;
 pub mod value;

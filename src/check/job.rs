@@ -21,9 +21,26 @@ pub struct Job {
     pub duration_buckets: Option<Arc<[f64]>>,
     /// The latency beyond which a check that is good otherwise has failed.
     pub fail_if_slower_than: Option<Duration>,
+    /// Which of several daemons that run it this is.
+    pub replica: Replica,
     /// By which a change of what was configured is known.
     pub version: Version,
     pub(crate) monitor: Arc<dyn AnyMonitor>,
+}
+
+/// One of several daemons that run the same monitor, and check it in turn at evenly spaced times.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Replica {
+    /// Which one, from 0.
+    pub rank: u32,
+    /// How many there are.
+    pub of: u32,
+}
+
+impl Default for Replica {
+    fn default() -> Self {
+        Self { rank: 0, of: 1 }
+    }
 }
 
 /// What a job was made from: those with equal ones check the same, in the same way.
@@ -48,6 +65,7 @@ impl Job {
             labels: BTreeMap::new(),
             duration_buckets: None,
             fail_if_slower_than: None,
+            replica: Replica::default(),
             version: Version::default(),
             monitor: Arc::new(monitor),
         }

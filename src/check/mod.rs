@@ -16,7 +16,7 @@ pub use facts::{
     Certificate, CertificateRank, DnsResponse, Echoes, Fact, Rcode, RoundTrips, ServingStatus,
 };
 pub(crate) use job::LONGEST;
-pub use job::{CheckLog, Job, Observer, Overseer, Skip, Version};
+pub use job::{CheckLog, Job, Observer, Overseer, Replica, Skip, Version};
 pub use report::{Failure, Outcome, Phase, Reason, Report};
 
 /// Settings bound to one target, ready to be checked any number of times.

@@ -15,7 +15,7 @@ use std::{
 use crate::value::{Fields, Problem, Problems, read_regular_file};
 use yaml::Position;
 
-pub use settings::{Config, Dispatcher, Listen, Log, Monitor, Server};
+pub use settings::{Config, Dispatcher, Fixed, Listen, Log, Monitor, Replicas, Server};
 pub use slo::{LatencySlo, Percentage, Slo};
 pub use version::of_files;
 
@@ -47,10 +47,14 @@ pub fn read(path: &Path) -> Result<Config, Invalid> {
         let position = end_of(&bytes[..error.valid_up_to()]);
         whole(position, "is not UTF-8 (YAML in UTF-8)".to_owned())
     })?;
-    parse(text).map_err(|(problems, more)| Invalid {
+    let config = parse(text).map_err(|(problems, more)| Invalid {
         file: path.to_owned(),
         problems,
         more,
+    })?;
+    Ok(Config {
+        files: vec![path.to_owned()],
+        ..config
     })
 }
 

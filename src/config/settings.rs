@@ -16,7 +16,7 @@ use super::{
     version,
 };
 use crate::{
-    check::{CheckLog, Version},
+    check::{CheckLog, Replica, Version},
     logging,
     metrics::{self, FAMILIES, Family},
     monitors::{self, Type},
@@ -36,6 +36,41 @@ pub struct Config {
     pub metrics: metrics::Settings,
     /// `monitors`, in the order of the file.
     pub monitors: Vec<Monitor>,
+    /// By which a change of the other sections is known.
+    pub fixed: Fixed,
+    /// The files that it was read from.
+    pub files: Vec<PathBuf>,
+}
+
+/// What cannot change while the daemon runs: a hash for each key.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Fixed(BTreeMap<String, u64>);
+
+impl Fixed {
+    const SECTIONS: [&'static str; 4] = ["log", "server", "dispatcher", "metrics"];
+
+    fn read(fields: &mut Fields<'_>) -> Self {
+        let mut hashes = BTreeMap::new();
+        for section in Self::SECTIONS {
+            if let Some((Node::Map(entries), _)) = fields.node(section) {
+                let entries = entries.iter();
+                hashes.extend(
+                    entries.map(|(key, value)| (format!("{section}.{key}"), version::of(value))),
+                );
+            }
+        }
+        Self(hashes)
+    }
+
+    /// The keys that `other` has or has not, or has with another value.
+    #[must_use]
+    pub fn changed(&self, other: &Self) -> Vec<String> {
+        let keys: BTreeSet<_> = self.0.keys().chain(other.0.keys()).collect();
+        let changed = keys
+            .into_iter()
+            .filter(|key| self.0.get(*key) != other.0.get(*key));
+        changed.cloned().collect()
+    }
 }
 
 /// What is logged, and how.
@@ -95,6 +130,10 @@ pub struct Monitor {
     pub slo: Option<Slo>,
     /// How to check what.
     pub settings: monitors::Settings,
+    /// On how many of several daemons it runs.
+    pub replicas: Replicas,
+    /// Which of these this is.
+    pub replica: Replica,
     /// By which a change of all that is known.
     pub version: Version,
     /// The files that it was made from, apart from the configuration.
@@ -121,6 +160,7 @@ impl Config {
             .section("metrics")
             .map(read_metrics)
             .unwrap_or_default();
+        let fixed = Fixed::read(&mut fields);
         let monitors = match fields.node("monitors") {
             Some((node, path)) => {
                 Monitor::read_all(node, &path, &defaults, &metrics, fields.problems())
@@ -134,7 +174,15 @@ impl Config {
             dispatcher,
             metrics,
             monitors,
+            fixed,
+            files: Vec::new(),
         }
+    }
+
+    /// The monitors' names, each with what a change is known by.
+    pub fn versions(&self) -> impl Iterator<Item = (&str, Version)> {
+        let monitors = self.monitors.iter();
+        monitors.map(|monitor| (&*monitor.name, monitor.version))
     }
 }
 
@@ -361,6 +409,7 @@ struct Defaults {
     timeout: Duration,
     check_every: Duration,
     labels: BTreeMap<String, String>,
+    replicas: Replicas,
 }
 
 impl Default for Defaults {
@@ -369,6 +418,7 @@ impl Default for Defaults {
             timeout: Duration::from_secs(5),
             check_every: Duration::from_secs(60),
             labels: BTreeMap::new(),
+            replicas: Replicas::default(),
         }
     }
 }
@@ -378,11 +428,37 @@ impl Defaults {
         let defaults = Self::default();
         let (check_every, timeout) = read_timing(&mut fields, &defaults);
         let labels = read_labels(&mut fields);
+        let replicas = fields.optional("replicas").unwrap_or(defaults.replicas);
         fields.finish();
         Self {
             timeout,
             check_every,
             labels,
+            replicas,
+        }
+    }
+}
+
+/// On how many of several daemons a monitor runs; of one alone, on that one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Replicas(pub u32);
+
+impl Default for Replicas {
+    fn default() -> Self {
+        Self(1)
+    }
+}
+
+impl FromNode for Replicas {
+    const ALLOWED: &'static str = "a whole number from 1 to 100";
+
+    fn from_node(node: &Node) -> Result<Self, String> {
+        match node {
+            Node::Int(value) => match u32::try_from(*value) {
+                Ok(replicas @ 1..=100) => Ok(Self(replicas)),
+                _ => Err(format!("{value} is out of range")),
+            },
+            _ => Err(format!("is {}", node.kind())),
         }
     }
 }
@@ -495,6 +571,7 @@ impl Monitor {
             Some(latency) => latency.buckets(duration_buckets, metrics),
             None => duration_buckets,
         };
+        let replicas = fields.optional("replicas").unwrap_or(defaults.replicas);
         let settings = monitor_type.read(&mut fields);
         fields.finish();
         Some(Self {
@@ -506,6 +583,8 @@ impl Monitor {
             fail_if_slower_than,
             slo,
             settings: settings?,
+            replicas,
+            replica: Replica::default(),
             version: Version::default(),
             files: BTreeSet::new(),
         })
@@ -519,7 +598,14 @@ impl Monitor {
             .iter()
             .flat_map(|buckets| buckets.iter());
         let buckets: Vec<_> = buckets.map(|bound| bound.to_bits()).collect();
-        let given = (self.check_every, self.timeout, &self.labels, buckets);
+        let replicas = self.replicas.0;
+        let given = (
+            self.check_every,
+            self.timeout,
+            &self.labels,
+            replicas,
+            buckets,
+        );
         (given, version::of(node)).hash(&mut hasher);
         hasher.finish()
     }

@@ -7,6 +7,7 @@ mod pulse;
 mod roster;
 mod runner;
 mod schedule;
+mod shard;
 mod tally;
 #[cfg(test)]
 mod tests;
@@ -29,6 +30,7 @@ use roster::{Changes, Reins, Roster};
 use runner::Runner;
 pub(crate) use schedule::START_SPACING;
 use schedule::Schedule;
+pub use shard::Shard;
 use tally::Tally;
 
 /// How the dispatcher runs checks.
@@ -125,7 +127,7 @@ impl Dispatcher {
         let (clock, origin) = (SystemTime::now(), Instant::now());
         let watch = self.watch(origin);
         for (index, job) in jobs.into_iter().enumerate() {
-            let schedule = Schedule::new(&job.name, job.check_every, job.timeout, clock);
+            let schedule = Schedule::new(&job, clock);
             let reins = Reins::new(self.shutdown.child_token());
             self.roster.add(&job, reins.clone());
             let runner = Runner {

@@ -1,7 +1,7 @@
 //! What runs, and how that differs from what is wanted.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -123,6 +123,31 @@ pub struct Difference {
     pub unchanged: usize,
 }
 
+impl Difference {
+    /// Tells those that are `wanted` from those that are `running`; no name stands twice in either.
+    #[must_use]
+    pub fn between<'r, 'w>(
+        running: impl IntoIterator<Item = (&'r str, Version)>,
+        wanted: impl IntoIterator<Item = (&'w str, Version)>,
+    ) -> Self {
+        let mut running: HashMap<_, _> = running.into_iter().collect();
+        let mut difference = Self::default();
+        for (index, (name, version)) in wanted.into_iter().enumerate() {
+            match running.remove(name) {
+                None => difference.started.push(index),
+                Some(known) if known == version => difference.unchanged += 1,
+                Some(known) if known.settings == version.settings => {
+                    difference.renewed.push(index);
+                }
+                Some(_) => difference.restarted.push(index),
+            }
+        }
+        difference.stopped = running.into_keys().map(Into::into).collect();
+        difference.stopped.sort();
+        difference
+    }
+}
+
 /// What is to become of the monitors.
 #[derive(Debug, Default)]
 pub struct Change {
@@ -156,24 +181,9 @@ impl Handle {
         wanted: impl IntoIterator<Item = (&'w str, Version)>,
     ) -> Difference {
         let entries = self.roster.entries();
-        let mut difference = Difference::default();
-        let mut names = HashSet::new();
-        for (index, (name, version)) in wanted.into_iter().enumerate() {
-            names.insert(name);
-            match entries.get(name).and_then(|entry| entry.version) {
-                None => difference.started.push(index),
-                Some(running) if running == version => difference.unchanged += 1,
-                Some(running) if running.settings == version.settings => {
-                    difference.renewed.push(index);
-                }
-                Some(_) => difference.restarted.push(index),
-            }
-        }
-        let running = entries.iter().filter(|(_, entry)| entry.version.is_some());
-        let gone = running.filter(|(name, _)| !names.contains(&***name));
-        difference.stopped = gone.map(|(name, _)| name.clone()).collect();
-        difference.stopped.sort();
-        difference
+        let running = entries.iter();
+        let running = running.filter_map(|(name, entry)| Some((&**name, entry.version?)));
+        Difference::between(running, wanted)
     }
 
     /// Has the dispatcher do so. Monitors that `change` does not name keep their slots, their counts

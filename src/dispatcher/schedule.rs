@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::check::LONGEST;
+use crate::check::{Job, LONGEST, Replica};
 
 /// How late a slot may be run, after which the daemon counts as stalled: past this, running what
 /// was missed would be a burst.
@@ -51,14 +51,26 @@ pub(super) struct Passed {
 }
 
 impl Schedule {
-    /// The schedule of the monitor `name`, of a dispatcher that starts at `start`.
-    pub fn new(name: &str, every: Duration, timeout: Duration, start: SystemTime) -> Self {
+    /// The schedule of `job`, of a dispatcher that starts at `start`.
+    pub fn new(job: &Job, start: SystemTime) -> Self {
+        Self::of(&job.name, job.replica, job.check_every, job.timeout, start)
+    }
+
+    fn of(
+        name: &str,
+        replica: Replica,
+        every: Duration,
+        timeout: Duration,
+        start: SystemTime,
+    ) -> Self {
         // A job can be made with any interval; a timer keeps to none shorter than a millisecond.
         let every = every.clamp(Duration::from_millis(1), LONGEST);
         let timeout = timeout.min(LONGEST);
         let start = start.duration_since(UNIX_EPOCH).unwrap_or_default();
         let every_nanos = every.as_nanos();
-        let place = u128::from(hash(name)) % every_nanos;
+        let Replica { rank, of } = replica;
+        let shift = every_nanos * u128::from(rank) / u128::from(of.max(1));
+        let place = u128::from(hash(name)) % every_nanos + shift;
         let elapsed = start.as_nanos() % every_nanos;
         let phase = (every_nanos + place - elapsed) % every_nanos;
         Self {
@@ -146,8 +158,9 @@ fn nanos(nanos: u128) -> Duration {
 
 /// FNV-1a, finished as SplitMix64 is, so that names that differ in a digit lie far apart.
 ///
-/// Written out because it must never change: it is each monitor's place in its interval.
-fn hash(name: &str) -> u64 {
+/// Written out because it must never change: it is each monitor's place in its interval, and among
+/// shards.
+pub(super) fn hash(name: &str) -> u64 {
     let fnv = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     });
@@ -188,6 +201,22 @@ mod tests {
         assert_eq!(schedule.after(ms(0)), ms(13_000), "3 s would be too soon");
         assert_eq!(schedule.after(ms(3_000)), ms(13_000));
         assert_eq!(schedule.after(ms(13_000)), ms(23_000));
+    }
+
+    #[test]
+    fn replicas_check_in_turn_at_evenly_spaced_times() {
+        let start = UNIX_EPOCH + ms(1_234_567);
+        let of = 3;
+        let mut slots: Vec<_> = (0..of)
+            .map(|rank| {
+                let replica = Replica { rank, of };
+                Schedule::of("example", replica, ms(9_000), ms(5_000), start).on_grid(ms(100_000))
+            })
+            .collect();
+        slots.sort_unstable();
+        for pair in slots.windows(2) {
+            assert_eq!(pair[1].abs_diff(pair[0]), ms(3_000));
+        }
     }
 
     #[test]
@@ -269,7 +298,8 @@ mod tests {
     fn a_restart_keeps_the_place_in_the_interval() {
         let at = |start| {
             let start = UNIX_EPOCH + ms(start);
-            let schedule = Schedule::new("example", ms(10_000), ms(5_000), start);
+            let schedule =
+                Schedule::of("example", Replica::default(), ms(10_000), ms(5_000), start);
             (start + schedule.phase)
                 .duration_since(UNIX_EPOCH)
                 .expect("later")
@@ -284,7 +314,8 @@ mod tests {
         let mut tenths = [0; 10];
         for index in 0..1_000 {
             let name = format!("service-{index}");
-            let schedule = Schedule::new(&name, ms(60_000), ms(5_000), UNIX_EPOCH);
+            let schedule =
+                Schedule::of(&name, Replica::default(), ms(60_000), ms(5_000), UNIX_EPOCH);
             tenths[usize::try_from(schedule.phase.as_millis() / 6_000).expect("a tenth")] += 1;
         }
         assert!(

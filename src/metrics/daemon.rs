@@ -1,6 +1,10 @@
 //! What the daemon tells of itself, put together anew at each scrape.
 
-use std::{collections::HashMap, time::SystemTime};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::SystemTime,
+};
 
 use prometheus::{
     core::{Collector, Desc},
@@ -16,8 +20,7 @@ use super::{
 /// Collects what is not kept in types of the prometheus crate.
 pub(super) struct Daemon {
     descs: Vec<Desc>,
-    /// When the configuration was read.
-    read_at: SystemTime,
+    reloads: Arc<Reloads>,
     dropped_log_lines: Box<dyn Fn() -> u64 + Send + Sync>,
 }
 
@@ -36,12 +39,49 @@ const COLLECTED: [Id; 12] = [
     Id::ProcessThreads,
 ];
 
+/// What became of reading the configuration.
+pub(super) struct Reloads(Mutex<LastReload>);
+
+#[derive(Clone, Copy)]
+struct LastReload {
+    successful: bool,
+    /// When one was last successful.
+    success_at: SystemTime,
+}
+
+impl Default for Reloads {
+    /// The start is the first.
+    fn default() -> Self {
+        Self(Mutex::new(LastReload {
+            successful: true,
+            success_at: SystemTime::now(),
+        }))
+    }
+}
+
+impl Reloads {
+    pub fn ended(&self, successful: bool) {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        last.successful = successful;
+        if successful {
+            last.success_at = SystemTime::now();
+        }
+    }
+
+    fn last(&self) -> LastReload {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Daemon {
-    /// Of a daemon that has just read its configuration.
-    pub fn new(dropped_log_lines: Box<dyn Fn() -> u64 + Send + Sync>) -> Self {
+    /// Of a daemon that tells of its `reloads`.
+    pub fn new(
+        reloads: Arc<Reloads>,
+        dropped_log_lines: Box<dyn Fn() -> u64 + Send + Sync>,
+    ) -> Self {
         Self {
             descs: COLLECTED.map(|id| describe(id.family())).into(),
-            read_at: SystemTime::now(),
+            reloads,
             dropped_log_lines,
         }
     }
@@ -60,8 +100,9 @@ impl Collector for Daemon {
             ("rustc", env!("MONITORINGDAEMON_RUSTC")),
         ];
         families.add(Id::BuildInfo, &build, 1.0);
-        families.add(Id::ReloadSuccessful, &[], 1.0);
-        families.add(Id::ReloadTime, &[], unix_seconds(self.read_at));
+        let last = self.reloads.last();
+        families.add(Id::ReloadSuccessful, &[], f64::from(last.successful));
+        families.add(Id::ReloadTime, &[], unix_seconds(last.success_at));
         families.count(Id::LogLinesDropped, (self.dropped_log_lines)());
         process::collect(&mut families);
         families.0

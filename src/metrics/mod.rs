@@ -19,7 +19,7 @@ use std::{
 use prometheus::{HistogramOpts, IntCounter, IntGauge, Registry};
 
 use crate::check::{Job, Observer, Overseer};
-use daemon::Daemon;
+use daemon::{Daemon, Reloads};
 use families::Id;
 use histogram::Buckets;
 use series::{MonitorBuckets, Series, Shared};
@@ -69,6 +69,7 @@ pub struct Metrics {
     buckets: MonitorBuckets,
     shared: Shared,
     runtime_delay: prometheus::Histogram,
+    reloads: Arc<Reloads>,
 }
 
 impl Metrics {
@@ -97,12 +98,19 @@ impl Metrics {
                 tainted: IntCounter::new(tainted.name, tainted.help).expect(VALID),
             },
             runtime_delay: lateness(Id::RuntimeDelay),
+            reloads: Arc::default(),
         };
         metrics.register(metrics.shared.start_lag.clone());
         metrics.register(metrics.shared.tainted.clone());
         metrics.register(metrics.runtime_delay.clone());
-        metrics.register(Daemon::new(Box::new(dropped_log_lines)));
+        let reloads = metrics.reloads.clone();
+        metrics.register(Daemon::new(reloads, Box::new(dropped_log_lines)));
         metrics
+    }
+
+    /// Notes whether the configuration could be read again.
+    pub fn reloaded(&self, successful: bool) {
+        self.reloads.ended(successful);
     }
 
     /// Tells of the limits of concurrent checks.

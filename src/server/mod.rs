@@ -1,6 +1,7 @@
 //! The HTTP server of `/metrics` and the rest: an accept loop that no client can hold up.
 
 mod events;
+mod reload;
 mod routes;
 mod scrape;
 mod stall;
@@ -29,9 +30,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{metrics::Metrics, status::Status};
 use events::Lasting;
-use routes::Site;
+pub use reload::{Reload, Reloads};
+use routes::Routes;
 use stall::WriteStall;
-use status::Pages;
 
 /// Connections at once. One more takes the place of the one that has been idle for longest.
 pub(crate) const MAX_CONNECTIONS: usize = 256;
@@ -63,31 +64,37 @@ impl Readiness {
     }
 }
 
+/// What is served.
+pub struct Site {
+    /// `/metrics`
+    pub metrics: Arc<Metrics>,
+    /// `/-/ready`
+    pub readiness: Readiness,
+    /// The status page, where there is one.
+    pub status: Option<Status>,
+    /// `/-/reload`, where there is something to read again.
+    pub reloads: Option<Reloads>,
+}
+
 /// A server that has its port, so that only [`serve`](Self::serve) is left to do.
 pub struct Server {
     listener: TcpListener,
-    site: Arc<Site>,
+    routes: Arc<Routes>,
     /// Cancelled once what is under way is to be finished.
     closing: CancellationToken,
 }
 
 impl Server {
-    /// Takes `address`, and serves a status page where there is a `status` to show.
+    /// Takes `address`, to serve `site` there.
     ///
     /// # Errors
     /// Where it cannot be listened on.
-    pub async fn bind(
-        address: SocketAddr,
-        metrics: Arc<Metrics>,
-        readiness: Readiness,
-        status: Option<Status>,
-    ) -> io::Result<Self> {
+    pub async fn bind(address: SocketAddr, site: Site) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let closing = CancellationToken::new();
-        let pages = status.map(|status| Pages::new(status, closing.clone()));
         Ok(Self {
             listener,
-            site: Arc::new(Site::new(metrics, readiness, pages)),
+            routes: Arc::new(Routes::new(site, &closing)),
             closing,
         })
     }
@@ -104,12 +111,12 @@ impl Server {
     pub async fn serve(self, shutdown: CancellationToken) {
         let Self {
             listener,
-            site,
+            routes,
             closing,
         } = self;
         let mut connections = Connections::new(closing);
         while let Some(stream) = shutdown.run_until_cancelled(accept(&listener)).await {
-            connections.add(stream, site.clone());
+            connections.add(stream, routes.clone());
         }
         drop(listener);
         connections.close().await;
@@ -150,7 +157,7 @@ impl Connections {
         }
     }
 
-    fn add(&mut self, stream: TcpStream, site: Arc<Site>) {
+    fn add(&mut self, stream: TcpStream, routes: Arc<Routes>) {
         while let Some(ended) = self.tasks.try_join_next() {
             if ended.is_err_and(|error| error.is_panic()) {
                 tracing::error!("Answering a connection panicked");
@@ -171,9 +178,9 @@ impl Connections {
             let busy = busy.clone();
             move |request| {
                 busy.store(true, Ordering::Relaxed);
-                let (site, busy) = (site.clone(), busy.clone());
+                let (routes, busy) = (routes.clone(), busy.clone());
                 async move {
-                    let response = site.answer(&request).await;
+                    let response = routes.answer(&request).await;
                     let lasting = response.extensions().get::<Lasting>().is_some();
                     busy.store(lasting, Ordering::Relaxed);
                     Ok::<_, std::convert::Infallible>(response)

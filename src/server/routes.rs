@@ -1,41 +1,47 @@
 //! Every path that is answered, on one screen.
 
-use std::sync::Arc;
-
 use super::{
-    Readiness,
+    Readiness, Reloads, Site,
     scrape::{Body, Scrapes, whole},
     status::{Pages, Path},
 };
-use crate::metrics::Metrics;
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
     header::{ACCEPT_ENCODING, ALLOW, CONTENT_ENCODING, CONTENT_TYPE, VARY},
 };
+use tokio_util::sync::CancellationToken;
 
-/// What is served.
-pub(super) struct Site {
+/// What is served, by its paths.
+pub(super) struct Routes {
     scrapes: Scrapes,
     readiness: Readiness,
     /// The status page, where there is one.
     pages: Option<Pages>,
+    reloads: Option<Reloads>,
 }
 
 pub(super) type Answer = Response<Body>;
 
-impl Site {
-    pub fn new(metrics: Arc<Metrics>, readiness: Readiness, pages: Option<Pages>) -> Self {
+impl Routes {
+    /// Of `site`, whose streams end with `closing`.
+    pub fn new(site: Site, closing: &CancellationToken) -> Self {
+        let pages = |status| Pages::new(status, closing.clone());
         Self {
-            scrapes: Scrapes::new(metrics),
-            readiness,
-            pages,
+            scrapes: Scrapes::new(site.metrics),
+            readiness: site.readiness,
+            pages: site.status.map(pages),
+            reloads: site.reloads,
         }
     }
 
     /// Answers `request`, whose body nobody reads. hyper leaves the body of an answer to HEAD out.
     pub async fn answer<B>(&self, request: &Request<B>) -> Answer {
         let path = request.uri().path();
+        let query = request.uri().query().unwrap_or_default();
+        if let Some(reloads) = self.reloads.as_ref().filter(|_| path == "/-/reload") {
+            return reloads.answer(request.method(), query).await;
+        }
         let page = self.pages.as_ref();
         let page = page.and_then(|pages| Some((pages, Path::of(path)?)));
         if page.is_none() && !matches!(path, "/metrics" | "/-/healthy" | "/-/ready") {
@@ -52,7 +58,6 @@ impl Site {
             return answer;
         }
         if let Some((pages, path)) = page {
-            let query = request.uri().query().unwrap_or_default();
             return pages.answer(path, query, request.headers()).await;
         }
         match path {
@@ -97,7 +102,12 @@ impl Site {
 const CONTENT_TYPE_OF_METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 pub(super) fn text(status: StatusCode, text: &'static str) -> Answer {
-    let mut answer = Response::new(whole(Bytes::from_static(text.as_bytes())));
+    said(status, Bytes::from_static(text.as_bytes()))
+}
+
+/// An answer for people.
+pub(super) fn said(status: StatusCode, text: Bytes) -> Answer {
+    let mut answer = Response::new(whole(text));
     *answer.status_mut() = status;
     let plain = HeaderValue::from_static("text/plain; charset=utf-8");
     answer.headers_mut().insert(CONTENT_TYPE, plain);

@@ -5,6 +5,7 @@ mod support;
 mod command_line;
 mod daemon_endpoints;
 mod daemon_log;
+mod daemon_reload;
 mod daemon_signals;
 mod daemon_slots;
 mod daemon_stdout;

@@ -2,6 +2,7 @@
 
 use std::{
     fmt::Display,
+    fs,
     io::{BufRead, BufReader, Read, Write},
     net::SocketAddr,
     process::{Child, ChildStdout, Command, ExitStatus, Stdio},
@@ -32,7 +33,7 @@ const ANY_PORT: &str = "127.0.0.1:0";
 /// A daemon that listens on a port of its own; dropped, it is killed.
 pub struct Daemon {
     child: Child,
-    _config: NamedTempFile,
+    config: NamedTempFile,
     stdout: Lines,
     stderr: Lines,
     pub address: SocketAddr,
@@ -104,12 +105,18 @@ impl Daemon {
         let stderr = Lines::of(child.stderr.take().expect("it was asked for"));
         let daemon = Self {
             child,
-            _config: config,
+            config,
             stdout: Lines::default(),
             stderr,
             address: SocketAddr::from(([0, 0, 0, 0], 0)),
         };
         (daemon, stdout)
+    }
+
+    /// Gives it another configuration to read, with the same place to listen.
+    pub fn rewrite(&self, mut config: Value) {
+        complete(&mut config, ANY_PORT);
+        fs::write(self.config.path(), config.to_string()).expect("room for a configuration");
     }
 
     /// Reads from now on what it logs.

@@ -1,28 +1,33 @@
 //! Puts the daemon together: builds every component, hands each what it needs, owns every task,
 //! and shuts down in order.
 
+mod reload;
+
 use std::{
-    collections::BTreeMap, io, net::SocketAddr, num::NonZero, process, sync::Arc, thread,
-    time::Duration,
+    collections::BTreeMap, io, net::SocketAddr, num::NonZero, path::PathBuf, process, sync::Arc,
+    thread, time::Duration,
 };
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
     runtime::Builder,
     signal::unix::{Signal, SignalKind, signal},
-    task::JoinHandle,
+    sync::mpsc::Receiver,
+    task::{JoinHandle, JoinSet},
 };
 use tokio_util::sync::CancellationToken;
 
+use self::reload::Reloader;
+pub(crate) use self::reload::tell;
 use crate::{
     check::{Both, Job, Overseer},
-    config::{Config, Listen},
-    dispatcher::{self, Dispatcher},
+    config::{self, Config, Listen},
+    dispatcher::{self, Dispatcher, Shard},
     history::History,
     logging::{self, Output},
     metrics::Metrics,
     net::Net,
-    server::{Readiness, Server},
+    server::{Readiness, Reload, Reloads, Server, Site},
     status::Status,
 };
 
@@ -62,6 +67,31 @@ pub fn run(config: &Config) -> Result<(), Error> {
 /// # Errors
 /// Where it cannot start, or cannot listen; nothing has been checked then.
 pub fn run_with(config: &Config, own: Vec<Job>) -> Result<(), Error> {
+    let setup = Setup {
+        own,
+        ..Setup::default()
+    };
+    run_as(config, setup)
+}
+
+/// How the daemon runs, apart from what is configured.
+#[derive(Default)]
+pub struct Setup {
+    /// Monitors that are of no configuration.
+    pub own: Vec<Job>,
+    /// Where the configuration is read from again; without one it is not.
+    pub file: Option<PathBuf>,
+    /// Whether it is read again when it changes, and not when somebody asks for it alone.
+    pub watch: bool,
+    /// Which of several daemons this is, where they share the monitors.
+    pub shard: Option<Shard>,
+}
+
+/// Runs the daemon as `setup` says until it is told to stop.
+///
+/// # Errors
+/// Where it cannot start, or cannot listen; nothing has been checked then.
+pub fn run_as(config: &Config, setup: Setup) -> Result<(), Error> {
     let logging = logging::start(&config.log.settings(), Output::Stdout).map_err(Error::Start)?;
     let dropped = logging.dropped();
     let metrics = Metrics::new(&config.metrics, move || dropped.get()).with_limits(
@@ -69,15 +99,14 @@ pub fn run_with(config: &Config, own: Vec<Job>) -> Result<(), Error> {
         config.dispatcher.max_concurrent_checks_per_host,
     );
     raise_descriptor_limit();
-    let mut jobs = jobs(config, &Net::system());
-    jobs.extend(own);
-    for (error, monitors) in obstacles(&jobs) {
-        tracing::error!(
-            monitors,
-            error,
-            "Monitors cannot check anything on this machine"
-        );
+    let mut config = config.clone();
+    if let Some(shard) = setup.shard {
+        keep_for(shard, &mut config);
     }
+    let net = Arc::new(Net::system());
+    let mut jobs = jobs(&config, &net);
+    jobs.extend(setup.own.iter().cloned());
+    tell_obstacles(&jobs);
     let runtime = Builder::new_multi_thread()
         .worker_threads(threads_needed(&jobs).min(cores()))
         .max_blocking_threads(BLOCKING_THREADS)
@@ -85,13 +114,23 @@ pub fn run_with(config: &Config, own: Vec<Job>) -> Result<(), Error> {
         .build()
         .map_err(Error::Start)?;
     let shutdown = CancellationToken::new();
+    let (reloads, wishes) = Reloads::new();
     let signals = {
         let _runtime = runtime.enter();
         Signals::install()
             .map_err(Error::Start)?
-            .watch(shutdown.clone())
+            .watch(shutdown.clone(), reloads.clone())
     };
-    let result = runtime.block_on(serve(config, jobs, Arc::new(metrics), shutdown));
+    let daemon = Daemon {
+        config,
+        setup,
+        jobs,
+        net,
+        metrics: Arc::new(metrics),
+        reloads,
+        wishes,
+    };
+    let result = runtime.block_on(daemon.serve(shutdown));
     logging.finish(PATIENCE);
     // Until here a second signal exits at once, whatever the rest waits for.
     signals.abort();
@@ -140,66 +179,115 @@ pub(crate) fn threads_needed<'j>(jobs: impl IntoIterator<Item = &'j Job>) -> usi
     needed.max(1)
 }
 
-/// The part of the daemon that is asynchronous, from the first socket to the last.
-async fn serve(
-    config: &Config,
+/// Everything that the daemon is made of before it is asynchronous.
+struct Daemon {
+    config: Config,
+    setup: Setup,
     jobs: Vec<Job>,
+    net: Arc<Net>,
     metrics: Arc<Metrics>,
-    shutdown: CancellationToken,
-) -> Result<(), Error> {
-    let readiness = Readiness::default();
-    let history = config
-        .server
-        .shows_status()
-        .then(|| Arc::new(History::default()));
-    let server = match config.server.listen {
-        Listen::Off => None,
-        Listen::On(address) => {
-            let listen = |source| Error::Listen { address, source };
-            let status = history.clone().map(Status::new);
-            let server = Server::bind(address, metrics.clone(), readiness.clone(), status)
-                .await
-                .map_err(listen)?;
-            let address = server.local_addr().map_err(listen)?;
-            tracing::info!(%address, "Server is listening");
-            Some(server)
+    reloads: Reloads,
+    wishes: Receiver<Reload>,
+}
+
+impl Daemon {
+    /// The part that is asynchronous, from the first socket to the last.
+    async fn serve(self, shutdown: CancellationToken) -> Result<(), Error> {
+        let readiness = Readiness::default();
+        let history = self.config.server.shows_status();
+        let history = history.then(|| Arc::new(History::default()));
+        let server = self.server(&readiness, history.as_ref()).await?;
+        // Outlives the dispatcher, so that the daemon answers as long as it does anything.
+        let stop_serving = CancellationToken::new();
+        let mut serving = server.map(|server| tokio::spawn(server.serve(stop_serving.clone())));
+
+        let limits = self.config.dispatcher;
+        let settings = dispatcher::Settings {
+            max_concurrent_checks: limits.max_concurrent_checks,
+            max_concurrent_checks_per_host: limits.max_concurrent_checks_per_host,
+            log: self.config.log.checks,
+        };
+        let overseer: Arc<dyn Overseer> = match history {
+            None => self.metrics.clone(),
+            Some(history) => Arc::new(Both(self.metrics.clone(), history)),
+        };
+        let mut dispatcher = Dispatcher::new(settings, overseer, shutdown.clone());
+        let (reloader, jobs, wishes) = self.into_reloader(&mut dispatcher);
+        dispatcher.start(jobs);
+        readiness.set(true);
+        let mut reloading = JoinSet::new();
+        if let Some(reloader) = reloader {
+            reloading.spawn(reloader.run(wishes, shutdown.clone()));
         }
-    };
-    // Outlives the dispatcher, so that the daemon answers as long as it does anything.
-    let stop_serving = CancellationToken::new();
-    let mut serving = server.map(|server| tokio::spawn(server.serve(stop_serving.clone())));
-
-    let settings = dispatcher::Settings {
-        max_concurrent_checks: config.dispatcher.max_concurrent_checks,
-        max_concurrent_checks_per_host: config.dispatcher.max_concurrent_checks_per_host,
-        log: config.log.checks,
-    };
-    let overseer: Arc<dyn Overseer> = match history {
-        None => metrics,
-        Some(history) => Arc::new(Both(metrics, history)),
-    };
-    let mut dispatcher = Dispatcher::new(settings, overseer, shutdown.clone());
-    dispatcher.start(jobs);
-    readiness.set(true);
-    let stopping = async {
-        shutdown.cancelled().await;
+        let stopping = async {
+            shutdown.cancelled().await;
+            readiness.set(false);
+            tokio::time::sleep(PATIENCE).await;
+        };
+        let mut result = Ok(());
+        tokio::select! {
+            () = dispatcher.run() => {}
+            // A monitor that blocks its thread cannot be stopped, and must not stop the daemon from it.
+            () = stopping => tracing::error!("A monitoring task does not stop and is left behind"),
+            error = failed(&mut serving) => result = Err(error),
+        }
         readiness.set(false);
-        tokio::time::sleep(PATIENCE).await;
-    };
-    let mut result = Ok(());
-    tokio::select! {
-        () = dispatcher.run() => {}
-        // A monitor that blocks its thread cannot be stopped, and must not stop the daemon from it.
-        () = stopping => tracing::error!("A monitoring task does not stop and is left behind"),
-        error = failed(&mut serving) => result = Err(error),
-    }
-    readiness.set(false);
+        reloading.shutdown().await;
 
-    stop_serving.cancel();
-    if let Some(serving) = serving.filter(|_| result.is_ok()) {
-        let _ = tokio::time::timeout(PATIENCE, serving).await;
+        stop_serving.cancel();
+        if let Some(serving) = serving.filter(|_| result.is_ok()) {
+            let _ = tokio::time::timeout(PATIENCE, serving).await;
+        }
+        result
     }
-    result
+
+    /// A server that has its port, where one is wanted.
+    async fn server(
+        &self,
+        readiness: &Readiness,
+        history: Option<&Arc<History>>,
+    ) -> Result<Option<Server>, Error> {
+        let Listen::On(address) = self.config.server.listen else {
+            return Ok(None);
+        };
+        let listen = |source| Error::Listen { address, source };
+        let site = Site {
+            metrics: self.metrics.clone(),
+            readiness: readiness.clone(),
+            status: history.cloned().map(Status::new),
+            reloads: self.setup.file.is_some().then(|| self.reloads.clone()),
+        };
+        let server = Server::bind(address, site).await.map_err(listen)?;
+        let address = server.local_addr().map_err(listen)?;
+        tracing::info!(%address, "Server is listening");
+        Ok(Some(server))
+    }
+
+    /// What reads the configuration again, where it is known from where, and what else is left.
+    fn into_reloader(
+        self,
+        dispatcher: &mut Dispatcher,
+    ) -> (Option<Reloader>, Vec<Job>, Receiver<Reload>) {
+        let Setup {
+            own,
+            file,
+            watch,
+            shard,
+        } = self.setup;
+        // A daemon that has nothing to do, and no prospect of it, ends by itself.
+        let stays = !self.jobs.is_empty() || watch || shard.is_some();
+        let reloader = file.filter(|_| stays).map(|file| Reloader {
+            file,
+            watch,
+            shard,
+            own,
+            net: self.net,
+            metrics: self.metrics,
+            handle: dispatcher.handle(),
+            config: self.config,
+        });
+        (reloader, self.jobs, self.wishes)
+    }
 }
 
 /// Waits until the server ends, which it does not do by itself.
@@ -215,16 +303,43 @@ async fn failed(serving: &mut Option<JoinHandle<()>>) -> Error {
 
 /// The configured monitors, ready to run.
 pub(crate) fn jobs(config: &Config, net: &Net) -> Vec<Job> {
-    let job = |monitor: &crate::config::Monitor| Job {
+    config
+        .monitors
+        .iter()
+        .map(|monitor| job(monitor, net))
+        .collect()
+}
+
+fn job(monitor: &config::Monitor, net: &Net) -> Job {
+    Job {
         check_every: monitor.check_every,
         timeout: monitor.timeout,
         labels: monitor.labels.clone(),
         duration_buckets: monitor.duration_buckets.clone(),
         fail_if_slower_than: monitor.fail_if_slower_than,
+        replica: monitor.replica,
         version: monitor.version,
         ..monitor.settings.bind(&monitor.name, net)
-    };
-    config.monitors.iter().map(job).collect()
+    }
+}
+
+/// Keeps the monitors that `shard` runs, each as the replica that it is there.
+pub(crate) fn keep_for(shard: Shard, config: &mut Config) {
+    config.monitors.retain_mut(|monitor| {
+        let replica = shard.replica(&monitor.name, monitor.replicas.0);
+        monitor.replica = replica.unwrap_or_default();
+        replica.is_some()
+    });
+}
+
+fn tell_obstacles(jobs: &[Job]) {
+    for (error, monitors) in obstacles(jobs) {
+        tracing::error!(
+            monitors,
+            error,
+            "Monitors cannot check anything on this machine"
+        );
+    }
 }
 
 /// What on this machine keeps checks from succeeding, and how many of `jobs` it keeps from it.
@@ -236,10 +351,11 @@ pub(crate) fn obstacles<'j>(jobs: impl IntoIterator<Item = &'j Job>) -> BTreeMap
     obstacles
 }
 
-/// The signals that stop the daemon.
+/// The signals that the daemon reacts to.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hangup: Signal,
 }
 
 impl Signals {
@@ -247,23 +363,27 @@ impl Signals {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
         })
     }
 
-    /// Cancels `shutdown` at the first signal, and exits at the second.
-    fn watch(mut self, shutdown: CancellationToken) -> JoinHandle<()> {
+    /// Cancels `shutdown` at the first signal to end, and exits at the second; SIGHUP asks `reloads`.
+    fn watch(mut self, shutdown: CancellationToken, reloads: Reloads) -> JoinHandle<()> {
         tokio::spawn(async move {
-            self.next().await;
+            self.end(&reloads).await;
             shutdown.cancel();
-            let number = self.next().await.as_raw_value();
+            let number = self.end(&reloads).await.as_raw_value();
             process::exit(128 + number);
         })
     }
 
-    async fn next(&mut self) -> SignalKind {
-        tokio::select! {
-            _ = self.terminate.recv() => SignalKind::terminate(),
-            _ = self.interrupt.recv() => SignalKind::interrupt(),
+    async fn end(&mut self, reloads: &Reloads) -> SignalKind {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return SignalKind::terminate(),
+                _ = self.interrupt.recv() => return SignalKind::interrupt(),
+                _ = self.hangup.recv() => reloads.request(),
+            }
         }
     }
 }

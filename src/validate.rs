@@ -1,0 +1,150 @@
+//! `validate`: whether a configuration is right, and what it would change.
+
+use std::{io, path::Path, time::Duration};
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderValue, Method, StatusCode,
+    header::{CONNECTION, USER_AGENT},
+};
+use tokio::{runtime::Builder, time::timeout};
+use url::Url;
+
+use crate::{
+    app,
+    check::{Attempt, Failure},
+    config::{self, Config, Invalid},
+    dispatcher::{Difference, Shard},
+    net::{
+        self, Net, Route,
+        http::{Body, Profile, Request, Transport, Versions},
+        tls,
+    },
+};
+
+/// Why it cannot be told what would change.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The other configuration is not right itself.
+    #[error("{0}")]
+    Invalid(Invalid),
+    /// The daemon cannot be asked.
+    #[error("failed to ask the daemon: {0}")]
+    Ask(String),
+    /// The daemon does not take its configuration, or tells of nothing.
+    #[error("the daemon answered {status}: {told}")]
+    Refused {
+        /// The status of its answer.
+        status: u16,
+        /// What it says.
+        told: String,
+    },
+    /// The system gives no thread.
+    #[error("failed to start: {0}")]
+    Start(#[from] io::Error),
+}
+
+/// How long the daemon may take to read its configuration.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Bytes of its answer that are shown.
+const LONGEST_ANSWER: usize = 1 << 20;
+
+/// A line that says that `config` is right, and behind it what would change: from what the file
+/// `other` has, or from what the daemon at the URL `other` runs, by the file that it has itself.
+///
+/// # Errors
+/// Where the latter cannot be told.
+pub fn tell(
+    file: &Path,
+    config: &Config,
+    other: Option<&str>,
+    shard: Option<Shard>,
+) -> Result<String, Error> {
+    let monitors = count(config.monitors.len());
+    let valid = format!("{} is valid: {monitors}\n", file.display());
+    let difference = match other {
+        None => String::new(),
+        Some(url) if url.starts_with("http://") || url.starts_with("https://") => ask(url)?,
+        Some(file) => {
+            let mut old = config::read(Path::new(file)).map_err(Error::Invalid)?;
+            if let Some(shard) = shard {
+                app::keep_for(shard, &mut old);
+            }
+            app::tell(
+                config,
+                &Difference::between(old.versions(), config.versions()),
+            )
+        }
+    };
+    Ok(valid + &difference)
+}
+
+/// Warnings of what keeps monitors from checking anything here: the file may be meant for another
+/// machine all the same.
+#[must_use]
+pub fn warnings(config: &Config) -> Vec<String> {
+    let obstacles = app::obstacles(&app::jobs(config, &Net::system()));
+    let obstacles = obstacles.into_iter();
+    obstacles
+        .map(|(obstacle, monitors)| {
+            let monitors = count(monitors);
+            format!("warning: {monitors} cannot check anything on this machine: {obstacle}")
+        })
+        .collect()
+}
+
+fn count(monitors: usize) -> String {
+    let word = if monitors == 1 { "monitor" } else { "monitors" };
+    format!("{monitors} {word}")
+}
+
+/// What the daemon at `url` would change if it read its configuration now.
+fn ask(url: &str) -> Result<String, Error> {
+    let mut url = Url::parse(url).map_err(|error| Error::Ask(error.to_string()))?;
+    url.set_path("/-/reload");
+    url.set_query(Some("dry_run=true"));
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let answer = runtime.block_on(async {
+        let silent = |_| Error::Ask(format!("no answer within {PATIENCE:?}"));
+        timeout(PATIENCE, post(url)).await.map_err(silent)
+    });
+    let (status, told) = answer?.map_err(|failure| Error::Ask(failure.error))?;
+    let told = String::from_utf8_lossy(&told).into_owned();
+    if status.is_success() {
+        Ok(told)
+    } else {
+        let status = status.as_u16();
+        Err(Error::Refused { status, told })
+    }
+}
+
+async fn post(url: Url) -> Result<(StatusCode, Vec<u8>), Failure> {
+    let client = Net::system().http_client(Profile {
+        tls: &tls::Settings::default(),
+        versions: Versions::Http1,
+        source: None,
+        proxied: false,
+    });
+    let headers = [
+        (USER_AGENT, HeaderValue::from_static(net::http::USER_AGENT)),
+        (CONNECTION, HeaderValue::from_static("close")),
+    ];
+    let request = Request {
+        method: Method::POST,
+        url,
+        headers: HeaderMap::from_iter(headers),
+        body: Bytes::new(),
+        route: Route::default(),
+        address: None,
+        proxy: None,
+        server_name: None,
+    };
+    let mut response = client.send(request, &Attempt::start()).await?;
+    let mut told = Vec::new();
+    while let Some(chunk) = response.body_mut().chunk().await? {
+        let room = LONGEST_ANSWER - told.len();
+        told.extend_from_slice(&chunk[..chunk.len().min(room)]);
+    }
+    Ok((response.status(), told))
+}

@@ -1,0 +1,364 @@
+//! The configuration is read again while the daemon runs: what differs is applied, and nothing else.
+
+use std::{
+    fs,
+    sync::{Arc, Mutex},
+    thread,
+};
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::support::{
+    client::{Answer, ask},
+    daemon::{Daemon, config_file},
+    eventually,
+    page::Page,
+    process::{program, text},
+    server::{Server, ok},
+};
+
+const PATH: &str = "/-/reload";
+
+fn post(daemon: &Daemon, path: &str) -> Answer {
+    ask(daemon.address, "POST", path, "content-length: 0\r\n")
+}
+
+fn config(server: &Server, monitors: &[(&str, Value)]) -> Value {
+    let mut all = json!({});
+    for (name, settings) in monitors {
+        all[name] = json!({ "url": server.http(&format!("/{name}")), "check_every": 0.1 });
+        for (key, value) in settings.as_object().expect("a mapping") {
+            all[name][key] = value.clone();
+        }
+    }
+    json!({ "log": { "checks": "none", "format": "%(message)s" }, "monitors": all })
+}
+
+fn completed(page: &Page, monitor: &str) -> f64 {
+    page.sum("monitor_checks_total", &[("monitor", monitor)])
+}
+
+fn successful(page: &Page) -> f64 {
+    page.value("monitoringdaemon_config_last_reload_successful", &[])
+}
+
+fn succeeded_at(page: &Page) -> f64 {
+    let name = "monitoringdaemon_config_last_reload_success_timestamp_seconds";
+    page.value(name, &[])
+}
+
+#[test]
+fn what_differs_is_applied_and_the_rest_goes_on() {
+    let server = Server::ok();
+    let plain = json!({});
+    let before = [
+        ("stays", plain.clone()),
+        ("changes", plain.clone()),
+        ("goes", plain.clone()),
+    ];
+    let mut daemon = Daemon::start(config(&server, &before));
+    let first = daemon.until_page("all are checked", |page| {
+        ["stays", "changes", "goes"]
+            .iter()
+            .all(|name| completed(page, name) >= 5.0)
+    });
+    let labelled = json!({ "labels": { "team": "a" } });
+    let after = [
+        ("comes", plain.clone()),
+        ("changes", labelled),
+        ("stays", plain),
+    ];
+    daemon.rewrite(config(&server, &after));
+    daemon.signal(Signal::HUP);
+    let page = daemon.until_page("it is applied", |page| {
+        completed(page, "comes") >= 1.0
+            && page.values("monitor_info", &[("team", "a")]) == [1.0]
+            && page.values("monitor_up", &[("monitor", "goes")]).is_empty()
+    });
+    page.assert_slots_add_up();
+    assert!(completed(&page, "stays") >= completed(&first, "stays"));
+    assert!(
+        completed(&page, "changes") < completed(&first, "changes") + 5.0,
+        "it began anew"
+    );
+    assert!(!page.text.contains("\"goes\""), "{}", page.text);
+    assert!(succeeded_at(&page) >= succeeded_at(&first));
+    daemon.until_logged(
+        "The configuration has been reloaded started=1 restarted=1 renewed=0 stopped=1 unchanged=1",
+    );
+    daemon.stop();
+    let log = daemon.whole_log();
+    let count = |line: &str| log.iter().filter(|known| *known == line).count();
+    for (name, lives) in [("stays", 1), ("changes", 2), ("goes", 1), ("comes", 1)] {
+        let started = format!("Monitoring task has been started monitor={name} type=http");
+        let stopped = format!("Monitoring task has been stopped monitor={name} type=http");
+        assert_eq!((count(&started), count(&stopped)), (lives, lives), "{name}");
+    }
+}
+
+#[test]
+fn whoever_asks_is_told_what_became_of_it() {
+    let server = Server::ok();
+    let plain = json!({});
+    let mut daemon = Daemon::start(config(
+        &server,
+        &[("a", plain.clone()), ("b", plain.clone())],
+    ));
+    let answer = daemon.get(PATH);
+    assert_eq!((answer.status, answer.header("allow")), (405, Some("POST")));
+    assert_eq!(post(&daemon, "/-/reload?dryrun").status, 400);
+
+    let same = "0 new, 0 changed, 0 gone, 2 unchanged\n";
+    let answer = post(&daemon, PATH);
+    assert_eq!((answer.status, &*answer.text()), (200, same));
+    let slow = json!({ "timeout": 0.05 });
+    daemon.rewrite(config(
+        &server,
+        &[("new\u{fc}", plain.clone()), ("b", slow)],
+    ));
+    let told = "+ new\u{fc}\n~ b\n- a\n1 new, 1 changed, 1 gone, 0 unchanged\n";
+    for path in ["/-/reload?dry_run=true", "/-/reload?dry_run=true", PATH] {
+        let answer = post(&daemon, path);
+        assert_eq!((answer.status, &*answer.text()), (200, told), "{path}");
+    }
+    let answer = post(&daemon, PATH);
+    assert_eq!(answer.text(), same);
+    daemon.stop();
+}
+
+#[test]
+fn a_configuration_with_anything_wrong_in_it_changes_nothing() {
+    let server = Server::ok();
+    let good = config(&server, &[("a", json!({}))]);
+    let mut daemon = Daemon::start(good.clone());
+    let before = daemon.until_page("it is checked", |page| completed(page, "a") >= 1.0);
+    assert!(successful(&before) > 0.5);
+    let typo = config(
+        &server,
+        &[("b", json!({ "tiemout": 1, "method": "hunter2 x" }))],
+    );
+    let mut elsewhere = good.clone();
+    elsewhere["log"]["level"] = json!("DEBUG");
+    elsewhere["server"] = json!({ "status_page": "off" });
+    let wrong = [
+        (
+            typo,
+            &["monitors.b.tiemout: unknown key", "did you mean timeout?"][..],
+        ),
+        (
+            elsewhere,
+            &[
+                "log.level cannot change",
+                "server.status_page cannot change",
+            ],
+        ),
+    ];
+    for (wrong, told) in wrong {
+        daemon.rewrite(wrong);
+        let answer = post(&daemon, PATH);
+        assert_eq!(answer.status, 500);
+        let text = answer.text();
+        assert!(told.iter().all(|part| text.contains(part)), "{text}");
+        let page = daemon.page();
+        assert!(successful(&page) < 0.5);
+        assert!((succeeded_at(&page) - succeeded_at(&before)).abs() < 1e-9);
+        let checks = completed(&page, "a");
+        daemon.until_page("it goes on", |page| completed(page, "a") > checks);
+    }
+    daemon.until_logged("what ran goes on problems=2");
+    daemon.rewrite(good);
+    assert_eq!(
+        post(&daemon, PATH).text(),
+        "0 new, 0 changed, 0 gone, 1 unchanged\n"
+    );
+    assert!(successful(&daemon.page()) > 0.5);
+    daemon.stop();
+}
+
+#[test]
+fn a_secret_that_is_replaced_is_used_from_the_next_check_on() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let server = Server::answering({
+        let seen = seen.clone();
+        move |request| {
+            let header = request
+                .header("authorization")
+                .unwrap_or_default()
+                .to_owned();
+            seen.lock().expect("nothing panics with it").push(header);
+            ok("hello")
+        }
+    });
+    let secret = tempfile::NamedTempFile::new().expect("a temporary file");
+    fs::write(secret.path(), "old\n").expect("room for it");
+    let authorization = json!({ "credentials_file": secret.path() });
+    let other = json!({});
+    let settings = json!({ "authorization": authorization });
+    let mut daemon = Daemon::start(config(&server, &[("a", settings), ("b", other)]));
+    daemon.until_page("it is checked", |page| completed(page, "a") >= 2.0);
+    fs::write(secret.path(), "new\n").expect("room for it");
+    eventually("the new one is used", || {
+        let seen = seen.lock().expect("nothing panics with it");
+        seen.iter()
+            .any(|header| header == "Bearer new")
+            .then_some(())
+    });
+    let page = daemon.page();
+    page.assert_slots_add_up();
+    assert!(
+        completed(&page, "a") >= 3.0,
+        "it has not begun anew: {}",
+        page.text
+    );
+    daemon.until_logged("reloaded started=0 restarted=0 renewed=1 stopped=0 unchanged=1");
+    fs::remove_file(secret.path()).expect("it is there");
+    daemon.until_logged("The configuration has not been reloaded, and what ran goes on");
+    daemon.stop();
+}
+
+#[test]
+fn a_file_that_is_watched_is_read_when_it_changes() {
+    let server = Server::ok();
+    let mut daemon = Daemon::start_as(config(&server, &[("a", json!({}))]), |command| {
+        command.arg("--watch");
+    });
+    daemon.until_page("it is checked", |page| completed(page, "a") >= 1.0);
+    daemon.rewrite(config(&server, &[("b", json!({}))]));
+    // What is only asked does not make the change known.
+    assert_eq!(post(&daemon, "/-/reload?dry_run=true").status, 200);
+    daemon.until_page("the other is checked", |page| completed(page, "b") >= 1.0);
+    daemon.rewrite(json!({ "log": { "checks": "none", "format": "%(message)s" } }));
+    daemon.until_logged("stopped=1 unchanged=0");
+    daemon.rewrite(config(&server, &[("c", json!({}))]));
+    daemon.until_page("it goes on without any", |page| completed(page, "c") >= 1.0);
+    daemon.stop();
+}
+
+#[test]
+fn any_number_of_reloads_leaves_alone_what_stays() {
+    const RELOADS: u32 = 100;
+    let server = Server::ok();
+    let stays = |name| (name, json!({}));
+    let with = |number: u32| {
+        let changes = json!({ "labels": { "number": number.to_string() } });
+        config(&server, &[stays("one"), stays("two"), ("changes", changes)])
+    };
+    let mut daemon = Daemon::start(with(0));
+    let before = daemon.until_page("all are checked", |page| completed(page, "changes") >= 1.0);
+    for number in 1..=RELOADS {
+        daemon.rewrite(with(number));
+        assert_eq!(
+            post(&daemon, PATH).text(),
+            "~ changes\n0 new, 1 changed, 0 gone, 2 unchanged\n"
+        );
+        daemon.page().assert_slots_add_up();
+    }
+    let page = daemon.page();
+    for name in ["one", "two"] {
+        assert!(completed(&page, name) >= completed(&before, name));
+    }
+    assert_eq!(page.values("monitor_info", &[]).len(), 3);
+    let descriptors = |page: &Page| page.value("process_open_fds", &[]);
+    assert!(descriptors(&page) < descriptors(&before) + 20.0);
+    daemon.stop();
+    let started = "Monitoring task has been started monitor=one type=http";
+    let log = daemon.whole_log();
+    assert_eq!(log.iter().filter(|line| *line == started).count(), 1);
+}
+
+#[test]
+fn what_would_change_is_told_beforehand() {
+    let server = Server::ok();
+    let old = config_file(config(&server, &[("a", json!({})), ("b", json!({}))]));
+    let new = config_file(config(
+        &server,
+        &[("b", json!({ "check_every": "1h" })), ("c", json!({}))],
+    ));
+    let diff = |with: &str| {
+        let mut validate = program();
+        validate
+            .args(["validate", "--diff", with, "--config"])
+            .arg(new.path());
+        validate.output().expect("the program can be started")
+    };
+    let output = diff(&old.path().display().to_string());
+    let valid = format!("{} is valid: 2 monitors\n", new.path().display());
+    let told = "+ c\n~ b\n- a\n1 new, 1 changed, 1 gone, 0 unchanged\n";
+    assert_eq!(text(&output), format!("{valid}{told}"));
+    assert_eq!(output.status.code(), Some(0));
+
+    let mut daemon = Daemon::start(config(&server, &[("a", json!({}))]));
+    daemon.rewrite(config(&server, &[("z", json!({}))]));
+    let output = diff(&format!("http://{}", daemon.address));
+    let told = "+ z\n- a\n1 new, 0 changed, 1 gone, 0 unchanged\n";
+    assert_eq!(text(&output), format!("{valid}{told}"));
+    daemon.rewrite(json!({ "monitors": 7 }));
+    let output = diff(&format!("http://{}/", daemon.address));
+    assert_eq!(output.status.code(), Some(1));
+    let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        complaint.contains("the daemon answered 500: "),
+        "{complaint}"
+    );
+    assert!(complaint.contains("monitors: is a number"), "{complaint}");
+    daemon.stop();
+    let output = diff("/nowhere");
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn daemons_share_monitors_and_each_is_run_by_as_many_as_it_wants() {
+    let server = Server::ok();
+    let names: Vec<_> = (0..20).map(|number| format!("monitor {number}")).collect();
+    let monitors: Vec<_> = names
+        .iter()
+        .map(|name| {
+            (
+                &**name,
+                json!({ "replicas": if name.ends_with('7') { 2 } else { 1 } }),
+            )
+        })
+        .collect();
+    let daemons: Vec<_> = (0..3)
+        .map(|index| {
+            Daemon::start_as(config(&server, &monitors), |command| {
+                command.arg(format!("--shard={index}/3"));
+            })
+        })
+        .collect();
+    let pages: Vec<_> = daemons.iter().map(Daemon::page).collect();
+    for name in &names {
+        let here = |page: &&Page| !page.values("monitor_info", &[("monitor", name)]).is_empty();
+        let expected = if name.ends_with('7') { 2 } else { 1 };
+        assert_eq!(pages.iter().filter(here).count(), expected, "{name}");
+    }
+    let mut plain = program();
+    let output = plain.args(["--shard", "3/3"]).output().expect("it starts");
+    assert_eq!(output.status.code(), Some(2));
+    let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        complaint.contains("the shards of 3 are 0 to 2"),
+        "{complaint}"
+    );
+}
+
+#[test]
+fn a_storm_of_reloads_is_weathered() {
+    let server = Server::ok();
+    let mut daemon = Daemon::start(config(&server, &[("a", json!({}))]));
+    let address = daemon.address;
+    let storm: Vec<_> = (0..200)
+        .map(|_| thread::spawn(move || ask(address, "POST", PATH, "content-length: 0\r\n")))
+        .collect();
+    for _ in 0..50 {
+        daemon.signal(Signal::HUP);
+    }
+    for answer in storm {
+        let answer = answer.join().expect("an answer");
+        assert!(matches!(answer.status, 200 | 503), "{answer:?}");
+    }
+    daemon.page().assert_slots_add_up();
+    assert_eq!(post(&daemon, PATH).status, 200);
+    daemon.stop();
+}
