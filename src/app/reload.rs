@@ -147,7 +147,7 @@ impl Reloader {
 
     /// Reads the configuration, applies it where that is meant in earnest, and tells what differs.
     async fn reload(&mut self, earnest: bool) -> Result<String, String> {
-        match self.prepare().await {
+        match self.prepare(earnest).await {
             Err(error) => {
                 if earnest {
                     self.refuse(&error);
@@ -164,21 +164,43 @@ impl Reloader {
         }
     }
 
-    /// Everything that can fail; nothing that runs is touched.
-    async fn prepare(&self) -> Result<Prepared, Error> {
-        let file = self.file.clone();
-        let read = move || config::read(&file);
-        let mut config = spawn_blocking(read).await?.map_err(Error::Invalid)?;
-        let fixed = self.config.fixed.changed(&config.fixed);
-        if !fixed.is_empty() {
-            return Err(Error::Fixed(Fixed(fixed)));
-        }
-        if let Some(shard) = self.shard {
-            keep_for(shard, &mut config);
-        }
-        let own = self.own.iter().map(|job| (&*job.name, job.version));
-        let difference = self.handle.difference(config.versions().chain(own));
-        Ok(Prepared { config, difference })
+    /// Everything that can fail, and takes long: on a thread that runs no checks. Nothing that runs is
+    /// touched.
+    async fn prepare(&self, earnest: bool) -> Result<Prepared, Error> {
+        let (file, shard, fixed) = (self.file.clone(), self.shard, self.config.fixed.clone());
+        let (handle, net) = (self.handle.clone(), self.net.clone());
+        let own = self.own.iter().map(|job| (job.name.clone(), job.version));
+        let own: Vec<_> = own.collect();
+        let prepare = move || {
+            let mut config = config::read(&file).map_err(Error::Invalid)?;
+            let changed = fixed.changed(&config.fixed);
+            if !changed.is_empty() {
+                return Err(Error::Fixed(Fixed(changed)));
+            }
+            if let Some(shard) = shard {
+                keep_for(shard, &mut config);
+            }
+            let own = own.iter().map(|(name, version)| (&**name, *version));
+            let difference = handle.difference(config.versions().chain(own));
+            let jobs = |indices: &[usize]| -> Vec<_> {
+                // Those beyond are of no configuration, and stay as they are.
+                let indices = indices.iter().filter(|_| earnest);
+                let configured = indices.filter_map(|index| config.monitors.get(*index));
+                configured.map(|monitor| job(monitor, &net)).collect()
+            };
+            let new = [&*difference.started, &difference.restarted].concat();
+            let change = Change {
+                stop: difference.stopped.clone(),
+                start: jobs(&new),
+                renew: jobs(&difference.renewed),
+            };
+            Ok(Prepared {
+                config,
+                difference,
+                change,
+            })
+        };
+        spawn_blocking(prepare).await?
     }
 
     fn refuse(&self, error: &Error) {
@@ -195,32 +217,16 @@ impl Reloader {
     }
 
     async fn apply(&mut self, prepared: Prepared) {
-        let Prepared { config, difference } = prepared;
-        let monitors = |indices: &[usize]| -> Vec<_> {
-            // Those beyond are of no configuration, and stay as they are.
-            let configured = indices
-                .iter()
-                .filter_map(|index| config.monitors.get(*index));
-            configured.cloned().collect()
-        };
-        let new = [&*difference.started, &difference.restarted].concat();
-        let (start, renew) = (monitors(&new), monitors(&difference.renewed));
-        let net = self.net.clone();
-        // For a thread that runs no checks: clients of TLS are made here.
-        let bind = move || {
-            let bind = |monitors: Vec<_>| -> Vec<_> {
-                monitors.iter().map(|monitor| job(monitor, &net)).collect()
-            };
-            (bind(start), bind(renew))
-        };
-        let (start, renew) = match spawn_blocking(bind).await {
-            Ok(bound) => bound,
-            Err(error) => return self.refuse(&error.into()),
-        };
-        tell_obstacles(&start);
-        let stop = difference.stopped.clone();
-        self.handle.apply(Change { stop, start, renew }).await;
-        self.config = config;
+        let Prepared {
+            config,
+            difference,
+            change,
+        } = prepared;
+        tell_obstacles(&change.start);
+        self.handle.apply(change).await;
+        let old = std::mem::replace(&mut self.config, config);
+        // Of many monitors that takes its time too.
+        spawn_blocking(move || drop(old));
         self.metrics.reloaded(true);
         tracing::info!(
             started = difference.started.len(),
@@ -237,6 +243,7 @@ impl Reloader {
 struct Prepared {
     config: Config,
     difference: Difference,
+    change: Change,
 }
 
 /// How the monitors of `config` differ from those that ran before: a line for each that does not stay
