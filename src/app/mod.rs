@@ -4,11 +4,12 @@
 mod reload;
 
 use std::{
-    collections::BTreeMap, io, net::SocketAddr, num::NonZero, path::PathBuf, process, sync::Arc,
-    thread, time::Duration,
+    collections::BTreeMap, io, num::NonZero, path::PathBuf, process, sync::Arc, thread,
+    time::Duration,
 };
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use sd_notify::NotifyState;
 use tokio::{
     runtime::Builder,
     signal::unix::{Signal, SignalKind, signal},
@@ -21,24 +22,24 @@ use self::reload::Reloader;
 pub(crate) use self::reload::tell;
 use crate::{
     check::{Both, Job, Overseer},
-    config::{self, Config, Listen},
+    config::{self, Config},
     dispatcher::{self, Dispatcher, Shard},
     history::History,
     logging::{self, Output},
     metrics::Metrics,
     net::Net,
-    server::{Readiness, Reload, Reloads, Server, Site},
+    server::{Address, Readiness, Reload, Reloads, Server, Site},
     status::Status,
 };
 
 /// Why the daemon failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The address of `server.listen` cannot be had.
+    /// An address of `server.listen` cannot be had.
     #[error("failed to listen on {address}: {source}")]
     Listen {
         /// The address.
-        address: SocketAddr,
+        address: Address,
         /// What the system says.
         source: io::Error,
     },
@@ -215,6 +216,7 @@ impl Daemon {
         let (reloader, jobs, wishes) = self.into_reloader(&mut dispatcher);
         dispatcher.start(jobs);
         readiness.set(true);
+        tell_systemd(NotifyState::Ready);
         let mut reloading = JoinSet::new();
         if let Some(reloader) = reloader {
             reloading.spawn(reloader.run(wishes, shutdown.clone()));
@@ -232,6 +234,7 @@ impl Daemon {
             error = failed(&mut serving) => result = Err(error),
         }
         readiness.set(false);
+        tell_systemd(NotifyState::Stopping);
         reloading.shutdown().await;
 
         stop_serving.cancel();
@@ -247,19 +250,21 @@ impl Daemon {
         readiness: &Readiness,
         history: Option<&Arc<History>>,
     ) -> Result<Option<Server>, Error> {
-        let Listen::On(address) = self.config.server.listen else {
+        let settings = &self.config.server;
+        if settings.listen.is_empty() {
             return Ok(None);
-        };
-        let listen = |source| Error::Listen { address, source };
+        }
         let site = Site {
             metrics: self.metrics.clone(),
             readiness: readiness.clone(),
             status: history.cloned().map(Status::new),
             reloads: self.setup.file.is_some().then(|| self.reloads.clone()),
         };
-        let server = Server::bind(address, site).await.map_err(listen)?;
-        let address = server.local_addr().map_err(listen)?;
-        tracing::info!(%address, "Server is listening");
+        let bound = Server::bind(settings, site).await;
+        let server = bound.map_err(|(address, source)| Error::Listen { address, source })?;
+        for address in server.addresses() {
+            tracing::info!(address, "Server is listening");
+        }
         Ok(Some(server))
     }
 
@@ -287,6 +292,13 @@ impl Daemon {
             config: self.config,
         });
         (reloader, self.jobs, self.wishes)
+    }
+}
+
+/// Tells the service manager, where there is one that wants to know (sd_notify(3)).
+fn tell_systemd(state: NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        tracing::warn!(%error, "The service manager cannot be told of the daemon's state");
     }
 }
 

@@ -15,7 +15,7 @@ use std::{
 use crate::value::{Fields, Problem, Problems, read_regular_file};
 use yaml::Position;
 
-pub use settings::{Config, Dispatcher, Fixed, Listen, Log, Monitor, Replicas, Server};
+pub use settings::{Config, Dispatcher, Fixed, Log, Monitor, Replicas};
 pub use slo::{LatencySlo, Percentage, Slo};
 pub use version::of_files;
 

@@ -3,7 +3,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     hash::{DefaultHasher, Hash, Hasher},
-    net::SocketAddr,
     path::PathBuf,
     sync::Arc,
     time::Duration,
@@ -20,6 +19,7 @@ use crate::{
     logging,
     metrics::{self, FAMILIES, Family},
     monitors::{self, Type},
+    server,
     value::{Fields, FromNode, Node, Place, Problems, check_label_name, format_duration, nearest},
 };
 
@@ -29,7 +29,7 @@ pub struct Config {
     /// `log`
     pub log: Log,
     /// `server`
-    pub server: Server,
+    pub server: server::Settings,
     /// `dispatcher`
     pub dispatcher: Dispatcher,
     /// `metrics`
@@ -84,24 +84,6 @@ pub struct Log {
     pub checks: CheckLog,
 }
 
-/// What is served.
-#[derive(Clone, Copy, Debug)]
-pub struct Server {
-    /// `server.listen`
-    pub listen: Listen,
-    /// `server.status_page`
-    pub status_page: bool,
-}
-
-/// Where to listen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Listen {
-    /// On an address.
-    On(SocketAddr),
-    /// Nowhere.
-    Off,
-}
-
 /// How checks are run.
 #[derive(Clone, Copy, Debug)]
 pub struct Dispatcher {
@@ -146,7 +128,7 @@ impl Config {
         let log = fields.section("log").map(Log::read).unwrap_or_default();
         let server = fields
             .section("server")
-            .map(Server::read)
+            .map(server::Settings::read)
             .unwrap_or_default();
         let defaults = fields
             .section("defaults")
@@ -254,74 +236,6 @@ impl FromNode for CheckLog {
             "none" => Ok(Self::None),
             other => Err(format!("{other:?} selects no checks")),
         }
-    }
-}
-
-impl Default for Server {
-    fn default() -> Self {
-        Self {
-            listen: Listen::On(SocketAddr::from(([0, 0, 0, 0], 9115))),
-            status_page: true,
-        }
-    }
-}
-
-impl Server {
-    /// Whether anybody can see a status page, so that there must be something to show.
-    #[must_use]
-    pub fn shows_status(&self) -> bool {
-        self.status_page && self.listen != Listen::Off
-    }
-
-    fn read(mut fields: Fields<'_>) -> Self {
-        let defaults = Self::default();
-        let server = Self {
-            listen: fields.optional("listen").unwrap_or(defaults.listen),
-            status_page: fields
-                .optional("status_page")
-                .map_or(defaults.status_page, |OnOff(on)| on),
-        };
-        fields.finish();
-        server
-    }
-}
-
-/// What YAML 1.1 takes for a boolean is a word of YAML 1.2; both mean the same here.
-struct OnOff(bool);
-
-impl FromNode for OnOff {
-    const ALLOWED: &'static str = "on or off";
-
-    fn from_node(node: &Node) -> Result<Self, String> {
-        match node {
-            Node::Bool(on) => Ok(Self(*on)),
-            Node::Text(text) if text == "on" => Ok(Self(true)),
-            Node::Text(text) if text == "off" => Ok(Self(false)),
-            other => Err(format!("{:?} is neither", String::from_node(other)?)),
-        }
-    }
-}
-
-impl FromNode for Listen {
-    const ALLOWED: &'static str = "ADDRESS:PORT such as 0.0.0.0:9115, [::]:9115 or :9115, or off";
-
-    fn from_node(node: &Node) -> Result<Self, String> {
-        // What YAML 1.1 takes for a boolean is a word of YAML 1.2; both mean the same here.
-        if *node == Node::Bool(false) {
-            return Ok(Self::Off);
-        }
-        let text = String::from_node(node)?;
-        if text == "off" {
-            return Ok(Self::Off);
-        }
-        let address = match text.strip_prefix(':') {
-            Some(port) => format!("0.0.0.0:{port}"),
-            None => text.replacen("localhost:", "127.0.0.1:", 1),
-        };
-        address
-            .parse()
-            .map(Self::On)
-            .map_err(|_| format!("{text:?} is no address to listen on"))
     }
 }
 

@@ -159,13 +159,21 @@ impl Dispatcher {
     /// Checks in flight are given up at once. Dropping the future ends the tasks too, but silently.
     pub async fn run(mut self) {
         let mut changes = self.changes.take();
+        let mut first = None;
         if !self.tasks.is_empty() || changes.is_some() {
             let shutdown = self.shutdown.clone();
             while let Some(event) = shutdown
                 .run_until_cancelled(self.next_event(&mut changes))
                 .await
             {
-                self.react(event).await;
+                match event {
+                    // By the shutdown, which its task has heard of first.
+                    Event::Stopped(Ok(job)) if !self.roster.is_to_stop(&job.name) => {
+                        first = Some(job);
+                        break;
+                    }
+                    event => self.react(event).await,
+                }
             }
         }
         tracing::info!("Dispatcher is shutting down");
@@ -173,6 +181,9 @@ impl Dispatcher {
         drop(changes);
         while let Some(ended) = self.keepers.join_next().await {
             report(ended);
+        }
+        if let Some(job) = first {
+            self.stopped(Ok(job));
         }
         while let Some(ended) = self.tasks.join_next().await {
             self.stopped(ended);

@@ -64,6 +64,13 @@ impl Roster {
         self.entries().insert(job.name.clone(), entry);
     }
 
+    /// Whether a change has the monitor `name` stop.
+    pub fn is_to_stop(&self, name: &str) -> bool {
+        let entries = self.entries();
+        let entry = entries.get(name);
+        entry.is_none_or(|entry| entry.version.is_none() || entry.next.is_some())
+    }
+
     /// Notes that the monitor `name` has stopped, and gives what is to take its place.
     pub fn ended(&self, name: &str) -> Option<Job> {
         self.entries().remove(name)?.next.map(|job| *job)

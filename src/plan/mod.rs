@@ -23,7 +23,6 @@ use crate::{
     config::Config,
     dispatcher, metrics,
     net::Net,
-    server,
 };
 use places::{Flight, Occupant};
 use series::Shape;
@@ -53,6 +52,8 @@ pub struct Limits {
     pub checks: usize,
     /// Of one host, where that has a limit.
     pub checks_per_host: Option<usize>,
+    /// Connections that others have to the daemon.
+    pub connections: usize,
 }
 
 impl Limits {
@@ -66,6 +67,7 @@ fn limits(config: &Config) -> Limits {
     Limits {
         checks: config.dispatcher.max_concurrent_checks,
         checks_per_host: config.dispatcher.max_concurrent_checks_per_host,
+        connections: config.server.max_connections,
     }
 }
 
@@ -375,10 +377,7 @@ impl Load {
         let named = flight(&|monitor| monitor.named).peak.min(in_flight);
         let (sockets_of_a_lookup, connections) = match time {
             Time::Well => (estimates::SOCKETS_OF_A_LOOKUP, 1),
-            Time::Worst => (
-                estimates::SOCKETS_OF_A_SILENT_LOOKUP,
-                server::MAX_CONNECTIONS,
-            ),
+            Time::Worst => (estimates::SOCKETS_OF_A_SILENT_LOOKUP, limits.connections),
         };
         let series = |monitor: &Monitor| monitor.series(time);
         let shapes: Vec<_> = monitors.iter().map(|monitor| &monitor.shape).collect();

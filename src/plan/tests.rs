@@ -52,6 +52,7 @@ const MACHINE: Machine = Machine {
 const LIMITS: Limits = Limits {
     checks: 1000,
     checks_per_host: None,
+    connections: 256,
 };
 
 /// So many monitors of `url`, with their interval and timeout in milliseconds.
@@ -249,6 +250,7 @@ fn what_fits_is_not_warned_of() {
     let limits = Limits {
         checks: 11,
         checks_per_host: Some(10),
+        connections: 256,
     };
     check_warnings(&jobs(10, "http://a", 1_000, 1_000), limits, MACHINE, &[]);
 }
@@ -401,6 +403,7 @@ fn a_whole_plan_is_the_golden_one() {
     let limits = Limits {
         checks: 12,
         checks_per_host: Some(20),
+        connections: 256,
     };
     let machine = Machine {
         descriptors: Some(20_000),

@@ -1,16 +1,20 @@
 //! The HTTP server of `/metrics` and the rest: an accept loop that no client can hold up.
 
 mod events;
+mod listener;
+mod rate;
 mod reload;
 mod routes;
 mod scrape;
+mod settings;
 mod stall;
 mod status;
+mod tls;
+mod users;
 
 use std::{
     collections::VecDeque,
     io,
-    net::SocketAddr,
     pin::pin,
     sync::{
         Arc,
@@ -19,24 +23,26 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::select_all;
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
-    net::{TcpListener, TcpStream},
     task::{AbortHandle, JoinSet},
     time::{sleep, timeout},
 };
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use crate::{metrics::Metrics, status::Status};
 use events::Lasting;
+use listener::{Io, Listener};
 pub use reload::{Reload, Reloads};
 use routes::Routes;
+pub use settings::{Address, Settings};
 use stall::WriteStall;
+use tls::Acceptor;
 
-/// Connections at once. One more takes the place of the one that has been idle for longest.
-pub(crate) const MAX_CONNECTIONS: usize = 256;
-/// How long a client may take for the head of a request, and be silent between two.
+/// How long a client may take for the head of a request or a handshake, and be silent between two.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a client may take nothing of a response.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -78,55 +84,75 @@ pub struct Site {
 
 /// A server that has its port, so that only [`serve`](Self::serve) is left to do.
 pub struct Server {
-    listener: TcpListener,
+    listeners: Vec<Listener>,
+    /// What takes handshakes, where TLS is spoken.
+    acceptor: Option<Arc<Acceptor>>,
+    max_connections: usize,
     routes: Arc<Routes>,
     /// Cancelled once what is under way is to be finished.
     closing: CancellationToken,
 }
 
 impl Server {
-    /// Takes `address`, to serve `site` there.
+    /// Takes every address of `settings`, to serve `site` there.
     ///
     /// # Errors
-    /// Where it cannot be listened on.
-    pub async fn bind(address: SocketAddr, site: Site) -> io::Result<Self> {
-        let listener = TcpListener::bind(address).await?;
+    /// The address that cannot be listened on, and why.
+    pub async fn bind(settings: &Settings, site: Site) -> Result<Self, (Address, io::Error)> {
+        let mut listeners = Vec::new();
+        for address in &settings.listen {
+            let bound = Listener::bind(address).await;
+            listeners.extend(bound.map_err(|error| (address.clone(), error))?);
+        }
         let closing = CancellationToken::new();
+        let acceptor = settings.tls.clone().map(Acceptor::new);
         Ok(Self {
-            listener,
-            routes: Arc::new(Routes::new(site, &closing)),
+            listeners,
+            acceptor: acceptor.map(Arc::new),
+            max_connections: settings.max_connections,
+            routes: Arc::new(Routes::new(site, settings, &closing)),
             closing,
         })
     }
 
-    /// The address that it has, with the port that the system chose where none was given.
-    ///
-    /// # Errors
-    /// Where the system does not tell.
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
+    /// Where it listens, with the ports that the system chose where none were given.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<String> {
+        self.listeners.iter().map(Listener::name).collect()
     }
 
     /// Answers until `shutdown`, and then finishes what is under way within moments.
     pub async fn serve(self, shutdown: CancellationToken) {
         let Self {
-            listener,
+            listeners,
+            acceptor,
+            max_connections,
             routes,
             closing,
         } = self;
-        let mut connections = Connections::new(closing);
-        while let Some(stream) = shutdown.run_until_cancelled(accept(&listener)).await {
-            connections.add(stream, routes.clone());
+        let mut keeper = JoinSet::new();
+        if let Some(acceptor) = acceptor.clone() {
+            keeper.spawn(acceptor.keep());
         }
-        drop(listener);
+        let mut connections = Connections::new(closing, max_connections);
+        while let Some((stream, over_tcp)) = shutdown.run_until_cancelled(accept(&listeners)).await
+        {
+            let acceptor = acceptor.as_ref().filter(|_| over_tcp);
+            let acceptor = acceptor.map(|acceptor| acceptor.current());
+            connections.add(stream, acceptor, routes.clone());
+        }
+        drop(listeners);
+        keeper.shutdown().await;
         connections.close().await;
     }
 }
 
-async fn accept(listener: &TcpListener) -> TcpStream {
+/// The next connection of any, and whether it came over TCP.
+async fn accept(listeners: &[Listener]) -> (Box<dyn Io>, bool) {
     loop {
-        match listener.accept().await {
-            Ok((stream, _)) => return stream,
+        let accepts = listeners.iter().map(|listener| Box::pin(listener.accept()));
+        match select_all(accepts).await.0 {
+            Ok(accepted) => return accepted,
             Err(error) => {
                 tracing::warn!(%error, "A connection cannot be accepted");
                 sleep(ACCEPT_PAUSE).await;
@@ -139,6 +165,8 @@ async fn accept(listener: &TcpListener) -> TcpStream {
 struct Connections {
     tasks: JoinSet<()>,
     open: VecDeque<Connection>,
+    /// One more takes the place of the one that has been idle for longest.
+    max: usize,
     closing: CancellationToken,
 }
 
@@ -149,15 +177,16 @@ struct Connection {
 }
 
 impl Connections {
-    fn new(closing: CancellationToken) -> Self {
+    fn new(closing: CancellationToken, max: usize) -> Self {
         Self {
             tasks: JoinSet::new(),
             open: VecDeque::new(),
+            max,
             closing,
         }
     }
 
-    fn add(&mut self, stream: TcpStream, routes: Arc<Routes>) {
+    fn add(&mut self, stream: Box<dyn Io>, acceptor: Option<TlsAcceptor>, routes: Arc<Routes>) {
         while let Some(ended) = self.tasks.try_join_next() {
             if ended.is_err_and(|error| error.is_panic()) {
                 tracing::error!("Answering a connection panicked");
@@ -165,7 +194,7 @@ impl Connections {
         }
         self.open
             .retain(|connection| !connection.task.is_finished());
-        if self.open.len() >= MAX_CONNECTIONS {
+        if self.open.len() >= self.max {
             let idle = |connection: &Connection| !connection.busy.load(Ordering::Relaxed);
             let place = self.open.iter().position(idle).unwrap_or(0);
             if let Some(connection) = self.open.remove(place) {
@@ -187,17 +216,22 @@ impl Connections {
                 }
             }
         });
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEADER_TIMEOUT)
-            .max_headers(MAX_HEADERS)
-            .max_buf_size(MAX_HEAD_BYTES)
-            .serve_connection(
-                TokioIo::new(WriteStall::new(stream, WRITE_TIMEOUT)),
-                service,
-            );
+        let stream = WriteStall::new(stream, WRITE_TIMEOUT);
         let closing = self.closing.clone();
         let task = self.tasks.spawn(async move {
+            let stream: Box<dyn Io> = match acceptor {
+                None => Box::new(stream),
+                Some(acceptor) => match timeout(HEADER_TIMEOUT, acceptor.accept(stream)).await {
+                    Ok(Ok(stream)) => Box::new(stream),
+                    _ => return,
+                },
+            };
+            let connection = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEADER_TIMEOUT)
+                .max_headers(MAX_HEADERS)
+                .max_buf_size(MAX_HEAD_BYTES)
+                .serve_connection(TokioIo::new(stream), service);
             let mut connection = pin!(connection);
             // How a connection ended matters to its client alone.
             tokio::select! {

@@ -1,15 +1,20 @@
 //! Every path that is answered, on one screen.
 
 use super::{
-    Readiness, Reloads, Site,
+    Readiness, Reloads, Settings, Site,
+    rate::Rate,
     scrape::{Body, Scrapes, whole},
     status::{Pages, Path},
+    users::Users,
 };
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
-    header::{ACCEPT_ENCODING, ALLOW, CONTENT_ENCODING, CONTENT_TYPE, VARY},
+    header::{
+        ACCEPT_ENCODING, ALLOW, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER, VARY, WWW_AUTHENTICATE,
+    },
 };
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// What is served, by its paths.
@@ -19,25 +24,34 @@ pub(super) struct Routes {
     /// The status page, where there is one.
     pages: Option<Pages>,
     reloads: Option<Reloads>,
+    users: Option<Users>,
+    open_probes: bool,
+    rate: Option<Rate>,
 }
 
 pub(super) type Answer = Response<Body>;
 
 impl Routes {
-    /// Of `site`, whose streams end with `closing`.
-    pub fn new(site: Site, closing: &CancellationToken) -> Self {
+    /// Of `site`, as `settings` say, with streams that end with `closing`.
+    pub fn new(site: Site, settings: &Settings, closing: &CancellationToken) -> Self {
         let pages = |status| Pages::new(status, closing.clone());
         Self {
             scrapes: Scrapes::new(site.metrics),
             readiness: site.readiness,
             pages: site.status.map(pages),
             reloads: site.reloads,
+            users: settings.users.clone(),
+            open_probes: settings.open_probes,
+            rate: settings.max_requests_per_second.map(Rate::new),
         }
     }
 
     /// Answers `request`, whose body nobody reads. hyper leaves the body of an answer to HEAD out.
     pub async fn answer<B>(&self, request: &Request<B>) -> Answer {
         let path = request.uri().path();
+        if let Some(refusal) = self.refusal(path, request.headers()).await {
+            return refusal;
+        }
         let query = request.uri().query().unwrap_or_default();
         if let Some(reloads) = self.reloads.as_ref().filter(|_| path == "/-/reload") {
             return reloads.answer(request.method(), query).await;
@@ -66,6 +80,29 @@ impl Routes {
             _ if self.readiness.get() => text(StatusCode::OK, "ready\n"),
             _ => text(StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
         }
+    }
+
+    /// Why a request is not answered, if it is not.
+    async fn refusal(&self, path: &str, headers: &HeaderMap) -> Option<Answer> {
+        let is_probe = matches!(path, "/-/healthy" | "/-/ready");
+        // Whoever sees to it that the daemon lives must not take it for dead because others ask.
+        if let Some(rate) = self.rate.as_ref().filter(|_| !is_probe)
+            && !rate.permits(Instant::now())
+        {
+            let mut answer = text(StatusCode::TOO_MANY_REQUESTS, "too many requests\n");
+            let second = HeaderValue::from_static("1");
+            answer.headers_mut().insert(RETRY_AFTER, second);
+            return Some(answer);
+        }
+        let users = self.users.as_ref();
+        let users = users.filter(|_| !(is_probe && self.open_probes))?;
+        if users.permit(headers).await {
+            return None;
+        }
+        let mut answer = text(StatusCode::UNAUTHORIZED, "Unauthorized\n");
+        let challenge = HeaderValue::from_static("Basic");
+        answer.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+        Some(answer)
     }
 
     async fn metrics(&self, headers: &HeaderMap) -> Answer {

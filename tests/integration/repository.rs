@@ -227,24 +227,16 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("monitors", &["check", "net", "value"]),
     (
         "config",
-        &["check", "logging", "metrics", "monitors", "value"],
+        &["check", "logging", "metrics", "monitors", "server", "value"],
     ),
     ("dispatcher", &["check"]),
     ("metrics", &["check", "value"]),
     ("history", &["check"]),
     ("status", &["check", "history", "value"]),
-    ("server", &["history", "metrics", "status"]),
+    ("server", &["history", "metrics", "status", "value"]),
     (
         "plan",
-        &[
-            "app",
-            "check",
-            "config",
-            "dispatcher",
-            "metrics",
-            "net",
-            "server",
-        ],
+        &["app", "check", "config", "dispatcher", "metrics", "net"],
     ),
     ("rules", &["config", "value"]),
 ];

@@ -214,10 +214,12 @@ impl Drop for Daemon {
     }
 }
 
-/// Adds where to listen, and an interval where there is none: a machine that is so busy that a first
+/// Adds where to listen and an interval, where there is none: a machine that is so busy that a first
 /// check is too late to be run has to wait for the second.
 fn complete(config: &mut Value, listen: &str) {
-    config["server"]["listen"] = json!(listen);
+    if config["server"].get("listen").is_none() {
+        config["server"]["listen"] = json!(listen);
+    }
     if config.get("defaults").is_none() {
         config["defaults"] = json!({ "check_every": 3 });
     }

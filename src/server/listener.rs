@@ -1,0 +1,126 @@
+//! Where connections come from: ports, sockets of this machine, and what systemd hands over.
+
+use std::{
+    fs, io,
+    os::unix::{fs::FileTypeExt, net::UnixStream as StdUnixStream},
+    path::{Path, PathBuf},
+};
+
+use listenfd::ListenFd;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, UnixListener},
+};
+
+use super::settings::Address;
+
+/// A connection, whatever carries it.
+pub(super) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
+
+/// A socket that is listened on.
+pub(super) enum Listener {
+    Tcp(TcpListener),
+    Unix {
+        listener: UnixListener,
+        /// Of one that was made here.
+        _file: Option<SocketFile>,
+    },
+}
+
+/// The file of a socket, which goes with it.
+pub(super) struct SocketFile(PathBuf);
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        // Somebody else may have removed it.
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+impl Listener {
+    /// Takes `address`; of systemd it may be several.
+    ///
+    /// # Errors
+    /// Where it cannot be listened on.
+    pub async fn bind(address: &Address) -> io::Result<Vec<Self>> {
+        match address {
+            Address::Tcp(address) => Ok(vec![Self::Tcp(TcpListener::bind(address).await?)]),
+            Address::Unix(path) => {
+                remove_stale(path)?;
+                let listener = UnixListener::bind(path)?;
+                Ok(vec![Self::Unix {
+                    listener,
+                    _file: Some(SocketFile(path.clone())),
+                }])
+            }
+            Address::Inherited => inherited(),
+        }
+    }
+
+    /// The next connection, and whether it came over TCP.
+    pub async fn accept(&self) -> io::Result<(Box<dyn Io>, bool)> {
+        match self {
+            Self::Tcp(listener) => Ok((Box::new(listener.accept().await?.0), true)),
+            Self::Unix { listener, .. } => Ok((Box::new(listener.accept().await?.0), false)),
+        }
+    }
+
+    /// Where it listens, with the port that the system chose where none was given.
+    pub fn name(&self) -> String {
+        let unknown = |_| "unknown".to_owned();
+        match self {
+            Self::Tcp(listener) => listener
+                .local_addr()
+                .map_or_else(unknown, |address| address.to_string()),
+            Self::Unix { listener, .. } => listener.local_addr().map_or_else(unknown, |address| {
+                let path = address.as_pathname().unwrap_or(Path::new(""));
+                format!("unix:{}", path.display())
+            }),
+        }
+    }
+}
+
+/// Removes the file of a socket that nobody listens on any more, and no other.
+fn remove_stale(path: &Path) -> io::Result<()> {
+    let is_socket = match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+        Ok(metadata) => metadata.file_type().is_socket(),
+    };
+    if !is_socket {
+        let error = "there is a file that is no socket";
+        return Err(io::Error::new(io::ErrorKind::AddrInUse, error));
+    }
+    match StdUnixStream::connect(path) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
+        _ => Err(io::Error::new(
+            io::ErrorKind::AddrInUse,
+            "somebody listens there already",
+        )),
+    }
+}
+
+/// The sockets of `LISTEN_FDS` (sd_listen_fds(3)).
+fn inherited() -> io::Result<Vec<Listener>> {
+    let mut handed = ListenFd::from_env();
+    let mut listeners = Vec::new();
+    for index in 0..handed.len() {
+        if let Ok(Some(listener)) = handed.take_tcp_listener(index) {
+            listener.set_nonblocking(true)?;
+            listeners.push(Listener::Tcp(TcpListener::from_std(listener)?));
+        } else if let Some(listener) = handed.take_unix_listener(index)? {
+            listener.set_nonblocking(true)?;
+            listeners.push(Listener::Unix {
+                listener: UnixListener::from_std(listener)?,
+                _file: None,
+            });
+        }
+    }
+    if listeners.is_empty() {
+        let error = "the process was started without sockets (LISTEN_FDS)";
+        return Err(io::Error::new(io::ErrorKind::NotFound, error));
+    }
+    Ok(listeners)
+}

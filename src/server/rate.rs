@@ -1,0 +1,65 @@
+//! How many requests a second are answered.
+
+use std::sync::{Mutex, PoisonError};
+
+use tokio::time::Instant;
+
+/// A bucket that fills with as many tokens a second as it holds, and gives one to each request.
+pub(super) struct Rate {
+    per_second: f64,
+    bucket: Mutex<Bucket>,
+}
+
+struct Bucket {
+    tokens: f64,
+    filled: Instant,
+}
+
+impl Rate {
+    /// So many a second, and as many at once.
+    pub fn new(per_second: usize) -> Self {
+        #[expect(clippy::cast_precision_loss, reason = "at most a million")]
+        let per_second = per_second as f64;
+        Self {
+            per_second,
+            bucket: Mutex::new(Bucket {
+                tokens: per_second,
+                filled: Instant::now(),
+            }),
+        }
+    }
+
+    /// Whether a request that comes `now` is to be answered.
+    pub fn permits(&self, now: Instant) -> bool {
+        let mut bucket = self.bucket.lock().unwrap_or_else(PoisonError::into_inner);
+        let passed = now.saturating_duration_since(bucket.filled).as_secs_f64();
+        bucket.tokens = (bucket.tokens + passed * self.per_second).min(self.per_second);
+        bucket.filled = bucket.filled.max(now);
+        let permitted = bucket.tokens >= 1.0;
+        if permitted {
+            bucket.tokens -= 1.0;
+        }
+        permitted
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn so_many_are_answered_a_second_and_no_more() {
+        let (rate, start) = (Rate::new(10), Instant::now());
+        let count = |at: u64| {
+            let now = start + Duration::from_millis(at);
+            (0..100).filter(|_| rate.permits(now)).count()
+        };
+        assert_eq!(count(0), 10);
+        assert_eq!(count(50), 0);
+        assert_eq!(count(500), 5);
+        assert_eq!(count(400), 0, "a clock that goes back gives nothing");
+        assert_eq!(count(60_000), 10);
+    }
+}

@@ -1,0 +1,173 @@
+//! `server`: where to listen, how, and for whom.
+
+use std::{fmt, net::SocketAddr, path::PathBuf};
+
+use super::{tls, users::Users};
+use crate::value::{Fields, FromNode, Node};
+
+/// What is served, and how.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where to listen; nowhere where there is none.
+    pub listen: Vec<Address>,
+    /// Whether there is a status page.
+    pub status_page: bool,
+    /// How to speak TLS, where it is spoken; on TCP alone.
+    pub tls: Option<tls::Settings>,
+    /// Who may see anything, where not everybody may.
+    pub users: Option<Users>,
+    /// Whether `/-/healthy` and `/-/ready` are for everybody all the same.
+    pub open_probes: bool,
+    /// Connections at once.
+    pub max_connections: usize,
+    /// Requests a second over all connections; any number where there is none.
+    pub max_requests_per_second: Option<usize>,
+}
+
+/// Where to listen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// On a port.
+    Tcp(SocketAddr),
+    /// On a socket of this machine.
+    Unix(PathBuf),
+    /// On the sockets that the process was started with (systemd.socket(5)).
+    Inherited,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            listen: vec![Address::Tcp(SocketAddr::from(([0, 0, 0, 0], 9115)))],
+            status_page: true,
+            tls: None,
+            users: None,
+            open_probes: false,
+            max_connections: 256,
+            max_requests_per_second: None,
+        }
+    }
+}
+
+impl Settings {
+    /// Whether anybody can see a status page, so that there must be something to show.
+    #[must_use]
+    pub fn shows_status(&self) -> bool {
+        self.status_page && !self.listen.is_empty()
+    }
+
+    /// Reads the section.
+    pub fn read(mut fields: Fields<'_>) -> Self {
+        let defaults = Self::default();
+        let users = Users::read(&mut fields);
+        let open_probes: Option<bool> = fields.optional("open_probes");
+        if open_probes.is_some() && users.is_none() {
+            let wrong = "opens what is not closed";
+            fields.wrong_value("open_probes", wrong, "together with basic_auth_users");
+        }
+        let settings = Self {
+            listen: read_listen(&mut fields).unwrap_or(defaults.listen),
+            status_page: fields
+                .optional("status_page")
+                .map_or(defaults.status_page, |OnOff(on)| on),
+            tls: fields.section("tls").and_then(tls::Settings::read),
+            users,
+            open_probes: open_probes.unwrap_or(defaults.open_probes),
+            max_connections: fields
+                .optional("max_connections")
+                .unwrap_or(defaults.max_connections),
+            max_requests_per_second: fields.optional("max_requests_per_second"),
+        };
+        fields.finish();
+        settings
+    }
+}
+
+/// One address, or a list of them, or `off`.
+fn read_listen(fields: &mut Fields<'_>) -> Option<Vec<Address>> {
+    let (node, _) = fields.node("listen")?;
+    if matches!(node, Node::List(_)) {
+        let addresses: Vec<Address> = fields.list("listen");
+        let mut seen = Vec::new();
+        for address in &addresses {
+            // A port that the system chooses is another one each time.
+            let any_port = matches!(address, Address::Tcp(address) if address.port() == 0);
+            if seen.contains(address) && !any_port {
+                let wrong = format_args!("has {address} twice");
+                fields.wrong_value("listen", wrong, "each address once");
+            }
+            seen.push(address.clone());
+        }
+        return Some(addresses);
+    }
+    let listen: Listen = fields.optional("listen")?;
+    Some(Vec::from_iter(listen.0))
+}
+
+struct Listen(Option<Address>);
+
+impl FromNode for Listen {
+    const ALLOWED: &'static str = "ADDRESS:PORT such as 0.0.0.0:9115, [::]:9115 or :9115, unix:PATH, systemd, \
+                                   a list of these, or off";
+
+    fn from_node(node: &Node) -> Result<Self, String> {
+        match node {
+            // What YAML 1.1 takes for a boolean is a word of YAML 1.2; both mean the same here.
+            Node::Bool(false) => Ok(Self(None)),
+            Node::Text(text) if text == "off" => Ok(Self(None)),
+            node => Address::from_node(node).map(|address| Self(Some(address))),
+        }
+    }
+}
+
+impl FromNode for Address {
+    const ALLOWED: &'static str =
+        "ADDRESS:PORT such as 0.0.0.0:9115, [::]:9115 or :9115, unix:PATH, or systemd";
+
+    fn from_node(node: &Node) -> Result<Self, String> {
+        // unix(7): sun_path has 108 bytes, the last of them 0.
+        const LONGEST: usize = 107;
+        let text = String::from_node(node)?;
+        if text == "systemd" {
+            return Ok(Self::Inherited);
+        }
+        if let Some(path) = text.strip_prefix("unix:") {
+            if path.is_empty() || path.len() > LONGEST || path.contains('\0') {
+                return Err(format!("{path:?} cannot be the path of a socket"));
+            }
+            return Ok(Self::Unix(path.into()));
+        }
+        let address = match text.strip_prefix(':') {
+            Some(port) => format!("0.0.0.0:{port}"),
+            None => text.replacen("localhost:", "127.0.0.1:", 1),
+        };
+        let address = address.parse().map(Self::Tcp);
+        address.map_err(|_| format!("{text:?} is no address to listen on"))
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Inherited => f.write_str("systemd"),
+        }
+    }
+}
+
+/// What YAML 1.1 takes for a boolean is a word of YAML 1.2; both mean the same here.
+struct OnOff(bool);
+
+impl FromNode for OnOff {
+    const ALLOWED: &'static str = "on or off";
+
+    fn from_node(node: &Node) -> Result<Self, String> {
+        match node {
+            Node::Bool(on) => Ok(Self(*on)),
+            Node::Text(text) if text == "on" => Ok(Self(true)),
+            Node::Text(text) if text == "off" => Ok(Self(false)),
+            other => Err(format!("{:?} is neither", String::from_node(other)?)),
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! `server.tls`: the server's certificate, read again when it changes, and whose certificates it asks for.
+
+use std::{
+    fmt,
+    hash::{DefaultHasher, Hash, Hasher},
+    path::{Path, PathBuf},
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
+
+use rustls::{
+    RootCertStore, ServerConfig,
+    crypto::aws_lc_rs,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    server::{WebPkiClientVerifier, danger::ClientCertVerifier},
+};
+use tokio::{task::spawn_blocking, time::sleep};
+use tokio_rustls::TlsAcceptor;
+
+use crate::value::{Fields, FromNode, Node, TlsVersion, read_regular_file};
+
+/// How to speak TLS, with the names of Prometheus' web configuration.
+#[derive(Clone)]
+pub struct Settings {
+    files: Files,
+    auth: ClientAuth,
+    min_version: TlsVersion,
+    max_version: TlsVersion,
+    /// As the files were when the settings were read.
+    config: Arc<ServerConfig>,
+    contents: u64,
+}
+
+#[derive(Clone, Debug)]
+struct Files {
+    cert: PathBuf,
+    key: PathBuf,
+    client_ca: Option<PathBuf>,
+}
+
+/// Whether clients must have a certificate; the words are Go's (`tls.ClientAuthType`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ClientAuth {
+    None,
+    IfGiven,
+    Required,
+}
+
+/// A key of the settings, and what is wrong with its file.
+type Wrong = (&'static str, String);
+
+/// Bytes of a file.
+const LARGEST: u64 = 1 << 20;
+
+/// How often the files are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+const FILE: &str = "the path of a readable file in PEM";
+
+impl Settings {
+    /// Reads the section; `None` where it cannot be used.
+    pub fn read(mut fields: Fields<'_>) -> Option<Self> {
+        let path = |path: Option<String>| path.map(PathBuf::from);
+        let cert = path(fields.required("cert_file"));
+        let key = path(fields.required("key_file"));
+        let client_ca = path(fields.optional("client_ca_file"));
+        let given: Option<ClientAuth> = fields.optional("client_auth_type");
+        let min_version = fields.optional("min_version").unwrap_or(TlsVersion::Tls12);
+        let max_version = fields.optional("max_version").unwrap_or(TlsVersion::Tls13);
+        if max_version < min_version {
+            let wrong = "is older than min_version";
+            fields.wrong_value("max_version", wrong, "at least min_version");
+        }
+        let auth = given.unwrap_or(ClientAuth::None);
+        if (auth == ClientAuth::None) != client_ca.is_none() {
+            let wrong = "client_ca_file and client_auth_type belong together";
+            let allowed = "both, or neither: NoClientCert is the default";
+            fields.wrong(wrong, allowed);
+        }
+        let files = cert.zip(key).map(|(cert, key)| Files {
+            cert,
+            key,
+            client_ca,
+        });
+        let settings = files.and_then(|files| {
+            let contents = files.contents();
+            match files.config(auth, min_version, max_version) {
+                Ok(config) => Some(Self {
+                    files,
+                    auth,
+                    min_version,
+                    max_version,
+                    config: Arc::new(config),
+                    contents,
+                }),
+                Err((key, wrong)) => {
+                    fields.wrong_value(key, wrong, FILE);
+                    None
+                }
+            }
+        });
+        fields.finish();
+        settings
+    }
+
+    fn build(&self) -> Result<ServerConfig, Wrong> {
+        let Self {
+            files,
+            auth,
+            min_version,
+            max_version,
+            ..
+        } = self;
+        files.config(*auth, *min_version, *max_version)
+    }
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.files.fmt(f)
+    }
+}
+
+impl FromNode for ClientAuth {
+    const ALLOWED: &'static str =
+        "NoClientCert, VerifyClientCertIfGiven or RequireAndVerifyClientCert";
+
+    fn from_node(node: &Node) -> Result<Self, String> {
+        match String::from_node(node)?.as_str() {
+            "NoClientCert" => Ok(Self::None),
+            "VerifyClientCertIfGiven" => Ok(Self::IfGiven),
+            "RequireAndVerifyClientCert" => Ok(Self::Required),
+            other @ ("RequestClientCert" | "RequireAnyClientCert") => Err(format!(
+                "{other} would take certificates that nobody has issued"
+            )),
+            other => Err(format!("{other:?} asks for nothing")),
+        }
+    }
+}
+
+impl Files {
+    /// The hash of what they hold.
+    fn contents(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        for file in [&self.cert, &self.key].into_iter().chain(&self.client_ca) {
+            read_regular_file(file, LARGEST).ok().hash(&mut hasher);
+        }
+        hasher.finish()
+    }
+
+    fn config(
+        &self,
+        auth: ClientAuth,
+        min_version: TlsVersion,
+        max_version: TlsVersion,
+    ) -> Result<ServerConfig, Wrong> {
+        let versions: &[_] = match (min_version, max_version) {
+            (_, TlsVersion::Tls12) => &[&rustls::version::TLS12],
+            (TlsVersion::Tls12, TlsVersion::Tls13) => rustls::ALL_VERSIONS,
+            (TlsVersion::Tls13, TlsVersion::Tls13) => &[&rustls::version::TLS13],
+        };
+        let chain = certificates("cert_file", &self.cert)?;
+        let key = read("key_file", &self.key)?;
+        // The parser's error is left out: it could repeat a part of the key.
+        let key = PrivateKeyDer::from_pem_slice(&key)
+            .map_err(|_| ("key_file", "holds no private key".to_owned()))?;
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let verifier = match (&self.client_ca, auth) {
+            (Some(file), ClientAuth::IfGiven | ClientAuth::Required) => {
+                Some(client_verifier(file, auth, &provider)?)
+            }
+            _ => None,
+        };
+        let builder = ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(versions)
+            .expect("the provider has suites for both versions");
+        let builder = match verifier {
+            Some(verifier) => builder.with_client_cert_verifier(verifier),
+            None => builder.with_no_client_auth(),
+        };
+        let mut config = builder
+            .with_single_cert(chain, key)
+            .map_err(|error| ("key_file", error.to_string()))?;
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(config)
+    }
+}
+
+fn client_verifier(
+    file: &Path,
+    auth: ClientAuth,
+    provider: &Arc<rustls::crypto::CryptoProvider>,
+) -> Result<Arc<dyn ClientCertVerifier>, Wrong> {
+    const KEY: &str = "client_ca_file";
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(KEY, file)? {
+        roots.add(certificate).map_err(|error| {
+            let wrong = format!("holds a certificate that cannot be trusted: {error}");
+            (KEY, wrong)
+        })?;
+    }
+    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone());
+    let builder = match auth {
+        ClientAuth::IfGiven => builder.allow_unauthenticated(),
+        _ => builder,
+    };
+    builder.build().map_err(|error| (KEY, error.to_string()))
+}
+
+fn read(key: &'static str, file: &Path) -> Result<Vec<u8>, Wrong> {
+    read_regular_file(file, LARGEST)
+        .map_err(|error| (key, format!("\"{}\" {error}", file.display())))
+}
+
+fn certificates(key: &'static str, file: &Path) -> Result<Vec<CertificateDer<'static>>, Wrong> {
+    let bytes = read(key, file)?;
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
+    match certificates {
+        Ok(certificates) if !certificates.is_empty() => Ok(certificates),
+        _ => Err((key, "holds no certificate".to_owned())),
+    }
+}
+
+/// What takes handshakes, with the certificate of the moment.
+pub(super) struct Acceptor {
+    settings: Settings,
+    config: RwLock<Arc<ServerConfig>>,
+}
+
+impl Acceptor {
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            config: RwLock::new(settings.config.clone()),
+            settings,
+        }
+    }
+
+    /// What takes the next handshake.
+    pub fn current(&self) -> TlsAcceptor {
+        let config = self.config.read().unwrap_or_else(PoisonError::into_inner);
+        TlsAcceptor::from(config.clone())
+    }
+
+    /// Reads the files again whenever they change. Where they cannot be used, the certificate stays as
+    /// it is, which is told once.
+    pub async fn keep(self: Arc<Self>) {
+        let mut seen = self.settings.contents;
+        loop {
+            sleep(LOOK_EVERY).await;
+            let acceptor = self.clone();
+            let look = move || {
+                let contents = acceptor.settings.files.contents();
+                let config = (contents != seen).then(|| acceptor.settings.build());
+                (contents, config)
+            };
+            let Ok((contents, config)) = spawn_blocking(look).await else {
+                continue;
+            };
+            seen = contents;
+            match config {
+                None => {}
+                Some(Ok(config)) => {
+                    let mut current = self.config.write().unwrap_or_else(PoisonError::into_inner);
+                    *current = Arc::new(config);
+                    drop(current);
+                    tracing::info!("The certificate of the server has been replaced");
+                }
+                Some(Err((key, error))) => tracing::error!(
+                    key,
+                    error,
+                    "The certificate of the server has changed and cannot be used; the old one stays"
+                ),
+            }
+        }
+    }
+}

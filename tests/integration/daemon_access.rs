@@ -1,0 +1,319 @@
+//! Who gets at the daemon's pages, and by which way: passwords, TLS, sockets, limits.
+
+use std::{
+    fs,
+    io::{Read, Write},
+    net::TcpListener,
+    os::{
+        fd::AsRawFd,
+        unix::net::{UnixDatagram, UnixListener, UnixStream},
+    },
+    path::Path,
+    process::Command,
+};
+
+use monitoringdaemon::check::{Phase, Reason};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::support::{
+    client::{Answer, ask, connect, get},
+    daemon::{Daemon, config_file},
+    eventually,
+    lab::Lab,
+    pki::{AUTHORITY, Authority, Identity, YEARS},
+    process::{program, text},
+    report::{assert_failure, assert_success},
+    server::Server,
+};
+
+/// Of `right`, at the least cost that there is.
+const HASH: &str = "$2b$04$8H8gNpIpEJI5zUxcKk26sOaOyvQXIh.4rboC1zBi4igs5wrnOkdeW";
+
+fn config(server: &Value) -> Value {
+    let target = Server::ok();
+    // Gone at once, as what is checked is of no matter here.
+    let url = target.http("/");
+    json!({
+        "log": { "checks": "none", "format": "%(message)s" },
+        "server": server,
+        "monitors": { "a": { "url": url, "check_every": 0.1 } },
+    })
+}
+
+fn as_user(daemon: &Daemon, path: &str, encoded: &str) -> Answer {
+    let header = format!("authorization: Basic {encoded}\r\n");
+    ask(daemon.address, "GET", path, &header)
+}
+
+/// `prometheus:right`, `prometheus:wrong` and `somebody:right` in base64.
+const RIGHT: &str = "cHJvbWV0aGV1czpyaWdodA==";
+const WRONG: &str = "cHJvbWV0aGV1czp3cm9uZw==";
+const UNKNOWN: &str = "c29tZWJvZHk6cmlnaHQ=";
+
+#[test]
+fn whoever_has_no_password_sees_nothing() {
+    let users = json!({ "basic_auth_users": { "prometheus": HASH } });
+    let mut daemon = Daemon::start(config(&users));
+    for path in [
+        "/metrics",
+        "/",
+        "/api/v1/events",
+        "/-/healthy",
+        "/-/reload",
+        "/nothing",
+    ] {
+        for answer in [
+            get(daemon.address, path),
+            as_user(&daemon, path, WRONG),
+            as_user(&daemon, path, UNKNOWN),
+            as_user(&daemon, path, "?"),
+        ] {
+            assert_eq!(answer.status, 401, "{path}");
+            assert_eq!(answer.header("www-authenticate"), Some("Basic"));
+            assert_eq!(answer.text(), "Unauthorized\n");
+        }
+    }
+    for _ in 0..3 {
+        assert_eq!(as_user(&daemon, "/metrics", RIGHT).status, 200);
+    }
+    assert_eq!(as_user(&daemon, "/nothing", RIGHT).status, 404);
+    assert_eq!(
+        as_user(&daemon, "/metrics", WRONG).status,
+        401,
+        "the right one was remembered"
+    );
+    daemon.stop();
+
+    let open = json!({ "basic_auth_users": { "prometheus": HASH }, "open_probes": true });
+    let mut daemon = Daemon::start(config(&open));
+    for (path, status) in [("/-/healthy", 200), ("/metrics", 401), ("/-/reload", 401)] {
+        assert_eq!(get(daemon.address, path).status, status, "{path}");
+    }
+    daemon.stop();
+}
+
+#[test]
+fn a_flood_of_wrong_passwords_costs_no_check() {
+    // A tenth of a second each.
+    let dear = "$2b$10$SWjGtWqHyoJ93hs/5en4IOZFFhrt5flFtpA7mDhvRRvJv9Iw4/HPm";
+    let users = json!({ "basic_auth_users": { "prometheus": HASH, "other": dear } });
+    let mut daemon = Daemon::start(config(&users));
+    let page = |daemon: &Daemon| {
+        let answer = as_user(daemon, "/metrics", RIGHT);
+        assert_eq!(answer.status, 200);
+        crate::support::page::Page::parse(&answer.text())
+    };
+    page(&daemon);
+    // `other:wrong`; nobody waits for the answers.
+    let flood: Vec<_> = (0..100)
+        .map(|_| {
+            let mut stream = connect(daemon.address);
+            let head =
+                "GET /metrics HTTP/1.1\r\nhost: x\r\nauthorization: Basic b3RoZXI6d3Jvbmc=\r\n\r\n";
+            stream
+                .write_all(head.as_bytes())
+                .expect("an open connection");
+            stream
+        })
+        .collect();
+    let before = page(&daemon).completed();
+    let after = eventually("checks go on", || {
+        let page = page(&daemon);
+        page.assert_slots_add_up();
+        (page.completed() >= before + 10.0).then_some(page)
+    });
+    assert!(after.skipped("stalled") < 0.5, "{}", after.text);
+    drop(flood);
+    daemon.stop();
+}
+
+/// Certificates in files of their own.
+struct Folder(tempfile::TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        Self(tempfile::tempdir().expect("a temporary directory"))
+    }
+
+    fn write(&self, name: &str, contents: &str) -> String {
+        let path = self.0.path().join(name);
+        fs::write(&path, contents).expect("room for it");
+        path.display().to_string()
+    }
+
+    fn tls(&self, identity: &Identity) -> Value {
+        json!({
+            "cert_file": self.write("cert.pem", &identity.certificate_pem),
+            "key_file": self.write("key.pem", &identity.key_pem()),
+        })
+    }
+}
+
+fn healthy(daemon: &Daemon, tls: &Value) -> Value {
+    json!({ "url": format!("https://{}/-/healthy", daemon.address), "tls_config": tls })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_is_spoken_with_the_certificate_of_the_moment() {
+    let folder = Folder::new();
+    let first = AUTHORITY.issue(&["127.0.0.1"], YEARS);
+    let tls = folder.tls(&first);
+    let mut daemon = Daemon::start(config(&json!({ "tls": tls })));
+    let report = Lab::new().check(healthy(&daemon, &json!({}))).await;
+    assert_success(&report);
+    // Who does not speak TLS is not answered, and holds nothing up.
+    let _silent: Vec<_> = (0..300).map(|_| connect(daemon.address)).collect();
+    assert_success(&Lab::new().check(healthy(&daemon, &json!({}))).await);
+
+    let other = Authority::new("another root");
+    let trusting = json!({ "ca": other.pem() });
+    let report = Lab::new().check(healthy(&daemon, &trusting)).await;
+    assert_failure(&report, Phase::Tls, Reason::TlsUntrusted);
+    folder.write("cert.pem", "half of a certif");
+    daemon.until_logged(
+        "The certificate of the server has changed and cannot be used; the old one stays",
+    );
+    assert_success(&Lab::new().check(healthy(&daemon, &json!({}))).await);
+    folder.tls(&other.issue(&["127.0.0.1"], YEARS));
+    daemon.until_logged("The certificate of the server has been replaced");
+    assert_success(&Lab::new().check(healthy(&daemon, &trusting)).await);
+    daemon.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_may_be_demanded_of_whoever_asks() {
+    let folder = Folder::new();
+    let clients = Authority::new("clients");
+    let client = clients.issue(&["client.test"], YEARS);
+    let stranger = AUTHORITY.issue(&["client.test"], YEARS);
+    let of = |client: &Identity| json!({ "cert": client.certificate_pem, "key": client.key_pem() });
+    for (kind, without) in [
+        ("RequireAndVerifyClientCert", false),
+        ("VerifyClientCertIfGiven", true),
+    ] {
+        let mut tls = folder.tls(&AUTHORITY.issue(&["127.0.0.1"], YEARS));
+        tls["client_ca_file"] = json!(folder.write("clients.pem", &clients.pem()));
+        tls["client_auth_type"] = json!(kind);
+        let mut daemon = Daemon::start(config(&json!({ "tls": tls })));
+        assert_success(&Lab::new().check(healthy(&daemon, &of(&client))).await);
+        let report = Lab::new().check(healthy(&daemon, &of(&stranger))).await;
+        assert_failure(&report, Phase::Tls, Reason::TlsHandshake);
+        let report = Lab::new().check(healthy(&daemon, &json!({}))).await;
+        assert_eq!(report.failure.is_none(), without, "{report:#?}");
+        daemon.stop();
+    }
+}
+
+fn ask_over(path: &Path) -> String {
+    let mut stream = UnixStream::connect(path).expect("somebody listens");
+    let head = "GET /-/healthy HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    stream
+        .write_all(head.as_bytes())
+        .expect("an open connection");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    answer
+}
+
+#[test]
+fn it_listens_wherever_it_is_told_to() {
+    let folder = Folder::new();
+    let path = folder.0.path().join("socket");
+    // One that nobody listens on any more is no obstacle.
+    drop(UnixListener::bind(&path).expect("a socket"));
+    let unix = format!("unix:{}", path.display());
+    let listen = json!({ "listen": ["127.0.0.1:0", unix, "127.0.0.1:0"] });
+    let mut daemon = Daemon::start(config(&listen));
+    daemon.until_logged(&format!("Server is listening address={unix}"));
+    assert!(ask_over(&path).ends_with("healthy\n"));
+    assert_eq!(get(daemon.address, "/-/healthy").status, 200);
+
+    let taken = |address: &str| {
+        let file = config_file(config(&json!({ "listen": [address] })));
+        let output = program().arg("--config").arg(file.path()).output();
+        let output = output.expect("the program can be started");
+        assert_eq!(output.status.code(), Some(1));
+        text(&output)
+    };
+    assert!(taken(&unix).contains(&format!(
+        "failed to listen on {unix}: somebody listens there already"
+    )));
+    let file = folder.write("file", "precious");
+    assert!(taken(&format!("unix:{file}")).contains("there is a file that is no socket"));
+    assert_eq!(fs::read_to_string(file).expect("it is there"), "precious");
+    assert!(taken("systemd").contains("the process was started without sockets"));
+    daemon.stop();
+    assert!(!path.exists(), "it goes with the daemon");
+    let log = daemon.whole_log();
+    let lines = log
+        .iter()
+        .filter(|line| line.starts_with("Server is listening "));
+    assert_eq!(lines.count(), 3);
+}
+
+#[test]
+fn it_takes_a_socket_that_it_was_started_with_and_tells_when_it_is_ready() {
+    let folder = Folder::new();
+    let notified = folder.0.path().join("notify");
+    let manager = UnixDatagram::bind(&notified).expect("a socket");
+    manager
+        .set_read_timeout(Some(crate::support::PATIENCE))
+        .expect("a timeout above zero");
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("it is bound");
+    let file = config_file(config(&json!({ "listen": "systemd" })));
+    // sd_listen_fds(3): descriptor 3, of the process that LISTEN_PID names.
+    let script = "exec 3<&$0; exec env LISTEN_PID=$$ LISTEN_FDS=1 \"$@\"";
+    let descriptor = listener.as_raw_fd().to_string();
+    rustix::io::fcntl_setfd(&listener, rustix::io::FdFlags::empty()).expect("it is open");
+    let mut child = Command::new("sh")
+        .args([
+            "-c",
+            script,
+            &descriptor,
+            program().get_program().to_str().expect("a path"),
+        ])
+        .arg("--config")
+        .arg(file.path())
+        .env("NOTIFY_SOCKET", &notified)
+        .spawn()
+        .expect("a shell");
+    let told = |manager: &UnixDatagram| {
+        let mut buffer = [0; 100];
+        let length = manager.recv(&mut buffer).expect("a message");
+        String::from_utf8_lossy(&buffer[..length]).trim().to_owned()
+    };
+    assert_eq!(told(&manager), "READY=1");
+    assert_eq!(get(address, "/-/ready").status, 200);
+    let process = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(process, Signal::TERM).expect("it runs");
+    assert_eq!(told(&manager), "STOPPING=1");
+    assert_eq!(child.wait().expect("a child").code(), Some(0));
+}
+
+#[test]
+fn requests_and_connections_have_limits() {
+    let limits = json!({ "max_requests_per_second": 5, "max_connections": 3 });
+    let mut daemon = Daemon::start(config(&limits));
+    let answers: Vec<_> = (0..200).map(|_| daemon.get("/metrics")).collect();
+    let refused: Vec<_> = answers
+        .iter()
+        .filter(|answer| answer.status == 429)
+        .collect();
+    assert!(!refused.is_empty());
+    assert!(refused.len() < answers.len());
+    assert_eq!(refused[0].header("retry-after"), Some("1"));
+    assert_eq!(
+        daemon.get("/-/healthy").status,
+        200,
+        "whoever asks whether it lives is told"
+    );
+    let mut idle: Vec<_> = (0..4).map(|_| connect(daemon.address)).collect();
+    assert_eq!(daemon.get("/-/healthy").status, 200);
+    // The one that was idle for longest made room.
+    let mut rest = Vec::new();
+    let ended = idle[0].read_to_end(&mut rest);
+    assert!(matches!(ended, Ok(0)) || ended.is_err(), "{ended:?}");
+    daemon.stop();
+}
