@@ -5,15 +5,16 @@ mod slo;
 #[cfg(test)]
 mod tests;
 mod version;
-mod yaml;
 
 use std::{
     fmt,
     path::{Path, PathBuf},
 };
 
-use crate::value::{Fields, Problem, Problems, read_regular_file};
-use yaml::Position;
+use crate::value::{
+    Fields, Problem, Problems, read_regular_file,
+    yaml::{self, Position},
+};
 
 pub use settings::{Config, Dispatcher, Fixed, Log, Monitor, Replicas};
 pub use slo::{LatencySlo, Percentage, Slo};

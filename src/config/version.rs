@@ -76,7 +76,7 @@ fn contents(file: &Path) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::yaml;
+    use crate::value::yaml;
 
     fn node(text: &str) -> Node {
         yaml::parse(text).expect("YAML")

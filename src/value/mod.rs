@@ -16,6 +16,7 @@ mod secret;
 mod size;
 mod status;
 mod units;
+pub(crate) mod yaml;
 
 pub use bytes::Bytes;
 pub use duration::format_duration;

@@ -1,4 +1,4 @@
-//! The text of the file: to a tree, and from a path in the tree back to line and column.
+//! The text of a file: to a tree, and from a path in the tree back to line and column.
 //!
 //! The one module that knows which YAML library there is.
 
@@ -11,22 +11,22 @@ use serde::{
     },
 };
 
-use crate::value::{Node, Path, Place, Segment};
+use super::{Node, Path, Place, Segment};
 
 /// A place in the file; both count from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Position {
+pub(crate) struct Position {
     pub line: usize,
     pub column: usize,
 }
 
 impl Position {
-    pub(super) const START: Self = Self { line: 1, column: 1 };
+    pub(crate) const START: Self = Self { line: 1, column: 1 };
 }
 
 /// Why a text is no YAML, or more than is read.
 #[derive(Debug)]
-pub(super) struct SyntaxError {
+pub(crate) struct SyntaxError {
     pub position: Position,
     pub message: String,
 }
@@ -36,29 +36,36 @@ const MAX_NODES: usize = 500_000;
 const MAX_TEXT: usize = 16 << 20;
 
 /// The tree that `text` stands for; an empty text stands for nothing.
-pub(super) fn parse(text: &str) -> Result<Node, SyntaxError> {
+pub(crate) fn parse(text: &str) -> Result<Node, SyntaxError> {
     let grown = RefCell::new(Grown::default());
-    Grow(&grown)
-        .deserialize(serde_yaml::Deserializer::from_str(text))
-        .map_err(|error| {
-            let position = error.location().map(|location| Position {
-                line: location.line(),
-                column: location.column(),
-            });
-            let position = position.unwrap_or(Position::START);
-            // The place goes in front of the message; what else the message places stays in it.
-            let Position { line, column } = position;
-            let here = format!(" at line {line} column {column}");
-            let message = error.to_string().replace(&here, "");
-            SyntaxError {
-                position,
-                message: without_values(&message),
-            }
-        })
+    read(text, Grow(&grown))
+}
+
+/// What `seed` makes of `text`; it is the seed that bounds what aliases make of it.
+pub(crate) fn read<'de, S: DeserializeSeed<'de>>(
+    text: &'de str,
+    seed: S,
+) -> Result<S::Value, SyntaxError> {
+    let value = seed.deserialize(serde_yaml::Deserializer::from_str(text));
+    value.map_err(|error| {
+        let position = error.location().map(|location| Position {
+            line: location.line(),
+            column: location.column(),
+        });
+        let position = position.unwrap_or(Position::START);
+        // The place goes in front of the message; what else the message places stays in it.
+        let Position { line, column } = position;
+        let here = format!(" at line {line} column {column}");
+        let message = error.to_string().replace(&here, "");
+        SyntaxError {
+            position,
+            message: without_values(&message),
+        }
+    })
 }
 
 /// `message` without the value that serde repeats in it, which may be a secret.
-fn without_values(message: &str) -> String {
+pub(crate) fn without_values(message: &str) -> String {
     for repeats in ["invalid type: ", "invalid value: "] {
         if let Some((path, _)) = message.split_once(repeats) {
             return format!("{path}a value is not what its tag says");
@@ -193,7 +200,7 @@ impl<'de> Deserialize<'de> for Key {
 ///
 /// serde_yaml tells a position only with an error. So the text is walked once more, an error is
 /// raised at every place that is asked for, and the walk goes on behind it.
-pub(super) fn locate<'p>(
+pub(crate) fn locate<'p>(
     text: &str,
     places: impl IntoIterator<Item = (&'p Path, Place)>,
 ) -> Vec<Position> {
