@@ -1,7 +1,9 @@
 //! What the user wrote, read and validated whole: nothing downstream checks it again.
 
+mod parts;
 mod settings;
 mod slo;
+mod templates;
 #[cfg(test)]
 mod tests;
 mod version;
@@ -18,6 +20,7 @@ use crate::value::{
 
 pub use settings::{Config, Dispatcher, Fixed, Log, Monitor, Replicas};
 pub use slo::{LatencySlo, Percentage, Slo};
+pub use templates::Blueprints;
 pub use version::of_files;
 
 /// Room for a hundred thousand monitors; what is larger was not written as a configuration.
@@ -70,7 +73,8 @@ fn parse(text: &str) -> Result<Config, (Vec<Located>, usize)> {
         (vec![problem], 0)
     })?;
     let problems = Problems::default();
-    let config = Fields::open(&root, crate::value::Path::default(), &problems).map(Config::read);
+    let config = Fields::open(&root, crate::value::Path::default(), &problems)
+        .map(|fields| Config::read(fields, std::iter::empty(), false));
     match (config, problems.into_vec()) {
         (Some(config), (problems, 0)) if problems.is_empty() => Ok(config),
         (_, (problems, more)) => Err((located(text, problems), more)),

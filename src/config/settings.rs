@@ -11,7 +11,9 @@ use std::{
 use tracing::level_filters::LevelFilter;
 
 use super::{
+    parts::{Named, Parts, named_once},
     slo::{Slo, Timing},
+    templates::{Blueprints, Size, skip_extends},
     version,
 };
 use crate::{
@@ -20,7 +22,9 @@ use crate::{
     metrics::{self, FAMILIES, Family},
     monitors::{self, Type},
     server,
-    value::{Fields, FromNode, Node, Place, Problems, check_label_name, format_duration, nearest},
+    value::{
+        Fields, FromNode, Node, Path, Place, Problems, check_label_name, format_duration, nearest,
+    },
 };
 
 /// A whole configuration; the default is that of an empty file.
@@ -34,11 +38,13 @@ pub struct Config {
     pub dispatcher: Dispatcher,
     /// `metrics`
     pub metrics: metrics::Settings,
-    /// `monitors`, in the order of the file.
+    /// `monitors`, in the order of the files.
     pub monitors: Vec<Monitor>,
     /// By which a change of the other sections is known.
     pub fixed: Fixed,
-    /// The files that it was read from.
+    /// What more monitors can be made of.
+    pub blueprints: Blueprints,
+    /// The file that it stands in and each that it includes, sorted.
     pub files: Vec<PathBuf>,
 }
 
@@ -124,7 +130,14 @@ pub struct Monitor {
 
 impl Config {
     /// Reads the whole file.
-    pub(super) fn read(mut fields: Fields<'_>) -> Self {
+    ///
+    /// `included` are further files; where it `is_partial`, there are others that could not be read.
+    pub(super) fn read<'a>(
+        mut fields: Fields<'a>,
+        included: impl Iterator<Item = Fields<'a>>,
+        is_partial: bool,
+    ) -> Self {
+        let problems = fields.problems();
         let log = fields.section("log").map(Log::read).unwrap_or_default();
         let server = fields
             .section("server")
@@ -143,13 +156,21 @@ impl Config {
             .map(read_metrics)
             .unwrap_or_default();
         let fixed = Fixed::read(&mut fields);
-        let monitors = match fields.node("monitors") {
-            Some((node, path)) => {
-                Monitor::read_all(node, &path, &defaults, &metrics, fields.problems())
-            }
-            None => Vec::new(),
-        };
+        let parts = Parts::read(&mut fields);
         fields.finish();
+        let parts = [parts]
+            .into_iter()
+            .chain(included.map(Parts::read_included));
+        let mut templates = Vec::new();
+        let mut monitors = Vec::new();
+        for parts in parts {
+            templates.extend(parts.templates);
+            monitors.extend(parts.monitors);
+        }
+        let templates = named_once(templates, problems);
+        let blueprints =
+            Blueprints::read(defaults, metrics.clone(), templates, is_partial, problems);
+        let monitors = Monitor::read_all(named_once(monitors, problems), &blueprints, problems);
         Self {
             log,
             server,
@@ -157,6 +178,7 @@ impl Config {
             metrics,
             monitors,
             fixed,
+            blueprints,
             files: Vec::new(),
         }
     }
@@ -319,7 +341,7 @@ fn read_buckets(fields: &mut Fields<'_>, key: &'static str, units: &str) -> Opti
 }
 
 /// What a monitor has where it says nothing itself.
-struct Defaults {
+pub(super) struct Defaults {
     timeout: Duration,
     check_every: Duration,
     labels: BTreeMap<String, String>,
@@ -416,55 +438,65 @@ fn read_labels(fields: &mut Fields<'_>) -> BTreeMap<String, String> {
 
 impl Monitor {
     fn read_all(
-        node: &Node,
-        path: &crate::value::Path,
-        defaults: &Defaults,
-        metrics: &metrics::Settings,
+        entries: Vec<Named<'_>>,
+        blueprints: &Blueprints,
         problems: &Problems,
     ) -> Vec<Self> {
-        // Opened for what it says of duplicates and of anything but a mapping.
-        if Fields::open(node, path.clone(), problems).is_none() {
-            return Vec::new();
-        }
-        let Node::Map(entries) = node else {
-            return Vec::new();
-        };
         let mut monitors = Vec::with_capacity(entries.len());
-        for (index, (name, node)) in entries.iter().enumerate() {
-            let path = path.entry(name, index);
-            if let Some(wrong) = wrong_name(name) {
-                let allowed = "1 to 200 characters, none of them a control character";
-                problems.add(path.clone(), Place::Key, wrong, allowed);
-            }
-            if let Some(fields) = Fields::open(node, path, problems) {
-                // Read before the settings read them: a file that changes in between is seen to
-                // have changed.
-                let files = version::files(node);
-                let contents = version::of_files(&files);
-                let monitor = Self::read(name, fields, defaults, metrics);
-                monitors.extend(monitor.map(|monitor| Self {
-                    version: Version {
-                        settings: monitor.hash(node),
-                        files: contents,
-                    },
-                    files,
-                    ..monitor
-                }));
+        let mut added = Size::default();
+        for entry in entries {
+            let path = entry.2.clone();
+            let (monitor, size) = blueprints.read_monitor(entry, problems);
+            monitors.extend(monitor);
+            added.add(size);
+            if added.is_too_much() {
+                let wrong = "adds too much to what is there";
+                problems.add(path, Place::Key, wrong, Size::ALLOWED);
+                break;
             }
         }
         monitors
     }
 
-    fn read(
+    /// Of the first of `values`, its own keys, over those of the templates; of type `assumed` where none
+    /// of them says.
+    pub(super) fn read(
+        name: &str,
+        values: Vec<(&Node, Path)>,
+        defaults: &Defaults,
+        metrics: &metrics::Settings,
+        assumed: Type,
+        problems: &Problems,
+    ) -> Option<Self> {
+        let nodes: Vec<_> = values.iter().map(|(node, _)| *node).collect();
+        let fields = Fields::over(values, problems)?;
+        // Read before the settings read them: a file that changes in between is seen to
+        // have changed.
+        let files = version::files(&nodes);
+        let contents = version::of_files(&files);
+        let monitor = Self::read_keys(name, fields, defaults, metrics, assumed)?;
+        Some(Self {
+            version: Version {
+                settings: monitor.hash(&nodes),
+                files: contents,
+            },
+            files,
+            ..monitor
+        })
+    }
+
+    fn read_keys(
         name: &str,
         mut fields: Fields<'_>,
         defaults: &Defaults,
         metrics: &metrics::Settings,
+        assumed: Type,
     ) -> Option<Self> {
+        skip_extends(&mut fields);
         // Of a type that nobody knows, nothing more can be said.
         let monitor_type = match fields.node("type") {
             Some(_) => fields.optional("type")?,
-            None => Type::Http,
+            None => assumed,
         };
         let (check_every, timeout) = read_timing(&mut fields, defaults);
         let mut labels = defaults.labels.clone();
@@ -504,8 +536,8 @@ impl Monitor {
         })
     }
 
-    /// Of what is in its own `node`, and of what other sections gave it.
-    fn hash(&self, node: &Node) -> u64 {
+    /// Of what is in `nodes`, its own keys and those of its templates, and of what other sections gave it.
+    fn hash(&self, nodes: &[&Node]) -> u64 {
         let mut hasher = DefaultHasher::new();
         let buckets = self
             .duration_buckets
@@ -520,16 +552,8 @@ impl Monitor {
             replicas,
             buckets,
         );
-        (given, version::of(node)).hash(&mut hasher);
+        let nodes: Vec<_> = nodes.iter().map(|node| version::of(node)).collect();
+        (given, nodes).hash(&mut hasher);
         hasher.finish()
-    }
-}
-
-fn wrong_name(name: &str) -> Option<&'static str> {
-    match name.chars().count() {
-        0 => Some("the name is empty"),
-        1..=200 if name.chars().any(char::is_control) => Some("the name has a control character"),
-        1..=200 => None,
-        _ => Some("the name is too long"),
     }
 }

@@ -20,6 +20,12 @@ fn corpus(folder: &str) -> Vec<PathBuf> {
     files
 }
 
+fn good(name: &str) -> PathBuf {
+    let mut files = corpus("good").into_iter();
+    let found = files.find(|file| file.ends_with(name));
+    found.expect("it is in the corpus")
+}
+
 #[test]
 fn good_files_of_the_corpus_are_valid() {
     for file in corpus("good") {
@@ -105,10 +111,7 @@ fn what_is_no_file_is_refused() {
 
 #[test]
 fn settings_mean_what_they_say() {
-    let file = corpus("good")
-        .into_iter()
-        .find(|file| file.ends_with("everything.yml"));
-    let config = read(&file.expect("it is in the corpus")).expect("a good file");
+    let config = read(&good("everything.yml")).expect("a good file");
     let monitor = |name: &str| {
         let found = config.monitors.iter().find(|monitor| monitor.name == name);
         found.expect("a monitor of the file")
@@ -185,4 +188,136 @@ fn problems_beyond_bounds_are_counted() {
     let text = format!("monitors:\n{}", lines.join("\n"));
     let (problems, more) = parse(&text).expect_err("unknown keys");
     assert_eq!((problems.len(), more), (10_000, 5));
+}
+
+fn text(text: &str) -> crate::value::Node {
+    crate::value::Node::Text(text.to_owned())
+}
+
+fn mapping(entries: &[(&str, crate::value::Node)]) -> crate::value::Node {
+    let entries = entries.iter().cloned();
+    crate::value::Node::Map(entries.map(|(key, node)| (key.to_owned(), node)).collect())
+}
+
+#[test]
+fn a_monitor_lies_over_its_templates_and_they_over_the_defaults() {
+    let config = read(&good("templates.yml")).expect("a good file");
+    let monitor = |name: &str| {
+        let found = config.monitors.iter().find(|monitor| monitor.name == name);
+        found.expect("a monitor of the file")
+    };
+    let labels = |name: &str| {
+        let labels = monitor(name).labels.iter();
+        let labels: Vec<_> = labels
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        labels.join(" ")
+    };
+    let http = |name: &str| match &monitor(name).settings {
+        crate::monitors::Settings::Http(settings) => settings.clone(),
+        other => panic!("{other:?}"),
+    };
+    let header = |name: &str, header: &str| {
+        let settings = http(name);
+        let found = settings.headers.iter().find(|(name, _)| name == header);
+        found.map(|(_, value)| value.to_str().expect("text").to_owned())
+    };
+
+    assert_eq!(monitor("site").check_every.as_secs(), 30);
+    assert_eq!(monitor("site").timeout.as_secs(), 3);
+    assert_eq!(labels("site"), "env=prod kind=web team=web");
+    assert_eq!(monitor("intranet").timeout.as_secs(), 2);
+    assert_eq!(labels("intranet"), "env=prod team=intranet zone=internal");
+    assert_eq!(header("intranet", "x-probe").as_deref(), Some("mine"));
+    assert_eq!(header("intranet", "accept").as_deref(), Some("*/*"));
+    assert!(header("intranet", "authorization").is_some());
+    assert!(http("intranet").tls.insecure_skip_verify);
+    assert_eq!(
+        http("intranet").tls.min_version,
+        crate::value::TlsVersion::Tls13
+    );
+    let ok = http::StatusCode::NO_CONTENT;
+    assert!(
+        http("intranet")
+            .valid_status_codes
+            .iter()
+            .any(|codes| codes.contains(ok))
+    );
+    assert_eq!(
+        http("intranet").valid_status_codes.len(),
+        1,
+        "a list replaces one"
+    );
+    let latency = monitor("intranet")
+        .slo
+        .and_then(|slo| slo.latency)
+        .expect("one of the two");
+    assert_eq!(latency.threshold.as_millis(), 500);
+    assert_eq!(latency.objective.get().to_string(), "99.9");
+    assert_eq!(
+        header("open", "authorization"),
+        None,
+        "nothing takes it away"
+    );
+    assert!(matches!(
+        monitor("gateway").settings,
+        crate::monitors::Settings::Icmp(_)
+    ));
+}
+
+#[test]
+fn a_blueprint_makes_monitors_as_if_they_stood_in_the_file() {
+    let config = read(&good("templates.yml")).expect("a good file");
+    let blueprints = config.blueprints.clone();
+    let own = mapping(&[
+        ("url", text("https://found.example")),
+        ("labels", mapping(&[("zone", text("found"))])),
+    ]);
+    let monitor = blueprints
+        .monitor("found", "internal", own)
+        .expect("a monitor");
+    assert_eq!(monitor.name, "found");
+    assert_eq!(monitor.timeout.as_secs(), 2);
+    assert_eq!(monitor.labels["zone"], "found");
+    assert_eq!(monitor.labels["team"], "web");
+    assert_eq!(monitor.labels["env"], "prod");
+
+    let own = mapping(&[("url", text("found.example")), ("labels", text("x"))]);
+    let wrong = blueprints
+        .monitor("found", "internal", own)
+        .expect_err("no URL");
+    assert_eq!(
+        wrong,
+        [
+            "monitors.found.labels: is a text (a mapping)",
+            "monitors.found.url: has no scheme (a URL that starts with http:// or https://)",
+        ]
+    );
+    let wrong = blueprints
+        .monitor("found", "webb", mapping(&[]))
+        .expect_err("no template");
+    assert_eq!(
+        wrong,
+        ["monitors.found: \"webb\" is no template (did you mean web?)"]
+    );
+    assert!(!format!("{blueprints:?}").contains("hunter2"));
+}
+
+#[test]
+fn templates_do_not_multiply_without_bounds() {
+    let mut whole = format!(
+        "templates:\n  big: {{body: {}}}\nmonitors:\n",
+        "x".repeat(100_000)
+    );
+    for n in 0..1_000 {
+        writeln!(whole, "  m{n}: {{extends: big, url: http://example.com}}")
+            .expect("a String takes all text");
+    }
+    let (problems, _) = parse(&whole).expect_err("100 MB");
+    assert_eq!(problems.len(), 1);
+    assert!(
+        problems[0].message.contains("adds too much"),
+        "{}",
+        problems[0].message
+    );
 }

@@ -16,7 +16,7 @@ pub(super) fn of(node: &Node) -> u64 {
         Node::Bool(value) => (1, value).hash(&mut hasher),
         Node::Int(value) => (2, value).hash(&mut hasher),
         Node::Float(value) => (3, value.to_bits()).hash(&mut hasher),
-        Node::Text(text) => (4, text).hash(&mut hasher),
+        Node::Text(text) | Node::Substituted(text) => (4, text).hash(&mut hasher),
         Node::List(items) => {
             (5, items.len()).hash(&mut hasher);
             for item in items {
@@ -37,9 +37,11 @@ pub(super) fn of(node: &Node) -> u64 {
 }
 
 /// The files that settings name: the values of all keys that end in `_file`.
-pub(super) fn files(node: &Node) -> BTreeSet<PathBuf> {
+pub(super) fn files(nodes: &[&Node]) -> BTreeSet<PathBuf> {
     let mut files = BTreeSet::new();
-    collect_files(node, &mut files);
+    for node in nodes {
+        collect_files(node, &mut files);
+    }
     files
 }
 
@@ -48,7 +50,7 @@ fn collect_files(node: &Node, files: &mut BTreeSet<PathBuf>) {
         Node::Map(entries) => {
             for (key, value) in entries {
                 match value {
-                    Node::Text(path) if key.ends_with("_file") => {
+                    Node::Text(path) | Node::Substituted(path) if key.ends_with("_file") => {
                         files.insert(path.into());
                     }
                     value => collect_files(value, files),
@@ -106,7 +108,7 @@ mod tests {
     fn files_are_found_by_their_keys_wherever_they_stand() {
         let text = "{body_file: a, basic_auth: {password_file: b, username: c}, \
                     list: [{ca_file: d}], ca_file: 7, file: e}";
-        let found = files(&node(text));
+        let found = files(&[&node(text)]);
         assert_eq!(found, ["a", "b", "d"].map(PathBuf::from).into());
     }
 

@@ -1,172 +1,97 @@
 //! Reads the keys of a mapping one by one and collects all that is wrong with them.
 
-use std::{
-    cell::{Cell, RefCell},
-    collections::{HashMap, HashSet},
-    fmt,
-};
+use std::{collections::HashSet, fmt};
 
-use super::{FromNode, Node, Pattern};
+use super::{FromNode, Node, Path, Pattern, Place, Problems};
 
-/// One step from the top of the file to a value.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Segment {
-    /// The `index`-th entry of a mapping, whose key is `name`.
-    Entry {
-        /// The key as written.
-        name: String,
-        /// Tells a key from its duplicate.
-        index: usize,
-    },
-    /// The item of a list at an index that counts from 0.
-    Item(usize),
-}
+/// The key whose value is merged into the mapping that has it (<https://yaml.org/type/merge.html>).
+pub(super) const MERGE: &str = "<<";
 
-/// The way from the top of the file to a value.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Path(pub Vec<Segment>);
-
-impl Path {
-    /// The path of an entry of the mapping here.
-    #[must_use]
-    pub fn entry(&self, name: &str, index: usize) -> Self {
-        self.join(Segment::Entry {
-            name: name.to_owned(),
-            index,
-        })
-    }
-
-    /// The path of an item of the list here.
-    #[must_use]
-    pub fn item(&self, index: usize) -> Self {
-        self.join(Segment::Item(index))
-    }
-
-    fn join(&self, segment: Segment) -> Self {
-        let mut segments = self.0.clone();
-        segments.push(segment);
-        Self(segments)
-    }
-}
-
-impl fmt::Display for Path {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_empty() {
-            return f.write_str("file");
-        }
-        for (depth, segment) in self.0.iter().enumerate() {
-            match segment {
-                Segment::Item(index) => write!(f, "[{index}]")?,
-                Segment::Entry { name, .. } => {
-                    if depth > 0 {
-                        f.write_str(".")?;
-                    }
-                    if name.len() > LONGEST_WORD {
-                        let start: String = name.chars().take(20).collect();
-                        write!(f, "{start:?}…")?;
-                        continue;
-                    }
-                    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-                    if !name.is_empty() && name.chars().all(plain) {
-                        f.write_str(name)?;
-                    } else {
-                        write!(f, "{name:?}")?;
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Whether a problem is with the key of an entry or with its value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// The key, or what a mapping lacks.
-    Key,
-    /// The value.
-    Value,
-}
-
-/// Something wrong with the file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
-    /// Where it is.
-    pub path: Path,
-    /// Which part of the entry there.
-    pub place: Place,
-    /// What is wrong, with what is allowed in brackets.
-    pub message: String,
-}
-
-/// What reading a file has found out up to now: its problems, and the patterns that it has.
-#[derive(Debug, Default)]
-pub struct Problems {
-    found: RefCell<Vec<Problem>>,
-    /// Problems beyond those that are kept.
-    more: Cell<usize>,
-    /// By their text: aliases repeat a pattern as often as they like, and it is compiled once.
-    patterns: RefCell<HashMap<String, Pattern>>,
-}
-
-/// Problems that are kept; a file that has more of them was made for it.
-const MAX_PROBLEMS: usize = 10_000;
-
-impl Problems {
-    /// Adds a problem: `wrong` is the case, `allowed` would be right.
-    pub fn add(
-        &self,
-        path: Path,
-        place: Place,
-        wrong: impl fmt::Display,
-        allowed: impl fmt::Display,
-    ) {
-        let mut found = self.found.borrow_mut();
-        if found.len() == MAX_PROBLEMS {
-            self.more.set(self.more.get() + 1);
-            return;
-        }
-        let message = format!("{wrong} ({allowed})");
-        found.push(Problem {
-            path,
-            place,
-            message,
-        });
-    }
-
-    /// How many there are.
-    #[must_use]
-    pub fn count(&self) -> usize {
-        self.found.borrow().len() + self.more.get()
-    }
-
-    /// The problems in the order in which they were found, and how many more there are.
-    #[must_use]
-    pub fn into_vec(self) -> (Vec<Problem>, usize) {
-        (self.found.into_inner(), self.more.get())
-    }
-
-    fn pattern(&self, node: &Node) -> Result<Pattern, String> {
-        let Node::Text(text) = node else {
-            return Pattern::from_node(node);
-        };
-        if let Some(known) = self.patterns.borrow().get(text) {
-            return Ok(known.clone());
-        }
-        let pattern = Pattern::from_node(node)?;
-        self.patterns
-            .borrow_mut()
-            .insert(text.clone(), pattern.clone());
-        Ok(pattern)
-    }
-}
-
-/// The entries of one mapping. Each key is asked for once; [`finish`](Self::finish) reports the rest.
+/// The entries of one mapping, and of those that it lies over.
+///
+/// Each key is asked for once; [`finish`](Self::finish) reports the rest.
 pub struct Fields<'a> {
-    entries: &'a [(String, Node)],
-    path: Path,
+    /// What stands further up hides what stands further down.
+    layers: Vec<Layer<'a>>,
     asked: Vec<&'static str>,
     problems: &'a Problems,
+}
+
+struct Layer<'a> {
+    entries: &'a [(String, Node)],
+    path: Path,
+    /// Whether it was merged into the layer before by YAML's `<<`, key by key and not deeper.
+    is_merged: bool,
+}
+
+impl<'a> Layer<'a> {
+    fn position(&self, key: &str) -> Option<usize> {
+        self.entries.iter().position(|(name, _)| name == key)
+    }
+
+    fn at(&self, index: usize) -> (&'a Node, Path) {
+        let (name, node) = &self.entries[index];
+        (node, self.path.entry(name, index))
+    }
+
+    /// The entries without those that merge others.
+    fn written(&self) -> impl Iterator<Item = (usize, &'a str, &'a Node)> + use<'a> {
+        let entries = self.entries.iter().enumerate();
+        entries
+            .map(|(index, (name, node))| (index, &**name, node))
+            .filter(|(_, name, _)| *name != MERGE)
+    }
+}
+
+/// The layers of a mapping and of those beneath it.
+struct Layers<'a> {
+    found: Vec<Layer<'a>>,
+    problems: &'a Problems,
+}
+
+impl<'a> Layers<'a> {
+    fn add(&mut self, entries: &'a [(String, Node)], path: &Path, is_merged: bool) {
+        let mut names = HashSet::with_capacity(entries.len());
+        for (index, (name, _)) in entries.iter().enumerate() {
+            if !names.insert(name) {
+                self.problems.add(
+                    path.entry(name, index),
+                    Place::Key,
+                    "duplicate key",
+                    "each key once",
+                );
+            }
+        }
+        self.found.push(Layer {
+            entries,
+            path: path.clone(),
+            is_merged,
+        });
+        let Some(index) = entries.iter().position(|(name, _)| name == MERGE) else {
+            return;
+        };
+        let path = path.entry(MERGE, index);
+        match &entries[index].1 {
+            Node::List(items) => {
+                for (index, item) in items.iter().enumerate() {
+                    self.merge(item, path.item(index));
+                }
+            }
+            node => self.merge(node, path),
+        }
+    }
+
+    fn merge(&mut self, node: &'a Node, path: Path) {
+        match node {
+            Node::Map(entries) => self.add(entries, &path, true),
+            _ => self.problems.add(
+                path,
+                Place::Value,
+                super::node::wrong_kind(node),
+                "a mapping such as *alias, or a list of them",
+            ),
+        }
+    }
 }
 
 impl<'a> Fields<'a> {
@@ -175,33 +100,32 @@ impl<'a> Fields<'a> {
     /// Nothing (`tls_config:` and no more) is a mapping without entries.
     #[must_use]
     pub fn open(node: &'a Node, path: Path, problems: &'a Problems) -> Option<Self> {
-        let entries: &[_] = match node {
-            Node::Map(entries) => entries,
-            Node::Null => &[],
-            _ => {
-                problems.add(
-                    path,
-                    Place::Value,
-                    super::node::wrong_kind(node),
-                    "a mapping",
-                );
-                return None;
-            }
+        Self::over(vec![(node, path)], problems)
+    }
+
+    /// The entries of the first of `values`, over those of the others: where two have a key, the first
+    /// one's value stands, and of two mappings the same is made.
+    #[must_use]
+    pub fn over(values: Vec<(&'a Node, Path)>, problems: &'a Problems) -> Option<Self> {
+        let mut layers = Layers {
+            found: Vec::with_capacity(values.len()),
+            problems,
         };
-        let mut names = HashSet::with_capacity(entries.len());
-        for (index, (name, _)) in entries.iter().enumerate() {
-            if !names.insert(name) {
-                problems.add(
-                    path.entry(name, index),
-                    Place::Key,
-                    "duplicate key",
-                    "each key once",
-                );
+        for (node, path) in values {
+            match node {
+                Node::Map(entries) => layers.add(entries, &path, false),
+                Node::Null if layers.found.is_empty() => layers.add(&[], &path, false),
+                _ if layers.found.is_empty() => {
+                    let wrong = super::node::wrong_kind(node);
+                    problems.add(path, Place::Value, wrong, "a mapping");
+                    return None;
+                }
+                // It hides what would be further down.
+                _ => break,
             }
         }
         Some(Self {
-            entries,
-            path,
+            layers: layers.found,
             asked: Vec::new(),
             problems,
         })
@@ -210,7 +134,7 @@ impl<'a> Fields<'a> {
     /// Where the mapping is.
     #[must_use]
     pub fn path(&self) -> &Path {
-        &self.path
+        &self.layers[0].path
     }
 
     /// The list that all problems go to.
@@ -224,11 +148,13 @@ impl<'a> Fields<'a> {
         if !self.asked.contains(&key) {
             self.asked.push(key);
         }
-        self.entries
-            .iter()
-            .enumerate()
-            .find(|(_, (name, node))| name == key && *node != Node::Null)
-            .map(|(index, (name, node))| (node, self.path.entry(name, index)))
+        self.top(key).filter(|(node, _)| **node != Node::Null)
+    }
+
+    /// The value of `key` that nothing hides, be it nothing itself.
+    fn top(&self, key: &str) -> Option<(&'a Node, Path)> {
+        let mut layers = self.layers.iter();
+        layers.find_map(|layer| Some(layer.at(layer.position(key)?)))
     }
 
     /// The value of `key`; `None` where there is none, or none that is right.
@@ -305,78 +231,95 @@ impl<'a> Fields<'a> {
             return Vec::new();
         };
         let mut values = Vec::new();
-        for (index, (name, node)) in entries.entries.iter().enumerate() {
-            let path = entries.path.entry(name, index);
+        for (name, node, path) in entries.entries() {
             if let Err((wrong, allowed)) = check_name(name) {
                 problems.add(path, Place::Key, wrong, allowed);
             } else if let Some(value) = read(node, path, problems) {
-                values.push((name.clone(), value));
+                values.push((name.to_owned(), value));
             }
         }
         values
     }
 
+    /// The entries of the mapping itself, for one whose keys the user chooses.
+    #[must_use]
+    pub fn entries(&self) -> Vec<(&'a str, &'a Node, Path)> {
+        let mut entries = Vec::new();
+        for (depth, layer) in self.layers.iter().enumerate() {
+            let (above, beneath) = (&self.layers[..depth], &self.layers[depth + 1..]);
+            for (index, name, node) in layer.written() {
+                let has = |layer: &Layer<'_>| layer.position(name).is_some();
+                // An entry of nothing takes away what lies beneath it.
+                let takes_away = *node == Node::Null && beneath.iter().any(has);
+                if !takes_away && !above.iter().any(has) {
+                    entries.push((name, node, layer.path.entry(name, index)));
+                }
+            }
+        }
+        entries
+    }
+
     /// The mapping under `key`, if there is one.
     pub fn section(&mut self, key: &'static str) -> Option<Fields<'a>> {
-        let (node, path) = self.node(key)?;
-        Fields::open(node, path, self.problems)
+        self.node(key)?;
+        let mut values = Vec::new();
+        let mut layers = self.layers.iter().peekable();
+        while let Some(layer) = layers.next() {
+            if let Some(index) = layer.position(key) {
+                values.push(layer.at(index));
+                while layers.next_if(|layer| layer.is_merged).is_some() {}
+            }
+        }
+        Fields::over(values, self.problems)
     }
 
     /// Adds a problem with the mapping itself: something it lacks, or two keys that exclude each other.
     pub fn wrong(&self, wrong: impl fmt::Display, allowed: impl fmt::Display) {
         self.problems
-            .add(self.path.clone(), Place::Key, wrong, allowed);
+            .add_relative(self.path().clone(), Place::Key, wrong, allowed);
     }
 
     /// Adds a problem with the value of `key`.
     pub fn wrong_value(&self, key: &str, wrong: impl fmt::Display, allowed: impl fmt::Display) {
-        let index = self.entries.iter().position(|(name, _)| name == key);
-        match index {
-            Some(index) => {
+        match self.top(key) {
+            Some((Node::Substituted(_), path)) => {
+                let wrong = super::node::WRONG_SUBSTITUTE;
                 self.problems
-                    .add(self.path.entry(key, index), Place::Value, wrong, allowed);
+                    .add_relative(path, Place::Value, wrong, allowed);
             }
+            Some((_, path)) => self
+                .problems
+                .add_relative(path, Place::Value, wrong, allowed),
             None => self.wrong(wrong, allowed),
         }
     }
 
     /// Adds a problem where more than one of `keys`, which exclude each other, has a value.
     pub fn at_most_one(&self, keys: &[&str]) {
-        let given = |key: &&&str| {
-            self.entries
-                .iter()
-                .any(|(name, node)| name == **key && *node != Node::Null)
-        };
+        let given = |key: &&&str| matches!(self.top(key), Some((node, _)) if *node != Node::Null);
         let given: Vec<&str> = keys.iter().filter(given).copied().collect();
-        if let [_, excess, ..] = given[..] {
-            self.wrong_value(
-                excess,
-                format_args!("{} exclude each other", given.join(" and ")),
-                "one of them",
-            );
+        if let [_, excess, ..] = given[..]
+            && let Some((_, path)) = self.top(excess)
+        {
+            let wrong = format_args!("{} exclude each other", given.join(" and "));
+            self.problems
+                .add_relative(path, Place::Value, wrong, "one of them");
         }
     }
 
     /// Reports every key that nobody asked for, with the nearest one that somebody did.
     pub fn finish(self) {
-        for (index, (name, _)) in self.entries.iter().enumerate() {
-            if self.asked.contains(&name.as_str()) {
-                continue;
-            }
-            let path = self.path.entry(name, index);
-            match nearest(name, &self.asked) {
-                Some(near) => self.problems.add(
-                    path,
-                    Place::Key,
-                    "unknown key",
-                    format_args!("did you mean {near}?"),
-                ),
-                None => self.problems.add(
-                    path,
-                    Place::Key,
-                    "unknown key",
-                    format_args!("known here: {}", self.asked.join(", ")),
-                ),
+        for layer in &self.layers {
+            for (index, name, _) in layer.written() {
+                if self.asked.contains(&name) {
+                    continue;
+                }
+                let allowed = match nearest(name, &self.asked) {
+                    Some(near) => format!("did you mean {near}?"),
+                    None => format!("known here: {}", self.asked.join(", ")),
+                };
+                let path = layer.path.entry(name, index);
+                self.problems.add(path, Place::Key, "unknown key", allowed);
             }
         }
     }
@@ -400,7 +343,7 @@ impl<'a> Fields<'a> {
 }
 
 /// Longer ones are no typing errors of any word that is known; to compare them takes long.
-const LONGEST_WORD: usize = 200;
+pub(super) const LONGEST_WORD: usize = 200;
 
 /// The one of `known` that is written most like `word`, if any is near enough to be a typing error.
 #[must_use]
@@ -409,16 +352,19 @@ pub fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
         return None;
     }
     let word = word.to_lowercase();
+    let longer = |known: &str| known.len().max(word.len());
     known
         .iter()
+        // As many letters as one is longer are wrong at least.
+        .filter(|known| known.len().abs_diff(word.len()) * 3 <= longer(known))
         .map(|known| (strsim::damerau_levenshtein(&word, known), *known))
-        .filter(|(distance, known)| *distance * 3 <= known.len().max(word.len()))
+        .filter(|(distance, known)| *distance * 3 <= longer(known))
         .min()
         .map(|(_, known)| known)
 }
 
 fn read<T: FromNode>(node: &Node, path: Path, problems: &Problems) -> Option<T> {
-    accept(T::from_node(node), path, problems)
+    accept(T::read_node(node), path, problems)
 }
 
 fn accept<T: FromNode>(value: Result<T, String>, path: Path, problems: &Problems) -> Option<T> {
@@ -524,19 +470,6 @@ mod tests {
             read,
             &["flags: is a boolean (a list, each item true or false)"],
         );
-    }
-
-    #[test]
-    fn a_path_quotes_what_would_be_misread() {
-        let path = Path::default()
-            .entry("monitors", 0)
-            .entry("my site.example", 1)
-            .entry("headers", 0);
-        assert_eq!(
-            path.item(2).to_string(),
-            r#"monitors."my site.example".headers[2]"#
-        );
-        assert_eq!(Path::default().entry("a\nb", 0).to_string(), r#""a\nb""#);
     }
 
     #[test]

@@ -13,6 +13,9 @@ pub enum Node {
     Float(f64),
     /// Text.
     Text(String),
+    /// Text that the environment has a part in: it counts as what is wanted where it can be read as
+    /// that, and is not repeated where something is wrong with it.
+    Substituted(String),
     /// A list.
     List(Vec<Node>),
     /// A mapping, by the text of its keys.
@@ -27,9 +30,28 @@ impl Node {
             Self::Null => "nothing",
             Self::Bool(_) => "a boolean",
             Self::Int(_) | Self::Float(_) => "a number",
-            Self::Text(_) => "a text",
+            Self::Text(_) | Self::Substituted(_) => "a text",
             Self::List(_) => "a list",
             Self::Map(_) => "a mapping",
+        }
+    }
+
+    /// What YAML takes `text` for where it stands without quotes.
+    fn plain(text: &str) -> Self {
+        let begins_number = |c: char| c.is_ascii_digit() || matches!(c, '+' | '-' | '.');
+        match text {
+            "true" => return Self::Bool(true),
+            "false" => return Self::Bool(false),
+            _ => {}
+        }
+        if let Ok(number) = text.parse() {
+            return Self::Int(number);
+        }
+        match text.parse::<f64>() {
+            Ok(number) if text.starts_with(begins_number) && number.is_finite() => {
+                Self::Float(number)
+            }
+            _ => Self::Text(text.to_owned()),
         }
     }
 }
@@ -44,7 +66,23 @@ pub trait FromNode: Sized {
     /// # Errors
     /// What is wrong, as a fragment; it never repeats a value that may be secret.
     fn from_node(node: &Node) -> Result<Self, String>;
+
+    /// Reads the value, whether it stands in the file or comes from the environment.
+    ///
+    /// # Errors
+    /// What is wrong, as a fragment.
+    fn read_node(node: &Node) -> Result<Self, String> {
+        let Node::Substituted(text) = node else {
+            return Self::from_node(node);
+        };
+        Self::from_node(&Node::Text(text.clone()))
+            .or_else(|_| Self::from_node(&Node::plain(text)))
+            .map_err(|_| WRONG_SUBSTITUTE.to_owned())
+    }
 }
+
+/// What is wrong with a value that may be secret, whatever is wrong with it.
+pub(super) const WRONG_SUBSTITUTE: &str = "is wrong with what the environment has for it";
 
 /// What is wrong with a value of another kind than the wanted one.
 pub(super) fn wrong_kind(node: &Node) -> String {
@@ -76,6 +114,17 @@ impl FromNode for usize {
     }
 }
 
+impl FromNode for i128 {
+    const ALLOWED: &'static str = "a whole number";
+
+    fn from_node(node: &Node) -> Result<Self, String> {
+        match node {
+            Node::Int(value) => Ok(*value),
+            _ => Err(wrong_kind(node)),
+        }
+    }
+}
+
 impl FromNode for f64 {
     const ALLOWED: &'static str = "a number";
 
@@ -97,8 +146,50 @@ impl FromNode for String {
 
     fn from_node(node: &Node) -> Result<Self, String> {
         match node {
-            Node::Text(text) => Ok(text.clone()),
+            Node::Text(text) | Node::Substituted(text) => Ok(text.clone()),
             _ => Err(wrong_kind(node)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[track_caller]
+    fn check<T: FromNode + PartialEq + std::fmt::Debug>(text: &str, expected: Option<&T>) {
+        let read = T::read_node(&Node::Substituted(text.to_owned()));
+        match read {
+            Err(wrong) => {
+                assert_eq!(expected, None);
+                assert!(!wrong.contains(text), "{wrong}");
+            }
+            Ok(read) => assert_eq!(Some(&read), expected),
+        }
+    }
+
+    #[test]
+    fn what_comes_of_the_environment_is_read_as_what_is_wanted() {
+        check("5", Some(&"5".to_owned()));
+        check("5", Some(&Duration::from_secs(5)));
+        check("0.5", Some(&Duration::from_millis(500)));
+        check("1m30s", Some(&Duration::from_secs(90)));
+        check("17", Some(&17_usize));
+        check("+1.5e3", Some(&1500.0));
+        check("true", Some(&true));
+        check("true", Some(&"true".to_owned()));
+    }
+
+    #[test]
+    fn what_is_wrong_with_it_does_not_repeat_it() {
+        check::<Duration>("hunter2", None);
+        check::<usize>("987654321", None);
+        check::<f64>("nan", None);
+        check::<f64>("infinity", None);
+        check::<bool>("yes", None);
+        check::<crate::value::Endpoint>("hunter2", None);
+        check::<crate::value::Pattern>("hunter2(", None);
     }
 }

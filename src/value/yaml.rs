@@ -209,8 +209,8 @@ pub(crate) fn locate<'p>(
         .enumerate()
         .map(|(id, (path, place))| Target {
             id,
-            steps: path.0.iter().map(step).collect(),
-            is_item: matches!(path.0.last(), Some(Segment::Item(_))),
+            steps: path.segments.iter().map(step).collect(),
+            is_item: matches!(path.segments.last(), Some(Segment::Item(_))),
             place,
         })
         .collect();

@@ -5,7 +5,7 @@ use std::{ops::RangeInclusive, sync::Arc, time::Duration};
 use super::Icmp;
 use crate::{
     net::{Net, Route, icmp::MAX_PAYLOAD},
-    value::{Fields, FromNode, Host, Node, format_duration},
+    value::{Fields, FromNode, Host, format_duration},
 };
 
 /// How to check one host by ICMP echo.
@@ -99,7 +99,7 @@ impl Settings {
     /// What the timeout has to leave time for, where this monitor has its own.
     fn check_time(&self, fields: &mut Fields<'_>) {
         let timeout = fields.node("timeout");
-        let timeout = timeout.and_then(|(node, _)| Duration::from_node(node).ok());
+        let timeout = timeout.and_then(|(node, _)| Duration::read_node(node).ok());
         let (Some(timeout), Some(longest)) = (timeout, self.longest()) else {
             return;
         };
@@ -131,12 +131,12 @@ fn whole(
     range: RangeInclusive<usize>,
 ) -> Option<usize> {
     let (node, _) = fields.node(key)?;
-    let wrong = match node {
-        Node::Int(number) => match usize::try_from(*number) {
+    let wrong = match i128::read_node(node) {
+        Ok(number) => match usize::try_from(number) {
             Ok(number) if range.contains(&number) => return Some(number),
             _ => format!("{number} is out of range"),
         },
-        _ => format!("is {}", node.kind()),
+        Err(wrong) => wrong,
     };
     let allowed = format!("a whole number from {} to {}", range.start(), range.end());
     fields.wrong_value(key, wrong, allowed);

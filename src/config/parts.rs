@@ -1,0 +1,83 @@
+//! Templates and monitors, which several files may have: brought together, each name once.
+
+use std::collections::{HashMap, hash_map::Entry};
+
+use crate::value::{Fields, Node, Path, Place, Problems};
+
+/// An entry of a mapping whose keys are names: the name, and what is there.
+pub(super) type Named<'a> = (&'a str, &'a Node, Path);
+
+/// What may stand in any of the files.
+pub(super) struct Parts<'a> {
+    pub templates: Vec<Named<'a>>,
+    pub monitors: Vec<Named<'a>>,
+}
+
+impl<'a> Parts<'a> {
+    /// Of the file that includes the others.
+    pub(super) fn read(fields: &mut Fields<'a>) -> Self {
+        let mut entries = |key| fields.section(key).map(|section| section.entries());
+        Self {
+            templates: entries("templates").unwrap_or_default(),
+            monitors: entries("monitors").unwrap_or_default(),
+        }
+    }
+
+    /// Of one that is included.
+    pub(super) fn read_included(mut fields: Fields<'a>) -> Self {
+        let parts = Self::read(&mut fields);
+        for key in MAIN_SECTIONS {
+            if fields.node(key).is_some() {
+                let wrong = "stands in an included file";
+                let allowed = "monitors and templates; the rest in the file that includes them";
+                fields.wrong_value(key, wrong, allowed);
+            }
+        }
+        fields.finish();
+        parts
+    }
+}
+
+/// What an included file does not have.
+const MAIN_SECTIONS: [&str; 6] = [
+    "include",
+    "log",
+    "server",
+    "defaults",
+    "dispatcher",
+    "metrics",
+];
+
+/// Adds a problem for each of `entries` that has no right name, or that of one before it in another file.
+pub(super) fn named_once<'a>(entries: Vec<Named<'a>>, problems: &Problems) -> Vec<Named<'a>> {
+    let mut first: HashMap<&str, Path> = HashMap::with_capacity(entries.len());
+    let mut once = Vec::with_capacity(entries.len());
+    for (name, node, path) in entries {
+        if let Some(wrong) = wrong_name(name) {
+            let allowed = "1 to 200 characters, none of them a control character";
+            problems.add(path.clone(), Place::Key, wrong, allowed);
+        }
+        match first.entry(name) {
+            // Of two in one file, the mapping has told.
+            Entry::Occupied(first) if first.get().file == path.file => {}
+            Entry::Occupied(first) => {
+                let allowed = "each name once, whichever file it is in";
+                problems.add_second(path.clone(), first.get().clone(), allowed);
+            }
+            Entry::Vacant(vacant) => {
+                vacant.insert(path.clone());
+            }
+        }
+        once.push((name, node, path));
+    }
+    once
+}
+
+fn wrong_name(name: &str) -> Option<&'static str> {
+    match name.chars().count() {
+        0 => Some("the name is empty"),
+        1..=200 if name.chars().any(char::is_control) => Some("the name has a control character"),
+        1..=200 => None,
+        _ => Some("the name is too long"),
+    }
+}

@@ -1,0 +1,389 @@
+//! `templates`: keys that monitors share, and how a monitor is made of them.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    fmt,
+    sync::Arc,
+};
+
+use super::{Monitor, parts::Named, settings::Defaults};
+use crate::{
+    metrics,
+    monitors::Type,
+    value::{Fields, FromNode, Node, Path, Patterns, Place, Problem, Problems, nearest},
+};
+
+/// What a monitor is made of beside its own keys: the templates, and what `defaults` and `metrics` say.
+#[derive(Clone, Default)]
+pub struct Blueprints(Arc<Parts>);
+
+#[derive(Default)]
+struct Parts {
+    defaults: Defaults,
+    metrics: metrics::Settings,
+    templates: BTreeMap<String, Template>,
+    /// Those that are compiled already, which monitors share.
+    patterns: Patterns,
+    /// Whether there may be templates that could not be read.
+    is_partial: bool,
+}
+
+struct Template {
+    node: Node,
+    path: Path,
+    /// `extends`, where that can be read.
+    base: Option<String>,
+    /// What it adds to each monitor, with what it extends.
+    size: Size,
+}
+
+/// How much there is of something.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Size {
+    nodes: usize,
+    text: usize,
+}
+
+impl Size {
+    /// What templates may add to all monitors: they repeat what they hold, as aliases do.
+    const MOST: Self = Self {
+        nodes: 5_000_000,
+        text: 64 << 20,
+    };
+
+    pub(super) const ALLOWED: &'static str =
+        "all templates of all monitors together at most 5000000 values and 64 MiB";
+
+    fn of(node: &Node) -> Self {
+        let mut size = Self { nodes: 1, text: 0 };
+        match node {
+            Node::Text(text) | Node::Substituted(text) => size.text += text.len(),
+            Node::List(items) => items.iter().for_each(|item| size.add(Self::of(item))),
+            Node::Map(entries) => {
+                for (name, node) in entries {
+                    size.text += name.len();
+                    size.add(Self::of(node));
+                }
+            }
+            Node::Null | Node::Bool(_) | Node::Int(_) | Node::Float(_) => {}
+        }
+        size
+    }
+
+    pub(super) fn add(&mut self, other: Self) {
+        self.nodes = self.nodes.saturating_add(other.nodes);
+        self.text = self.text.saturating_add(other.text);
+    }
+
+    pub(super) fn is_too_much(self) -> bool {
+        self.nodes > Self::MOST.nodes || self.text > Self::MOST.text
+    }
+}
+
+/// `extends`
+struct TemplateName(String);
+
+impl FromNode for TemplateName {
+    const ALLOWED: &'static str = "the name of one of templates";
+
+    fn from_node(node: &Node) -> Result<Self, String> {
+        String::from_node(node).map(Self)
+    }
+}
+
+/// Templates that lie over each other, at most.
+const DEEPEST: usize = 10;
+
+const EXTENDS: &str = "extends";
+
+impl Blueprints {
+    /// Of the templates with these names, which stand once each.
+    pub(super) fn read(
+        defaults: Defaults,
+        metrics: metrics::Settings,
+        templates: Vec<Named<'_>>,
+        is_partial: bool,
+        problems: &Problems,
+    ) -> Self {
+        let mut known = BTreeMap::new();
+        for (name, node, path) in templates {
+            let template = || Template {
+                base: extended(node, &path).and_then(|extended| extended.name.ok()),
+                size: Size::of(node),
+                node: node.clone(),
+                path: path.shared(),
+            };
+            known.entry(name.to_owned()).or_insert_with(template);
+        }
+        let mut parts = Parts {
+            defaults,
+            metrics,
+            templates: known,
+            patterns: problems.patterns(),
+            is_partial,
+        };
+        for name in parts.templates.keys() {
+            parts.check(name, problems);
+        }
+        let sizes: Vec<_> = parts
+            .templates
+            .keys()
+            .map(|name| parts.size(name))
+            .collect();
+        for (template, size) in parts.templates.values_mut().zip(sizes) {
+            template.size = size;
+        }
+        Self(Arc::new(parts))
+    }
+
+    /// The monitor `name` with its `own` keys, a mapping, over those of `template`: as if it stood in the
+    /// file.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, each with the path to the place.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "whoever makes the keys has no other use for them"
+    )]
+    pub fn monitor(&self, name: &str, template: &str, own: Node) -> Result<Monitor, Vec<String>> {
+        let problems = Problems::knowing(self.0.patterns.clone());
+        let path = Path::default().entry("monitors", 0).entry(name, 0);
+        let monitor = if let Some(base) = self.0.layers(template) {
+            self.0.monitor(name, &own, path, base, &problems)
+        } else {
+            self.0.complain(&path, template, true, &problems);
+            None
+        };
+        match (monitor, problems.into_vec()) {
+            (Some(monitor), (problems, 0)) if problems.is_empty() => Ok(monitor),
+            (_, (problems, _)) => {
+                let shown = |Problem { path, message, .. }: &Problem| format!("{path}: {message}");
+                Err(problems.iter().map(shown).collect())
+            }
+        }
+    }
+
+    /// The monitor `name` as it stands in the file, and what its templates add to it.
+    pub(super) fn read_monitor(
+        &self,
+        (name, node, path): Named<'_>,
+        problems: &Problems,
+    ) -> (Option<Monitor>, Size) {
+        let Some(extended) = extended(node, &path) else {
+            let monitor = self.0.monitor(name, node, path, Vec::new(), problems);
+            return (monitor, Size::default());
+        };
+        let template = match &extended.name {
+            Ok(template) => template,
+            Err(wrong) => {
+                problems.add(extended.path, Place::Value, wrong, TemplateName::ALLOWED);
+                return (None, Size::default());
+            }
+        };
+        let Some(base) = self.0.layers(template) else {
+            // What is wrong with a template that there is, is told of the template.
+            if !self.0.templates.contains_key(template) {
+                self.0
+                    .complain(&extended.path, template, extended.is_shown, problems);
+            }
+            return (None, Size::default());
+        };
+        let size = self.0.templates.get(template);
+        let size = size.map(|template| template.size).unwrap_or_default();
+        (self.0.monitor(name, node, path, base, problems), size)
+    }
+}
+
+impl Parts {
+    fn monitor(
+        &self,
+        name: &str,
+        own: &Node,
+        path: Path,
+        base: Vec<(&Node, Path)>,
+        problems: &Problems,
+    ) -> Option<Monitor> {
+        let mut values = vec![(own, path)];
+        values.extend(base);
+        problems.within(format_args!("monitor {name:?}"), || {
+            Monitor::read(
+                name,
+                values,
+                &self.defaults,
+                &self.metrics,
+                Type::Http,
+                problems,
+            )
+        })
+    }
+
+    /// `template` and what it extends, the nearest first; `None` where that does not end well.
+    fn layers(&self, template: &str) -> Option<Vec<(&Node, Path)>> {
+        let mut layers = Vec::new();
+        let mut next = Some(template);
+        while let Some(name) = next {
+            let template = self.templates.get(name)?;
+            if layers.len() == DEEPEST {
+                return None;
+            }
+            layers.push((&template.node, template.path.clone()));
+            next = template.base.as_deref();
+        }
+        Some(layers)
+    }
+
+    fn size(&self, template: &str) -> Size {
+        let mut size = Size::default();
+        let mut next = self.templates.get(template);
+        for _ in 0..DEEPEST {
+            let Some(template) = next else { break };
+            size.add(template.size);
+            next = template
+                .base
+                .as_ref()
+                .and_then(|base| self.templates.get(base));
+        }
+        size
+    }
+
+    /// Adds that `template` is none; its name is told where it is no secret.
+    fn complain(&self, path: &Path, template: &str, is_shown: bool, problems: &Problems) {
+        if self.is_partial {
+            return;
+        }
+        let names: Vec<_> = self.templates.keys().map(String::as_str).collect();
+        let wrong = if is_shown {
+            format!("{template:?} is no template")
+        } else {
+            "is no template".to_owned()
+        };
+        let allowed = match nearest(template, &names) {
+            Some(near) => format!("did you mean {near}?"),
+            None if names.is_empty() => "there are no templates".to_owned(),
+            None => format!("{}", Listed(&names)),
+        };
+        problems.add(path.clone(), Place::Value, wrong, allowed);
+    }
+
+    /// What is wrong with the template `name`, whatever is made of it.
+    fn check(&self, name: &str, problems: &Problems) {
+        let template = &self.templates[name];
+        if let Some(base) = &template.base
+            && let Some(extended) = extended(&template.node, &template.path)
+        {
+            let path = extended.path.clone();
+            if !self.templates.contains_key(base) {
+                return self.complain(&path, base, extended.is_shown, problems);
+            }
+            let mut seen = HashSet::from([name]);
+            let mut next = Some(&**base);
+            while let Some(other) = next {
+                if other == name {
+                    let wrong = "comes back to this template";
+                    problems.add(
+                        path,
+                        Place::Value,
+                        wrong,
+                        "one that does not extend this one",
+                    );
+                    return;
+                }
+                if !seen.insert(other) {
+                    return;
+                }
+                next = self
+                    .templates
+                    .get(other)
+                    .and_then(|other| other.base.as_deref());
+            }
+            if seen.len() > DEEPEST {
+                let wrong = format_args!("is {} templates deep", seen.len());
+                problems.add(path, Place::Value, wrong, format_args!("at most {DEEPEST}"));
+                return;
+            }
+        }
+        if let Some(layers) = self.layers(name) {
+            self.check_keys(name, &layers, problems);
+        }
+    }
+
+    /// What is wrong with it as any type of monitor that it may be.
+    fn check_keys(&self, name: &str, layers: &[(&Node, Path)], problems: &Problems) {
+        // What is wrong with a monitor of the first comes first: it is the default.
+        let types = [Type::Http].into_iter().chain(Type::ALL.iter().copied());
+        let mut common: Option<Vec<Problem>> = None;
+        for assumed in types {
+            let scratch = Problems::knowing(self.patterns.clone());
+            let layers = layers.to_vec();
+            let _ = Monitor::read(
+                name,
+                layers,
+                &self.defaults,
+                &self.metrics,
+                assumed,
+                &scratch,
+            );
+            let (mut found, _) = scratch.into_vec();
+            found.retain(|problem| problem.is_inherent);
+            let places: HashSet<_> = found.iter().map(Problem::key).collect();
+            match &mut common {
+                Some(common) => common.retain(|problem| places.contains(&problem.key())),
+                None => common = Some(found),
+            }
+            if common.as_ref().is_some_and(Vec::is_empty) {
+                break;
+            }
+        }
+        for problem in common.unwrap_or_default() {
+            problems.take(problem);
+        }
+    }
+}
+
+/// What stands under `extends`.
+struct Extended {
+    path: Path,
+    /// The template, or what is wrong with its name.
+    name: Result<String, String>,
+    /// Whether the name may be shown.
+    is_shown: bool,
+}
+
+fn extended(node: &Node, path: &Path) -> Option<Extended> {
+    let scratch = Problems::default();
+    let (node, path) = Fields::open(node, path.clone(), &scratch)?.node(EXTENDS)?;
+    Some(Extended {
+        path,
+        name: TemplateName::read_node(node).map(|TemplateName(name)| name),
+        is_shown: matches!(node, Node::Text(_)),
+    })
+}
+
+/// Asks for `extends`, of which everything but its kind is known by then.
+pub(super) fn skip_extends(fields: &mut Fields<'_>) {
+    let _ = fields.optional::<TemplateName>(EXTENDS);
+}
+
+/// Names for people, as many as they would read.
+struct Listed<'n>(&'n [&'n str]);
+
+impl fmt::Display for Listed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SHOWN: usize = 20;
+        let shown = &self.0[..self.0.len().min(SHOWN)];
+        write!(f, "one of: {}", shown.join(", "))?;
+        if self.0.len() > SHOWN {
+            write!(f, " and {} more", self.0.len() - SHOWN)?;
+        }
+        Ok(())
+    }
+}
+
+/// Templates may hold secrets, so their names are all that is shown.
+impl fmt::Debug for Blueprints {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Blueprints")
+            .field(&self.0.templates.keys().collect::<Vec<_>>())
+            .finish()
+    }
+}

@@ -1,0 +1,363 @@
+//! What is wrong with a file: a list of problems, each with the way to its place.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::{HashMap, HashSet},
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use super::{FromNode, Node, Pattern, fields::MERGE};
+
+/// One step from the top of the file to a value.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Segment {
+    /// The `index`-th entry of a mapping, whose key is `name`.
+    Entry {
+        /// The key as written.
+        name: String,
+        /// Tells a key from its duplicate.
+        index: usize,
+    },
+    /// The item of a list at an index that counts from 0.
+    Item(usize),
+}
+
+/// The way from the top of a file to a value.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Path {
+    /// Which of the files that are read together.
+    pub file: usize,
+    /// The steps from its top.
+    pub segments: Vec<Segment>,
+    /// Whether several mappings are made of what is there, each of which would report its problems.
+    is_shared: bool,
+}
+
+impl Path {
+    /// The top of the file with this index.
+    #[must_use]
+    pub fn top_of(file: usize) -> Self {
+        Self {
+            file,
+            ..Self::default()
+        }
+    }
+
+    /// The same place, of what several mappings are made of: a problem with it is told once.
+    #[must_use]
+    pub fn shared(self) -> Self {
+        Self {
+            is_shared: true,
+            ..self
+        }
+    }
+
+    /// The path of an entry of the mapping here.
+    #[must_use]
+    pub fn entry(&self, name: &str, index: usize) -> Self {
+        self.join(Segment::Entry {
+            name: name.to_owned(),
+            index,
+        })
+    }
+
+    /// The path of an item of the list here.
+    #[must_use]
+    pub fn item(&self, index: usize) -> Self {
+        self.join(Segment::Item(index))
+    }
+
+    fn join(&self, segment: Segment) -> Self {
+        let mut path = self.clone();
+        path.segments.push(segment);
+        path
+    }
+}
+
+impl fmt::Display for Path {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.segments.is_empty() {
+            return f.write_str("file");
+        }
+        let last = self.segments.len() - 1;
+        let mut merged = false;
+        for (depth, segment) in self.segments.iter().enumerate() {
+            match segment {
+                // What is merged is there as if it had been written there.
+                Segment::Item(_) if merged && depth < last => {}
+                Segment::Item(index) => write!(f, "[{index}]")?,
+                Segment::Entry { name, .. } if name == MERGE && depth < last => {
+                    merged = true;
+                    continue;
+                }
+                Segment::Entry { name, .. } => {
+                    if depth > 0 {
+                        f.write_str(".")?;
+                    }
+                    write_name(name, f)?;
+                }
+            }
+            merged = false;
+        }
+        Ok(())
+    }
+}
+
+fn write_name(name: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    if name.len() > super::fields::LONGEST_WORD {
+        let start: String = name.chars().take(20).collect();
+        return write!(f, "{start:?}…");
+    }
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    if !name.is_empty() && name.chars().all(plain) {
+        f.write_str(name)
+    } else {
+        write!(f, "{name:?}")
+    }
+}
+
+/// Whether a problem is with the key of an entry or with its value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Place {
+    /// The key, or what a mapping lacks.
+    Key,
+    /// The value.
+    Value,
+}
+
+/// Something wrong with the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Where it is.
+    pub path: Path,
+    /// Which part of the entry there.
+    pub place: Place,
+    /// What is wrong, with what is allowed in brackets.
+    pub message: String,
+    /// Whether it is wrong in itself, whatever stands beside it.
+    pub is_inherent: bool,
+    /// The other place that it is about.
+    pub first: Option<Path>,
+}
+
+impl Problem {
+    /// What tells it from problems elsewhere.
+    #[must_use]
+    pub fn key(&self) -> PlaceKey {
+        key(&self.path, self.place)
+    }
+}
+
+/// What reading a file has found out up to now: its problems, and the patterns that it has.
+#[derive(Debug, Default)]
+pub struct Problems {
+    found: RefCell<Vec<Problem>>,
+    /// Problems beyond those that are kept.
+    more: Cell<usize>,
+    patterns: Patterns,
+    /// Places of which nothing more is told.
+    told: RefCell<HashSet<PlaceKey>>,
+    /// What is being read, where it is made of several mappings.
+    whole: RefCell<Option<String>>,
+}
+
+/// Patterns by their text: aliases and templates repeat one as often as they like, and it is compiled once.
+#[derive(Clone, Debug, Default)]
+pub struct Patterns(Arc<Mutex<HashMap<String, Pattern>>>);
+
+impl Patterns {
+    fn read(&self, node: &Node) -> Result<Pattern, String> {
+        let Node::Text(text) = node else {
+            return Pattern::read_node(node);
+        };
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(pattern) = known.get(text) {
+            return Ok(pattern.clone());
+        }
+        let pattern = Pattern::from_node(node)?;
+        known.insert(text.clone(), pattern.clone());
+        Ok(pattern)
+    }
+}
+
+/// A place, whether it is reached as a shared one or not.
+pub type PlaceKey = (usize, Vec<Segment>, Place);
+
+/// Problems that are kept; a file that has more of them was made for it.
+const MAX_PROBLEMS: usize = 10_000;
+
+impl Problems {
+    /// None yet, where `patterns` are known.
+    #[must_use]
+    pub fn knowing(patterns: Patterns) -> Self {
+        Self {
+            patterns,
+            ..Self::default()
+        }
+    }
+
+    /// Adds a problem: `wrong` is the case, `allowed` would be right.
+    pub fn add(
+        &self,
+        path: Path,
+        place: Place,
+        wrong: impl fmt::Display,
+        allowed: impl fmt::Display,
+    ) {
+        self.take(Problem {
+            path,
+            place,
+            message: format!("{wrong} ({allowed})"),
+            is_inherent: true,
+            first: None,
+        });
+    }
+
+    /// Adds a problem that is one only together with something else.
+    pub(super) fn add_relative(
+        &self,
+        path: Path,
+        place: Place,
+        wrong: impl fmt::Display,
+        allowed: impl fmt::Display,
+    ) {
+        let message = match &*self.whole.borrow() {
+            Some(whole) if path.is_shared => format!("{wrong}, in {whole} ({allowed})"),
+            _ => format!("{wrong} ({allowed})"),
+        };
+        self.take(Problem {
+            path,
+            place,
+            message,
+            is_inherent: false,
+            first: None,
+        });
+    }
+
+    /// Adds a problem with a value for which there is nothing to be read, so that no other follows from it.
+    pub fn add_last(
+        &self,
+        path: &Path,
+        place: Place,
+        wrong: impl fmt::Display,
+        allowed: impl fmt::Display,
+    ) {
+        self.add(path.clone(), place, wrong, allowed);
+        self.told.borrow_mut().insert(key(path, place));
+    }
+
+    /// Runs `read`, in which problems with what is shared say that they are one in `whole`.
+    pub fn within<T>(&self, whole: impl fmt::Display, read: impl FnOnce() -> T) -> T {
+        let before = self.whole.replace(Some(whole.to_string()));
+        let value = read();
+        self.whole.replace(before);
+        value
+    }
+
+    /// Adds that the name at `path` is that of what is at `first`.
+    pub fn add_second(&self, path: Path, first: Path, allowed: impl fmt::Display) {
+        self.take(Problem {
+            path,
+            place: Place::Key,
+            message: format!("has the name of another ({allowed})"),
+            is_inherent: true,
+            first: Some(first),
+        });
+    }
+
+    /// Adds a problem that was found elsewhere.
+    pub fn take(&self, problem: Problem) {
+        let mut told = self.told.borrow_mut();
+        if problem.path.is_shared {
+            if !told.insert(problem.key()) {
+                return;
+            }
+        } else if !told.is_empty() && told.contains(&problem.key()) {
+            return;
+        }
+        let mut found = self.found.borrow_mut();
+        if found.len() == MAX_PROBLEMS {
+            self.more.set(self.more.get() + 1);
+        } else {
+            found.push(problem);
+        }
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.found.borrow().len() + self.more.get()
+    }
+
+    /// The problems in the order in which they were found, and how many more there are.
+    #[must_use]
+    pub fn into_vec(self) -> (Vec<Problem>, usize) {
+        (self.found.into_inner(), self.more.get())
+    }
+
+    /// The patterns that are known by now.
+    #[must_use]
+    pub fn patterns(&self) -> Patterns {
+        self.patterns.clone()
+    }
+
+    pub(super) fn pattern(&self, node: &Node) -> Result<Pattern, String> {
+        self.patterns.read(node)
+    }
+}
+
+fn key(path: &Path, place: Place) -> PlaceKey {
+    (path.file, path.segments.clone(), place)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_quotes_what_would_be_misread() {
+        let path = Path::default()
+            .entry("monitors", 0)
+            .entry("my site.example", 1)
+            .entry("headers", 0);
+        assert_eq!(
+            path.item(2).to_string(),
+            r#"monitors."my site.example".headers[2]"#
+        );
+        assert_eq!(Path::default().entry("a\nb", 0).to_string(), r#""a\nb""#);
+    }
+
+    #[test]
+    fn a_path_leaves_out_that_something_was_merged() {
+        let merge = Path::default().entry("a", 0).entry("<<", 1);
+        assert_eq!(merge.to_string(), r#"a."<<""#);
+        assert_eq!(merge.item(1).to_string(), "a[1]");
+        assert_eq!(merge.entry("b", 0).to_string(), "a.b");
+        assert_eq!(merge.item(1).entry("b", 0).item(2).to_string(), "a.b[2]");
+    }
+
+    #[test]
+    fn a_problem_with_what_is_shared_is_told_once() {
+        let problems = Problems::default();
+        let own = Path::default().entry("own", 0);
+        let shared = Path::default().entry("shared", 1).shared().entry("x", 0);
+        for name in ["one", "two"] {
+            problems.within(name, || {
+                for path in [&own, &shared] {
+                    problems.add_relative(path.clone(), Place::Value, "is long", "short");
+                }
+            });
+        }
+        let (found, _) = problems.into_vec();
+        let messages: Vec<_> = found.iter().map(|problem| &*problem.message).collect();
+        assert_eq!(
+            messages,
+            [
+                "is long (short)",
+                "is long, in one (short)",
+                "is long (short)"
+            ]
+        );
+    }
+}
