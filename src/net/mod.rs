@@ -4,6 +4,7 @@
 
 mod connect;
 mod conversation;
+pub(crate) mod credentials;
 pub mod dialogue;
 mod exchange;
 pub mod http;

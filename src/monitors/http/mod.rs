@@ -2,7 +2,6 @@
 
 mod body;
 mod cookies;
-pub(in crate::monitors) mod credentials;
 mod encoding;
 mod hops;
 mod json;

@@ -9,14 +9,11 @@ use http::{
 };
 use url::Url;
 
-use super::{
-    BodyMatchers, HeaderMatcher, Http, Means, Rare,
-    credentials::{self, Credentials},
-    rare::accept_encoding,
-};
+use super::{BodyMatchers, HeaderMatcher, Http, Means, Rare, rare::accept_encoding};
 use crate::{
     net::{
         Net, Route,
+        credentials::{self, Credentials},
         http::{Client, Profile, USER_AGENT, Versions},
         tls,
     },

@@ -10,12 +10,9 @@ use url::Url;
 
 use super::{WebSocket, dialogue::Turn};
 use crate::{
-    monitors::http::{
-        credentials,
-        settings::{host_name, read_headers},
-    },
+    monitors::http::settings::{host_name, read_headers},
     net::{
-        Net, Route,
+        Net, Route, credentials,
         http::USER_AGENT,
         tls::{self, Freshness},
     },

@@ -2,13 +2,11 @@
 
 use http::{HeaderMap, HeaderValue, header};
 
-use crate::{
-    net::oauth2,
-    value::{Fields, Secret, basic_authorization},
-};
+use super::oauth2;
+use crate::value::{Fields, Secret, basic_authorization};
 
 /// Where the value of the Authorization header comes from.
-pub(super) enum Credentials {
+pub(crate) enum Credentials {
     /// The configuration.
     Known(HeaderValue),
     /// A token endpoint.
@@ -16,7 +14,7 @@ pub(super) enum Credentials {
 }
 
 /// The credentials, wherever they stand.
-pub(super) fn read(
+pub(crate) fn read(
     fields: &mut Fields<'_>,
     userinfo: Option<(String, String)>,
     headers: &HeaderMap,
@@ -33,7 +31,7 @@ pub(super) fn read(
 }
 
 /// The value of the Authorization header, where it is known from the configuration.
-pub(in crate::monitors) fn read_known(
+pub(crate) fn read_known(
     fields: &mut Fields<'_>,
     userinfo: Option<(String, String)>,
     headers: &HeaderMap,
