@@ -6,6 +6,7 @@
 //! - [`value`]: what settings are made of, and how they are read from a file
 //! - [`net`]: measured connections: names, TLS, HTTP
 //! - [`monitors`]: the types of monitors; `ls` of that folder is the list of what can be checked
+//! - [`discovery`]: lists of targets that change, and the monitors that they become
 //! - [`config`]: what the user wrote, validated
 //! - [`dispatcher`]: when checks run
 //! - [`metrics`]: reports become Prometheus series
@@ -24,6 +25,7 @@ pub mod app;
 pub mod check;
 pub mod cli;
 pub mod config;
+pub mod discovery;
 pub mod dispatcher;
 pub mod history;
 pub mod logging;

@@ -38,10 +38,15 @@ const MAX_TEXT: usize = 16 << 20;
 /// The tree that `text` stands for; an empty text stands for nothing.
 pub(crate) fn parse(text: &str) -> Result<Node, SyntaxError> {
     let grown = RefCell::new(Grown::default());
-    read(text, Grow(&grown))
+    read(text, Grow(&grown)).map_err(|error| SyntaxError {
+        message: without_values(&error.message),
+        ..error
+    })
 }
 
 /// What `seed` makes of `text`; it is the seed that bounds what aliases make of it.
+///
+/// The message of an error may repeat a value that the seed does not take.
 pub(crate) fn read<'de, S: DeserializeSeed<'de>>(
     text: &'de str,
     seed: S,
@@ -57,15 +62,12 @@ pub(crate) fn read<'de, S: DeserializeSeed<'de>>(
         let Position { line, column } = position;
         let here = format!(" at line {line} column {column}");
         let message = error.to_string().replace(&here, "");
-        SyntaxError {
-            position,
-            message: without_values(&message),
-        }
+        SyntaxError { position, message }
     })
 }
 
 /// `message` without the value that serde repeats in it, which may be a secret.
-pub(crate) fn without_values(message: &str) -> String {
+fn without_values(message: &str) -> String {
     for repeats in ["invalid type: ", "invalid value: "] {
         if let Some((path, _)) = message.split_once(repeats) {
             return format!("{path}a value is not what its tag says");

@@ -1,0 +1,328 @@
+//! Lists of targets as Prometheus' `file_sd` and `http_sd` have them: groups that share labels, in JSON
+//! or YAML. Whoever writes them is not trusted with our memory.
+
+use std::{cell::Cell, collections::BTreeMap, fmt, sync::Arc};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor},
+};
+
+use super::relabel::{Labels, is_label_name};
+use crate::value::yaml;
+
+/// One target as its source tells of it: what becomes a monitor, or does not.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Target {
+    /// Its `__address__`.
+    pub address: String,
+    /// All other labels; those of one group are there once.
+    pub labels: Arc<Labels>,
+}
+
+/// Targets that share their labels.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Group {
+    /// Their addresses.
+    pub targets: Vec<String>,
+    /// Their labels.
+    pub labels: Labels,
+}
+
+/// How a list is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// JSON, which is strict about the types of values.
+    Json,
+    /// YAML, in which a number is a text where there must be one.
+    Yaml,
+}
+
+/// Bytes of a list: some hundred thousand targets.
+pub const MAX_BYTES: u64 = 32 << 20;
+
+/// Targets of a list.
+pub const MAX_TARGETS: usize = 200_000;
+
+/// Labels of a group.
+pub const MAX_LABELS: usize = 64;
+
+/// Bytes of an address, of a label's name and of its value.
+pub const MAX_TEXT: usize = 4096;
+
+/// Bytes of all texts: aliases of YAML repeat parts of it, and parts of parts.
+const MAX_TEXTS: usize = 64 << 20;
+
+/// Reads a list. An empty text is no list in JSON, and an empty one in YAML.
+///
+/// # Errors
+/// What is wrong, and where; it repeats no value, which may be secret.
+pub fn parse(bytes: &[u8], format: Format) -> Result<Vec<Group>, String> {
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(format!("is larger than {MAX_BYTES} bytes"));
+    }
+    let text = std::str::from_utf8(bytes).map_err(|_| "is not UTF-8".to_owned())?;
+    // As editors on Windows begin a file.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let room = Room::default();
+    match format {
+        Format::Json => {
+            let mut json = serde_json::Deserializer::from_str(text);
+            let list = List(&room).deserialize(&mut json);
+            let list = list.and_then(|list| json.end().map(|()| list));
+            list.map_err(|error| json_error(&error))
+        }
+        Format::Yaml => yaml::read(text, List(&room)).map_err(|error| {
+            let (line, column) = (error.position.line, error.position.column);
+            format!(
+                "line {line} column {column}: {}",
+                without_value(&error.message)
+            )
+        }),
+    }
+}
+
+fn json_error(error: &serde_json::Error) -> String {
+    let (line, column) = (error.line(), error.column());
+    let message = error.to_string();
+    let here = format!(" at line {line} column {column}");
+    let message = message.strip_suffix(&here).unwrap_or(&message);
+    format!("line {line} column {column}: {}", without_value(message))
+}
+
+/// `message` without the value that serde repeats in it.
+fn without_value(message: &str) -> String {
+    for repeats in ["invalid type: ", "invalid value: "] {
+        if let Some((path, rest)) = message.split_once(repeats) {
+            let expected = rest.rsplit_once(", expected ");
+            let expected = expected.map_or("what belongs here", |(_, expected)| expected);
+            return format!("{path}is not {expected}");
+        }
+    }
+    message.to_owned()
+}
+
+/// The targets of `groups`, each with the labels of its group and those of its source.
+#[must_use]
+pub fn targets(groups: Vec<Group>, source: &[(&str, &str)]) -> Vec<Target> {
+    let mut targets = Vec::with_capacity(groups.iter().map(|group| group.targets.len()).sum());
+    for mut group in groups {
+        for (name, value) in source {
+            group.labels.insert((*name).to_owned(), (*value).to_owned());
+        }
+        let labels = Arc::new(group.labels);
+        targets.extend(group.targets.into_iter().map(|address| Target {
+            address,
+            labels: labels.clone(),
+        }));
+    }
+    targets
+}
+
+/// What has been read of a list.
+#[derive(Default)]
+struct Room {
+    targets: Cell<usize>,
+    groups: Cell<usize>,
+    bytes: Cell<usize>,
+}
+
+impl Room {
+    fn text<E: de::Error>(&self, text: String) -> Result<String, E> {
+        if text.len() > MAX_TEXT {
+            return Err(E::custom(format_args!(
+                "a text is longer than {MAX_TEXT} bytes"
+            )));
+        }
+        self.bytes.set(self.bytes.get() + text.len());
+        if self.bytes.get() > MAX_TEXTS {
+            return Err(E::custom(format_args!(
+                "holds more than {MAX_TEXTS} bytes of text, aliases expanded"
+            )));
+        }
+        Ok(text)
+    }
+
+    fn count<E: de::Error>(counter: &Cell<usize>, what: &str) -> Result<(), E> {
+        counter.set(counter.get() + 1);
+        if counter.get() > MAX_TARGETS {
+            return Err(E::custom(format_args!(
+                "holds more than {MAX_TARGETS} {what}"
+            )));
+        }
+        Ok(())
+    }
+}
+
+/// Reads the whole list.
+struct List<'r>(&'r Room);
+
+impl<'de> DeserializeSeed<'de> for List<'_> {
+    type Value = Vec<Group>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Vec<Group>, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for List<'_> {
+    type Value = Vec<Group>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of groups of targets")
+    }
+
+    /// What an empty file has in place of a document.
+    fn visit_none<E: de::Error>(self) -> Result<Vec<Group>, E> {
+        Ok(Vec::new())
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<Vec<Group>, E> {
+        Ok(Vec::new())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<Group>, A::Error> {
+        let mut groups = Vec::new();
+        while let Some(group) = list.next_element_seed(GroupSeed(self.0))? {
+            groups.push(group);
+        }
+        Ok(groups)
+    }
+}
+
+struct GroupSeed<'r>(&'r Room);
+
+impl<'de> DeserializeSeed<'de> for GroupSeed<'_> {
+    type Value = Group;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Group, D::Error> {
+        Room::count(&self.0.groups, "groups")?;
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for GroupSeed<'_> {
+    type Value = Group;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a group of targets: a mapping with targets and labels")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Group, A::Error> {
+        let (mut targets, mut labels) = (None, None);
+        while let Some(key) = map.next_key::<String>()? {
+            let is_duplicate = match key.as_str() {
+                "targets" => targets
+                    .replace(map.next_value_seed(Targets(self.0))?)
+                    .is_some(),
+                "labels" => labels
+                    .replace(map.next_value_seed(GroupLabels(self.0))?)
+                    .is_some(),
+                _ => {
+                    let shown: String = key.chars().take(50).collect();
+                    let wrong = format_args!("unknown key {shown:?} (targets and labels)");
+                    return Err(de::Error::custom(wrong));
+                }
+            };
+            if is_duplicate {
+                return Err(de::Error::custom(format_args!("has the key {key} twice")));
+            }
+        }
+        Ok(Group {
+            targets: targets.unwrap_or_default(),
+            labels: labels.unwrap_or_default(),
+        })
+    }
+}
+
+struct Targets<'r>(&'r Room);
+
+impl<'de> DeserializeSeed<'de> for Targets<'_> {
+    type Value = Vec<String>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Vec<String>, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Targets<'_> {
+    type Value = Vec<String>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of targets")
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<Vec<String>, E> {
+        Ok(Vec::new())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<String>, A::Error> {
+        let mut targets = Vec::new();
+        while let Some(Text(address)) = list.next_element()? {
+            Room::count(&self.0.targets, "targets")?;
+            if address.is_empty() {
+                return Err(de::Error::custom("has an empty target"));
+            }
+            targets.push(self.0.text(address)?);
+        }
+        Ok(targets)
+    }
+}
+
+struct GroupLabels<'r>(&'r Room);
+
+impl<'de> DeserializeSeed<'de> for GroupLabels<'_> {
+    type Value = Labels;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Labels, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for GroupLabels<'_> {
+    type Value = Labels;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a mapping of labels")
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<Labels, E> {
+        Ok(Labels::new())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Labels, A::Error> {
+        let mut labels = BTreeMap::new();
+        while let Some(Text(name)) = map.next_key()? {
+            if !is_label_name(&name) {
+                let shown: String = name.chars().take(50).collect();
+                return Err(de::Error::custom(format_args!(
+                    "{shown:?} is no label name (letters, digits and _, no digit first)"
+                )));
+            }
+            if labels.len() == MAX_LABELS {
+                let wrong = format_args!("a group has more than {MAX_LABELS} labels");
+                return Err(de::Error::custom(wrong));
+            }
+            let name = self.0.text(name)?;
+            let Text(value) = map.next_value()?;
+            let value = self.0.text(value)?;
+            if labels.insert(name.clone(), value).is_some() {
+                return Err(de::Error::custom(format_args!(
+                    "has the label {name} twice"
+                )));
+            }
+        }
+        // As in Prometheus, a label without a value is none.
+        labels.retain(|_, value| !value.is_empty());
+        Ok(labels)
+    }
+}
+
+/// A text; in YAML, a number or a boolean counts as the text that it is written as.
+struct Text(String);
+
+impl<'de> Deserialize<'de> for Text {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(Self)
+    }
+}

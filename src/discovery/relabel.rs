@@ -1,0 +1,357 @@
+//! `relabel_configs`: what becomes of a target's labels, by the rules of Prometheus
+//! (<https://prometheus.io/docs/prometheus/latest/configuration/configuration/#relabel_config>).
+
+use std::collections::BTreeMap;
+
+use md5::{Digest, Md5};
+
+use crate::value::{Fields, FromNode, Node, Pattern};
+
+/// The labels of one target, by name; one without a value is not among them.
+pub type Labels = BTreeMap<String, String>;
+
+/// What `separator`, `regex` and `replacement` are where nothing is said.
+const SEPARATOR: &str = ";";
+const REGEX: &str = "(.*)";
+const REPLACEMENT: &str = "$1";
+
+/// What is done to a target's labels, one step after the other.
+#[derive(Clone, Debug, Default)]
+pub struct Rules(Vec<Rule>);
+
+/// One step.
+#[derive(Clone, Debug)]
+struct Rule {
+    source_labels: Vec<String>,
+    separator: String,
+    regex: Pattern,
+    target_label: String,
+    replacement: String,
+    modulus: u64,
+    action: Action,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Action {
+    Replace,
+    Keep,
+    Drop,
+    KeepEqual,
+    DropEqual,
+    HashMod,
+    LabelMap,
+    LabelDrop,
+    LabelKeep,
+    Lowercase,
+    Uppercase,
+}
+
+const ACTIONS: [(&str, Action); 11] = [
+    ("replace", Action::Replace),
+    ("keep", Action::Keep),
+    ("drop", Action::Drop),
+    ("keepequal", Action::KeepEqual),
+    ("dropequal", Action::DropEqual),
+    ("hashmod", Action::HashMod),
+    ("labelmap", Action::LabelMap),
+    ("labeldrop", Action::LabelDrop),
+    ("labelkeep", Action::LabelKeep),
+    ("lowercase", Action::Lowercase),
+    ("uppercase", Action::Uppercase),
+];
+
+impl FromNode for Action {
+    const ALLOWED: &'static str = "replace, keep, drop, keepequal, dropequal, hashmod, labelmap, \
+                                   labeldrop, labelkeep, lowercase or uppercase";
+
+    fn from_node(node: &Node) -> Result<Self, String> {
+        let word = String::from_node(node)?;
+        let lower = word.to_lowercase();
+        let known = ACTIONS.iter().find(|(name, _)| *name == lower);
+        known
+            .map(|(_, action)| *action)
+            .ok_or_else(|| format!("{word:?} is no action"))
+    }
+}
+
+impl Action {
+    fn name(self) -> &'static str {
+        let named = ACTIONS.iter().find(|(_, action)| *action == self);
+        named.map_or("", |(name, _)| name)
+    }
+
+    /// Whether it writes to `target_label`, or compares with it.
+    fn has_target(self) -> bool {
+        !matches!(
+            self,
+            Self::Keep | Self::Drop | Self::LabelMap | Self::LabelDrop | Self::LabelKeep
+        )
+    }
+
+    /// The keys that change nothing of what it does, as Prometheus has them.
+    fn unused_keys(self) -> &'static [&'static str] {
+        match self {
+            Self::LabelDrop | Self::LabelKeep => &[
+                "source_labels",
+                "separator",
+                "target_label",
+                "modulus",
+                "replacement",
+            ],
+            Self::KeepEqual | Self::DropEqual => &["separator", "regex", "modulus", "replacement"],
+            Self::Lowercase | Self::Uppercase => &["replacement"],
+            _ => &[],
+        }
+    }
+}
+
+/// A regular expression that has to match all of a text.
+struct Anchored(Pattern);
+
+impl Anchored {
+    fn new(text: &str) -> Result<Self, String> {
+        // By itself first, so that what is wrong with it is told of what was written.
+        Pattern::from_node(&Node::Text(text.to_owned()))?;
+        Pattern::from_node(&Node::Text(format!("^(?s:{text})$"))).map(Self)
+    }
+}
+
+impl FromNode for Anchored {
+    const ALLOWED: &'static str = Pattern::ALLOWED;
+
+    fn from_node(node: &Node) -> Result<Self, String> {
+        Self::new(&String::from_node(node)?)
+    }
+}
+
+/// What `hashmod` divides by.
+struct Modulus(u64);
+
+impl FromNode for Modulus {
+    const ALLOWED: &'static str = "a whole number above 0";
+
+    fn from_node(node: &Node) -> Result<Self, String> {
+        match node {
+            Node::Int(number) => match u64::try_from(*number) {
+                Ok(number @ 1..) => Ok(Self(number)),
+                _ => Err(format!("{number} is out of range")),
+            },
+            _ => Err(format!("is {}", node.kind())),
+        }
+    }
+}
+
+impl Rules {
+    /// Reads the list under `relabel_configs`.
+    #[must_use]
+    pub fn read(fields: &mut Fields<'_>) -> Self {
+        Self(fields.list_of("relabel_configs", Rule::read))
+    }
+
+    /// What `labels` become; `None` where the target is dropped.
+    #[must_use]
+    pub fn apply(&self, mut labels: Labels) -> Option<Labels> {
+        self.0
+            .iter()
+            .all(|rule| rule.apply(&mut labels))
+            .then_some(labels)
+    }
+}
+
+impl Rule {
+    fn read(mut fields: Fields<'_>) -> Option<Self> {
+        let problems = fields.problems().count();
+        let action = match fields.node("action") {
+            Some(_) => fields.optional("action"),
+            None => Some(Action::Replace),
+        };
+        let source_labels: Vec<String> = fields.list("source_labels");
+        if source_labels.iter().any(|name| !is_label_name(name)) {
+            fields.wrong_value("source_labels", "has what is no label name", LABEL_NAMES);
+        }
+        let regex = fields.optional::<Anchored>("regex");
+        let modulus = fields.optional("modulus").map(|Modulus(modulus)| modulus);
+        let text = |fields: &mut Fields<'_>, key, default: &str| {
+            let given: Option<String> = fields.optional(key);
+            given.unwrap_or_else(|| default.to_owned())
+        };
+        let rule = Self {
+            source_labels,
+            separator: text(&mut fields, "separator", SEPARATOR),
+            regex: match regex {
+                Some(Anchored(regex)) => regex,
+                None => Anchored::new(REGEX).ok()?.0,
+            },
+            target_label: text(&mut fields, "target_label", ""),
+            replacement: text(&mut fields, "replacement", REPLACEMENT),
+            modulus: modulus.unwrap_or_default(),
+            action: action?,
+        };
+        rule.check(&mut fields);
+        let is_right = fields.problems().count() == problems;
+        fields.finish();
+        is_right.then_some(rule)
+    }
+
+    /// Complains of what Prometheus complains of.
+    fn check(&self, fields: &mut Fields<'_>) {
+        let name = self.action.name();
+        for key in self.action.unused_keys() {
+            if fields.node(key).is_some() {
+                fields.wrong_value(
+                    key,
+                    format_args!("has no meaning for {name}"),
+                    "no such key",
+                );
+            }
+        }
+        if self.action == Action::HashMod && fields.node("modulus").is_none() {
+            fields.wrong("modulus is missing", Modulus::ALLOWED);
+        }
+        if self.action.has_target() {
+            self.check_target(fields);
+        }
+        if self.action == Action::LabelMap && !is_template_of_name(&self.replacement) {
+            let wrong = format_args!("{:?} makes no label name", self.replacement);
+            fields.wrong_value("replacement", wrong, TEMPLATES);
+        }
+    }
+
+    fn check_target(&self, fields: &mut Fields<'_>) {
+        if fields.node("target_label").is_none() {
+            let wrong = format_args!(
+                "target_label is missing, which {} needs",
+                self.action.name()
+            );
+            fields.wrong(wrong, LABEL_NAMES);
+            return;
+        }
+        let target = &self.target_label;
+        let (is_valid, allowed) = if self.action == Action::Replace && target.contains('$') {
+            (is_template_of_name(target), TEMPLATES)
+        } else {
+            (is_label_name(target), LABEL_NAMES)
+        };
+        if !is_valid {
+            let wrong = format_args!("{target:?} is no label name");
+            fields.wrong_value("target_label", wrong, allowed);
+        }
+    }
+
+    /// Whether the target stays.
+    fn apply(&self, labels: &mut Labels) -> bool {
+        let value = self.value(labels);
+        let matches = |text: &str| self.regex.matches(text.as_bytes());
+        let target = || labels.get(&self.target_label).map_or("", String::as_str);
+        match self.action {
+            Action::Keep => return matches(&value),
+            Action::Drop => return !matches(&value),
+            Action::KeepEqual => return target() == value,
+            Action::DropEqual => return target() != value,
+            Action::Replace => self.replace(&value, labels),
+            Action::Lowercase => set(labels, &self.target_label, value.to_lowercase()),
+            Action::Uppercase => set(labels, &self.target_label, value.to_uppercase()),
+            Action::HashMod => set(labels, &self.target_label, self.remainder(&value)),
+            Action::LabelMap => {
+                let mapped: Vec<_> = labels
+                    .iter()
+                    .filter_map(|(name, value)| {
+                        Some((self.expand(&self.replacement, name)?, value.clone()))
+                    })
+                    .collect();
+                for (name, value) in mapped {
+                    if is_label_name(&name) {
+                        set(labels, &name, value);
+                    }
+                }
+            }
+            Action::LabelDrop => labels.retain(|name, _| !matches(name)),
+            Action::LabelKeep => labels.retain(|name, _| matches(name)),
+        }
+        true
+    }
+
+    /// The values of the source labels, joined.
+    fn value(&self, labels: &Labels) -> String {
+        let values = self.source_labels.iter();
+        let values: Vec<_> = values
+            .map(|name| labels.get(name).map_or("", String::as_str))
+            .collect();
+        values.join(&self.separator)
+    }
+
+    fn replace(&self, value: &str, labels: &mut Labels) {
+        let (Some(target), Some(replacement)) = (
+            self.expand(&self.target_label, value),
+            self.expand(&self.replacement, value),
+        ) else {
+            return;
+        };
+        if is_label_name(&target) {
+            set(labels, &target, replacement);
+        }
+    }
+
+    /// `template` with what the groups catch of `text`; `None` where it does not match.
+    fn expand(&self, template: &str, text: &str) -> Option<String> {
+        let captures = self.regex.captures(text.as_bytes())?;
+        let expanded = captures.expand(template.as_bytes())?;
+        Some(String::from_utf8_lossy(&expanded).into_owned())
+    }
+
+    /// Of the last 8 bytes of the MD5 sum, as Prometheus has it.
+    fn remainder(&self, value: &str) -> String {
+        let digest: [u8; 16] = Md5::digest(value.as_bytes()).into();
+        let last = digest[8..].iter();
+        let number = last.fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
+        (number % self.modulus).to_string()
+    }
+}
+
+/// A label without a value is none.
+fn set(labels: &mut Labels, name: &str, value: String) {
+    if value.is_empty() {
+        labels.remove(name);
+    } else {
+        labels.insert(name.to_owned(), value);
+    }
+}
+
+const LABEL_NAMES: &str = "letters, digits and _, no digit first";
+const TEMPLATES: &str = "letters, digits, _ and $1 or ${1}, no digit first";
+
+/// Whether `name` is one of a label, of those too that are for Prometheus alone.
+pub(super) fn is_label_name(name: &str) -> bool {
+    let starts = name
+        .bytes()
+        .next()
+        .is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_');
+    starts && name.bytes().all(is_word)
+}
+
+fn is_word(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'_'
+}
+
+/// Whether `template` is the name of a label when groups are put into it: what Prometheus' own
+/// `^(?:(?:[a-zA-Z_]|\$(?:\{\w+\}|\w+))+\w*)+$` says.
+fn is_template_of_name(template: &str) -> bool {
+    if template.as_bytes().first().is_none_or(u8::is_ascii_digit) {
+        return false;
+    }
+    let mut rest = template;
+    while let Some((plain, reference)) = rest.split_once('$') {
+        let end = reference.bytes().position(|byte| !is_word(byte));
+        let plainly = reference.split_at(end.unwrap_or(reference.len()));
+        let braced = reference.strip_prefix('{');
+        let Some((name, behind)) = braced.map_or(Some(plainly), |braced| braced.split_once('}'))
+        else {
+            return false;
+        };
+        if name.is_empty() || !name.bytes().all(is_word) || !plain.bytes().all(is_word) {
+            return false;
+        }
+        rest = behind;
+    }
+    rest.bytes().all(is_word)
+}

@@ -1,0 +1,4 @@
+//! The parts of discovery that need no socket.
+
+mod payload;
+mod relabel;
