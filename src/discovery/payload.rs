@@ -76,7 +76,7 @@ pub fn parse(bytes: &[u8], format: Format) -> Result<Vec<Group>, String> {
             let (line, column) = (error.position.line, error.position.column);
             format!(
                 "line {line} column {column}: {}",
-                without_value(&error.message)
+                without_value(&error.message).trim_start_matches('.')
             )
         }),
     }

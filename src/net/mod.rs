@@ -71,6 +71,12 @@ impl Net {
         Connector(self.resolver.clone())
     }
 
+    /// What asks name servers.
+    #[must_use]
+    pub fn resolver(&self) -> Arc<Resolver> {
+        self.resolver.clone()
+    }
+
     /// The sockets for echo requests, of which none is open until somebody asks for it.
     #[must_use]
     pub fn icmp(&self) -> Arc<icmp::Sockets> {

@@ -14,7 +14,10 @@ use hickory_resolver::{
     TokioResolver,
     config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts},
     net::{DnsError, NetError, runtime::TokioRuntimeProvider},
-    proto::{op::ResponseCode, rr::RecordType},
+    proto::{
+        op::ResponseCode,
+        rr::{RData, RecordType},
+    },
     system_conf,
 };
 use tokio::time::Instant;
@@ -110,6 +113,40 @@ impl Resolver {
             }
             result => result,
         }
+    }
+
+    /// The addresses of `host` that are of one family; none where it has none, or does not exist.
+    ///
+    /// # Errors
+    /// A [`Failure`] where nobody can tell.
+    pub async fn records(&self, host: &str, family: IpFamily) -> Result<Vec<IpAddr>, Failure> {
+        let record_type = match family {
+            IpFamily::Auto | IpFamily::Ip4 => RecordType::A,
+            IpFamily::Ip6 => RecordType::AAAA,
+        };
+        match addresses(&self.current(), host, record_type).await {
+            Err(failure) if is_not_found(&failure) => Ok(Vec::new()),
+            result => result,
+        }
+    }
+
+    /// Where the service `name` is to be had, by its SRV records (RFC 2782): hosts, and ports on them.
+    /// None where it has none, or does not exist.
+    ///
+    /// # Errors
+    /// A [`Failure`] where nobody can tell.
+    pub async fn services(&self, name: &str) -> Result<Vec<(String, u16)>, Failure> {
+        let answer = self.current().lookup(name, RecordType::SRV).await;
+        let answer = match answer.map_err(|error| failure(&error)) {
+            Err(failure) if is_not_found(&failure) => return Ok(Vec::new()),
+            answer => answer?,
+        };
+        let records = answer.answers().iter();
+        let services = records.filter_map(|record| match &record.data {
+            RData::SRV(srv) => Some((srv.target.to_ascii(), srv.port)),
+            _ => None,
+        });
+        Ok(services.collect())
     }
 
     fn current(&self) -> Arc<TokioResolver> {

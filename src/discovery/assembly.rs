@@ -1,0 +1,316 @@
+//! From lists of targets to monitors. What a target became is remembered, so that a list in which
+//! little has changed costs little.
+
+use std::{
+    collections::{HashMap, HashSet},
+    mem,
+    sync::Arc,
+};
+
+use url::Url;
+
+use super::{
+    payload::Target,
+    relabel::Labels,
+    settings::Block,
+    source::Update,
+    stats::{BlockStats, Outcomes},
+};
+use crate::value::{HttpUrl, Node};
+
+/// A monitor that a target is to become.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Wanted {
+    /// Its name, which is valid.
+    pub name: String,
+    /// The name of its template.
+    pub template: Arc<str>,
+    /// What to check, for types that take a `target`.
+    pub target: String,
+    /// The same, for types that take a `url`.
+    pub url: String,
+    /// Keys that it has beside that: `labels`, and `check_every` and `timeout` where it says so.
+    pub keys: Vec<(String, Node)>,
+}
+
+/// What makes a monitor; it says all that is wrong where it cannot.
+pub type Make<M> = dyn Fn(Wanted) -> Result<M, Vec<String>> + Send + Sync;
+
+/// Log lines of one kind that are written each time.
+const MAX_LINES: usize = 10;
+
+/// The labels that mean something to us.
+const ADDRESS: &str = "__address__";
+const NAME: &str = "monitor";
+
+/// All lists, and the monitors that they stand for.
+pub(super) struct Assembly<M> {
+    blocks: Vec<Assembled<M>>,
+    make: Arc<Make<M>>,
+    /// Names that more than one target has.
+    duplicates: HashSet<Arc<str>>,
+}
+
+/// One block.
+struct Assembled<M> {
+    block: Block,
+    stats: Arc<BlockStats>,
+    /// By source, the lists of its pieces.
+    lists: Vec<Vec<Arc<[Target]>>>,
+    became: HashMap<Target, Became<M>>,
+    /// In the order of the lists.
+    monitors: Vec<(Arc<str>, Arc<M>)>,
+    dropped: usize,
+    refused: usize,
+    is_outdated: bool,
+}
+
+/// What became of a target.
+enum Became<M> {
+    Monitor(Arc<str>, Arc<M>),
+    Dropped,
+    Refused,
+}
+
+impl<M> Clone for Became<M> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Monitor(name, monitor) => Self::Monitor(name.clone(), monitor.clone()),
+            Self::Dropped => Self::Dropped,
+            Self::Refused => Self::Refused,
+        }
+    }
+}
+
+impl<M> Assembly<M> {
+    pub fn new(
+        blocks: impl IntoIterator<Item = (Block, Arc<BlockStats>)>,
+        make: Arc<Make<M>>,
+    ) -> Self {
+        let blocks = blocks.into_iter().map(|(block, stats)| Assembled {
+            lists: vec![Vec::new(); block.sources.len()],
+            block,
+            stats,
+            became: HashMap::new(),
+            monitors: Vec::new(),
+            dropped: 0,
+            refused: 0,
+            is_outdated: true,
+        });
+        Self {
+            blocks: blocks.collect(),
+            make,
+            duplicates: HashSet::new(),
+        }
+    }
+
+    /// Takes the list of a source for what it was before.
+    pub fn take(&mut self, update: Update) {
+        let Some(lists) = update.lists else { return };
+        let mut index = update.source;
+        for block in &mut self.blocks {
+            match block.lists.get_mut(index) {
+                Some(known) => {
+                    *known = lists;
+                    block.is_outdated = true;
+                    return;
+                }
+                None => index -= block.lists.len(),
+            }
+        }
+    }
+
+    /// All monitors, each name once: the first one that has it.
+    pub fn monitors(&mut self) -> Vec<Arc<M>> {
+        for block in &mut self.blocks {
+            if mem::take(&mut block.is_outdated) {
+                block.update(&*self.make);
+            }
+        }
+        let mut names = HashSet::new();
+        let mut monitors = Vec::new();
+        let mut duplicates = HashSet::new();
+        let mut lines = Lines::default();
+        for block in &self.blocks {
+            let before = monitors.len();
+            for (name, monitor) in &block.monitors {
+                if names.insert(name) {
+                    monitors.push(monitor.clone());
+                    continue;
+                }
+                if !self.duplicates.contains(name) && lines.may_write() {
+                    tracing::warn!(
+                        block = &*block.block.name,
+                        monitor = &**name,
+                        "Another target has the name of a monitor already, and is left out"
+                    );
+                }
+                duplicates.insert(name.clone());
+            }
+            let of_block = monitors.len() - before;
+            block.stats.set(Outcomes {
+                monitors: of_block,
+                dropped: block.dropped,
+                duplicates: block.monitors.len() - of_block,
+                refused: block.refused,
+            });
+        }
+        lines.finish("Further targets have names of monitors already");
+        self.duplicates = duplicates;
+        monitors
+    }
+}
+
+impl<M> Assembled<M> {
+    /// Makes monitors of the targets that were not there before, and forgets those that are gone.
+    fn update(&mut self, make: &Make<M>) {
+        let mut before = mem::take(&mut self.became);
+        let mut became: HashMap<Target, Became<M>> = HashMap::with_capacity(before.len());
+        (self.dropped, self.refused) = (0, 0);
+        let mut monitors = Vec::with_capacity(self.monitors.len());
+        let mut lines = Lines::default();
+        for target in self.lists.iter().flatten().flat_map(|list| list.iter()) {
+            let now = if let Some(known) = became.get(target) {
+                known.clone()
+            } else {
+                let (target, now) = match before.remove_entry(target) {
+                    Some(known) => known,
+                    None => (target.clone(), new(&self.block, target, make, &mut lines)),
+                };
+                became.insert(target, now.clone());
+                now
+            };
+            match now {
+                Became::Monitor(name, monitor) => monitors.push((name, monitor)),
+                Became::Dropped => self.dropped += 1,
+                Became::Refused => self.refused += 1,
+            }
+        }
+        lines.finish("Further targets cannot be monitored");
+        self.became = became;
+        self.monitors = monitors;
+    }
+}
+
+/// What becomes of a target that was not there before.
+fn new<M>(block: &Block, target: &Target, make: &Make<M>, lines: &mut Lines) -> Became<M> {
+    let wanted = match wanted(block, target) {
+        Ok(Some(wanted)) => wanted,
+        Ok(None) => return Became::Dropped,
+        Err(error) => {
+            lines.refused(block, &redacted(&target.address), &error);
+            return Became::Refused;
+        }
+    };
+    let name: Arc<str> = wanted.name.as_str().into();
+    match make(wanted) {
+        Ok(monitor) => Became::Monitor(name, Arc::new(monitor)),
+        Err(errors) => {
+            lines.refused(block, &name, &errors.join("; "));
+            Became::Refused
+        }
+    }
+}
+
+/// The monitor that `target` is to become; `None` where the rules drop it.
+fn wanted(block: &Block, target: &Target) -> Result<Option<Wanted>, String> {
+    let mut labels = Labels::clone(&target.labels);
+    labels.insert(ADDRESS.to_owned(), target.address.clone());
+    let Some(mut labels) = block.rules.apply(labels) else {
+        return Ok(None);
+    };
+    // Where Prometheus' rules for blackbox_exporter put it, while the address becomes the exporter's.
+    let address = labels
+        .remove("__param_target")
+        .or_else(|| labels.remove(ADDRESS));
+    let Some(address) = address else {
+        return Err(format!("{ADDRESS} was taken away"));
+    };
+    let name = match labels.remove(NAME) {
+        Some(name) => name,
+        None => format!("{}/{}", block.name, redacted(&address)),
+    };
+    if name.chars().count() > 200 || name.chars().any(char::is_control) {
+        return Err("its name is longer than 200 characters, or has one for control".to_owned());
+    }
+    let url = url(&address, &labels);
+    let mut keys = Vec::new();
+    for (key, label) in [
+        ("check_every", "__check_every__"),
+        ("timeout", "__timeout__"),
+    ] {
+        if let Some(value) = labels.remove(label) {
+            keys.push((key.to_owned(), Node::Text(value)));
+        }
+    }
+    let own = labels
+        .into_iter()
+        .filter(|(name, _)| !name.starts_with("__"));
+    let own: Vec<_> = own.map(|(name, value)| (name, Node::Text(value))).collect();
+    if !own.is_empty() {
+        keys.push(("labels".to_owned(), Node::Map(own)));
+    }
+    Ok(Some(Wanted {
+        name,
+        template: block.template.clone(),
+        target: address,
+        url,
+        keys,
+    }))
+}
+
+/// The URL of `address`, which may be one, with Prometheus' labels for what it may lack.
+fn url(address: &str, labels: &Labels) -> String {
+    if address.contains("://") {
+        return address.to_owned();
+    }
+    let label = |name: &str, default| labels.get(name).map_or(default, String::as_str);
+    let scheme = label("__scheme__", "http");
+    let path = label("__metrics_path__", "");
+    let separator = if path.is_empty() || path.starts_with('/') {
+        ""
+    } else {
+        "/"
+    };
+    format!("{scheme}://{address}{separator}{path}")
+}
+
+/// `address` without what may be secret in it, if it is a URL.
+fn redacted(address: &str) -> String {
+    if !address.contains(['@', '?', '#']) {
+        return address.to_owned();
+    }
+    match Url::parse(address) {
+        Ok(url) if url.has_host() => HttpUrl::redacted(&url),
+        _ => {
+            let end = address.find(['?', '#']).unwrap_or(address.len());
+            let start = address[..end].rfind('@').map_or(0, |at| at + 1);
+            address[start..end].to_owned()
+        }
+    }
+}
+
+/// Log lines of one kind, of which there are only so many.
+#[derive(Default)]
+struct Lines(usize);
+
+impl Lines {
+    fn may_write(&mut self) -> bool {
+        self.0 += 1;
+        self.0 <= MAX_LINES
+    }
+
+    fn refused(&mut self, block: &Block, target: &str, error: &str) {
+        if self.may_write() {
+            let block = &*block.name;
+            tracing::warn!(block, target, error, "A target cannot be monitored");
+        }
+    }
+
+    fn finish(self, message: &str) {
+        let more = self.0.saturating_sub(MAX_LINES);
+        if more > 0 {
+            tracing::warn!(targets = more, "{message}");
+        }
+    }
+}

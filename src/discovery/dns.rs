@@ -1,0 +1,170 @@
+//! `dns_sd_configs`: targets that name servers know.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{
+    payload::Target,
+    relabel::Labels,
+    settings::read_interval,
+    source::{Found, Look, Source},
+};
+use crate::{
+    check::Failure,
+    net::{Net, Resolver},
+    value::{Fields, FromNode, IpFamily, Node, format_duration},
+};
+
+/// The key of the list.
+pub(super) const KEY: &str = "dns_sd_configs";
+
+/// The longest time that the answer for one name may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What to ask for.
+#[derive(Clone, Debug)]
+pub(super) struct Settings {
+    names: Vec<String>,
+    records: Records,
+    /// Of targets that have none by their records.
+    port: u16,
+    refresh_interval: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Records {
+    Srv,
+    Addresses(IpFamily),
+}
+
+impl FromNode for Records {
+    const ALLOWED: &'static str = "SRV, A or AAAA";
+
+    fn from_node(node: &Node) -> Result<Self, String> {
+        let word = String::from_node(node)?;
+        match word.to_uppercase().as_str() {
+            "SRV" => Ok(Self::Srv),
+            "A" => Ok(Self::Addresses(IpFamily::Ip4)),
+            "AAAA" => Ok(Self::Addresses(IpFamily::Ip6)),
+            _ => Err(format!("{word:?} is no type of records that is asked for")),
+        }
+    }
+}
+
+struct Port(u16);
+
+impl FromNode for Port {
+    const ALLOWED: &'static str = "a port from 1 to 65535";
+
+    fn from_node(node: &Node) -> Result<Self, String> {
+        match node {
+            Node::Int(number) => match u16::try_from(*number) {
+                Ok(port @ 1..) => Ok(Self(port)),
+                _ => Err(format!("{number} is out of range")),
+            },
+            _ => Err(format!("is {}", node.kind())),
+        }
+    }
+}
+
+impl Settings {
+    pub fn read(mut fields: Fields<'_>) -> Option<Self> {
+        let problems = fields.problems().count();
+        let names: Vec<String> = fields.list("names");
+        if names.iter().any(String::is_empty) {
+            fields.wrong_value("names", "has an empty name", "names to look up");
+        } else if names.is_empty() && fields.problems().count() == problems {
+            fields.wrong("names is missing", "names to look up");
+        }
+        let records = match fields.node("type") {
+            Some(_) => fields.optional("type"),
+            None => Some(Records::Srv),
+        };
+        let port = fields.optional("port").map(|Port(port)| port);
+        if let Some(Records::Addresses(_)) = records
+            && fields.node("port").is_none()
+        {
+            fields.wrong("port is missing, as addresses have none", Port::ALLOWED);
+        }
+        let refresh_interval = read_interval(&mut fields, Duration::from_secs(30));
+        fields.finish();
+        Some(Self {
+            names,
+            records: records?,
+            port: port.unwrap_or_default(),
+            refresh_interval,
+        })
+    }
+
+    pub fn source(&self, net: &Net) -> Names {
+        Names {
+            settings: self.clone(),
+            resolver: net.resolver(),
+        }
+    }
+}
+
+/// The names of one entry in the list.
+pub(super) struct Names {
+    settings: Settings,
+    resolver: Arc<Resolver>,
+}
+
+impl Source for Names {
+    async fn look(&mut self) -> Vec<Look> {
+        let names = self.settings.names.iter();
+        futures_util::future::join_all(names.map(|name| self.look_up(name))).await
+    }
+
+    fn pause(&self) -> Duration {
+        self.settings.refresh_interval
+    }
+}
+
+impl Names {
+    async fn look_up(&self, name: &str) -> Look {
+        let patience = self.settings.refresh_interval.min(PATIENCE);
+        let found = match tokio::time::timeout(patience, self.targets(name)).await {
+            Ok(targets) => targets.map(Found::Targets).map_err(|failure| failure.error),
+            Err(_) => Err(format!("no answer within {}", format_duration(patience))),
+        };
+        Look {
+            piece: name.to_owned(),
+            found,
+        }
+    }
+
+    /// What `name` stands for. That it stands for nothing is an answer as good as any.
+    async fn targets(&self, name: &str) -> Result<Vec<Target>, Failure> {
+        let mut targets = match self.settings.records {
+            Records::Srv => {
+                let services = self.resolver.services(name).await?;
+                let targets = services.into_iter().map(|(host, port)| Target {
+                    address: format!("{}:{port}", host.trim_end_matches('.')),
+                    labels: labels(&[
+                        ("__meta_dns_name", name),
+                        ("__meta_dns_srv_record_target", &host),
+                        ("__meta_dns_srv_record_port", &port.to_string()),
+                    ]),
+                });
+                targets.collect::<Vec<_>>()
+            }
+            Records::Addresses(family) => {
+                let labels = labels(&[("__meta_dns_name", name)]);
+                let addresses = self.resolver.records(name, family).await?;
+                let targets = addresses.into_iter().map(|address| Target {
+                    address: std::net::SocketAddr::new(address, self.settings.port).to_string(),
+                    labels: labels.clone(),
+                });
+                targets.collect()
+            }
+        };
+        // Name servers turn the order round from one answer to the next.
+        targets.sort_by(|a, b| a.address.cmp(&b.address));
+        Ok(targets)
+    }
+}
+
+fn labels(pairs: &[(&str, &str)]) -> Arc<Labels> {
+    let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+    Arc::new(pairs.iter().map(owned).collect())
+}

@@ -1,0 +1,281 @@
+//! `file_sd_configs`: lists in files, which are read again when they have changed.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use super::{
+    payload::{self, Format},
+    settings::read_interval,
+    source::{Found, Look, Source},
+};
+use crate::value::{Fields, FromNode, Node, read_regular_file};
+
+/// The key of the list.
+pub(super) const KEY: &str = "file_sd_configs";
+
+/// How often files are looked at. Inotify does not tell of all changes: of none that other machines
+/// make on a file system they share, and of few that come by a link to another folder, as Kubernetes'.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// Files of one pattern.
+const MAX_FILES: usize = 1_000;
+
+/// Which files.
+#[derive(Clone, Debug)]
+pub(super) struct Settings {
+    patterns: Vec<FilePattern>,
+    /// After which files are read even though they seem to be what they were.
+    refresh_interval: Duration,
+}
+
+impl Settings {
+    pub fn read(mut fields: Fields<'_>) -> Self {
+        let problems = fields.problems().count();
+        let patterns = fields.list("files");
+        if patterns.is_empty() && fields.problems().count() == problems {
+            fields.wrong("files is missing", FilePattern::ALLOWED);
+        }
+        let refresh_interval = read_interval(&mut fields, Duration::from_secs(300));
+        fields.finish();
+        Self {
+            patterns,
+            refresh_interval,
+        }
+    }
+
+    pub fn source(&self) -> Files {
+        Files {
+            settings: self.clone(),
+            seen: BTreeMap::new(),
+            all_read_at: None,
+        }
+    }
+}
+
+/// A path whose last part may have a `*`, which stands for any text.
+#[derive(Clone, Debug)]
+struct FilePattern {
+    text: String,
+    folder: PathBuf,
+    name: String,
+}
+
+impl FromNode for FilePattern {
+    const ALLOWED: &'static str =
+        "paths that end in .json, .yml or .yaml, with * in their last part alone";
+
+    fn from_node(node: &Node) -> Result<Self, String> {
+        let text = String::from_node(node)?;
+        let path = Path::new(&text);
+        let name = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .unwrap_or_default();
+        let folder = path.parent().unwrap_or(Path::new(""));
+        if format_of(path).is_none() {
+            return Err(format!("{text:?} ends in none of them"));
+        }
+        if folder.to_string_lossy().contains('*') {
+            return Err(format!("{text:?} has a * in a folder"));
+        }
+        let folder = if folder.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            folder
+        };
+        Ok(Self {
+            name: name.to_owned(),
+            folder: folder.to_owned(),
+            text,
+        })
+    }
+}
+
+fn format_of(path: &Path) -> Option<Format> {
+    let extension = path.extension()?.to_str()?;
+    match extension {
+        "json" | "JSON" => Some(Format::Json),
+        "yml" | "yaml" | "YML" | "YAML" => Some(Format::Yaml),
+        _ => None,
+    }
+}
+
+impl FilePattern {
+    fn is_one_file(&self) -> bool {
+        !self.name.contains('*')
+    }
+
+    /// Whether a file with this name in the folder is one of it.
+    fn matches(&self, name: &str) -> bool {
+        let mut parts = self.name.split('*');
+        let first = parts.next().unwrap_or_default();
+        let Some(mut rest) = name.strip_prefix(first) else {
+            return false;
+        };
+        let Some(last) = parts.next_back() else {
+            return rest.is_empty();
+        };
+        for part in parts {
+            match rest.split_once(part) {
+                Some((_, behind)) => rest = behind,
+                None => return false,
+            }
+        }
+        rest.ends_with(last)
+    }
+
+    /// The files that there are, in order.
+    fn files(&self) -> Result<Vec<PathBuf>, String> {
+        let error = |error: std::io::Error| format!("the folder cannot be listed: {error}");
+        let mut files = Vec::new();
+        for entry in fs::read_dir(&self.folder).map_err(error)? {
+            let name = entry.map_err(error)?.file_name();
+            if name.to_str().is_some_and(|name| self.matches(name)) {
+                files.push(self.path_of(&name));
+            }
+            if files.len() > MAX_FILES {
+                return Err(format!("matches more than {MAX_FILES} files"));
+            }
+        }
+        files.sort();
+        Ok(files)
+    }
+
+    /// As it is written in the pattern.
+    fn path_of(&self, name: &std::ffi::OsStr) -> PathBuf {
+        match Path::new(&self.text).parent() {
+            Some(folder) => folder.join(name),
+            None => PathBuf::from(name),
+        }
+    }
+}
+
+/// What tells a file from what it was: the system's numbers for it, its size and its times.
+type Version = Option<[i64; 7]>;
+
+#[expect(clippy::cast_possible_wrap, reason = "compared and nothing else")]
+fn version(path: &Path) -> Version {
+    let metadata = fs::metadata(path).ok()?;
+    Some([
+        metadata.dev() as i64,
+        metadata.ino() as i64,
+        metadata.size() as i64,
+        metadata.mtime(),
+        metadata.mtime_nsec(),
+        metadata.ctime(),
+        metadata.ctime_nsec(),
+    ])
+}
+
+type Seen = BTreeMap<PathBuf, Version>;
+
+/// The files of one entry in the list.
+pub(super) struct Files {
+    settings: Settings,
+    seen: Seen,
+    all_read_at: Option<Instant>,
+}
+
+impl Source for Files {
+    async fn look(&mut self) -> Vec<Look> {
+        let interval = self.settings.refresh_interval;
+        let all = self.all_read_at.is_none_or(|at| at.elapsed() >= interval);
+        if all {
+            self.all_read_at = Some(Instant::now());
+        }
+        let (patterns, seen) = (
+            self.settings.patterns.clone(),
+            std::mem::take(&mut self.seen),
+        );
+        let looked = tokio::task::spawn_blocking(move || look(&patterns, seen, all));
+        let (looks, seen) = looked.await.unwrap_or_else(|error| {
+            let look = Look {
+                piece: KEY.to_owned(),
+                found: Err(error.to_string()),
+            };
+            (vec![look], Seen::new())
+        });
+        self.seen = seen;
+        looks
+    }
+
+    fn pause(&self) -> Duration {
+        LOOK_EVERY.min(self.settings.refresh_interval)
+    }
+}
+
+/// Reads the files that are not as they were `seen`, or `all` of them.
+fn look(patterns: &[FilePattern], mut seen: Seen, all: bool) -> (Vec<Look>, Seen) {
+    let mut looks = Vec::new();
+    let mut now = Seen::new();
+    for pattern in patterns {
+        if pattern.is_one_file() {
+            let path = PathBuf::from(&pattern.text);
+            now.insert(path.clone(), version(&path));
+            continue;
+        }
+        let of_pattern = |path: &PathBuf| {
+            path.parent() == Path::new(&pattern.text).parent()
+                && path
+                    .file_name()
+                    .and_then(|name| name.to_str())
+                    .is_some_and(|name| pattern.matches(name))
+        };
+        let before: Vec<_> = seen
+            .keys()
+            .filter(|path| of_pattern(path))
+            .cloned()
+            .collect();
+        let piece = pattern.text.clone();
+        match pattern.files() {
+            Ok(files) => {
+                // One that is gone was taken away; when all are, so was the folder.
+                let is_lost = files.is_empty() && !before.is_empty();
+                now.extend(files.into_iter().map(|path| (path.clone(), version(&path))));
+                if is_lost {
+                    now.extend(before.into_iter().map(|path| (path, None)));
+                }
+                looks.push(Look {
+                    piece,
+                    found: Ok(Found::Targets(Vec::new())),
+                });
+            }
+            Err(error) => {
+                now.extend(before.into_iter().map(|path| (path.clone(), seen[&path])));
+                looks.push(Look {
+                    piece,
+                    found: Err(error),
+                });
+            }
+        }
+    }
+    for (path, version) in &now {
+        if all || seen.get(path) != Some(version) {
+            looks.push(Look {
+                piece: path.display().to_string(),
+                found: read(path).map(Found::Targets),
+            });
+        }
+        seen.remove(path);
+    }
+    looks.extend(seen.into_keys().map(|path| Look {
+        piece: path.display().to_string(),
+        found: Ok(Found::Gone),
+    }));
+    (looks, now)
+}
+
+fn read(path: &Path) -> Result<Vec<payload::Target>, String> {
+    let bytes = read_regular_file(path, payload::MAX_BYTES).map_err(|error| error.to_string())?;
+    let format = format_of(path).unwrap_or(Format::Yaml);
+    let groups = payload::parse(&bytes, format)?;
+    let shown = path.display().to_string();
+    Ok(payload::targets(groups, &[("__meta_filepath", &shown)]))
+}

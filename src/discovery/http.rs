@@ -1,0 +1,271 @@
+//! `http_sd_configs`: lists that a web service gives.
+
+use std::{sync::Arc, time::Duration};
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use url::Url;
+
+use super::{
+    payload::{self, Format, Target},
+    settings::read_interval,
+    source::{Found, Look, Source},
+};
+use crate::{
+    check::{Attempt, Phase},
+    net::{
+        Net, Route,
+        credentials::{self, Credentials},
+        http::{Body, Client, Profile, Proxies, Request, Transport, USER_AGENT, Versions},
+        oauth2::{self, Tokens},
+        tls,
+    },
+    value::{Fields, HttpUrl, format_duration},
+};
+
+/// The key of the list.
+pub(super) const KEY: &str = "http_sd_configs";
+
+/// The longest time that one answer may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Redirects that are followed.
+const MAX_REDIRECTS: usize = 10;
+
+/// Whom to ask, and how. It holds secrets.
+#[derive(Clone)]
+pub(super) struct Settings {
+    url: Url,
+    refresh_interval: Duration,
+    headers: HeaderMap,
+    oauth2: Option<Box<oauth2::Settings>>,
+    tls: tls::Settings,
+    proxies: Option<Proxies>,
+    follow_redirects: bool,
+    versions: Versions,
+}
+
+impl std::fmt::Debug for Settings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Settings")
+            .field("url", &HttpUrl::redacted(&self.url))
+            .finish_non_exhaustive()
+    }
+}
+
+impl Settings {
+    pub fn read(mut fields: Fields<'_>) -> Option<Self> {
+        let url = fields.required::<HttpUrl>("url");
+        let refresh_interval = read_interval(&mut fields, Duration::from_secs(60));
+        let userinfo = url.as_ref().and_then(|url| url.userinfo.clone());
+        let credentials = credentials::read(&mut fields, userinfo, &HeaderMap::new());
+        let (authorization, oauth2) = match credentials {
+            Some(Credentials::Known(value)) => (Some(value), None),
+            Some(Credentials::Fetched(oauth2)) => (None, Some(oauth2)),
+            None => (None, None),
+        };
+        let tls = fields
+            .section("tls_config")
+            .map(tls::Settings::read)
+            .unwrap_or_default();
+        let proxies = Proxies::read(&mut fields);
+        let follow_redirects = fields.optional("follow_redirects").unwrap_or(true);
+        let enable_http2 = fields.optional("enable_http2").unwrap_or(true);
+        fields.finish();
+        let mut headers = request_headers(refresh_interval);
+        headers.extend(authorization.map(|value| (header::AUTHORIZATION, value)));
+        Some(Self {
+            url: url?.url,
+            refresh_interval,
+            headers,
+            oauth2,
+            versions: match &tls.server_name {
+                // HTTP/2 has one name for TLS and for the request.
+                None if enable_http2 => Versions::Http2,
+                _ => Versions::Http1,
+            },
+            tls,
+            proxies,
+            follow_redirects,
+        })
+    }
+
+    pub fn source(&self, net: &Net) -> Service {
+        Service {
+            client: net.http_client(Profile {
+                tls: &self.tls,
+                versions: self.versions,
+                source: None,
+                proxied: self.proxies.is_some(),
+            }),
+            tokens: self.oauth2.as_ref().map(|oauth2| net.tokens(oauth2)),
+            shown_url: HttpUrl::redacted(&self.url),
+            settings: self.clone(),
+        }
+    }
+}
+
+/// What Prometheus sends.
+fn request_headers(refresh_interval: Duration) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for (name, value) in [
+        (header::USER_AGENT, USER_AGENT),
+        (header::CONNECTION, "close"),
+        (header::ACCEPT, "application/json"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    let seconds = refresh_interval.as_secs_f64().to_string();
+    let name = HeaderName::from_static("x-prometheus-refresh-interval-seconds");
+    if let Ok(value) = HeaderValue::try_from(seconds) {
+        headers.insert(name, value);
+    }
+    headers
+}
+
+/// One web service.
+pub(super) struct Service {
+    settings: Settings,
+    client: Client,
+    tokens: Option<Arc<Tokens>>,
+    shown_url: String,
+}
+
+/// A response, apart from its body.
+struct Answer {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Vec<u8>,
+}
+
+impl Source for Service {
+    async fn look(&mut self) -> Vec<Look> {
+        let patience = self.settings.refresh_interval.min(PATIENCE);
+        let found = match tokio::time::timeout(patience, self.fetch()).await {
+            Ok(found) => found.map(Found::Targets),
+            Err(_) => Err(format!("no answer within {}", format_duration(patience))),
+        };
+        vec![Look {
+            piece: self.shown_url.clone(),
+            found,
+        }]
+    }
+
+    fn pause(&self) -> Duration {
+        self.settings.refresh_interval
+    }
+}
+
+impl Service {
+    async fn fetch(&self) -> Result<Vec<Target>, String> {
+        let answer = self.ask().await?;
+        if answer.status != StatusCode::OK {
+            return Err(format!("answered with status {}", answer.status.as_u16()));
+        }
+        check_content_type(&answer.headers)?;
+        let url = self.shown_url.clone();
+        // Some megabytes take long enough to be in the way of checks.
+        let parsed = tokio::task::spawn_blocking(move || {
+            let groups = payload::parse(&answer.body, Format::Json)?;
+            Ok(payload::targets(groups, &[("__meta_url", &url)]))
+        });
+        parsed.await.unwrap_or_else(|error| Err(error.to_string()))
+    }
+
+    /// Asks, by way of redirects that stay with the host: others must not see the credentials.
+    async fn ask(&self) -> Result<Answer, String> {
+        let mut url = self.settings.url.clone();
+        let mut headers = self.settings.headers.clone();
+        if let Some(tokens) = &self.tokens {
+            let token = tokens.get(&Attempt::start()).await;
+            headers.insert(
+                header::AUTHORIZATION,
+                token.map_err(|failure| failure.error)?,
+            );
+        }
+        for _ in 0..=MAX_REDIRECTS {
+            let answer = self.ask_at(url.clone(), headers.clone()).await?;
+            if answer.status == StatusCode::UNAUTHORIZED
+                && let (Some(tokens), Some(refused)) =
+                    (&self.tokens, headers.get(header::AUTHORIZATION))
+            {
+                tokens.refused(refused);
+            }
+            let follow = answer.status.is_redirection() && self.settings.follow_redirects;
+            let Some(location) = answer.headers.get(header::LOCATION).filter(|_| follow) else {
+                return Ok(answer);
+            };
+            let next = location
+                .to_str()
+                .ok()
+                .and_then(|location| url.join(location).ok());
+            let next = next.ok_or("redirects to what is no URL")?;
+            let is_less_safe = url.scheme() == "https" && next.scheme() != "https";
+            let is_web = matches!(next.scheme(), "http" | "https");
+            if next.host() != url.host() || is_less_safe || !is_web {
+                return Err("redirects away from the host, or from TLS".to_owned());
+            }
+            url = next;
+        }
+        Err(format!("redirects more than {MAX_REDIRECTS} times"))
+    }
+
+    async fn ask_at(&self, url: Url, headers: HeaderMap) -> Result<Answer, String> {
+        let attempt = Attempt::start();
+        let proxies = self.settings.proxies.as_ref();
+        let request = Request {
+            method: Method::GET,
+            headers,
+            body: bytes::Bytes::new(),
+            route: Route::default(),
+            address: None,
+            proxy: proxies.and_then(|proxies| proxies.of(&url).cloned()),
+            server_name: self.settings.tls.server_name.clone(),
+            url,
+        };
+        let response = self.client.send(request, &attempt).await;
+        let mut response = response.map_err(|failure| failure.error)?;
+        attempt.enter(Phase::Transfer);
+        let mut body = Vec::new();
+        // Of what is no list nothing is read.
+        if response.status() == StatusCode::OK {
+            while let Some(chunk) = response
+                .body_mut()
+                .chunk()
+                .await
+                .map_err(|failure| failure.error)?
+            {
+                if (body.len() + chunk.len()) as u64 > payload::MAX_BYTES {
+                    return Err(format!("answered more than {} bytes", payload::MAX_BYTES));
+                }
+                body.extend_from_slice(&chunk);
+            }
+        }
+        let (head, _) = response.into_parts();
+        Ok(Answer {
+            status: head.status,
+            headers: head.headers,
+            body,
+        })
+    }
+}
+
+/// Prometheus takes `application/json` alone, with no other charset than UTF-8.
+fn check_content_type(headers: &HeaderMap) -> Result<(), String> {
+    let given = headers
+        .get(header::CONTENT_TYPE)
+        .map_or("", |value| value.to_str().unwrap_or("?"));
+    let lower = given.to_ascii_lowercase();
+    let (kind, charset) = lower
+        .split_once(';')
+        .map_or((&*lower, "utf-8"), |(kind, parameter)| {
+            let charset = parameter.trim().strip_prefix("charset=").unwrap_or("?");
+            (kind, charset.trim_matches('"'))
+        });
+    if kind.trim() == "application/json" && charset == "utf-8" {
+        return Ok(());
+    }
+    let shown: String = given.chars().take(100).collect();
+    Err(format!(
+        "answered with the content type {shown:?}, which is not application/json"
+    ))
+}

@@ -1,0 +1,135 @@
+//! `discovery`: named blocks of sources, with Prometheus' names and defaults for what is in them.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{dns, file, http, relabel};
+use crate::value::{Fields, Node, Path, Place, Problems, nearest};
+
+/// The whole section.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// In the order of the file.
+    pub(super) blocks: Vec<Block>,
+}
+
+/// Sources whose targets become monitors by the same rules.
+#[derive(Clone, Debug)]
+pub(super) struct Block {
+    pub name: Arc<str>,
+    /// The template of the monitors.
+    pub template: Arc<str>,
+    pub sources: Vec<SourceSettings>,
+    pub rules: relabel::Rules,
+}
+
+/// Where lists come from.
+#[derive(Clone, Debug)]
+pub(super) enum SourceSettings {
+    File(file::Settings),
+    Http(Box<http::Settings>),
+    Dns(dns::Settings),
+}
+
+/// A shorter interval is a mistake, and a burden for whoever is asked.
+const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Names are values of labels, and begin the names of monitors.
+const LONGEST_NAME: usize = 100;
+
+impl Settings {
+    /// Reads the section `node` at `path`; `templates` are the names that `template` may have.
+    #[must_use]
+    pub fn read(node: &Node, path: &Path, templates: &[&str], problems: &Problems) -> Self {
+        // Opened for what it says of duplicates and of anything but a mapping.
+        if Fields::open(node, path.clone(), problems).is_none() {
+            return Self::default();
+        }
+        let Node::Map(entries) = node else {
+            return Self::default();
+        };
+        let mut blocks = Vec::new();
+        for (index, (name, node)) in entries.iter().enumerate() {
+            let path = path.entry(name, index);
+            let length = name.chars().count();
+            if !(1..=LONGEST_NAME).contains(&length) || name.chars().any(char::is_control) {
+                let allowed = "1 to 100 characters, none of them a control character";
+                problems.add(path.clone(), Place::Key, "cannot be a name", allowed);
+            }
+            if let Some(fields) = Fields::open(node, path, problems) {
+                blocks.extend(Block::read(name, templates, fields));
+            }
+        }
+        Self { blocks }
+    }
+
+    /// Whether there is nothing to discover.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.blocks.is_empty()
+    }
+}
+
+impl Block {
+    fn read(name: &str, templates: &[&str], mut fields: Fields<'_>) -> Option<Self> {
+        let template: Option<String> = fields.required("template");
+        if let Some(template) = &template
+            && !templates.contains(&template.as_str())
+        {
+            let wrong = format_args!("{template:?} is no template");
+            match nearest(template, templates) {
+                Some(near) => {
+                    fields.wrong_value("template", wrong, format_args!("did you mean {near}?"));
+                }
+                None => fields.wrong_value("template", wrong, "the name of one in templates"),
+            }
+        }
+        let mut sources = Vec::new();
+        let files = fields.list_of(file::KEY, |fields| Some(file::Settings::read(fields)));
+        sources.extend(files.into_iter().map(SourceSettings::File));
+        let http = fields.list_of(http::KEY, http::Settings::read);
+        let http = http.into_iter().map(Box::new);
+        sources.extend(http.map(SourceSettings::Http));
+        let dns = fields.list_of(dns::KEY, dns::Settings::read);
+        sources.extend(dns.into_iter().map(SourceSettings::Dns));
+        let keys = [file::KEY, http::KEY, dns::KEY];
+        if keys.iter().all(|key| fields.node(key).is_none()) {
+            fields.wrong(
+                "finds no targets",
+                format_args!("one of {}", keys.join(", ")),
+            );
+        }
+        let rules = relabel::Rules::read(&mut fields);
+        fields.finish();
+        Some(Self {
+            name: name.into(),
+            template: template?.into(),
+            sources,
+            rules,
+        })
+    }
+
+    /// The names of the sources, such as `http_sd/0`.
+    pub fn source_names(&self) -> Vec<String> {
+        let mut counts = [0; 3];
+        let name = |source: &SourceSettings| {
+            let (kind, word) = match source {
+                SourceSettings::File(_) => (0, "file_sd"),
+                SourceSettings::Http(_) => (1, "http_sd"),
+                SourceSettings::Dns(_) => (2, "dns_sd"),
+            };
+            let index = counts[kind];
+            counts[kind] += 1;
+            format!("{word}/{index}")
+        };
+        self.sources.iter().map(name).collect()
+    }
+}
+
+/// `refresh_interval`, which is at least a second.
+pub(super) fn read_interval(fields: &mut Fields<'_>, default: Duration) -> Duration {
+    let interval: Duration = fields.optional("refresh_interval").unwrap_or(default);
+    if interval < SHORTEST_INTERVAL {
+        fields.wrong_value("refresh_interval", "is too short", "1s or more");
+    }
+    interval
+}

@@ -1,0 +1,251 @@
+//! What monitors come of targets, and how much is done for those that do not change.
+
+use std::{
+    fmt::Write,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use super::read;
+use crate::{
+    discovery::{
+        Outcomes, Stats,
+        assembly::{Assembly, Make, Wanted},
+        payload::{Format, Target, parse, targets},
+        source::Update,
+    },
+    value::Node,
+};
+
+fn list(json: &str) -> Vec<Arc<[Target]>> {
+    let groups = parse(json.as_bytes(), Format::Json).expect("a list");
+    vec![targets(groups, &[]).into()]
+}
+
+/// An assembly of blocks with these texts, each with one source, and its statistics.
+fn assembly(blocks: &[&str], make: Arc<Make<Wanted>>) -> (Assembly<Wanted>, Stats) {
+    let mut section = String::new();
+    for (index, rules) in blocks.iter().enumerate() {
+        let _ = writeln!(
+            section,
+            "block{index}: {{template: web, file_sd_configs: [{{files: [a.json]}}], relabel_configs: {rules}}}"
+        );
+    }
+    let settings = read(&section).unwrap_or_else(|wrong| panic!("{wrong:?}"));
+    let stats = Stats::default();
+    let with_stats =
+        |block: &super::super::settings::Block| (block.clone(), stats.block(&block.name));
+    let blocks: Vec<_> = settings.blocks.iter().map(with_stats).collect();
+    (Assembly::new(blocks, make), stats)
+}
+
+fn update(source: usize, json: &str) -> Update {
+    Update {
+        source,
+        lists: Some(list(json)),
+    }
+}
+
+/// The one monitor that comes of a target by `rules`, as name, target and URL, and its keys.
+#[track_caller]
+fn check(rules: &str, json: &str, expected: (&str, &str, &str), keys: &[(&str, &str)]) {
+    let (mut assembly, _) = assembly(&[rules], Arc::new(Ok));
+    assembly.take(update(0, json));
+    let monitors = assembly.monitors();
+    let [monitor] = &monitors[..] else {
+        panic!("{monitors:?}")
+    };
+    assert_eq!((&*monitor.name, &*monitor.target, &*monitor.url), expected);
+    assert_eq!(&*monitor.template, "web");
+    let shown = monitor
+        .keys
+        .iter()
+        .map(|(key, node)| (key.as_str(), show(node)));
+    let expected: Vec<_> = keys
+        .iter()
+        .map(|(key, value)| (*key, (*value).to_owned()))
+        .collect();
+    assert_eq!(shown.collect::<Vec<_>>(), expected);
+}
+
+fn show(node: &Node) -> String {
+    match node {
+        Node::Text(text) => text.clone(),
+        Node::Map(entries) => {
+            let shown = entries
+                .iter()
+                .map(|(key, node)| format!("{key}={}", show(node)));
+            shown.collect::<Vec<_>>().join(",")
+        }
+        other => format!("{other:?}"),
+    }
+}
+
+#[test]
+fn an_address_is_target_or_url() {
+    let one = |address: &str| format!("[{{\"targets\": [\"{address}\"]}}]");
+    check(
+        "[]",
+        &one("host:80"),
+        ("block0/host:80", "host:80", "http://host:80"),
+        &[],
+    );
+    check(
+        "[]",
+        &one("https://a.example/x"),
+        (
+            "block0/https://a.example/x",
+            "https://a.example/x",
+            "https://a.example/x",
+        ),
+        &[],
+    );
+    check(
+        "[{target_label: __scheme__, replacement: https}, {target_label: __metrics_path__, replacement: /health}]",
+        &one("host:80"),
+        ("block0/host:80", "host:80", "https://host:80/health"),
+        &[],
+    );
+    // As configurations for blackbox_exporter have it.
+    check(
+        "[{source_labels: [__address__], target_label: __param_target},
+          {source_labels: [__param_target], target_label: instance},
+          {target_label: __address__, replacement: '127.0.0.1:9115'}]",
+        &one("https://a.example/"),
+        (
+            "block0/https://a.example/",
+            "https://a.example/",
+            "https://a.example/",
+        ),
+        &[("labels", "instance=https://a.example/")],
+    );
+}
+
+#[test]
+fn labels_become_name_labels_and_timing() {
+    check(
+        "[{regex: __meta_(.*), action: labelmap}]",
+        r#"[{"targets": ["h:1"], "labels": {"monitor": "the shop", "env": "prod", "__meta_team": "pay", "__tmp": "x", "__check_every__": "10s", "__timeout__": "2s"}}]"#,
+        ("the shop", "h:1", "http://h:1"),
+        &[
+            ("check_every", "10s"),
+            ("timeout", "2s"),
+            ("labels", "env=prod,team=pay"),
+        ],
+    );
+}
+
+#[test]
+fn a_name_has_no_secrets() {
+    for (address, name) in [
+        (
+            "https://user:hunter2@a.example/x?token=hunter2#y",
+            "block0/https://a.example/x",
+        ),
+        ("hunter2@a.example:80", "block0/a.example:80"),
+        ("a.example?hunter2", "block0/a.example"),
+    ] {
+        let (mut assembly, _) = assembly(&["[]"], Arc::new(Ok));
+        assembly.take(update(0, &format!("[{{\"targets\": [\"{address}\"]}}]")));
+        assert_eq!(assembly.monitors()[0].name, name);
+    }
+}
+
+#[test]
+fn what_becomes_of_targets_is_counted() {
+    let make: Arc<Make<Wanted>> = Arc::new(|wanted: Wanted| match wanted.target.as_str() {
+        "bad" => Err(vec!["target: is no host".to_owned()]),
+        _ => Ok(wanted),
+    });
+    let (mut assembly, stats) = assembly(
+        &["[{source_labels: [env], regex: test, action: drop}]", "[]"],
+        make,
+    );
+    assembly.take(update(0, r#"[{"targets": ["a", "bad", "b", "a"]}, {"targets": ["c", "d"], "labels": {"env": "test"}}]"#));
+    assembly.take(update(
+        1,
+        r#"[{"targets": ["a"], "labels": {"monitor": "block0/a"}}, {"targets": ["e"]}]"#,
+    ));
+    let monitors = assembly.monitors();
+    let names: Vec<_> = monitors.iter().map(|monitor| &*monitor.name).collect();
+    assert_eq!(names, ["block0/a", "block0/b", "block1/e"]);
+    // The first one has the name.
+    assert!(monitors[0].keys.is_empty());
+    let outcomes: Vec<_> = stats
+        .blocks()
+        .into_iter()
+        .map(|(_, outcomes)| outcomes)
+        .collect();
+    assert_eq!(
+        outcomes,
+        [
+            Outcomes {
+                monitors: 2,
+                dropped: 2,
+                duplicates: 1,
+                refused: 1
+            },
+            Outcomes {
+                monitors: 1,
+                dropped: 0,
+                duplicates: 1,
+                refused: 0
+            },
+        ]
+    );
+}
+
+#[test]
+fn of_a_list_in_which_little_changes_only_that_is_made() {
+    let made = Arc::new(AtomicUsize::new(0));
+    let counter = made.clone();
+    let count: Arc<Make<Wanted>> = Arc::new(move |wanted| {
+        counter.fetch_add(1, Ordering::Relaxed);
+        Ok(wanted)
+    });
+    let (mut assembly, _) = assembly(
+        &[
+            "[{source_labels: [__address__], regex: '(.*):.*', target_label: host}]",
+            "[]",
+        ],
+        count,
+    );
+    let inventory = |changed: usize| {
+        let groups: Vec<_> = (0..10_000)
+            .map(|index| {
+                let version = if index < changed { "new" } else { "old" };
+                serde_json::json!({"targets": [format!("10.0.0.1:{index}")], "labels": {"version": version}})
+            })
+            .collect();
+        serde_json::json!(groups).to_string()
+    };
+    assembly.take(update(0, &inventory(0)));
+    assembly.take(update(1, r#"[{"targets": ["other"]}]"#));
+    let first = assembly.monitors();
+    assert_eq!(
+        (first.len(), made.swap(0, Ordering::Relaxed)),
+        (10_001, 10_001)
+    );
+    assembly.take(update(0, &inventory(100)));
+    let second = assembly.monitors();
+    assert_eq!(
+        (second.len(), made.swap(0, Ordering::Relaxed)),
+        (10_001, 100)
+    );
+    assert!(
+        first[100..]
+            .iter()
+            .zip(&second[100..])
+            .all(|(a, b)| Arc::ptr_eq(a, b))
+    );
+    // What is gone is forgotten.
+    assembly.take(update(0, "[]"));
+    assert_eq!(assembly.monitors().len(), 1);
+    assembly.take(update(0, &inventory(0)));
+    assert_eq!(
+        (assembly.monitors().len(), made.load(Ordering::Relaxed)),
+        (10_001, 10_000)
+    );
+}
