@@ -102,4 +102,24 @@ impl Stats {
         let mut blocks = self.blocks.lock().unwrap_or_else(PoisonError::into_inner);
         blocks.retain(|block, _| has(block, None));
     }
+
+    /// One block with two sources, of which one has never been looked at.
+    #[cfg(test)]
+    pub(crate) fn fill_for_tests(&self) {
+        let block: Arc<str> = "a\"b".into();
+        self.block(&block).set(Outcomes {
+            monitors: 1,
+            dropped: 2,
+            duplicates: 3,
+            refused: 4,
+        });
+        self.source(&block, "http_sd/0");
+        self.source(&block, "file_sd/0").update(|findings| {
+            *findings = Findings {
+                targets: Some(6),
+                last_success: Some(SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(7)),
+                failures: 5,
+            };
+        });
+    }
 }

@@ -135,6 +135,21 @@ impl Families {
         self.0.push(proto);
     }
 
+    /// The families, those of one name put together.
+    pub fn merged(self) -> Vec<MetricFamily> {
+        let mut merged: Vec<MetricFamily> = Vec::new();
+        for family in self.0 {
+            match merged
+                .iter_mut()
+                .find(|known| known.name() == family.name())
+            {
+                Some(known) => known.mut_metric().extend_from_slice(family.get_metric()),
+                None => merged.push(family),
+            }
+        }
+        merged
+    }
+
     /// Adds the family `id` with one sample of what counts whole things.
     pub fn count(&mut self, id: Id, count: u64) {
         #[expect(
@@ -160,7 +175,7 @@ fn label_pairs(labels: &[(&str, &str)]) -> Vec<LabelPair> {
     pairs
 }
 
-fn describe(family: &Family) -> Desc {
+pub(super) fn describe(family: &Family) -> Desc {
     let labels = family.labels.iter().map(ToString::to_string).collect();
     Desc::new(
         family.name.to_owned(),

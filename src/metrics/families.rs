@@ -23,6 +23,12 @@ impl Family {
     pub fn is_of_monitors(&self) -> bool {
         self.labels.contains(&"monitor")
     }
+
+    /// Whether blocks of discovery have series of it, and a daemon without any has none.
+    #[must_use]
+    pub fn is_of_discovery(&self) -> bool {
+        self.labels.contains(&"block")
+    }
 }
 
 macro_rules! families {
@@ -140,6 +146,14 @@ families! {
         "When the configuration was last read without problems, as Unix time."
     LogLinesDropped COUNTER "monitoringdaemon_log_lines_dropped_total" []
         "Log lines given up because standard output was blocked or closed."
+    DiscoveryTargets GAUGE "monitoringdaemon_discovery_targets" ["block", "source"]
+        "Targets in the last good list of a source of discovery."
+    DiscoveryLastSuccess GAUGE "monitoringdaemon_discovery_last_success_timestamp_seconds" ["block", "source"]
+        "When a source of discovery last gave all of its lists, as Unix time."
+    DiscoveryFailures COUNTER "monitoringdaemon_discovery_failures_total" ["block", "source"]
+        "Times that a source of discovery gave no list, or a wrong one."
+    DiscoveryOutcomes GAUGE "monitoringdaemon_discovery_block_targets" ["block", "outcome"]
+        "What became of the targets of a block of discovery: monitor, dropped, duplicate or refused."
     ProcessCpu COUNTER "process_cpu_seconds_total" []
         "Total user and system CPU time spent in seconds."
     ProcessOpenFds GAUGE "process_open_fds" []

@@ -1,6 +1,7 @@
 //! Reports become Prometheus series: the one place where metrics have names.
 
 mod daemon;
+mod discovery;
 mod families;
 mod histogram;
 mod page;
@@ -18,7 +19,10 @@ use std::{
 
 use prometheus::{HistogramOpts, IntCounter, IntGauge, Registry};
 
-use crate::check::{Job, Observer, Overseer};
+use crate::{
+    check::{Job, Observer, Overseer},
+    discovery::Stats,
+};
 use daemon::{Daemon, Reloads};
 use families::Id;
 use histogram::Buckets;
@@ -120,6 +124,13 @@ impl Metrics {
         if let Some(per_host) = per_host {
             self.register_limit(Id::MaxConcurrentChecksPerHost, per_host);
         }
+        self
+    }
+
+    /// Tells of discovery.
+    #[must_use]
+    pub fn with_discovery(self, stats: Arc<Stats>) -> Self {
+        self.register(discovery::Discovery::new(stats));
         self
     }
 

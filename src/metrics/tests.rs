@@ -200,7 +200,11 @@ fn the_page_of_a_fixed_run_is_the_golden_one() {
 
 #[test]
 fn every_family_of_the_list_is_on_the_page_with_its_type_and_help() {
-    let metrics = Metrics::new(&Settings::default(), || 0).with_limits(1000, Some(10));
+    let stats = Arc::new(Stats::default());
+    stats.fill_for_tests();
+    let metrics = Metrics::new(&Settings::default(), || 0)
+        .with_limits(1000, Some(10))
+        .with_discovery(stats);
     let observer = metrics.observe(&Job::new("example", Silent("http://localhost/")));
     let mut with_every_fact = succeeded();
     with_every_fact.facts.extend(of_other_types().facts);

@@ -103,13 +103,14 @@ impl<'s> Shape<'s> {
     }
 }
 
-/// Sample lines without a label `monitor`, of a daemon with monitors of so many types; whether it
-/// has a limit for each host.
+/// Sample lines without a label `monitor`, of a daemon with monitors of so many types and without
+/// discovery; whether it has a limit for each host.
 pub(super) fn of_daemon(types: usize, has_host_limit: bool) -> usize {
     let own = FAMILIES.iter().filter(|family| !family.is_of_monitors());
     own.map(|family| match (family.kind, family.labels) {
         (MetricType::HISTOGRAM, _) => of_histogram(LATENESS_BUCKETS.len()),
         (_, ["type"]) => types,
+        _ if family.is_of_discovery() => 0,
         _ if family.name.ends_with("_per_host") => usize::from(has_host_limit),
         _ => 1,
     })
@@ -123,8 +124,13 @@ fn of_histogram(buckets: usize) -> usize {
 
 /// Bytes of the two lines that each family begins with, of those that a page with such monitors has.
 pub(super) fn heads(shapes: &[&Shape<'_>]) -> usize {
-    let present =
-        |family: &&Family| !family.is_of_monitors() || shapes.iter().any(|shape| shape.has(family));
+    let present = |family: &&Family| {
+        if family.is_of_monitors() {
+            shapes.iter().any(|shape| shape.has(family))
+        } else {
+            !family.is_of_discovery()
+        }
+    };
     let head = |family: &Family| {
         let (help, kind) = ("# HELP  \n".len(), "# TYPE  counter\n".len());
         2 * family.name.len() + family.help.len() + help + kind

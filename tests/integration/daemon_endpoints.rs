@@ -27,15 +27,16 @@ use crate::support::{
 /// Names that a page has to escape.
 const HOSTILE: &str = "it's \"quoted\", \\ and 日本 }";
 
-/// The families of a page whose monitors are all of `type: http`.
+/// The families of a page whose monitors are all of `type: http`, and not discovered.
 fn families_of_http() -> impl Iterator<Item = &'static Family> {
-    const OF_OTHER_TYPES: [&str; 4] = [
+    const OF_OTHERS: [&str; 5] = [
         "monitor_dns_",
         "monitor_icmp_",
         "monitor_grpc_",
         "monitor_expect_",
+        "monitoringdaemon_discovery_",
     ];
-    let of_other = |family: &Family| OF_OTHER_TYPES.iter().any(|of| family.name.starts_with(of));
+    let of_other = |family: &Family| OF_OTHERS.iter().any(|of| family.name.starts_with(of));
     FAMILIES.iter().filter(move |family| !of_other(family))
 }
 

@@ -11,6 +11,7 @@ mod daemon_signals;
 mod daemon_slots;
 mod daemon_stdout;
 mod dashboard;
+mod discovery;
 mod dns_answers;
 mod dns_https;
 mod dns_transports;

@@ -1,0 +1,391 @@
+//! Sources of targets that behave, or do not: what was good stays.
+
+use std::{
+    fs,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use hickory_proto::{
+    op::ResponseCode,
+    rr::{Name, RData, Record, RecordType, rdata::SRV},
+};
+use monitoringdaemon::{
+    discovery::{Discovery, Findings, Kept, Make, Settings, Stats, Wanted},
+    net::{Net, Resolver, tls::Trust},
+    value::{Node, Path, Problems},
+};
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use crate::support::{
+    PATIENCE, SOON,
+    nameserver::{Act, NameServer},
+    pki,
+    server::{Server, Step, redirect, response},
+};
+
+/// Discovery of one block, `b`.
+struct Bench {
+    discovery: Discovery<Wanted>,
+    stats: Stats,
+}
+
+impl Bench {
+    fn new(sources: Value) -> Self {
+        Self::with_net(
+            sources,
+            &Net::new(Resolver::system(), Trust::new(pki::AUTHORITY.roots())),
+        )
+    }
+
+    fn with_net(sources: Value, net: &Net) -> Self {
+        let mut block = sources;
+        block["template"] = json!("web");
+        let settings = settings(&json!({ "b": block }));
+        let stats = Stats::default();
+        let make: Arc<Make<Wanted>> = Arc::new(Ok);
+        let shutdown = CancellationToken::new();
+        let kept = Kept::default();
+        Self {
+            discovery: Discovery::start(&settings, net, make, &stats, kept, &shutdown),
+            stats,
+        }
+    }
+
+    /// The targets of the next list of all.
+    async fn next(&mut self) -> Vec<String> {
+        let changed = tokio::time::timeout(PATIENCE, self.discovery.changed());
+        let monitors = changed.await.expect("another list");
+        monitors
+            .iter()
+            .map(|monitor| monitor.target.clone())
+            .collect()
+    }
+
+    fn findings(&self) -> Findings {
+        self.stats.sources()[0].2
+    }
+
+    /// Waits until so many looks have failed.
+    async fn until_failed(&self, times: u64) {
+        let failed = async {
+            while self.findings().failures < times {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let failed = tokio::time::timeout(PATIENCE, failed).await;
+        failed.expect("failures are counted");
+    }
+}
+
+fn settings(section: &Value) -> Settings {
+    let problems = Problems::default();
+    let settings = Settings::read(&node(section), &Path::default(), &["web"], &problems);
+    let (found, _) = problems.into_vec();
+    assert!(found.is_empty(), "{found:?}");
+    settings
+}
+
+fn node(value: &Value) -> Node {
+    match value {
+        Value::Null => Node::Null,
+        Value::Bool(value) => Node::Bool(*value),
+        Value::Number(number) => Node::Int(number.as_i64().expect("whole").into()),
+        Value::String(text) => Node::Text(text.clone()),
+        Value::Array(items) => Node::List(items.iter().map(node).collect()),
+        Value::Object(entries) => {
+            let entry = |(key, value): (&String, &Value)| (key.clone(), node(value));
+            Node::Map(entries.iter().map(entry).collect())
+        }
+    }
+}
+
+fn list(targets: &[&str]) -> String {
+    json!([{ "targets": targets, "labels": { "env": "prod" } }]).to_string()
+}
+
+fn as_json(body: &str) -> String {
+    response("200 OK", &["content-type: application/json"], body)
+}
+
+/// Answers the first time with a list of `a` and `b`, then as `bad` says, until `is_well` is set.
+fn moody(bad: String) -> (Server, Arc<AtomicUsize>) {
+    let well = Arc::new(AtomicUsize::new(0));
+    let is_well = well.clone();
+    let asked = AtomicUsize::new(0);
+    let server = Server::answering(move |_| {
+        let is_first = asked.fetch_add(1, Ordering::SeqCst) == 0;
+        match is_well.load(Ordering::SeqCst) {
+            0 if is_first => as_json(&list(&["a", "b"])),
+            0 => bad.clone(),
+            _ => as_json(&list(&["c"])),
+        }
+    });
+    (server, well)
+}
+
+#[tokio::test]
+async fn a_web_service_is_asked_as_prometheus_asks() {
+    let identity = &pki::IDENTITY;
+    let server = Server::start([
+        identity.tls(),
+        Step::answer(|_| as_json(&list(&["a", "https://b/"]))),
+    ]);
+    let url = server.https("/targets?team=x");
+    let mut bench = Bench::new(json!({
+        "http_sd_configs": [{
+            "url": url,
+            "refresh_interval": "90s",
+            "basic_auth": { "username": "me", "password": "hunter2" },
+        }],
+        "relabel_configs": [{ "action": "labelmap", "regex": "__meta_(url)" }],
+    }));
+    let monitors = bench.discovery.changed().await;
+    let names: Vec<_> = monitors
+        .iter()
+        .map(|monitor| (&*monitor.name, &*monitor.url))
+        .collect();
+    assert_eq!(names, [("b/a", "http://a"), ("b/https://b/", "https://b/")]);
+    let shown = url.split('?').next().unwrap_or_default();
+    let text = |text: &str| Node::Text(text.to_owned());
+    let labels = [
+        ("env".to_owned(), text("prod")),
+        ("url".to_owned(), text(shown)),
+    ];
+    assert_eq!(
+        monitors[0].keys,
+        [("labels".to_owned(), Node::Map(labels.into()))]
+    );
+    let request = server.request();
+    assert_eq!(
+        (&*request.method, &*request.target),
+        ("GET", "/targets?team=x")
+    );
+    assert_eq!(
+        request.header("x-prometheus-refresh-interval-seconds"),
+        Some("90")
+    );
+    assert_eq!(request.header("accept"), Some("application/json"));
+    assert_eq!(
+        request.header("authorization"),
+        Some("Basic bWU6aHVudGVyMg==")
+    );
+    let findings = bench.findings();
+    assert_eq!((findings.targets, findings.failures), (Some(2), 0));
+}
+
+#[tokio::test]
+async fn what_a_web_service_says_instead_of_a_list_leaves_the_last_one() {
+    for bad in [
+        response(
+            "200 OK",
+            &["content-type: text/html"],
+            "<html>Sign in</html>",
+        ),
+        response(
+            "200 OK",
+            &["content-type: application/json"],
+            "<html>Sign in</html>",
+        ),
+        response(
+            "200 OK",
+            &["content-type: application/json"],
+            "[{\"targets\": [\"a\"",
+        ),
+        response("503 Unavailable", &["content-type: application/json"], "[]"),
+        response("200 OK", &[], "[]"),
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n[]"
+            .to_owned(),
+        "SSH-2.0-OpenSSH\r\n".to_owned(),
+    ] {
+        let (server, well) = moody(bad);
+        let mut bench = Bench::new(json!({
+            "http_sd_configs": [{ "url": server.http("/"), "refresh_interval": 1 }],
+        }));
+        assert_eq!(bench.next().await, ["a", "b"]);
+        bench.until_failed(1).await;
+        assert_eq!(bench.findings().targets, Some(2));
+        well.store(1, Ordering::SeqCst);
+        assert_eq!(bench.next().await, ["c"]);
+    }
+}
+
+#[tokio::test]
+async fn a_flood_is_not_read_to_its_end() {
+    let mut head =
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2147483648\r\n\r\n["
+            .to_owned();
+    head.push_str(&" ".repeat(1000));
+    let server = Server::start([
+        Step::Request,
+        Step::send(head),
+        Step::Flood(vec![b' '; 1 << 16].into()),
+    ]);
+    let mut bench = Bench::new(json!({
+        "http_sd_configs": [{ "url": server.http("/"), "refresh_interval": "1m" }],
+    }));
+    assert!(bench.next().await.is_empty());
+    bench.until_failed(1).await;
+    let seen = server.seen();
+    assert!(seen.sent < 64 << 20, "{}", seen.sent);
+}
+
+#[tokio::test]
+async fn who_does_not_answer_is_given_up_and_does_not_hold_up_the_others() {
+    let silent = Server::start([Step::Hang]);
+    let server = Server::answering(|_| as_json(&list(&["a"])));
+    let mut bench = Bench::new(json!({
+        "http_sd_configs": [
+            { "url": silent.http("/"), "refresh_interval": 1 },
+            { "url": server.http("/"), "refresh_interval": "1m" },
+        ],
+    }));
+    assert_eq!(bench.next().await, ["a"]);
+    bench.until_failed(1).await;
+    assert_eq!(bench.findings().targets, None);
+}
+
+#[tokio::test]
+async fn redirects_stay_with_the_host() {
+    let server = Server::answering(|request| match request.target.as_str() {
+        "/" => redirect(302, "/targets"),
+        _ => as_json(&list(&["a"])),
+    });
+    let credentials = json!({ "credentials": "hunter2" });
+    let mut bench = Bench::new(json!({
+        "http_sd_configs": [{ "url": server.http("/"), "authorization": credentials }],
+    }));
+    assert_eq!(bench.next().await, ["a"]);
+    let requests = server.seen().requests;
+    assert_eq!(requests.len(), 2);
+    assert_eq!(requests[1].header("authorization"), Some("Bearer hunter2"));
+
+    let other = Server::answering(|_| as_json(&list(&["b"])));
+    let elsewhere = other.named("http", "localhost", "/");
+    let server = Server::answering(move |_| redirect(302, &elsewhere));
+    let mut bench = Bench::new(json!({
+        "http_sd_configs": [{ "url": server.http("/"), "authorization": credentials }],
+    }));
+    assert!(bench.next().await.is_empty());
+    assert_eq!(
+        (bench.findings().failures, other.seen().connections),
+        (1, 0)
+    );
+}
+
+#[tokio::test]
+async fn files_are_followed() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("targets.yml");
+    let write = |text: &str| fs::write(&path, text).expect("room for a file");
+    write("- targets: [a, b]\n");
+    let mut bench = Bench::new(json!({ "file_sd_configs": [{ "files": [path] }] }));
+    assert_eq!(bench.next().await, ["a", "b"]);
+    write("- targets: [a\n");
+    bench.until_failed(1).await;
+    fs::remove_file(&path).expect("it is there");
+    bench.until_failed(2).await;
+    assert_eq!(bench.findings().targets, Some(2));
+    write("- targets: [c]\n");
+    assert_eq!(bench.next().await, ["c"]);
+}
+
+fn srv(query: &hickory_proto::op::Message, target: &str, port: u16) -> Record {
+    let name = query.queries[0].name().clone();
+    let target = Name::from_ascii(target).expect("a name");
+    Record::from_rdata(name, 300, RData::SRV(SRV::new(10, 10, port, target)))
+}
+
+fn net_of(server: &NameServer) -> Net {
+    Net::new(
+        Resolver::with_servers(&[server.address]),
+        Trust::new(pki::AUTHORITY.roots()),
+    )
+}
+
+#[tokio::test]
+async fn services_are_found_by_their_records() {
+    let phase = Arc::new(AtomicUsize::new(0));
+    let now = phase.clone();
+    let server = NameServer::start(move |asked| {
+        let message = match now.load(Ordering::SeqCst) {
+            0 => asked.response(|message| {
+                message.add_answer(srv(&asked.message, "two.example.com.", 8081));
+                message.add_answer(srv(&asked.message, "one.example.com.", 8080));
+            }),
+            1 => asked.code(ResponseCode::ServFail),
+            _ => asked.code(ResponseCode::NXDomain),
+        };
+        vec![Act::Send(message)]
+    });
+    let mut bench = Bench::with_net(
+        json!({
+            "dns_sd_configs": [{ "names": ["_http._tcp.example.com."], "refresh_interval": 1 }],
+            "relabel_configs": [
+                { "action": "labelmap", "regex": "__meta_dns_(.*)" },
+            ],
+        }),
+        &net_of(&server),
+    );
+    let monitors = tokio::time::timeout(SOON, bench.discovery.changed())
+        .await
+        .expect("a list");
+    let targets: Vec<_> = monitors.iter().map(|monitor| &*monitor.target).collect();
+    assert_eq!(targets, ["one.example.com:8080", "two.example.com:8081"]);
+    let labels = [
+        ("name", "_http._tcp.example.com."),
+        ("srv_record_port", "8080"),
+        ("srv_record_target", "one.example.com."),
+    ];
+    let labels = labels.map(|(name, value)| (name.to_owned(), Node::Text(value.to_owned())));
+    assert_eq!(
+        monitors[0].keys,
+        [("labels".to_owned(), Node::Map(labels.into()))]
+    );
+    assert_eq!(
+        server.seen()[0].message.queries[0].query_type(),
+        RecordType::SRV
+    );
+    phase.store(1, Ordering::SeqCst);
+    bench.until_failed(1).await;
+    assert_eq!(bench.findings().targets, Some(2));
+    // That there are none is an answer.
+    phase.store(2, Ordering::SeqCst);
+    assert!(bench.next().await.is_empty());
+}
+
+#[tokio::test]
+async fn addresses_have_the_port_of_the_settings() {
+    let server = NameServer::start(|asked| vec![Act::Send(asked.good())]);
+    let mut bench = Bench::with_net(
+        json!({ "dns_sd_configs": [{ "names": ["example.com."], "type": "A", "port": 443 }] }),
+        &net_of(&server),
+    );
+    assert_eq!(bench.next().await, ["192.0.2.1:443"]);
+}
+
+#[tokio::test]
+async fn a_change_of_the_configuration_keeps_the_lists_of_what_fails_since() {
+    let (server, _) = moody(response("500 Oops", &[], ""));
+    let section = json!({ "b": {
+        "template": "web",
+        "http_sd_configs": [{ "url": server.http("/"), "refresh_interval": "1m" }],
+    }});
+    let net = Net::system();
+    let stats = Stats::default();
+    let shutdown = CancellationToken::new();
+    let start = |kept| {
+        let make: Arc<Make<Wanted>> = Arc::new(Ok);
+        Discovery::start(&settings(&section), &net, make, &stats, kept, &shutdown)
+    };
+    let mut before = start(Kept::default());
+    assert_eq!(before.changed().await.len(), 2);
+    let kept = before.stop().await;
+    let mut after = start(kept);
+    assert_eq!(after.changed().await.len(), 2);
+    assert_eq!(stats.sources()[0].2.failures, 1);
+}
