@@ -1,0 +1,46 @@
+//! Rules that anybody may have written do to any labels what rules may do, or are refused.
+//!
+//! Each line of the input is a rule, with its values between tabs, or a label with its value.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use monitoringdaemon::{
+    discovery::relabel::{Labels, Rules},
+    value::{Fields, Node, Path, Problems},
+};
+
+const KEYS: [&str; 5] = ["action", "regex", "target_label", "replacement", "separator"];
+
+fn rule(line: &str) -> Node {
+    let mut values = line.split('\t');
+    let sources = values.next().unwrap_or_default().split(',');
+    let sources = sources.map(|name| Node::Text(name.to_owned())).collect();
+    let mut entries = vec![("source_labels".to_owned(), Node::List(sources))];
+    for (key, value) in KEYS.iter().zip(values.filter(|value| !value.is_empty())) {
+        entries.push(((*key).to_owned(), Node::Text(value.to_owned())));
+    }
+    entries.push(("modulus".to_owned(), Node::Int(line.len() as i128)));
+    Node::Map(entries)
+}
+
+fuzz_target!(|input: &str| {
+    let (rules, labels): (Vec<_>, Vec<_>) = input.lines().partition(|line| line.contains('\t'));
+    let rules = Node::List(rules.into_iter().take(8).map(rule).collect());
+    let node = Node::Map(vec![("relabel_configs".to_owned(), rules)]);
+    let problems = Problems::default();
+    let Some(mut fields) = Fields::open(&node, Path::default(), &problems) else { return };
+    let rules = Rules::read(&mut fields);
+    let pairs = labels.iter().filter_map(|line| line.split_once('='));
+    let pairs = pairs.filter(|(name, value)| is_name(name) && !value.is_empty()).take(32);
+    let labels: Labels = pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    for (name, value) in rules.apply(labels).unwrap_or_default() {
+        assert!(is_name(&name), "{name:?}");
+        assert!(!value.is_empty(), "{name} has no value");
+    }
+});
+
+fn is_name(name: &str) -> bool {
+    let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    name.bytes().next().is_some_and(|byte| !byte.is_ascii_digit()) && name.bytes().all(is_word)
+}
