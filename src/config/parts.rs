@@ -39,11 +39,12 @@ impl<'a> Parts<'a> {
 }
 
 /// What an included file does not have.
-const MAIN_SECTIONS: [&str; 6] = [
+const MAIN_SECTIONS: [&str; 7] = [
     "include",
     "log",
     "server",
     "defaults",
+    "discovery",
     "dispatcher",
     "metrics",
 ];

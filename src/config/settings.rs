@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     check::{CheckLog, Replica, Version},
-    logging,
+    discovery, logging,
     metrics::{self, FAMILIES, Family},
     monitors::{self, Type},
     server,
@@ -44,6 +44,8 @@ pub struct Config {
     pub fixed: Fixed,
     /// What more monitors can be made of.
     pub blueprints: Blueprints,
+    /// `discovery`
+    pub discovery: discovery::Settings,
     /// The file that it stands in and each that it includes, sorted.
     pub files: Vec<PathBuf>,
 }
@@ -156,6 +158,7 @@ impl Config {
             .map(read_metrics)
             .unwrap_or_default();
         let fixed = Fixed::read(&mut fields);
+        let discovery = fields.section("discovery");
         let parts = Parts::read(&mut fields);
         fields.finish();
         let parts = [parts]
@@ -170,6 +173,9 @@ impl Config {
         let templates = named_once(templates, problems);
         let blueprints =
             Blueprints::read(defaults, metrics.clone(), templates, is_partial, problems);
+        let discovery = discovery
+            .map(|section| discovery::Settings::read(&section, blueprints.names().as_deref()))
+            .unwrap_or_default();
         let monitors = Monitor::read_all(named_once(monitors, problems), &blueprints, problems);
         Self {
             log,
@@ -179,6 +185,7 @@ impl Config {
             monitors,
             fixed,
             blueprints,
+            discovery,
             files: Vec::new(),
         }
     }

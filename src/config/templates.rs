@@ -8,6 +8,7 @@ use std::{
 
 use super::{Monitor, parts::Named, settings::Defaults};
 use crate::{
+    discovery::Wanted,
     metrics,
     monitors::Type,
     value::{Fields, FromNode, Node, Path, Patterns, Place, Problem, Problems, nearest},
@@ -163,6 +164,32 @@ impl Blueprints {
         }
     }
 
+    /// The monitor that a target of discovery is to become.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, as [`monitor`](Self::monitor) has it.
+    pub fn discovered(&self, wanted: Wanted) -> Result<Monitor, Vec<String>> {
+        let Wanted {
+            name,
+            template,
+            target,
+            url,
+            mut keys,
+        } = wanted;
+        let (key, value) = match self.0.type_of(&template) {
+            Type::Http => ("url", url),
+            _ => ("target", target),
+        };
+        keys.insert(0, (key.to_owned(), Node::Text(value)));
+        self.monitor(&name, &template, Node::Map(keys))
+    }
+
+    /// The names of all templates; `None` where there may be others.
+    pub(super) fn names(&self) -> Option<Vec<&str>> {
+        let names = self.0.templates.keys().map(String::as_str);
+        (!self.0.is_partial).then(|| names.collect())
+    }
+
     /// The monitor `name` as it stands in the file, and what its templates add to it.
     pub(super) fn read_monitor(
         &self,
@@ -230,6 +257,16 @@ impl Parts {
             next = template.base.as_deref();
         }
         Some(layers)
+    }
+
+    /// The type of the monitors of `template`.
+    fn type_of(&self, template: &str) -> Type {
+        let scratch = Problems::default();
+        let layers = self.layers(template).unwrap_or_default();
+        let fields =
+            Fields::over(layers, &scratch).filter(|_| self.templates.contains_key(template));
+        let given = fields.and_then(|mut fields| fields.optional("type"));
+        given.unwrap_or(Type::Http)
     }
 
     fn size(&self, template: &str) -> Size {

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{dns, file, http, relabel};
-use crate::value::{Fields, Node, Path, Place, Problems, nearest};
+use crate::value::{Fields, Place, nearest};
 
 /// The whole section.
 #[derive(Clone, Debug, Default)]
@@ -37,19 +37,12 @@ const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
 const LONGEST_NAME: usize = 100;
 
 impl Settings {
-    /// Reads the section `node` at `path`; `templates` are the names that `template` may have.
+    /// Reads the section; `templates` are the names that `template` may have, where all are known.
     #[must_use]
-    pub fn read(node: &Node, path: &Path, templates: &[&str], problems: &Problems) -> Self {
-        // Opened for what it says of duplicates and of anything but a mapping.
-        if Fields::open(node, path.clone(), problems).is_none() {
-            return Self::default();
-        }
-        let Node::Map(entries) = node else {
-            return Self::default();
-        };
+    pub fn read(fields: &Fields<'_>, templates: Option<&[&str]>) -> Self {
+        let problems = fields.problems();
         let mut blocks = Vec::new();
-        for (index, (name, node)) in entries.iter().enumerate() {
-            let path = path.entry(name, index);
+        for (name, node, path) in fields.entries() {
             let length = name.chars().count();
             if !(1..=LONGEST_NAME).contains(&length) || name.chars().any(char::is_control) {
                 let allowed = "1 to 100 characters, none of them a control character";
@@ -70,9 +63,9 @@ impl Settings {
 }
 
 impl Block {
-    fn read(name: &str, templates: &[&str], mut fields: Fields<'_>) -> Option<Self> {
+    fn read(name: &str, templates: Option<&[&str]>, mut fields: Fields<'_>) -> Option<Self> {
         let template: Option<String> = fields.required("template");
-        if let Some(template) = &template
+        if let (Some(template), Some(templates)) = (&template, templates)
             && !templates.contains(&template.as_str())
         {
             let wrong = format_args!("{template:?} is no template");

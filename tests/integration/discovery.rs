@@ -16,7 +16,7 @@ use hickory_proto::{
 use monitoringdaemon::{
     discovery::{Discovery, Findings, Kept, Make, Settings, Stats, Wanted},
     net::{Net, Resolver, tls::Trust},
-    value::{Node, Path, Problems},
+    value::{Fields, Node, Path, Problems},
 };
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -84,7 +84,9 @@ impl Bench {
 
 fn settings(section: &Value) -> Settings {
     let problems = Problems::default();
-    let settings = Settings::read(&node(section), &Path::default(), &["web"], &problems);
+    let node = node(section);
+    let fields = Fields::open(&node, Path::default(), &problems).expect("a mapping");
+    let settings = Settings::read(&fields, Some(&["web"]));
     let (found, _) = problems.into_vec();
     assert!(found.is_empty(), "{found:?}");
     settings

@@ -227,7 +227,15 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("monitors", &["check", "net", "value"]),
     (
         "config",
-        &["check", "logging", "metrics", "monitors", "server", "value"],
+        &[
+            "check",
+            "discovery",
+            "logging",
+            "metrics",
+            "monitors",
+            "server",
+            "value",
+        ],
     ),
     ("discovery", &["check", "net", "value"]),
     ("dispatcher", &["check"]),
