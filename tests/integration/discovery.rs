@@ -14,6 +14,7 @@ use hickory_proto::{
     rr::{Name, RData, Record, RecordType, rdata::SRV},
 };
 use monitoringdaemon::{
+    config,
     discovery::{Discovery, Findings, Kept, Make, Settings, Stats, Wanted},
     net::{Net, Resolver, tls::Trust},
     value::{Fields, Node, Path, Problems},
@@ -23,8 +24,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::support::{
     PATIENCE, SOON,
+    lab::config_of,
     nameserver::{Act, NameServer},
     pki,
+    report::assert_success,
     server::{Server, Step, redirect, response},
 };
 
@@ -390,4 +393,79 @@ async fn a_change_of_the_configuration_keeps_the_lists_of_what_fails_since() {
     let mut after = start(kept);
     assert_eq!(after.changed().await.len(), 2);
     assert_eq!(stats.sources()[0].2.failures, 1);
+}
+
+#[tokio::test]
+async fn targets_become_monitors_of_their_template() {
+    let checked = Server::ok();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("targets.json");
+    let targets = json!([
+        { "targets": [checked.http("/"), "not a target"], "labels": { "env": "prod", "__check_every__": "20s" } },
+        { "targets": [checked.address.to_string()], "labels": { "monitor": "by address", "env": "test" } },
+    ]);
+    fs::write(&path, targets.to_string()).expect("room for a file");
+    let files = json!([{ "files": [path] }]);
+    let config = config_of(&json!({
+        "defaults": { "labels": { "site": "one" } },
+        "templates": {
+            "web": { "timeout": 4, "labels": { "env": "unknown" } },
+            "base": { "type": "tcp" },
+            "port": { "extends": "base" },
+        },
+        "discovery": {
+            "pages": { "template": "web", "file_sd_configs": files },
+            "ports": {
+                "template": "port",
+                "file_sd_configs": files,
+                "relabel_configs": [
+                    { "action": "keep", "source_labels": ["env"], "regex": "test" },
+                    { "action": "labeldrop", "regex": "monitor" },
+                ],
+            },
+        },
+    }));
+    let net = Net::system();
+    let stats = Stats::default();
+    let blueprints = config.blueprints.clone();
+    let make: Arc<Make<config::Monitor>> = Arc::new(move |wanted| blueprints.discovered(wanted));
+    let shutdown = CancellationToken::new();
+    let kept = Kept::default();
+    let mut discovery = Discovery::start(&config.discovery, &net, make, &stats, kept, &shutdown);
+    let monitors = discovery.changed().await;
+    let shown: Vec<_> = monitors
+        .iter()
+        .map(|monitor| {
+            let labels: Vec<_> = monitor.labels.values().map(String::as_str).collect();
+            let seconds = (monitor.check_every.as_secs(), monitor.timeout.as_secs());
+            (monitor.name.clone(), seconds, labels.join(" "))
+        })
+        .collect();
+    let first = format!("pages/{}", checked.http("/"));
+    let last = format!("ports/{}", checked.address);
+    assert_eq!(
+        shown,
+        [
+            (first, (20, 4), "prod one".to_owned()),
+            ("by address".to_owned(), (60, 4), "test one".to_owned()),
+            (last, (60, 5), "test one".to_owned()),
+        ]
+    );
+    for monitor in &*monitors {
+        let mut job = monitor.settings.bind(&monitor.name, &net);
+        job.timeout = PATIENCE;
+        assert_success(&job.check_once().await);
+    }
+    let outcomes: Vec<_> = stats
+        .blocks()
+        .into_iter()
+        .map(|(_, outcomes)| outcomes)
+        .collect();
+    assert_eq!(
+        outcomes
+            .iter()
+            .map(|outcomes| outcomes.refused)
+            .collect::<Vec<_>>(),
+        [1, 0]
+    );
 }
