@@ -71,8 +71,9 @@ pub fn tell(
             if let Some(shard) = shard {
                 app::keep_for(shard, &mut old);
             }
+            let names: Vec<_> = config.versions().map(|(name, _)| name).collect();
             app::tell(
-                config,
+                &names,
                 &Difference::between(old.versions(), config.versions()),
             )
         }

@@ -18,11 +18,12 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use self::reload::Reloader;
 pub(crate) use self::reload::tell;
+use self::reload::{Reloader, Wanted};
 use crate::{
     check::{Both, Job, Overseer},
     config::{self, Config},
+    discovery::Stats,
     dispatcher::{self, Dispatcher, Shard},
     history::History,
     logging::{self, Output},
@@ -95,10 +96,13 @@ pub struct Setup {
 pub fn run_as(config: &Config, setup: Setup) -> Result<(), Error> {
     let logging = logging::start(&config.log.settings(), Output::Stdout).map_err(Error::Start)?;
     let dropped = logging.dropped();
-    let metrics = Metrics::new(&config.metrics, move || dropped.get()).with_limits(
-        config.dispatcher.max_concurrent_checks,
-        config.dispatcher.max_concurrent_checks_per_host,
-    );
+    let stats = Arc::new(Stats::default());
+    let metrics = Metrics::new(&config.metrics, move || dropped.get())
+        .with_limits(
+            config.dispatcher.max_concurrent_checks,
+            config.dispatcher.max_concurrent_checks_per_host,
+        )
+        .with_discovery(stats.clone());
     raise_descriptor_limit();
     let mut config = config.clone();
     if let Some(shard) = setup.shard {
@@ -128,6 +132,7 @@ pub fn run_as(config: &Config, setup: Setup) -> Result<(), Error> {
         jobs,
         net,
         metrics: Arc::new(metrics),
+        stats,
         reloads,
         wishes,
     };
@@ -187,6 +192,7 @@ struct Daemon {
     jobs: Vec<Job>,
     net: Arc<Net>,
     metrics: Arc<Metrics>,
+    stats: Arc<Stats>,
     reloads: Reloads,
     wishes: Receiver<Reload>,
 }
@@ -268,7 +274,7 @@ impl Daemon {
         Ok(Some(server))
     }
 
-    /// What reads the configuration again, where it is known from where, and what else is left.
+    /// What changes the monitors, where anything can, and what else is left.
     fn into_reloader(
         self,
         dispatcher: &mut Dispatcher,
@@ -279,17 +285,22 @@ impl Daemon {
             watch,
             shard,
         } = self.setup;
+        let discovers = !self.config.discovery.is_empty();
         // A daemon that has nothing to do, and no prospect of it, ends by itself.
-        let stays = !self.jobs.is_empty() || watch || shard.is_some();
-        let reloader = file.filter(|_| stays).map(|file| Reloader {
+        let stays = !self.jobs.is_empty() || watch || shard.is_some() || discovers;
+        let reloader = (stays && (file.is_some() || discovers)).then(|| Reloader {
             file,
             watch,
-            shard,
-            own,
             net: self.net,
             metrics: self.metrics,
+            stats: self.stats,
             handle: dispatcher.handle(),
-            config: self.config,
+            wanted: Wanted {
+                config: Arc::new(self.config),
+                discovered: Vec::new().into(),
+                own: own.into(),
+                shard,
+            },
         });
         (reloader, self.jobs, self.wishes)
     }

@@ -1,6 +1,12 @@
 //! Reads the configuration again while the daemon runs, and applies what differs.
 
-use std::{collections::BTreeSet, fmt, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, HashSet},
+    fmt,
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{
     sync::mpsc::Receiver,
@@ -9,10 +15,11 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{job, keep_for, tell_obstacles};
+use super::{job, tell_obstacles};
 use crate::{
-    check::Job,
+    check::{Job, Replica},
     config::{self, Config, Invalid, of_files},
+    discovery::{Discovery, Kept, Monitors, Stats},
     dispatcher::{Change, Difference, Handle, Shard},
     metrics::Metrics,
     net::Net,
@@ -29,19 +36,80 @@ const LOGGED: usize = 20;
 /// Monitors that an answer names, a line each.
 const NAMED: usize = 1000;
 
-/// Reads the configuration again, when somebody asks for it or a file changes.
+/// Reads the configuration again, when somebody asks for it or a file changes, and follows what is
+/// discovered.
 pub(super) struct Reloader {
-    pub file: PathBuf,
+    /// Where the configuration is read from again.
+    pub file: Option<PathBuf>,
     /// Whether a change of the configuration's own files is reason enough.
     pub watch: bool,
-    pub shard: Option<Shard>,
-    /// Monitors that are of no configuration.
-    pub own: Vec<Job>,
     pub net: Arc<Net>,
     pub metrics: Arc<Metrics>,
+    pub stats: Arc<Stats>,
     pub handle: Handle,
     /// What runs.
-    pub config: Config,
+    pub wanted: Wanted,
+}
+
+/// What is to run.
+#[derive(Clone)]
+pub(super) struct Wanted {
+    pub config: Arc<Config>,
+    pub discovered: Monitors<config::Monitor>,
+    /// Monitors that are of no configuration.
+    pub own: Arc<[Job]>,
+    pub shard: Option<Shard>,
+}
+
+impl Wanted {
+    /// All monitors but one's own, each as the replica that it is here; a discovered one has no name
+    /// that a configured one has.
+    fn monitors(&self) -> Vec<(&config::Monitor, Replica)> {
+        let configured = self.config.monitors.iter();
+        let names: HashSet<_> = configured.clone().map(|monitor| &*monitor.name).collect();
+        let discovered = self.discovered.iter();
+        let discovered = discovered.filter(|monitor| !names.contains(&*monitor.name));
+        let replica = |monitor: &config::Monitor| match self.shard {
+            Some(shard) => shard.replica(&monitor.name, monitor.replicas.0),
+            None => Some(Replica::default()),
+        };
+        configured
+            .chain(discovered.map(|monitor| &**monitor))
+            .filter_map(|monitor| Some((monitor, replica(monitor)?)))
+            .collect()
+    }
+
+    /// How that differs from what runs, and where that is meant in earnest what is to become of it.
+    fn prepare(&self, handle: &Handle, net: &Net, earnest: bool) -> Prepared {
+        let monitors = self.monitors();
+        let versions = monitors.iter();
+        let versions = versions.map(|(monitor, _)| (&*monitor.name, monitor.version));
+        let own = self.own.iter().map(|job| (&*job.name, job.version));
+        let difference = handle.difference(versions.chain(own));
+        let jobs = |indices: &[usize]| -> Vec<_> {
+            // Those beyond are one's own, and stay as they are.
+            let indices = indices.iter().filter(|_| earnest);
+            let monitors = indices.filter_map(|index| monitors.get(*index));
+            monitors
+                .map(|(monitor, replica)| Job {
+                    replica: *replica,
+                    ..job(monitor, net)
+                })
+                .collect()
+        };
+        let new = [&*difference.started, &difference.restarted].concat();
+        let change = Change {
+            stop: difference.stopped.clone(),
+            start: jobs(&new),
+            renew: jobs(&difference.renewed),
+        };
+        let names: Vec<_> = monitors.iter().map(|(monitor, _)| &*monitor.name).collect();
+        Prepared {
+            told: tell(&names, &difference),
+            difference,
+            change,
+        }
+    }
 }
 
 /// What there was when the configuration was last read, rightly or not.
@@ -56,6 +124,8 @@ struct Seen {
 /// Why the configuration was not reloaded.
 #[derive(Debug, thiserror::Error)]
 enum Error {
+    #[error("there is no file that the configuration was read from")]
+    Nowhere,
     #[error("{0}")]
     Invalid(Invalid),
     #[error("{0}")]
@@ -83,6 +153,7 @@ impl Reloader {
         let mut look = interval(LOOK_EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut seen = self.look().await;
+        let mut discovery = self.discover(Kept::default(), &shutdown);
         let work = async {
             loop {
                 let mut all = Vec::new();
@@ -90,6 +161,10 @@ impl Reloader {
                     count = wishes.recv_many(&mut all, usize::MAX) => if count == 0 {
                         return;
                     },
+                    discovered = discovery.changed() => {
+                        self.follow(discovered).await;
+                        continue;
+                    }
                     _ = look.tick() => if !self.is_reason(&mut seen).await {
                         continue;
                     },
@@ -101,6 +176,10 @@ impl Reloader {
                     seen = self.look().await;
                 }
                 let told = self.reload(earnest).await;
+                if earnest && told.is_ok() {
+                    let kept = discovery.stop().await;
+                    discovery = self.discover(kept, &shutdown);
+                }
                 for answer in all.into_iter().filter_map(|wish| wish.answer) {
                     // Whoever asked may have gone away.
                     let _ = answer.send(told.clone());
@@ -108,6 +187,43 @@ impl Reloader {
             }
         };
         shutdown.run_until_cancelled(work).await;
+    }
+
+    /// Begins to look at the sources of the configuration; `kept` is what was found before.
+    fn discover(&self, kept: Kept, shutdown: &CancellationToken) -> Discovery<config::Monitor> {
+        let config = &self.wanted.config;
+        let blueprints = config.blueprints.clone();
+        let make = Arc::new(move |wanted| blueprints.discovered(wanted));
+        Discovery::start(
+            &config.discovery,
+            &self.net,
+            make,
+            &self.stats,
+            kept,
+            shutdown,
+        )
+    }
+
+    /// Has the monitors run that are discovered, and no others that were.
+    async fn follow(&mut self, discovered: Monitors<config::Monitor>) {
+        self.wanted.discovered = discovered;
+        let (wanted, handle, net) = (self.wanted.clone(), self.handle.clone(), self.net.clone());
+        let prepared = spawn_blocking(move || wanted.prepare(&handle, &net, true)).await;
+        match prepared {
+            Ok(prepared) => {
+                let lengths = prepared.difference.lengths();
+                self.apply(prepared.change).await;
+                let (started, restarted, stopped, unchanged) = lengths;
+                tracing::info!(
+                    started,
+                    restarted,
+                    stopped,
+                    unchanged,
+                    "Monitors have been discovered"
+                );
+            }
+            Err(error) => tracing::error!(%error, "Discovered monitors cannot be run"),
+        }
     }
 
     /// Whether what the files hold is to be read without anybody's wish.
@@ -129,8 +245,12 @@ impl Reloader {
 
     /// What the files hold.
     async fn look(&self) -> Seen {
-        let files = self.config.files.clone();
-        let monitors = self.config.monitors.iter();
+        let Wanted {
+            config, discovered, ..
+        } = &self.wanted;
+        let files = config.files.clone();
+        let monitors = discovered.iter().map(|monitor| &**monitor);
+        let monitors = config.monitors.iter().chain(monitors);
         let named: BTreeSet<_> = monitors
             .flat_map(|monitor| &monitor.files)
             .cloned()
@@ -147,60 +267,59 @@ impl Reloader {
 
     /// Reads the configuration, applies it where that is meant in earnest, and tells what differs.
     async fn reload(&mut self, earnest: bool) -> Result<String, String> {
-        match self.prepare(earnest).await {
+        let (wanted, prepared) = match self.prepare(earnest).await {
+            Ok(prepared) => prepared,
             Err(error) => {
                 if earnest {
                     self.refuse(&error);
                 }
-                Err(format!("{error}\n"))
+                return Err(format!("{error}\n"));
             }
-            Ok(prepared) => {
-                let told = tell(&prepared.config, &prepared.difference);
-                if earnest {
-                    self.apply(prepared).await;
-                }
-                Ok(told)
-            }
+        };
+        if earnest {
+            let old = std::mem::replace(&mut self.wanted, wanted);
+            // Of many monitors that takes its time too.
+            spawn_blocking(move || drop(old));
+            let difference = prepared.difference;
+            self.apply(prepared.change).await;
+            self.metrics.reloaded(true);
+            tracing::info!(
+                started = difference.started.len(),
+                restarted = difference.restarted.len(),
+                renewed = difference.renewed.len(),
+                stopped = difference.stopped.len(),
+                unchanged = difference.unchanged,
+                "The configuration has been reloaded"
+            );
         }
+        Ok(prepared.told)
     }
 
     /// Everything that can fail, and takes long: on a thread that runs no checks. Nothing that runs is
     /// touched.
-    async fn prepare(&self, earnest: bool) -> Result<Prepared, Error> {
-        let (file, shard, fixed) = (self.file.clone(), self.shard, self.config.fixed.clone());
+    async fn prepare(&self, earnest: bool) -> Result<(Wanted, Prepared), Error> {
+        let (file, wanted) = (self.file.clone(), self.wanted.clone());
         let (handle, net) = (self.handle.clone(), self.net.clone());
-        let own = self.own.iter().map(|job| (job.name.clone(), job.version));
-        let own: Vec<_> = own.collect();
         let prepare = move || {
-            let mut config = config::read(&file).map_err(Error::Invalid)?;
-            let changed = fixed.changed(&config.fixed);
-            if !changed.is_empty() {
-                return Err(Error::Fixed(Fixed(changed)));
+            let file = file.ok_or(Error::Nowhere)?;
+            let config = config::read(&file).map_err(Error::Invalid)?;
+            let fixed = wanted.config.fixed.changed(&config.fixed);
+            if !fixed.is_empty() {
+                return Err(Error::Fixed(Fixed(fixed)));
             }
-            if let Some(shard) = shard {
-                keep_for(shard, &mut config);
-            }
-            let own = own.iter().map(|(name, version)| (&**name, *version));
-            let difference = handle.difference(config.versions().chain(own));
-            let jobs = |indices: &[usize]| -> Vec<_> {
-                // Those beyond are of no configuration, and stay as they are.
-                let indices = indices.iter().filter(|_| earnest);
-                let configured = indices.filter_map(|index| config.monitors.get(*index));
-                configured.map(|monitor| job(monitor, &net)).collect()
+            let wanted = Wanted {
+                config: Arc::new(config),
+                ..wanted
             };
-            let new = [&*difference.started, &difference.restarted].concat();
-            let change = Change {
-                stop: difference.stopped.clone(),
-                start: jobs(&new),
-                renew: jobs(&difference.renewed),
-            };
-            Ok(Prepared {
-                config,
-                difference,
-                change,
-            })
+            let prepared = wanted.prepare(&handle, &net, earnest);
+            Ok((wanted, prepared))
         };
         spawn_blocking(prepare).await?
+    }
+
+    async fn apply(&self, change: Change) {
+        tell_obstacles(&change.start);
+        self.handle.apply(change).await;
     }
 
     fn refuse(&self, error: &Error) {
@@ -215,47 +334,21 @@ impl Reloader {
             "The configuration has not been reloaded, and what ran goes on"
         );
     }
-
-    async fn apply(&mut self, prepared: Prepared) {
-        let Prepared {
-            config,
-            difference,
-            change,
-        } = prepared;
-        tell_obstacles(&change.start);
-        self.handle.apply(change).await;
-        let old = std::mem::replace(&mut self.config, config);
-        // Of many monitors that takes its time too.
-        spawn_blocking(move || drop(old));
-        self.metrics.reloaded(true);
-        tracing::info!(
-            started = difference.started.len(),
-            restarted = difference.restarted.len(),
-            renewed = difference.renewed.len(),
-            stopped = difference.stopped.len(),
-            unchanged = difference.unchanged,
-            "The configuration has been reloaded"
-        );
-    }
 }
 
-/// What a reload is about to do.
+/// What is about to be done.
 struct Prepared {
-    config: Config,
     difference: Difference,
     change: Change,
+    told: String,
 }
 
-/// How the monitors of `config` differ from those that ran before: a line for each that does not stay
-/// as it is, and one that sums them up.
-pub(crate) fn tell(config: &Config, difference: &Difference) -> String {
-    let named = |sign: &'static str, indices: &'_ [usize], note: &'static str| -> Vec<String> {
-        let monitors = indices
-            .iter()
-            .filter_map(|index| config.monitors.get(*index));
-        monitors
-            .map(|monitor| format!("{sign} {}{note}\n", monitor.name))
-            .collect()
+/// How the monitors of these names differ from those that ran before: a line for each that does not
+/// stay as it is, and one that sums them up.
+pub(crate) fn tell(names: &[&str], difference: &Difference) -> String {
+    let line_each = |sign: &'static str, indices: &'_ [usize], note: &'static str| -> Vec<String> {
+        let names = indices.iter().filter_map(|index| names.get(*index));
+        names.map(|name| format!("{sign} {name}{note}\n")).collect()
     };
     let Difference {
         started,
@@ -264,9 +357,9 @@ pub(crate) fn tell(config: &Config, difference: &Difference) -> String {
         stopped,
         unchanged,
     } = difference;
-    let mut lines = named("+", started, "");
-    lines.extend(named("~", restarted, ""));
-    lines.extend(named("~", renewed, " (a file of it)"));
+    let mut lines = line_each("+", started, "");
+    lines.extend(line_each("~", restarted, ""));
+    lines.extend(line_each("~", renewed, " (a file of it)"));
     lines.extend(stopped.iter().map(|name| format!("- {name}\n")));
     let beyond = lines.len().saturating_sub(NAMED);
     lines.truncate(NAMED);

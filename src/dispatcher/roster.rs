@@ -131,6 +131,18 @@ pub struct Difference {
 }
 
 impl Difference {
+    /// How many are started, begin anew or are renewed, are stopped, and stay as they are.
+    #[must_use]
+    pub fn lengths(&self) -> (usize, usize, usize, usize) {
+        let changed = self.restarted.len() + self.renewed.len();
+        (
+            self.started.len(),
+            changed,
+            self.stopped.len(),
+            self.unchanged,
+        )
+    }
+
     /// Tells those that are `wanted` from those that are `running`; no name stands twice in either.
     #[must_use]
     pub fn between<'r, 'w>(
