@@ -1,122 +1,178 @@
 //! What the user wrote, read and validated whole: nothing downstream checks it again.
 
+mod environment;
+mod include;
 mod parts;
 mod settings;
 mod slo;
+mod source;
 mod templates;
 #[cfg(test)]
 mod tests;
 mod version;
 
 use std::{
-    fmt,
+    env, fmt,
     path::{Path, PathBuf},
 };
 
 use crate::value::{
-    Fields, Problem, Problems, read_regular_file,
-    yaml::{self, Position},
+    self, Fields, Node, Place, Problems, ReadError, read_regular_file, yaml::Position,
 };
+use environment::{Environment, Variables};
+use include::{Included, UNSHOWN};
+use source::{Located, Source, locate};
+use templates::Size;
 
 pub use settings::{Config, Dispatcher, Fixed, Log, Monitor, Replicas};
 pub use slo::{LatencySlo, Percentage, Slo};
 pub use templates::Blueprints;
 pub use version::of_files;
 
-/// Room for a hundred thousand monitors; what is larger was not written as a configuration.
+/// Room for a hundred thousand monitors, in all files together; what is larger was not written as a
+/// configuration.
 const MAX_FILE_SIZE: u64 = 16 << 20;
 
-/// Reads and validates the configuration in the file at `path`.
+/// Reads and validates the configuration in the file at `path`, and in the files that it includes.
 ///
 /// # Errors
 /// Everything that is wrong with it.
 pub fn read(path: &Path) -> Result<Config, Invalid> {
-    let whole = |position, message: String| {
-        let problem = Located {
-            position,
-            path: "file".to_owned(),
-            message,
-        };
-        Invalid {
-            file: path.to_owned(),
-            problems: vec![problem],
-            more: 0,
-        }
+    read_with(path, &|name| env::var_os(name))
+}
+
+fn read_with(path: &Path, variables: Variables<'_>) -> Result<Config, Invalid> {
+    let alone = |problem| Invalid {
+        file: path.to_owned(),
+        problems: vec![problem],
+        more: 0,
     };
     let bytes = read_regular_file(path, MAX_FILE_SIZE).map_err(|error| {
-        let allowed = format!("a regular file of at most {MAX_FILE_SIZE} bytes");
-        whole(Position::START, format!("{error} ({allowed})"))
-    })?;
-    let text = std::str::from_utf8(&bytes).map_err(|error| {
-        let position = end_of(&bytes[..error.valid_up_to()]);
-        whole(position, "is not UTF-8 (YAML in UTF-8)".to_owned())
-    })?;
-    let config = parse(text).map_err(|(problems, more)| Invalid {
-        file: path.to_owned(),
-        problems,
-        more,
-    })?;
-    Ok(Config {
-        files: vec![path.to_owned()],
-        ..config
-    })
-}
-
-/// The configuration, or the problems of the text and how many more there are.
-fn parse(text: &str) -> Result<Config, (Vec<Located>, usize)> {
-    let root = yaml::parse(text).map_err(|error| {
-        let problem = Located {
-            position: error.position,
+        alone(Located {
+            file: path.into(),
+            index: 0,
+            position: Position::START,
             path: "file".to_owned(),
-            message: format!("{} (YAML)", error.message),
-        };
-        (vec![problem], 0)
-    })?;
-    let problems = Problems::default();
-    let config = Fields::open(&root, crate::value::Path::default(), &problems)
-        .map(|fields| Config::read(fields, std::iter::empty(), false));
-    match (config, problems.into_vec()) {
-        (Some(config), (problems, 0)) if problems.is_empty() => Ok(config),
-        (_, (problems, more)) => Err((located(text, problems), more)),
-    }
-}
-
-/// The problems with their places, in the order of the file.
-fn located(text: &str, problems: Vec<Problem>) -> Vec<Located> {
-    let places = problems
-        .iter()
-        .map(|problem| (&problem.path, problem.place));
-    let positions = yaml::locate(text, places);
-    let mut located: Vec<_> = problems
-        .into_iter()
-        .zip(positions)
-        .map(|(problem, position)| Located {
-            position,
-            path: problem.path.to_string(),
-            message: problem.message,
+            message: format!("{error} (a regular file of at most {MAX_FILE_SIZE} bytes)"),
         })
-        .collect();
-    located.sort_by_key(|problem| problem.position);
-    located
+    })?;
+    let left = MAX_FILE_SIZE - bytes.len() as u64;
+    let (source, root) = Source::parse(0, path.to_owned(), bytes);
+    let mut main = root.map_err(alone)?;
+    let problems = Problems::default();
+    let environment = Environment::new(variables, &problems);
+    environment.substitute(&mut main, &value::Path::default());
+    let mut files = Files {
+        sources: vec![source],
+        left,
+        ..Files::default()
+    };
+    let mut trees = Vec::new();
+    let config = Fields::open(&main, value::Path::default(), &problems).map(|mut fields| {
+        for included in include::find(&mut fields, path) {
+            trees.extend(files.read(included, &environment, &problems));
+        }
+
+        let included = trees
+            .iter()
+            .filter_map(|(path, tree)| Fields::open(tree, path.clone(), &problems));
+        Config::read(fields, included, files.is_partial)
+    });
+    files.end(config, problems)
 }
 
-/// The place behind `bytes`.
-fn end_of(bytes: &[u8]) -> Position {
-    let line = bytes.split(|byte| *byte == b'\n').count();
-    let start = bytes
-        .iter()
-        .rposition(|byte| *byte == b'\n')
-        .map_or(0, |end| end + 1);
-    let column = String::from_utf8_lossy(&bytes[start..]).chars().count() + 1;
-    Position { line, column }
+/// The files that were read.
+#[derive(Default)]
+struct Files {
+    sources: Vec<Source>,
+    /// What is wrong with texts that stand for nothing.
+    broken: Vec<Located>,
+    /// Bytes that more of them may have.
+    left: u64,
+    /// What included ones stand for.
+    size: Size,
+    /// Whether there are some that could not be read.
+    is_partial: bool,
 }
 
-/// A problem with its place in the file.
-#[derive(Debug)]
-struct Located {
-    position: Position,
-    path: String,
-    message: String,
+impl Files {
+    /// What `included` stands for, and the path to its top.
+    fn read(
+        &mut self,
+        included: Included,
+        environment: &Environment<'_>,
+        problems: &Problems,
+    ) -> Option<(value::Path, Node)> {
+        let Included {
+            path,
+            place,
+            is_shown,
+        } = included;
+        let refuse = |wrong: &dyn fmt::Display, allowed: &dyn fmt::Display| {
+            let wrong = if is_shown {
+                format!("{} {wrong}", path.display())
+            } else {
+                UNSHOWN.to_owned()
+            };
+            problems.add(place.clone(), Place::Value, wrong, allowed);
+        };
+        let all = format!("regular files of at most {MAX_FILE_SIZE} bytes together");
+        let bytes = match read_regular_file(&path, self.left) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                self.is_partial = true;
+                let left = matches!(error, ReadError::TooLarge(_));
+                if left {
+                    refuse(&"is too large with the files before it", &all);
+                } else {
+                    refuse(&error, &all);
+                }
+                return None;
+            }
+        };
+        self.left -= bytes.len() as u64;
+        let index = self.sources.len();
+        let (source, root) = Source::parse(index, path.clone(), bytes);
+        self.sources.push(source);
+        let mut tree = match root {
+            Ok(tree) => tree,
+            Err(wrong) => {
+                self.is_partial = true;
+                self.broken.push(wrong);
+                return None;
+            }
+        };
+        self.size.add(Size::of(&tree));
+        if self.size.is_too_much() {
+            self.is_partial = true;
+            refuse(&"holds too much with the files before it", &Size::ALLOWED);
+            return None;
+        }
+        let top = value::Path::top_of(index);
+        environment.substitute(&mut tree, &top);
+        Some((top, tree))
+    }
+
+    fn end(self, config: Option<Config>, problems: Problems) -> Result<Config, Invalid> {
+        let files = self.sources.iter().map(|source| source.file.to_path_buf());
+        let mut files: Vec<_> = files.collect();
+        let (problems, more) = problems.into_vec();
+        if let Some(config) = config
+            && problems.is_empty()
+            && self.broken.is_empty()
+        {
+            files.sort();
+            return Ok(Config { files, ..config });
+        }
+        let mut problems = locate(&self.sources, problems);
+        problems.extend(self.broken);
+        problems.sort_by_key(|problem| problem.index);
+        Err(Invalid {
+            file: files.swap_remove(0),
+            problems,
+            more,
+        })
+    }
 }
 
 /// A configuration with something wrong in it.
@@ -124,6 +180,7 @@ struct Located {
 /// It is shown as a line for each problem: `FILE:LINE:COLUMN: path: what is wrong (what is allowed)`.
 #[derive(Debug)]
 pub struct Invalid {
+    /// The one that includes the others.
     file: PathBuf,
     problems: Vec<Located>,
     /// Problems beyond these.
@@ -135,9 +192,11 @@ impl fmt::Display for Invalid {
         for (
             index,
             Located {
+                file,
                 position,
                 path,
                 message,
+                ..
             },
         ) in self.problems.iter().enumerate()
         {
@@ -145,7 +204,7 @@ impl fmt::Display for Invalid {
                 f.write_str("\n")?;
             }
             let Position { line, column } = position;
-            write!(f, "{}:{line}:{column}: {path}: ", self.file.display())?;
+            write!(f, "{}:{line}:{column}: {path}: ", file.display())?;
             // A file can hold anything, and its text comes back in some messages.
             if message.contains(char::is_control) {
                 let mut escaped = String::with_capacity(message.len());

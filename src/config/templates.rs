@@ -52,10 +52,9 @@ impl Size {
         text: 64 << 20,
     };
 
-    pub(super) const ALLOWED: &'static str =
-        "all templates of all monitors together at most 5000000 values and 64 MiB";
+    pub(super) const ALLOWED: &'static str = "all together at most 5000000 values and 64 MiB";
 
-    fn of(node: &Node) -> Self {
+    pub(super) fn of(node: &Node) -> Self {
         let mut size = Self { nodes: 1, text: 0 };
         match node {
             Node::Text(text) | Node::Substituted(text) => size.text += text.len(),

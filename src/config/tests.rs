@@ -2,9 +2,16 @@
 //!
 //! `UPDATE_EXPECT=1 cargo test corpus` writes the messages anew.
 
-use std::{env, ffi::OsStr, fmt::Write, fs, io, path::Path};
+use std::{
+    env,
+    ffi::{OsStr, OsString},
+    fmt::Write,
+    fs, io,
+    path::Path,
+};
 
 use super::*;
+use crate::monitors;
 
 fn corpus(folder: &str) -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -20,6 +27,27 @@ fn corpus(folder: &str) -> Vec<PathBuf> {
     files
 }
 
+/// The environment of the corpus.
+fn variables(name: &str) -> Option<OsString> {
+    match name {
+        "SECRET" => Some("hunter2".into()),
+        "NUMBER" => Some("98765".into()),
+        "TIMEOUT" => Some("3".into()),
+        "INTERVAL" => Some("1m30s".into()),
+        "SWITCH" => Some("true".into()),
+        "TEMPLATE" => Some("web".into()),
+        "EMPTY" => Some(OsString::new()),
+        _ => None,
+    }
+}
+
+/// The configuration, or the problems of the text and how many more there are.
+fn parse(text: &str) -> Result<Config, (Vec<Located>, usize)> {
+    let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
+    io::Write::write_all(&mut file, text.as_bytes()).expect("room for it");
+    read_with(file.path(), &variables).map_err(|invalid| (invalid.problems, invalid.more))
+}
+
 fn good(name: &str) -> PathBuf {
     let mut files = corpus("good").into_iter();
     let found = files.find(|file| file.ends_with(name));
@@ -29,7 +57,7 @@ fn good(name: &str) -> PathBuf {
 #[test]
 fn good_files_of_the_corpus_are_valid() {
     for file in corpus("good") {
-        if let Err(invalid) = read(&file) {
+        if let Err(invalid) = read_with(&file, &variables) {
             panic!("{invalid}");
         }
     }
@@ -39,12 +67,12 @@ fn good_files_of_the_corpus_are_valid() {
 fn bad_files_of_the_corpus_have_their_exact_messages() {
     let mut wrong = Vec::new();
     for file in corpus("bad") {
-        let Err(mut invalid) = read(&file) else {
+        let Err(invalid) = read_with(&file, &variables) else {
             wrong.push(format!("{} is valid", file.display()));
             continue;
         };
-        invalid.file = file.file_name().expect("a file").into();
-        let messages = format!("{invalid}\n");
+        let folder = format!("{}/", file.parent().expect("a folder").display());
+        let messages = format!("{invalid}\n").replace(&folder, "");
         let expected = file.with_extension("txt");
         if env::var_os("UPDATE_EXPECT").is_some() {
             fs::write(&expected, &messages).expect("the corpus can be written");
@@ -58,8 +86,9 @@ fn bad_files_of_the_corpus_have_their_exact_messages() {
 #[test]
 fn no_message_repeats_a_secret() {
     for file in corpus("bad") {
-        let messages = read(&file).expect_err("a bad file").to_string();
-        for secret in ["hunter2", "12345678", "99999999"] {
+        let invalid = read_with(&file, &variables).expect_err("a bad file");
+        let messages = invalid.to_string();
+        for secret in ["hunter2", "12345678", "99999999", "98765"] {
             assert!(!messages.contains(secret), "{messages}");
         }
     }
@@ -69,9 +98,9 @@ fn no_message_repeats_a_secret() {
 fn check_bytes(bytes: &[u8], expected: &str) {
     let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
     io::Write::write_all(&mut file, bytes).expect("room for it");
-    let mut invalid = read(file.path()).expect_err("no configuration");
-    invalid.file = "config.yml".into();
-    assert_eq!(invalid.to_string(), expected);
+    let invalid = read(file.path()).expect_err("no configuration");
+    let path = file.path().display().to_string();
+    assert_eq!(invalid.to_string().replace(&path, "config.yml"), expected);
 }
 
 #[test]
@@ -190,13 +219,13 @@ fn problems_beyond_bounds_are_counted() {
     assert_eq!((problems.len(), more), (10_000, 5));
 }
 
-fn text(text: &str) -> crate::value::Node {
-    crate::value::Node::Text(text.to_owned())
+fn text(text: &str) -> Node {
+    Node::Text(text.to_owned())
 }
 
-fn mapping(entries: &[(&str, crate::value::Node)]) -> crate::value::Node {
+fn mapping(entries: &[(&str, Node)]) -> Node {
     let entries = entries.iter().cloned();
-    crate::value::Node::Map(entries.map(|(key, node)| (key.to_owned(), node)).collect())
+    Node::Map(entries.map(|(key, node)| (key.to_owned(), node)).collect())
 }
 
 #[test]
@@ -214,7 +243,7 @@ fn a_monitor_lies_over_its_templates_and_they_over_the_defaults() {
         labels.join(" ")
     };
     let http = |name: &str| match &monitor(name).settings {
-        crate::monitors::Settings::Http(settings) => settings.clone(),
+        monitors::Settings::Http(settings) => settings.clone(),
         other => panic!("{other:?}"),
     };
     let header = |name: &str, header: &str| {
@@ -232,10 +261,7 @@ fn a_monitor_lies_over_its_templates_and_they_over_the_defaults() {
     assert_eq!(header("intranet", "accept").as_deref(), Some("*/*"));
     assert!(header("intranet", "authorization").is_some());
     assert!(http("intranet").tls.insecure_skip_verify);
-    assert_eq!(
-        http("intranet").tls.min_version,
-        crate::value::TlsVersion::Tls13
-    );
+    assert_eq!(http("intranet").tls.min_version, value::TlsVersion::Tls13);
     let ok = http::StatusCode::NO_CONTENT;
     assert!(
         http("intranet")
@@ -261,7 +287,7 @@ fn a_monitor_lies_over_its_templates_and_they_over_the_defaults() {
     );
     assert!(matches!(
         monitor("gateway").settings,
-        crate::monitors::Settings::Icmp(_)
+        monitors::Settings::Icmp(_)
     ));
 }
 
@@ -320,4 +346,103 @@ fn templates_do_not_multiply_without_bounds() {
         "{}",
         problems[0].message
     );
+}
+
+#[test]
+fn included_files_are_a_part_of_the_configuration() {
+    let config = read_with(&good("includes.yml"), &variables).expect("a good file");
+    let names: Vec<_> = config
+        .monitors
+        .iter()
+        .map(|monitor| &*monitor.name)
+        .collect();
+    assert_eq!(names, ["main", "one", "two", "three"]);
+    for monitor in &config.monitors {
+        assert_eq!(monitor.labels["env"], "prod", "{}", monitor.name);
+    }
+    assert_eq!(config.monitors[1].check_every.as_secs(), 10);
+    assert_eq!(config.monitors[1].timeout.as_secs(), 2);
+    let folder = good("includes.yml");
+    let folder = folder.parent().expect("a folder");
+    let expected = [
+        "conf.d/empty.yml",
+        "conf.d/one.yml",
+        "conf.d/templates.yaml",
+        "conf.d/two.yml",
+        "includes.yml",
+    ];
+    assert_eq!(config.files, expected.map(|file| folder.join(file)));
+}
+
+/// The messages for a file that has this under `include`, in a folder with `files` of `contents`.
+fn messages(include: &str, files: usize, contents: &str) -> String {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let main = folder.path().join("config.yml");
+    fs::write(&main, format!("include: [{include}]\n")).expect("room for a file");
+    for n in 0..files {
+        let path = folder.path().join(format!("{n:05}.yaml"));
+        fs::write(path, contents).expect("room for a file");
+    }
+    let messages = match read(&main) {
+        Ok(_) => String::new(),
+        Err(invalid) => invalid.to_string(),
+    };
+    messages.replace(&format!("{}/", folder.path().display()), "")
+}
+
+#[test]
+fn what_is_included_is_bounded() {
+    assert_eq!(messages("'*.yaml'", 1000, ""), "");
+    assert_eq!(
+        messages("'*.yaml'", 1001, ""),
+        "config.yml:1:11: include[0]: names more than 1000 files with those before it \
+         (fewer, larger ones)"
+    );
+    let comment = format!("#{}\n", "x".repeat(6 << 20));
+    assert_eq!(
+        messages("'*.yaml'", 3, &comment),
+        "config.yml:1:11: include[0]: 00002.yaml is too large with the files before it \
+         (regular files of at most 16777216 bytes together)"
+    );
+    let aliases = format!(
+        "x: &x [{}]\ny: [{}]\n",
+        "1, ".repeat(1000),
+        "*x, ".repeat(400)
+    );
+    let many = messages("'*.yaml'", 20, &aliases);
+    assert!(many.contains("00012.yaml holds too much"), "{many}");
+    assert_eq!(
+        messages("/dev/zero", 0, ""),
+        "config.yml:1:11: include[0]: /dev/zero is not a regular file \
+         (regular files of at most 16777216 bytes together)"
+    );
+}
+
+#[test]
+fn variables_mean_what_the_environment_has() {
+    let config = read_with(&good("environment.yml"), &variables).expect("a good file");
+    let monitor = |name: &str| {
+        let found = config.monitors.iter().find(|monitor| monitor.name == name);
+        found.expect("a monitor of the file")
+    };
+    assert_eq!(config.dispatcher.max_concurrent_checks, 20);
+    assert!(!config.server.status_page);
+    assert_eq!(monitor("secrets").timeout.as_secs(), 3);
+    assert_eq!(monitor("secrets").check_every.as_secs(), 90);
+    let labels: Vec<_> = monitor("password").labels.values().collect();
+    assert_eq!(labels, ["", "other"]);
+    let monitors::Settings::Http(settings) = &monitor("secrets").settings else {
+        panic!("of type http")
+    };
+    let header = |wanted: &str| {
+        let found = settings.headers.iter().find(|(name, _)| name == wanted);
+        found.and_then(|(_, value)| value.to_str().ok())
+    };
+    assert_eq!(header("x-token"), Some("hunter2"));
+    assert_eq!(
+        header("x-number"),
+        Some("98765"),
+        "a text, whatever it is like"
+    );
+    assert!(settings.follow_redirects);
 }

@@ -324,7 +324,8 @@ impl<'a> Fields<'a> {
         }
     }
 
-    fn items(&mut self, key: &'static str, allowed: &str) -> Vec<(&'a Node, Path)> {
+    /// The items of the list under `key`, each of which is to be as `allowed` says, as they stand.
+    pub fn items(&mut self, key: &'static str, allowed: &str) -> Vec<(&'a Node, Path)> {
         match self.node(key) {
             None => Vec::new(),
             Some((Node::List(items), path)) => items

@@ -82,7 +82,7 @@ pub trait FromNode: Sized {
 }
 
 /// What is wrong with a value that may be secret, whatever is wrong with it.
-pub(super) const WRONG_SUBSTITUTE: &str = "is wrong with what the environment has for it";
+pub(super) const WRONG_SUBSTITUTE: &str = "cannot be what the environment has for it";
 
 /// What is wrong with a value of another kind than the wanted one.
 pub(super) fn wrong_kind(node: &Node) -> String {

@@ -137,7 +137,7 @@ pub struct Problem {
     pub message: String,
     /// Whether it is wrong in itself, whatever stands beside it.
     pub is_inherent: bool,
-    /// The other place that it is about.
+    /// What has the same name already; the message is only what is allowed.
     pub first: Option<Path>,
 }
 
@@ -255,12 +255,12 @@ impl Problems {
         value
     }
 
-    /// Adds that the name at `path` is that of what is at `first`.
+    /// Adds that the name at `path` is that of what is at `first`, which whoever shows it has to say.
     pub fn add_second(&self, path: Path, first: Path, allowed: impl fmt::Display) {
         self.take(Problem {
             path,
             place: Place::Key,
-            message: format!("has the name of another ({allowed})"),
+            message: format!("({allowed})"),
             is_inherent: true,
             first: Some(first),
         });

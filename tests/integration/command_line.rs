@@ -229,3 +229,36 @@ fn the_configuration_that_is_shipped_is_the_tutorials() {
     assert_exit(&output, 0);
     assert_eq!(text(&output), "config.yml is valid: 2 monitors\n");
 }
+
+#[test]
+fn a_configuration_in_parts_is_read_from_beside_it_with_the_environment() {
+    let folder = folder_with("include: [conf.d/*.yml]\nlog: {level: \"${LEVEL}\"}\n");
+    let parts = folder.path().join("conf.d");
+    fs::create_dir(&parts).expect("room for a folder");
+    let part = "monitors:\n  example: {url: \"http://${HOST_NAME}/\"}\n";
+    fs::write(parts.join("example.yml"), part).expect("room for a file");
+    let validate = || {
+        let mut command = program();
+        command.arg("validate").current_dir(folder.path());
+        command
+    };
+    let output = run(validate()
+        .env("LEVEL", "INFO")
+        .env("HOST_NAME", "localhost"));
+    assert_exit(&output, 0);
+    assert_eq!(lines(&output.stdout), ["config.yml is valid: 1 monitor"]);
+
+    let output = run(validate().env("LEVEL", "hunter2").env_remove("HOST_NAME"));
+    assert_exit(&output, 2);
+    let complaints = lines(&output.stderr);
+    assert_eq!(complaints.len(), 2, "{complaints:?}");
+    assert!(
+        complaints[0].starts_with("config.yml:2:14: log.level: cannot be what the environment has"),
+        "{complaints:?}"
+    );
+    assert!(
+        complaints[1]
+            .starts_with("conf.d/example.yml:2:18: monitors.example.url: HOST_NAME is not set ("),
+        "{complaints:?}"
+    );
+}

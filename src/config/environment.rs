@@ -1,0 +1,328 @@
+//! `${VAR}` and `${VAR:-default}` in texts of the file, replaced by what the environment has.
+
+use std::{cell::Cell, ffi::OsString};
+
+use crate::value::{Node, Path, Place, Problems};
+
+/// The variables there are, by name.
+pub(super) type Variables<'v> = &'v dyn Fn(&str) -> Option<OsString>;
+
+/// Replaces references in any number of trees.
+pub(super) struct Environment<'v> {
+    variables: Variables<'v>,
+    problems: &'v Problems,
+    /// Bytes that were put in.
+    grown: Cell<usize>,
+}
+
+/// What variables may make of the files: each may stand there as often as one likes.
+const MAX_TEXT: usize = 16 << 20;
+
+impl<'v> Environment<'v> {
+    pub(super) fn new(variables: Variables<'v>, problems: &'v Problems) -> Self {
+        Self {
+            variables,
+            problems,
+            grown: Cell::new(0),
+        }
+    }
+
+    /// Replaces the references in all texts of `node`, which is at `path`; keys stay as they are.
+    pub(super) fn substitute(&self, node: &mut Node, path: &Path) {
+        if has_reference(node) {
+            self.walk(node, path, &Groups::default());
+        }
+    }
+
+    fn walk(&self, node: &mut Node, path: &Path, groups: &Groups) {
+        match node {
+            Node::Text(text) => {
+                if let Some(substituted) = self.text(text, path, groups) {
+                    *node = substituted;
+                }
+            }
+            Node::List(items) => {
+                for (index, item) in items.iter_mut().enumerate() {
+                    self.walk(item, &path.item(index), groups);
+                }
+            }
+            Node::Map(entries) => {
+                let own = Groups::of(entries);
+                let groups = own.as_ref().unwrap_or(groups);
+                for (index, (name, node)) in entries.iter_mut().enumerate() {
+                    self.walk(node, &path.entry(name, index), groups);
+                }
+            }
+            Node::Null | Node::Bool(_) | Node::Int(_) | Node::Float(_) | Node::Substituted(_) => {}
+        }
+    }
+
+    /// What becomes of `text`, where anything does.
+    fn text(&self, text: &str, path: &Path, groups: &Groups) -> Option<Node> {
+        let mut result = String::new();
+        let mut missing = Vec::new();
+        let (mut is_changed, mut is_substituted) = (false, false);
+        let mut rest = text;
+        while let Some(at) = rest.find(OPENING) {
+            let (before, from) = rest.split_at(at);
+            let reference = Reference::parse(from).filter(|(reference, _)| !groups.has(reference));
+            let Some((reference, after)) = reference else {
+                result.push_str(before);
+                result.push_str(OPENING);
+                rest = &from[OPENING.len()..];
+                continue;
+            };
+            is_changed = true;
+            if let Some(before) = before.strip_suffix('$') {
+                result.push_str(before);
+                result.push_str(&from[..from.len() - after.len()]);
+            } else {
+                is_substituted = true;
+                result.push_str(before);
+                match reference.value(self.variables) {
+                    Ok(value) => result.push_str(&value),
+                    Err(wrong) => missing.push((reference.name, wrong)),
+                }
+            }
+            rest = after;
+        }
+        result.push_str(rest);
+        if !missing.is_empty() {
+            self.complain(&missing, path);
+            return None;
+        }
+        if is_substituted {
+            self.grown.set(self.grown.get() + result.len());
+            if self.grown.get() > MAX_TEXT {
+                let wrong = "holds too much with what the environment has for it";
+                let allowed = format_args!("at most {MAX_TEXT} bytes in all files together");
+                self.problems.add_last(path, Place::Value, wrong, allowed);
+                return None;
+            }
+            return Some(Node::Substituted(result));
+        }
+        is_changed.then_some(Node::Text(result))
+    }
+
+    fn complain(&self, missing: &[(&str, &str)], path: &Path) {
+        let wrong: Vec<_> = missing
+            .iter()
+            .map(|(name, wrong)| format!("{name} {wrong}"))
+            .collect();
+        let name = missing.first().map_or("NAME", |(name, _)| name);
+        let allowed = format!(
+            "a variable of the environment, ${{{name}:-default}}, or $${{{name}}} for that text itself"
+        );
+        let wrong = wrong.join(", ");
+        self.problems.add_last(path, Place::Value, wrong, allowed);
+    }
+}
+
+const OPENING: &str = "${";
+
+/// `${name}` or `${name:-default}`.
+struct Reference<'t> {
+    name: &'t str,
+    default: Option<&'t str>,
+}
+
+impl<'t> Reference<'t> {
+    /// The reference that `text` begins with, and what follows it. All else that begins like one is
+    /// left as it is: `${1}` is a group of a pattern.
+    fn parse(text: &'t str) -> Option<(Self, &'t str)> {
+        let inner = text.strip_prefix(OPENING)?;
+        let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let end = inner.find(|c| !is_part(c))?;
+        let (name, rest) = inner.split_at(end);
+        if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) {
+            return None;
+        }
+        if let Some(after) = rest.strip_prefix('}') {
+            let default = None;
+            return Some((Self { name, default }, after));
+        }
+        let (default, after) = rest.strip_prefix(":-")?.split_once('}')?;
+        let default = Some(default);
+        Some((Self { name, default }, after))
+    }
+
+    /// As a shell has it, the default is also for a variable that is empty.
+    fn value(&self, variables: Variables<'_>) -> Result<String, &'static str> {
+        let value = variables(self.name).map(OsString::into_string);
+        match (value, self.default) {
+            (Some(Err(_)), _) => Err("is not UTF-8"),
+            (Some(Ok(value)), None) => Ok(value),
+            (Some(Ok(value)), Some(_)) if !value.is_empty() => Ok(value),
+            (_, Some(default)) => Ok(default.to_owned()),
+            (None, None) => Err("is not set"),
+        }
+    }
+}
+
+/// The groups of a pattern that have names: what is sent after it matched refers to them by `${name}` too.
+#[derive(Default)]
+struct Groups(Vec<String>);
+
+impl Groups {
+    /// Those of `expect`, which an entry of a dialogue has.
+    fn of(entries: &[(String, Node)]) -> Option<Self> {
+        let pattern = entries.iter().find_map(|entry| match entry {
+            (key, Node::Text(text)) if key == "expect" => Some(text),
+            _ => None,
+        })?;
+        let names = ["(?P<", "(?<"].into_iter().flat_map(|opening| {
+            let groups = pattern.split(opening).skip(1);
+            groups.filter_map(|group| Some(group.split_once('>')?.0.to_owned()))
+        });
+        Some(Self(names.collect()))
+    }
+
+    fn has(&self, reference: &Reference<'_>) -> bool {
+        reference.default.is_none() && self.0.iter().any(|name| name == reference.name)
+    }
+}
+
+fn has_reference(node: &Node) -> bool {
+    match node {
+        Node::Text(text) => text.contains(OPENING),
+        Node::List(items) => items.iter().any(has_reference),
+        Node::Map(entries) => entries.iter().any(|(_, node)| has_reference(node)),
+        Node::Null | Node::Bool(_) | Node::Int(_) | Node::Float(_) | Node::Substituted(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::ffi::OsStringExt;
+
+    use super::*;
+
+    fn variables(name: &str) -> Option<OsString> {
+        match name {
+            "USER" => Some("monitoring".into()),
+            "_p4" => Some("$USER ${USER}".into()),
+            "EMPTY" => Some(OsString::new()),
+            "BYTES" => Some(OsString::from_vec(vec![0xff])),
+            _ => None,
+        }
+    }
+
+    fn substitute(node: &mut Node) -> Vec<String> {
+        let problems = Problems::default();
+        Environment::new(&variables, &problems).substitute(node, &Path::default());
+        let (found, _) = problems.into_vec();
+        found.into_iter().map(|problem| problem.message).collect()
+    }
+
+    #[track_caller]
+    fn check(text: &str, expected: &Node) {
+        let mut node = Node::Text(text.to_owned());
+        assert_eq!(substitute(&mut node), [""; 0], "{text}");
+        assert_eq!(&node, expected, "{text}");
+    }
+
+    #[test]
+    fn a_reference_is_replaced_by_the_variable_or_the_default() {
+        for (text, expected) in [
+            ("${USER}", "monitoring"),
+            ("a ${USER} and ${USER}", "a monitoring and monitoring"),
+            ("${USER:-nobody}", "monitoring"),
+            ("${NOBODY:-nobody}", "nobody"),
+            ("${NOBODY:-}", ""),
+            ("${NOBODY:-a:-$b{c}", "a:-$b{c"),
+            ("${EMPTY}", ""),
+            ("${EMPTY:-something}", "something"),
+            ("${_p4}", "$USER ${USER}"),
+            ("$${USER} is ${USER}", "${USER} is monitoring"),
+        ] {
+            check(text, &Node::Substituted(expected.to_owned()));
+        }
+        check("$${USER}", &Node::Text("${USER}".to_owned()));
+        check("$${USER:-x}", &Node::Text("${USER:-x}".to_owned()));
+    }
+
+    #[test]
+    fn everything_else_with_a_dollar_stays_as_it_is() {
+        for text in [
+            "$USER",
+            "$",
+            "$$",
+            "^a$",
+            "$1",
+            "${1}",
+            "$${1}",
+            "${",
+            "${}",
+            "${USER",
+            "${USER-x}",
+            "${USER:x}",
+            "${USER:-x",
+            "${US ER}",
+            "${é}",
+            "%(message)s",
+            "a{2}$",
+            "$${",
+        ] {
+            check(text, &Node::Text(text.to_owned()));
+        }
+    }
+
+    #[test]
+    fn texts_are_replaced_wherever_they_are_and_keys_nowhere() {
+        let reference = || Node::Text("${USER}".to_owned());
+        let mut node = Node::Map(vec![
+            ("${USER}".to_owned(), reference()),
+            (
+                "list".to_owned(),
+                Node::List(vec![Node::Int(1), reference()]),
+            ),
+        ]);
+        assert_eq!(substitute(&mut node), [""; 0]);
+        let replaced = || Node::Substituted("monitoring".to_owned());
+        let expected = Node::Map(vec![
+            ("${USER}".to_owned(), replaced()),
+            (
+                "list".to_owned(),
+                Node::List(vec![Node::Int(1), replaced()]),
+            ),
+        ]);
+        assert_eq!(node, expected);
+    }
+
+    #[test]
+    fn the_name_of_a_group_stands_for_what_the_group_catches() {
+        let text = |text: &str| Node::Text(text.to_owned());
+        let entry = |send: Node, value: Node| {
+            let label = Node::Map(vec![("value".to_owned(), value)]);
+            Node::Map(vec![
+                ("expect".to_owned(), text("^(?P<USER>.*) (?<_p4>.*)$")),
+                ("send".to_owned(), send),
+                ("labels".to_owned(), Node::List(vec![label])),
+            ])
+        };
+        let mut node = entry(text("${USER} ${USER:-x}"), text("${_p4}"));
+        assert_eq!(substitute(&mut node), [""; 0]);
+        let sent = Node::Substituted("${USER} monitoring".to_owned());
+        assert_eq!(node, entry(sent, text("${_p4}")));
+    }
+
+    #[test]
+    fn what_the_environment_lacks_is_told() {
+        let mut node = Node::Text("${A}, ${USER} and ${BYTES}".to_owned());
+        assert_eq!(
+            substitute(&mut node),
+            [
+                "A is not set, BYTES is not UTF-8 (a variable of the environment, ${A:-default}, \
+              or $${A} for that text itself)"
+            ]
+        );
+    }
+
+    #[test]
+    fn variables_do_not_multiply_without_bounds() {
+        let item = Node::Text("${USER}".repeat(1000));
+        let mut node = Node::List(vec![item; 2000]);
+        let problems = substitute(&mut node);
+        assert!(problems[0].contains("holds too much"), "{}", problems[0]);
+    }
+}

@@ -1,0 +1,125 @@
+//! The text of each file of the configuration, and the places of problems in it.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use crate::value::{
+    self, Node, Place, Problem,
+    yaml::{self, Position},
+};
+
+/// One of the files.
+pub(super) struct Source {
+    pub file: Arc<Path>,
+    text: String,
+}
+
+/// A problem with its place in a file.
+#[derive(Debug)]
+pub(super) struct Located {
+    pub file: Arc<Path>,
+    /// Which of the files that is.
+    pub index: usize,
+    pub position: Position,
+    pub path: String,
+    pub message: String,
+}
+
+impl Source {
+    /// The `index`-th file, and what its text stands for.
+    pub(super) fn parse(
+        index: usize,
+        path: PathBuf,
+        bytes: Vec<u8>,
+    ) -> (Self, Result<Node, Located>) {
+        let file: Arc<Path> = path.into();
+        let broken = |position, message| Located {
+            file: file.clone(),
+            index,
+            position,
+            path: "file".to_owned(),
+            message,
+        };
+        let (text, root) = match String::from_utf8(bytes) {
+            Ok(text) => {
+                let root = yaml::parse(&text)
+                    .map_err(|error| broken(error.position, format!("{} (YAML)", error.message)));
+                (text, root)
+            }
+            Err(error) => {
+                let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+                let message = "is not UTF-8 (YAML in UTF-8)".to_owned();
+                (String::new(), Err(broken(end_of(valid), message)))
+            }
+        };
+        (Self { file, text }, root)
+    }
+}
+
+/// The problems with their places, file by file.
+pub(super) fn locate(sources: &[Source], problems: Vec<Problem>) -> Vec<Located> {
+    let mut located = Vec::with_capacity(problems.len());
+    let places = problems
+        .iter()
+        .map(|problem| (&problem.path, problem.place));
+    let firsts = problems.iter().map(|problem| match &problem.first {
+        Some(first) => (first, Place::Key),
+        None => (&problem.path, problem.place),
+    });
+    let firsts = if problems.iter().any(|problem| problem.first.is_some()) {
+        positions(sources, &firsts.collect::<Vec<_>>())
+    } else {
+        Vec::new()
+    };
+    let positions = positions(sources, &places.collect::<Vec<_>>());
+    for (id, (problem, position)) in problems.into_iter().zip(positions).enumerate() {
+        let message = match problem.first {
+            Some(first) => {
+                let file = sources[first.file].file.display();
+                let Position { line, column } = firsts[id];
+                let allowed = problem.message;
+                format!("has the name of what is at {file}:{line}:{column} {allowed}")
+            }
+            None => problem.message,
+        };
+        located.push(Located {
+            file: sources[problem.path.file].file.clone(),
+            index: problem.path.file,
+            position,
+            path: problem.path.to_string(),
+            message,
+        });
+    }
+    located.sort_by_key(|problem| (problem.index, problem.position));
+    located
+}
+
+/// Where `places` are in their files.
+fn positions(sources: &[Source], places: &[(&value::Path, Place)]) -> Vec<Position> {
+    let mut positions = vec![Position::START; places.len()];
+    let mut by_file: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    for (id, (path, _)) in places.iter().enumerate() {
+        by_file.entry(path.file).or_default().push(id);
+    }
+    for (file, ids) in by_file {
+        let found = yaml::locate(&sources[file].text, ids.iter().map(|id| places[*id]));
+        for (id, position) in ids.into_iter().zip(found) {
+            positions[id] = position;
+        }
+    }
+    positions
+}
+
+/// The place behind `bytes`.
+fn end_of(bytes: &[u8]) -> Position {
+    let line = bytes.split(|byte| *byte == b'\n').count();
+    let start = bytes
+        .iter()
+        .rposition(|byte| *byte == b'\n')
+        .map_or(0, |end| end + 1);
+    let column = String::from_utf8_lossy(&bytes[start..]).chars().count() + 1;
+    Position { line, column }
+}
