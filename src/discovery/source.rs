@@ -9,7 +9,10 @@ use std::{
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::{payload::Target, stats::SourceStats};
+use super::{
+    payload::{MAX_TARGETS, Target},
+    stats::SourceStats,
+};
 
 /// Where lists come from.
 pub(super) trait Source: Send + 'static {
@@ -122,6 +125,7 @@ impl Watch {
     fn take(&mut self, looks: Vec<Look>) -> bool {
         let mut changed = false;
         for Look { piece, found } in looks {
+            let found = found.and_then(|found| self.bounded(&piece, found));
             changed |= match found {
                 Ok(Found::Targets(targets)) => self.succeeded(&piece, targets),
                 Ok(Found::Gone) => {
@@ -147,6 +151,22 @@ impl Watch {
             }
         });
         changed
+    }
+
+    /// `found`, unless it is too much together with the other pieces.
+    fn bounded(&self, piece: &str, found: Found) -> Result<Found, String> {
+        let Found::Targets(targets) = &found else {
+            return Ok(found);
+        };
+        let others = self.pieces.iter().filter(|(name, _)| *name != piece);
+        let others = others.filter_map(|(_, state)| state.targets.as_ref());
+        let others: usize = others.map(|targets| targets.len()).sum();
+        if others + targets.len() > MAX_TARGETS {
+            return Err(format!(
+                "makes it more than {MAX_TARGETS} targets of one source"
+            ));
+        }
+        Ok(found)
     }
 
     fn succeeded(&mut self, piece: &str, targets: Vec<Target>) -> bool {

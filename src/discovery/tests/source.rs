@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::discovery::{
     Findings, Stats,
-    payload::Target,
+    payload::{MAX_TARGETS, Target},
     source::{Found, Kept, Look, Source, Update, Watch},
 };
 
@@ -145,4 +145,19 @@ async fn a_list_outlives_a_change_of_the_configuration() {
     let mut after = Bench::new([vec![("x", Err("HTML"))], vec![("x", Ok("c"))]], kept);
     assert_eq!(after.next().await, Some(vec!["a".to_owned()]));
     assert_eq!(after.next().await, Some(vec!["c".to_owned()]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_is_bounded_over_all_of_its_pieces() {
+    let half: &'static str = Box::leak("x ".repeat(MAX_TARGETS / 2).into_boxed_str());
+    let mut bench = Bench::new(
+        [
+            vec![("x", Ok(half)), ("y", Ok(half)), ("z", Ok("one more"))],
+            vec![("x", Ok("a")), ("y", Ok("b")), ("z", Ok("c"))],
+        ],
+        Kept::default(),
+    );
+    assert_eq!(bench.next().await.map(|list| list.len()), Some(MAX_TARGETS));
+    assert_eq!(bench.next().await.map(|list| list.len()), Some(3));
+    assert_eq!(bench.findings().failures, 1);
 }
