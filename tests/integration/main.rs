@@ -4,6 +4,7 @@ mod support;
 
 mod command_line;
 mod daemon_access;
+mod daemon_discovery;
 mod daemon_endpoints;
 mod daemon_log;
 mod daemon_reload;

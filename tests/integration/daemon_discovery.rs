@@ -1,0 +1,140 @@
+//! Targets that are discovered are checked as long as they are there.
+
+use std::{fs, path::Path};
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::support::{daemon::Daemon, page::Page, server::Server};
+
+fn config(folder: &Path, every: f64) -> Value {
+    json!({
+        "log": { "checks": "none", "format": "%(message)s" },
+        "templates": { "web": { "check_every": every, "labels": { "team": "a" } } },
+        "discovery": { "shops": {
+            "template": "web",
+            "file_sd_configs": [{ "files": [folder.join("*.json")] }],
+            "relabel_configs": [
+                { "source_labels": ["__address__"], "regex": "(.+)", "target_label": "monitor",
+                  "replacement": "shop $1" },
+                { "source_labels": ["env"], "regex": "test", "action": "drop" },
+            ],
+        } },
+    })
+}
+
+fn write(folder: &Path, targets: &[(&str, &str)]) {
+    let groups = targets.iter();
+    let groups: Vec<_> = groups
+        .map(|(target, env)| json!({ "targets": [target], "labels": { "env": env } }))
+        .collect();
+    // Whole or not at all, as whoever writes such files does it.
+    let new = folder.join("new");
+    fs::write(&new, json!(groups).to_string()).expect("room for it");
+    fs::rename(new, folder.join("targets.json")).expect("the same folder");
+}
+
+fn completed(page: &Page, monitor: &str) -> f64 {
+    page.sum("monitor_checks_total", &[("monitor", monitor)])
+}
+
+fn targets(page: &Page) -> f64 {
+    page.sum("monitoringdaemon_discovery_targets", &[])
+}
+
+#[test]
+fn targets_that_come_and_go_are_checked_meanwhile() {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let server = Server::ok();
+    let [one, two, three] = ["/1", "/2", "/3"].map(|path| server.http(path));
+    let name = |url: &str| format!("shop {url}");
+    write(
+        folder.path(),
+        &[(&one, "live"), (&two, "live"), (&three, "test")],
+    );
+    let mut daemon = Daemon::start(config(folder.path(), 0.1));
+    let before = daemon.until_page("both are checked", |page| {
+        completed(page, &name(&one)) >= 3.0 && completed(page, &name(&two)) >= 1.0
+    });
+    let labels = [("team", "a"), ("env", "live"), ("target", &*one)];
+    assert_eq!(before.values("monitor_info", &labels), [1.0]);
+    assert!(
+        before
+            .values("monitor_info", &[("target", &*three)])
+            .is_empty(),
+        "it is dropped"
+    );
+
+    write(folder.path(), &[(&one, "live"), (&three, "live")]);
+    let after = daemon.until_page("the other is checked", |page| {
+        completed(page, &name(&three)) >= 1.0
+            && page
+                .values("monitor_up", &[("monitor", &name(&two))])
+                .is_empty()
+    });
+    after.assert_slots_add_up();
+    assert!(completed(&after, &name(&one)) >= completed(&before, &name(&one)));
+
+    fs::write(folder.path().join("targets.json"), "[{\"targets\": [").expect("room for it");
+    daemon.until_page("that is counted", |page| {
+        page.sum("monitoringdaemon_discovery_failures_total", &[]) >= 1.0
+    });
+    let kept = daemon.page();
+    assert!(completed(&kept, &name(&one)) >= completed(&after, &name(&one)));
+    assert!(targets(&kept) >= 2.0, "{}", kept.text);
+
+    // The template is another; the list is still the last good one.
+    daemon.rewrite(config(folder.path(), 0.2));
+    daemon.signal(Signal::HUP);
+    daemon.until_page("they are of the new template", |page| {
+        let every = [("check_every", "200ms"), ("target", &*one)];
+        page.values("monitor_info", &every) == [1.0] && completed(page, &name(&three)) >= 1.0
+    });
+    daemon.rewrite(json!({
+        "log": { "checks": "none", "format": "%(message)s" },
+        "monitors": { "shop": { "url": one } },
+    }));
+    daemon.signal(Signal::HUP);
+    daemon.until_page("they are gone", |page| {
+        page.values("monitor_info", &[]).len() == 1
+    });
+    daemon.stop();
+    let log = daemon.whole_log();
+    let started = format!(
+        "Monitoring task has been started monitor=\"{}\" type=http",
+        name(&one)
+    );
+    let lives = log.iter().filter(|line| **line == started).count();
+    assert_eq!(
+        lives, 2,
+        "the template's change alone began it anew: {log:#?}"
+    );
+}
+
+#[test]
+fn daemons_share_what_is_discovered_too() {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let server = Server::ok();
+    let urls: Vec<_> = (0..20)
+        .map(|number| server.http(&format!("/{number}")))
+        .collect();
+    let all: Vec<_> = urls.iter().map(|url| (&**url, "live")).collect();
+    write(folder.path(), &all);
+    let daemons: Vec<_> = (0..2)
+        .map(|index| {
+            Daemon::start_as(config(folder.path(), 1.0), |command| {
+                command.arg(format!("--shard={index}/2"));
+            })
+        })
+        .collect();
+    let counts: Vec<_> = daemons
+        .iter()
+        .map(|daemon| {
+            let page = daemon.until_page("there are some", |page| {
+                !page.values("monitor_info", &[]).is_empty()
+            });
+            page.values("monitor_info", &[]).len()
+        })
+        .collect();
+    assert_eq!(counts.iter().sum::<usize>(), urls.len(), "{counts:?}");
+}
