@@ -10,7 +10,8 @@ use std::{
 use clap::{Parser, Subcommand};
 
 use crate::{
-    app, config,
+    app,
+    config::{self, Config},
     dispatcher::Shard,
     once::{self, Output},
     plan, rules, validate,
@@ -52,6 +53,8 @@ enum Command {
     },
     /// Says what the configuration asks of the machine, and what the machine or a limit denies it
     Plan,
+    /// Prints a JSON Schema of the configuration, for editors to complete it from
+    Schema,
     /// Prints Prometheus' rules for the objectives that monitors have under `slo`
     Rules,
     /// Runs the monitors once, prints the result of each, and fails if a check does
@@ -70,73 +73,80 @@ impl Cli {
     /// Does what the command line says; what goes wrong is on stderr by then.
     #[must_use]
     pub fn run(self) -> ExitCode {
-        let mut config = match config::read(&self.config) {
+        let config = match &self.command {
+            // It is the same for all of them.
+            Some(Command::Schema) => Ok(Config::default()),
+            _ => config::read(&self.config),
+        };
+        let mut config = match config {
             Ok(config) => config,
             Err(invalid) => {
                 complain(&invalid);
                 return ExitCode::from(USAGE);
             }
         };
-        let setup = app::Setup {
-            file: Some(self.config.clone()),
-            watch: self.watch,
-            shard: self.shard,
-            ..app::Setup::default()
-        };
         if let Some(shard) = self.shard {
             app::keep_for(shard, &mut config);
         }
         match self.command {
-            None => match app::run_as(&config, setup) {
-                Ok(()) => ExitCode::SUCCESS,
-                Err(error) => {
-                    complain(&format_args!("monitoringdaemon: {error}"));
-                    ExitCode::from(FAILURE)
-                }
-            },
+            None => {
+                let setup = app::Setup {
+                    file: Some(self.config),
+                    watch: self.watch,
+                    shard: self.shard,
+                    ..app::Setup::default()
+                };
+                ended(app::run_as(&config, setup), FAILURE)
+            }
+            Some(Command::Schema) => printed("schema", config::SCHEMA),
             Some(Command::Validate { diff }) => {
                 for warning in validate::warnings(&config) {
                     complain(&warning);
                 }
                 match validate::tell(&self.config, &config, diff.as_deref(), self.shard) {
-                    Ok(told) => match write!(io::stdout(), "{told}") {
-                        Ok(()) => ExitCode::SUCCESS,
-                        Err(_) => ExitCode::from(FAILURE),
-                    },
-                    Err(error) => {
-                        complain(&format_args!("monitoringdaemon: {error}"));
-                        ExitCode::from(FAILURE)
-                    }
+                    Ok(told) => printed("difference", &told),
+                    Err(error) => ended(Err(error), FAILURE),
                 }
             }
             Some(Command::Plan) => match plan::run(&config) {
                 Ok(()) => ExitCode::SUCCESS,
-                Err(error) => {
-                    complain(&format_args!(
-                        "monitoringdaemon: failed to print the plan: {error}"
-                    ));
-                    ExitCode::from(FAILURE)
-                }
+                Err(error) => ended(Err(format!("failed to print the plan: {error}")), FAILURE),
             },
-            Some(Command::Rules) => match write!(io::stdout(), "{}", rules::of(&config)) {
-                Ok(()) => ExitCode::SUCCESS,
-                Err(error) => {
-                    complain(&format_args!(
-                        "monitoringdaemon: failed to print the rules: {error}"
-                    ));
-                    ExitCode::from(FAILURE)
-                }
-            },
+            Some(Command::Rules) => printed("rules", &rules::of(&config).to_string()),
             Some(Command::Once { output, monitors }) => {
                 match once::run(config, &monitors, output) {
                     Ok(true) => ExitCode::SUCCESS,
                     Ok(false) => ExitCode::from(FAILURE),
                     Err(error) => {
-                        complain(&format_args!("monitoringdaemon: {error}"));
-                        ExitCode::from(error.exit_code())
+                        let code = error.exit_code();
+                        ended(Err(error), code)
                     }
                 }
             }
+        }
+    }
+}
+
+/// The exit code of a command that has ended, `code` where it failed.
+fn ended<E: Display>(result: Result<(), E>, code: u8) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&format_args!("monitoringdaemon: {error}"));
+            ExitCode::from(code)
+        }
+    }
+}
+
+/// Prints `text`, which is all that there is to do.
+fn printed(what: &str, text: &str) -> ExitCode {
+    match io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&format_args!(
+                "monitoringdaemon: failed to print the {what}: {error}"
+            ));
+            ExitCode::from(FAILURE)
         }
     }
 }

@@ -3,6 +3,7 @@
 mod environment;
 mod include;
 mod parts;
+mod schema;
 mod settings;
 mod slo;
 mod source;
@@ -24,6 +25,7 @@ use include::{Included, UNSHOWN};
 use source::{Located, Source, locate};
 use templates::Size;
 
+pub use schema::SCHEMA;
 pub use settings::{Config, Dispatcher, Fixed, Log, Monitor, Replicas};
 pub use slo::{LatencySlo, Percentage, Slo};
 pub use templates::Blueprints;

@@ -262,3 +262,16 @@ fn a_configuration_in_parts_is_read_from_beside_it_with_the_environment() {
         "{complaints:?}"
     );
 }
+
+#[test]
+fn the_schema_is_printed_whatever_the_configuration_is() {
+    let folder = folder_with("nonsense: [");
+    let output = run(program().arg("schema").current_dir(folder.path()));
+    assert_exit(&output, 0);
+    let schema: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(
+        schema["$schema"],
+        "https://json-schema.org/draft/2020-12/schema"
+    );
+    assert!(schema["properties"]["monitors"].is_object());
+}

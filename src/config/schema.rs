@@ -1,0 +1,374 @@
+//! The configuration as a JSON Schema, for editors.
+
+/// A schema (draft 2020-12) of the whole configuration.
+///
+/// It is written by hand; tests hold its keys against those that are read, and it against the corpus.
+pub const SCHEMA: &str = include_str!("schema.json");
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        collections::{BTreeMap, BTreeSet},
+        ffi::OsStr,
+        fs,
+    };
+
+    use boon::{Compiler, ErrorKind, SchemaIndex, Schemas, ValidationError};
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::{
+        config::Config,
+        monitors::Type,
+        value::{Fields, Node, Path, Problem, Problems, Segment, yaml},
+    };
+
+    fn schema() -> Value {
+        serde_json::from_str(SCHEMA).expect("JSON")
+    }
+
+    struct Validator {
+        schemas: Schemas,
+        index: SchemaIndex,
+    }
+
+    impl Validator {
+        fn new() -> Self {
+            let mut schemas = Schemas::new();
+            let mut compiler = Compiler::new();
+            compiler.enable_format_assertions();
+            let url = "schema.json";
+            compiler.add_resource(url, schema()).expect("JSON");
+            let index = match compiler.compile(url, &mut schemas) {
+                Ok(index) => index,
+                Err(error) => panic!("{error:#}"),
+            };
+            Self { schemas, index }
+        }
+
+        /// The places, as JSON pointers, at which something is wrong with `value`.
+        fn refused(&self, value: &Value) -> BTreeSet<String> {
+            let mut found = BTreeSet::new();
+            if let Err(error) = self.schemas.validate(value, self.index) {
+                places(&error, &mut found);
+            }
+            found
+        }
+    }
+
+    fn places(error: &ValidationError<'_, '_>, found: &mut BTreeSet<String>) {
+        let here = error.instance_location.to_string();
+        match &error.kind {
+            ErrorKind::AdditionalProperties { got } => {
+                found.extend(got.iter().map(|key| format!("{here}/{}", escaped(key))));
+            }
+            _ if error.causes.is_empty() => {
+                found.insert(here);
+            }
+            _ => {}
+        }
+        for cause in &error.causes {
+            places(cause, found);
+        }
+    }
+
+    /// A key as a JSON pointer has it.
+    fn escaped(key: &str) -> String {
+        key.replace('~', "~0").replace('/', "~1")
+    }
+
+    /// The tree as an editor sees it: with what is merged.
+    fn value(node: &Node) -> Value {
+        match node {
+            Node::Null => Value::Null,
+            Node::Bool(value) => json!(value),
+            Node::Int(value) => json!(i64::try_from(*value).unwrap_or(i64::MAX)),
+            Node::Float(value) => json!(value),
+            Node::Text(text) | Node::Substituted(text) => json!(text),
+            Node::List(items) => items.iter().map(value).collect(),
+            Node::Map(_) => {
+                let problems = Problems::default();
+                let fields = Fields::open(node, Path::default(), &problems).expect("a mapping");
+                let entries = fields.entries().into_iter().rev();
+                let entries = entries.map(|(name, node, _)| (name.to_owned(), value(node)));
+                Value::Object(entries.collect())
+            }
+        }
+    }
+
+    /// The files of a folder of the corpus that are YAML, by name.
+    fn corpus(folder: &str) -> BTreeMap<String, Node> {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+        let mut found = BTreeMap::new();
+        for entry in fs::read_dir(folder).expect("the corpus is there") {
+            let path = entry.expect("the corpus can be listed").path();
+            let name = path.display().to_string();
+            let is_yaml = path.extension().is_some_and(|extension| {
+                [OsStr::new("yml"), OsStr::new("yaml")].contains(&extension)
+            });
+            if !is_yaml
+                || path
+                    .file_name()
+                    .is_some_and(|name| name.as_encoded_bytes()[0] == b'.')
+            {
+                continue;
+            }
+            let text = fs::read_to_string(path).unwrap_or_default();
+            if let Ok(node) = yaml::parse(&text) {
+                found.insert(name, node);
+            }
+        }
+        assert!(!found.is_empty());
+        found
+    }
+
+    #[test]
+    fn good_files_of_the_corpus_are_valid() {
+        let validator = Validator::new();
+        for folder in [
+            "tests/config/good",
+            "tests/config/included/good",
+            "tests/config",
+        ] {
+            for (name, node) in corpus(folder) {
+                let refused = validator.refused(&value(&node));
+                assert!(refused.is_empty(), "{name}: {refused:?}");
+            }
+        }
+        let shipped = yaml::parse(include_str!("../../config.yml")).expect("YAML");
+        assert_eq!(validator.refused(&value(&shipped)), BTreeSet::new());
+    }
+
+    /// What is wrong with a file by itself.
+    fn problems_of(node: &Node) -> Vec<Problem> {
+        let problems = Problems::default();
+        let fields = Fields::open(node, Path::default(), &problems);
+        if let Some(mut fields) = fields {
+            let _ = fields.node("include");
+            let _ = Config::read(fields, std::iter::empty(), true);
+        }
+        problems.into_vec().0
+    }
+
+    /// The place of a problem as a JSON pointer; what is merged is where it is merged into.
+    fn pointer(path: &Path) -> String {
+        let mut pointer = String::new();
+        let mut merged = false;
+        for segment in &path.segments {
+            match segment {
+                Segment::Entry { name, .. } if name == "<<" => {
+                    merged = true;
+                    continue;
+                }
+                Segment::Item(_) if merged => {}
+                Segment::Entry { name, .. } => pointer.extend(["/", &escaped(name)]),
+                Segment::Item(index) => pointer.extend(["/", &index.to_string()]),
+            }
+            merged = false;
+        }
+        pointer
+    }
+
+    /// Whether a schema sees such a problem.
+    ///
+    /// Unknown keys it sees always, and values of the wrong kind. Beyond it are keys that stand twice,
+    /// merge keys, what does not compile, files, variables, and what is wrong only beside something else.
+    fn is_seen(problem: &Problem) -> bool {
+        let is = |start: &str| problem.message.starts_with(start);
+        let is_merge = match problem.path.segments.last() {
+            Some(Segment::Entry { name, .. }) => name == "<<",
+            _ => false,
+        };
+        let kinds = ["a text", "a number", "a boolean", "a list", "a mapping"];
+        let is_kind = kinds.iter().any(|kind| is(&format!("is {kind} (")));
+        let required = [
+            "url",
+            "target",
+            "query_name",
+            "name",
+            "value",
+            "header",
+            "regexp",
+        ];
+        let is_missing = required.iter().any(|key| is(&format!("{key} is missing")));
+        let is_no_word = [
+            "selects no",
+            "is no type",
+            "is neither",
+            "is no family",
+            "is no version of TLS",
+        ];
+        let is_no_word = is_no_word
+            .iter()
+            .any(|wrong| problem.message.contains(wrong));
+        !is_merge && (is("unknown key") || is_kind || is_missing || is_no_word || is("the name is"))
+    }
+
+    #[test]
+    fn what_a_schema_can_see_in_bad_files_of_the_corpus_is_refused_at_its_place() {
+        let validator = Validator::new();
+        let (mut seen, mut missed) = (0, Vec::new());
+        for folder in ["tests/config/bad", "tests/config/included/bad"] {
+            for (name, node) in corpus(folder) {
+                let problems = problems_of(&node);
+                let whole = value(&node);
+                let refused = validator.refused(&whole);
+                for problem in problems.iter().filter(|problem| is_seen(problem)) {
+                    let place = pointer(&problem.path);
+                    let there = whole.pointer(&place).and_then(Value::as_str);
+                    if there.is_some_and(|text| text.contains("${")) {
+                        continue;
+                    }
+                    let near =
+                        |at: &String| at.starts_with(&place) || place.starts_with(at.as_str());
+                    let is_refused = if problem.message.starts_with("unknown key") {
+                        refused.contains(&place)
+                    } else {
+                        refused.iter().any(near)
+                    };
+                    seen += 1;
+                    if !is_refused {
+                        missed.push(format!("{name}: {place}: {}", problem.message));
+                    }
+                }
+            }
+        }
+        assert!(missed.is_empty(), "{missed:#?}");
+        assert!(seen > 100, "{seen} are not what the corpus has");
+    }
+
+    const UNKNOWN: &str = "qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqq";
+
+    /// One of each mapping that there is, with a key that it does not have.
+    const ONE_OF_EACH: &str = "
+?: 1
+log: {?: 1}
+server: {?: 1, tls: {?: 1, cert_file: x, key_file: x}}
+discovery:
+  one:
+    ?: 1
+    template: x
+    file_sd_configs: [{?: 1}]
+    http_sd_configs: [{?: 1, url: 'http://x'}]
+    dns_sd_configs: [{?: 1}]
+    relabel_configs: [{?: 1}]
+defaults: {?: 1}
+dispatcher: {?: 1}
+metrics: {?: 1}
+monitors:
+  dns:
+    {type: dns, target: x, query_name: x, ?: 1, validate_answer_rrs: {?: 1}}
+  grpc: {type: grpc, target: x, ?: 1}
+  http:
+    type: http
+    url: http://x
+    ?: 1
+    slo: {?: 1, latency: {?: 1}}
+    authorization: {?: 1}
+    basic_auth: {?: 1}
+    oauth2: {?: 1}
+    tls_config: {?: 1}
+    fail_if_header_matches: [{?: 1}]
+  icmp: {type: icmp, target: x, ?: 1}
+  tcp:
+    {type: tcp, target: 'x:1', ?: 1, query_response: [{?: 1, labels: [{?: 1}]}]}
+  tls: {type: tls, target: x, ?: 1}
+  unix: {type: unix, target: /x, ?: 1}
+  websocket: {type: websocket, target: 'ws://x', ?: 1, query_response: [{?: 1}]}
+";
+
+    /// The schema behind a reference, and where that is.
+    fn resolved(root: &Value, at: String) -> (&Value, String) {
+        let schema = root.pointer(&at).unwrap_or_else(|| panic!("no {at}"));
+        match schema.get("$ref").and_then(Value::as_str) {
+            Some(other) => resolved(root, other.trim_start_matches('#').to_owned()),
+            None => (schema, at),
+        }
+    }
+
+    /// The schema of a mapping of the configuration, and where that is.
+    fn schema_of<'s>(root: &'s Value, path: &Path) -> (&'s Value, String) {
+        const MONITORS: &str = "/properties/monitors";
+        const DISCOVERY: &str = "/properties/discovery";
+        let mut at = String::new();
+        for segment in &path.segments {
+            at = match segment {
+                Segment::Item(_) => format!("{at}/items"),
+                // Of each type there is one, which is called as the type is.
+                Segment::Entry { name, .. } if at == MONITORS => format!("/$defs/{name}"),
+                Segment::Entry { .. } if at == DISCOVERY => format!("{at}/additionalProperties"),
+                Segment::Entry { name, .. } => format!("{at}/properties/{name}"),
+            };
+            at = resolved(root, at).1;
+        }
+        resolved(root, at)
+    }
+
+    /// Every place in the schema that has its keys counted up.
+    fn closed(schema: &Value, at: &str, found: &mut BTreeSet<String>) {
+        match schema {
+            Value::Object(entries) => {
+                if entries.get("additionalProperties") == Some(&Value::Bool(false)) {
+                    found.insert(at.to_owned());
+                }
+                for (key, value) in entries {
+                    closed(value, &format!("{at}/{}", escaped(key)), found);
+                }
+            }
+            Value::Array(items) => {
+                for (index, value) in items.iter().enumerate() {
+                    closed(value, &format!("{at}/{index}"), found);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn the_schema_has_the_keys_that_are_read() {
+        let root = schema();
+        let node = yaml::parse(&ONE_OF_EACH.replace('?', UNKNOWN)).expect("YAML");
+        let mut seen = BTreeSet::new();
+        for problem in problems_of(&node) {
+            let Some(known) = problem.message.strip_prefix("unknown key (known here: ") else {
+                continue;
+            };
+            let known: BTreeSet<_> = known.trim_end_matches(')').split(", ").collect();
+            let mut path = problem.path;
+            path.segments.pop();
+            let (schema, at) = schema_of(&root, &path);
+            let keys = schema["properties"].as_object();
+            let keys = keys.unwrap_or_else(|| panic!("no keys at {at}"));
+            assert_eq!(
+                keys.keys().map(String::as_str).collect::<BTreeSet<_>>(),
+                known,
+                "{path}"
+            );
+            seen.insert(at);
+        }
+        let mut all = BTreeSet::new();
+        closed(&root, "", &mut all);
+        assert_eq!(
+            seen, all,
+            "a mapping of the schema that is not asked for here, or the reverse"
+        );
+    }
+
+    #[test]
+    fn the_schema_has_every_type() {
+        let root = schema();
+        for of_type in Type::ALL.iter().map(|of_type| of_type.as_str()) {
+            let validator = Validator::new();
+            let words = &root["$defs"][of_type]["properties"]["type"]["const"];
+            assert_eq!(words, of_type);
+            let template = json!({"templates": {"one": {"type": of_type, UNKNOWN: 1}}});
+            let expected = format!("/templates/one/{UNKNOWN}");
+            assert_eq!(validator.refused(&template), [expected].into());
+            let monitor = json!({"monitors": {"one": {"type": of_type}}});
+            assert_eq!(
+                validator.refused(&monitor),
+                ["/monitors/one".to_owned()].into()
+            );
+        }
+    }
+}
