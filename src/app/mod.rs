@@ -301,6 +301,7 @@ impl Daemon {
                 own: own.into(),
                 shard,
             },
+            refused: Vec::new(),
         });
         (reloader, self.jobs, self.wishes)
     }

@@ -49,6 +49,8 @@ pub(super) struct Reloader {
     pub handle: Handle,
     /// What runs.
     pub wanted: Wanted,
+    /// The files of a configuration that was not taken, and may be mended.
+    pub refused: Vec<PathBuf>,
 }
 
 /// What is to run.
@@ -176,6 +178,9 @@ impl Reloader {
                     seen = self.look().await;
                 }
                 let told = self.reload(earnest).await;
+                if earnest && told.is_err() {
+                    seen = self.look().await;
+                }
                 if earnest && told.is_ok() {
                     let kept = discovery.stop().await;
                     discovery = self.discover(kept, &shutdown);
@@ -211,16 +216,17 @@ impl Reloader {
         let prepared = spawn_blocking(move || wanted.prepare(&handle, &net, true)).await;
         match prepared {
             Ok(prepared) => {
-                let lengths = prepared.difference.lengths();
+                let (started, restarted, stopped, unchanged) = prepared.difference.lengths();
                 self.apply(prepared.change).await;
-                let (started, restarted, stopped, unchanged) = lengths;
-                tracing::info!(
-                    started,
-                    restarted,
-                    stopped,
-                    unchanged,
-                    "Monitors have been discovered"
-                );
+                if started + restarted + stopped > 0 {
+                    tracing::info!(
+                        started,
+                        restarted,
+                        stopped,
+                        unchanged,
+                        "Other monitors have been discovered"
+                    );
+                }
             }
             Err(error) => tracing::error!(%error, "Discovered monitors cannot be run"),
         }
@@ -248,7 +254,7 @@ impl Reloader {
         let Wanted {
             config, discovered, ..
         } = &self.wanted;
-        let files = config.files.clone();
+        let files = [&*config.files, &self.refused].concat();
         let monitors = discovered.iter().map(|monitor| &**monitor);
         let monitors = config.monitors.iter().chain(monitors);
         let named: BTreeSet<_> = monitors
@@ -277,6 +283,7 @@ impl Reloader {
             }
         };
         if earnest {
+            self.refused.clear();
             let old = std::mem::replace(&mut self.wanted, wanted);
             // Of many monitors that takes its time too.
             spawn_blocking(move || drop(old));
@@ -322,8 +329,11 @@ impl Reloader {
         self.handle.apply(change).await;
     }
 
-    fn refuse(&self, error: &Error) {
+    fn refuse(&mut self, error: &Error) {
         self.metrics.reloaded(false);
+        if let Error::Invalid(invalid) = error {
+            self.refused = invalid.files().to_vec();
+        }
         let problems = error.to_string();
         for problem in problems.lines().take(LOGGED) {
             tracing::error!(problem, "The configuration is not valid");

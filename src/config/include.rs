@@ -1,7 +1,7 @@
 //! `include`: which files belong to the configuration beside the one that names them.
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeSet, HashSet},
     fmt, fs, io,
     path::{Component, Path, PathBuf},
 };
@@ -48,8 +48,13 @@ pub(super) struct Included {
     pub is_shown: bool,
 }
 
-/// The files that `include` names in the file `main`, each once.
-pub(super) fn find(fields: &mut Fields<'_>, main: &Path) -> Vec<Included> {
+/// The files that `include` names in the file `main`, each once; `folders` are those that patterns were
+/// looked for in.
+pub(super) fn find(
+    fields: &mut Fields<'_>,
+    main: &Path,
+    folders: &mut BTreeSet<PathBuf>,
+) -> Vec<Included> {
     let problems = fields.problems();
     let folder = main.parent().unwrap_or(Path::new(""));
     let mut seen: HashSet<PathBuf> = HashSet::new();
@@ -62,7 +67,7 @@ pub(super) fn find(fields: &mut Fields<'_>, main: &Path) -> Vec<Included> {
             problems.add(place.clone(), Place::Value, wrong, allowed);
         };
         let paths = match Include::read_node(node) {
-            Ok(Include(text)) => matching(folder, &text, &mut entries),
+            Ok(Include(text)) => matching(folder, &text, &mut entries, folders),
             Err(error) => {
                 wrong(&error, &Include::ALLOWED);
                 continue;
@@ -96,7 +101,12 @@ pub(super) fn find(fields: &mut Fields<'_>, main: &Path) -> Vec<Included> {
 }
 
 /// The paths that `pattern` stands for, in order; a path without wildcards stands for itself.
-fn matching(folder: &Path, pattern: &str, entries: &mut usize) -> Result<Vec<PathBuf>, String> {
+fn matching(
+    folder: &Path,
+    pattern: &str,
+    entries: &mut usize,
+    folders: &mut BTreeSet<PathBuf>,
+) -> Result<Vec<PathBuf>, String> {
     let mut paths = vec![folder.to_owned()];
     let mut is_pattern = false;
     for part in Path::new(pattern).components() {
@@ -112,6 +122,8 @@ fn matching(folder: &Path, pattern: &str, entries: &mut usize) -> Result<Vec<Pat
         let mut next = Vec::new();
         for path in paths {
             next.extend(entries_of(&path, &pattern, entries)?);
+            let here = path.as_os_str().is_empty();
+            folders.insert(if here { ".".into() } else { path });
         }
         paths = next;
     }

@@ -13,6 +13,7 @@ mod tests;
 mod version;
 
 use std::{
+    collections::BTreeSet,
     env, fmt,
     path::{Path, PathBuf},
 };
@@ -48,6 +49,7 @@ fn read_with(path: &Path, variables: Variables<'_>) -> Result<Config, Invalid> {
         file: path.to_owned(),
         problems: vec![problem],
         more: 0,
+        files: vec![path.to_owned()],
     };
     let bytes = read_regular_file(path, MAX_FILE_SIZE).map_err(|error| {
         alone(Located {
@@ -71,7 +73,8 @@ fn read_with(path: &Path, variables: Variables<'_>) -> Result<Config, Invalid> {
     };
     let mut trees = Vec::new();
     let config = Fields::open(&main, value::Path::default(), &problems).map(|mut fields| {
-        for included in include::find(&mut fields, path) {
+        let included = include::find(&mut fields, path, &mut files.folders);
+        for included in included {
             trees.extend(files.read(included, &environment, &problems));
         }
 
@@ -95,6 +98,8 @@ struct Files {
     size: Size,
     /// Whether there are some that could not be read.
     is_partial: bool,
+    /// Where patterns were looked for.
+    folders: BTreeSet<PathBuf>,
 }
 
 impl Files {
@@ -163,6 +168,7 @@ impl Files {
             && problems.is_empty()
             && self.broken.is_empty()
         {
+            files.extend(self.folders);
             files.sort();
             return Ok(Config { files, ..config });
         }
@@ -170,7 +176,8 @@ impl Files {
         problems.extend(self.broken);
         problems.sort_by_key(|problem| problem.index);
         Err(Invalid {
-            file: files.swap_remove(0),
+            file: files[0].clone(),
+            files,
             problems,
             more,
         })
@@ -187,6 +194,16 @@ pub struct Invalid {
     problems: Vec<Located>,
     /// Problems beyond these.
     more: usize,
+    /// What was read.
+    files: Vec<PathBuf>,
+}
+
+impl Invalid {
+    /// The files that it was read from.
+    #[must_use]
+    pub fn files(&self) -> &[PathBuf] {
+        &self.files
+    }
 }
 
 impl fmt::Display for Invalid {

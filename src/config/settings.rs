@@ -46,7 +46,8 @@ pub struct Config {
     pub blueprints: Blueprints,
     /// `discovery`
     pub discovery: discovery::Settings,
-    /// The file that it stands in and each that it includes, sorted.
+    /// The file that it stands in, each that it includes, and each folder in which a pattern was looked
+    /// for, sorted.
     pub files: Vec<PathBuf>,
 }
 

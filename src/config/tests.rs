@@ -370,11 +370,13 @@ fn included_files_are_a_part_of_the_configuration() {
     let folder = good("includes.yml");
     let folder = folder.parent().expect("a folder");
     let expected = [
+        "../included/good",
         "../included/good/empty.yml",
         "../included/good/one.yml",
         "../included/good/templates.yaml",
         "../included/good/two.yml",
         "includes.yml",
+        "nothing",
     ];
     assert_eq!(config.files, expected.map(|file| folder.join(file)));
 }

@@ -2,6 +2,8 @@
 
 use std::{
     collections::BTreeSet,
+    ffi::OsString,
+    fs,
     hash::{DefaultHasher, Hash, Hasher},
     path::{Path, PathBuf},
 };
@@ -62,7 +64,7 @@ fn collect_files(node: &Node, files: &mut BTreeSet<PathBuf>) {
     }
 }
 
-/// The hash of what `files` hold; one that cannot be read counts as such.
+/// The hash of what `files` hold; one that cannot be read counts as such. A folder holds names.
 pub fn of_files<'f>(files: impl IntoIterator<Item = &'f PathBuf>) -> u64 {
     let mut hasher = DefaultHasher::new();
     for file in files {
@@ -72,6 +74,12 @@ pub fn of_files<'f>(files: impl IntoIterator<Item = &'f PathBuf>) -> u64 {
 }
 
 fn contents(file: &Path) -> Option<Vec<u8>> {
+    if let Ok(entries) = fs::read_dir(file) {
+        let names = entries.filter_map(|entry| Some(entry.ok()?.file_name()));
+        let mut names: Vec<_> = names.map(OsString::into_encoded_bytes).collect();
+        names.sort_unstable();
+        return Some(names.join(&0));
+    }
     read_regular_file(file, super::MAX_FILE_SIZE).ok()
 }
 
@@ -119,11 +127,24 @@ mod tests {
         let missing = of_files(&files);
         let mut seen = BTreeSet::from([missing]);
         for contents in ["", "one", "two"] {
-            std::fs::write(&files[0], contents).expect("room for a file");
+            fs::write(&files[0], contents).expect("room for a file");
             seen.insert(of_files(&files));
         }
         assert_eq!(seen.len(), 4);
-        std::fs::remove_file(&files[0]).expect("it is there");
+        fs::remove_file(&files[0]).expect("it is there");
         assert_eq!(of_files(&files), missing);
+    }
+
+    #[test]
+    fn a_folder_changes_with_the_names_in_it() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let folder = [directory.path().to_owned()];
+        let empty = of_files(&folder);
+        let file = directory.path().join("one.yml");
+        fs::write(&file, "one").expect("room for a file");
+        let one = of_files(&folder);
+        assert_ne!(one, empty);
+        fs::write(&file, "two").expect("room for a file");
+        assert_eq!(of_files(&folder), one, "what is in files is another matter");
     }
 }

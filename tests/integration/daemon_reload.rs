@@ -236,6 +236,32 @@ fn a_file_that_is_watched_is_read_when_it_changes() {
 }
 
 #[test]
+fn a_file_that_comes_to_an_included_folder_is_a_change() {
+    let (server, folder) = (
+        Server::ok(),
+        tempfile::tempdir().expect("a temporary directory"),
+    );
+    let mut with = config(&server, &[("a", json!({}))]);
+    with["include"] = json!([folder.path().join("*.yml")]);
+    let mut daemon = Daemon::start_as(with, |command| {
+        command.arg("--watch");
+    });
+    daemon.until_page("it is checked", |page| completed(page, "a") >= 1.0);
+    let included = json!({ "monitors": { "b": { "url": server.http("/b"), "check_every": 0.1 } } });
+    fs::write(folder.path().join("b.yml"), included.to_string()).expect("room for it");
+    daemon.until_page("the other is checked", |page| completed(page, "b") >= 1.0);
+    let broken = folder.path().join("c.yml");
+    fs::write(&broken, "monitors: {b: {url: ").expect("room for it");
+    daemon.until_logged("c.yml:2:1: ");
+    assert!(successful(&daemon.page()) < 0.5);
+    let mended = json!({ "monitors": { "c": { "url": server.http("/c"), "check_every": 0.1 } } });
+    fs::write(&broken, mended.to_string()).expect("room for it");
+    daemon.until_page("all is well again", |page| completed(page, "c") >= 1.0);
+    assert!(successful(&daemon.page()) > 0.5);
+    daemon.stop();
+}
+
+#[test]
 fn any_number_of_reloads_leaves_alone_what_stays() {
     const RELOADS: u32 = 100;
     let server = Server::ok();
