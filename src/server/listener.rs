@@ -2,14 +2,16 @@
 
 use std::{
     fs, io,
-    os::unix::{fs::FileTypeExt, net::UnixStream as StdUnixStream},
+    os::unix::fs::{FileTypeExt, MetadataExt},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use listenfd::ListenFd;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::{TcpListener, UnixListener},
+    net::{TcpListener, UnixListener, UnixStream},
+    time::timeout,
 };
 
 use super::settings::Address;
@@ -30,12 +32,32 @@ pub(super) enum Listener {
 }
 
 /// The file of a socket, which goes with it.
-pub(super) struct SocketFile(PathBuf);
+pub(super) struct SocketFile {
+    path: PathBuf,
+    /// Device and inode, by which it is told from one that somebody else has made there since.
+    identity: Option<(u64, u64)>,
+}
+
+impl SocketFile {
+    fn new(path: &Path) -> Self {
+        Self {
+            path: path.to_owned(),
+            identity: Self::identity(path),
+        }
+    }
+
+    fn identity(path: &Path) -> Option<(u64, u64)> {
+        let metadata = fs::symlink_metadata(path).ok()?;
+        Some((metadata.dev(), metadata.ino()))
+    }
+}
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        // Somebody else may have removed it.
-        let _ = fs::remove_file(&self.0);
+        if self.identity.is_some() && Self::identity(&self.path) == self.identity {
+            // Nobody could do anything about it.
+            let _ = fs::remove_file(&self.path);
+        }
     }
 }
 
@@ -48,11 +70,11 @@ impl Listener {
         match address {
             Address::Tcp(address) => Ok(vec![Self::Tcp(TcpListener::bind(address).await?)]),
             Address::Unix(path) => {
-                remove_stale(path)?;
+                remove_stale(path).await?;
                 let listener = UnixListener::bind(path)?;
                 Ok(vec![Self::Unix {
                     listener,
-                    _file: Some(SocketFile(path.clone())),
+                    _file: Some(SocketFile::new(path)),
                 }])
             }
             Address::Inherited => inherited(),
@@ -82,8 +104,11 @@ impl Listener {
     }
 }
 
+/// Whoever listens on a socket and does not take a connection within that is there all the same.
+const ANSWER_WITHIN: Duration = Duration::from_secs(1);
+
 /// Removes the file of a socket that nobody listens on any more, and no other.
-fn remove_stale(path: &Path) -> io::Result<()> {
+async fn remove_stale(path: &Path) -> io::Result<()> {
     let is_socket = match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(error),
@@ -93,8 +118,8 @@ fn remove_stale(path: &Path) -> io::Result<()> {
         let error = "there is a file that is no socket";
         return Err(io::Error::new(io::ErrorKind::AddrInUse, error));
     }
-    match StdUnixStream::connect(path) {
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
+    match timeout(ANSWER_WITHIN, UnixStream::connect(path)).await {
+        Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
         _ => Err(io::Error::new(
             io::ErrorKind::AddrInUse,
             "somebody listens there already",

@@ -88,6 +88,9 @@ fn read_listen(fields: &mut Fields<'_>) -> Option<Vec<Address>> {
     let (node, _) = fields.node("listen")?;
     if matches!(node, Node::List(_)) {
         let addresses: Vec<Address> = fields.list("listen");
+        if addresses.is_empty() {
+            fields.wrong_value("listen", "is empty", "an address at least, or off");
+        }
         let mut seen = Vec::new();
         for address in &addresses {
             // A port that the system chooses is another one each time.

@@ -245,6 +245,8 @@ impl Acceptor {
     /// it is, which is told once.
     pub async fn keep(self: Arc<Self>) {
         let mut seen = self.settings.contents;
+        // Of files that are written one after the other, the first does not go with the others yet.
+        let mut suspect = None;
         loop {
             sleep(LOOK_EVERY).await;
             let acceptor = self.clone();
@@ -256,20 +258,25 @@ impl Acceptor {
             let Ok((contents, config)) = spawn_blocking(look).await else {
                 continue;
             };
-            seen = contents;
             match config {
                 None => {}
+                Some(Err(_)) if suspect != Some(contents) => suspect = Some(contents),
                 Some(Ok(config)) => {
+                    seen = contents;
                     let mut current = self.config.write().unwrap_or_else(PoisonError::into_inner);
                     *current = Arc::new(config);
                     drop(current);
                     tracing::info!("The certificate of the server has been replaced");
                 }
-                Some(Err((key, error))) => tracing::error!(
-                    key,
-                    error,
-                    "The certificate of the server has changed and cannot be used; the old one stays"
-                ),
+                Some(Err((key, error))) => {
+                    seen = contents;
+                    tracing::error!(
+                        key,
+                        error,
+                        "The certificate of the server has changed and cannot be used; the old one \
+                         stays"
+                    );
+                }
             }
         }
     }

@@ -35,6 +35,9 @@ struct Known {
 /// Users and passwords that are remembered as right.
 const REMEMBERED: usize = 1000;
 
+/// The least cost that bcrypt knows.
+const MIN_COST: u32 = 4;
+
 /// The cost of a hash, beyond which a request would wait for seconds.
 const MAX_COST: u32 = 15;
 
@@ -51,13 +54,20 @@ impl Users {
             Ok(())
         };
         fields.node("basic_auth_users")?;
+        let problems = fields.problems().count();
         let hashes = fields.map::<PasswordHash>("basic_auth_users", check_name);
         let hashes: BTreeMap<_, _> = hashes
             .into_iter()
             .map(|(name, PasswordHash(hash))| (name, hash))
             .collect();
-        // An empty mapping lets everybody in, as Prometheus has it.
-        let any_hash = hashes.values().next()?.clone();
+        // Of none, a mapping that was left empty by mistake would let everybody in.
+        let Some(any_hash) = hashes.values().next().cloned() else {
+            if fields.problems().count() == problems {
+                let allowed = "one user at least; without the key everybody may see everything";
+                fields.wrong_value("basic_auth_users", "has nobody", allowed);
+            }
+            return None;
+        };
         let key = hmac::Key::generate(hmac::HMAC_SHA256, &aws_lc_rs::rand::SystemRandom::new());
         Some(Self(Arc::new(Known {
             hashes,
@@ -134,13 +144,13 @@ struct PasswordHash(String);
 
 impl FromNode for PasswordHash {
     const ALLOWED: &'static str =
-        "a hash of bcrypt with a cost of at most 15, as of htpasswd -nBC 10";
+        "a hash of bcrypt with a cost from 4 to 15, as of htpasswd -nBC 10";
 
     fn from_node(node: &Node) -> Result<Self, String> {
         let text = String::from_node(node)?;
         // The text is not repeated: somebody may have written the password itself.
         let parts: HashParts = text.parse().map_err(|_| "is no hash of bcrypt")?;
-        if parts.get_cost() > MAX_COST {
+        if !(MIN_COST..=MAX_COST).contains(&parts.get_cost()) {
             return Err(format!("has the cost {}", parts.get_cost()));
         }
         Ok(Self(text))
