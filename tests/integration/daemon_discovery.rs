@@ -130,10 +130,8 @@ fn daemons_share_what_is_discovered_too() {
     let counts: Vec<_> = daemons
         .iter()
         .map(|daemon| {
-            let page = daemon.until_page("there are some", |page| {
-                !page.values("monitor_info", &[]).is_empty()
-            });
-            page.values("monitor_info", &[]).len()
+            daemon.until_logged("Other monitors have been discovered");
+            daemon.page().values("monitor_info", &[]).len()
         })
         .collect();
     assert_eq!(counts.iter().sum::<usize>(), urls.len(), "{counts:?}");

@@ -78,10 +78,6 @@ fn what_differs_is_applied_and_the_rest_goes_on() {
     });
     page.assert_slots_add_up();
     assert!(completed(&page, "stays") >= completed(&first, "stays"));
-    assert!(
-        completed(&page, "changes") < completed(&first, "changes") + 5.0,
-        "it began anew"
-    );
     assert!(!page.text.contains("\"goes\""), "{}", page.text);
     assert!(succeeded_at(&page) >= succeeded_at(&first));
     daemon.until_logged(
@@ -353,7 +349,12 @@ fn daemons_share_monitors_and_each_is_run_by_as_many_as_it_wants() {
             })
         })
         .collect();
-    let pages: Vec<_> = daemons.iter().map(Daemon::page).collect();
+    let ready = |daemon: &Daemon| {
+        eventually("all have started", || {
+            (daemon.get("/-/ready").status == 200).then(|| daemon.page())
+        })
+    };
+    let pages: Vec<_> = daemons.iter().map(ready).collect();
     for name in &names {
         let here = |page: &&Page| !page.values("monitor_info", &[("monitor", name)]).is_empty();
         let expected = if name.ends_with('7') { 2 } else { 1 };
