@@ -16,6 +16,7 @@ mod discovery;
 mod dns_answers;
 mod dns_https;
 mod dns_transports;
+mod documentation;
 mod grpc;
 mod http_addresses;
 mod http_bodies;
