@@ -1,16 +1,16 @@
-FROM rust:1.95.0-slim-trixie AS builder
+FROM rust:1.95.0-slim-trixie@sha256:e14e87345b4d5964ddcc3491d27ee046a0f23820f340c3c1e24da6880141f7c0 AS builder
 WORKDIR /build
 
-# The dependencies are a layer of their own and not a cache mount: every builder can make it, `--cache-to` exports it,
-# and it holds no state that could outlive a change of Cargo.lock.
-# What the stand-in sources left must go, or cargo may take it for newer than the real ones.
+# Dependencies are built in a layer of their own, from stand-in sources. A cache mount would do too, but not every
+# builder has them, `--cache-to` does not export them, and they can outlive a change of Cargo.lock.
+# `cargo clean` removes what the stand-ins left: cargo could take it for newer than the real sources.
 COPY Cargo.toml Cargo.lock build.rs ./
-# jemalloc builds with make. The base image decides which one; it changes nothing in what is built.
+# jemalloc needs make. Its version does not matter: it only runs the build.
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends make \
     && rm -rf /var/lib/apt/lists/*
-# Cargo asks that the benchmark is there, and does not build it.
+# Cargo wants the file of the benchmark to exist, although it does not build it.
 RUN mkdir benches src \
     && touch benches/bare.rs \
     && echo '//! Stands in for the library.' > src/lib.rs \
@@ -23,7 +23,7 @@ COPY src src
 ARG REVISION=unknown
 RUN MONITORINGDAEMON_REVISION="$REVISION" cargo build --release --locked
 
-# Holds glibc, CA certificates and time zones, and the user 65532; no shell.
+# glibc, CA certificates, time zones and the user 65532; no shell.
 FROM gcr.io/distroless/cc-debian13:nonroot@sha256:e792ab3d241a468a4fd7519ddbbebe66b49b5f365771716ea688ad40b6c6f1c2
 COPY --from=builder /build/target/release/monitoringdaemon /usr/local/bin/monitoringdaemon
 COPY config.yml /etc/monitoringdaemon/config.yml

@@ -41,6 +41,7 @@ mod starttls;
 mod status_browser;
 mod status_events;
 mod status_page;
+mod supply_chain;
 mod tcp;
 mod tls;
 mod unix;
