@@ -53,7 +53,12 @@ impl<'v> Environment<'v> {
                     self.walk(node, &path.entry(name, index), groups);
                 }
             }
-            Node::Null | Node::Bool(_) | Node::Int(_) | Node::Float(_) | Node::Substituted(_) => {}
+            Node::Null
+            | Node::Bool(_)
+            | Node::Int(_)
+            | Node::Float(_)
+            | Node::Binary(_)
+            | Node::Substituted(_) => {}
         }
     }
 
@@ -187,7 +192,12 @@ fn has_reference(node: &Node) -> bool {
         Node::Text(text) => text.contains(OPENING),
         Node::List(items) => items.iter().any(has_reference),
         Node::Map(entries) => entries.iter().any(|(_, node)| has_reference(node)),
-        Node::Null | Node::Bool(_) | Node::Int(_) | Node::Float(_) | Node::Substituted(_) => false,
+        Node::Null
+        | Node::Bool(_)
+        | Node::Int(_)
+        | Node::Float(_)
+        | Node::Binary(_)
+        | Node::Substituted(_) => false,
     }
 }
 

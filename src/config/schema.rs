@@ -85,6 +85,7 @@ mod tests {
             Node::Int(value) => json!(i64::try_from(*value).unwrap_or(i64::MAX)),
             Node::Float(value) => json!(value),
             Node::Text(text) | Node::Substituted(text) => json!(text),
+            Node::Binary(bytes) => json!(String::from_utf8_lossy(bytes)),
             Node::List(items) => items.iter().map(value).collect(),
             Node::Map(_) => {
                 let problems = Problems::default();

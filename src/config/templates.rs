@@ -58,6 +58,7 @@ impl Size {
         let mut size = Self { nodes: 1, text: 0 };
         match node {
             Node::Text(text) | Node::Substituted(text) => size.text += text.len(),
+            Node::Binary(bytes) => size.text += bytes.len(),
             Node::List(items) => items.iter().for_each(|item| size.add(Self::of(item))),
             Node::Map(entries) => {
                 for (name, node) in entries {

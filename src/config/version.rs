@@ -19,6 +19,7 @@ pub(super) fn of(node: &Node) -> u64 {
         Node::Int(value) => (2, value).hash(&mut hasher),
         Node::Float(value) => (3, value.to_bits()).hash(&mut hasher),
         Node::Text(text) | Node::Substituted(text) => (4, text).hash(&mut hasher),
+        Node::Binary(bytes) => (7, bytes).hash(&mut hasher),
         Node::List(items) => {
             (5, items.len()).hash(&mut hasher);
             for item in items {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Net, Stream, TlsClient, conversation::Conversation, tls};
 use crate::{
     check::{Attempt, Fact, Failure, Phase, Reason},
-    value::{Bytes, CaughtLabel, Fields, Host, Pattern, Secret},
+    value::{Bytes, CaughtLabel, Fields, Host, Line, Pattern},
 };
 
 /// What happens on a connection that stands: TLS or not, and a dialogue.
@@ -115,8 +115,8 @@ impl Entry {
         }
         // As blackbox_exporter has it, a text is a line; its end is the user's own where it is another.
         let line = fields
-            .optional::<Secret>("send")
-            .map(|text| Bytes(format!("{}\n", text.reveal()).into_bytes()));
+            .optional::<Line>("send")
+            .map(|Line(bytes)| Bytes(bytes));
         let bytes = fields.optional("send_bytes");
         let send = line.or(bytes);
         let starttls = fields.optional("starttls").unwrap_or(false);

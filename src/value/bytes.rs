@@ -1,18 +1,18 @@
-//! Bytes that are sent or awaited as they are.
+//! Bytes that are sent or expected.
 
 use super::{FromNode, Node, node::wrong_kind};
 
-/// Bytes: a text stands for those of its UTF-8, and a list of numbers for any.
+/// Bytes: those of a text in UTF-8, of `!!binary`, or of a list of numbers.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Bytes(pub Vec<u8>);
 
 impl FromNode for Bytes {
-    const ALLOWED: &'static str =
-        "a text, or a list of bytes from 0 to 255 such as [0x00, 0x16, 47]; not empty";
+    const ALLOWED: &'static str = "a text, !!binary with base64, or a list of bytes from 0 to 255 such as [0x00, 0x16, 47]; not empty";
 
     fn from_node(node: &Node) -> Result<Self, String> {
         let bytes = match node {
             Node::Text(text) => text.as_bytes().to_vec(),
+            Node::Binary(bytes) => bytes.clone(),
             Node::List(items) => {
                 let byte = |item: &Node| match item {
                     Node::Int(byte) => u8::try_from(*byte).ok(),
@@ -27,6 +27,33 @@ impl FromNode for Bytes {
             return Err("is empty".to_owned());
         }
         Ok(Self(bytes))
+    }
+}
+
+/// A text or `!!binary`, which may be empty.
+impl FromNode for ::bytes::Bytes {
+    const ALLOWED: &'static str = "a text, or !!binary with base64";
+
+    fn from_node(node: &Node) -> Result<Self, String> {
+        match node {
+            Node::Text(text) => Ok(text.clone().into()),
+            Node::Binary(bytes) => Ok(bytes.clone().into()),
+            _ => Err(wrong_kind(node)),
+        }
+    }
+}
+
+/// A line to send: a text with the line feed that ends it, or `!!binary` without.
+pub struct Line(pub Vec<u8>);
+
+impl FromNode for Line {
+    const ALLOWED: &'static str = "a text, or !!binary with base64";
+
+    fn from_node(node: &Node) -> Result<Self, String> {
+        match node {
+            Node::Binary(bytes) => Ok(Self(bytes.clone())),
+            _ => String::from_node(node).map(|text| Self(format!("{text}\n").into_bytes())),
+        }
     }
 }
 
@@ -62,5 +89,13 @@ mod tests {
         check(&list(&[]), Err("is empty"));
         check(&Node::Text(String::new()), Err("is empty"));
         check(&Node::Int(5), Err("is a number"));
+        check(&Node::Binary(vec![0, 255]), Ok(&[0, 255]));
+    }
+
+    #[test]
+    fn a_line_ends_with_a_line_feed_and_binary_data_do_not() {
+        let line = |node: &Node| Line::from_node(node).map(|line| line.0);
+        assert_eq!(line(&Node::Text("QUIT".to_owned())), Ok(b"QUIT\n".to_vec()));
+        assert_eq!(line(&Node::Binary(vec![0, 255])), Ok(vec![0, 255]));
     }
 }

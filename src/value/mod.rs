@@ -19,7 +19,7 @@ mod status;
 mod units;
 pub(crate) mod yaml;
 
-pub use bytes::Bytes;
+pub use bytes::{Bytes, Line};
 pub use duration::format_duration;
 pub use endpoint::{Endpoint, Host, Target, address_in};
 pub use fields::{Fields, nearest};

@@ -16,6 +16,8 @@ pub enum Node {
     /// Text that the environment has a part in: it counts as what is wanted where it can be read as
     /// that, and is not repeated where something is wrong with it.
     Substituted(String),
+    /// Bytes, which YAML writes as `!!binary`.
+    Binary(Vec<u8>),
     /// A list.
     List(Vec<Node>),
     /// A mapping, by the text of its keys.
@@ -31,13 +33,14 @@ impl Node {
             Self::Bool(_) => "a boolean",
             Self::Int(_) | Self::Float(_) => "a number",
             Self::Text(_) | Self::Substituted(_) => "a text",
+            Self::Binary(_) => "binary",
             Self::List(_) => "a list",
             Self::Map(_) => "a mapping",
         }
     }
 
     /// What YAML takes `text` for where it stands without quotes.
-    fn plain(text: &str) -> Self {
+    pub(super) fn plain(text: &str) -> Self {
         let begins_number = |c: char| c.is_ascii_digit() || matches!(c, '+' | '-' | '.');
         match text {
             "true" => return Self::Bool(true),
@@ -147,6 +150,11 @@ impl FromNode for String {
     fn from_node(node: &Node) -> Result<Self, String> {
         match node {
             Node::Text(text) | Node::Substituted(text) => Ok(text.clone()),
+            Node::Binary(bytes) => {
+                let text = std::str::from_utf8(bytes);
+                text.map(str::to_owned)
+                    .map_err(|_| "is binary, and not UTF-8".to_owned())
+            }
             _ => Err(wrong_kind(node)),
         }
     }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::support::{
     SOON,
-    lab::{Lab, millis},
+    lab::{Lab, config_from, millis},
     pki::{AUTHORITY, Authority, Handshake, IDENTITY},
     report::{assert_failure, assert_success, reached},
     server::{Closed, Server, Step},
@@ -155,6 +155,24 @@ async fn bytes_are_awaited_however_they_are_cut() {
     let other = hold([Step::send("PANG")], json!([{ "expect_bytes": "PONG" }])).await;
     let failure = assert_failure(&other, Phase::Processing, Reason::ResponseMismatch);
     assert_eq!(failure.error, "the peer said \"PANG\"");
+}
+
+#[tokio::test]
+async fn binary_data_are_sent_as_they_are() {
+    let script = [
+        Step::hear(&b"\x00\x00\x00\x08\x04\xd2\x16\x2f"[..]),
+        Step::send("N"),
+    ];
+    let server = Server::start(script);
+    let config = config_from(&format!(
+        "monitors:\n  postgres:\n    type: tcp\n    target: {}\n    query_response:\n      \
+         - send: !!binary AAAACATSFi8=\n      - expect_bytes: !!binary Tg==\n",
+        server.address
+    ));
+    let lab = Lab::new();
+    let monitor = &config.monitors[0];
+    let job = monitor.settings.bind(&monitor.name, &lab.net);
+    assert_success(&job.check_once().await);
 }
 
 #[tokio::test]

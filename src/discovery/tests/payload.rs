@@ -222,6 +222,20 @@ fn aliases_share_what_they_name_within_bounds() {
     );
 }
 
+#[test]
+fn deep_nesting_and_tags_are_refused_in_yaml() {
+    check_wrong(
+        Format::Yaml,
+        &format!("- targets: {}", "[".repeat(300_000)),
+        "line 1 column 138: is nested more than 128 levels deep",
+    );
+    check_wrong(
+        Format::Yaml,
+        "- targets: [!!binary YQ==]\n",
+        "line 1 column 1: has a tag, and tags are not supported here",
+    );
+}
+
 proptest! {
     #[test]
     fn a_list_cut_short_is_no_list_in_json(at in 0_usize..60) {

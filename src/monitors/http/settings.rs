@@ -17,7 +17,7 @@ use crate::{
         http::{Client, Profile, USER_AGENT, Versions},
         tls,
     },
-    value::{ByteSize, Endpoint, Fields, File, Host, HttpUrl, HttpVersion, Secret, StatusCodes},
+    value::{ByteSize, Endpoint, Fields, File, Host, HttpUrl, HttpVersion, StatusCodes},
 };
 
 /// How to check one URL.
@@ -266,9 +266,7 @@ pub(in crate::monitors) fn host_name(headers: &HeaderMap) -> Option<String> {
 
 fn read_body(fields: &mut Fields<'_>) -> Bytes {
     fields.at_most_one(&["body", "body_file"]);
-    let text = fields
-        .optional::<Secret>("body")
-        .map(|text| Bytes::from(text.reveal().to_owned()));
+    let text = fields.optional::<Bytes>("body");
     let file = fields
         .optional::<File>("body_file")
         .map(|File(bytes)| Bytes::from(bytes));

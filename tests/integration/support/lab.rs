@@ -58,8 +58,14 @@ pub fn config(mut monitor: Value) -> Config {
 /// A whole configuration; JSON is YAML, and needs nobody to think of indentation.
 #[track_caller]
 pub fn config_of(whole: &Value) -> Config {
+    config_from(&whole.to_string())
+}
+
+/// A whole configuration from its text.
+#[track_caller]
+pub fn config_from(yaml: &str) -> Config {
     let mut file = NamedTempFile::new().expect("a temporary file");
-    write!(file, "{whole}").expect("room for a temporary file");
+    write!(file, "{yaml}").expect("room for a temporary file");
     config::read(file.path()).unwrap_or_else(|wrong| panic!("{wrong}"))
 }
 

@@ -1,202 +1,14 @@
-//! The text of a file: to a tree, and from a path in the tree back to line and column.
-//!
-//! The one module that knows which YAML library there is.
+//! Where the values of a tree are in the text that it was read from.
 
 use std::{cell::RefCell, fmt};
 
-use serde::{
-    Deserialize,
-    de::{
-        self, DeserializeSeed, Deserializer, EnumAccess, IgnoredAny, MapAccess, SeqAccess, Visitor,
-    },
+use serde::de::{
+    self, DeserializeSeed, Deserializer, EnumAccess, IgnoredAny, MapAccess, SeqAccess,
+    VariantAccess, Visitor,
 };
 
-use super::{Node, Path, Place, Segment};
-
-/// A place in the file; both count from 1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Position {
-    pub line: usize,
-    pub column: usize,
-}
-
-impl Position {
-    pub(crate) const START: Self = Self { line: 1, column: 1 };
-}
-
-/// Why a text is no YAML, or more than is read.
-#[derive(Debug)]
-pub(crate) struct SyntaxError {
-    pub position: Position,
-    pub message: String,
-}
-
-/// What aliases may make of a file: they repeat parts of it, and parts of parts.
-const MAX_NODES: usize = 500_000;
-const MAX_TEXT: usize = 16 << 20;
-
-/// The tree that `text` stands for; an empty text stands for nothing.
-pub(crate) fn parse(text: &str) -> Result<Node, SyntaxError> {
-    let grown = RefCell::new(Grown::default());
-    read(text, Grow(&grown)).map_err(|error| SyntaxError {
-        message: without_values(&error.message),
-        ..error
-    })
-}
-
-/// What `seed` makes of `text`; it is the seed that bounds what aliases make of it.
-///
-/// The message of an error may repeat a value that the seed does not take.
-pub(crate) fn read<'de, S: DeserializeSeed<'de>>(
-    text: &'de str,
-    seed: S,
-) -> Result<S::Value, SyntaxError> {
-    let value = seed.deserialize(serde_yaml::Deserializer::from_str(text));
-    value.map_err(|error| {
-        let position = error.location().map(|location| Position {
-            line: location.line(),
-            column: location.column(),
-        });
-        let position = position.unwrap_or(Position::START);
-        // The place goes in front of the message; what else the message places stays in it.
-        let Position { line, column } = position;
-        let here = format!(" at line {line} column {column}");
-        let message = error.to_string().replace(&here, "");
-        SyntaxError { position, message }
-    })
-}
-
-/// `message` without the value that serde repeats in it, which may be a secret.
-fn without_values(message: &str) -> String {
-    for repeats in ["invalid type: ", "invalid value: "] {
-        if let Some((path, _)) = message.split_once(repeats) {
-            return format!("{path}a value is not what its tag says");
-        }
-    }
-    message.to_owned()
-}
-
-#[derive(Default)]
-struct Grown {
-    nodes: usize,
-    text: usize,
-}
-
-/// Builds a tree of bounded size.
-#[derive(Clone, Copy)]
-struct Grow<'g>(&'g RefCell<Grown>);
-
-impl Grow<'_> {
-    fn count<E: de::Error>(self, text: usize) -> Result<(), E> {
-        let mut grown = self.0.borrow_mut();
-        grown.nodes += 1;
-        grown.text += text;
-        if grown.nodes > MAX_NODES || grown.text > MAX_TEXT {
-            return Err(E::custom(format_args!(
-                "holds too much: more than {MAX_NODES} values or {MAX_TEXT} bytes, aliases expanded"
-            )));
-        }
-        Ok(())
-    }
-
-    fn scalar<E: de::Error>(self, node: Node) -> Result<Node, E> {
-        self.count(0)?;
-        Ok(node)
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for Grow<'_> {
-    type Value = Node;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Node, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Grow<'_> {
-    type Value = Node;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a scalar, a list or a mapping")
-    }
-
-    fn visit_unit<E: de::Error>(self) -> Result<Node, E> {
-        self.scalar(Node::Null)
-    }
-
-    /// What an empty text has in place of a document.
-    fn visit_none<E: de::Error>(self) -> Result<Node, E> {
-        self.scalar(Node::Null)
-    }
-
-    fn visit_bool<E: de::Error>(self, value: bool) -> Result<Node, E> {
-        self.scalar(Node::Bool(value))
-    }
-
-    fn visit_i64<E: de::Error>(self, value: i64) -> Result<Node, E> {
-        self.scalar(Node::Int(value.into()))
-    }
-
-    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Node, E> {
-        self.scalar(Node::Int(value.into()))
-    }
-
-    fn visit_i128<E: de::Error>(self, value: i128) -> Result<Node, E> {
-        self.scalar(Node::Int(value))
-    }
-
-    /// More digits than any setting has.
-    fn visit_u128<E: de::Error>(self, value: u128) -> Result<Node, E> {
-        #[expect(
-            clippy::cast_precision_loss,
-            reason = "out of every range, whatever it is"
-        )]
-        self.scalar(Node::Float(value as f64))
-    }
-
-    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Node, E> {
-        self.scalar(Node::Float(value))
-    }
-
-    fn visit_str<E: de::Error>(self, value: &str) -> Result<Node, E> {
-        self.count(value.len())?;
-        Ok(Node::Text(value.to_owned()))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Node, A::Error> {
-        self.count(0)?;
-        let mut items = Vec::new();
-        while let Some(item) = list.next_element_seed(self)? {
-            items.push(item);
-        }
-        Ok(Node::List(items))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Node, A::Error> {
-        self.count(0)?;
-        let mut entries = Vec::new();
-        while let Some(Key(key)) = map.next_key()? {
-            self.count(key.len())?;
-            entries.push((key, map.next_value_seed(self)?));
-        }
-        Ok(Node::Map(entries))
-    }
-
-    fn visit_enum<A: EnumAccess<'de>>(self, _: A) -> Result<Node, A::Error> {
-        Err(de::Error::custom(
-            "has a tag, and tags have no meaning here",
-        ))
-    }
-}
-
-/// The key of a mapping; a number or a boolean counts as the text that it is written as.
-struct Key(String);
-
-impl<'de> Deserialize<'de> for Key {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer).map(Self)
-    }
-}
+use super::text::{Position, Text};
+use crate::value::{Path, Place, Segment};
 
 /// Where each of `places` is in `text`, which [`parse`] has read.
 ///
@@ -223,9 +35,13 @@ pub(crate) fn locate<'p>(
         depth: 0,
         found: &found,
     };
+    let Ok(text) = Text::new(text) else {
+        return found.into_inner();
+    };
     // Its own errors are caught on the way; any other was reported when the text was parsed.
-    let _ = walk.deserialize(serde_yaml::Deserializer::from_str(text));
-    found.into_inner()
+    let _ = text.deserialize(walk);
+    let found = found.into_inner().into_iter();
+    found.map(|position| text.original(position)).collect()
 }
 
 struct Target {
@@ -376,6 +192,12 @@ impl<'de> Visitor<'de> for Walk<'_> {
     fn visit_unit<E: de::Error>(self) -> Result<(), E> {
         self.raise_if_wanted()
     }
+
+    /// A value with a tag.
+    fn visit_enum<A: EnumAccess<'de>>(self, access: A) -> Result<(), A::Error> {
+        let (IgnoredAny, value) = access.variant()?;
+        value.newtype_variant_seed(self)
+    }
 }
 
 impl Walk<'_> {
@@ -439,9 +261,8 @@ fn position(text: &str) -> Option<Position> {
 
 #[cfg(test)]
 mod tests {
-    use std::fmt::Write;
-
     use super::*;
+    use crate::value::{Node, yaml::parse};
 
     const TEXT: &str = "\
 log: {level: INFO, format: x}
@@ -535,69 +356,22 @@ anchor: &alias
         }
     }
 
-    #[track_caller]
-    fn check_error(text: &str, line: usize, message: &str) {
-        let error = parse(text).expect_err("no YAML");
-        assert_eq!(
-            (error.position.line, error.message.as_str()),
-            (line, message)
-        );
-    }
-
     #[test]
-    fn what_is_no_yaml_is_told_with_its_place() {
-        check_error(
-            "a: [1\nb: 2\n",
-            2,
-            "did not find expected ',' or ']', while parsing a flow sequence at line 1 column 4",
-        );
-        check_error(
-            "a: !tag b\n",
-            1,
-            "a: has a tag, and tags have no meaning here",
-        );
-        check_error("a: *nowhere\n", 1, "unknown anchor");
-    }
-
-    #[test]
-    fn an_alias_repeats_what_it_names_within_bounds() {
-        let node = parse("a: &x {k: 1}\nb: *x\n").expect("YAML");
-        let Node::Map(entries) = node else {
-            panic!("a mapping")
-        };
-        assert_eq!(entries[0].1, entries[1].1);
-
-        let mut bomb = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x]\n");
-        for level in 1..10 {
-            let before = level - 1;
-            let items = vec![format!("*a{before}"); 9].join(", ");
-            writeln!(bomb, "a{level}: &a{level} [{items}]").expect("a String takes all text");
+    fn values_with_tags_have_their_places() {
+        let text = "a: !!map\n  b: !!str 1\nc: [!!int 5, d]\n";
+        let root = Path::default();
+        let places = [
+            (root.entry("a", 0), (1, 1)),
+            (root.entry("a", 0).entry("b", 0), (2, 6)),
+            (root.entry("c", 1).item(1), (3, 14)),
+        ];
+        let found = locate(text, places.iter().map(|(path, _)| (path, Place::Value)));
+        for ((path, (line, column)), found) in places.iter().zip(found) {
+            let expected = Position {
+                line: *line,
+                column: *column,
+            };
+            assert_eq!(found, expected, "{path}");
         }
-        assert!(parse(&bomb).is_err());
-
-        let linear = format!(
-            "a: &a {}\nb:\n{}",
-            "x".repeat(50_000),
-            "- *a\n".repeat(10_000)
-        );
-        let error = parse(&linear).expect_err("half a gigabyte");
-        assert!(
-            error.message.contains("holds too much"),
-            "{}",
-            error.message
-        );
-    }
-
-    #[test]
-    fn an_empty_text_is_nothing() {
-        for text in ["", "\n# only a comment\n", "---\n"] {
-            assert_eq!(parse(text).expect("YAML"), Node::Null, "{text:?}");
-        }
-    }
-
-    #[test]
-    fn nesting_is_bounded() {
-        assert!(parse(&"[".repeat(100_000)).is_err());
-        assert!(parse(&format!("{}{}", "[".repeat(5_000), "]".repeat(5_000))).is_err());
     }
 }
