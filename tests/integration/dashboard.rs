@@ -96,15 +96,18 @@ impl Prometheus {
     fn has_data(&self, query: &Query) -> bool {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let now = now.expect("after 1970").as_secs();
-        // Steps and subqueries lie on multiples of a minute: the next one has everything so far.
+        // Subqueries are evaluated at multiples of a minute: at the next one they see everything so far.
         let end = now.next_multiple_of(60);
         let data = if query.is_instant {
             let parameters = [("query", &*query.expression), ("time", &end.to_string())];
             self.ask("query", &parameters)
         } else {
+            // The last step has to be `end`. Counted from the start of the range, steps of two minutes would
+            // end a minute before it, and see nothing of the first minute of a daemon.
+            let start = end - RANGE / query.step * query.step;
             let parameters = [
                 ("query", &*query.expression),
-                ("start", &(end - RANGE).to_string()),
+                ("start", &start.to_string()),
                 ("end", &end.to_string()),
                 ("step", &query.step.to_string()),
             ];
