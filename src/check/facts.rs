@@ -1,16 +1,18 @@
 //! What a check learns besides success and timing.
 
-use std::{fmt, net::IpAddr, time::Duration};
+use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
 
 use super::report::words;
 
 words! {
-    /// Which certificate of the chain that the peer sent.
+    /// Which certificate of a handshake.
     CertificateRank {
         /// The peer's own.
         Leaf => "leaf",
-        /// The one that expires first.
+        /// Of those that the peer sent, the one that expires first.
         Earliest => "earliest",
+        /// Of the chain that was verified, from the peer's own to a trusted authority, the one that expires first.
+        Verified => "verified",
     }
 }
 
@@ -23,6 +25,58 @@ pub struct Certificate {
     pub not_after: i64,
 }
 
+/// The identity of the peer's own certificate. The peer chooses most of it, so every part is bounded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeafCertificate {
+    /// The subject (RFC 4514), such as `CN=example.com`.
+    pub subject: String,
+    /// The issuer, in the same form.
+    pub issuer: String,
+    /// The serial number in hexadecimal digits.
+    pub serial: String,
+    /// The first DNS names of the subject alternative name, at most [`MAX_NAMES`](Self::MAX_NAMES).
+    pub dns_names: Vec<String>,
+    /// The number of further DNS names.
+    pub more_dns_names: usize,
+    /// SHA-256 of the certificate in hexadecimal digits.
+    pub fingerprint_sha256: String,
+}
+
+impl LeafCertificate {
+    /// DNS names that are kept; a certificate may have thousands.
+    pub const MAX_NAMES: usize = 16;
+    /// Characters of each part that are kept.
+    const MAX_CHARS: usize = 256;
+
+    /// Keeps the beginning of each part, with `…` in place of the rest.
+    #[must_use]
+    pub fn new<N: AsRef<str>>(
+        subject: &str,
+        issuer: &str,
+        serial: &str,
+        dns_names: impl IntoIterator<Item = N>,
+        fingerprint_sha256: &str,
+    ) -> Self {
+        let mut names = dns_names.into_iter();
+        let kept = names.by_ref().take(Self::MAX_NAMES);
+        Self {
+            dns_names: kept.map(|name| Self::shorten(name.as_ref())).collect(),
+            more_dns_names: names.count(),
+            subject: Self::shorten(subject),
+            issuer: Self::shorten(issuer),
+            serial: Self::shorten(serial),
+            fingerprint_sha256: Self::shorten(fingerprint_sha256),
+        }
+    }
+
+    fn shorten(text: &str) -> String {
+        match text.char_indices().nth(Self::MAX_CHARS) {
+            None => text.to_owned(),
+            Some((end, _)) => format!("{}…", &text[..end]),
+        }
+    }
+}
+
 /// A value that a check learns besides success and timing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fact {
@@ -33,8 +87,10 @@ pub enum Fact {
     /// Bytes of the response received, as they came over the wire: of HTTP its body, of DNS the
     /// message, of a dialogue all that the peer said.
     ResponseBytes(u64),
-    /// One certificate of the chain that the peer sent.
+    /// One certificate of the handshake.
     Certificate(CertificateRank, Certificate),
+    /// The peer's own certificate.
+    LeafCertificate(Arc<LeafCertificate>),
     /// The protocol version and cipher suite that the handshake agreed on.
     Tls {
         /// Such as `TLS 1.3`.
@@ -177,6 +233,27 @@ words! {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_certificate_with_many_names_is_kept_in_part() {
+        let names = (0..1_200).map(|n| format!("host-{n}.{}.example", "x".repeat(1_000)));
+        let long = "CN=".to_owned() + &"日".repeat(100_000);
+        let leaf = LeafCertificate::new(&long, &long, &long, names, &long);
+        assert_eq!(leaf.dns_names.len(), LeafCertificate::MAX_NAMES);
+        assert_eq!(leaf.more_dns_names, 1_200 - LeafCertificate::MAX_NAMES);
+        let parts = [
+            &leaf.subject,
+            &leaf.issuer,
+            &leaf.serial,
+            &leaf.fingerprint_sha256,
+        ];
+        for part in parts.into_iter().chain(&leaf.dns_names) {
+            assert!(part.chars().count() <= 257 && part.ends_with('…'), "{part}");
+        }
+        let short = LeafCertificate::new("CN=a", "CN=b", "01", ["a.example"], "ab");
+        assert_eq!((&*short.subject, short.more_dns_names), ("CN=a", 0));
+        assert_eq!(short.dns_names, ["a.example"]);
+    }
 
     #[test]
     fn response_codes_have_the_names_of_the_registry() {

@@ -13,7 +13,8 @@ use std::{future::Future, pin::Pin};
 pub use attempt::Attempt;
 pub use both::Both;
 pub use facts::{
-    Certificate, CertificateRank, DnsResponse, Echoes, Fact, Rcode, RoundTrips, ServingStatus,
+    Certificate, CertificateRank, DnsResponse, Echoes, Fact, LeafCertificate, Rcode, RoundTrips,
+    ServingStatus,
 };
 pub(crate) use job::LONGEST;
 pub use job::{CheckLog, Job, Observer, Overseer, Replica, Skip, Version};

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::facts::{DnsResponse, Echoes, Fact, ServingStatus};
+use super::facts::{DnsResponse, Echoes, Fact, LeafCertificate, ServingStatus};
 
 /// Declares a closed set of words: the enum, all of its members, and the word of each.
 macro_rules! words {
@@ -223,6 +223,8 @@ impl Report {
         response_bytes -> u64: Fact::ResponseBytes(bytes) => *bytes;
         /// Version and cipher suite of the handshake, if there was one.
         tls -> (&'static str, &'static str): Fact::Tls { version, cipher } => (*version, *cipher);
+        /// The peer's own certificate, if it was recorded.
+        leaf_certificate -> &LeafCertificate: Fact::LeafCertificate(leaf) => &**leaf;
         /// What the DNS response said, if there was one.
         dns -> DnsResponse: Fact::Dns(response) => *response;
         /// What became of the echo requests, if any were sent.

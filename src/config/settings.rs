@@ -296,14 +296,32 @@ fn read_metrics(mut fields: Fields<'_>) -> metrics::Settings {
     let settings = metrics::Settings {
         duration_buckets: read_buckets(&mut fields, DURATION_BUCKETS, "seconds"),
         response_size_buckets: read_buckets(&mut fields, "response_size_buckets", "bytes"),
-        disabled: fields
-            .list("disabled")
-            .into_iter()
-            .map(|family: &Family| family.name)
+        disabled: read_families(&mut fields, "disabled")
+            .map(|f| f.name)
+            .collect(),
+        enabled: read_families(&mut fields, "enabled")
+            .map(|f| f.name)
             .collect(),
     };
+    for name in &settings.enabled {
+        if FAMILIES
+            .iter()
+            .any(|family| family.name == *name && !family.is_opt_in())
+        {
+            let wrong = format_args!("{name} is on by default");
+            fields.wrong_value("enabled", wrong, "metrics that are off by default");
+        }
+    }
     fields.finish();
     settings
+}
+
+/// The metric families that the list `key` names.
+fn read_families(
+    fields: &mut Fields<'_>,
+    key: &'static str,
+) -> impl Iterator<Item = &'static Family> + use<> {
+    fields.list::<&'static Family>(key).into_iter()
 }
 
 impl FromNode for &'static Family {
@@ -312,7 +330,7 @@ impl FromNode for &'static Family {
 
     fn from_node(node: &Node) -> Result<Self, String> {
         let name = String::from_node(node)?;
-        let known: Vec<_> = FAMILIES.iter().filter(|f| f.is_of_monitors()).collect();
+        let known: Vec<_> = FAMILIES.iter().filter(|f| f.is_per_monitor()).collect();
         if let Some(family) = known.iter().find(|family| family.name == name) {
             return Ok(family);
         }

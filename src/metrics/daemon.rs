@@ -1,56 +1,78 @@
-//! What the daemon tells of itself, put together anew at each scrape.
+//! The daemon's own values.
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
     time::SystemTime,
 };
 
-use prometheus::{
-    core::{Collector, Desc},
-    proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType},
-};
+use prometheus::{HistogramOpts, IntCounter};
 
-use super::{
-    families::{Family, Id},
-    process,
-    series::unix_seconds,
-};
+use super::{buckets::LAG_BUCKETS, process::ProcessStats};
+use crate::discovery::{Findings, Outcomes, Stats};
 
-/// Collects what is not kept in types of the prometheus crate.
-pub(super) struct Daemon {
-    descs: Vec<Desc>,
-    reloads: Arc<Reloads>,
-    dropped_log_lines: Box<dyn Fn() -> u64 + Send + Sync>,
+/// Values that the daemon keeps about itself. Clones share them.
+#[derive(Clone)]
+pub(super) struct DaemonMetrics {
+    pub checks: CheckCounters,
+    pub runtime_delay: prometheus::Histogram,
+    pub reloads: Arc<Reloads>,
+    pub dropped_log_lines: Arc<dyn Fn() -> u64 + Send + Sync>,
+    pub limits: Option<Limits>,
+    pub discovery: Option<Arc<Stats>>,
 }
 
-const COLLECTED: [Id; 12] = [
-    Id::BuildInfo,
-    Id::ReloadSuccessful,
-    Id::ReloadTime,
-    Id::LogLinesDropped,
-    Id::ProcessCpu,
-    Id::ProcessOpenFds,
-    Id::ProcessMaxFds,
-    Id::ProcessVirtualMemory,
-    Id::ProcessMaxVirtualMemory,
-    Id::ProcessResidentMemory,
-    Id::ProcessStartTime,
-    Id::ProcessThreads,
-];
+/// Counters over the checks of all monitors. Clones share them.
+#[derive(Clone)]
+pub(super) struct CheckCounters {
+    pub start_lag: prometheus::Histogram,
+    pub tainted: IntCounter,
+}
 
-/// What became of reading the configuration.
+/// Limits of checks in flight.
+#[derive(Clone, Copy)]
+pub(super) struct Limits {
+    pub checks: u64,
+    pub per_host: Option<u64>,
+}
+
+impl DaemonMetrics {
+    /// The values of a daemon that has just started. `dropped_log_lines` is asked at each scrape.
+    pub fn new(dropped_log_lines: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
+        Self {
+            checks: CheckCounters {
+                start_lag: lag_histogram(),
+                tainted: IntCounter::new("tainted", "-").expect(VALID),
+            },
+            runtime_delay: lag_histogram(),
+            reloads: Arc::default(),
+            dropped_log_lines: Arc::new(dropped_log_lines),
+            limits: None,
+            discovery: None,
+        }
+    }
+}
+
+/// The prometheus crate wants a name of each metric. Those that count are in the table of families.
+const VALID: &str = "the name is valid, and the buckets are in order";
+
+fn lag_histogram() -> prometheus::Histogram {
+    let options = HistogramOpts::new("lag", "-").buckets(LAG_BUCKETS.into());
+    prometheus::Histogram::with_opts(options).expect(VALID)
+}
+
+/// Results of reading the configuration.
 pub(super) struct Reloads(Mutex<LastReload>);
 
 #[derive(Clone, Copy)]
-struct LastReload {
-    successful: bool,
+pub(super) struct LastReload {
+    pub successful: bool,
     /// When one was last successful.
-    success_at: SystemTime,
+    pub success_at: SystemTime,
 }
 
 impl Default for Reloads {
-    /// The start is the first.
+    /// The daemon starts by reading a valid configuration.
     fn default() -> Self {
         Self(Mutex::new(LastReload {
             successful: true,
@@ -60,7 +82,8 @@ impl Default for Reloads {
 }
 
 impl Reloads {
-    pub fn ended(&self, successful: bool) {
+    /// Records a reload that has ended.
+    pub fn record(&self, successful: bool) {
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         last.successful = successful;
         if successful {
@@ -68,120 +91,31 @@ impl Reloads {
         }
     }
 
-    fn last(&self) -> LastReload {
+    /// The last reload.
+    pub fn last(&self) -> LastReload {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Daemon {
-    /// Of a daemon that tells of its `reloads`.
-    pub fn new(
-        reloads: Arc<Reloads>,
-        dropped_log_lines: Box<dyn Fn() -> u64 + Send + Sync>,
-    ) -> Self {
-        Self {
-            descs: COLLECTED.map(|id| describe(id.family())).into(),
-            reloads,
-            dropped_log_lines,
-        }
-    }
+/// What the daemon's part of a page is written from.
+pub(super) struct DaemonState<'m> {
+    pub metrics: &'m DaemonMetrics,
+    /// Monitors by type.
+    pub monitors: BTreeMap<&'static str, u64>,
+    pub checks_in_flight: u64,
+    pub process: ProcessStats,
 }
 
-impl Collector for Daemon {
-    fn desc(&self) -> Vec<&Desc> {
-        self.descs.iter().collect()
+impl DaemonState<'_> {
+    /// Every source of discovery, with its block and what it has found.
+    pub fn discovery_sources(&self) -> impl Iterator<Item = (Arc<str>, String, Findings)> {
+        let stats = self.metrics.discovery.iter();
+        stats.flat_map(|stats| stats.sources())
     }
 
-    fn collect(&self) -> Vec<MetricFamily> {
-        let mut families = Families::default();
-        let build = [
-            ("version", env!("CARGO_PKG_VERSION")),
-            ("revision", env!("MONITORINGDAEMON_REVISION")),
-            ("rustc", env!("MONITORINGDAEMON_RUSTC")),
-        ];
-        families.add(Id::BuildInfo, &build, 1.0);
-        let last = self.reloads.last();
-        families.add(Id::ReloadSuccessful, &[], f64::from(last.successful));
-        families.add(Id::ReloadTime, &[], unix_seconds(last.success_at));
-        families.count(Id::LogLinesDropped, (self.dropped_log_lines)());
-        process::collect(&mut families);
-        families.0
+    /// Every block of discovery, with what became of its targets.
+    pub fn discovery_blocks(&self) -> impl Iterator<Item = (Arc<str>, Outcomes)> {
+        let stats = self.metrics.discovery.iter();
+        stats.flat_map(|stats| stats.blocks())
     }
-}
-
-/// Families of one sample each, in the prometheus crate's own types.
-#[derive(Default)]
-pub(super) struct Families(Vec<MetricFamily>);
-
-impl Families {
-    /// Adds the family `id` with one sample.
-    pub fn add(&mut self, id: Id, labels: &[(&str, &str)], value: f64) {
-        let family = id.family();
-        let mut metric = Metric::from_label(label_pairs(labels));
-        if family.kind == MetricType::COUNTER {
-            let mut counter = Counter::default();
-            counter.set_value(value);
-            metric.set_counter(counter);
-        } else {
-            let mut gauge = Gauge::default();
-            gauge.set_value(value);
-            metric.set_gauge(gauge);
-        }
-        let mut proto = MetricFamily::default();
-        proto.set_name(family.name.to_owned());
-        proto.set_help(family.help.to_owned());
-        proto.set_field_type(family.kind);
-        proto.set_metric(vec![metric]);
-        self.0.push(proto);
-    }
-
-    /// The families, those of one name put together.
-    pub fn merged(self) -> Vec<MetricFamily> {
-        let mut merged: Vec<MetricFamily> = Vec::new();
-        for family in self.0 {
-            match merged
-                .iter_mut()
-                .find(|known| known.name() == family.name())
-            {
-                Some(known) => known.mut_metric().extend_from_slice(family.get_metric()),
-                None => merged.push(family),
-            }
-        }
-        merged
-    }
-
-    /// Adds the family `id` with one sample of what counts whole things.
-    pub fn count(&mut self, id: Id, count: u64) {
-        #[expect(
-            clippy::cast_precision_loss,
-            reason = "samples are floats; exact up to 2^53"
-        )]
-        self.add(id, &[], count as f64);
-    }
-}
-
-/// Labels sorted by name, as Prometheus' clients have them.
-fn label_pairs(labels: &[(&str, &str)]) -> Vec<LabelPair> {
-    let mut pairs: Vec<_> = labels
-        .iter()
-        .map(|(name, value)| {
-            let mut pair = LabelPair::default();
-            pair.set_name((*name).to_owned());
-            pair.set_value((*value).to_owned());
-            pair
-        })
-        .collect();
-    pairs.sort();
-    pairs
-}
-
-pub(super) fn describe(family: &Family) -> Desc {
-    let labels = family.labels.iter().map(ToString::to_string).collect();
-    Desc::new(
-        family.name.to_owned(),
-        family.help.to_owned(),
-        labels,
-        HashMap::new(),
-    )
-    .expect("names and labels in the list of families are valid")
 }

@@ -1,186 +1,751 @@
-//! The names that dashboards and rules depend on: one line for each family of series.
+//! The table of metric families: every name that dashboards and rules depend on, one row for each.
 
-use prometheus::proto::MetricType;
+use super::{
+    buckets::BucketSet,
+    family::{
+        Cardinality::{self, Fixed},
+        Family, Kind,
+        MonitorWriter::{LastCheck, Settings, Slots, Totals},
+        Scope,
+        Writer::{Daemon, Monitor},
+    },
+    label_value::escape,
+    monitor::MonitorMetrics,
+    unix_time::unix_seconds,
+};
+use crate::check::{Fact, Outcome, Phase, ServingStatus, Skip};
 
-use super::Settings;
+const HTTP: Scope = Scope::Types(&["http", "websocket"]);
+const DNS: Scope = Scope::Types(&["dns"]);
+const ICMP: Scope = Scope::Types(&["icmp"]);
+const GRPC: Scope = Scope::Types(&["grpc"]);
+/// Whatever else a connection is for, a response is read from it in one of these phases.
+const RESPONSE: Scope = Scope::Phases(&[Phase::Request, Phase::Processing]);
+const TLS: Scope = Scope::Phases(&[Phase::Tls]);
 
-/// A metric family: its name, type, labels and meaning.
-#[derive(Clone, Copy, Debug)]
-pub struct Family {
-    /// Its name.
-    pub name: &'static str,
-    /// Counter, gauge or histogram.
-    pub kind: MetricType,
-    /// The labels of its series, apart from users' own and a histogram's `le`.
-    pub labels: &'static [&'static str],
-    /// Its help.
-    pub help: &'static str,
-}
+/// Certificates of which a successful handshake records the validity.
+const CERTIFICATES: usize = 2;
 
-impl Family {
-    /// Whether each monitor has series of it, and `metrics.disabled` may name it.
-    #[must_use]
-    pub fn is_of_monitors(&self) -> bool {
-        self.labels.contains(&"monitor")
-    }
+/// Every metric family on a page of `/metrics`, in the order in which they stand there.
+pub const FAMILIES: &[Family] = &[
+    Family {
+        name: "monitor_up",
+        kind: Kind::Gauge,
+        labels: &["monitor"],
+        help: "1 if the target was up at its last check, 0 if it was down. A check with reason agent_error \
+               says nothing about the target and changes nothing.",
+        scope: Scope::Monitors,
+        cardinality: Fixed(1),
+        writer: Monitor(Totals(|totals, out| {
+            if let Some(is_up) = totals.is_up {
+                out.count(&[], is_up.into());
+            }
+        })),
+    },
+    Family {
+        name: "monitor_checks_total",
+        kind: Kind::Counter,
+        labels: &["monitor", "outcome"],
+        help: "Checks completed, by outcome.",
+        scope: Scope::Monitors,
+        cardinality: Fixed(Outcome::ALL.len()),
+        writer: Monitor(Slots(|slots, out| {
+            for outcome in Outcome::ALL {
+                out.count(&[outcome.as_str()], slots.completed(*outcome));
+            }
+        })),
+    },
+    Family {
+        name: "monitor_check_failures_total",
+        kind: Kind::Counter,
+        labels: &["monitor", "phase", "reason"],
+        help: "Failed checks, by the phase that failed and the reason.",
+        scope: Scope::Monitors,
+        cardinality: Cardinality::Failures,
+        writer: Monitor(Totals(|totals, out| {
+            for ((phase, reason), count) in &totals.failures {
+                out.count(&[phase.as_str(), reason.as_str()], *count);
+            }
+        })),
+    },
+    Family {
+        name: "monitor_check_duration_seconds",
+        kind: Kind::Histogram,
+        labels: &["monitor", "outcome"],
+        help: "Latency of the whole check, including the response body.",
+        scope: Scope::Monitors,
+        cardinality: Cardinality::HistogramPerOutcome(BucketSet::Duration),
+        writer: Monitor(Totals(|totals, out| {
+            for (outcome, durations) in Outcome::ALL.iter().zip(&totals.durations) {
+                out.histogram(&[outcome.as_str()], durations);
+            }
+        })),
+    },
+    Family {
+        name: "monitor_last_check_duration_seconds",
+        kind: Kind::Gauge,
+        labels: &["monitor"],
+        help: "Latency of the last check.",
+        scope: Scope::Monitors,
+        cardinality: Fixed(1),
+        writer: Monitor(LastCheck(|last, out| {
+            out.number(&[], last.duration.as_secs_f64());
+        })),
+    },
+    Family {
+        name: "monitor_phase_duration_seconds",
+        kind: Kind::Gauge,
+        labels: &["monitor", "phase"],
+        help: "Time the last check spent in each phase it reached.",
+        scope: Scope::Monitors,
+        cardinality: Cardinality::Phases,
+        writer: Monitor(LastCheck(|last, out| {
+            for (phase, spent) in &last.phases {
+                out.number(&[phase.as_str()], spent.as_secs_f64());
+            }
+        })),
+    },
+    Family {
+        name: "monitor_phase_seconds_total",
+        kind: Kind::Counter,
+        labels: &["monitor", "phase"],
+        help: "Time all checks spent in each phase.",
+        scope: Scope::Monitors,
+        cardinality: Cardinality::Phases,
+        writer: Monitor(Totals(|totals, out| {
+            for (phase, spent) in Phase::ALL.iter().zip(totals.phase_seconds) {
+                if let Some(spent) = spent {
+                    out.number(&[phase.as_str()], spent.as_secs_f64());
+                }
+            }
+        })),
+    },
+    Family {
+        name: "monitor_response_size_bytes",
+        kind: Kind::Histogram,
+        labels: &["monitor"],
+        help: "Bytes of the response: of HTTP the body as received, of DNS the message, of a query_response \
+               everything the peer sent.",
+        scope: RESPONSE,
+        cardinality: Cardinality::Histogram(BucketSet::ResponseSize),
+        writer: Monitor(Totals(|totals, out| {
+            out.histogram(&[], &totals.response_sizes);
+        })),
+    },
+    Family {
+        name: "monitor_last_response_size_bytes",
+        kind: Kind::Gauge,
+        labels: &["monitor"],
+        help: "Bytes of the last check's response.",
+        scope: RESPONSE,
+        cardinality: Fixed(1),
+        writer: Monitor(LastCheck(|last, out| {
+            out.count_if_known(last.response_bytes());
+        })),
+    },
+    Family {
+        name: "monitor_http_status_code",
+        kind: Kind::Gauge,
+        labels: &["monitor"],
+        help: "Status code of the last check's HTTP response.",
+        scope: HTTP,
+        cardinality: Fixed(1),
+        writer: Monitor(LastCheck(|last, out| out.count_if_known(last.status()))),
+    },
+    Family {
+        name: "monitor_http_responses_total",
+        kind: Kind::Counter,
+        labels: &["code", "monitor"],
+        help: "HTTP responses, by exact status code.",
+        scope: HTTP,
+        cardinality: Cardinality::Outcomes,
+        writer: Monitor(Totals(|totals, out| {
+            let mut digits = itoa::Buffer::new();
+            for (code, count) in &totals.http_responses {
+                out.count(&[digits.format(*code)], *count);
+            }
+        })),
+    },
+    Family {
+        name: "monitor_dns_answer_rrs",
+        kind: Kind::Gauge,
+        labels: &["monitor"],
+        help: "Records in the answer section of the last check's DNS response.",
+        scope: DNS,
+        cardinality: Fixed(1),
+        writer: Monitor(LastCheck(|last, out| {
+            out.count_if_known(last.dns().map(|response| response.answers));
+        })),
+    },
+    Family {
+        name: "monitor_dns_authority_rrs",
+        kind: Kind::Gauge,
+        labels: &["monitor"],
+        help: "Records in the authority section of the last check's DNS response.",
+        scope: DNS,
+        cardinality: Fixed(1),
+        writer: Monitor(LastCheck(|last, out| {
+            out.count_if_known(last.dns().map(|response| response.authorities));
+        })),
+    },
+    Family {
+        name: "monitor_dns_additional_rrs",
+        kind: Kind::Gauge,
+        labels: &["monitor"],
+        help: "Records in the additional section of the last check's DNS response.",
+        scope: DNS,
+        cardinality: Fixed(1),
+        writer: Monitor(LastCheck(|last, out| {
+            out.count_if_known(last.dns().map(|response| response.additionals));
+        })),
+    },
+    Family {
+        name: "monitor_dns_serial",
+        kind: Kind::Gauge,
+        labels: &["monitor"],
+        help: "Serial number of the zone, from the SOA record in the last check's DNS answer.",
+        scope: Scope::SomeOf(&["dns"]),
+        cardinality: Fixed(1),
+        writer: Monitor(LastCheck(|last, out| {
+            out.count_if_known(last.dns().and_then(|response| response.serial));
+        })),
+    },
+    Family {
+        name: "monitor_dns_authenticated_data",
+        kind: Kind::Gauge,
+        labels: &["monitor"],
+        help: "The AD flag of the last check's DNS response: 1 if the server validated it with DNSSEC.",
+        scope: DNS,
+        cardinality: Fixed(1),
+        writer: Monitor(LastCheck(|last, out| {
+            out.count_if_known(last.dns().map(|response| response.authenticated_data));
+        })),
+    },
+    Family {
+        name: "monitor_dns_truncated",
+        kind: Kind::Gauge,
+        labels: &["monitor"],
+        help: "The TC flag of the last check's first DNS response: 1 if it did not fit into its datagram.",
+        scope: DNS,
+        cardinality: Fixed(1),
+        writer: Monitor(LastCheck(|last, out| {
+            out.count_if_known(last.dns().map(|response| response.truncated));
+        })),
+    },
+    Family {
+        name: "monitor_dns_responses_total",
+        kind: Kind::Counter,
+        labels: &["monitor", "rcode"],
+        help: "DNS responses, by response code.",
+        scope: DNS,
+        cardinality: Cardinality::Outcomes,
+        writer: Monitor(Totals(|totals, out| {
+            for (rcode, count) in &totals.dns_responses {
+                out.count(&[&rcode.to_string()], *count);
+            }
+        })),
+    },
+    Family {
+        name: "monitor_icmp_packets_sent_total",
+        kind: Kind::Counter,
+        labels: &["monitor"],
+        help: "ICMP echo requests sent.",
+        scope: ICMP,
+        cardinality: Fixed(1),
+        writer: Monitor(Totals(|totals, out| {
+            out.count_if_known(totals.echoes.map(|echoes| echoes.sent));
+        })),
+    },
+    Family {
+        name: "monitor_icmp_packets_received_total",
+        kind: Kind::Counter,
+        labels: &["monitor"],
+        help: "ICMP echo requests answered in time.",
+        scope: ICMP,
+        cardinality: Fixed(1),
+        writer: Monitor(Totals(|totals, out| {
+            out.count_if_known(totals.echoes.map(|echoes| echoes.received));
+        })),
+    },
+    Family {
+        name: "monitor_icmp_loss_ratio",
+        kind: Kind::Gauge,
+        labels: &["monitor"],
+        help: "Share of the last check's ICMP echo requests without an answer, from 0 to 1.",
+        scope: ICMP,
+        cardinality: Fixed(1),
+        writer: Monitor(LastCheck(|last, out| {
+            if let Some(echoes) = last.echoes() {
+                out.number(&[], echoes.loss_ratio());
+            }
+        })),
+    },
+    Family {
+        name: "monitor_icmp_round_trip_seconds",
+        kind: Kind::Gauge,
+        labels: &["monitor", "statistic"],
+        help: "Shortest, mean and longest round trip of the last check's ICMP echo requests.",
+        scope: ICMP,
+        cardinality: Fixed(3),
+        writer: Monitor(LastCheck(|last, out| {
+            if let Some(times) = last.echoes().and_then(|echoes| echoes.round_trips) {
+                out.number(&["min"], times.min.as_secs_f64());
+                out.number(&["avg"], times.avg.as_secs_f64());
+                out.number(&["max"], times.max.as_secs_f64());
+            }
+        })),
+    },
+    Family {
+        name: "monitor_icmp_jitter_seconds",
+        kind: Kind::Gauge,
+        labels: &["monitor"],
+        help: "Mean difference between consecutive round trips of the last check.",
+        scope: Scope::SomeOf(&["icmp"]),
+        cardinality: Fixed(1),
+        writer: Monitor(LastCheck(|last, out| {
+            let times = last.echoes().and_then(|echoes| echoes.round_trips);
+            if let Some(jitter) = times.and_then(|times| times.jitter) {
+                out.number(&[], jitter.as_secs_f64());
+            }
+        })),
+    },
+    Family {
+        name: "monitor_icmp_reply_hop_limit",
+        kind: Kind::Gauge,
+        labels: &["monitor"],
+        help: "TTL (IPv4) or hop limit (IPv6) of the last check's last ICMP reply on arrival.",
+        scope: ICMP,
+        cardinality: Fixed(1),
+        writer: Monitor(LastCheck(|last, out| {
+            out.count_if_known(last.echoes().and_then(|echoes| echoes.reply_hop_limit));
+        })),
+    },
+    Family {
+        name: "monitor_grpc_status_code",
+        kind: Kind::Gauge,
+        labels: &["monitor"],
+        help: "Status code of the last check's gRPC call; 0 is OK.",
+        scope: GRPC,
+        cardinality: Fixed(1),
+        writer: Monitor(LastCheck(|last, out| {
+            out.count_if_known(last.grpc_status());
+        })),
+    },
+    Family {
+        name: "monitor_grpc_healthcheck_response",
+        kind: Kind::Gauge,
+        labels: &["monitor", "serving_status"],
+        help: "Answer of the gRPC health service in the last check: 1 for the status it gave, 0 for the others.",
+        scope: GRPC,
+        cardinality: Fixed(ServingStatus::ALL.len()),
+        writer: Monitor(LastCheck(|last, out| {
+            if let Some(answer) = last.serving() {
+                for status in ServingStatus::ALL {
+                    out.count(&[status.as_str()], (*status == answer).into());
+                }
+            }
+        })),
+    },
+    Family {
+        name: "monitor_expect_info",
+        kind: Kind::Gauge,
+        labels: &["monitor"],
+        help: "Values captured by query_response in the last check, as its labels; always 1.",
+        scope: Scope::SomeOf(&["tcp", "unix", "websocket"]),
+        cardinality: Fixed(1),
+        writer: Monitor(LastCheck(|last, out| {
+            for fact in &last.facts {
+                if let Fact::Captured(captures) = fact {
+                    out.info(captures.iter().map(|(name, value)| (&**name, &**value)));
+                }
+            }
+        })),
+    },
+    Family {
+        name: "monitor_last_check_timestamp_seconds",
+        kind: Kind::Gauge,
+        labels: &["monitor"],
+        help: "Unix time at which the last check ended.",
+        scope: Scope::Monitors,
+        cardinality: Fixed(1),
+        writer: Monitor(LastCheck(|last, out| {
+            out.number(&[], unix_seconds(last.ended_at));
+        })),
+    },
+    Family {
+        name: "monitor_last_success_timestamp_seconds",
+        kind: Kind::Gauge,
+        labels: &["monitor"],
+        help: "Unix time at which the last successful check ended.",
+        scope: Scope::Monitors,
+        cardinality: Fixed(1),
+        writer: Monitor(Totals(|totals, out| {
+            if let Some(ended_at) = totals.last_success {
+                out.number(&[], unix_seconds(ended_at));
+            }
+        })),
+    },
+    Family {
+        name: "monitor_checks_scheduled_total",
+        kind: Kind::Counter,
+        labels: &["monitor"],
+        help: "Slots that came due: checks completed, checks in flight and slots skipped.",
+        scope: Scope::Monitors,
+        cardinality: Fixed(1),
+        writer: Monitor(Slots(|slots, out| out.count(&[], slots.scheduled()))),
+    },
+    Family {
+        name: "monitor_checks_skipped_total",
+        kind: Kind::Counter,
+        labels: &["monitor", "reason"],
+        help: "Slots skipped, by reason.",
+        scope: Scope::Monitors,
+        cardinality: Fixed(Skip::ALL.len()),
+        writer: Monitor(Slots(|slots, out| {
+            for reason in Skip::ALL {
+                out.count(&[reason.as_str()], slots.skipped(*reason));
+            }
+        })),
+    },
+    Family {
+        name: "monitor_tls_certificate_not_before_timestamp_seconds",
+        kind: Kind::Gauge,
+        labels: &["certificate", "monitor"],
+        help: "Unix time from which a certificate of the last check's handshake is valid: the server's own (leaf), \
+               the one sent that expires first (earliest), the one of the verified chain that expires first (verified).",
+        scope: TLS,
+        cardinality: Fixed(CERTIFICATES),
+        writer: Monitor(LastCheck(|last, out| {
+            for fact in &last.facts {
+                if let Fact::Certificate(rank, certificate) = fact {
+                    out.number(&[rank.as_str()], seconds(certificate.not_before));
+                }
+            }
+        })),
+    },
+    Family {
+        name: "monitor_tls_certificate_not_after_timestamp_seconds",
+        kind: Kind::Gauge,
+        labels: &["certificate", "monitor"],
+        help: "Unix time until which a certificate of the last check's handshake is valid: the server's own (leaf), \
+               the one sent that expires first (earliest), the one of the verified chain that expires first (verified).",
+        scope: TLS,
+        cardinality: Fixed(CERTIFICATES),
+        writer: Monitor(LastCheck(|last, out| {
+            for fact in &last.facts {
+                if let Fact::Certificate(rank, certificate) = fact {
+                    out.number(&[rank.as_str()], seconds(certificate.not_after));
+                }
+            }
+        })),
+    },
+    Family {
+        name: "monitor_tls_certificate_info",
+        kind: Kind::Gauge,
+        labels: &[
+            "dns_names",
+            "fingerprint_sha256",
+            "issuer",
+            "monitor",
+            "serial",
+            "subject",
+        ],
+        help: "The server's own certificate in the last check's handshake; always 1.",
+        scope: Scope::OptIn(&[Phase::Tls]),
+        cardinality: Fixed(1),
+        writer: Monitor(LastCheck(|last, out| {
+            if let Some(leaf) = last.leaf_certificate() {
+                let mut names = leaf.dns_names.join(",");
+                if leaf.more_dns_names > 0 {
+                    names.push_str(",…");
+                }
+                out.info([
+                    ("dns_names", &*names),
+                    ("fingerprint_sha256", &leaf.fingerprint_sha256),
+                    ("issuer", &leaf.issuer),
+                    ("serial", &leaf.serial),
+                    ("subject", &leaf.subject),
+                ]);
+            }
+        })),
+    },
+    Family {
+        name: "monitor_tls_info",
+        kind: Kind::Gauge,
+        labels: &["cipher", "monitor", "version"],
+        help: "TLS version and cipher suite of the last check's handshake; always 1.",
+        scope: TLS,
+        cardinality: Fixed(1),
+        writer: Monitor(LastCheck(|last, out| {
+            if let Some((version, cipher)) = last.tls() {
+                out.count(&[cipher, version], 1);
+            }
+        })),
+    },
+    Family {
+        name: "monitor_info",
+        kind: Kind::Gauge,
+        labels: &["check_every", "monitor", "target", "timeout", "type"],
+        help: "Settings of the monitor, and its own labels; always 1.",
+        scope: Scope::Monitors,
+        cardinality: Fixed(1),
+        writer: Monitor(Settings(MonitorMetrics::write_info)),
+    },
+    Family {
+        name: "monitoringdaemon_monitors",
+        kind: Kind::Gauge,
+        labels: &["type"],
+        help: "Monitors running, by type.",
+        scope: Scope::Daemon,
+        cardinality: Cardinality::MonitorTypes,
+        writer: Daemon(|daemon, out| {
+            for (kind, count) in &daemon.monitors {
+                out.count(&[kind], *count);
+            }
+        }),
+    },
+    Family {
+        name: "monitoringdaemon_checks_in_flight",
+        kind: Kind::Gauge,
+        labels: &[],
+        help: "Checks in flight.",
+        scope: Scope::Daemon,
+        cardinality: Fixed(1),
+        writer: Daemon(|daemon, out| out.count(&[], daemon.checks_in_flight)),
+    },
+    Family {
+        name: "monitoringdaemon_max_concurrent_checks",
+        kind: Kind::Gauge,
+        labels: &[],
+        help: "Limit of checks in flight.",
+        scope: Scope::Daemon,
+        cardinality: Fixed(1),
+        writer: Daemon(|daemon, out| {
+            out.count_if_known(daemon.metrics.limits.map(|limits| limits.checks));
+        }),
+    },
+    Family {
+        name: "monitoringdaemon_max_concurrent_checks_per_host",
+        kind: Kind::Gauge,
+        labels: &[],
+        help: "Limit of checks of one host in flight; absent without such a limit.",
+        scope: Scope::Daemon,
+        cardinality: Cardinality::HostLimit,
+        writer: Daemon(|daemon, out| {
+            let per_host = daemon.metrics.limits.and_then(|limits| limits.per_host);
+            out.count_if_known(per_host);
+        }),
+    },
+    Family {
+        name: "monitoringdaemon_checks_tainted_total",
+        kind: Kind::Counter,
+        labels: &[],
+        help: "Checks whose timing is unreliable because the daemon lacked CPU while they ran.",
+        scope: Scope::Daemon,
+        cardinality: Fixed(1),
+        writer: Daemon(|daemon, out| out.count(&[], daemon.metrics.checks.tainted.get())),
+    },
+    Family {
+        name: "monitoringdaemon_runtime_delay_seconds",
+        kind: Kind::Histogram,
+        labels: &[],
+        help: "Scheduling delay of the threads that run checks, sampled several times a second.",
+        scope: Scope::Daemon,
+        cardinality: Cardinality::Histogram(BucketSet::Lag),
+        writer: Daemon(|daemon, out| out.atomic_histogram(&daemon.metrics.runtime_delay)),
+    },
+    Family {
+        name: "monitoringdaemon_check_start_lag_seconds",
+        kind: Kind::Histogram,
+        labels: &[],
+        help: "Time from the moment a slot came due to the start of its check.",
+        scope: Scope::Daemon,
+        cardinality: Cardinality::Histogram(BucketSet::Lag),
+        writer: Daemon(|daemon, out| out.atomic_histogram(&daemon.metrics.checks.start_lag)),
+    },
+    Family {
+        name: "monitoringdaemon_build_info",
+        kind: Kind::Gauge,
+        labels: &["revision", "rustc", "version"],
+        help: "Version of the daemon, and what it was built from; always 1.",
+        scope: Scope::Daemon,
+        cardinality: Fixed(1),
+        writer: Daemon(|_, out| {
+            let revision = env!("MONITORINGDAEMON_REVISION");
+            let rustc = env!("MONITORINGDAEMON_RUSTC");
+            out.count(&[revision, rustc, env!("CARGO_PKG_VERSION")], 1);
+        }),
+    },
+    Family {
+        name: "monitoringdaemon_config_last_reload_successful",
+        kind: Kind::Gauge,
+        labels: &[],
+        help: "1 if the configuration was valid the last time it was read, else 0.",
+        scope: Scope::Daemon,
+        cardinality: Fixed(1),
+        writer: Daemon(|daemon, out| {
+            out.count(&[], daemon.metrics.reloads.last().successful.into());
+        }),
+    },
+    Family {
+        name: "monitoringdaemon_config_last_reload_success_timestamp_seconds",
+        kind: Kind::Gauge,
+        labels: &[],
+        help: "Unix time at which a valid configuration was last read.",
+        scope: Scope::Daemon,
+        cardinality: Fixed(1),
+        writer: Daemon(|daemon, out| {
+            out.number(&[], unix_seconds(daemon.metrics.reloads.last().success_at));
+        }),
+    },
+    Family {
+        name: "monitoringdaemon_log_lines_dropped_total",
+        kind: Kind::Counter,
+        labels: &[],
+        help: "Log lines dropped because standard output was blocked or closed.",
+        scope: Scope::Daemon,
+        cardinality: Fixed(1),
+        writer: Daemon(|daemon, out| out.count(&[], (daemon.metrics.dropped_log_lines)())),
+    },
+    Family {
+        name: "monitoringdaemon_discovery_targets",
+        kind: Kind::Gauge,
+        labels: &["block", "source"],
+        help: "Targets in the last valid list of a discovery source.",
+        scope: Scope::Discovery,
+        cardinality: Cardinality::DiscoverySources,
+        writer: Daemon(|daemon, out| {
+            for (block, source, findings) in daemon.discovery_sources() {
+                if let Some(targets) = findings.targets {
+                    out.count(&[&escape(&block), &escape(&source)], targets as u64);
+                }
+            }
+        }),
+    },
+    Family {
+        name: "monitoringdaemon_discovery_last_success_timestamp_seconds",
+        kind: Kind::Gauge,
+        labels: &["block", "source"],
+        help: "Unix time at which all lists of a discovery source were last valid.",
+        scope: Scope::Discovery,
+        cardinality: Cardinality::DiscoverySources,
+        writer: Daemon(|daemon, out| {
+            for (block, source, findings) in daemon.discovery_sources() {
+                if let Some(at) = findings.last_success {
+                    out.number(&[&escape(&block), &escape(&source)], unix_seconds(at));
+                }
+            }
+        }),
+    },
+    Family {
+        name: "monitoringdaemon_discovery_failures_total",
+        kind: Kind::Counter,
+        labels: &["block", "source"],
+        help: "Failures of a discovery source to give a valid list.",
+        scope: Scope::Discovery,
+        cardinality: Cardinality::DiscoverySources,
+        writer: Daemon(|daemon, out| {
+            for (block, source, findings) in daemon.discovery_sources() {
+                out.count(&[&escape(&block), &escape(&source)], findings.failures);
+            }
+        }),
+    },
+    Family {
+        name: "monitoringdaemon_discovery_block_targets",
+        kind: Kind::Gauge,
+        labels: &["block", "outcome"],
+        help: "Targets of a discovery block, by what became of them: monitor, dropped, duplicate or refused.",
+        scope: Scope::Discovery,
+        cardinality: Cardinality::DiscoverySources,
+        writer: Daemon(|daemon, out| {
+            for (block, outcomes) in daemon.discovery_blocks() {
+                let block = escape(&block);
+                out.count(&[&block, "monitor"], outcomes.monitors as u64);
+                out.count(&[&block, "dropped"], outcomes.dropped as u64);
+                out.count(&[&block, "duplicate"], outcomes.duplicates as u64);
+                out.count(&[&block, "refused"], outcomes.refused as u64);
+            }
+        }),
+    },
+    Family {
+        name: "process_cpu_seconds_total",
+        kind: Kind::Counter,
+        labels: &[],
+        help: "Total user and system CPU time spent in seconds.",
+        scope: Scope::Daemon,
+        cardinality: Fixed(1),
+        writer: Daemon(|daemon, out| out.number_if_known(daemon.process.cpu_seconds)),
+    },
+    Family {
+        name: "process_open_fds",
+        kind: Kind::Gauge,
+        labels: &[],
+        help: "Number of open file descriptors.",
+        scope: Scope::Daemon,
+        cardinality: Fixed(1),
+        writer: Daemon(|daemon, out| out.number_if_known(daemon.process.open_descriptors)),
+    },
+    Family {
+        name: "process_max_fds",
+        kind: Kind::Gauge,
+        labels: &[],
+        help: "Maximum number of open file descriptors.",
+        scope: Scope::Daemon,
+        cardinality: Fixed(1),
+        writer: Daemon(|daemon, out| out.number_if_known(daemon.process.max_descriptors)),
+    },
+    Family {
+        name: "process_virtual_memory_bytes",
+        kind: Kind::Gauge,
+        labels: &[],
+        help: "Virtual memory size in bytes.",
+        scope: Scope::Daemon,
+        cardinality: Fixed(1),
+        writer: Daemon(|daemon, out| out.number_if_known(daemon.process.virtual_memory_bytes)),
+    },
+    Family {
+        name: "process_virtual_memory_max_bytes",
+        kind: Kind::Gauge,
+        labels: &[],
+        help: "Maximum amount of virtual memory available in bytes.",
+        scope: Scope::Daemon,
+        cardinality: Fixed(1),
+        writer: Daemon(|daemon, out| out.number_if_known(daemon.process.max_virtual_memory_bytes)),
+    },
+    Family {
+        name: "process_resident_memory_bytes",
+        kind: Kind::Gauge,
+        labels: &[],
+        help: "Resident memory size in bytes.",
+        scope: Scope::Daemon,
+        cardinality: Fixed(1),
+        writer: Daemon(|daemon, out| out.number_if_known(daemon.process.resident_memory_bytes)),
+    },
+    Family {
+        name: "process_start_time_seconds",
+        kind: Kind::Gauge,
+        labels: &[],
+        help: "Start time of the process since unix epoch in seconds.",
+        scope: Scope::Daemon,
+        cardinality: Fixed(1),
+        writer: Daemon(|daemon, out| out.number_if_known(daemon.process.start_time_seconds)),
+    },
+    Family {
+        name: "process_threads",
+        kind: Kind::Gauge,
+        labels: &[],
+        help: "Number of OS threads in the process.",
+        scope: Scope::Daemon,
+        cardinality: Fixed(1),
+        writer: Daemon(|daemon, out| out.number_if_known(daemon.process.threads)),
+    },
+];
 
-    /// Whether blocks of discovery have series of it, and a daemon without any has none.
-    #[must_use]
-    pub fn is_of_discovery(&self) -> bool {
-        self.labels.contains(&"block")
-    }
-}
-
-macro_rules! families {
-    ($($id:ident $kind:ident $name:literal $labels:tt $help:literal)+) => {
-        /// A family of series that [`Metrics`](super::Metrics) collects.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub(super) enum Id { $($id,)+ }
-
-        /// Every family of series that is collected when `/metrics` is asked for.
-        pub const FAMILIES: &[Family] = &[$(
-            Family {
-                name: $name,
-                kind: MetricType::$kind,
-                labels: &$labels,
-                help: $help,
-            },
-        )+];
-
-        impl Id {
-            const ALL: &[Self] = &[$(Self::$id,)+];
-        }
-    };
-}
-
-families! {
-    Up GAUGE "monitor_up" ["monitor"]
-        "Whether the monitor is considered up: 1 if its last check succeeded, else 0."
-    Checks COUNTER "monitor_checks_total" ["monitor", "outcome"]
-        "Checks completed, by outcome."
-    Failures COUNTER "monitor_check_failures_total" ["monitor", "phase", "reason"]
-        "Failed checks, by the phase in which and the reason for which they failed."
-    Duration HISTOGRAM "monitor_check_duration_seconds" ["monitor", "outcome"]
-        "Latency of the whole check, the response's body included."
-    LastDuration GAUGE "monitor_last_check_duration_seconds" ["monitor"]
-        "Latency of the last check."
-    PhaseDuration GAUGE "monitor_phase_duration_seconds" ["monitor", "phase"]
-        "Time that the last check spent in each phase that it reached."
-    PhaseSeconds COUNTER "monitor_phase_seconds_total" ["monitor", "phase"]
-        "Time that all checks spent in each phase."
-    ResponseSize HISTOGRAM "monitor_response_size_bytes" ["monitor"]
-        "Bytes of the response received: of HTTP its body, of DNS the message, of a dialogue all of it."
-    LastResponseSize GAUGE "monitor_last_response_size_bytes" ["monitor"]
-        "Bytes of the last check's response received."
-    HttpStatus GAUGE "monitor_http_status_code" ["monitor"]
-        "Status code of the last check's HTTP response."
-    HttpResponses COUNTER "monitor_http_responses_total" ["code", "monitor"]
-        "HTTP responses, by exact status code."
-    DnsAnswers GAUGE "monitor_dns_answer_rrs" ["monitor"]
-        "Records in the answer section of the last check's DNS response."
-    DnsAuthorities GAUGE "monitor_dns_authority_rrs" ["monitor"]
-        "Records in the authority section of the last check's DNS response."
-    DnsAdditionals GAUGE "monitor_dns_additional_rrs" ["monitor"]
-        "Records in the additional section of the last check's DNS response."
-    DnsSerial GAUGE "monitor_dns_serial" ["monitor"]
-        "Serial number of the zone, of the SOA record in the last check's DNS answer."
-    DnsAuthenticated GAUGE "monitor_dns_authenticated_data" ["monitor"]
-        "Whether the server vouched by DNSSEC for the last check's DNS response (its flag AD)."
-    DnsTruncated GAUGE "monitor_dns_truncated" ["monitor"]
-        "Whether the last check's first DNS response did not fit into its datagram (its flag TC)."
-    DnsResponses COUNTER "monitor_dns_responses_total" ["monitor", "rcode"]
-        "DNS responses, by response code."
-    IcmpSent COUNTER "monitor_icmp_packets_sent_total" ["monitor"]
-        "ICMP echo requests sent."
-    IcmpReceived COUNTER "monitor_icmp_packets_received_total" ["monitor"]
-        "ICMP echo requests that were answered in time."
-    IcmpLoss GAUGE "monitor_icmp_loss_ratio" ["monitor"]
-        "Part of the last check's ICMP echo requests that was not answered, from 0 to 1."
-    IcmpRoundTrip GAUGE "monitor_icmp_round_trip_seconds" ["monitor", "statistic"]
-        "Shortest, mean and longest round trip of the last check's ICMP echo requests."
-    IcmpJitter GAUGE "monitor_icmp_jitter_seconds" ["monitor"]
-        "Mean difference between one round trip and the next of the last check."
-    IcmpHopLimit GAUGE "monitor_icmp_reply_hop_limit" ["monitor"]
-        "TTL, or hop limit of IPv6, with which the last check's last ICMP reply arrived."
-    GrpcStatus GAUGE "monitor_grpc_status_code" ["monitor"]
-        "Status code of the last check's gRPC call, 0 for OK."
-    GrpcServing GAUGE "monitor_grpc_healthcheck_response" ["monitor", "serving_status"]
-        "What the gRPC health service said in the last check: 1 for that, 0 for the others."
-    Expected GAUGE "monitor_expect_info" ["monitor"]
-        "What the last check's dialogue caught, under the labels of its query_response; always 1."
-    LastCheck GAUGE "monitor_last_check_timestamp_seconds" ["monitor"]
-        "When the last check ended, as Unix time."
-    LastSuccess GAUGE "monitor_last_success_timestamp_seconds" ["monitor"]
-        "When the last successful check ended, as Unix time."
-    Scheduled COUNTER "monitor_checks_scheduled_total" ["monitor"]
-        "Slots that came due: the checks completed, in flight and skipped."
-    Skipped COUNTER "monitor_checks_skipped_total" ["monitor", "reason"]
-        "Slots that were not run, by reason."
-    NotBefore GAUGE "monitor_tls_certificate_not_before_timestamp_seconds" ["certificate", "monitor"]
-        "Start of the validity of a certificate seen in the last check's handshake, as Unix time."
-    NotAfter GAUGE "monitor_tls_certificate_not_after_timestamp_seconds" ["certificate", "monitor"]
-        "End of the validity of a certificate seen in the last check's handshake, as Unix time."
-    Tls GAUGE "monitor_tls_info" ["cipher", "monitor", "version"]
-        "What the last check's TLS handshake agreed on; always 1."
-    Info GAUGE "monitor_info" ["check_every", "monitor", "target", "timeout", "type"]
-        "What the monitor is, with the labels of its own; always 1."
-    Monitors GAUGE "monitoringdaemon_monitors" ["type"]
-        "Monitors running, by type."
-    InFlight GAUGE "monitoringdaemon_checks_in_flight" []
-        "Checks in flight."
-    MaxConcurrentChecks GAUGE "monitoringdaemon_max_concurrent_checks" []
-        "How many checks may be in flight at once."
-    MaxConcurrentChecksPerHost GAUGE "monitoringdaemon_max_concurrent_checks_per_host" []
-        "How many checks of one host may be in flight at once; absent where there is no such limit."
-    Tainted COUNTER "monitoringdaemon_checks_tainted_total" []
-        "Checks measured while the daemon itself was starved, whose latency may be its own."
-    RuntimeDelay HISTOGRAM "monitoringdaemon_runtime_delay_seconds" []
-        "How late the threads that run checks get to what is due, sampled several times a second."
-    StartLag HISTOGRAM "monitoringdaemon_check_start_lag_seconds" []
-        "How long after their slots came due checks started."
-    BuildInfo GAUGE "monitoringdaemon_build_info" ["revision", "rustc", "version"]
-        "What the daemon is built from; always 1."
-    ReloadSuccessful GAUGE "monitoringdaemon_config_last_reload_successful" []
-        "Whether the configuration was read without problems the last time that it was read."
-    ReloadTime GAUGE "monitoringdaemon_config_last_reload_success_timestamp_seconds" []
-        "When the configuration was last read without problems, as Unix time."
-    LogLinesDropped COUNTER "monitoringdaemon_log_lines_dropped_total" []
-        "Log lines given up because standard output was blocked or closed."
-    DiscoveryTargets GAUGE "monitoringdaemon_discovery_targets" ["block", "source"]
-        "Targets in the last good list of a source of discovery."
-    DiscoveryLastSuccess GAUGE "monitoringdaemon_discovery_last_success_timestamp_seconds" ["block", "source"]
-        "When a source of discovery last gave all of its lists, as Unix time."
-    DiscoveryFailures COUNTER "monitoringdaemon_discovery_failures_total" ["block", "source"]
-        "Times that a source of discovery gave no list, or a wrong one."
-    DiscoveryOutcomes GAUGE "monitoringdaemon_discovery_block_targets" ["block", "outcome"]
-        "What became of the targets of a block of discovery: monitor, dropped, duplicate or refused."
-    ProcessCpu COUNTER "process_cpu_seconds_total" []
-        "Total user and system CPU time spent in seconds."
-    ProcessOpenFds GAUGE "process_open_fds" []
-        "Number of open file descriptors."
-    ProcessMaxFds GAUGE "process_max_fds" []
-        "Maximum number of open file descriptors."
-    ProcessVirtualMemory GAUGE "process_virtual_memory_bytes" []
-        "Virtual memory size in bytes."
-    ProcessMaxVirtualMemory GAUGE "process_virtual_memory_max_bytes" []
-        "Maximum amount of virtual memory available in bytes."
-    ProcessResidentMemory GAUGE "process_resident_memory_bytes" []
-        "Resident memory size in bytes."
-    ProcessStartTime GAUGE "process_start_time_seconds" []
-        "Start time of the process since unix epoch in seconds."
-    ProcessThreads GAUGE "process_threads" []
-        "Number of OS threads in the process."
-}
-
-impl Id {
-    /// The families that monitors have with these settings.
-    pub(super) fn of_monitors(settings: &Settings) -> Vec<Self> {
-        let all = Self::ALL.iter().copied();
-        all.filter(|id| settings.gives_monitors(id.family()))
-            .collect()
-    }
-
-    pub(super) fn family(self) -> &'static Family {
-        &FAMILIES[self as usize]
-    }
+/// Unix seconds as a sample.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "the seconds of all calendars fit"
+)]
+fn seconds(unix: i64) -> f64 {
+    unix as f64
 }

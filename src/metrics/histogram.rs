@@ -1,34 +1,14 @@
-//! Observations by bucket.
+//! A histogram that one monitor owns.
 
 use std::sync::Arc;
 
-/// The upper bounds of a histogram's buckets, shared by all that have the same.
-#[derive(Debug)]
-pub(super) struct Buckets {
-    bounds: Box<[f64]>,
-    /// The same as `le` has them, and last that of the bucket which takes all.
-    labels: Box<[Box<str>]>,
-}
+use super::buckets::Buckets;
 
-impl Buckets {
-    /// Buckets with these upper bounds, in ascending order.
-    pub fn new(bounds: &[f64]) -> Self {
-        let labels = bounds.iter().map(ToString::to_string);
-        Self {
-            bounds: bounds.into(),
-            labels: labels
-                .chain(["+Inf".to_owned()])
-                .map(String::into_boxed_str)
-                .collect(),
-        }
-    }
-}
-
-/// A histogram, which is small until there is something to observe.
+/// Counts of observations by bucket. Allocates nothing until the first observation.
 #[derive(Debug)]
 pub(super) struct Histogram {
     buckets: Arc<Buckets>,
-    /// Observations in each bucket alone; none until the first.
+    /// Observations in each bucket alone, not cumulative; empty until the first observation.
     counts: Box<[u64]>,
     sum: f64,
 }
@@ -43,7 +23,7 @@ impl Histogram {
         }
     }
 
-    /// Counts `value`, which belongs to the first bucket whose bound it does not exceed.
+    /// Adds `value` to the first bucket whose bound it does not exceed.
     pub fn observe(&mut self, value: f64) {
         if self.counts.is_empty() {
             self.counts = vec![0; self.buckets.labels.len()].into();
@@ -53,17 +33,17 @@ impl Histogram {
         self.sum += value;
     }
 
-    /// Observations in each bucket alone, or `None` where there are none at all.
+    /// Observations in each bucket alone, or `None` if there are none at all.
     pub fn counts(&self) -> Option<&[u64]> {
         Some(&*self.counts).filter(|counts| !counts.is_empty())
     }
 
-    /// The bound of each bucket, as `le` has it.
+    /// The upper bound of each bucket as a value of the label `le`.
     pub fn bounds(&self) -> impl Iterator<Item = &str> {
         self.buckets.labels.iter().map(|label| &**label)
     }
 
-    /// The sum of all observations.
+    /// Sum of all observations.
     pub fn sum(&self) -> f64 {
         self.sum
     }

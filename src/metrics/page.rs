@@ -1,62 +1,70 @@
-//! The page of `/metrics`, piece by piece: with ten thousand monitors it has fifty megabytes, which
-//! are never in memory at once.
+//! A page of `/metrics`, piece by piece: with ten thousand monitors it has fifty megabytes, which are never in
+//! memory at once.
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use prometheus::{Encoder, Registry, TextEncoder};
-
 use super::{
-    families::Id,
-    series::{Series, Totals},
-    text::Samples,
+    daemon::{DaemonMetrics, DaemonState},
+    families::FAMILIES,
+    family::{Family, MonitorWriter, Writer},
+    monitor::{MonitorMetrics, SlotCounts},
+    process::ProcessStats,
+    text::FamilyWriter,
 };
 
-/// How large a piece is, or little more.
-const PIECE: usize = 256 << 10;
+/// The size of a piece, which may be a little more.
+const PIECE_BYTES: usize = 256 << 10;
 
 /// A page that is being written: an iterator over its pieces.
 ///
-/// What it tells of slots is of the moment at which it was begun, and so adds up; all else is of
-/// the moment at which it is written. To write a piece takes a fraction of a millisecond.
+/// What it says of slots is of the moment at which it was begun, and so adds up; everything else is of the moment at
+/// which it is written. Writing a piece takes a fraction of a millisecond.
 pub struct Page {
-    monitors: Vec<(Arc<Series>, Totals)>,
-    registry: Registry,
-    /// What is to be written, the next at the end.
+    monitors: Vec<(Arc<MonitorMetrics>, SlotCounts)>,
+    daemon: DaemonMetrics,
+    /// The parts left to write, the next one last.
     parts: Vec<Part>,
 }
 
 enum Part {
-    /// Of each monitor from the `from`-th on, its samples of this family.
-    Family { id: Id, from: usize, has_head: bool },
-    /// What is counted over all monitors.
-    Sums,
-    /// What is in the registry.
-    Registry,
+    /// The samples of one family, of the monitors from the `from`-th on.
+    Monitors {
+        family: &'static Family,
+        writer: MonitorWriter,
+        from: usize,
+        has_head: bool,
+    },
+    /// The families of the daemon.
+    Daemon,
 }
 
 impl Page {
-    /// A page of `families` of `monitors`, and after them of `registry`.
+    /// A page of `monitors` with those of their families that `exports` says, and of the daemon.
     pub(super) fn new(
-        monitors: impl Iterator<Item = Arc<Series>>,
-        families: &[Id],
-        registry: Registry,
+        monitors: impl Iterator<Item = Arc<MonitorMetrics>>,
+        exports: impl Fn(&Family) -> bool,
+        daemon: DaemonMetrics,
     ) -> Self {
-        let whole = |id: &Id| Part::Family {
-            id: *id,
-            from: 0,
-            has_head: false,
-        };
-        let with_totals = |series: Arc<Series>| {
-            let totals = series.totals();
-            (series, totals)
-        };
+        let of_monitors = FAMILIES.iter().rev().filter_map(|family| {
+            let Writer::Monitor(writer) = family.writer else {
+                return None;
+            };
+            exports(family).then_some(Part::Monitors {
+                family,
+                writer,
+                from: 0,
+                has_head: false,
+            })
+        });
         Self {
-            monitors: monitors.map(with_totals).collect(),
-            registry,
-            parts: [Part::Registry, Part::Sums]
-                .into_iter()
-                .chain(families.iter().rev().map(whole))
+            monitors: monitors
+                .map(|monitor| {
+                    let slots = monitor.slots();
+                    (monitor, slots)
+                })
                 .collect(),
+            daemon,
+            parts: [Part::Daemon].into_iter().chain(of_monitors).collect(),
         }
     }
 
@@ -68,40 +76,50 @@ impl Page {
 
     /// Writes a part, or as much of it as a piece has room for; returns what is left of it.
     fn write(&self, part: &Part, piece: &mut Vec<u8>) -> Option<Part> {
-        match part {
-            &Part::Family { id, from, has_head } => {
-                let mut samples = Samples::new(piece, id.family(), has_head);
-                for (index, (series, totals)) in self.monitors.iter().enumerate().skip(from) {
-                    if samples.page_len() >= PIECE {
-                        return Some(Part::Family {
-                            id,
+        match *part {
+            Part::Monitors {
+                family,
+                writer,
+                from,
+                has_head,
+            } => {
+                let mut out = FamilyWriter::new(piece, family, has_head);
+                for (index, (monitor, slots)) in self.monitors.iter().enumerate().skip(from) {
+                    if out.page_len() >= PIECE_BYTES {
+                        return Some(Part::Monitors {
+                            family,
+                            writer,
                             from: index,
-                            has_head: samples.has_head(),
+                            has_head: out.has_head(),
                         });
                     }
-                    series.write(id, totals, &mut samples);
+                    out.set_monitor(monitor.name());
+                    monitor.write(writer, slots, &mut out);
                 }
             }
-            Part::Sums => self.write_sums(piece),
-            Part::Registry => TextEncoder::new()
-                .encode(&self.registry.gather(), piece)
-                .expect("a Vec takes all bytes, and no family is empty"),
+            Part::Daemon => self.write_daemon(piece),
         }
         None
     }
 
-    fn write_sums(&self, piece: &mut Vec<u8>) {
-        let mut types = BTreeMap::<_, u64>::new();
-        let mut in_flight = 0;
-        for (series, totals) in &self.monitors {
-            *types.entry(series.kind).or_default() += 1;
-            in_flight += totals.in_flight;
+    fn write_daemon(&self, piece: &mut Vec<u8>) {
+        let mut monitors = BTreeMap::<_, u64>::new();
+        let mut checks_in_flight = 0;
+        for (monitor, slots) in &self.monitors {
+            *monitors.entry(monitor.kind).or_default() += 1;
+            checks_in_flight += slots.in_flight;
         }
-        let mut samples = Samples::new(piece, Id::Monitors.family(), false);
-        for (kind, count) in types {
-            samples.count(&[("type", kind)], count);
+        let state = DaemonState {
+            metrics: &self.daemon,
+            monitors,
+            checks_in_flight,
+            process: ProcessStats::read(),
+        };
+        for family in FAMILIES {
+            if let Writer::Daemon(write) = family.writer {
+                write(&state, &mut FamilyWriter::new(piece, family, false));
+            }
         }
-        Samples::new(piece, Id::InFlight.family(), false).count(&[], in_flight);
     }
 }
 
@@ -109,8 +127,8 @@ impl Iterator for Page {
     type Item = Vec<u8>;
 
     fn next(&mut self) -> Option<Vec<u8>> {
-        let mut piece = Vec::with_capacity(PIECE + (PIECE >> 3));
-        while piece.len() < PIECE
+        let mut piece = Vec::with_capacity(PIECE_BYTES + (PIECE_BYTES >> 3));
+        while piece.len() < PIECE_BYTES
             && let Some(part) = self.parts.pop()
         {
             let rest = self.write(&part, &mut piece);

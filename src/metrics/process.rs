@@ -1,4 +1,4 @@
-//! The usual `process_*` metrics, read from procfs(5).
+//! Statistics of the process, read from procfs(5).
 //!
 //! The prometheus crate has a collector of these too, but it cuts CPU time down to whole seconds,
 //! of which this daemon spends one in an hour.
@@ -8,43 +8,52 @@ use procfs::{
     process::{LimitValue, Process},
 };
 
-use super::{daemon::Families, families::Id};
-
-/// Adds what can be read of this process; outside Linux and in sandboxes without /proc, nothing.
-pub(super) fn collect(families: &mut Families) {
-    // Nothing to tell apart on error: what cannot be read has no sample.
-    let _ = try_collect(families);
+/// Statistics of this process. What cannot be read, outside Linux or in a sandbox without /proc, is `None`.
+#[derive(Debug, Default)]
+pub(super) struct ProcessStats {
+    pub cpu_seconds: Option<f64>,
+    pub virtual_memory_bytes: Option<f64>,
+    pub resident_memory_bytes: Option<f64>,
+    pub threads: Option<f64>,
+    pub start_time_seconds: Option<f64>,
+    pub open_descriptors: Option<f64>,
+    pub max_descriptors: Option<f64>,
+    pub max_virtual_memory_bytes: Option<f64>,
 }
 
-#[expect(clippy::cast_precision_loss, reason = "samples are floats")]
-fn try_collect(families: &mut Families) -> procfs::ProcResult<()> {
-    let process = Process::myself()?;
-    let stat = process.stat()?;
-    let ticks = procfs::ticks_per_second() as f64;
-    families.add(
-        Id::ProcessCpu,
-        &[],
-        (stat.utime + stat.stime) as f64 / ticks,
-    );
-    families.count(Id::ProcessVirtualMemory, stat.vsize);
-    families.count(Id::ProcessResidentMemory, stat.rss_bytes().get());
-    families.add(Id::ProcessThreads, &[], stat.num_threads as f64);
-    let boot = procfs::boot_time_secs()? as f64;
-    families.add(
-        Id::ProcessStartTime,
-        &[],
-        boot + stat.starttime as f64 / ticks,
-    );
-    let limits = process.limits()?;
-    for (id, limit) in [
-        (Id::ProcessMaxFds, limits.max_open_files),
-        (Id::ProcessMaxVirtualMemory, limits.max_address_space),
-    ] {
-        match limit.soft_limit {
-            LimitValue::Value(limit) => families.count(id, limit),
-            LimitValue::Unlimited => families.count(id, u64::MAX),
-        }
+impl ProcessStats {
+    /// Reads what can be read.
+    pub fn read() -> Self {
+        let mut stats = Self::default();
+        // A statistic that cannot be read exports no sample; the reason makes no difference.
+        let _ = stats.try_read();
+        stats
     }
-    families.count(Id::ProcessOpenFds, process.fd_count()? as u64);
-    Ok(())
+
+    #[expect(clippy::cast_precision_loss, reason = "samples are floats")]
+    fn try_read(&mut self) -> procfs::ProcResult<()> {
+        let process = Process::myself()?;
+        let stat = process.stat()?;
+        let ticks = procfs::ticks_per_second() as f64;
+        self.cpu_seconds = Some((stat.utime + stat.stime) as f64 / ticks);
+        self.virtual_memory_bytes = Some(stat.vsize as f64);
+        self.resident_memory_bytes = Some(stat.rss_bytes().get() as f64);
+        self.threads = Some(stat.num_threads as f64);
+        let boot = procfs::boot_time_secs()? as f64;
+        self.start_time_seconds = Some(boot + stat.starttime as f64 / ticks);
+        let limits = process.limits()?;
+        self.max_descriptors = Some(soft(limits.max_open_files.soft_limit));
+        self.max_virtual_memory_bytes = Some(soft(limits.max_address_space.soft_limit));
+        self.open_descriptors = Some(process.fd_count()? as f64);
+        Ok(())
+    }
+}
+
+/// A limit as Prometheus' own client libraries export it: "unlimited" is the largest number.
+#[expect(clippy::cast_precision_loss, reason = "samples are floats")]
+fn soft(limit: LimitValue) -> f64 {
+    match limit {
+        LimitValue::Value(limit) => limit as f64,
+        LimitValue::Unlimited => u64::MAX as f64,
+    }
 }

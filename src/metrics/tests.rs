@@ -5,13 +5,18 @@
 use std::{
     env, fs,
     path::Path,
+    sync::Arc,
     time::{Duration, UNIX_EPOCH},
 };
 
-use super::*;
-use crate::check::{
-    Attempt, Certificate, CertificateRank, DnsResponse, Echoes, Fact, Failure, Monitor, Phase,
-    Rcode, Reason, Report, RoundTrips, ServingStatus, Skip,
+use super::{family::Writer, *};
+use crate::{
+    check::{
+        Attempt, Certificate, CertificateRank, DnsResponse, Echoes, Fact, Failure, Job,
+        LeafCertificate, Monitor, Overseer, Phase, Rcode, Reason, Report, RoundTrips,
+        ServingStatus, Skip,
+    },
+    discovery::Stats,
 };
 
 /// A monitor that is never checked: its reports are made up.
@@ -83,6 +88,7 @@ fn succeeded() -> Report {
             },
             Fact::Certificate(CertificateRank::Leaf, validity(1_800_000_000)),
             Fact::Certificate(CertificateRank::Earliest, validity(1_799_999_999)),
+            Fact::Certificate(CertificateRank::Verified, validity(1_800_000_000)),
             Fact::HttpStatus(200),
             Fact::ResponseBytes(648),
         ],
@@ -139,6 +145,13 @@ fn of_other_types() -> Report {
                 caught("version", "OpenSSH_\"9\""),
                 caught("comment", ""),
             ]),
+            Fact::LeafCertificate(Arc::new(LeafCertificate::new(
+                "CN=example.com",
+                "O=\"CA\"",
+                "0a",
+                ["example.com", "www.example.com"],
+                "ab01",
+            ))),
         ],
         ..succeeded()
     }
@@ -198,11 +211,20 @@ fn the_page_of_a_fixed_run_is_the_golden_one() {
     assert_eq!(found, expected);
 }
 
+/// Settings that export what is off by default too.
+fn with_all_families() -> Settings {
+    let opt_in = FAMILIES.iter().filter(|family| family.is_opt_in());
+    Settings {
+        enabled: opt_in.map(|family| family.name).collect(),
+        ..Settings::default()
+    }
+}
+
 #[test]
 fn every_family_of_the_list_is_on_the_page_with_its_type_and_help() {
     let stats = Arc::new(Stats::default());
     stats.fill_for_tests();
-    let metrics = Metrics::new(&Settings::default(), || 0)
+    let metrics = Metrics::new(&with_all_families(), || 0)
         .with_limits(1000, Some(10))
         .with_discovery(stats);
     let observer = metrics.observe(&Job::new("example", Silent("http://localhost/")));
@@ -214,7 +236,7 @@ fn every_family_of_the_list_is_on_the_page_with_its_type_and_help() {
     }
     let page = page(&metrics);
     for family in FAMILIES {
-        let kind = format!("{:?}", family.kind).to_lowercase();
+        let kind = family.kind.as_str();
         let lines = format!(
             "# HELP {0} {1}\n# TYPE {0} {kind}\n{0}",
             family.name, family.help
@@ -360,17 +382,113 @@ fn a_page_of_many_pieces_has_every_sample_once_and_each_family_together() {
 fn what_is_disabled_is_not_exposed() {
     let settings = Settings {
         response_size_buckets: Some(Arc::from([10.0, 1000.0])),
-        disabled: vec!["monitor_check_duration_seconds", "monitor_info"],
-        ..Settings::default()
+        disabled: vec![
+            "monitor_check_duration_seconds",
+            "monitor_info",
+            "monitor_tls_certificate_info",
+        ],
+        ..with_all_families()
     };
     let metrics = Metrics::new(&settings, || 0);
     let observer = metrics.observe(&Job::new("example", Silent("http://localhost/")));
     observer.begun(ms(0));
-    observer.completed(&succeeded());
+    let mut with_every_fact = succeeded();
+    with_every_fact.facts.extend(of_other_types().facts);
+    observer.completed(&with_every_fact);
     let page = page(&metrics);
-    assert!(!page.contains("monitor_check_duration_seconds"), "{page}");
-    assert!(!page.contains("monitor_info"), "{page}");
+    for disabled in settings.disabled {
+        assert!(!page.contains(disabled), "{page}");
+    }
     assert!(page.contains("monitor_up{monitor=\"example\"} 1\n"));
     let sizes = page.matches("monitor_response_size_bytes_bucket{").count();
     assert_eq!(sizes, 3);
+}
+
+#[test]
+fn the_certificate_of_a_peer_is_exported_only_if_it_is_asked_for() {
+    let many = (0..1_200).map(|n| format!("host-{n}.{}.example\u{1b}", "x".repeat(60)));
+    let leaf = LeafCertificate::new("CN=a\nb", &"日".repeat(10_000), "0a", many, "ab01");
+    let report = Report {
+        facts: vec![Fact::LeafCertificate(Arc::new(leaf))],
+        ..succeeded()
+    };
+    let exported = |settings: &Settings| {
+        let metrics = Metrics::new(settings, || 0);
+        let observer = metrics.observe(&Job::new("example", Silent("http://localhost/")));
+        observer.begun(ms(0));
+        observer.completed(&report);
+        let page = page(&metrics);
+        let mut lines = page.lines();
+        let line = lines.find(|line| line.starts_with("monitor_tls_certificate_info{"));
+        line.map(ToOwned::to_owned)
+    };
+    assert_eq!(exported(&Settings::default()), None);
+    let line = exported(&with_all_families()).expect("it is asked for");
+    assert!(line.len() < 2_000, "{}: {line}", line.len());
+    assert!(line.contains(r#",issuer="日"#), "{line}");
+    assert!(
+        line.contains(r#"…",monitor="example",serial="0a",subject="CN=a\\u{a}b"} 1"#),
+        "{line}"
+    );
+    assert!(!line.contains('\u{1b}'), "{line:?}");
+}
+
+#[test]
+fn a_check_that_says_nothing_about_the_target_leaves_it_up_or_down() {
+    let metrics = Metrics::new(&Settings::default(), || 0);
+    let observer = metrics.observe(&Job::new("example", Silent("http://localhost/")));
+    let agent_error = Report {
+        failure: Some(Failure::new(Phase::Connect, Reason::AgentError, "EMFILE")),
+        ..failed()
+    };
+    for (report, up) in [
+        (&agent_error, None),
+        (&succeeded(), Some(1)),
+        (&agent_error, Some(1)),
+        (&failed(), Some(0)),
+        (&agent_error, Some(0)),
+        (&succeeded(), Some(1)),
+    ] {
+        observer.begun(ms(0));
+        observer.completed(report);
+        let page = page(&metrics);
+        let found = page
+            .lines()
+            .find_map(|line| line.strip_prefix("monitor_up{monitor=\"example\"} "));
+        assert_eq!(found, up.map(|up| up.to_string()).as_deref());
+    }
+}
+
+#[test]
+fn every_row_of_the_table_holds_together() {
+    let mut names: Vec<_> = FAMILIES.iter().map(|family| family.name).collect();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), FAMILIES.len(), "a name stands in two rows");
+    for family in FAMILIES {
+        let name = family.name;
+        assert!(family.labels.is_sorted(), "{name}");
+        assert_eq!(
+            family.labels.contains(&"monitor"),
+            family.is_per_monitor(),
+            "{name}"
+        );
+        assert_eq!(
+            name.starts_with("monitor_"),
+            family.is_per_monitor(),
+            "{name}"
+        );
+        let is_written_for_monitors = matches!(family.writer, Writer::Monitor(_));
+        assert_eq!(is_written_for_monitors, family.is_per_monitor(), "{name}");
+        let is_histogram = matches!(
+            family.cardinality,
+            Cardinality::Histogram(_) | Cardinality::HistogramPerOutcome(_)
+        );
+        assert_eq!(is_histogram, family.kind == Kind::Histogram, "{name}");
+        assert_eq!(
+            name.ends_with("_total"),
+            family.kind == Kind::Counter,
+            "{name}"
+        );
+    }
 }

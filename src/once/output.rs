@@ -108,6 +108,14 @@ fn members(fact: &Fact) -> Map<String, Value> {
             format!("certificate_{rank}_not_before"): not_before,
             format!("certificate_{rank}_not_after"): not_after,
         }),
+        Fact::LeafCertificate(leaf) => json!({ "leaf_certificate": {
+            "subject": leaf.subject,
+            "issuer": leaf.issuer,
+            "serial": leaf.serial,
+            "dns_names": leaf.dns_names,
+            "more_dns_names": leaf.more_dns_names,
+            "fingerprint_sha256": leaf.fingerprint_sha256,
+        } }),
         Fact::Tls { version, cipher } => json!({ "tls_version": version, "tls_cipher": cipher }),
         Fact::Dns(response) => json!({
             "rcode": response.rcode.to_string(),

@@ -25,7 +25,7 @@ use crate::{
     net::Net,
 };
 use places::{Flight, Occupant};
-use series::Shape;
+use series::SeriesModel;
 
 /// What the machine has to offer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -224,7 +224,7 @@ impl Plan {
             .collect();
         let checks_per_second = app::checks_per_second(jobs);
         let threads_needed = app::threads_needed(jobs);
-        let daemon_series = series::of_daemon(types.len(), limits.checks_per_host.is_some());
+        let daemon_series = series::count_of_daemon(types.len(), limits.checks_per_host.is_some());
         let mut hosts = hosts(&monitors);
         let mut plan = Self {
             machine,
@@ -320,7 +320,7 @@ struct Monitor<'s> {
     tls: bool,
     every: Duration,
     timeout: Duration,
-    shape: Shape<'s>,
+    series: SeriesModel<'s>,
 }
 
 /// One of the two times that are looked at.
@@ -332,16 +332,16 @@ enum Time {
 
 impl<'s> Monitor<'s> {
     fn of(index: usize, job: &Job, metrics: &'s metrics::Settings) -> Self {
-        let shape = Shape::of(job, metrics);
+        let series = SeriesModel::new(job, metrics);
         Self {
             index,
             name: job.name.len(),
             host: job.host(),
-            named: shape.reaches(Phase::Resolve),
-            tls: shape.reaches(Phase::Tls),
+            named: series.reaches(Phase::Resolve),
+            tls: series.reaches(Phase::Tls),
             every: job.check_every,
             timeout: job.timeout,
-            shape,
+            series,
         }
     }
 
@@ -360,7 +360,7 @@ impl<'s> Monitor<'s> {
     }
 
     fn series(&self, time: Time) -> usize {
-        self.shape.series(time == Time::Worst)
+        self.series.count(time == Time::Worst)
     }
 }
 
@@ -380,7 +380,7 @@ impl Load {
             Time::Worst => (estimates::SOCKETS_OF_A_SILENT_LOOKUP, limits.connections),
         };
         let series = |monitor: &Monitor| monitor.series(time);
-        let shapes: Vec<_> = monitors.iter().map(|monitor| &monitor.shape).collect();
+        let models: Vec<_> = monitors.iter().map(|monitor| &monitor.series).collect();
         let scrape =
             |monitor: &Monitor| series(monitor) * (estimates::BYTES_OF_A_SAMPLE + monitor.name);
         Self {
@@ -397,7 +397,7 @@ impl Load {
             monitor_series: monitors.iter().map(series).sum(),
             scrape: monitors.iter().map(scrape).sum::<usize>()
                 + daemon_series * estimates::BYTES_OF_A_SAMPLE
-                + series::heads(&shapes),
+                + series::header_bytes(&models),
         }
     }
 }

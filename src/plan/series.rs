@@ -1,139 +1,107 @@
-//! How many series there are: what the labels of each family say.
-
-use prometheus::proto::MetricType;
+//! The number of series, as the table of metric families says.
 
 use crate::{
-    check::{CertificateRank, Job, Outcome, Phase, ServingStatus, Skip},
-    metrics::{
-        DURATION_BUCKETS, FAMILIES, Family, LATENESS_BUCKETS, RESPONSE_SIZE_BUCKETS, Settings,
-    },
+    check::{Job, Phase},
+    metrics::{BucketSet, Cardinality, FAMILIES, Family, Scope, Settings},
 };
 
 /// What decides how many series a monitor has.
-pub(super) struct Shape<'s> {
+pub(super) struct SeriesModel<'s> {
     settings: &'s Settings,
     kind: &'static str,
-    /// Those that a check reaches where all is well.
+    /// The phases that a successful check reaches.
     phases: Vec<Phase>,
-    /// Bounds of its latency histogram.
-    duration_buckets: usize,
-    /// Bounds of its histogram of response sizes.
-    size_buckets: usize,
+    /// The number of buckets of its latency histograms, if not that of the settings.
+    own_duration_buckets: Option<usize>,
 }
 
-impl<'s> Shape<'s> {
-    /// The shape of the monitor of `job`.
-    pub fn of(job: &Job, settings: &'s Settings) -> Self {
-        let bounds = |given: Option<&[f64]>, default: &[f64]| given.unwrap_or(default).len();
-        let own = job.duration_buckets.as_deref();
-        let durations = own.or(settings.duration_buckets.as_deref());
-        let sizes = settings.response_size_buckets.as_deref();
+impl<'s> SeriesModel<'s> {
+    /// The series of the monitor of `job`.
+    pub fn new(job: &Job, settings: &'s Settings) -> Self {
         Self {
             settings,
             kind: job.kind(),
             phases: job.phases(),
-            duration_buckets: bounds(durations, &DURATION_BUCKETS),
-            size_buckets: bounds(sizes, &RESPONSE_SIZE_BUCKETS),
+            own_duration_buckets: job.duration_buckets.as_deref().map(<[f64]>::len),
         }
     }
 
-    /// Whether a check reaches `phase` where all is well.
+    /// Whether a successful check reaches `phase`.
     pub fn reaches(&self, phase: Phase) -> bool {
         self.phases.contains(&phase)
     }
 
-    /// Sample lines of a monitor whose last check succeeded, and one before it where it `failed`.
+    /// The number of sample lines after a successful check, and one before it that failed if `has_failed`.
     ///
-    /// The failure is one that came with a response: it has a status code of its own.
-    pub fn series(&self, failed: bool) -> usize {
-        FAMILIES
-            .iter()
-            .filter(|family| self.settings.gives_monitors(family))
-            .map(|family| self.of_family(family, failed))
-            .sum()
+    /// The failed one got a response, with a status code of its own.
+    pub fn count(&self, has_failed: bool) -> usize {
+        let outcomes = 1 + usize::from(has_failed);
+        let count = |family: &Family| match family.cardinality {
+            Cardinality::Fixed(count) => count,
+            Cardinality::Phases => self.phases.len(),
+            Cardinality::Outcomes => outcomes,
+            Cardinality::Failures => usize::from(has_failed),
+            Cardinality::Histogram(set) => self.histogram(set),
+            Cardinality::HistogramPerOutcome(set) => outcomes * self.histogram(set),
+            Cardinality::MonitorTypes | Cardinality::HostLimit | Cardinality::DiscoverySources => 0,
+        };
+        let exported = FAMILIES.iter().filter(|family| self.exports(family));
+        exported.map(count).sum()
     }
 
-    fn of_family(&self, family: &Family, failed: bool) -> usize {
-        if !self.has(family) {
-            return 0;
-        }
-        let outcomes = 1 + usize::from(failed);
-        match (family.kind, family.labels) {
-            (MetricType::HISTOGRAM, ["monitor", "outcome"]) => {
-                outcomes * of_histogram(self.duration_buckets)
-            }
-            (MetricType::HISTOGRAM, _) => of_histogram(self.size_buckets),
-            (_, ["monitor", "outcome"]) => Outcome::ALL.len(),
-            (_, ["monitor", "phase", "reason"]) => usize::from(failed),
-            (_, ["monitor", "phase"]) => self.phases.len(),
-            (_, ["monitor", "reason"]) => Skip::ALL.len(),
-            (_, ["code", "monitor"] | ["monitor", "rcode"]) => outcomes,
-            (_, ["certificate", "monitor"]) => CertificateRank::ALL.len(),
-            (_, ["monitor", "serving_status"]) => ServingStatus::ALL.len(),
-            (_, ["monitor", "statistic"]) => 3,
-            _ => 1,
-        }
+    /// Whether the monitor has series of `family`.
+    fn exports(&self, family: &Family) -> bool {
+        let has = match family.scope {
+            Scope::Monitors => true,
+            Scope::Types(types) => types.contains(&self.kind),
+            Scope::Phases(phases) | Scope::OptIn(phases) => phases.iter().any(|p| self.reaches(*p)),
+            Scope::SomeOf(_) | Scope::Daemon | Scope::Discovery => false,
+        };
+        has && self.settings.exports(family)
     }
 
-    /// Whether monitors of this type have series of `family`, by the facts that they learn.
-    ///
-    /// Some are of certain checks alone: a serial number, jitter, what a dialogue caught.
-    fn has(&self, family: &Family) -> bool {
-        let name = family.name;
-        let is_of = |prefix: &str| name.starts_with(prefix);
-        if is_of("monitor_tls_") {
-            self.reaches(Phase::Tls)
-        } else if is_of("monitor_http_") {
-            matches!(self.kind, "http" | "websocket")
-        } else if is_of("monitor_dns_") {
-            self.kind == "dns" && name != "monitor_dns_serial"
-        } else if is_of("monitor_icmp_") {
-            self.kind == "icmp" && name != "monitor_icmp_jitter_seconds"
-        } else if is_of("monitor_grpc_") {
-            self.kind == "grpc"
-        } else if is_of("monitor_expect_") {
-            false
-        } else if name.contains("_response_size_") {
-            // Whatever else a connection is for, something is read from it.
-            let talks = [Phase::Request, Phase::Processing];
-            talks.iter().any(|phase| self.reaches(*phase))
-        } else {
-            true
-        }
+    fn histogram(&self, set: BucketSet) -> usize {
+        let own = self.own_duration_buckets;
+        let own = own.filter(|_| set == BucketSet::Duration);
+        histogram_lines(own.unwrap_or(self.settings.bounds(set).len()))
     }
 }
 
-/// Sample lines without a label `monitor`, of a daemon with monitors of so many types and without
-/// discovery; whether it has a limit for each host.
-pub(super) fn of_daemon(types: usize, has_host_limit: bool) -> usize {
-    let own = FAMILIES.iter().filter(|family| !family.is_of_monitors());
-    own.map(|family| match (family.kind, family.labels) {
-        (MetricType::HISTOGRAM, _) => of_histogram(LATENESS_BUCKETS.len()),
-        (_, ["type"]) => types,
-        _ if family.is_of_discovery() => 0,
-        _ if family.name.ends_with("_per_host") => usize::from(has_host_limit),
-        _ => 1,
+/// The number of sample lines of a daemon without discovery, not counting those of its monitors, which have
+/// `types` different types.
+pub(super) fn count_of_daemon(types: usize, has_host_limit: bool) -> usize {
+    let own = FAMILIES.iter().filter(|family| is_of_daemon(family));
+    own.map(|family| match family.cardinality {
+        Cardinality::Fixed(count) => count,
+        Cardinality::Histogram(set) => histogram_lines(set.default_bounds().len()),
+        Cardinality::MonitorTypes => types,
+        Cardinality::HostLimit => usize::from(has_host_limit),
+        Cardinality::Phases
+        | Cardinality::Outcomes
+        | Cardinality::Failures
+        | Cardinality::HistogramPerOutcome(_)
+        | Cardinality::DiscoverySources => 0,
     })
     .sum()
 }
 
-/// Its buckets, the one without a bound, sum and count.
-fn of_histogram(buckets: usize) -> usize {
+fn is_of_daemon(family: &Family) -> bool {
+    family.scope == Scope::Daemon
+}
+
+/// A line for each bucket, one for the bucket without a bound, the sum and the count.
+fn histogram_lines(buckets: usize) -> usize {
     buckets + 3
 }
 
-/// Bytes of the two lines that each family begins with, of those that a page with such monitors has.
-pub(super) fn heads(shapes: &[&Shape<'_>]) -> usize {
-    let present = |family: &&Family| {
-        if family.is_of_monitors() {
-            shapes.iter().any(|shape| shape.has(family))
-        } else {
-            !family.is_of_discovery()
-        }
+/// Bytes of the HELP and TYPE lines on a page of monitors like `models`.
+pub(super) fn header_bytes(models: &[&SeriesModel<'_>]) -> usize {
+    let is_present =
+        |family: &&Family| is_of_daemon(family) || models.iter().any(|model| model.exports(family));
+    let header = |family: &Family| {
+        let (help, kind) = ("# HELP  \n".len(), "# TYPE  \n".len());
+        let words = family.help.len() + family.kind.as_str().len();
+        2 * family.name.len() + words + help + kind
     };
-    let head = |family: &Family| {
-        let (help, kind) = ("# HELP  \n".len(), "# TYPE  counter\n".len());
-        2 * family.name.len() + family.help.len() + help + kind
-    };
-    FAMILIES.iter().filter(present).map(head).sum()
+    FAMILIES.iter().filter(is_present).map(header).sum()
 }

@@ -36,7 +36,9 @@ fn families_of_http() -> impl Iterator<Item = &'static Family> {
         "monitor_expect_",
         "monitoringdaemon_discovery_",
     ];
-    let of_other = |family: &Family| OF_OTHERS.iter().any(|of| family.name.starts_with(of));
+    let of_other = |family: &Family| {
+        family.is_opt_in() || OF_OTHERS.iter().any(|of| family.name.starts_with(of))
+    };
     FAMILIES.iter().filter(move |family| !of_other(family))
 }
 

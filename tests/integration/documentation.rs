@@ -10,7 +10,12 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use monitoringdaemon::{check::Reason, config, metrics::FAMILIES, monitors::Type};
+use monitoringdaemon::{
+    check::{Phase, Reason},
+    config,
+    metrics::FAMILIES,
+    monitors::Type,
+};
 use regex::Regex;
 use tempfile::TempDir;
 
@@ -78,16 +83,22 @@ fn check_part(document: &str, name: &str, expected: &str) {
 #[test]
 fn every_metric_and_every_reason_is_listed() {
     let mut metrics =
-        "| metric | type | labels | meaning |\n| --- | --- | --- | --- |\n".to_owned();
+        "| metric | type | labels | monitors | meaning |\n| --- | --- | --- | --- | --- |\n"
+            .to_owned();
     for family in FAMILIES {
-        let kind = format!("{:?}", family.kind).to_lowercase();
+        let kind = family.kind.as_str();
         let labels: Vec<_> = family
             .labels
             .iter()
             .map(|label| format!("`{label}`"))
             .collect();
         let (name, labels, help) = (family.name, labels.join(" "), family.help);
-        writeln!(metrics, "| `{name}` | {kind} | {labels} | {help} |").expect("a String takes all");
+        let monitors = family.monitors().unwrap_or_default();
+        writeln!(
+            metrics,
+            "| `{name}` | {kind} | {labels} | {monitors} | {help} |"
+        )
+        .expect("a String takes all");
     }
     check_part("docs/metrics.md", "metrics", &metrics);
     let reasons: Vec<_> = Reason::ALL
@@ -99,6 +110,19 @@ fn every_metric_and_every_reason_is_listed() {
         "reasons",
         &format!("{}\n", reasons.join(" ")),
     );
+}
+
+#[test]
+fn metrics_are_of_types_and_phases_that_there_are() {
+    let types = Type::ALL.iter().map(|of_type| of_type.as_str());
+    let phases = Phase::ALL.iter().map(|phase| phase.as_str());
+    let known: BTreeSet<_> = types.chain(phases).collect();
+    for family in FAMILIES {
+        let monitors = family.monitors().unwrap_or_default();
+        for word in monitors.split('`').skip(1).step_by(2) {
+            assert!(known.contains(word), "{}: {word}", family.name);
+        }
+    }
 }
 
 /// The keys that are known in each mapping, as the message for an unknown one lists them.

@@ -1,0 +1,153 @@
+//! The columns of the table of metric families.
+
+use super::{
+    buckets::BucketSet,
+    daemon::DaemonState,
+    monitor::{CheckTotals, MonitorMetrics, SlotCounts},
+    text::FamilyWriter,
+};
+use crate::check::{Phase, Report};
+
+/// A metric family: one row of [`FAMILIES`](super::FAMILIES), which everything that deals with metrics reads.
+#[derive(Clone, Copy, Debug)]
+pub struct Family {
+    /// The name.
+    pub name: &'static str,
+    /// Counter, gauge or histogram.
+    pub kind: Kind,
+    /// The labels of its series in alphabetical order, without the user's own and a histogram's `le`.
+    pub labels: &'static [&'static str],
+    /// The help text.
+    pub help: &'static str,
+    /// The monitors that have it, or the part of the daemon.
+    pub(crate) scope: Scope,
+    /// How many series there are of it, for each monitor or in all.
+    pub(crate) cardinality: Cardinality,
+    /// Writes its samples.
+    pub(super) writer: Writer,
+}
+
+/// The type of a metric family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Only ever goes up.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Counts observations by bucket.
+    Histogram,
+}
+
+impl Kind {
+    /// The word for it in the text format.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+        }
+    }
+}
+
+/// What has series of a family once every monitor has been checked successfully.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scope {
+    /// Every monitor.
+    Monitors,
+    /// Monitors of these types.
+    Types(&'static [&'static str]),
+    /// Monitors of these types, if their settings or their target's answers provide for it.
+    SomeOf(&'static [&'static str]),
+    /// Monitors whose checks reach one of these phases.
+    Phases(&'static [Phase]),
+    /// As `Phases`, and only if `metrics.enabled` names the family.
+    OptIn(&'static [Phase]),
+    /// The daemon.
+    Daemon,
+    /// A daemon with blocks of discovery.
+    Discovery,
+}
+
+/// The number of series of a family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cardinality {
+    /// Always this many.
+    Fixed(usize),
+    /// One for each phase that a check reaches.
+    Phases,
+    /// One for each outcome, or code of a response, that has occurred.
+    Outcomes,
+    /// One for each phase and reason that a check has failed with.
+    Failures,
+    /// A histogram for each outcome that has occurred.
+    HistogramPerOutcome(BucketSet),
+    /// One histogram.
+    Histogram(BucketSet),
+    /// One for each type that there are monitors of.
+    MonitorTypes,
+    /// One if there is a limit of concurrent checks per host.
+    HostLimit,
+    /// One for each source or block of discovery.
+    DiscoverySources,
+}
+
+/// What writes the samples of a family.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Writer {
+    /// Called for each monitor.
+    Monitor(MonitorWriter),
+    /// Called once.
+    Daemon(fn(&DaemonState<'_>, &mut FamilyWriter<'_>)),
+}
+
+/// What writes the samples of one monitor, by what it is given.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum MonitorWriter {
+    /// The monitor's settings.
+    Settings(fn(&MonitorMetrics, &mut FamilyWriter<'_>)),
+    /// What happened to its slots, as of the moment at which the page was begun.
+    Slots(fn(&SlotCounts, &mut FamilyWriter<'_>)),
+    /// What its checks add up to.
+    Totals(fn(&CheckTotals, &mut FamilyWriter<'_>)),
+    /// Its last check; not called before the first one.
+    LastCheck(fn(&Report, &mut FamilyWriter<'_>)),
+}
+
+impl Family {
+    /// Whether monitors have series of it, so that `metrics.disabled` may name it.
+    #[must_use]
+    pub fn is_per_monitor(&self) -> bool {
+        !matches!(self.scope, Scope::Daemon | Scope::Discovery)
+    }
+
+    /// Whether only a daemon with blocks of discovery has series of it.
+    #[must_use]
+    pub fn is_of_discovery(&self) -> bool {
+        self.scope == Scope::Discovery
+    }
+
+    /// Whether it is left out unless `metrics.enabled` names it.
+    #[must_use]
+    pub fn is_opt_in(&self) -> bool {
+        matches!(self.scope, Scope::OptIn(_))
+    }
+
+    /// The monitors that have series of it, in words for the documentation; `None` if it is the daemon's.
+    #[must_use]
+    pub fn monitors(&self) -> Option<String> {
+        let list = |words: &[&str]| format!("`{}`", words.join("` `"));
+        let phases = |phases: &[Phase]| {
+            let phases: Vec<_> = phases.iter().map(|phase| phase.as_str()).collect();
+            format!("with phase {}", list(&phases))
+        };
+        Some(match self.scope {
+            Scope::Monitors => "all".to_owned(),
+            Scope::Types(types) => list(types),
+            Scope::SomeOf(types) => format!("some of {}", list(types)),
+            Scope::Phases(reached) => phases(reached),
+            Scope::OptIn(reached) => format!("{}, off by default", phases(reached)),
+            Scope::Daemon | Scope::Discovery => return None,
+        })
+    }
+}
