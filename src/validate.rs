@@ -3,23 +3,16 @@
 use std::{io, path::Path, time::Duration};
 
 use bytes::Bytes;
-use http::{
-    HeaderMap, HeaderValue, Method, StatusCode,
-    header::{CONNECTION, USER_AGENT},
-};
+use http::{HeaderValue, Method, StatusCode, header::USER_AGENT};
 use tokio::{runtime::Builder, time::timeout};
 use url::Url;
 
 use crate::{
     app,
-    check::{Attempt, Failure},
+    check::{Failure, Phase, Reason},
     config::{self, Config, Invalid},
     dispatcher::{Difference, Shard},
-    net::{
-        self, Net, Route,
-        http::{Body, Profile, Request, Transport, Versions},
-        tls,
-    },
+    net::{self, FetchOptions, Net, http::Versions, tls},
 };
 
 /// Why it cannot be told what would change.
@@ -47,8 +40,8 @@ pub enum Error {
 /// How long the daemon may take to read its configuration.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Bytes of its answer that are shown.
-const LONGEST_ANSWER: usize = 1 << 20;
+/// Bytes of its response.
+const MAX_RESPONSE_BYTES: usize = 1 << 20;
 
 /// A line that says that `config` is right, and behind it what would change: from what the file
 /// `other` has, or from what the daemon at the URL `other` runs, by the file that it has itself.
@@ -121,31 +114,19 @@ fn ask(url: &str) -> Result<String, Error> {
 }
 
 async fn post(url: Url) -> Result<(StatusCode, Vec<u8>), Failure> {
-    let client = Net::system().http_client(Profile {
+    let fetcher = Net::system().fetcher(FetchOptions {
         tls: &tls::Settings::default(),
         versions: Versions::Http1,
-        source: None,
-        proxied: false,
+        proxies: None,
     });
-    let headers = [
-        (USER_AGENT, HeaderValue::from_static(net::http::USER_AGENT)),
-        (CONNECTION, HeaderValue::from_static("close")),
-    ];
-    let request = Request {
-        method: Method::POST,
-        url,
-        headers: HeaderMap::from_iter(headers),
-        body: Bytes::new(),
-        route: Route::default(),
-        address: None,
-        proxy: None,
-        server_name: None,
-    };
-    let mut response = client.send(request, &Attempt::start()).await?;
-    let mut told = Vec::new();
-    while let Some(chunk) = response.body_mut().chunk().await? {
-        let room = LONGEST_ANSWER - told.len();
-        told.extend_from_slice(&chunk[..chunk.len().min(room)]);
-    }
-    Ok((response.status(), told))
+    let mut request = http::Request::new(Bytes::new());
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() = url.as_str().parse().map_err(|_| {
+        let error = "the URL cannot be sent over HTTP";
+        Failure::new(Phase::Processing, Reason::AgentError, error)
+    })?;
+    let user_agent = HeaderValue::from_static(net::http::USER_AGENT);
+    request.headers_mut().insert(USER_AGENT, user_agent);
+    let response = fetcher.fetch(request, MAX_RESPONSE_BYTES).await?;
+    Ok((response.status(), response.into_body()))
 }

@@ -2,7 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use url::Url;
 
 use super::{
@@ -11,11 +12,11 @@ use super::{
     source::{Found, Look, Source},
 };
 use crate::{
-    check::{Attempt, Phase},
+    check::Attempt,
     net::{
-        Net, Route,
+        FetchOptions, Fetcher, Net,
         credentials::{self, Credentials},
-        http::{Body, Client, Profile, Proxies, Request, Transport, USER_AGENT, Versions},
+        http::{Proxies, USER_AGENT, Versions},
         oauth2::{self, Tokens},
         tls,
     },
@@ -78,10 +79,10 @@ impl Settings {
             refresh_interval,
             headers,
             oauth2,
-            versions: match &tls.server_name {
-                // HTTP/2 has one name for TLS and for the request.
-                None if enable_http2 => Versions::Http2,
-                _ => Versions::Http1,
+            versions: if enable_http2 {
+                Versions::Http2
+            } else {
+                Versions::Http1
             },
             tls,
             proxies,
@@ -91,11 +92,10 @@ impl Settings {
 
     pub fn source(&self, net: &Net) -> Service {
         Service {
-            client: net.http_client(Profile {
+            fetcher: net.fetcher(FetchOptions {
                 tls: &self.tls,
                 versions: self.versions,
-                source: None,
-                proxied: self.proxies.is_some(),
+                proxies: self.proxies.as_ref(),
             }),
             tokens: self.oauth2.as_ref().map(|oauth2| net.tokens(oauth2)),
             shown_url: HttpUrl::redacted(&self.url),
@@ -109,7 +109,6 @@ fn request_headers(refresh_interval: Duration) -> HeaderMap {
     let mut headers = HeaderMap::new();
     for (name, value) in [
         (header::USER_AGENT, USER_AGENT),
-        (header::CONNECTION, "close"),
         (header::ACCEPT, "application/json"),
     ] {
         headers.insert(name, HeaderValue::from_static(value));
@@ -125,16 +124,9 @@ fn request_headers(refresh_interval: Duration) -> HeaderMap {
 /// One web service.
 pub(super) struct Service {
     settings: Settings,
-    client: Client,
+    fetcher: Fetcher,
     tokens: Option<Arc<Tokens>>,
     shown_url: String,
-}
-
-/// A response, apart from its body.
-struct Answer {
-    status: StatusCode,
-    headers: HeaderMap,
-    body: Vec<u8>,
 }
 
 impl Source for Service {
@@ -158,21 +150,21 @@ impl Source for Service {
 impl Service {
     async fn fetch(&self) -> Result<Vec<Target>, String> {
         let answer = self.ask().await?;
-        if answer.status != StatusCode::OK {
-            return Err(format!("answered with status {}", answer.status.as_u16()));
+        if answer.status() != StatusCode::OK {
+            return Err(format!("answered with status {}", answer.status().as_u16()));
         }
-        check_content_type(&answer.headers)?;
+        check_content_type(answer.headers())?;
         let url = self.shown_url.clone();
         // Some megabytes take long enough to be in the way of checks.
         let parsed = tokio::task::spawn_blocking(move || {
-            let groups = payload::parse(&answer.body, Format::Json)?;
+            let groups = payload::parse(answer.body(), Format::Json)?;
             Ok(payload::targets(groups, &[("__meta_url", &url)]))
         });
         parsed.await.unwrap_or_else(|error| Err(error.to_string()))
     }
 
     /// Asks, by way of redirects that stay with the host: others must not see the credentials.
-    async fn ask(&self) -> Result<Answer, String> {
+    async fn ask(&self) -> Result<http::Response<Vec<u8>>, String> {
         let mut url = self.settings.url.clone();
         let mut headers = self.settings.headers.clone();
         if let Some(tokens) = &self.tokens {
@@ -184,14 +176,14 @@ impl Service {
         }
         for _ in 0..=MAX_REDIRECTS {
             let answer = self.ask_at(url.clone(), headers.clone()).await?;
-            if answer.status == StatusCode::UNAUTHORIZED
+            if answer.status() == StatusCode::UNAUTHORIZED
                 && let (Some(tokens), Some(refused)) =
                     (&self.tokens, headers.get(header::AUTHORIZATION))
             {
                 tokens.refused(refused);
             }
-            let follow = answer.status.is_redirection() && self.settings.follow_redirects;
-            let Some(location) = answer.headers.get(header::LOCATION).filter(|_| follow) else {
+            let follow = answer.status().is_redirection() && self.settings.follow_redirects;
+            let Some(location) = answer.headers().get(header::LOCATION).filter(|_| follow) else {
                 return Ok(answer);
             };
             let next = location
@@ -209,43 +201,18 @@ impl Service {
         Err(format!("redirects more than {MAX_REDIRECTS} times"))
     }
 
-    async fn ask_at(&self, url: Url, headers: HeaderMap) -> Result<Answer, String> {
-        let attempt = Attempt::start();
-        let proxies = self.settings.proxies.as_ref();
-        let request = Request {
-            method: Method::GET,
-            headers,
-            body: bytes::Bytes::new(),
-            route: Route::default(),
-            address: None,
-            proxy: proxies.and_then(|proxies| proxies.of(&url).cloned()),
-            server_name: self.settings.tls.server_name.clone(),
-            url,
-        };
-        let response = self.client.send(request, &attempt).await;
-        let mut response = response.map_err(|failure| failure.error)?;
-        attempt.enter(Phase::Transfer);
-        let mut body = Vec::new();
-        // Of what is no list nothing is read.
-        if response.status() == StatusCode::OK {
-            while let Some(chunk) = response
-                .body_mut()
-                .chunk()
-                .await
-                .map_err(|failure| failure.error)?
-            {
-                if (body.len() + chunk.len()) as u64 > payload::MAX_BYTES {
-                    return Err(format!("answered more than {} bytes", payload::MAX_BYTES));
-                }
-                body.extend_from_slice(&chunk);
-            }
-        }
-        let (head, _) = response.into_parts();
-        Ok(Answer {
-            status: head.status,
-            headers: head.headers,
-            body,
-        })
+    async fn ask_at(
+        &self,
+        url: Url,
+        headers: HeaderMap,
+    ) -> Result<http::Response<Vec<u8>>, String> {
+        let mut request = http::Request::new(Bytes::new());
+        let uri = url.as_str().parse();
+        *request.uri_mut() = uri.map_err(|_| "redirects to what is no URL".to_owned())?;
+        *request.headers_mut() = headers;
+        let max_bytes = usize::try_from(payload::MAX_BYTES).unwrap_or(usize::MAX);
+        let response = self.fetcher.fetch(request, max_bytes).await;
+        response.map_err(|failure| failure.error)
     }
 }
 

@@ -14,8 +14,8 @@ use tokio::time::Instant;
 use url::{Url, form_urlencoded};
 
 use super::{
-    Net, Route,
-    http::{Body, Client, Profile, Proxies, Request, Transport, USER_AGENT, Versions},
+    FetchOptions, Fetcher, Net,
+    http::{Proxies, USER_AGENT, Versions},
     tls,
 };
 use crate::{
@@ -126,7 +126,7 @@ impl Shared {
 /// A source of tokens, with the one that it has.
 pub struct Tokens {
     settings: Settings,
-    client: Client,
+    fetcher: Fetcher,
     /// Held while a token is fetched, so that whoever else needs one waits for it.
     state: tokio::sync::Mutex<State>,
 }
@@ -156,23 +156,18 @@ enum Manner {
 const LEEWAY: Duration = Duration::from_secs(10);
 
 /// Bytes of a token endpoint's answer that are read: many times the longest token.
-const LONGEST_ANSWER: usize = 256 << 10;
+const MAX_RESPONSE_BYTES: usize = 256 << 10;
 
 impl Tokens {
     pub(super) fn new(settings: &Settings, net: &Net) -> Self {
-        let versions = match settings.tls.server_name {
-            Some(_) => Versions::Http1,
-            None => Versions::Http2,
-        };
-        let client = net.http_client(Profile {
+        let fetcher = net.fetcher(FetchOptions {
             tls: &settings.tls,
-            versions,
-            source: None,
-            proxied: settings.proxies.is_some(),
+            versions: Versions::Http2,
+            proxies: settings.proxies.as_ref(),
         });
         Self {
             settings: settings.clone(),
-            client,
+            fetcher,
             state: tokio::sync::Mutex::default(),
         }
     }
@@ -258,42 +253,25 @@ impl Tokens {
     }
 
     async fn ask(&self, manner: Manner) -> Result<(StatusCode, Vec<u8>), Failure> {
-        // Apart from the check, of which this is no phase.
-        let attempt = Attempt::start();
-        let proxies = self.settings.proxies.as_ref();
-        let request = Request {
-            method: Method::POST,
-            url: self.settings.grant.url.clone(),
-            headers: self.headers(manner),
-            body: self.body(manner),
-            route: Route::default(),
-            address: None,
-            proxy: proxies.and_then(|proxies| proxies.of(&self.settings.grant.url).cloned()),
-            server_name: self.settings.tls.server_name.clone(),
-        };
-        let response = async {
-            let mut response = self.client.send(request, &attempt).await?;
-            attempt.enter(Phase::Transfer);
-            let mut body = Vec::new();
-            while let Some(chunk) = response.body_mut().chunk().await? {
-                if body.len() + chunk.len() > LONGEST_ANSWER {
-                    let error = format!("answered more than {LONGEST_ANSWER} bytes");
-                    return Err(attempt.failure(Reason::BodyTooLarge, error));
-                }
-                body.extend_from_slice(&chunk);
-            }
-            Ok((response.status(), body))
-        };
-        response
-            .await
-            .map_err(|wrong| failure(wrong.reason, &format!("failed: {}", wrong.error)))
+        let mut request = http::Request::new(self.body(manner));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = self.settings.grant.url.as_str().parse().map_err(|_| {
+            failure(
+                Reason::AgentError,
+                "has a URL that cannot be sent over HTTP",
+            )
+        })?;
+        *request.headers_mut() = self.headers(manner);
+        let response = self.fetcher.fetch(request, MAX_RESPONSE_BYTES).await;
+        let response =
+            response.map_err(|wrong| failure(wrong.reason, &format!("failed: {}", wrong.error)))?;
+        Ok((response.status(), response.into_body()))
     }
 
     fn headers(&self, manner: Manner) -> HeaderMap {
         let mut headers = HeaderMap::new();
         for (name, value) in [
             (header::USER_AGENT, USER_AGENT),
-            (header::CONNECTION, "close"),
             (header::ACCEPT, "application/json"),
             (header::CONTENT_TYPE, "application/x-www-form-urlencoded"),
         ] {

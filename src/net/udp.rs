@@ -3,12 +3,11 @@
 use std::{
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    sync::Arc,
 };
 
 use tokio::{io::Interest, net::UdpSocket};
 
-use super::{Connector, Route, exchange::Exchange};
+use super::{Connector, ErrorClassifier, Route};
 use crate::{
     check::{Attempt, Failure, Phase},
     value::Endpoint,
@@ -27,7 +26,7 @@ impl Connector {
     ) -> Result<Datagrams, Failure> {
         let address = self.resolve(&endpoint.host, route, attempt).await?;
         attempt.enter(Phase::Connect);
-        let exchange = Exchange::of(attempt);
+        let errors = ErrorClassifier::new(attempt);
         let any = match address {
             IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
             IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
@@ -42,9 +41,9 @@ impl Connector {
             Ok(socket) => Ok(Datagrams {
                 socket,
                 address,
-                exchange,
+                errors,
             }),
-            Err(error) => Err(exchange.failure(&error)),
+            Err(error) => Err(errors.failure(&error)),
         }
     }
 }
@@ -53,7 +52,7 @@ impl Connector {
 pub struct Datagrams {
     socket: UdpSocket,
     address: IpAddr,
-    exchange: Arc<Exchange>,
+    errors: ErrorClassifier,
 }
 
 impl Datagrams {
@@ -72,8 +71,7 @@ impl Datagrams {
     /// A [`Failure`] where it cannot be sent.
     pub async fn send(&self, datagram: &[u8]) -> Result<(), Failure> {
         let sent = self.socket.send(datagram).await;
-        sent.map(drop)
-            .map_err(|error| self.exchange.failure(&error))
+        sent.map(drop).map_err(|error| self.errors.failure(&error))
     }
 
     /// Waits for a datagram of the peer.
@@ -84,7 +82,7 @@ impl Datagrams {
         loop {
             match self.try_receive().await {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                received => return received.map_err(|error| self.exchange.failure(&error)),
+                received => return received.map_err(|error| self.errors.failure(&error)),
             }
         }
     }

@@ -230,6 +230,12 @@ fn overrides(authority: &str) -> [(Value, String); 2] {
     ]
 }
 
+/// A response over HTTP/2.
+fn http2_ok() -> Step {
+    let body = Frame::Data(Bytes::from("hello"));
+    Step::Http2(vec![Frame::Head(200), body, Frame::End])
+}
+
 #[tokio::test]
 async fn another_name_for_tls_changes_neither_the_address_nor_the_phases() {
     let identity = AUTHORITY.issue(&["inside.test"], YEARS);
@@ -237,18 +243,20 @@ async fn another_name_for_tls_changes_neither_the_address_nor_the_phases() {
         "service.test" => Answer::loopback(),
         _ => Answer::NoSuchName,
     }));
-    let server = Server::start([identity.tls_h2(), Step::answer(|_| ok("hello"))]);
+    let server = Server::start([identity.tls_h2(), http2_ok()]);
     let url = server.named("https", "service.test", "/path?query");
     let authority = format!("service.test:{}", server.address.port());
     for (mut monitor, host) in overrides(&authority) {
         monitor["url"] = json!(url);
+        monitor["valid_http_versions"] = json!(["HTTP/2.0"]);
         assert_lost_in(Phase::Resolve, &ALL, async || {
             lab.check(monitor.clone()).await
         })
         .await;
         let request = server.seen().requests.pop().expect("a request");
         assert_eq!(request.server_name.as_deref(), Some("inside.test"));
-        assert_eq!(request.header("host"), Some(&*host));
+        assert_eq!(request.header(":authority"), Some(&*host));
+        assert_eq!(request.header("host"), None);
         assert_eq!(request.target, "/path?query");
     }
     let questions = lab.dns.questions();
@@ -259,12 +267,7 @@ async fn another_name_for_tls_changes_neither_the_address_nor_the_phases() {
 async fn another_name_for_tls_goes_with_a_target_that_is_an_address() {
     let identity = AUTHORITY.issue(&["inside.test"], YEARS);
     let lab = Lab::new();
-    let server = Server::start([
-        Step::Peek,
-        Step::Wait(DELAY),
-        identity.tls_h2(),
-        Step::answer(|_| ok("hello")),
-    ]);
+    let server = Server::start([Step::Peek, Step::Wait(DELAY), identity.tls_h2(), http2_ok()]);
     for (mut monitor, host) in overrides(&server.address.to_string()) {
         monitor["url"] = json!(server.https("/"));
         assert_lost_in(Phase::Tls, &ALL[1..], async || {
@@ -273,7 +276,8 @@ async fn another_name_for_tls_goes_with_a_target_that_is_an_address() {
         .await;
         let request = server.seen().requests.pop().expect("a request");
         assert_eq!(request.server_name.as_deref(), Some("inside.test"));
-        assert_eq!(request.header("host"), Some(&*host));
+        assert_eq!(request.header(":authority"), Some(&*host));
+        assert_eq!(request.header("host"), None);
     }
     assert_eq!(lab.dns.questions(), []);
 }

@@ -368,6 +368,30 @@ mod tls {
     }
 
     #[tokio::test]
+    async fn a_refused_client_certificate_is_told_apart_over_http2_each_time() {
+        let clients = Authority::new("of clients");
+        let handshake = Handshake {
+            alpn: &["h2"],
+            versions: &[&rustls::version::TLS13],
+            client_authority: Some(&clients),
+            ..Handshake::default()
+        };
+        let server = Server::start([handshake.step(&IDENTITY)]);
+        let address = server.address.to_string();
+        let lab = Lab::new();
+        for monitor in [
+            json!({ "url": server.https("/") }),
+            json!({ "type": "dns", "target": server.https("/"), "query_name": "a.test" }),
+            json!({ "type": "grpc", "target": address, "tls": true }),
+        ] {
+            for _ in 0..50 {
+                let report = lab.check(monitor.clone()).await;
+                assert_failure(&report, Phase::Tls, Reason::TlsHandshake);
+            }
+        }
+    }
+
+    #[tokio::test]
     async fn an_end_after_a_client_certificate_was_demanded_is_a_failed_handshake() {
         let clients = Authority::new("of clients");
         for versions in [&[&rustls::version::TLS12], &[&rustls::version::TLS13]] {
@@ -411,8 +435,6 @@ mod protocol {
             "HTTP/1.1 99 Too Short\r\n\r\n",
             "HTTP/1.1 9999 Too Long\r\n\r\n",
             "HTTP/3.1 200 OK\r\n\r\n",
-            "HTTP/1.1 200 OK\r\nno colon\r\n\r\n",
-            "HTTP/1.1 200 OK\r\nbad name: value\r\n\r\n",
             "HTTP/1.1 200 OK\r\ncontent-length: many\r\n\r\n",
             "HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n",
             "\x00\x01\x02\x03\x04\x05\x06\x07",
@@ -453,12 +475,68 @@ mod protocol {
     }
 
     #[tokio::test]
-    async fn more_headers_than_anybody_sends_are_a_protocol_error() {
-        let headers: Vec<_> = (0..1000).map(|index| format!("x-{index}: x")).collect();
-        let headers: Vec<_> = headers.iter().map(String::as_str).collect();
-        let answer = response("200 OK", &headers, "");
-        let (report, _server) = check("http", [Step::Request, Step::send(answer)]).await;
+    async fn a_thousand_headers_are_taken_and_no_multiple_of_that() {
+        let answer = |lines| {
+            let headers: Vec<_> = (0..lines).map(|index| format!("x-{index}: x")).collect();
+            let headers: Vec<_> = headers.iter().map(String::as_str).collect();
+            [Step::Request, Step::send(response("200 OK", &headers, ""))]
+        };
+        let (report, _server) = check("http", answer(1_000)).await;
+        assert_success(&report);
+        let (report, _server) = check("http", answer(3_000)).await;
         assert_failure(&report, Phase::Processing, Reason::ProtocolError);
+    }
+
+    #[tokio::test]
+    async fn a_megabyte_of_headers_is_taken() {
+        let value = "x".repeat(1_000);
+        let http1: Vec<_> = (0..900)
+            .map(|index| format!("x-{index}: {value}"))
+            .collect();
+        let http1: Vec<_> = http1.iter().map(String::as_str).collect();
+        let answer = response("200 OK", &http1, "");
+        let (report, _server) = check("http", [Step::Request, Step::send(answer)]).await;
+        assert_success(&report);
+        let headers = vec![("x-header", value); 900];
+        let frames = vec![Frame::HeadWith(200, headers), Frame::End];
+        let (report, _server) = check("https", [IDENTITY.tls_h2(), Step::Http2(frames)]).await;
+        assert_success(&report);
+    }
+
+    #[tokio::test]
+    async fn headers_that_browsers_take_are_taken() {
+        for headers in [
+            "x: one\r\n two\r\n",
+            "x: one\r\n\ttwo\r\n",
+            "x-foo : bar\r\n",
+            "no colon\r\n",
+            "bad name: value\r\n",
+            ": no name\r\n",
+            "x: \u{1}\u{7f}\r\n",
+            "x: \u{fc}\r\n",
+            "x:\r\n",
+        ] {
+            let answer = format!("HTTP/1.1 200 OK\r\n{headers}content-length: 5\r\n\r\nhello");
+            let (report, _server) = check("http", [Step::Request, Step::send(answer)]).await;
+            assert_success(&report);
+            assert_eq!(report.response_bytes(), Some(5), "{headers:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_flood_of_interim_responses_is_a_protocol_error() {
+        let interim = Bytes::from("HTTP/1.1 103 Early Hints\r\n\r\n".repeat(1_000));
+        let (report, _server) = check("http", [Step::Request, Step::Flood(interim)]).await;
+        assert_failure(&report, Phase::Processing, Reason::ProtocolError);
+    }
+
+    #[tokio::test]
+    async fn a_flood_around_a_body_is_a_protocol_error() {
+        let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+        let chunk = Bytes::from(format!("1;{}\r\nx\r\n", "x".repeat(1_000)));
+        let script = [Step::Request, Step::send(head), Step::Flood(chunk)];
+        let (report, _server) = check("http", script).await;
+        assert_failure(&report, Phase::Transfer, Reason::ProtocolError);
     }
 
     #[tokio::test]
@@ -537,7 +615,7 @@ mod body {
     }
 
     #[tokio::test]
-    async fn a_body_without_a_length_is_complete_only_where_tls_says_so() {
+    async fn a_body_without_a_length_ends_with_the_connection() {
         let start = Step::send("HTTP/1.1 200 OK\r\n\r\n12345");
         let orderly = [IDENTITY.tls(), Step::Request, start.clone()];
         let (report, _server) = check("https", orderly).await;
@@ -545,6 +623,10 @@ mod body {
         assert_eq!(report.response_bytes(), Some(5));
         let abrupt = [IDENTITY.tls(), Step::Request, start.clone(), Step::Drop];
         let (report, _server) = check("https", abrupt).await;
+        assert_success(&report);
+        let half = Step::send("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n12345");
+        let cut = [IDENTITY.tls(), Step::Request, half, Step::Drop];
+        let (report, _server) = check("https", cut).await;
         assert_failure(&report, Phase::Transfer, Reason::TruncatedBody);
         let plain = [Step::Request, start, Step::Drop];
         let (report, _server) = check("http", plain).await;

@@ -116,7 +116,7 @@ fn verdicts() -> Vec<Way> {
 fn endings() -> Vec<Way> {
     let answers = [
         "s3cr3t\r\n\r\n",
-        "HTTP/1.1 200 OK\r\ns3cr3t\r\n\r\n",
+        "HTTP/1.1 200 OK\r\ncontent-length: s3cr3t\r\n\r\n",
         "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\ns3cr3t",
         "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\ns3cr3t",
     ];

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     net::{
         Net, Route,
-        http::{Profile, Versions},
+        http::{ClientOptions, Versions},
         tls,
     },
     value::{Endpoint, Fields, FromNode, HttpUrl, Node, Target},
@@ -102,11 +102,9 @@ impl Settings {
                 let name = self.tls.name_of(&endpoint.host);
                 Client::tls(net.connector(), net.tls_client(&self.tls, name, &[]))
             }
-            Server::Https(_) => Client::https(net.http_client(Profile {
+            Server::Https(_) => Client::https(net.http_client(ClientOptions {
                 tls: &self.tls,
                 versions: Versions::Http2,
-                source: self.route.source,
-                proxied: false,
             })),
         };
         Dns::new(client, self.clone())

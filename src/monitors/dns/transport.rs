@@ -155,7 +155,7 @@ async fn over_https(
         (CONNECTION, HeaderValue::from_static("close")),
     ];
     let mut headers = HeaderMap::from_iter(headers);
-    // HTTP/2 has one name for TLS and for the request, and some name servers speak nothing else.
+    // A server that is asked for another name in TLS expects that name in the request too.
     if let Some(host) = settings.tls.server_name.as_deref() {
         headers.insert(HOST, authority(host, url));
     }

@@ -13,7 +13,7 @@ use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use self::health::{Code, PATH, remark};
 use crate::{
     check::{Attempt, Fact, Failure, Monitor, Phase, Reason, Report, ServingStatus, log_check},
-    net::{Connector, Judge, Stream, TlsClient, http::USER_AGENT},
+    net::{Connector, ErrorClassifier, Stream, TlsClient, http::USER_AGENT},
 };
 
 pub use settings::Settings;
@@ -78,14 +78,14 @@ impl Grpc {
     /// The call, from its connection to its end.
     async fn call(&self, stream: Stream, attempt: &Attempt) -> Result<Ended, Failure> {
         attempt.enter(Phase::Check);
-        let judge = stream.judge();
+        let errors = stream.errors();
         let client = h2::client::Builder::new()
             .enable_push(false)
             .max_header_list_size(MAX_HEADERS)
             .handshake(stream);
-        let (client, connection) = client.await.map_err(|error| failure(&judge, &error))?;
+        let (client, connection) = client.await.map_err(|error| failure(&errors, &error))?;
         let mut connection = pin!(connection);
-        let mut call = pin!(self.exchange(client, &judge, attempt));
+        let mut call = pin!(self.exchange(client, &errors, attempt));
         // The connection makes progress only while it is polled. It may end with the whole answer
         // received; else its error says more than the call's, which is not always told of it.
         tokio::select! {
@@ -97,7 +97,7 @@ impl Grpc {
             }
             end = &mut connection => match (call.now_or_never(), end) {
                 (Some(Ok(ended)), _) => Ok(ended),
-                (_, Err(error)) => Err(failure(&judge, &error)),
+                (_, Err(error)) => Err(failure(&errors, &error)),
                 (Some(Err(failure)), Ok(())) => Err(failure),
                 (None, Ok(())) => {
                     let error = "the server closed the connection";
@@ -110,10 +110,10 @@ impl Grpc {
     async fn exchange(
         &self,
         client: SendRequest<Bytes>,
-        judge: &Judge,
+        errors: &ErrorClassifier,
         attempt: &Attempt,
     ) -> Result<Ended, Failure> {
-        let failure = |error: h2::Error| failure(judge, &error);
+        let failure = |error: h2::Error| failure(errors, &error);
         let mut client = client.ready().await.map_err(failure)?;
         let (response, mut question) = client
             .send_request(self.request.clone(), false)
@@ -214,8 +214,8 @@ fn judge_head(response: &Response<RecvStream>, attempt: &Attempt) -> Result<(), 
 }
 
 /// What an `error` of HTTP/2 means, without the text that the server may have sent with it.
-fn failure(judge: &Judge, error: &h2::Error) -> Failure {
-    let mut failure = judge.failure(error);
+fn failure(errors: &ErrorClassifier, error: &h2::Error) -> Failure {
+    let mut failure = errors.failure(error);
     if let Some(reason) = error.reason().filter(|_| failure.phase == Phase::Check) {
         failure.error = if error.is_remote() {
             format!("the server gave up the call with {reason:?}")

@@ -17,12 +17,13 @@ use crate::{
 const MAX_REDIRECTS: usize = 10;
 
 /// Headers that go along with a redirect to another host; any other could be a credential.
-const HARMLESS_HEADERS: [HeaderName; 7] = [
+const HARMLESS_HEADERS: [HeaderName; 8] = [
     header::ACCEPT,
     header::ACCEPT_CHARSET,
     header::ACCEPT_ENCODING,
     header::ACCEPT_LANGUAGE,
     header::CACHE_CONTROL,
+    header::CONNECTION,
     header::PRAGMA,
     header::USER_AGENT,
 ];

@@ -14,7 +14,7 @@ use crate::{
     net::{
         Net, Route,
         credentials::{self, Credentials},
-        http::{Client, Profile, USER_AGENT, Versions},
+        http::{Client, ClientOptions, USER_AGENT, Versions},
         tls,
     },
     value::{ByteSize, Endpoint, Fields, File, Host, HttpUrl, HttpVersion, StatusCodes},
@@ -171,25 +171,18 @@ impl Settings {
     #[must_use]
     pub fn bind(self: &Arc<Self>, net: &Net) -> Http<Client> {
         let rare = self.rare.as_deref();
-        let client = |tls: &tls::Settings, versions| {
-            net.http_client(Profile {
+        let client = |tls: &tls::Settings| {
+            net.http_client(ClientOptions {
                 tls,
-                versions,
-                source: self.route.source,
-                proxied: rare.is_some_and(|rare| rare.proxies.is_some()),
+                versions: self.versions,
             })
-        };
-        // HTTP/2 has one name for TLS and for the request, so two names need HTTP/1.1.
-        let versions = match self.server_name {
-            Some(_) => Versions::Http1,
-            None => self.versions,
         };
         let anonymous = self.tls.identity.as_ref().map(|_| {
             let tls = tls::Settings {
                 identity: None,
                 ..self.tls.clone()
             };
-            client(&tls, self.versions)
+            client(&tls)
         });
         let means = rare.and_then(|rare| {
             let tokens = rare.oauth2.as_ref().map(|oauth2| net.tokens(oauth2));
@@ -200,7 +193,7 @@ impl Settings {
         Http {
             anonymous,
             means,
-            ..Http::new(client(&self.tls, versions), self.clone())
+            ..Http::new(client(&self.tls), self.clone())
         }
     }
 }

@@ -22,7 +22,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::dialogue::{Reply, TooLong, Turn};
 use crate::{
     check::{Attempt, Fact, Failure, Reason},
-    net::{Judge, Stream},
+    net::{ErrorClassifier, Stream},
     value::Captures,
     value::Pattern,
 };
@@ -45,7 +45,7 @@ type Bounded = Join<Take<ReadHalf<Stream>>, WriteHalf<Stream>>;
 /// A WebSocket that stands.
 pub(super) struct Conversation<'a> {
     socket: WebSocketStream<Bounded>,
-    judge: Judge,
+    errors: ErrorClassifier,
     attempt: &'a Attempt,
     messages: usize,
     bytes: usize,
@@ -55,7 +55,7 @@ pub(super) struct Conversation<'a> {
 impl<'a> Conversation<'a> {
     /// Over `stream`, of which `rest` has been read already.
     pub async fn begin(stream: Stream, rest: Vec<u8>, attempt: &'a Attempt) -> Self {
-        let judge = stream.judge();
+        let errors = stream.errors();
         let config = WebSocketConfig::default()
             .read_buffer_size(1 << 10)
             .write_buffer_size(0)
@@ -68,7 +68,7 @@ impl<'a> Conversation<'a> {
         attempt.learn(Fact::ResponseBytes(0));
         Self {
             socket,
-            judge,
+            errors,
             attempt,
             messages: 0,
             bytes: 0,
@@ -235,7 +235,7 @@ impl<'a> Conversation<'a> {
     fn failure(&self, error: &Error) -> Failure {
         match error {
             Error::Io(error) => {
-                let mut failure = self.judge.failure(error);
+                let mut failure = self.errors.failure(error);
                 // There is no body that could be cut short.
                 if failure.reason == Reason::TruncatedBody {
                     failure.reason = Reason::ConnectionReset;

@@ -131,6 +131,12 @@ impl Proxies {
         }
     }
 
+    /// The headers of a request for a tunnel, which are the same for every proxy.
+    pub(in crate::net) fn connect_headers(&self) -> HeaderMap {
+        let proxy = self.http.as_ref().or(self.https.as_ref());
+        proxy.map(|proxy| proxy.headers.clone()).unwrap_or_default()
+    }
+
     /// The proxy that a request for `url` goes through, if it goes through one.
     #[must_use]
     pub fn of(&self, url: &Url) -> Option<&Arc<Proxy>> {

@@ -1,224 +1,330 @@
-//! One HTTP request through a proxy, on hyper.
-//!
-//! reqwest has proxies too. They do not tell why a proxy refused, take the proxy's TLS for the
-//! target's, and cannot ask TLS for another name than the URL's.
+//! Asking a proxy for a tunnel, by CONNECT (RFC 9110, section 9.3.6) or SOCKS 5 (RFC 1928), and why
+//! it may refuse.
 
-use std::{
-    future::Future,
-    sync::{Arc, Mutex, PoisonError, Weak},
-};
+use std::{io, net::IpAddr};
 
-use bytes::Bytes;
-use http::{HeaderValue, Response, Uri, header};
-use http_body_util::Full;
-use hyper::body::Incoming;
-use hyper_util::rt::TokioIo;
-use rustls::{ClientConfig, pki_types::ServerName};
-use tokio::task::JoinSet;
-use url::Position;
+use http::HeaderMap;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use super::{
-    Request,
-    proxy::{Proxy, ProxyScheme},
-    refusal::{Refusal, connect, socks5},
-};
 use crate::{
-    check::{Attempt, Failure, Phase, Reason},
-    net::{Connector, Judge, Stream, TlsClient},
+    check::Reason,
     value::{Endpoint, Host},
 };
 
-/// What speaks with proxies, and through them with targets.
-pub(super) struct Tunnel {
-    pub connector: Connector,
-    /// For the target.
-    pub tls: Arc<ClientConfig>,
-    /// For the proxy itself, which gets no client certificate.
-    pub proxy_tls: Arc<ClientConfig>,
+/// Why there is no tunnel.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    /// The connection to the proxy ended.
+    Io(io::Error),
+    /// The proxy said so.
+    Said(Reason, String),
 }
 
-/// A response, and the tasks that bring its body: dropped with it, they are gone.
-pub(super) struct Delivery {
-    pub body: Incoming,
-    pub judge: Judge,
-    _connection: Connection,
+impl From<io::Error> for Refusal {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
 }
 
-/// The tasks of one connection.
-type Connection = Arc<Mutex<JoinSet<()>>>;
+impl Refusal {
+    fn garbled(what: &str) -> Self {
+        Self::Said(Reason::ProtocolError, what.to_owned())
+    }
+}
 
-/// Spawns what hyper wants to run beside a request, for as long as somebody holds the connection.
-#[derive(Clone)]
-struct Companion(Weak<Mutex<JoinSet<()>>>);
+/// Bytes of a proxy's answer to CONNECT that are read: more than any has to say.
+const LONGEST_ANSWER: usize = 16 << 10;
 
-impl<F: Future<Output = ()> + Send + 'static> hyper::rt::Executor<F> for Companion {
-    fn execute(&self, future: F) {
-        if let Some(tasks) = self.0.upgrade() {
-            let mut tasks = tasks.lock().unwrap_or_else(PoisonError::into_inner);
-            tasks.spawn(future);
+/// Asks for a tunnel to `target`.
+pub(super) async fn connect<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: &mut S,
+    target: &Endpoint,
+    headers: &HeaderMap,
+) -> Result<(), Refusal> {
+    let mut request = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n").into_bytes();
+    for (name, value) in headers {
+        request.extend_from_slice(name.as_str().as_bytes());
+        request.extend_from_slice(b": ");
+        request.extend_from_slice(value.as_bytes());
+        request.extend_from_slice(b"\r\n");
+    }
+    request.extend_from_slice(b"\r\n");
+    stream.write_all(&request).await?;
+    stream.flush().await?;
+
+    let mut answer = Vec::with_capacity(512);
+    let end = loop {
+        if let Some(end) = answer.windows(4).position(|end| end == b"\r\n\r\n") {
+            break end + 4;
         }
-    }
-}
-
-impl Tunnel {
-    pub async fn send(
-        &self,
-        request: Request,
-        proxy: &Proxy,
-        attempt: &Attempt,
-    ) -> Result<Response<Delivery>, Failure> {
-        let target = Endpoint::of(&request.url).ok_or_else(|| {
-            let error = "the URL's host is no name of a host";
-            Failure::new(Phase::Resolve, Reason::DnsFailure, error)
-        })?;
-        let secure = request.url.scheme() == "https";
-        let forwarded = !secure && matches!(proxy.scheme, ProxyScheme::Http | ProxyScheme::Https);
-        let host = match (proxy.scheme, request.address) {
-            (ProxyScheme::Socks5, Some(address)) => Host::Address(address),
-            (ProxyScheme::Socks5, None) => {
-                let address = self.connector.resolve(&target.host, request.route, attempt);
-                Host::Address(address.await?)
-            }
-            _ => target.host.clone(),
-        };
-        let mut stream = self.reach(proxy, &request, attempt).await?;
-        if !forwarded {
-            let port = target.port;
-            let tunnel = async {
-                match proxy.scheme {
-                    ProxyScheme::Http | ProxyScheme::Https => {
-                        connect(&mut stream, &Endpoint { host, port }, &proxy.headers).await
-                    }
-                    ProxyScheme::Socks5 | ProxyScheme::Socks5h => {
-                        let userinfo = proxy.userinfo.as_ref();
-                        socks5(&mut stream, &Endpoint { host, port }, userinfo).await
-                    }
-                }
-            };
-            match tunnel.await {
-                Ok(()) => {}
-                Err(Refusal::Io(error)) => return Err(of_proxy(stream.failure(&error))),
-                Err(Refusal::Said(reason, error)) => {
-                    return Err(of_proxy(attempt.failure(reason, error)));
-                }
-            }
+        if answer.len() >= LONGEST_ANSWER {
+            return Err(Refusal::garbled("the answer to CONNECT does not end"));
         }
-        if secure {
-            let server_name = match &request.server_name {
-                Some(name) => ServerName::try_from(name.clone()).map_err(|_| {
-                    let error = "the name to ask for in TLS is no host name";
-                    attempt.failure(Reason::AgentError, error)
-                })?,
-                None => target.host.server_name(),
-            };
-            let config = self.tls.clone();
-            let tls = TlsClient {
-                config,
-                server_name,
-            };
-            stream = stream.handshake(&tls).await?;
+        if answer.len() >= 5 && !answer.starts_with(b"HTTP/") {
+            return Err(Refusal::garbled("the answer to CONNECT is no HTTP"));
         }
-        attempt.enter(Phase::Processing);
-        let over_http2 = stream.protocol() == Some(b"h2");
-        let message = message(request, forwarded.then_some(proxy), over_http2);
-        let message =
-            message.map_err(|error| attempt.failure(Reason::AgentError, error.to_string()))?;
-        exchange(stream, message, over_http2).await
-    }
-
-    /// A connection to `proxy`, over TLS where it wants that.
-    async fn reach(
-        &self,
-        proxy: &Proxy,
-        request: &Request,
-        attempt: &Attempt,
-    ) -> Result<Stream, Failure> {
-        let connect = self
-            .connector
-            .connect(&proxy.endpoint, request.route, attempt);
-        let stream = connect.await.map_err(of_proxy)?;
-        if proxy.scheme != ProxyScheme::Https {
-            return Ok(stream);
-        }
-        let tls = TlsClient {
-            config: self.proxy_tls.clone(),
-            server_name: proxy.endpoint.host.server_name(),
-        };
-        stream.handshake_on_the_way(&tls).await.map_err(of_proxy)
-    }
-}
-
-/// The failure, said to be the proxy's.
-fn of_proxy(mut failure: Failure) -> Failure {
-    failure.error.insert_str(0, "the proxy: ");
-    failure
-}
-
-/// The request as it is sent: to a proxy that forwards it, with all of its URL.
-fn message(
-    request: Request,
-    forwarded_by: Option<&Proxy>,
-    over_http2: bool,
-) -> Result<http::Request<Full<Bytes>>, http::Error> {
-    let url = &request.url;
-    let whole = forwarded_by.is_some() || over_http2;
-    let start = if whole {
-        Position::BeforeScheme
-    } else {
-        Position::BeforePath
-    };
-    let uri = Uri::try_from(&url[start..Position::AfterQuery])?;
-    let mut message = http::Request::new(Full::new(request.body));
-    *message.method_mut() = request.method;
-    *message.uri_mut() = uri;
-    let mut headers = request.headers;
-    if over_http2 {
-        *message.version_mut() = http::Version::HTTP_2;
-        // RFC 9113, section 8.2.2.
-        headers.remove(header::CONNECTION);
-    } else if !headers.contains_key(header::HOST) {
-        let host = &url[Position::BeforeHost..Position::AfterPort];
-        headers.insert(header::HOST, HeaderValue::try_from(host)?);
-    }
-    headers
-        .entry(header::ACCEPT)
-        .or_insert(HeaderValue::from_static("*/*"));
-    if let Some(proxy) = forwarded_by
-        && let Some(credentials) = proxy.headers.get(header::PROXY_AUTHORIZATION)
-    {
-        headers.insert(header::PROXY_AUTHORIZATION, credentials.clone());
-    }
-    *message.headers_mut() = headers;
-    Ok(message)
-}
-
-/// Sends `message` and waits for the response's headers.
-async fn exchange(
-    stream: Stream,
-    message: http::Request<Full<Bytes>>,
-    over_http2: bool,
-) -> Result<Response<Delivery>, Failure> {
-    use hyper::{client::conn, rt::Executor};
-    let judge = stream.judge();
-    let connection = Connection::default();
-    let companion = Companion(Arc::downgrade(&connection));
-    let io = TokioIo::new(stream);
-    let response = async {
-        // The error of a connection reaches the request that it was for.
-        if over_http2 {
-            let (mut sender, task) = conn::http2::handshake(companion.clone(), io).await?;
-            companion.execute(async move { drop(task.await) });
-            sender.send_request(message).await
-        } else {
-            let (mut sender, task) = conn::http1::handshake(io).await?;
-            companion.execute(async move { drop(task.await) });
-            sender.send_request(message).await
+        if stream.read_buf(&mut answer).await? == 0 {
+            return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
         }
     };
-    let response = response.await.map_err(|error| judge.failure(&error))?;
-    Ok(response.map(|body| Delivery {
-        body,
-        judge,
-        _connection: connection,
-    }))
+    match status(&answer[..end]) {
+        // The target has not been spoken to, and does not speak first.
+        Some(200..=299) if answer.len() > end => Err(Refusal::garbled(
+            "something comes behind the answer to CONNECT",
+        )),
+        Some(200..=299) => Ok(()),
+        Some(407) => {
+            let error = "it wants other credentials: it answered 407 to CONNECT";
+            Err(Refusal::Said(Reason::ConnectionFailed, error.to_owned()))
+        }
+        Some(status) => {
+            let error = format!("it answered {status} to CONNECT");
+            Err(Refusal::Said(Reason::ConnectionFailed, error))
+        }
+        None => Err(Refusal::garbled("the answer to CONNECT has no status")),
+    }
+}
+
+/// The status of a response, of which `head` is the head.
+fn status(head: &[u8]) -> Option<u16> {
+    let line = head.split(|byte| *byte == b'\r').next()?;
+    let rest = line.strip_prefix(b"HTTP/1.")?;
+    let mut words = rest.split(|byte| *byte == b' ');
+    let version = words.next()?;
+    let code = words.next()?;
+    let digits = |text: &[u8]| text.iter().all(u8::is_ascii_digit);
+    if version.len() != 1 || !digits(version) || code.len() != 3 || !digits(code) {
+        return None;
+    }
+    let code = std::str::from_utf8(code).ok()?.parse().ok()?;
+    (100..600).contains(&code).then_some(code)
+}
+
+const VERSION: u8 = 5;
+const NO_AUTHENTICATION: u8 = 0;
+/// User and password (RFC 1929).
+const USERINFO: u8 = 2;
+const NONE_ACCEPTABLE: u8 = 0xff;
+const IPV4: u8 = 1;
+const NAME: u8 = 3;
+const IPV6: u8 = 4;
+
+/// Asks for a tunnel to `target`.
+pub(super) async fn socks5<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: &mut S,
+    target: &Endpoint,
+    userinfo: Option<&(String, String)>,
+) -> Result<(), Refusal> {
+    let method = userinfo.map_or(NO_AUTHENTICATION, |_| USERINFO);
+    stream.write_all(&[VERSION, 1, method]).await?;
+    stream.flush().await?;
+    let refused = |error: &str| Refusal::Said(Reason::ConnectionFailed, error.to_owned());
+    match (stream.read_u8().await?, stream.read_u8().await?) {
+        (VERSION, chosen) if chosen == method => {}
+        (VERSION, NONE_ACCEPTABLE) if userinfo.is_some() => {
+            return Err(refused("it does not take a user and a password"));
+        }
+        (VERSION, NONE_ACCEPTABLE) => return Err(refused("it wants credentials")),
+        _ => return Err(Refusal::garbled("it does not speak SOCKS 5")),
+    }
+    if let Some((user, password)) = userinfo {
+        let mut request = vec![1];
+        for text in [user, password] {
+            let length = u8::try_from(text.len()).map_err(|_| refused("too long a password"))?;
+            request.push(length);
+            request.extend_from_slice(text.as_bytes());
+        }
+        stream.write_all(&request).await?;
+        stream.flush().await?;
+        let (_, status) = (stream.read_u8().await?, stream.read_u8().await?);
+        if status != 0 {
+            return Err(refused("it wants other credentials"));
+        }
+    }
+    let mut request = vec![VERSION, 1, 0];
+    match &target.host {
+        Host::Address(IpAddr::V4(address)) => {
+            request.push(IPV4);
+            request.extend(address.octets());
+        }
+        Host::Address(IpAddr::V6(address)) => {
+            request.push(IPV6);
+            request.extend(address.octets());
+        }
+        Host::Name(name) => {
+            let length = u8::try_from(name.len()).map_err(|_| refused("too long a name"))?;
+            request.extend([NAME, length]);
+            request.extend_from_slice(name.as_bytes());
+        }
+    }
+    request.extend(target.port.to_be_bytes());
+    stream.write_all(&request).await?;
+    stream.flush().await?;
+    reply(stream).await
+}
+
+/// Reads what becomes of the request: the reply, and the address that it came from.
+async fn reply<S: AsyncRead + Unpin>(stream: &mut S) -> Result<(), Refusal> {
+    let mut head = [0; 4];
+    stream.read_exact(&mut head[..2]).await?;
+    let [version, code, ..] = head;
+    if version != VERSION {
+        return Err(Refusal::garbled("it does not speak SOCKS 5"));
+    }
+    let said = |reason, error: &str| Err(Refusal::Said(reason, format!("it says: {error}")));
+    match code {
+        0 => {}
+        2 => return said(Reason::ConnectionFailed, "not allowed"),
+        3 => return said(Reason::HostUnreachable, "network unreachable"),
+        4 => return said(Reason::HostUnreachable, "host unreachable"),
+        5 => return said(Reason::ConnectionRefused, "connection refused"),
+        code => return said(Reason::ConnectionFailed, &format!("failure {code}")),
+    }
+    stream.read_exact(&mut head[2..]).await?;
+    let length: u8 = match head[3] {
+        IPV4 => 4,
+        IPV6 => 16,
+        NAME => stream.read_u8().await?,
+        _ => return Err(Refusal::garbled("it does not speak SOCKS 5")),
+    };
+    let mut bound = vec![0; usize::from(length) + 2];
+    stream.read_exact(&mut bound).await?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn target() -> Endpoint {
+        Endpoint {
+            host: Host::Name("a.example".to_owned()),
+            port: 443,
+        }
+    }
+
+    fn run<T>(future: impl Future<Output = T>) -> T {
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        runtime.expect("a runtime without I/O").block_on(future)
+    }
+
+    /// How it is asked, and by whom.
+    #[derive(Clone, Copy)]
+    enum Way {
+        Connect,
+        Socks(Option<(&'static str, &'static str)>),
+    }
+
+    /// Asks a proxy that answers with `bytes` and closes; what was asked, and the outcome.
+    fn ask(bytes: &[u8], way: Way) -> (Vec<u8>, Result<(), Refusal>) {
+        run(async {
+            let (mut ours, mut theirs) = tokio::io::duplex(1 << 16);
+            theirs.write_all(bytes).await.expect("room for it");
+            theirs.shutdown().await.expect("an open pipe");
+            let outcome = match way {
+                Way::Connect => connect(&mut ours, &target(), &HeaderMap::new()).await,
+                Way::Socks(userinfo) => {
+                    let userinfo = userinfo.map(|(a, b)| (a.to_owned(), b.to_owned()));
+                    socks5(&mut ours, &target(), userinfo.as_ref()).await
+                }
+            };
+            drop(ours);
+            let mut asked = Vec::new();
+            theirs.read_to_end(&mut asked).await.expect("an open pipe");
+            (asked, outcome)
+        })
+    }
+
+    fn reason(outcome: Result<(), Refusal>) -> Option<Reason> {
+        match outcome {
+            Ok(()) => None,
+            Err(Refusal::Said(reason, _)) => Some(reason),
+            Err(Refusal::Io(error)) => {
+                assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+                Some(Reason::ConnectionReset)
+            }
+        }
+    }
+
+    #[test]
+    fn connect_asks_for_the_target_and_takes_any_2xx() {
+        let (asked, outcome) = ask(b"HTTP/1.0 201 Yes\r\nX: y\r\n\r\n", Way::Connect);
+        assert_eq!(reason(outcome), None);
+        let expected = "CONNECT a.example:443 HTTP/1.1\r\nHost: a.example:443\r\n\r\n";
+        assert_eq!(asked, expected.as_bytes());
+    }
+
+    #[test]
+    fn each_way_to_refuse_connect_has_its_reason() {
+        for (answer, expected) in [
+            ("HTTP/1.1 407 No\r\n\r\n", Reason::ConnectionFailed),
+            ("HTTP/1.1 403 No\r\n\r\n", Reason::ConnectionFailed),
+            ("HTTP/1.1 099 No\r\n\r\n", Reason::ProtocolError),
+            ("HTTP/1.1 2000 No\r\n\r\n", Reason::ProtocolError),
+            ("HTTP/2 200\r\n\r\n", Reason::ProtocolError),
+            ("SSH-2.0-x\r\n", Reason::ProtocolError),
+            ("HTTP/1.1 200 OK\r\n\r\nx", Reason::ProtocolError),
+            ("HTTP/1.1 200 OK\r\n", Reason::ConnectionReset),
+            ("", Reason::ConnectionReset),
+        ] {
+            let (_, outcome) = ask(answer.as_bytes(), Way::Connect);
+            assert_eq!(reason(outcome), Some(expected), "{answer:?}");
+        }
+        let endless = format!("HTTP/1.1 200 OK\r\n{}", "x".repeat(1 << 15));
+        let (_, outcome) = ask(endless.as_bytes(), Way::Connect);
+        assert_eq!(reason(outcome), Some(Reason::ProtocolError));
+    }
+
+    #[test]
+    fn socks_asks_for_the_target_with_and_without_credentials() {
+        let wanted = b"\x05\x01\x00\x03\x09a.example\x01\xbb";
+        let (asked, outcome) = ask(b"\x05\x00\x05\x00\x00\x01\0\0\0\0\0\0", Way::Socks(None));
+        assert_eq!(reason(outcome), None);
+        assert_eq!(asked, [&b"\x05\x01\x00"[..], wanted].concat());
+        let answer = b"\x05\x02\x01\x00\x05\x00\x00\x03\x01a\0\0";
+        let (asked, outcome) = ask(answer, Way::Socks(Some(("me", "pw"))));
+        assert_eq!(reason(outcome), None);
+        assert_eq!(
+            asked,
+            [&b"\x05\x01\x02\x01\x02me\x02pw"[..], wanted].concat()
+        );
+    }
+
+    #[test]
+    fn each_way_to_refuse_socks_has_its_reason() {
+        let me = Some(("me", "pw"));
+        for (answer, userinfo, expected) in [
+            (&b"\x05\xff"[..], None, Reason::ConnectionFailed),
+            (b"\x05\xff", me, Reason::ConnectionFailed),
+            (b"\x05\x02\x01\x01", me, Reason::ConnectionFailed),
+            (b"\x05\x00\x05\x02", None, Reason::ConnectionFailed),
+            (b"\x05\x00\x05\x03", None, Reason::HostUnreachable),
+            (b"\x05\x00\x05\x04", None, Reason::HostUnreachable),
+            (b"\x05\x00\x05\x05", None, Reason::ConnectionRefused),
+            (b"\x05\x00\x05\x08", None, Reason::ConnectionFailed),
+            (b"\x05\x00\x05\x00\x00\x07", None, Reason::ProtocolError),
+            (b"\x05\x00\x04\x00", None, Reason::ProtocolError),
+            (b"\x05\x02", None, Reason::ProtocolError),
+            (b"HT", None, Reason::ProtocolError),
+            (b"\x05\x00\x05\x00\x00\x01\0", None, Reason::ConnectionReset),
+            (b"\x05", None, Reason::ConnectionReset),
+        ] {
+            let (_, outcome) = ask(answer, Way::Socks(userinfo));
+            assert_eq!(reason(outcome), Some(expected), "{answer:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_answer_has_an_end(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
+            let http = [b"HTTP/1.1 ", &bytes[..]].concat();
+            let socks = [b"\x05\x00\x05\x00", &bytes[..]].concat();
+            let _ = ask(&bytes, Way::Connect);
+            let _ = ask(&http, Way::Connect);
+            let _ = ask(&bytes, Way::Socks(None));
+            let _ = ask(&socks, Way::Socks(None));
+        }
+    }
 }

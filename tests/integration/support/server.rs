@@ -112,7 +112,7 @@ pub type Headers = Vec<(&'static str, String)>;
 #[derive(Clone, Debug)]
 pub struct Request {
     pub method: String,
-    /// The request target: of HTTP/2, the path.
+    /// The request target: of HTTP/2, the path and the query.
     pub target: String,
     /// Names in lower case, in the order in which they came. Of HTTP/2, with the pseudo-headers
     /// `:scheme` and `:authority`.
@@ -657,7 +657,11 @@ async fn read_http2(
     }
     Ok(Request {
         method: head.method.to_string(),
-        target: head.uri.path().to_owned(),
+        target: head
+            .uri
+            .path_and_query()
+            .map(ToString::to_string)
+            .unwrap_or_default(),
         headers,
         body,
         server_name,

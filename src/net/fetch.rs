@@ -1,0 +1,142 @@
+//! The requests that the daemon sends on its own account, such as for tokens and for lists of targets.
+//!
+//! They are not measured, so an ordinary HTTP client sends them: reqwest, with the resolver, the trust
+//! and the proxies of checks.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use bytes::Bytes;
+use http::header;
+use http_body_util::BodyExt;
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use url::Url;
+
+use super::{
+    Resolver, Route,
+    errors::{LookupError, client_failure},
+    http::{Proxies, Proxy, ProxyScheme, Versions},
+    tls,
+};
+use crate::check::{Failure, Phase, Reason};
+
+/// What a [`Fetcher`] is made for.
+#[derive(Clone, Copy, Debug)]
+pub struct FetchOptions<'s> {
+    /// How to speak TLS. A `server_name` is verified, but not asked for: SNI has the URL's host.
+    pub tls: &'s tls::Settings,
+    /// The versions of HTTP that are offered.
+    pub versions: Versions,
+    /// The proxies that requests go through.
+    pub proxies: Option<&'s Proxies>,
+}
+
+/// Sends requests that are not measured, and follows no redirect.
+#[derive(Clone)]
+pub struct Fetcher(reqwest::Client);
+
+impl Fetcher {
+    pub(super) fn new(
+        resolver: &Arc<Resolver>,
+        trust: &tls::Trust,
+        options: FetchOptions<'_>,
+    ) -> Self {
+        let config = trust.config(options.tls, options.versions.protocols());
+        let mut client = reqwest::Client::builder()
+            .tls_backend_preconfigured(config.unrecorded(options.tls.own_name()))
+            .dns_resolver(OneAddress(resolver.clone()))
+            // Some minutes lie between two requests.
+            .pool_max_idle_per_host(0)
+            .retry(reqwest::retry::never())
+            .redirect(reqwest::redirect::Policy::none())
+            .referer(false)
+            // Not those of the environment, unless they were asked for.
+            .no_proxy();
+        if let Some(proxies) = options.proxies {
+            client = client.proxy(chosen_by(proxies.clone()));
+        }
+        let client = client.build();
+        Self(client.expect("the TLS configuration is of the rustls that reqwest has"))
+    }
+
+    /// Sends `request` and reads the whole response.
+    ///
+    /// # Errors
+    /// A [`Failure`] if there is no whole response of at most `max_bytes`.
+    pub async fn fetch(
+        &self,
+        request: http::Request<Bytes>,
+        max_bytes: usize,
+    ) -> Result<http::Response<Vec<u8>>, Failure> {
+        let request = reqwest::Request::try_from(request);
+        let request = request.map_err(|error| failure(Phase::Processing, &error))?;
+        let response = self.0.execute(request).await;
+        let response = response.map_err(|error| failure(Phase::Processing, &error))?;
+        let (head, mut body) = http::Response::<reqwest::Body>::from(response).into_parts();
+        let mut received = Vec::new();
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| failure(Phase::Transfer, &error))?;
+            let Ok(data) = frame.into_data() else {
+                continue;
+            };
+            if received.len() + data.len() > max_bytes {
+                let error = format!("answered more than {max_bytes} bytes");
+                return Err(Failure::new(Phase::Transfer, Reason::BodyTooLarge, error));
+            }
+            received.extend_from_slice(&data);
+        }
+        Ok(http::Response::from_parts(head, received))
+    }
+}
+
+/// The failure that `error` means. Its own text has the URL in it; that of its source does not.
+fn failure(phase: Phase, error: &reqwest::Error) -> Failure {
+    use std::error::Error;
+    match error.source() {
+        Some(source) => client_failure(phase, source),
+        None => Failure::new(phase, Reason::ConnectionFailed, "the request failed"),
+    }
+}
+
+/// The proxy that each request goes through.
+fn chosen_by(proxies: Proxies) -> reqwest::Proxy {
+    let mut headers = proxies.connect_headers();
+    // It comes of the user in the proxy's URL.
+    headers.remove(header::PROXY_AUTHORIZATION);
+    reqwest::Proxy::custom(move |url| proxies.of(url).map(|proxy| url_of(proxy))).headers(headers)
+}
+
+fn url_of(proxy: &Proxy) -> Url {
+    let scheme = match proxy.scheme {
+        ProxyScheme::Http => "http",
+        ProxyScheme::Https => "https",
+        ProxyScheme::Socks5 => "socks5",
+        ProxyScheme::Socks5h => "socks5h",
+    };
+    let url = Url::parse(&format!("{scheme}://{}", proxy.endpoint));
+    let mut url = url.expect("an endpoint is the authority of a URL");
+    if let Some((user, password)) = &proxy.userinfo {
+        // Both fail for URLs without a host only.
+        let _ = url.set_username(user);
+        let _ = url.set_password(Some(password));
+    }
+    url
+}
+
+/// The resolver of checks, as reqwest asks for it.
+struct OneAddress(Arc<Resolver>);
+
+impl Resolve for OneAddress {
+    fn resolve(&self, name: Name) -> Resolving {
+        let resolver = self.0.clone();
+        Box::pin(async move {
+            match resolver.resolve(name.as_str(), Route::default()).await {
+                // reqwest puts the URL's port in place of 0.
+                Ok(address) => {
+                    let address = SocketAddr::new(address, 0);
+                    Ok(Box::new(std::iter::once(address)) as Addrs)
+                }
+                Err(failure) => Err(LookupError(failure).into()),
+            }
+        })
+    }
+}

@@ -1,0 +1,186 @@
+//! From a request to its response: the way to the target, TLS, and the exchange of messages.
+
+use std::sync::Arc;
+
+use http::Response;
+use rustls::pki_types::ServerName;
+
+use super::{
+    ProxyScheme, Request, ResponseBody, Transport, Versions, connection, message,
+    proxy::Proxy,
+    tunnel::{Refusal, connect, socks5},
+};
+use crate::{
+    check::{Attempt, Failure, Phase, Reason},
+    net::{Connector, Stream, TlsClient, tls},
+    value::{Endpoint, Host},
+};
+
+/// What a client is made for.
+#[derive(Clone, Copy, Debug)]
+pub struct ClientOptions<'s> {
+    /// How to speak TLS.
+    pub tls: &'s tls::Settings,
+    /// The versions of HTTP that it offers.
+    pub versions: Versions,
+}
+
+/// Sends each request over a fresh connection, with nothing cached and nothing hidden.
+#[derive(Clone)]
+pub struct Client {
+    connector: Connector,
+    /// For targets.
+    tls: Arc<tls::TlsConfig>,
+    /// For proxies, which get no client certificate.
+    proxy_tls: Arc<tls::TlsConfig>,
+}
+
+impl Client {
+    pub(in crate::net) fn new(
+        connector: Connector,
+        trust: &tls::Trust,
+        options: ClientOptions<'_>,
+    ) -> Self {
+        let without_identity = tls::Settings {
+            identity: None,
+            ..options.tls.clone()
+        };
+        Self {
+            connector,
+            tls: trust.config(options.tls, options.versions.protocols()),
+            proxy_tls: trust.config(&without_identity, &[]),
+        }
+    }
+
+    /// A connection over which the target is spoken to: its own, or one that a proxy forwards.
+    async fn reach(&self, request: &Request, attempt: &Attempt) -> Result<Stream, Failure> {
+        let target = Endpoint::of(&request.url).ok_or_else(|| {
+            let error = "the URL's host is not a host name";
+            Failure::new(Phase::Resolve, Reason::DnsFailure, error)
+        })?;
+        let secure = request.url.scheme() == "https";
+        // Asked for before the target is known by its address.
+        let server_name = secure.then(|| match &request.server_name {
+            Some(name) => ServerName::try_from(name.clone()).map_err(|_| {
+                let error = "the name to ask for in TLS is not a host name";
+                attempt.failure(Reason::AgentError, error)
+            }),
+            None => Ok(target.host.server_name()),
+        });
+        let stream = if let Some(proxy) = &request.proxy {
+            // In a box, so that the many checks without a proxy are no larger for it.
+            Box::pin(self.reach_by(proxy, target, request, attempt)).await?
+        } else {
+            let host = request.address.map_or(target.host, Host::Address);
+            let port = target.port;
+            self.connector
+                .connect_for_one_write(&Endpoint { host, port }, request.route, attempt)
+                .await?
+        };
+        match server_name {
+            None => Ok(stream),
+            Some(server_name) => {
+                let tls = TlsClient {
+                    config: self.tls.clone(),
+                    server_name: server_name?,
+                };
+                stream.handshake(&tls).await
+            }
+        }
+    }
+
+    /// A connection to `proxy`, and through it to `target` unless the proxy forwards requests.
+    async fn reach_by(
+        &self,
+        proxy: &Proxy,
+        target: Endpoint,
+        request: &Request,
+        attempt: &Attempt,
+    ) -> Result<Stream, Failure> {
+        let Endpoint { host, port } = target;
+        let host = match (proxy.scheme, request.address) {
+            (ProxyScheme::Socks5, Some(address)) => Host::Address(address),
+            (ProxyScheme::Socks5, None) => {
+                let address = self.connector.resolve(&host, request.route, attempt);
+                Host::Address(address.await?)
+            }
+            _ => host,
+        };
+        let mut stream = self.connect_to_proxy(proxy, request, attempt).await?;
+        if forwards(proxy, request) {
+            return Ok(stream);
+        }
+        let target = Endpoint { host, port };
+        let tunnel = match proxy.scheme {
+            ProxyScheme::Http | ProxyScheme::Https => {
+                connect(&mut stream, &target, &proxy.headers).await
+            }
+            ProxyScheme::Socks5 | ProxyScheme::Socks5h => {
+                socks5(&mut stream, &target, proxy.userinfo.as_ref()).await
+            }
+        };
+        match tunnel {
+            Ok(()) => Ok(stream),
+            Err(Refusal::Io(error)) => Err(of_proxy(stream.failure(&error))),
+            Err(Refusal::Said(reason, error)) => Err(of_proxy(attempt.failure(reason, error))),
+        }
+    }
+
+    /// A connection to `proxy`, over TLS if it wants that.
+    async fn connect_to_proxy(
+        &self,
+        proxy: &Proxy,
+        request: &Request,
+        attempt: &Attempt,
+    ) -> Result<Stream, Failure> {
+        let connect = self
+            .connector
+            .connect(&proxy.endpoint, request.route, attempt);
+        let stream = connect.await.map_err(of_proxy)?;
+        if proxy.scheme != ProxyScheme::Https {
+            return Ok(stream);
+        }
+        let tls = TlsClient {
+            config: self.proxy_tls.clone(),
+            server_name: proxy.endpoint.host.server_name(),
+        };
+        stream.handshake_on_the_way(&tls).await.map_err(of_proxy)
+    }
+}
+
+impl Transport for Client {
+    type Body = ResponseBody;
+
+    async fn send(
+        &self,
+        request: Request,
+        attempt: &Attempt,
+    ) -> Result<Response<ResponseBody>, Failure> {
+        let stream = self.reach(&request, attempt).await?;
+        attempt.enter(Phase::Processing);
+        let over_http2 = stream.protocol() == Some(b"h2");
+        let forwarding_proxy = request.proxy.clone();
+        let forwarding_proxy = forwarding_proxy.filter(|proxy| forwards(proxy, &request));
+        let message = message::build(request, forwarding_proxy.as_deref(), over_http2);
+        let message =
+            message.map_err(|error| attempt.failure(Reason::AgentError, error.to_string()))?;
+        if over_http2 {
+            // In a box: the future is larger than that of HTTP/1.1.
+            Box::pin(connection::send_over_http2(stream, message)).await
+        } else {
+            connection::send_over_http1(stream, message).await
+        }
+    }
+}
+
+/// Whether `proxy` gets the request itself, and not a tunnel to its target.
+fn forwards(proxy: &Proxy, request: &Request) -> bool {
+    let http = matches!(proxy.scheme, ProxyScheme::Http | ProxyScheme::Https);
+    http && request.url.scheme() == "http"
+}
+
+/// The failure, said to be the proxy's.
+fn of_proxy(mut failure: Failure) -> Failure {
+    failure.error.insert_str(0, "the proxy: ");
+    failure
+}

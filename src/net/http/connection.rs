@@ -1,0 +1,177 @@
+//! One request and its response over a connection, by hyper.
+
+use std::{
+    future::{Future, poll_fn},
+    pin::{Pin, pin},
+    sync::{Arc, Weak},
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::Response;
+use http_body_util::Full;
+use hyper::{
+    body::{Body as _, Incoming},
+    client::conn::{http1, http2},
+    rt::Executor,
+};
+use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
+use tokio::task::JoinSet;
+
+use super::Body;
+use crate::{
+    check::Failure,
+    net::{ErrorClassifier, Stream},
+};
+
+/// Lines of a response's headers.
+const MAX_HEADERS: usize = 1_024;
+
+/// Bytes of a response's headers: more than any browser takes.
+const MAX_HEADER_BYTES: u32 = 1 << 20;
+
+/// Bytes that a peer may send before the headers of its response are complete, interim responses and
+/// frames that concern the connection among them.
+const MAX_BYTES_BEFORE_BODY: u64 = 2 << 20;
+
+/// Bytes that may be received for one byte of body: a chunk of one byte takes six, a frame ten.
+const MAX_BYTES_FOR_ONE: u64 = 16;
+
+type Message = http::Request<Full<Bytes>>;
+
+type Http1Connection = http1::Connection<TokioIo<Stream>, Full<Bytes>>;
+
+/// Sends `message` and waits for the response's headers.
+pub(super) async fn send_over_http1(
+    stream: Stream,
+    message: Message,
+) -> Result<Response<ResponseBody>, Failure> {
+    let errors = stream.errors();
+    errors.allow(MAX_BYTES_BEFORE_BODY);
+    let response = async {
+        let (mut sender, connection) = http1::Builder::new()
+            .max_headers(MAX_HEADERS)
+            .max_buf_size(MAX_HEADER_BYTES as usize)
+            .allow_obsolete_multiline_headers_in_responses(true)
+            .allow_spaces_after_header_name_in_responses(true)
+            .ignore_invalid_headers_in_responses(true)
+            .handshake(TokioIo::new(stream))
+            .await?;
+        let mut driver = Driver::Http1(Box::new(connection));
+        let mut response = pin!(sender.send_request(message));
+        let response = poll_fn(|context| {
+            driver.poll(context);
+            response.as_mut().poll(context)
+        });
+        Ok((response.await?, driver))
+    };
+    received(response.await, errors)
+}
+
+/// As [`send_over_http1`], over HTTP/2.
+pub(super) async fn send_over_http2(
+    stream: Stream,
+    message: Message,
+) -> Result<Response<ResponseBody>, Failure> {
+    let errors = stream.errors();
+    errors.allow(MAX_BYTES_BEFORE_BODY);
+    let tasks = Arc::new(Mutex::new(JoinSet::new()));
+    let executor = TaskExecutor(Arc::downgrade(&tasks));
+    let response = async {
+        let (mut sender, connection) = http2::Builder::new(executor.clone())
+            .max_header_list_size(MAX_HEADER_BYTES)
+            .handshake(TokioIo::new(stream))
+            .await?;
+        // The error of a connection reaches the request that it was for.
+        executor.execute(async move { drop(connection.await) });
+        Ok((sender.send_request(message).await?, Driver::Http2(tasks)))
+    };
+    received(response.await, errors)
+}
+
+fn received(
+    result: hyper::Result<(Response<Incoming>, Driver)>,
+    errors: ErrorClassifier,
+) -> Result<Response<ResponseBody>, Failure> {
+    let (response, driver) = result.map_err(|error| errors.failure(&error))?;
+    errors.allow(MAX_BYTES_BEFORE_BODY);
+    Ok(response.map(|incoming| ResponseBody {
+        incoming,
+        driver,
+        errors,
+    }))
+}
+
+/// What keeps a connection going: dropped with the check, it is gone.
+enum Driver {
+    /// The check's own task.
+    Http1(Box<Http1Connection>),
+    /// Tasks beside it.
+    Http2(#[expect(dead_code, reason = "held for its drop")] Tasks),
+    /// The connection has ended.
+    Ended,
+}
+
+impl Driver {
+    fn poll(&mut self, context: &mut Context<'_>) {
+        if let Self::Http1(connection) = self
+            // The error of a connection reaches the request that it was for.
+            && Pin::new(connection).poll(context).is_ready()
+        {
+            *self = Self::Ended;
+        }
+    }
+}
+
+/// The body of a response.
+pub struct ResponseBody {
+    incoming: Incoming,
+    driver: Driver,
+    errors: ErrorClassifier,
+}
+
+impl ResponseBody {
+    fn poll_frame(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<hyper::Result<hyper::body::Frame<Bytes>>>> {
+        // What is there already; and the connection reads no more than it is asked for.
+        if let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(context) {
+            return Poll::Ready(frame);
+        }
+        self.driver.poll(context);
+        Pin::new(&mut self.incoming).poll_frame(context)
+    }
+}
+
+impl Body for ResponseBody {
+    async fn chunk(&mut self) -> Result<Option<Bytes>, Failure> {
+        loop {
+            let frame = poll_fn(|context| self.poll_frame(context)).await;
+            let frame = frame.transpose();
+            let frame = frame.map_err(|error| self.errors.failure(&error))?;
+            let Some(frame) = frame else { return Ok(None) };
+            if let Ok(data) = frame.into_data() {
+                let length = data.len() as u64;
+                self.errors.allow_more(length * MAX_BYTES_FOR_ONE);
+                return Ok(Some(data));
+            }
+        }
+    }
+}
+
+/// The tasks of one connection.
+type Tasks = Arc<Mutex<JoinSet<()>>>;
+
+/// Spawns what hyper runs beside a request, for as long as somebody holds the connection.
+#[derive(Clone)]
+struct TaskExecutor(Weak<Mutex<JoinSet<()>>>);
+
+impl<F: Future<Output = ()> + Send + 'static> Executor<F> for TaskExecutor {
+    fn execute(&self, future: F) {
+        if let Some(tasks) = self.0.upgrade() {
+            tasks.lock().spawn(future);
+        }
+    }
+}

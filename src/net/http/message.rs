@@ -1,0 +1,55 @@
+//! The request as it is sent.
+
+use bytes::Bytes;
+use http::{HeaderValue, Uri, header, uri::Authority};
+use http_body_util::Full;
+use url::Position;
+
+use super::{Request, proxy::Proxy};
+
+/// The message of `request`: to a proxy that forwards it, with its whole URL.
+pub(super) fn build(
+    request: Request,
+    forwarded_by: Option<&Proxy>,
+    over_http2: bool,
+) -> Result<http::Request<Full<Bytes>>, http::Error> {
+    let url = &request.url;
+    let mut headers = request.headers;
+    let absolute = forwarded_by.is_some() || over_http2;
+    let start = if absolute {
+        Position::BeforeScheme
+    } else {
+        Position::BeforePath
+    };
+    let mut uri = Uri::try_from(&url[start..Position::AfterQuery])?;
+    if over_http2 {
+        // RFC 9113, section 8.2.2.
+        headers.remove(header::CONNECTION);
+        // And section 8.3.1: the Host header is :authority there.
+        let host = headers.remove(header::HOST);
+        if let Some(Ok(authority)) = host.map(|host| Authority::try_from(host.as_bytes())) {
+            let mut parts = uri.into_parts();
+            parts.authority = Some(authority);
+            uri = Uri::from_parts(parts)?;
+        }
+    } else if !headers.contains_key(header::HOST) {
+        let host = &url[Position::BeforeHost..Position::AfterPort];
+        headers.insert(header::HOST, HeaderValue::try_from(host)?);
+    }
+    headers
+        .entry(header::ACCEPT)
+        .or_insert(HeaderValue::from_static("*/*"));
+    if let Some(proxy) = forwarded_by
+        && let Some(credentials) = proxy.headers.get(header::PROXY_AUTHORIZATION)
+    {
+        headers.insert(header::PROXY_AUTHORIZATION, credentials.clone());
+    }
+    let mut message = http::Request::new(Full::new(request.body));
+    *message.method_mut() = request.method;
+    *message.uri_mut() = uri;
+    *message.headers_mut() = headers;
+    if over_http2 {
+        *message.version_mut() = http::Version::HTTP_2;
+    }
+    Ok(message)
+}

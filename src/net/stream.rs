@@ -1,0 +1,343 @@
+//! A measured connection, plain or under TLS.
+
+use std::{
+    io::{self, ErrorKind},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use rustls::pki_types::ServerName;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
+    net::{TcpStream, UnixStream},
+    task::coop,
+    time::{Duration, timeout},
+};
+use tokio_rustls::{TlsConnector, client::TlsStream};
+
+use super::{
+    ErrorClassifier, StartTls,
+    conversation::Conversation,
+    tls::{HandshakeLog, TlsConfig, cipher_suite_name, version_name},
+};
+use crate::check::{Attempt, Fact, Failure, Phase};
+
+/// How to speak TLS over a connection, and with whom.
+#[derive(Clone)]
+pub struct TlsClient {
+    pub(super) config: Arc<TlsConfig>,
+    /// The name to ask for and to verify.
+    pub(super) server_name: ServerName<'static>,
+}
+
+/// How long a peer may take to refuse a certificate; one that says nothing is content.
+const VERDICT_WITHIN: Duration = Duration::from_millis(500);
+
+/// Bytes that are read at once: no more than can be parsed within a few milliseconds.
+const MAX_READ: usize = 64 << 10;
+
+/// Bytes received that count as one of the 128 steps after which tokio lets other tasks run.
+const BYTES_PER_STEP: usize = 2 << 10;
+
+/// What carries the bytes.
+pub(super) enum Transport {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+    Tls(Box<TlsStream<Transport>>),
+}
+
+/// A connection that knows which check it is for.
+pub struct Stream {
+    transport: Transport,
+    errors: ErrorClassifier,
+    /// For reads into buffers that are larger than [`MAX_READ`].
+    scratch: Vec<u8>,
+}
+
+impl Stream {
+    pub(super) fn new(transport: Transport, errors: ErrorClassifier) -> Self {
+        Self {
+            transport,
+            errors,
+            scratch: Vec::new(),
+        }
+    }
+
+    /// Sends each piece that is written at once (TCP_NODELAY).
+    pub(super) fn send_at_once(&self) -> Result<(), Failure> {
+        let Transport::Tcp(stream) = &self.transport else {
+            return Ok(());
+        };
+        let set = stream.set_nodelay(true);
+        set.map_err(|error| self.failure(&error))
+    }
+
+    /// The same connection under TLS, after a full handshake in the phase `tls`.
+    ///
+    /// # Errors
+    /// A [`Failure`] if the handshake fails.
+    pub async fn handshake(self, tls: &TlsClient) -> Result<Self, Failure> {
+        let attempt = self.errors.attempt().clone();
+        attempt.enter(Phase::Tls);
+        let stream = self.handshake_for(tls, &attempt).await?;
+        if let Transport::Tls(stream) = &stream.transport {
+            let (_, session) = stream.get_ref();
+            if let (Some(version), Some(suite)) = (
+                session.protocol_version(),
+                session.negotiated_cipher_suite(),
+            ) {
+                attempt.learn(Fact::Tls {
+                    version: version_name(version),
+                    cipher: cipher_suite_name(suite.suite()),
+                });
+            }
+        }
+        Ok(stream)
+    }
+
+    /// The same connection under TLS; what the handshake tells is recorded on `attempt`.
+    async fn handshake_for(self, tls: &TlsClient, attempt: &Attempt) -> Result<Self, Failure> {
+        self.send_at_once()?;
+        let log = HandshakeLog::new(attempt);
+        let connector = TlsConnector::from(tls.config.for_handshake(&log));
+        let errors = self.errors.after_handshake(log);
+        let connect = connector.connect(tls.server_name.clone(), self.transport);
+        match connect.await {
+            Ok(stream) => Ok(Self::new(Transport::Tls(Box::new(stream)), errors)),
+            Err(error) => Err(errors.failure(&error)),
+        }
+    }
+
+    /// The same connection under TLS, after the peer was asked for it by `protocol`.
+    ///
+    /// # Errors
+    /// A [`Failure`] where the peer refuses, or the handshake fails.
+    pub async fn start_tls(self, protocol: StartTls, tls: &TlsClient) -> Result<Self, Failure> {
+        let attempt = self.errors.attempt().clone();
+        let mut conversation = Conversation::new(self, &attempt);
+        protocol.ask(&mut conversation).await?;
+        conversation.start_tls(tls).await
+    }
+
+    /// Waits for the peer's verdict on our certificate, if it demanded one: with TLS 1.3 the
+    /// handshake is over for the client before the server has seen it.
+    ///
+    /// Ends the connection, as servers that are content have nothing else to say.
+    ///
+    /// # Errors
+    /// A [`Failure`] where the peer refuses.
+    pub async fn settle(&mut self) -> Result<(), Failure> {
+        if !self.errors.is_certificate_demanded() {
+            return Ok(());
+        }
+        let verdict = async {
+            self.shutdown().await?;
+            self.read_u8().await
+        };
+        match timeout(VERDICT_WITHIN, verdict).await {
+            Ok(Err(error)) if error.kind() != ErrorKind::UnexpectedEof => Err(self.failure(&error)),
+            _ => Ok(()),
+        }
+    }
+
+    /// The same connection under TLS with a peer that is not the target, such as a proxy: in the
+    /// current phase, and without a trace in the check's facts.
+    ///
+    /// # Errors
+    /// A [`Failure`] if the handshake fails.
+    pub(super) async fn handshake_on_the_way(self, tls: &TlsClient) -> Result<Self, Failure> {
+        let errors = self.errors.clone();
+        let aside = Attempt::start();
+        aside.enter(Phase::Tls);
+        let stream = Self::new(self.transport, ErrorClassifier::new(&aside));
+        match stream.handshake_for(tls, &aside).await {
+            Ok(stream) => Ok(Self { errors, ..stream }),
+            Err(failure) => Err(errors.attempt().failure(failure.reason, failure.error)),
+        }
+    }
+
+    /// The protocol that the handshake agreed on, if it did (ALPN, RFC 7301).
+    #[must_use]
+    pub fn protocol(&self) -> Option<&[u8]> {
+        match &self.transport {
+            Transport::Tls(stream) => stream.get_ref().1.alpn_protocol(),
+            _ => None,
+        }
+    }
+
+    /// The failure that an `error` of this connection means, in the current phase.
+    #[must_use]
+    pub fn failure(&self, error: &(dyn std::error::Error + 'static)) -> Failure {
+        self.errors.failure(error)
+    }
+
+    /// Classifies errors of this connection after it was handed to somebody else.
+    #[must_use]
+    pub fn errors(&self) -> ErrorClassifier {
+        self.errors.clone()
+    }
+
+    /// Reads at most [`MAX_READ`] bytes, so that no parser has more than that to work through before
+    /// other tasks get their turn.
+    fn poll_read_some(
+        &mut self,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if buffer.remaining() <= MAX_READ {
+            return Pin::new(&mut self.transport).poll_read(context, buffer);
+        }
+        self.scratch.resize(MAX_READ, 0);
+        let mut some = ReadBuf::new(&mut self.scratch);
+        let read = Pin::new(&mut self.transport).poll_read(context, &mut some);
+        buffer.put_slice(some.filled());
+        read
+    }
+
+    /// Looks for the alert behind a write that failed: a peer that refuses says so and closes, and the
+    /// next write is told of the latter alone.
+    fn look_for_alert(&mut self, context: &mut Context<'_>) {
+        if !matches!(self.transport, Transport::Tls(_)) {
+            return;
+        }
+        let mut bytes = [0; 1024];
+        let mut buffer = ReadBuf::new(&mut bytes);
+        if let Poll::Ready(Err(error)) =
+            Pin::new(&mut self.transport).poll_read(context, &mut buffer)
+        {
+            self.errors.note(&error);
+        }
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        match ready!(self.poll_read_some(context, buffer)) {
+            Ok(()) => {}
+            // Closed without close_notify: whoever knows how much was to come, knows whether it is
+            // all, and of the others too many servers do it.
+            Err(error)
+                if error.kind() == ErrorKind::UnexpectedEof
+                    && matches!(self.transport, Transport::Tls(_)) => {}
+            Err(error) => {
+                self.errors.note(&error);
+                return Poll::Ready(Err(error));
+            }
+        }
+        let received = buffer.filled().len() - before;
+        for _ in 0..received / BYTES_PER_STEP {
+            match coop::poll_proceed(context) {
+                Poll::Ready(step) => step.made_progress(),
+                // The next read lets others run.
+                Poll::Pending => break,
+            }
+        }
+        Poll::Ready(self.errors.count_received(received))
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = ready!(Pin::new(&mut self.transport).poll_write(context, bytes));
+        if let Err(error) = &written {
+            self.look_for_alert(context);
+            self.errors.note(error);
+        }
+        Poll::Ready(written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = ready!(Pin::new(&mut self.transport).poll_write_vectored(context, slices));
+        if let Err(error) = &written {
+            self.look_for_alert(context);
+            self.errors.note(error);
+        }
+        Poll::Ready(written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.transport.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = ready!(Pin::new(&mut self.transport).poll_flush(context));
+        if let Err(error) = &flushed {
+            self.look_for_alert(context);
+            self.errors.note(error);
+        }
+        Poll::Ready(flushed)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.transport).poll_shutdown(context)
+    }
+}
+
+/// Calls a method of whatever carries the bytes.
+macro_rules! each {
+    ($transport:expr, $method:ident($($argument:expr),*)) => {
+        match $transport {
+            Transport::Tcp(stream) => Pin::new(stream).$method($($argument),*),
+            Transport::Unix(stream) => Pin::new(stream).$method($($argument),*),
+            Transport::Tls(stream) => Pin::new(&mut **stream).$method($($argument),*),
+        }
+    };
+}
+
+impl AsyncRead for Transport {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        each!(&mut *self, poll_read(context, buffer))
+    }
+}
+
+impl AsyncWrite for Transport {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        each!(&mut *self, poll_write(context, bytes))
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        each!(&mut *self, poll_write_vectored(context, slices))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Self::Tcp(stream) => stream.is_write_vectored(),
+            Self::Unix(stream) => stream.is_write_vectored(),
+            Self::Tls(stream) => stream.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        each!(&mut *self, poll_flush(context))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        each!(&mut *self, poll_shutdown(context))
+    }
+}

@@ -1,0 +1,50 @@
+//! `fail_if_certificate_expires_within`: certificates that expire too soon.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::{
+    check::{Attempt, CertificateRank, Fact, Failure, Phase, Reason},
+    value::{Fields, format_duration},
+};
+
+/// How long the certificates of a peer must still be good for: the key
+/// `fail_if_certificate_expires_within`, of every type that speaks TLS.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Freshness(Option<Duration>);
+
+impl Freshness {
+    /// The key.
+    pub const KEY: &'static str = "fail_if_certificate_expires_within";
+
+    /// Reads its key.
+    #[must_use]
+    pub fn read(fields: &mut Fields<'_>) -> Self {
+        Self(fields.optional(Self::KEY))
+    }
+
+    /// Judges the certificates that `attempt` has seen: all of the chain as it was sent.
+    ///
+    /// # Errors
+    /// A [`Failure`] in the phase `tls`.
+    pub fn judge(self, attempt: &Attempt) -> Result<(), Failure> {
+        let earliest = attempt.known(|fact| match fact {
+            Fact::Certificate(CertificateRank::Earliest, certificate) => Some(*certificate),
+            _ => None,
+        });
+        let (Some(within), Some(earliest)) = (self.0, earliest) else {
+            return Ok(());
+        };
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let now = now.map_or(0, |now| now.as_secs().cast_signed());
+        let left = earliest.not_after.saturating_sub(now);
+        if left >= within.as_secs().cast_signed() {
+            return Ok(());
+        }
+        let left = Duration::from_secs(left.max(0).unsigned_abs());
+        let error = format!(
+            "a certificate of the chain expires in {}",
+            format_duration(left)
+        );
+        Err(Failure::new(Phase::Tls, Reason::TlsExpiresSoon, error))
+    }
+}

@@ -1,0 +1,145 @@
+//! What one handshake tells, also if it then fails.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use rustls::{
+    CipherSuite, ProtocolVersion, SignatureScheme, client::ResolvesClientCert,
+    pki_types::CertificateDer, sign::CertifiedKey,
+};
+use x509_parser::{certificate::X509Certificate, prelude::FromDer};
+
+use crate::check::{Attempt, Certificate, CertificateRank, Fact, Failure, Phase, Reason};
+
+/// The record of one handshake.
+#[derive(Debug)]
+pub(in crate::net) struct HandshakeLog {
+    attempt: Attempt,
+    seen: Mutex<Seen>,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    /// Why the peer's certificate was rejected.
+    rejection: Option<Failure>,
+    /// Whether the peer demanded a client certificate.
+    certificate_demanded: bool,
+}
+
+impl HandshakeLog {
+    pub fn new(attempt: &Attempt) -> Arc<Self> {
+        Arc::new(Self {
+            attempt: attempt.clone(),
+            seen: Mutex::default(),
+        })
+    }
+
+    /// Why the peer's certificate was rejected, if it was.
+    pub fn rejection(&self) -> Option<Failure> {
+        self.seen.lock().rejection.clone()
+    }
+
+    /// Whether the peer demanded a client certificate.
+    pub fn is_certificate_demanded(&self) -> bool {
+        self.seen.lock().certificate_demanded
+    }
+
+    pub(super) fn reject(&self, reason: Reason, error: String) {
+        self.seen.lock().rejection = Some(Failure::new(Phase::Tls, reason, error));
+    }
+
+    /// Records the certificates as the peer sent them.
+    pub(super) fn record_certificates(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+    ) {
+        let Some(leaf) = validity(leaf) else { return };
+        let earliest = intermediates
+            .iter()
+            .filter_map(validity)
+            .chain([leaf])
+            .min_by_key(|certificate| certificate.not_after)
+            .unwrap_or(leaf);
+        let attempt = &self.attempt;
+        attempt.learn(Fact::Certificate(CertificateRank::Leaf, leaf));
+        attempt.learn(Fact::Certificate(CertificateRank::Earliest, earliest));
+    }
+}
+
+fn validity(certificate: &CertificateDer<'_>) -> Option<Certificate> {
+    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+    let validity = certificate.validity();
+    Some(Certificate {
+        not_before: validity.not_before.timestamp(),
+        not_after: validity.not_after.timestamp(),
+    })
+}
+
+/// Sends the client certificate of the settings, and records that one was demanded.
+#[derive(Debug)]
+pub(super) struct ClientCertificate {
+    pub identity: Option<Arc<CertifiedKey>>,
+    pub log: Option<Arc<HandshakeLog>>,
+}
+
+impl ResolvesClientCert for ClientCertificate {
+    fn resolve(&self, _: &[&[u8]], schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        if let Some(log) = &self.log {
+            log.seen.lock().certificate_demanded = true;
+        }
+        self.identity
+            .clone()
+            .filter(|identity| identity.key.choose_scheme(schemes).is_some())
+    }
+
+    fn has_certs(&self) -> bool {
+        // Otherwise rustls would not ask, and the demand would go unnoticed.
+        true
+    }
+}
+
+/// The suite's name in IANA's TLS registry, such as `TLS_AES_128_GCM_SHA256`.
+pub(in crate::net) fn cipher_suite_name(suite: CipherSuite) -> &'static str {
+    match suite {
+        CipherSuite::TLS13_AES_128_GCM_SHA256 => "TLS_AES_128_GCM_SHA256",
+        CipherSuite::TLS13_AES_256_GCM_SHA384 => "TLS_AES_256_GCM_SHA384",
+        CipherSuite::TLS13_CHACHA20_POLY1305_SHA256 => "TLS_CHACHA20_POLY1305_SHA256",
+        suite => suite.as_str().unwrap_or("unknown"),
+    }
+}
+
+/// The version as people write it, such as `TLS 1.3`.
+pub(in crate::net) fn version_name(version: ProtocolVersion) -> &'static str {
+    match version {
+        ProtocolVersion::TLSv1_3 => "TLS 1.3",
+        ProtocolVersion::TLSv1_2 => "TLS 1.2",
+        version => version.as_str().unwrap_or("unknown"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::crypto::aws_lc_rs;
+
+    use super::*;
+
+    #[test]
+    fn suites_have_the_names_of_the_registry() {
+        let suites = aws_lc_rs::default_provider().cipher_suites;
+        let names: Vec<_> = suites
+            .into_iter()
+            .map(|suite| cipher_suite_name(suite.suite()))
+            .collect();
+        assert!(names.contains(&"TLS_AES_128_GCM_SHA256"), "{names:?}");
+        assert!(
+            names.contains(&"TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"),
+            "{names:?}"
+        );
+        assert!(
+            !names
+                .iter()
+                .any(|name| name.starts_with("TLS13_") || *name == "unknown")
+        );
+    }
+}

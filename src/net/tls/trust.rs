@@ -1,0 +1,167 @@
+//! The certificate authorities that are trusted, and the configurations of TLS that come of them.
+
+use std::{collections::HashMap, sync::Arc};
+
+use parking_lot::Mutex;
+use rustls::{
+    ClientConfig, RootCertStore,
+    client::{Resumption, WebPkiServerVerifier},
+    crypto::{CryptoProvider, aws_lc_rs},
+    pki_types::ServerName,
+    sign::CertifiedKey,
+};
+
+use super::{
+    Settings,
+    handshake::{ClientCertificate, HandshakeLog},
+    verifier::{Policy, Verifier},
+};
+use crate::value::TlsVersion;
+
+/// The certificate authorities that are trusted where a monitor names none.
+pub struct Trust {
+    provider: Arc<CryptoProvider>,
+    roots: Arc<RootCertStore>,
+    /// Configurations with default settings, by the protocols that they offer.
+    defaults: Mutex<HashMap<Vec<Vec<u8>>, Arc<TlsConfig>>>,
+}
+
+impl Trust {
+    /// The system's authorities, or those of `SSL_CERT_FILE` and `SSL_CERT_DIR`; read once.
+    #[must_use]
+    pub fn system() -> Self {
+        let found = rustls_native_certs::load_native_certs();
+        for error in &found.errors {
+            tracing::warn!(%error, "A certificate authority cannot be read");
+        }
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(found.certs);
+        if roots.is_empty() {
+            tracing::warn!(
+                "No certificate authorities were found, so checks of https URLs will fail; \
+                 install ca-certificates or set SSL_CERT_FILE"
+            );
+        }
+        Self::new(roots)
+    }
+
+    /// Given authorities.
+    #[must_use]
+    pub fn new(roots: RootCertStore) -> Self {
+        Self {
+            provider: Arc::new(aws_lc_rs::default_provider()),
+            roots: Arc::new(roots),
+            defaults: Mutex::default(),
+        }
+    }
+
+    /// TLS with these settings that offers `protocols` (ALPN, RFC 7301).
+    ///
+    /// Whoever has default settings shares a configuration.
+    pub(in crate::net) fn config(&self, settings: &Settings, protocols: &[&str]) -> Arc<TlsConfig> {
+        let protocols = protocols.iter().map(|name| name.as_bytes().to_vec());
+        let protocols: Vec<_> = protocols.collect();
+        if !settings.is_default() {
+            return Arc::new(TlsConfig::new(self, settings, protocols));
+        }
+        let mut defaults = self.defaults.lock();
+        let shared = defaults.entry(protocols);
+        let shared = shared.or_insert_with_key(|protocols| {
+            Arc::new(TlsConfig::new(self, settings, protocols.clone()))
+        });
+        shared.clone()
+    }
+}
+
+/// How to speak TLS, whoever the peer is.
+pub(in crate::net) struct TlsConfig {
+    provider: Arc<CryptoProvider>,
+    policy: Policy,
+    identity: Option<Arc<CertifiedKey>>,
+    /// All but the verifier and the client certificate, which each handshake has of its own.
+    client: ClientConfig,
+}
+
+impl TlsConfig {
+    fn new(trust: &Trust, settings: &Settings, protocols: Vec<Vec<u8>>) -> Self {
+        let provider = trust.provider.clone();
+        let versions: &[_] = match (settings.min_version, settings.max_version) {
+            (_, TlsVersion::Tls12) => &[&rustls::version::TLS12],
+            (TlsVersion::Tls12, TlsVersion::Tls13) => rustls::ALL_VERSIONS,
+            (TlsVersion::Tls13, TlsVersion::Tls13) => &[&rustls::version::TLS13],
+        };
+        let roots = settings.authorities.as_ref().unwrap_or(&trust.roots);
+        let policy = if settings.insecure_skip_verify {
+            Policy::AnyCertificate
+        } else if roots.is_empty() {
+            Policy::NoAuthorities
+        } else {
+            let verifier =
+                WebPkiServerVerifier::builder_with_provider(roots.clone(), provider.clone());
+            Policy::WebPki(
+                verifier
+                    .build()
+                    .expect("there are authorities and no revocation lists"),
+            )
+        };
+        let identity = settings.identity.clone();
+        let mut client = ClientConfig::builder_with_provider(provider.clone())
+            .with_protocol_versions(versions)
+            .expect("the provider has suites for both versions")
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Verifier {
+                provider: provider.clone(),
+                policy: policy.clone(),
+                log: None,
+                server_name: None,
+            }))
+            .with_client_cert_resolver(Arc::new(ClientCertificate {
+                identity: identity.clone(),
+                log: None,
+            }));
+        client.alpn_protocols = protocols;
+        client.resumption = Resumption::disabled();
+        Self {
+            provider,
+            policy,
+            identity,
+            client,
+        }
+    }
+
+    /// The configuration of one handshake, which `log` records.
+    pub fn for_handshake(&self, log: &Arc<HandshakeLog>) -> Arc<ClientConfig> {
+        let mut config = self.client.clone();
+        config
+            .dangerous()
+            .set_certificate_verifier(Arc::new(self.verifier(Some(log.clone()), None)));
+        config.client_auth_cert_resolver = Arc::new(ClientCertificate {
+            identity: self.identity.clone(),
+            log: Some(log.clone()),
+        });
+        Arc::new(config)
+    }
+
+    /// A configuration for many handshakes that nobody records. `server_name` is verified in place
+    /// of the name that is asked for.
+    pub fn unrecorded(&self, server_name: Option<ServerName<'static>>) -> ClientConfig {
+        let mut config = self.client.clone();
+        config
+            .dangerous()
+            .set_certificate_verifier(Arc::new(self.verifier(None, server_name)));
+        config
+    }
+
+    fn verifier(
+        &self,
+        log: Option<Arc<HandshakeLog>>,
+        server_name: Option<ServerName<'static>>,
+    ) -> Verifier {
+        Verifier {
+            provider: self.provider.clone(),
+            policy: self.policy.clone(),
+            log,
+            server_name,
+        }
+    }
+}
