@@ -32,6 +32,7 @@ pub mod logging;
 pub mod metrics;
 pub mod monitors;
 pub mod net;
+mod offload;
 pub mod once;
 pub mod plan;
 pub mod rules;

@@ -128,7 +128,7 @@ words! {
         ProtocolError => "protocol_error",
         /// One more redirect than are followed.
         TooManyRedirects => "too_many_redirects",
-        /// The connection ended before the body did.
+        /// The body ended before it was complete.
         TruncatedBody => "truncated_body",
         /// The body is larger than `body_size_limit`.
         BodyTooLarge => "body_too_large",

@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::support::{
     lab::Lab,
     pki::IDENTITY,
-    process::alone,
+    process::{alone, resident_bytes},
     report::assert_success,
     server::{Frame, Server, Step, ok, response},
 };
@@ -192,15 +192,6 @@ async fn a_failed_request_is_not_sent_again() {
             assert_eq!((seen.connections, seen.requests.len()), (checks, checks));
         }
     }
-}
-
-/// Memory that this process has in use.
-fn resident_bytes() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kibibytes = line.and_then(|line| line.trim().strip_suffix(" kB"));
-    let kibibytes: u64 = kibibytes.and_then(|n| n.parse().ok()).expect("proc(5)");
-    kibibytes << 10
 }
 
 #[test]

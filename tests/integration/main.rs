@@ -46,3 +46,4 @@ mod tcp;
 mod tls;
 mod unix;
 mod websocket;
+mod worker_stalls;

@@ -16,7 +16,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("value", &[]),
     ("logging", &[]),
     ("net", &["check", "value"]),
-    ("monitors", &["check", "net", "value"]),
+    ("monitors", &["check", "net", "offload", "value"]),
     (
         "config",
         &[

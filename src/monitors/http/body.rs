@@ -1,31 +1,22 @@
-//! Reading a body to its end, decoding it where it is encoded, and judging it.
+//! Reads a body to its end, decodes it if it is encoded, and checks it against its matchers.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
-};
-
+use bytes::Bytes;
 use http::{Method, Response, StatusCode};
-use tokio::task::spawn_blocking;
-use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     Http,
-    encoding::{Decoder, Encoding, Sink, Undecodable},
+    encoding::{DecodedBody, Decoder, Encoding, Undecodable},
     hops::Hop,
-    json::TooManySteps,
+    segments::Segments,
 };
 use crate::{
     check::{Attempt, Fact, Failure, Phase, Reason},
     net::http::{Body, Transport},
+    offload::{self, CancelFlag, TimeSlice},
 };
 
-/// Bytes that are matched right away: what the slowest expressions take some milliseconds for.
-const MATCHED_AT_ONCE: usize = 64 << 10;
-
-/// Bytes that are decoded at once, and what may come of them before others get their turn.
-const DECODED_AT_ONCE: usize = 4 << 10;
-const TURN: u64 = 1 << 20;
+/// Matching that costs more, in steps of some nanoseconds, leaves the worker thread.
+const MAX_INLINE_COST: u64 = 100_000;
 
 impl<T: Transport> Http<T> {
     /// How the body of the response to `hop` is encoded.
@@ -43,16 +34,17 @@ impl<T: Transport> Http<T> {
         body: &mut T::Body,
         encoding: Option<Encoding>,
         attempt: &Attempt,
-    ) -> Result<Vec<u8>, Failure> {
+    ) -> Result<Segments, Failure> {
         let limit = self.settings.body_size_limit;
         let keep = !self.settings.body_matchers.is_empty();
-        let (mut received, mut kept) = (0, Vec::new());
-        let sink = || Sink {
-            kept: keep.then(Vec::new),
+        let (mut received, mut kept) = (0, Segments::default());
+        let empty_body = || DecodedBody {
+            kept: keep.then(Segments::default),
             limit,
             length: 0,
         };
-        let mut decoder = encoding.map(|encoding| Box::new(Decoder::new(encoding, sink())));
+        let mut decoder = encoding.map(|encoding| Box::new(Decoder::new(encoding, empty_body())));
+        let mut slice = TimeSlice::start();
         attempt.learn(Fact::ResponseBytes(received));
         while let Some(chunk) = body.chunk().await? {
             received += chunk.len() as u64;
@@ -64,93 +56,89 @@ impl<T: Transport> Http<T> {
                 );
                 return Err(attempt.failure(Reason::BodyTooLarge, error));
             }
-            if let Some(decoder) = &mut decoder {
-                let result = decode(decoder, &chunk).await;
-                result.map_err(|wrong| self.undecodable(&wrong, encoding, attempt))?;
+            if let Some(previous) = decoder.take() {
+                let result = decode(previous, chunk, &mut slice).await;
+                let next = result.map_err(|wrong| self.undecodable(wrong, encoding, attempt))?;
+                decoder = Some(next);
             } else if keep {
-                kept.extend_from_slice(&chunk);
+                kept.push(&chunk);
             }
+            slice.yield_if_used().await;
         }
         if let Some(decoder) = decoder {
-            let sink = decoder.finish();
-            let sink = sink.map_err(|wrong| self.undecodable(&wrong, encoding, attempt))?;
-            kept = sink.kept.unwrap_or_default();
+            let result = match decoder.finish() {
+                Err(_) if received == 0 => Err(Undecodable::Empty),
+                result => result,
+            };
+            let body = result.map_err(|wrong| self.undecodable(wrong, encoding, attempt))?;
+            kept = body.kept.unwrap_or_default();
         }
         Ok(kept)
     }
 
     fn undecodable(
         &self,
-        wrong: &Undecodable,
+        wrong: Undecodable,
         encoding: Option<Encoding>,
         attempt: &Attempt,
     ) -> Failure {
-        match wrong {
+        let encoding = encoding.map_or("", Encoding::as_str);
+        let (reason, error) = match wrong {
             Undecodable::TooLarge => {
                 let limit = self.settings.body_size_limit.unwrap_or_default();
                 let error = format!("the decoded body is larger than {limit} bytes");
-                attempt.failure(Reason::BodyTooLarge, error)
+                (Reason::BodyTooLarge, error)
             }
-            Undecodable::Broken => {
-                let encoding = encoding.map_or("", Encoding::as_str);
-                let error = format!("the body is not encoded in {encoding}");
-                attempt.failure(Reason::ProtocolError, error)
+            Undecodable::Truncated => {
+                let error = format!("the {encoding} data of the body is incomplete");
+                (Reason::TruncatedBody, error)
             }
-        }
-    }
-
-    /// Judges the body: where that may take long, on a thread where it keeps no other check waiting.
-    pub(super) async fn judge_body(&self, body: Vec<u8>) -> Result<(), Failure> {
-        let matchers = self.settings.body_matchers.clone();
-        let failure = |reason, error| Failure::new(Phase::Transfer, reason, error);
-        let complaint = if body.len() <= MATCHED_AT_ONCE && !matchers.have_loops() {
-            matchers.complaint(&body, &AtomicBool::new(false))
-        } else {
-            let stop = StopOnDrop::default();
-            let stopped = stop.0.clone();
-            // Dropped with the check, it does not begin; what has begun is stopped, or ends in linear time.
-            let matched =
-                AbortOnDropHandle::new(spawn_blocking(move || matchers.complaint(&body, &stopped)));
-            match matched.await {
-                Ok(complaint) => complaint,
-                Err(error) => match error.try_into_panic() {
-                    Ok(payload) if payload.is::<TooManySteps>() => {
-                        let error = "an expression takes too many steps for the body";
-                        return Err(failure(Reason::JsonMismatch, error.to_owned()));
-                    }
-                    _ => {
-                        let error = "the body could not be matched".to_owned();
-                        return Err(failure(Reason::AgentError, error));
-                    }
-                },
+            Undecodable::Empty => {
+                let error = format!("the body is empty, expected {encoding} data");
+                (Reason::ProtocolError, error)
+            }
+            Undecodable::Malformed => {
+                let error = format!("the body is not {encoding} data");
+                (Reason::ProtocolError, error)
             }
         };
-        match complaint {
+        attempt.failure(reason, error)
+    }
+
+    /// Checks the body against its matchers, on a blocking thread if that can take long.
+    pub(super) async fn judge_body(&self, body: Segments) -> Result<(), Failure> {
+        let matchers = self.settings.body_matchers.clone();
+        if matchers.is_empty() {
+            return Ok(());
+        }
+        let is_short = matchers.cost(body.len()) <= MAX_INLINE_COST;
+        let complaint = offload::run(is_short, move |cancel| {
+            matchers.complaint(&body.join(), cancel)
+        });
+        match complaint.await {
             None => Ok(()),
-            Some((reason, error)) => Err(failure(reason, error)),
+            Some((reason, error)) => Err(Failure::new(Phase::Transfer, reason, error)),
         }
     }
 }
 
-/// Decodes `chunk` little by little: a few bytes may stand for very many.
-async fn decode(decoder: &mut Decoder, chunk: &[u8]) -> Result<(), Undecodable> {
-    let mut turn = decoder.length();
-    for part in chunk.chunks(DECODED_AT_ONCE) {
-        decoder.write(part)?;
-        if decoder.length() - turn > TURN {
-            turn = decoder.length();
-            tokio::task::yield_now().await;
-        }
+/// Decodes `chunk`, a few bytes of which may stand for very many.
+async fn decode(
+    mut decoder: Box<Decoder>,
+    chunk: Bytes,
+    slice: &mut TimeSlice,
+) -> Result<Box<Decoder>, Undecodable> {
+    if decoder.has_long_steps() {
+        let decode = move |cancel: &CancelFlag| {
+            let mut input = &chunk[..];
+            while !cancel.is_set() && decoder.step(&mut input)? {}
+            Ok(decoder)
+        };
+        return offload::run(false, decode).await;
     }
-    Ok(())
-}
-
-/// Tells a thread that nobody waits for it any more.
-#[derive(Default)]
-struct StopOnDrop(Arc<AtomicBool>);
-
-impl Drop for StopOnDrop {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
+    let mut input = &chunk[..];
+    while decoder.step(&mut input)? {
+        slice.yield_if_used().await;
     }
+    Ok(decoder)
 }

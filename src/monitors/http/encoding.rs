@@ -1,11 +1,10 @@
-//! Encodings of a body (RFC 9110, section 8.4): undone piece by piece, within a limit.
+//! Content codings of a body (RFC 9110, section 8.4), decoded in small steps within a limit.
 
-use std::io::{self, Write};
-
-use brotli_decompressor::DecompressorWriter;
-use flate2::write::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
+use brotli_decompressor::{BrotliDecompressStream, BrotliResult, BrotliState, StandardAlloc};
+use flate2::{Decompress, FlushDecompress, Status};
 use http::HeaderValue;
 
+use super::segments::Segments;
 use crate::value::{FromNode, Node};
 
 /// How a body is encoded.
@@ -75,153 +74,194 @@ impl FromNode for Encoding {
     }
 }
 
-/// What is wrong with an encoded body.
-#[derive(Debug, PartialEq, Eq)]
+/// Why an encoded body cannot be decoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Undecodable {
     /// It is longer than the limit when it is decoded.
     TooLarge,
-    /// It is not in its encoding.
-    Broken,
+    /// It ends in the middle of the encoded data.
+    Truncated,
+    /// It has no bytes at all.
+    Empty,
+    /// It is not in its encoding, or ends before that could be told.
+    Malformed,
 }
 
-/// Undoes an encoding.
-pub(super) struct Decoder(State);
+/// Bytes that one [step](Decoder::step) takes and makes at most.
+const STEP_INPUT: usize = 4 << 10;
+const STEP_OUTPUT: usize = 16 << 10;
 
-enum State {
-    /// Until the first bytes tell how deflate is wrapped.
-    Unknown(Sink, Vec<u8>),
-    Gzip(MultiGzDecoder<Sink>),
-    Zlib(ZlibDecoder<Sink>),
-    Deflate(DeflateDecoder<Sink>),
-    Brotli(Box<DecompressorWriter<Sink>>),
-    Over,
+/// Decodes a body in small steps, within a limit.
+pub(super) struct Decoder {
+    state: State,
+    /// Whether the encoded data is complete.
+    ended: bool,
+    output: Box<[u8]>,
+    decoded: DecodedBody,
 }
 
-/// Where decoded bytes go: kept if somebody wants them, counted, and refused past a limit.
-pub(super) struct Sink {
-    pub kept: Option<Vec<u8>>,
+/// The decoded bytes: counted, and kept if they are needed.
+pub(super) struct DecodedBody {
+    pub kept: Option<Segments>,
     pub limit: Option<u64>,
     pub length: u64,
 }
 
-impl Sink {
-    fn is_full(&self) -> bool {
-        self.limit.is_some_and(|limit| self.length > limit)
-    }
+enum State {
+    /// Deflate, until its first two bytes tell how it is wrapped.
+    Unwrapped(Option<u8>),
+    Gzip(Decompress),
+    Deflate(Decompress),
+    Brotli(Box<Brotli>),
 }
 
-impl Write for Sink {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.length += bytes.len() as u64;
-        if self.is_full() {
-            return Err(io::ErrorKind::FileTooLarge.into());
-        }
-        if let Some(kept) = &mut self.kept {
-            kept.extend_from_slice(bytes);
-        }
-        Ok(bytes.len())
-    }
+type Brotli = BrotliState<StandardAlloc, StandardAlloc, StandardAlloc>;
 
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+/// The base-2 logarithm of the window of gzip and deflate: the largest of the formats.
+const WINDOW_BITS: u8 = 15;
+
+impl State {
+    fn new(encoding: Encoding) -> Self {
+        match encoding {
+            Encoding::Gzip => Self::Gzip(Decompress::new_gzip(WINDOW_BITS)),
+            // Strict: a "large window" (no part of RFC 7932) can take 1 GiB of memory.
+            Encoding::Brotli => Self::Brotli(Box::new(BrotliState::new_strict(
+                StandardAlloc::default(),
+                StandardAlloc::default(),
+                StandardAlloc::default(),
+            ))),
+            Encoding::Deflate | Encoding::Identity => Self::Unwrapped(None),
+        }
     }
 }
-
-/// What brotli decodes at once.
-const BUFFER: usize = 16 << 10;
 
 impl Decoder {
-    pub fn new(encoding: Encoding, sink: Sink) -> Self {
-        Self(match encoding {
-            Encoding::Gzip => State::Gzip(MultiGzDecoder::new(sink)),
-            Encoding::Brotli => State::Brotli(Box::new(DecompressorWriter::new(sink, BUFFER))),
-            Encoding::Deflate | Encoding::Identity => State::Unknown(sink, Vec::new()),
-        })
-    }
-
-    /// Decodes `bytes`, which come next.
-    pub fn write(&mut self, bytes: &[u8]) -> Result<(), Undecodable> {
-        if let State::Unknown(_, first) = &mut self.0 {
-            first.extend_from_slice(bytes);
-            if first.len() < 2 {
-                return Ok(());
-            }
-            return self.begin();
+    /// A decoder of `encoding` that keeps the decoded bytes if they are `kept`.
+    pub fn new(encoding: Encoding, decoded: DecodedBody) -> Self {
+        Self {
+            state: State::new(encoding),
+            ended: false,
+            output: vec![0; STEP_OUTPUT].into(),
+            decoded,
         }
-        let written = match &mut self.0 {
-            State::Gzip(decoder) => decoder.write_all(bytes),
-            State::Zlib(decoder) => decoder.write_all(bytes),
-            State::Deflate(decoder) => decoder.write_all(bytes),
-            State::Brotli(decoder) => decoder.write_all(bytes),
-            State::Unknown(..) | State::Over => Ok(()),
-        };
-        written.map_err(|error| self.judge(&error))
     }
 
-    /// Tells from the first two bytes whether they are those of RFC 1950, section 2.2.
-    fn begin(&mut self) -> Result<(), Undecodable> {
-        let State::Unknown(sink, first) = std::mem::replace(&mut self.0, State::Over) else {
-            return Ok(());
+    /// Whether one step can take longer than a worker thread may be kept: brotli fills its whole
+    /// window, up to 16 MiB, before it gives anything away.
+    pub fn has_long_steps(&self) -> bool {
+        matches!(self.state, State::Brotli(_))
+    }
+
+    /// Decodes the next part of `input`; returns whether there is more to decode.
+    pub fn step(&mut self, input: &mut &[u8]) -> Result<bool, Undecodable> {
+        let Some(&first) = input.first() else {
+            return if self.ended {
+                Ok(false)
+            } else {
+                self.run(input)
+            };
         };
-        let wrapped = match first[..] {
-            [method, flags, ..] => {
-                method & 0x0f == 8 && u16::from_be_bytes([method, flags]).is_multiple_of(31)
+        if self.ended {
+            match self.state {
+                // Another member (RFC 1952, section 2.2).
+                State::Gzip(_) => self.state = State::new(Encoding::Gzip),
+                _ => return Err(Undecodable::Malformed),
             }
-            _ => false,
+            self.ended = false;
+        }
+        match self.state {
+            State::Unwrapped(None) => {
+                self.state = State::Unwrapped(Some(first));
+                *input = &input[1..];
+                Ok(!input.is_empty())
+            }
+            State::Unwrapped(Some(method)) => {
+                // RFC 1950, section 2.2.
+                let is_wrapped =
+                    method & 0x0f == 8 && u16::from_be_bytes([method, first]).is_multiple_of(31);
+                self.state = State::Deflate(Decompress::new(is_wrapped));
+                self.run(&mut &[method][..])?;
+                Ok(true)
+            }
+            _ => self.run(input),
+        }
+    }
+
+    fn run(&mut self, input: &mut &[u8]) -> Result<bool, Undecodable> {
+        let part = &input[..input.len().min(STEP_INPUT)];
+        let (consumed, produced) = match &mut self.state {
+            State::Unwrapped(_) => return Ok(false),
+            State::Gzip(inflate) | State::Deflate(inflate) => {
+                let before = (inflate.total_in(), inflate.total_out());
+                let status = inflate.decompress(part, &mut self.output, FlushDecompress::None);
+                self.ended = status.map_err(|_| Undecodable::Malformed)? == Status::StreamEnd;
+                // At most the lengths of the two slices.
+                let count = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+                let consumed = count(inflate.total_in() - before.0);
+                (consumed, count(inflate.total_out() - before.1))
+            }
+            State::Brotli(state) => {
+                let (mut left, mut consumed) = (part.len(), 0);
+                let (mut room, mut produced) = (self.output.len(), 0);
+                let result = BrotliDecompressStream(
+                    &mut left,
+                    &mut consumed,
+                    part,
+                    &mut room,
+                    &mut produced,
+                    &mut self.output,
+                    &mut 0,
+                    state,
+                );
+                match result {
+                    BrotliResult::ResultSuccess => self.ended = true,
+                    BrotliResult::ResultFailure => return Err(Undecodable::Malformed),
+                    BrotliResult::NeedsMoreInput | BrotliResult::NeedsMoreOutput => {}
+                }
+                (consumed, produced)
+            }
         };
-        self.0 = if wrapped {
-            State::Zlib(ZlibDecoder::new(sink))
-        } else {
-            State::Deflate(DeflateDecoder::new(sink))
-        };
-        self.write(&first)
+        *input = &input[consumed..];
+        self.decoded.push(&self.output[..produced])?;
+        let is_stuck = consumed == 0 && produced == 0;
+        if self.ended {
+            return Ok(!input.is_empty());
+        }
+        Ok(!is_stuck && (!input.is_empty() || produced == self.output.len()))
     }
 
     /// The decoded body, after its last bytes.
-    pub fn finish(mut self) -> Result<Sink, Undecodable> {
-        if matches!(self.0, State::Unknown(..)) {
-            self.begin()?;
+    pub fn finish(self) -> Result<DecodedBody, Undecodable> {
+        if self.ended {
+            return Ok(self.decoded);
         }
-        let finished = match std::mem::replace(&mut self.0, State::Over) {
-            State::Gzip(decoder) => decoder.finish(),
-            State::Zlib(decoder) => decoder.finish(),
-            State::Deflate(decoder) => decoder.finish(),
-            State::Brotli(decoder) => decoder.into_inner().map_err(|sink| {
-                if sink.is_full() {
-                    io::ErrorKind::FileTooLarge.into()
-                } else {
-                    io::ErrorKind::InvalidData.into()
-                }
-            }),
-            State::Unknown(..) | State::Over => Err(io::ErrorKind::InvalidData.into()),
-        };
-        finished.map_err(|error| self.judge(&error))
+        // Brotli, and deflate without a wrapping, have no signature: many a text begins like them.
+        let is_recognized = matches!(self.state, State::Gzip(_)) || self.decoded.length > 0;
+        Err(if is_recognized {
+            Undecodable::Truncated
+        } else {
+            Undecodable::Malformed
+        })
     }
+}
 
-    /// Bytes decoded so far.
-    pub fn length(&self) -> u64 {
-        match &self.0 {
-            State::Unknown(sink, _) => sink.length,
-            State::Gzip(decoder) => decoder.get_ref().length,
-            State::Zlib(decoder) => decoder.get_ref().length,
-            State::Deflate(decoder) => decoder.get_ref().length,
-            State::Brotli(decoder) => decoder.get_ref().length,
-            State::Over => 0,
+impl DecodedBody {
+    fn push(&mut self, bytes: &[u8]) -> Result<(), Undecodable> {
+        self.length += bytes.len() as u64;
+        if self.limit.is_some_and(|limit| self.length > limit) {
+            return Err(Undecodable::TooLarge);
         }
-    }
-
-    /// A library that tries again what has failed must not write on.
-    fn judge(&mut self, error: &io::Error) -> Undecodable {
-        self.0 = State::Over;
-        match error.kind() {
-            io::ErrorKind::FileTooLarge => Undecodable::TooLarge,
-            _ => Undecodable::Broken,
+        if let Some(kept) = &mut self.kept {
+            kept.push(bytes);
         }
+        Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use flate2::{
         Compression,
         write::{DeflateEncoder, GzEncoder, ZlibEncoder},
@@ -267,16 +307,17 @@ mod tests {
         piece: usize,
         limit: Option<u64>,
     ) -> Result<Vec<u8>, Undecodable> {
-        let sink = Sink {
-            kept: Some(Vec::new()),
+        let body = DecodedBody {
+            kept: Some(Segments::default()),
             limit,
             length: 0,
         };
-        let mut decoder = Decoder::new(encoding, sink);
-        for piece in bytes.chunks(piece) {
-            decoder.write(piece)?;
+        let mut decoder = Decoder::new(encoding, body);
+        for mut piece in bytes.chunks(piece) {
+            while decoder.step(&mut piece)? {}
+            assert!(piece.is_empty(), "{encoding:?} left {piece:?}");
         }
-        Ok(decoder.finish()?.kept.expect("it was to be kept"))
+        Ok(decoder.finish()?.kept.expect("it was to be kept").join())
     }
 
     fn samples() -> [(Encoding, Vec<u8>); 4] {
@@ -303,20 +344,25 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_off_or_goes_on_is_broken() {
+    fn a_truncated_body_is_told_from_one_that_is_not_encoded() {
         for (encoding, encoded) in samples() {
             for length in 0..encoded.len() {
                 let decoded = decode(encoding, &encoded[..length], 1000, None);
-                assert_eq!(decoded, Err(Undecodable::Broken), "{encoding:?} {length}");
+                let is_told = encoding == Encoding::Gzip;
+                assert!(
+                    decoded == Err(Undecodable::Truncated)
+                        || !is_told && decoded == Err(Undecodable::Malformed),
+                    "{encoding:?} {length} {decoded:?}"
+                );
             }
             for piece in [1, 1000] {
                 let longer = [&encoded[..], b"tail"].concat();
                 let decoded = decode(encoding, &longer, piece, None);
-                assert_eq!(decoded, Err(Undecodable::Broken), "{encoding:?} {piece}");
+                assert_eq!(decoded, Err(Undecodable::Malformed), "{encoding:?} {piece}");
             }
-            for plain in ["hello", "<html>", "{}"] {
+            for plain in ["hello", "<html>"] {
                 let decoded = decode(encoding, plain.as_bytes(), 1000, None);
-                assert_eq!(decoded, Err(Undecodable::Broken), "{encoding:?} {plain}");
+                assert_eq!(decoded, Err(Undecodable::Malformed), "{encoding:?} {plain}");
             }
         }
     }
@@ -332,22 +378,33 @@ mod tests {
             (Encoding::Brotli, hex(BROTLI_BOMB)),
         ];
         for (encoding, bomb) in bombs {
-            let sink = Sink {
+            let body = DecodedBody {
                 kept: None,
                 limit: Some(LIMIT),
                 length: 0,
             };
-            let mut decoder = Decoder::new(encoding, sink);
-            let mut pieces = bomb.chunks(DECODED_AT_ONCE);
-            let stopped = pieces.try_for_each(|piece| decoder.write(piece));
-            let stopped = stopped.and_then(|()| decoder.finish().map(|_| ()));
-            assert_eq!(stopped, Err(Undecodable::TooLarge), "{encoding:?}");
-            let whole = decode(encoding, &bomb, DECODED_AT_ONCE, None);
-            assert_eq!(whole.map(|whole| whole.len()), Ok(4 << 20), "{encoding:?}");
+            let mut decoder = Decoder::new(encoding, body);
+            let mut input = &bomb[..];
+            let stopped = loop {
+                let before = decoder.decoded.length;
+                match decoder.step(&mut input) {
+                    Ok(more) => assert!(more, "{encoding:?} ended within the limit"),
+                    Err(wrong) => break wrong,
+                }
+                assert!(decoder.decoded.length - before <= STEP_OUTPUT as u64);
+            };
+            assert_eq!(stopped, Undecodable::TooLarge, "{encoding:?}");
+            let all = decode(encoding, &bomb, bomb.len(), None);
+            assert_eq!(all.map(|all| all.len()), Ok(4 << 20), "{encoding:?}");
         }
     }
 
-    const DECODED_AT_ONCE: usize = 4096;
+    #[test]
+    fn a_large_window_of_brotli_is_refused() {
+        // WBITS of 30 by an encoding that RFC 7932 reserves, and no data.
+        let decoded = decode(Encoding::Brotli, &hex("11de"), 1000, None);
+        assert_eq!(decoded, Err(Undecodable::Malformed));
+    }
 
     #[test]
     fn what_a_header_accepts_is_what_blackbox_exporter_thinks() {

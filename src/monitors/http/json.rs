@@ -3,10 +3,10 @@
 use std::{
     collections::HashMap,
     fmt,
-    panic::resume_unwind,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     sync::{
         Arc, LazyLock,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        atomic::{AtomicU32, Ordering},
     },
     thread,
 };
@@ -26,7 +26,10 @@ use serde::{
     de::{MapAccess, SeqAccess, Visitor},
 };
 
-use crate::value::{FromNode, Node};
+use crate::{
+    offload::CancelFlag,
+    value::{FromNode, Node},
+};
 
 /// An expression that has been found to be one, of bounded depth.
 #[derive(Clone)]
@@ -35,7 +38,7 @@ pub struct Expression(Arc<Prepared>);
 struct Prepared {
     source: String,
     tree: IdedExpr,
-    has_loops: bool,
+    is_unbounded: bool,
 }
 
 /// The standard library, without times and durations.
@@ -90,29 +93,34 @@ impl Expression {
         Ok(Self(Arc::new(Prepared {
             source: source.to_owned(),
             tree,
-            has_loops: preparation.has_loops,
+            is_unbounded: preparation.is_unbounded,
         })))
     }
 
-    /// Whether it may take longer than its reading does.
-    pub(super) fn has_loops(&self) -> bool {
-        self.0.has_loops
+    /// Whether it can take long for a short body: it has a loop, or compiles a pattern at each evaluation.
+    pub(super) fn is_unbounded(&self) -> bool {
+        self.0.is_unbounded
     }
 
     /// Whether it is true of `body`; otherwise what is wrong, without any of the body.
-    pub(super) fn is_true_of(&self, body: &Value, stop: &AtomicBool) -> Result<bool, String> {
+    ///
+    /// An evaluation that nobody waits for any more ends soon, with whatever result.
+    pub(super) fn is_true_of(&self, body: &Value, cancel: &CancelFlag) -> Result<bool, String> {
         let steps = Steps {
-            stop,
+            cancel,
             taken: AtomicU32::new(0),
         };
         let mut context = Context::with_env(ENVIRONMENT.clone());
         context.set_variable_resolver(&steps);
         context.add_variable_from_value(BODY, body.clone());
         let wrong = |wrong: &str| Err(format!("\"{self}\" {wrong}"));
-        match Value::resolve(&self.0.tree, &context) {
-            Ok(Value::Bool(verdict)) => Ok(verdict),
-            Ok(_) => wrong("is neither true nor false of the body"),
-            Err(error) => wrong(&format!("cannot be told of the body: {}", describe(&error))),
+        let evaluate = || Value::resolve(&self.0.tree, &context);
+        match catch_unwind(AssertUnwindSafe(evaluate)) {
+            Ok(Ok(Value::Bool(verdict))) => Ok(verdict),
+            Ok(Ok(_)) => wrong("is neither true nor false of the body"),
+            Ok(Err(error)) => wrong(&format!("cannot be told of the body: {}", describe(&error))),
+            Err(panic) if panic.is::<TooManySteps>() => wrong("takes too many steps for the body"),
+            Err(panic) => resume_unwind(panic),
         }
     }
 }
@@ -156,12 +164,12 @@ impl FromNode for Expression {
 
 /// Counts the steps of loops, and ends an evaluation that nobody waits for or that takes too many.
 struct Steps<'s> {
-    stop: &'s AtomicBool,
+    cancel: &'s CancelFlag,
     taken: AtomicU32,
 }
 
-/// Why an evaluation was ended: what its thread unwinds with.
-pub(super) struct TooManySteps;
+/// Unwinds from an evaluation that has to end.
+struct TooManySteps;
 
 impl VariableResolver for Steps<'_> {
     fn resolve<'b>(&'b self, name: &str) -> Option<CowVal<'b, 'b>> {
@@ -170,7 +178,7 @@ impl VariableResolver for Steps<'_> {
         }
         // An error would not do: loops go on behind those.
         let taken = self.taken.fetch_add(1, Ordering::Relaxed);
-        if taken >= MOST_STEPS || self.stop.load(Ordering::Relaxed) {
+        if taken >= MOST_STEPS || self.cancel.is_set() {
             resume_unwind(Box::new(TooManySteps));
         }
         Some(CowVal::owned(CelBool::from(true)))
@@ -181,7 +189,7 @@ impl VariableResolver for Steps<'_> {
 #[derive(Default)]
 struct Preparation {
     bound: Vec<String>,
-    has_loops: bool,
+    is_unbounded: bool,
 }
 
 impl Preparation {
@@ -196,6 +204,7 @@ impl Preparation {
             Expr::Select(select) => self.visit(&mut select.operand, deeper),
             Expr::Call(call) => {
                 check_function(&call.func_name)?;
+                self.is_unbounded |= call.func_name == "matches";
                 let target = call.target.as_deref_mut();
                 let mut parts = target.into_iter().chain(&mut call.args);
                 parts.try_for_each(|part| self.visit(part, deeper))
@@ -217,7 +226,7 @@ impl Preparation {
     }
 
     fn visit_loop(&mut self, inner: &mut ComprehensionExpr, depth: usize) -> Result<(), String> {
-        self.has_loops = true;
+        self.is_unbounded = true;
         self.visit(&mut inner.iter_range, depth)?;
         self.visit(&mut inner.accu_init, depth)?;
         let outside = self.bound.len();
@@ -392,7 +401,7 @@ mod tests {
     fn evaluate(expression: &str, body: &str) -> Result<bool, String> {
         let expression = Expression::parse(expression)?;
         let body = read(body.as_bytes())?;
-        expression.is_true_of(&body, &AtomicBool::new(false))
+        expression.is_true_of(&body, &CancelFlag::default())
     }
 
     #[test]
@@ -544,21 +553,21 @@ mod tests {
         );
     }
 
-    fn ends(expression: &str, stop: bool) -> bool {
+    fn is_ended(expression: &str, cancel: bool) -> bool {
         let body = read(format!("[{}1]", "1,".repeat(2000)).as_bytes()).expect("JSON");
         let expression = Expression::parse(expression).expect("an expression");
-        assert!(expression.has_loops());
-        let evaluation = || expression.is_true_of(&body, &AtomicBool::new(stop));
-        let evaluation = std::panic::AssertUnwindSafe(evaluation);
-        match std::panic::catch_unwind(evaluation) {
-            Ok(_) => false,
-            Err(payload) => payload.is::<TooManySteps>(),
+        assert!(expression.is_unbounded());
+        let flag = CancelFlag::default();
+        if cancel {
+            flag.set();
         }
+        let result = expression.is_true_of(&body, &flag);
+        result.is_err_and(|error| error.ends_with("takes too many steps for the body"))
     }
 
     #[test]
     fn a_loop_of_any_kind_comes_to_an_end() {
-        assert!(ends("body.all(x, body.all(y, y == 1))", false));
+        assert!(is_ended("body.all(x, body.all(y, y == 1))", false));
         for expression in [
             "body.all(x, x == 1)",
             "body.exists(x, x == 2)",
@@ -568,8 +577,8 @@ mod tests {
             "body.exists_one(x, x == 2)",
             "body.all(x, x.foo == 1)",
         ] {
-            assert!(!ends(expression, false), "{expression}");
-            assert!(ends(expression, true), "{expression}");
+            assert!(!is_ended(expression, false), "{expression}");
+            assert!(is_ended(expression, true), "{expression}");
         }
     }
 
@@ -577,7 +586,7 @@ mod tests {
         #[test]
         fn any_text_is_an_expression_or_not(text in "[a-z0-9().,\\[\\]{}<>=!&|?: '\"+*/%-]{0,40}") {
             if let Ok(expression) = Expression::parse(&text) {
-                let _ = expression.is_true_of(&Value::Null, &AtomicBool::new(false));
+                let _ = expression.is_true_of(&Value::Null, &CancelFlag::default());
             }
         }
 

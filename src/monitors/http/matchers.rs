@@ -1,12 +1,11 @@
 //! What the body and the headers of a response must be like, and what is wrong where they are not.
 
-use std::sync::atomic::AtomicBool;
-
 use http::{HeaderMap, header::HeaderName};
 
 use super::json::{self, Expression};
 use crate::{
     check::Reason,
+    offload::CancelFlag,
     value::{Fields, Pattern},
 };
 
@@ -43,15 +42,24 @@ impl BodyMatchers {
             && self.truth.is_none()
     }
 
-    /// Whether to judge a body can take long though it is short.
-    pub(super) fn have_loops(&self) -> bool {
-        let expressions = [&self.untrue, &self.truth];
-        let mut expressions = expressions.into_iter().flatten();
-        expressions.any(Expression::has_loops)
+    /// An upper estimate of the steps that a body of so many bytes takes to be checked.
+    pub(super) fn cost(&self, body_length: usize) -> u64 {
+        let patterns = self.absent.iter().chain(&self.present);
+        let patterns: u64 = patterns.map(pattern_cost).sum();
+        let expressions: Vec<_> = self.untrue.iter().chain(&self.truth).collect();
+        if expressions
+            .iter()
+            .any(|expression| expression.is_unbounded())
+        {
+            return u64::MAX;
+        }
+        let json = if expressions.is_empty() { 0 } else { JSON_COST };
+        let length = u64::try_from(body_length).unwrap_or(u64::MAX);
+        length.saturating_mul(patterns.saturating_add(json))
     }
 
-    /// What is wrong with `body`, without any of it; given up where it is told to `stop`.
-    pub(super) fn complaint(&self, body: &[u8], stop: &AtomicBool) -> Option<(Reason, String)> {
+    /// What is wrong with `body`, without any of it; given up if nobody waits for it any more.
+    pub(super) fn complaint(&self, body: &[u8], cancel: &CancelFlag) -> Option<(Reason, String)> {
         let mismatch = |error| Some((Reason::BodyMismatch, error));
         if let Some(pattern) = self.absent.iter().find(|pattern| pattern.matches(body)) {
             return mismatch(format!("the body matches \"{pattern}\""));
@@ -59,27 +67,45 @@ impl BodyMatchers {
         if let Some(missing) = self.present.iter().find(|pattern| !pattern.matches(body)) {
             return mismatch(format!("the body does not match \"{missing}\""));
         }
-        let wrong = self.judge_json(body, stop).err()?;
+        let wrong = self.judge_json(body, cancel).err()?;
         Some((Reason::JsonMismatch, wrong))
     }
 
-    fn judge_json(&self, body: &[u8], stop: &AtomicBool) -> Result<(), String> {
+    fn judge_json(&self, body: &[u8], cancel: &CancelFlag) -> Result<(), String> {
         if self.untrue.is_none() && self.truth.is_none() {
             return Ok(());
         }
         let body = json::read(body)?;
         if let Some(untrue) = &self.untrue
-            && untrue.is_true_of(&body, stop)?
+            && untrue.is_true_of(&body, cancel)?
         {
             return Err(format!("\"{untrue}\" is true of the body"));
         }
         if let Some(truth) = &self.truth
-            && !truth.is_true_of(&body, stop)?
+            && !truth.is_true_of(&body, cancel)?
         {
             return Err(format!("\"{truth}\" is not true of the body"));
         }
         Ok(())
     }
+}
+
+/// Steps that a byte of JSON takes: parsed, evaluated and dropped.
+const JSON_COST: u64 = 10;
+
+/// An upper estimate of the steps that `pattern` takes for a byte: the number of its states that can
+/// be active at once. A counted repetition has its states as often as it counts.
+fn pattern_cost(pattern: &Pattern) -> u64 {
+    let source = pattern.to_string();
+    let mut cost = source.len() as u64;
+    for part in source.split('{').skip(1) {
+        let Some((counts, _)) = part.split_once('}') else {
+            continue;
+        };
+        let counts = counts.split(',').filter_map(|count| count.parse().ok());
+        cost = cost.saturating_mul(counts.max().unwrap_or(1).max(1));
+    }
+    cost
 }
 
 /// What one header of the response must be like.
@@ -147,5 +173,33 @@ impl HeaderMatcher {
             }
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::value::{FromNode, Node};
+
+    fn pattern(source: &str) -> Pattern {
+        Pattern::from_node(&Node::Text(source.to_owned())).expect("a pattern")
+    }
+
+    #[test]
+    fn a_counted_repetition_costs_as_much_as_it_counts() {
+        for (source, cost) in [
+            ("ok", 2),
+            ("a{2,30}", 7 * 30),
+            ("(a{10}){20,}", 12 * 200),
+            (r"\{x\}", 5),
+            (r"\pL{9}", 6 * 9),
+        ] {
+            assert_eq!(pattern_cost(&pattern(source)), cost, "{source}");
+        }
+        let matchers = BodyMatchers {
+            absent: vec![pattern("ok"), pattern("a{2,30}")],
+            ..BodyMatchers::default()
+        };
+        assert_eq!(matchers.cost(1000), 212_000);
     }
 }

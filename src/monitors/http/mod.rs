@@ -7,6 +7,7 @@ mod hops;
 mod json;
 mod matchers;
 mod rare;
+mod segments;
 pub(in crate::monitors) mod settings;
 #[cfg(test)]
 mod tests;

@@ -92,3 +92,12 @@ pub fn raise_descriptor_limit() {
     let current = maximum;
     setrlimit(Resource::Nofile, Rlimit { current, maximum }).expect("not above the maximum");
 }
+
+/// Memory that this process has in use.
+pub fn resident_bytes() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").expect("Linux");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kibibytes = line.and_then(|line| line.trim().strip_suffix(" kB"));
+    let kibibytes: u64 = kibibytes.and_then(|n| n.parse().ok()).expect("proc(5)");
+    kibibytes << 10
+}

@@ -1,0 +1,144 @@
+//! Long computations that must not keep a worker thread from the other checks.
+//!
+//! A computation in small steps yields between them ([`TimeSlice`]); one in a single piece runs on a
+//! blocking thread ([`run`]).
+
+use std::{
+    panic::resume_unwind,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    task::{spawn_blocking, yield_now},
+    time::Instant,
+};
+use tokio_util::task::AbortOnDropHandle;
+
+/// The time after which a computation in steps lets other tasks run.
+const TIME_SLICE: Duration = Duration::from_micros(500);
+
+/// Whether the result of a computation is still wanted.
+#[derive(Debug, Default)]
+pub(crate) struct CancelFlag(AtomicBool);
+
+impl CancelFlag {
+    /// Whether nobody waits for the result any more.
+    pub fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Tells the computation to stop.
+    pub fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Runs `compute` at once if it `is_short`, else on a blocking thread.
+///
+/// If the future is dropped, a computation that waits for a thread does not start, and one that runs
+/// finds its flag set. A panic of `compute` is one of the caller.
+pub(crate) async fn run<T: Send + 'static>(
+    is_short: bool,
+    compute: impl FnOnce(&CancelFlag) -> T + Send + 'static,
+) -> T {
+    if is_short {
+        return compute(&CancelFlag::default());
+    }
+    let cancel = CancelOnDrop::default();
+    let flag = cancel.0.clone();
+    let computation = AbortOnDropHandle::new(spawn_blocking(move || compute(&flag)));
+    match computation.await {
+        Ok(result) => result,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => resume_unwind(panic),
+            // The runtime is shutting down, and drops the caller next.
+            Err(_) => std::future::pending().await,
+        },
+    }
+}
+
+/// Sets the flag of a computation on drop.
+#[derive(Default)]
+struct CancelOnDrop(Arc<CancelFlag>);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.set();
+    }
+}
+
+/// The share of a worker thread's time that a computation in steps takes at once.
+pub(crate) struct TimeSlice(Instant);
+
+impl TimeSlice {
+    /// A slice that starts now.
+    pub fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    /// Lets other tasks run if the slice is used up, and starts the next one.
+    pub async fn yield_if_used(&mut self) {
+        if self.0.elapsed() >= TIME_SLICE {
+            yield_now().await;
+            self.0 = Instant::now();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::mpsc, thread};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn only_long_computations_leave_the_thread() {
+        let here = thread::current().id();
+        assert_eq!(run(true, |_| thread::current().id()).await, here);
+        assert_ne!(run(false, |_| thread::current().id()).await, here);
+    }
+
+    #[tokio::test]
+    async fn a_computation_is_told_that_nobody_waits_for_it() {
+        let (started, starts) = tokio::sync::oneshot::channel();
+        let (stopped, stops) = mpsc::channel();
+        let computation = run(false, move |cancel| {
+            let _ = started.send(());
+            while !cancel.is_set() {
+                thread::yield_now();
+            }
+            let _ = stopped.send(());
+        });
+        tokio::select! {
+            biased;
+            () = computation => panic!("it ended by itself"),
+            started = starts => started.expect("it runs"),
+        }
+        let stopped = spawn_blocking(move || stops.recv());
+        assert!(stopped.await.expect("no panic").is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_panic_reaches_the_caller() {
+        for is_short in [true, false] {
+            let caller = tokio::spawn(run(is_short, |_| panic!("ouch")));
+            let error = caller.await.expect_err("it panicked");
+            assert!(error.is_panic(), "{is_short}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_used_slice_lets_others_run() {
+        let other = Arc::new(CancelFlag::default());
+        let flag = other.clone();
+        tokio::spawn(async move { flag.set() });
+        let mut slice = TimeSlice::start();
+        while !other.is_set() {
+            slice.yield_if_used().await;
+        }
+    }
+}

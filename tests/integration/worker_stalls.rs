@@ -1,0 +1,165 @@
+//! No check keeps a worker thread from the others, whatever its peer sends.
+
+use std::{cell::Cell, io::Write, rc::Rc, time::Duration};
+
+use bytes::Bytes;
+use flate2::{Compression, write::GzEncoder};
+use monitoringdaemon::check::{Phase, Reason, Report};
+use rustix::time::{ClockId, clock_gettime};
+use serde_json::{Value, json};
+use tokio::{
+    runtime::Builder,
+    task::LocalSet,
+    time::{Instant, sleep},
+};
+
+use crate::support::{
+    SOON,
+    lab::{Lab, millis},
+    process::{alone, resident_bytes},
+    report::assert_failure,
+    server::{Server, Step},
+};
+
+/// The promise is 10 ms, of a program that is optimized and not shared with other tests. What is
+/// tested here took a worker some 300 ms to 39 s.
+const LONGEST_STALL: Duration = Duration::from_millis(100);
+
+/// CPU time of this thread, which does not count when other programs have the processor.
+fn thread_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::try_from(time).expect("a clock of CPU time is not before its start")
+}
+
+/// Runs one check on a runtime of one thread, beside a task that wants to run each millisecond.
+///
+/// Returns the longest time for which that task could not run.
+fn check_with_ticker(monitor: Value) -> (Report, Duration) {
+    let runtime = Builder::new_current_thread().enable_all().build();
+    LocalSet::new().block_on(&runtime.expect("a runtime"), async {
+        let longest = Rc::new(Cell::new(Duration::ZERO));
+        let shared = longest.clone();
+        let ticker = tokio::task::spawn_local(async move {
+            loop {
+                let before = thread_time();
+                sleep(Duration::from_millis(1)).await;
+                let gap = thread_time().saturating_sub(before);
+                shared.set(shared.get().max(gap));
+            }
+        });
+        let report = Lab::new().check(monitor).await;
+        // The ticker has run once more behind the end of the check.
+        sleep(Duration::from_millis(2)).await;
+        ticker.abort();
+        (report, longest.get())
+    })
+}
+
+fn serving(body: impl Into<Bytes>) -> Server {
+    let body = body.into();
+    let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len());
+    Server::start([
+        Step::Request,
+        Step::send(head),
+        Step::Send(body),
+        Step::Hang,
+    ])
+}
+
+/// So many members of gzip, each 1 MiB of zeros.
+fn gzip_bomb(members: usize) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder
+        .write_all(&vec![0; 1 << 20])
+        .expect("room in memory");
+    encoder.finish().expect("room in memory").repeat(members)
+}
+
+/// Brotli of so many times 16 MiB of zeros: 14 bytes each, of a stream with a window of 16 MiB.
+fn brotli_bomb(blocks: usize) -> Vec<u8> {
+    let first = b"\xcf\xff\xff\x7f\x00\x24\x00\xe2\xb1\x40\x72\xef\xff\x0d";
+    let next = b"\xfc\xff\xff\x07\x40\x02\x20\x0e\x0b\x40\xf7\xfe\xdf\x00";
+    [&first[..], &next.repeat(blocks - 1), b"\x03"].concat()
+}
+
+/// The same with a window of 1 GiB, which is no part of RFC 7932.
+fn large_window_bomb(blocks: usize) -> Vec<u8> {
+    let first = b"\x11\x1e\xff\xff\xff\x01\x90\x00\x88\xc7\x02\x21\xf7\xfe\xdf\x00";
+    let next = b"\xfc\xff\xff\x07\x40\x02\x20\x0e\x0b\x00\xdd\xfb\x7f\x03";
+    [&first[..], &next.repeat(blocks - 1), b"\x03"].concat()
+}
+
+/// Checks that the body of `server` keeps nobody waiting, and no longer than the timeout itself.
+#[track_caller]
+fn assert_no_stall(what: &str, server: &Server, mut monitor: Value) -> Report {
+    monitor["url"] = json!(server.http("/"));
+    monitor["timeout"] = millis(1000);
+    let began = Instant::now();
+    let (report, longest) = check_with_ticker(monitor);
+    assert!(longest < LONGEST_STALL, "{what}: {longest:?} {report:#?}");
+    assert!(began.elapsed() < SOON, "{what}: {report:#?}");
+    report
+}
+
+#[test]
+fn a_bomb_without_a_limit_keeps_nobody_waiting() {
+    for (encoding, body) in [("gzip", gzip_bomb(1000)), ("br", brotli_bomb(200))] {
+        let monitor = json!({ "compression": encoding, "body_size_limit": 0 });
+        let report = assert_no_stall(encoding, &serving(body), monitor);
+        assert_eq!(
+            report.failure.map(|failure| failure.reason),
+            Some(Reason::Timeout)
+        );
+    }
+}
+
+#[test]
+fn a_large_body_is_matched_beside_others() {
+    // 10 MiB, whose patterns and expressions are slow.
+    let long = "ab".repeat(5 << 20);
+    let list = format!("[{}0]", "0,".repeat(90_000));
+    for (what, body, monitor) in [
+        (
+            "pattern",
+            long.clone(),
+            json!({ "fail_if_body_matches_regexp": ["(?:[ab]{1,60}c)+d"] }),
+        ),
+        (
+            "short body",
+            long[..20_000].to_owned(),
+            json!({ "fail_if_body_matches_regexp": ["(?:[ab]{1,90}){9}c"] }),
+        ),
+        (
+            "JSON",
+            list.clone(),
+            json!({ "fail_if_body_json_matches_cel": "body == [1]" }),
+        ),
+        (
+            "CEL",
+            list,
+            json!({ "fail_if_body_json_matches_cel": "body.exists(x, x == 1)" }),
+        ),
+    ] {
+        assert_no_stall(what, &serving(body), monitor);
+    }
+}
+
+#[test]
+fn decoding_takes_bounded_memory() {
+    alone("worker_stalls::decoding_takes_bounded_memory", || {
+        let check = |encoding: &str, body| {
+            let server = serving(body);
+            let monitor = json!({ "compression": encoding, "body_size_limit": 0 });
+            assert_no_stall(encoding, &server, monitor)
+        };
+        // What is allocated once is there after the first check.
+        check("br", brotli_bomb(1));
+        let before = resident_bytes();
+        check("gzip", gzip_bomb(64));
+        check("br", brotli_bomb(64));
+        let report = check("br", large_window_bomb(64));
+        assert_failure(&report, Phase::Transfer, Reason::ProtocolError);
+        let grown = resident_bytes().saturating_sub(before);
+        assert!(grown < 64 << 20, "{grown} bytes");
+    });
+}
