@@ -64,6 +64,7 @@ fn read_with(path: &Path, variables: Variables<'_>) -> Result<Config, Invalid> {
     let (source, root) = Source::parse(0, path.to_owned(), bytes);
     let mut main = root.map_err(alone)?;
     let problems = Problems::default();
+    problems.set_folder(0, folder_of(path));
     let environment = Environment::new(variables, &problems);
     environment.substitute(&mut main, &value::Path::default());
     let mut files = Files {
@@ -84,6 +85,11 @@ fn read_with(path: &Path, variables: Variables<'_>) -> Result<Config, Invalid> {
         Config::read(fields, included, files.is_partial)
     });
     files.end(config, problems)
+}
+
+/// Where relative paths in `file` begin.
+fn folder_of(file: &Path) -> PathBuf {
+    file.parent().unwrap_or(Path::new("")).to_owned()
 }
 
 /// The files that were read.
@@ -139,6 +145,7 @@ impl Files {
         };
         self.left -= bytes.len() as u64;
         let index = self.sources.len();
+        problems.set_folder(index, folder_of(&path));
         let (source, root) = Source::parse(index, path.clone(), bytes);
         self.sources.push(source);
         let mut tree = match root {

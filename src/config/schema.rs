@@ -264,6 +264,7 @@ monitors:
     type: http
     url: http://x
     ?: 1
+    headers: {X: {?: 1}}
     slo: {?: 1, latency: {?: 1}}
     authorization: {?: 1}
     basic_auth: {?: 1}
@@ -291,12 +292,14 @@ monitors:
     fn schema_of<'s>(root: &'s Value, path: &Path) -> (&'s Value, String) {
         const MONITORS: &str = "/properties/monitors";
         const DISCOVERY: &str = "/properties/discovery";
+        const HEADERS: &str = "/$defs/headers";
         let mut at = String::new();
         for segment in &path.segments {
             at = match segment {
                 Segment::Item(_) => format!("{at}/items"),
                 // Of each type there is one, which is called as the type is.
                 Segment::Entry { name, .. } if at == MONITORS => format!("/$defs/{name}"),
+                Segment::Entry { .. } if at == HEADERS => format!("{at}/additionalProperties"),
                 Segment::Entry { .. } if at == DISCOVERY => format!("{at}/additionalProperties"),
                 Segment::Entry { name, .. } => format!("{at}/properties/{name}"),
             };

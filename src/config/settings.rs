@@ -496,17 +496,16 @@ impl Monitor {
     ) -> Option<Self> {
         let nodes: Vec<_> = values.iter().map(|(node, _)| *node).collect();
         let fields = Fields::over(values, problems)?;
-        // Read before the settings read them: a file that changes in between is seen to
-        // have changed.
-        let files = version::files(&nodes);
-        let contents = version::of_files(&files);
+        // Of what was read before, other settings are made.
+        problems.take_files();
         let monitor = Self::read_keys(name, fields, defaults, metrics, assumed)?;
+        let files = problems.take_files();
         Some(Self {
             version: Version {
                 settings: monitor.hash(&nodes),
-                files: contents,
+                files: files.fingerprint(),
             },
-            files,
+            files: files.paths().cloned().collect(),
             ..monitor
         })
     }

@@ -11,7 +11,7 @@ use crate::{
     discovery::Wanted,
     metrics,
     monitors::Type,
-    value::{Fields, FromNode, Node, Path, Patterns, Place, Problem, Problems, nearest},
+    value::{Context, Fields, FromNode, Node, Path, Place, Problem, Problems, nearest},
 };
 
 /// What a monitor is made of beside its own keys: the templates, and what `defaults` and `metrics` say.
@@ -23,8 +23,8 @@ struct Parts {
     defaults: Defaults,
     metrics: metrics::Settings,
     templates: BTreeMap<String, Template>,
-    /// Those that are compiled already, which monitors share.
-    patterns: Patterns,
+    /// What monitors share with the files that the templates stand in.
+    context: Context,
     /// Whether there may be templates that could not be read.
     is_partial: bool,
 }
@@ -120,7 +120,7 @@ impl Blueprints {
             defaults,
             metrics,
             templates: known,
-            patterns: problems.patterns(),
+            context: problems.context(),
             is_partial,
         };
         for name in parts.templates.keys() {
@@ -147,7 +147,7 @@ impl Blueprints {
         reason = "whoever makes the keys has no other use for them"
     )]
     pub fn monitor(&self, name: &str, template: &str, own: Node) -> Result<Monitor, Vec<String>> {
-        let problems = Problems::knowing(self.0.patterns.clone());
+        let problems = Problems::within_context(self.0.context.clone());
         let path = Path::default().entry("monitors", 0).entry(name, 0);
         let monitor = if let Some(base) = self.0.layers(template) {
             self.0.monitor(name, &own, path, base, &problems)
@@ -350,7 +350,7 @@ impl Parts {
         let types = [Type::Http].into_iter().chain(Type::ALL.iter().copied());
         let mut common: Option<Vec<Problem>> = None;
         for assumed in types {
-            let scratch = Problems::knowing(self.patterns.clone());
+            let scratch = Problems::within_context(self.context.clone());
             let layers = layers.to_vec();
             let _ = Monitor::read(
                 name,

@@ -381,6 +381,64 @@ fn included_files_are_a_part_of_the_configuration() {
     assert_eq!(config.files, expected.map(|file| folder.join(file)));
 }
 
+#[test]
+fn relative_paths_begin_at_the_folder_of_the_file_that_they_stand_in() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let write = |path: &str, text: &str| {
+        let path = folder.path().join(path);
+        fs::create_dir_all(path.parent().expect("a folder")).expect("room for a folder");
+        fs::write(path, text).expect("room for a file");
+    };
+    write("body.txt", "of the main file");
+    write("conf.d/body.txt", "of the included file");
+    write("conf.d/secrets/token", "hunter2");
+    write("conf.d/x-trace", "traced");
+    write(
+        "config.yml",
+        "include: [conf.d/*.yml]\n\
+         monitors:\n  main:\n    extends: api\n    url: http://a.example\n    \
+         body_file: body.txt\n    labels: {log_file: app.log}\n    \
+         headers: {X-Trace_file: trace.log}\n",
+    );
+    write(
+        "conf.d/api.yml",
+        "templates:\n  api: {authorization: {credentials_file: secrets/token}}\n\
+         monitors:\n  included:\n    url: http://a.example\n    body_file: ./body.txt\n    \
+         http_headers: {X-Trace: {files: [x-trace]}}\n",
+    );
+    let config = read(&folder.path().join("config.yml")).expect("a good configuration");
+    let files = |monitor: &Monitor| -> Vec<_> {
+        let files = monitor.files.iter();
+        files
+            .map(|file| file.strip_prefix(folder.path()).expect("in it").to_owned())
+            .collect()
+    };
+    let body = |monitor: &Monitor| match &monitor.settings {
+        monitors::Settings::Http(settings) => settings.body.clone(),
+        other => panic!("{other:?}"),
+    };
+    let [main, included] = &config.monitors[..] else {
+        panic!("two monitors")
+    };
+    // A label and a header are no files, whatever they are called.
+    let expected = ["body.txt", "conf.d/secrets/token"].map(PathBuf::from);
+    assert_eq!(files(main), expected);
+    assert_eq!(body(main), "of the main file");
+    let expected = ["conf.d/./body.txt", "conf.d/x-trace"].map(PathBuf::from);
+    assert_eq!(files(included), expected);
+    assert_eq!(body(included), "of the included file");
+
+    let own = mapping(&[("url", text("https://found.example"))]);
+    let found = config.blueprints.monitor("found", "api", own.clone());
+    let found = found.expect("a monitor");
+    assert_eq!(files(&found), [PathBuf::from("conf.d/secrets/token")]);
+    write("conf.d/secrets/token", "hunter3");
+    let renewed = config.blueprints.monitor("found", "api", own);
+    let renewed = renewed.expect("a monitor");
+    assert_eq!(renewed.version.settings, found.version.settings);
+    assert_ne!(renewed.version.files, found.version.files);
+}
+
 /// The messages for a file that has this under `include`, in a folder with `files` of `contents`.
 fn messages(include: &str, files: usize, contents: &str) -> String {
     let folder = tempfile::tempdir().expect("a temporary folder");

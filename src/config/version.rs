@@ -1,7 +1,6 @@
 //! By which a change of a monitor is known: hashes of what it was read from.
 
 use std::{
-    collections::BTreeSet,
     ffi::OsString,
     fs,
     hash::{DefaultHasher, Hash, Hasher},
@@ -39,32 +38,6 @@ pub(super) fn of(node: &Node) -> u64 {
     hasher.finish()
 }
 
-/// The files that settings name: the values of all keys that end in `_file`.
-pub(super) fn files(nodes: &[&Node]) -> BTreeSet<PathBuf> {
-    let mut files = BTreeSet::new();
-    for node in nodes {
-        collect_files(node, &mut files);
-    }
-    files
-}
-
-fn collect_files(node: &Node, files: &mut BTreeSet<PathBuf>) {
-    match node {
-        Node::Map(entries) => {
-            for (key, value) in entries {
-                match value {
-                    Node::Text(path) | Node::Substituted(path) if key.ends_with("_file") => {
-                        files.insert(path.into());
-                    }
-                    value => collect_files(value, files),
-                }
-            }
-        }
-        Node::List(items) => items.iter().for_each(|item| collect_files(item, files)),
-        _ => {}
-    }
-}
-
 /// The hash of what `files` hold; one that cannot be read counts as such. A folder holds names.
 pub fn of_files<'f>(files: impl IntoIterator<Item = &'f PathBuf>) -> u64 {
     let mut hasher = DefaultHasher::new();
@@ -86,6 +59,8 @@ fn contents(file: &Path) -> Option<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::value::yaml;
 
@@ -111,14 +86,6 @@ mod tests {
         ];
         let hashes: BTreeSet<_> = all.iter().map(|text| hash(text)).collect();
         assert_eq!(hashes.len(), all.len());
-    }
-
-    #[test]
-    fn files_are_found_by_their_keys_wherever_they_stand() {
-        let text = "{body_file: a, basic_auth: {password_file: b, username: c}, \
-                    list: [{ca_file: d}], ca_file: 7, file: e}";
-        let found = files(&[&node(text)]);
-        assert_eq!(found, ["a", "b", "d"].map(PathBuf::from).into());
     }
 
     #[test]

@@ -38,7 +38,13 @@ pub(super) struct Settings {
 impl Settings {
     pub fn read(mut fields: Fields<'_>) -> Self {
         let problems = fields.problems().count();
-        let patterns = fields.list("files");
+        let patterns = fields.list_with_places("files").into_iter();
+        let patterns: Vec<_> = patterns
+            .map(|(pattern, place): (FilePattern, _)| {
+                let path = fields.problems().resolve(&place, &pattern.path);
+                pattern.at(path)
+            })
+            .collect();
         if patterns.is_empty() && fields.problems().count() == problems {
             fields.wrong("files is missing", FilePattern::ALLOWED);
         }
@@ -62,7 +68,7 @@ impl Settings {
 /// A path whose last part may have a `*`, which stands for any text.
 #[derive(Clone, Debug)]
 struct FilePattern {
-    text: String,
+    path: PathBuf,
     folder: PathBuf,
     name: String,
 }
@@ -85,16 +91,12 @@ impl FromNode for FilePattern {
         if folder.to_string_lossy().contains('*') {
             return Err(format!("{text:?} has a * in a folder"));
         }
-        let folder = if folder.as_os_str().is_empty() {
-            Path::new(".")
-        } else {
-            folder
-        };
         Ok(Self {
             name: name.to_owned(),
-            folder: folder.to_owned(),
-            text,
-        })
+            folder: PathBuf::new(),
+            path: PathBuf::new(),
+        }
+        .at(path.to_owned()))
     }
 }
 
@@ -108,6 +110,21 @@ fn format_of(path: &Path) -> Option<Format> {
 }
 
 impl FilePattern {
+    /// The same pattern of names, where `path` leads.
+    fn at(self, path: PathBuf) -> Self {
+        let folder = path.parent().unwrap_or(Path::new(""));
+        let folder = if folder.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            folder
+        };
+        Self {
+            folder: folder.to_owned(),
+            path,
+            ..self
+        }
+    }
+
     fn is_one_file(&self) -> bool {
         !self.name.contains('*')
     }
@@ -150,7 +167,7 @@ impl FilePattern {
 
     /// As it is written in the pattern.
     fn path_of(&self, name: &std::ffi::OsStr) -> PathBuf {
-        match Path::new(&self.text).parent() {
+        match self.path.parent() {
             Some(folder) => folder.join(name),
             None => PathBuf::from(name),
         }
@@ -217,12 +234,12 @@ fn look(patterns: &[FilePattern], mut seen: Seen, all: bool) -> (Vec<Look>, Seen
     let mut now = Seen::new();
     for pattern in patterns {
         if pattern.is_one_file() {
-            let path = PathBuf::from(&pattern.text);
+            let path = pattern.path.clone();
             now.insert(path.clone(), version(&path));
             continue;
         }
         let of_pattern = |path: &PathBuf| {
-            path.parent() == Path::new(&pattern.text).parent()
+            path.parent() == pattern.path.parent()
                 && path
                     .file_name()
                     .and_then(|name| name.to_str())
@@ -233,7 +250,7 @@ fn look(patterns: &[FilePattern], mut seen: Seen, all: bool) -> (Vec<Look>, Seen
             .filter(|path| of_pattern(path))
             .cloned()
             .collect();
-        let piece = pattern.text.clone();
+        let piece = pattern.path.display().to_string();
         match pattern.files() {
             Ok(files) => {
                 // One that is gone was taken away; when all are, so was the folder.

@@ -58,7 +58,18 @@ impl Settings {
         let url = fields.required::<HttpUrl>("url");
         let refresh_interval = read_interval(&mut fields, Duration::from_secs(60));
         let userinfo = url.as_ref().and_then(|url| url.userinfo.clone());
-        let credentials = credentials::read(&mut fields, userinfo, &HeaderMap::new());
+        let own_headers = fields.http_headers(|name| {
+            let is_own = [
+                header::HOST,
+                header::CONTENT_LENGTH,
+                header::TRANSFER_ENCODING,
+            ];
+            if is_own.contains(name) {
+                return Err(("follows from the URL", "no such header here"));
+            }
+            Ok(())
+        });
+        let credentials = credentials::read(&mut fields, userinfo, &own_headers);
         let (authorization, oauth2) = match credentials {
             Some(Credentials::Known(value)) => (Some(value), None),
             Some(Credentials::Fetched(oauth2)) => (None, Some(oauth2)),
@@ -73,6 +84,7 @@ impl Settings {
         let enable_http2 = fields.optional("enable_http2").unwrap_or(true);
         fields.finish();
         let mut headers = request_headers(refresh_interval);
+        headers.extend(own_headers);
         headers.extend(authorization.map(|value| (header::AUTHORIZATION, value)));
         Some(Self {
             url: url?.url,

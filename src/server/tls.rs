@@ -60,10 +60,15 @@ const FILE: &str = "the path of a readable file in PEM";
 impl Settings {
     /// Reads the section; `None` where it cannot be used.
     pub fn read(mut fields: Fields<'_>) -> Option<Self> {
-        let path = |path: Option<String>| path.map(PathBuf::from);
-        let cert = path(fields.required("cert_file"));
-        let key = path(fields.required("key_file"));
-        let client_ca = path(fields.optional("client_ca_file"));
+        let mut required = |key| {
+            if fields.node(key).is_none() {
+                fields.wrong(format_args!("{key} is missing"), FILE);
+            }
+            fields.path_of_file(key)
+        };
+        let cert = required("cert_file");
+        let key = required("key_file");
+        let client_ca = fields.path_of_file("client_ca_file");
         let given: Option<ClientAuth> = fields.optional("client_auth_type");
         let min_version = fields.optional("min_version").unwrap_or(TlsVersion::Tls12);
         let max_version = fields.optional("max_version").unwrap_or(TlsVersion::Tls13);

@@ -4,7 +4,10 @@ use std::{fmt::Write, time::Duration};
 
 use super::{FromNode, Node, node::wrong_kind, units};
 
-const UNITS: [(&str, f64); 5] = [
+/// As Prometheus has them: a year is 365 days.
+const UNITS: [(&str, f64); 7] = [
+    ("y", 365.0 * 86_400.0),
+    ("w", 7.0 * 86_400.0),
     ("d", 86_400.0),
     ("h", 3_600.0),
     ("m", 60.0),
@@ -17,8 +20,7 @@ const SHORTEST: Duration = Duration::from_millis(1);
 const LONGEST: Duration = Duration::from_secs(366 * 86_400);
 
 impl FromNode for Duration {
-    const ALLOWED: &'static str =
-        "seconds such as 5 or 0.5, or units such as 500ms, 5s, 1m30s, 1h, 1d; from 1ms to 366d";
+    const ALLOWED: &'static str = "seconds such as 5 or 0.5, or units such as 500ms, 5s, 1m30s, 1h, 1d, 2w, 1y; from 1ms to 366d";
 
     fn from_node(node: &Node) -> Result<Self, String> {
         let seconds = match node {
@@ -111,12 +113,15 @@ mod tests {
             ("1h", 3_600_000),
             ("1d", 86_400_000),
             ("1d1h1m1s1ms", 90_061_001),
+            ("2w", 14 * 86_400_000),
+            ("1y", 365 * 86_400_000),
+            ("1w1d", 8 * 86_400_000),
         ] {
             check(&Node::Text(text.into()), Ok(millis));
         }
         for text in [
             "", "5", "s", "5 s", "5S", "5x", "1s1m", "1s1s", "1.2.3s", "-5s", "+5s", "5s ", "٣s",
-            "1e3s",
+            "1e3s", "1w1y", "1W", "1M",
         ] {
             check(
                 &Node::Text(text.into()),

@@ -1,8 +1,8 @@
 //! Reads the keys of a mapping one by one and collects all that is wrong with them.
 
-use std::{collections::HashSet, fmt};
+use std::{collections::HashSet, fmt, path::PathBuf};
 
-use super::{FromNode, Node, Path, Pattern, Place, Problems};
+use super::{File, FromNode, Node, Path, Pattern, Place, Problems};
 
 /// The key whose value is merged into the mapping that has it (<https://yaml.org/type/merge.html>).
 pub(super) const MERGE: &str = "<<";
@@ -174,12 +174,53 @@ impl<'a> Fields<'a> {
 
     /// The items of the list under `key`; none where there is no such key.
     pub fn list<T: FromNode>(&mut self, key: &'static str) -> Vec<T> {
+        let items = self.list_with_places(key).into_iter();
+        items.map(|(item, _)| item).collect()
+    }
+
+    /// The items of the list under `key`, each with its place.
+    pub fn list_with_places<T: FromNode>(&mut self, key: &'static str) -> Vec<(T, Path)> {
         let problems = self.problems;
-        let items = self.items(key, T::ALLOWED);
+        let items = self.items(key, T::ALLOWED).into_iter();
         items
-            .into_iter()
-            .filter_map(|(node, path)| read(node, path, problems))
+            .filter_map(|(node, path)| Some((read(node, path.clone(), problems)?, path)))
             .collect()
+    }
+
+    /// The file that `key` names, which is read; `None` where there is none, or none that is right.
+    pub fn file(&mut self, key: &'static str) -> Option<File> {
+        let (node, path) = self.node(key)?;
+        self.read_file(node, path)
+    }
+
+    /// The files that the list under `key` names.
+    pub fn files(&mut self, key: &'static str) -> Vec<File> {
+        let items = self.items(key, File::ALLOWED);
+        let files = items.into_iter();
+        files
+            .filter_map(|(node, path)| self.read_file(node, path))
+            .collect()
+    }
+
+    fn read_file(&self, node: &Node, path: Path) -> Option<File> {
+        let allowed = File::ALLOWED;
+        let name: String = read_as(node, path.clone(), allowed, self.problems)?;
+        let file = self.problems.resolve(&path, name.as_ref());
+        let contents = File::read(&file);
+        let bytes = contents.as_ref().ok().map(|File(bytes)| &**bytes);
+        self.problems.add_file(file.clone(), bytes);
+        let contents = contents.map_err(|error| match node {
+            Node::Substituted(_) => super::node::WRONG_SUBSTITUTE.to_owned(),
+            _ => format!("\"{}\" {error}", file.display()),
+        });
+        accept_as(contents, path, allowed, self.problems)
+    }
+
+    /// The path under `key`, from the folder of the file that it stands in.
+    pub fn path_of_file(&mut self, key: &'static str) -> Option<PathBuf> {
+        let (node, path) = self.node(key)?;
+        let name: String = read(node, path.clone(), self.problems)?;
+        Some(self.problems.resolve(&path, name.as_ref()))
     }
 
     /// The pattern of `key`; `None` where there is none, or none that is right.
@@ -365,14 +406,27 @@ pub fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
 }
 
 fn read<T: FromNode>(node: &Node, path: Path, problems: &Problems) -> Option<T> {
-    accept(T::read_node(node), path, problems)
+    read_as(node, path, T::ALLOWED, problems)
+}
+
+fn read_as<T: FromNode>(node: &Node, path: Path, allowed: &str, problems: &Problems) -> Option<T> {
+    accept_as(T::read_node(node), path, allowed, problems)
 }
 
 fn accept<T: FromNode>(value: Result<T, String>, path: Path, problems: &Problems) -> Option<T> {
+    accept_as(value, path, T::ALLOWED, problems)
+}
+
+fn accept_as<T>(
+    value: Result<T, String>,
+    path: Path,
+    allowed: &str,
+    problems: &Problems,
+) -> Option<T> {
     match value {
         Ok(value) => Some(value),
         Err(wrong) => {
-            problems.add(path, Place::Value, wrong, T::ALLOWED);
+            problems.add(path, Place::Value, wrong, allowed);
             None
         }
     }

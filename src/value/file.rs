@@ -2,8 +2,6 @@
 
 use std::{fs, io::Read, path};
 
-use super::{FromNode, Node};
-
 /// The contents of a file that a setting names, read when the configuration is.
 #[derive(Clone, PartialEq, Eq)]
 pub struct File(pub Vec<u8>);
@@ -42,7 +40,13 @@ pub fn read_regular_file(path: &path::Path, limit: u64) -> Result<Vec<u8>, ReadE
 }
 
 impl File {
+    pub(super) const ALLOWED: &'static str = "the path of a readable file of at most 1 MiB";
+
     const LIMIT: u64 = 1 << 20;
+
+    pub(super) fn read(path: &path::Path) -> Result<Self, ReadError> {
+        read_regular_file(path, Self::LIMIT).map(Self)
+    }
 
     /// The contents as text, without the line break at the end that editors put there.
     ///
@@ -51,17 +55,6 @@ impl File {
     pub fn text(&self) -> Result<&str, &'static str> {
         let text = std::str::from_utf8(&self.0).map_err(|_| "is not UTF-8")?;
         Ok(text.trim_end_matches(['\r', '\n']))
-    }
-}
-
-impl FromNode for File {
-    const ALLOWED: &'static str = "the path of a readable file of at most 1 MiB";
-
-    fn from_node(node: &Node) -> Result<Self, String> {
-        let path = String::from_node(node)?;
-        read_regular_file(path::Path::new(&path), Self::LIMIT)
-            .map(Self)
-            .map_err(|error| format!("{path:?} {error}"))
     }
 }
 

@@ -3,10 +3,12 @@
 //! A setting reads itself from [`Fields`], which collects every problem instead of stopping at one.
 
 mod bytes;
+mod context;
 mod duration;
 mod endpoint;
 mod fields;
 mod file;
+mod headers;
 mod http;
 mod label;
 mod network;
@@ -20,6 +22,7 @@ mod units;
 pub(crate) mod yaml;
 
 pub use bytes::{Bytes, Line};
+pub use context::{Context, FilesRead};
 pub use duration::format_duration;
 pub use endpoint::{Endpoint, Host, Target, address_in};
 pub use fields::{Fields, nearest};
@@ -30,7 +33,7 @@ pub use label::{CaughtLabel, check_label_name};
 pub use network::{IpFamily, TlsVersion};
 pub use node::{FromNode, Node};
 pub use pattern::{Captures, Pattern};
-pub use problems::{Path, Patterns, Place, PlaceKey, Problem, Problems, Segment};
+pub use problems::{Path, Place, PlaceKey, Problem, Problems, Segment};
 pub use secret::Secret;
 pub use size::ByteSize;
 pub use status::StatusCodes;

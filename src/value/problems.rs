@@ -2,12 +2,16 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::{HashMap, HashSet},
+    collections::HashSet,
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    path::{self, PathBuf},
 };
 
-use super::{FromNode, Node, Pattern, fields::MERGE};
+use super::{
+    Node, Pattern,
+    context::{Context, FilesRead},
+    fields::MERGE,
+};
 
 /// One step from the top of the file to a value.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -149,36 +153,18 @@ impl Problem {
     }
 }
 
-/// What reading a file has found out up to now: its problems, and the patterns that it has.
+/// What reading a file has found out up to now: its problems, and the files that it names.
 #[derive(Debug, Default)]
 pub struct Problems {
     found: RefCell<Vec<Problem>>,
     /// Problems beyond those that are kept.
     more: Cell<usize>,
-    patterns: Patterns,
+    context: RefCell<Context>,
+    files: RefCell<FilesRead>,
     /// Places of which nothing more is told.
     told: RefCell<HashSet<PlaceKey>>,
     /// What is being read, where it is made of several mappings.
     whole: RefCell<Option<String>>,
-}
-
-/// Patterns by their text: aliases and templates repeat one as often as they like, and it is compiled once.
-#[derive(Clone, Debug, Default)]
-pub struct Patterns(Arc<Mutex<HashMap<String, Pattern>>>);
-
-impl Patterns {
-    fn read(&self, node: &Node) -> Result<Pattern, String> {
-        let Node::Text(text) = node else {
-            return Pattern::read_node(node);
-        };
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(pattern) = known.get(text) {
-            return Ok(pattern.clone());
-        }
-        let pattern = Pattern::from_node(node)?;
-        known.insert(text.clone(), pattern.clone());
-        Ok(pattern)
-    }
 }
 
 /// A place, whether it is reached as a shared one or not.
@@ -188,11 +174,11 @@ pub type PlaceKey = (usize, Vec<Segment>, Place);
 const MAX_PROBLEMS: usize = 10_000;
 
 impl Problems {
-    /// None yet, where `patterns` are known.
+    /// None yet, of what is read in `context`.
     #[must_use]
-    pub fn knowing(patterns: Patterns) -> Self {
+    pub fn within_context(context: Context) -> Self {
         Self {
-            patterns,
+            context: RefCell::new(context),
             ..Self::default()
         }
     }
@@ -296,14 +282,34 @@ impl Problems {
         (self.found.into_inner(), self.more.get())
     }
 
-    /// The patterns that are known by now.
+    /// What further values are read with.
     #[must_use]
-    pub fn patterns(&self) -> Patterns {
-        self.patterns.clone()
+    pub fn context(&self) -> Context {
+        self.context.borrow().clone()
+    }
+
+    /// Sets the folder that relative paths in the file with this index begin at.
+    pub fn set_folder(&self, file: usize, folder: PathBuf) {
+        self.context.borrow_mut().set_folder(file, folder);
+    }
+
+    /// The files that were read since the last call.
+    pub fn take_files(&self) -> FilesRead {
+        self.files.take()
+    }
+
+    /// The file that the value at `place` names by `path`.
+    #[must_use]
+    pub fn resolve(&self, place: &Path, path: &path::Path) -> PathBuf {
+        self.context.borrow().resolve(place.file, path)
+    }
+
+    pub(super) fn add_file(&self, path: PathBuf, contents: Option<&[u8]>) {
+        self.files.borrow_mut().add(path, contents);
     }
 
     pub(super) fn pattern(&self, node: &Node) -> Result<Pattern, String> {
-        self.patterns.read(node)
+        self.context.borrow().pattern(node)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Text that must not be seen.
 
-use super::{Fields, File, FromNode, Node};
+use super::{Fields, FromNode, Node};
 
 /// A password or a token: no way of printing it shows it.
 #[derive(Clone, PartialEq, Eq)]
@@ -19,7 +19,7 @@ impl Secret {
     pub fn read(fields: &mut Fields<'_>, inline: &'static str, file: &'static str) -> Option<Self> {
         fields.at_most_one(&[inline, file]);
         let text = fields.optional::<Self>(inline);
-        let contents = fields.optional::<File>(file);
+        let contents = fields.file(file);
         let contents = contents.and_then(|contents| match contents.text() {
             Ok(text) => Some(Self::from(text.to_owned())),
             Err(wrong) => {

@@ -35,7 +35,7 @@ impl fmt::Display for StatusCodes {
 }
 
 impl FromNode for StatusCodes {
-    const ALLOWED: &'static str = "a code such as 200, a class such as \"3xx\" or a range such as \"500-503\", within 100 to 599";
+    const ALLOWED: &'static str = "a code such as 200, a class such as \"3xx\" or a range such as \"500-503\", within 100 to 999";
 
     fn from_node(node: &Node) -> Result<Self, String> {
         let range = match node {
@@ -44,7 +44,7 @@ impl FromNode for StatusCodes {
             _ => return Err(wrong_kind(node)),
         };
         range
-            .filter(|range| *range.start() >= 100 && *range.end() <= 599 && !range.is_empty())
+            .filter(|range| *range.start() >= 100 && *range.end() <= 999 && !range.is_empty())
             .map(Self)
             .ok_or_else(|| match node {
                 Node::Int(code) => format!("{code} is no status code"),
@@ -56,7 +56,7 @@ impl FromNode for StatusCodes {
 
 fn parse(text: &str) -> Option<RangeInclusive<u16>> {
     if let Some(class) = text.strip_suffix("xx").or_else(|| text.strip_suffix("XX")) {
-        let class: u16 = class.parse().ok().filter(|class| (1..=5).contains(class))?;
+        let class: u16 = class.parse().ok().filter(|class| (1..=9).contains(class))?;
         return Some(class * 100..=class * 100 + 99);
     }
     let (first, last) = text.split_once('-').unwrap_or((text, text));
@@ -81,8 +81,10 @@ mod tests {
         check(&Node::Text("3xx".into()), Some((300, 399)));
         check(&Node::Text("500-503".into()), Some((500, 503)));
         check(&Node::Text("404".into()), Some((404, 404)));
+        check(&Node::Int(999), Some((999, 999)));
+        check(&Node::Text("9xx".into()), Some((900, 999)));
         for text in [
-            "", "xx", "0xx", "6xx", "99", "600", "503-500", "500-", "-500", "2x", "70000", "two",
+            "", "xx", "0xx", "10xx", "99", "1000", "503-500", "500-", "-500", "2x", "70000", "two",
         ] {
             check(&Node::Text(text.into()), None);
         }

@@ -71,6 +71,23 @@ async fn headers_are_sent_and_replace_our_own() {
 }
 
 #[tokio::test]
+async fn a_header_has_values_of_a_list_of_secrets_and_of_files() {
+    let secret = file(b"from a file\n");
+    let request = request(json!({
+        "headers": { "X-Listed": ["one", "two"], "X-Mapped": { "values": ["a"], "secrets": ["b"] } },
+        "http_headers": { "X-Filed": { "files": [secret.path()] } },
+    }))
+    .await;
+    let values = |wanted: &str| -> Vec<&str> {
+        let headers = request.headers.iter().filter(|(name, _)| name == wanted);
+        headers.map(|(_, value)| &**value).collect()
+    };
+    assert_eq!(values("x-listed"), ["one", "two"]);
+    assert_eq!(values("x-mapped"), ["a", "b"]);
+    assert_eq!(values("x-filed"), ["from a file"]);
+}
+
+#[tokio::test]
 async fn a_body_is_sent_with_its_length() {
     let body = "line\nné\n";
     let in_file = file(body.as_bytes());

@@ -107,7 +107,7 @@ fn what_is_wrong_is_told_with_its_place() {
         ),
         (
             "{url: 'http://a/', bearer_token: x}",
-            ".bearer_token: unknown key (known here: url, refresh_interval, oauth2, basic_auth, authorization, tls_config, proxy_url, no_proxy, proxy_from_environment, proxy_connect_header, follow_redirects, enable_http2)",
+            ".bearer_token: unknown key (known here: url, refresh_interval, http_headers, oauth2, basic_auth, authorization, tls_config, proxy_url, no_proxy, proxy_from_environment, proxy_connect_header, follow_redirects, enable_http2)",
         ),
     ] {
         check_wrong(

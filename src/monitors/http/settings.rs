@@ -227,24 +227,12 @@ fn request_headers(
 }
 
 pub(in crate::monitors) fn read_headers(fields: &mut Fields<'_>) -> HeaderMap {
-    let check_name = |name: &str| match HeaderName::from_bytes(name.as_bytes()) {
-        Ok(name) if name == header::CONTENT_LENGTH || name == header::TRANSFER_ENCODING => {
-            Err(("follows from the body".to_owned(), "no such header here"))
+    fields.headers(|name| {
+        if name == header::CONTENT_LENGTH || name == header::TRANSFER_ENCODING {
+            return Err(("follows from the body", "no such header here"));
         }
-        Ok(_) => Ok(()),
-        Err(_) => Err(("is no name of a header".to_owned(), "letters, digits and -")),
-    };
-    let mut headers = HeaderMap::new();
-    for (name, value) in fields.map::<HeaderValue>("headers", check_name) {
-        let Ok(header) = HeaderName::try_from(&name) else {
-            continue;
-        };
-        if headers.insert(header, value).is_some() {
-            let wrong = format_args!("{name} differs in case alone from another one");
-            fields.wrong_value("headers", wrong, "each header once");
-        }
-    }
-    headers
+        Ok(())
+    })
 }
 
 /// The name in the Host header, if there is one and it is the name of a host.
@@ -261,7 +249,7 @@ fn read_body(fields: &mut Fields<'_>) -> Bytes {
     fields.at_most_one(&["body", "body_file"]);
     let text = fields.optional::<Bytes>("body");
     let file = fields
-        .optional::<File>("body_file")
+        .file("body_file")
         .map(|File(bytes)| Bytes::from(bytes));
     text.or(file).unwrap_or_default()
 }

@@ -98,8 +98,8 @@ impl Proxies {
     fn from_environment(variable: &dyn Fn(&str) -> Option<String>, fields: &Fields<'_>) -> Self {
         let text = |name: &str| {
             let found = [name.to_owned(), name.to_lowercase()];
-            let text = found.iter().find_map(|name| variable(name));
-            text.filter(|text| !text.is_empty())
+            let mut texts = found.iter().filter_map(|name| variable(name));
+            texts.find(|text| !text.is_empty())
         };
         let complain = |name, wrong, allowed| {
             let wrong = format!("needs {name}, which {wrong}");
@@ -448,6 +448,7 @@ mod tests {
         let fields = Fields::open(&node, Path::default(), &problems).expect("a mapping");
         let variable = |name: &str| match name {
             "HTTP_PROXY" => Some("one:1".to_owned()),
+            "HTTPS_PROXY" => Some(String::new()),
             "https_proxy" => Some("socks5h://two:2".to_owned()),
             "NO_PROXY" => Some("direct.example".to_owned()),
             _ => None,

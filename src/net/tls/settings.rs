@@ -133,7 +133,7 @@ impl FromNode for DnsName {
 fn pem(fields: &mut Fields<'_>, inline: &'static str, file: &'static str) -> Option<Pem> {
     fields.at_most_one(&[inline, file]);
     let text = fields.optional::<Secret>(inline);
-    let contents = fields.optional::<File>(file);
+    let contents = fields.file(file);
     match (text, contents) {
         (Some(text), _) => Some(Pem {
             key: inline,

@@ -1,0 +1,121 @@
+//! Headers of requests: a text each, a list of texts, or values, secrets and files.
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use super::{Fields, File, FromNode, Node, Path, Place};
+
+/// The key with Prometheus' form alone, in which each header is a mapping.
+const HTTP_HEADERS: &str = "http_headers";
+
+/// Why a header cannot be configured, and what can.
+type Refusal = Result<(), (&'static str, &'static str)>;
+
+impl Fields<'_> {
+    /// Reads `headers` and `http_headers`; `check_name` refuses those that the request sets itself.
+    pub fn headers(&mut self, check_name: impl Fn(&HeaderName) -> Refusal) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for key in ["headers", HTTP_HEADERS] {
+            self.add_headers(key, &check_name, &mut headers);
+        }
+        headers
+    }
+
+    /// Reads `http_headers`.
+    pub fn http_headers(&mut self, check_name: impl Fn(&HeaderName) -> Refusal) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        self.add_headers(HTTP_HEADERS, &check_name, &mut headers);
+        headers
+    }
+
+    fn add_headers(
+        &mut self,
+        key: &'static str,
+        check_name: &impl Fn(&HeaderName) -> Refusal,
+        headers: &mut HeaderMap,
+    ) {
+        let problems = self.problems();
+        let Some(section) = self.section(key) else {
+            return;
+        };
+        for (name, node, path) in section.entries() {
+            let wrong = |wrong: &str, allowed: &str| {
+                problems.add(path.clone(), Place::Key, wrong, allowed);
+            };
+            let Ok(header) = HeaderName::try_from(name) else {
+                wrong("is no name of a header", "letters, digits and -");
+                continue;
+            };
+            if let Err((case, allowed)) = check_name(&header) {
+                wrong(case, allowed);
+                continue;
+            }
+            let values = self.header_values(key, node, path.clone());
+            if headers.contains_key(&header) {
+                let case = format_args!("{name} is there more than once, in whatever case");
+                self.wrong_value(key, case, "each header once, with a list of values");
+            }
+            for value in values {
+                headers.append(&header, value);
+            }
+        }
+    }
+
+    fn header_values(&self, key: &str, node: &Node, path: Path) -> Vec<HeaderValue> {
+        let problems = self.problems();
+        let value = |node: &Node, path: Path| match HeaderValue::read_node(node) {
+            Ok(value) => Some(value),
+            Err(wrong) => {
+                problems.add(path, Place::Value, wrong, HeaderValue::ALLOWED);
+                None
+            }
+        };
+        match node {
+            Node::Map(_) => {
+                let Some(mut fields) = Fields::open(node, path, problems) else {
+                    return Vec::new();
+                };
+                let mut values: Vec<HeaderValue> = fields.list("values");
+                values.extend(fields.list::<HeaderValue>("secrets"));
+                for file in fields.files("files") {
+                    values.extend(read_file(&file, &fields));
+                }
+                let keys = ["values", "secrets", "files"];
+                if keys.iter().all(|key| fields.node(key).is_none()) {
+                    fields.wrong("has no value", "values, secrets or files");
+                }
+                fields.finish();
+                values
+            }
+            Node::List(items) if key != HTTP_HEADERS => {
+                let items = items.iter().enumerate();
+                items
+                    .filter_map(|(index, item)| value(item, path.item(index)))
+                    .collect()
+            }
+            _ if key == HTTP_HEADERS => {
+                let wrong = super::node::wrong_kind(node);
+                problems.add(
+                    path,
+                    Place::Value,
+                    wrong,
+                    "a mapping with values, secrets or files",
+                );
+                Vec::new()
+            }
+            node => Vec::from_iter(value(node, path)),
+        }
+    }
+}
+
+fn read_file(file: &File, fields: &Fields<'_>) -> Option<HeaderValue> {
+    let value = file.text().ok().and_then(|text| {
+        let mut value = HeaderValue::from_bytes(text.as_bytes()).ok()?;
+        value.set_sensitive(true);
+        Some(value)
+    });
+    if value.is_none() {
+        let wrong = "name a file that cannot be sent in a header";
+        fields.wrong_value("files", wrong, "text in one line");
+    }
+    value
+}
