@@ -1,29 +1,29 @@
-//! One past check in 28 bytes.
+//! One check of the past in 28 bytes.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::check::{Outcome, Phase, Reason, Report};
 
-/// What is kept of a report, but for the text of its failure.
+/// A report without the text of its failure.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Record {
     /// Unix seconds.
     ended_at: u32,
     /// Seconds.
     duration: f32,
-    /// Seconds as [`shorten`] has them, 0 for a phase that was not reached.
+    /// Seconds as [`to_bf16`] has them, 0 for a phase that was not reached.
     phases: [u16; Phase::ALL.len()],
     failure: Option<(Phase, Reason)>,
 }
 
 impl Record {
-    /// What is kept of `report`.
+    /// The record of `report`.
     #[must_use]
-    pub fn of(report: &Report) -> Self {
+    pub fn new(report: &Report) -> Self {
         let ended_at = report.ended_at.duration_since(UNIX_EPOCH);
         let mut phases = [0; Phase::ALL.len()];
         for (phase, spent) in &report.phases {
-            phases[*phase as usize] = shorten(spent.as_secs_f32()).max(1);
+            phases[*phase as usize] = to_bf16(spent.as_secs_f32()).max(1);
         }
         let failure = report.failure.as_ref();
         Self {
@@ -34,13 +34,13 @@ impl Record {
         }
     }
 
-    /// When the check ended, to the second.
+    /// Time at which the check ended, to the second.
     #[must_use]
     pub fn ended_at(&self) -> SystemTime {
         UNIX_EPOCH + Duration::from_secs(self.ended_at.into())
     }
 
-    /// From its start to its end.
+    /// Time from its start to its end.
     #[must_use]
     pub fn duration(&self) -> Duration {
         seconds(self.duration)
@@ -50,16 +50,16 @@ impl Record {
     pub fn phases(&self) -> impl Iterator<Item = (Phase, Duration)> + '_ {
         let phases = Phase::ALL.iter().zip(&self.phases);
         let reached = phases.filter(|(_, spent)| **spent > 0);
-        reached.map(|(phase, spent)| (*phase, seconds(lengthen(*spent))))
+        reached.map(|(phase, spent)| (*phase, seconds(from_bf16(*spent))))
     }
 
-    /// Where and why it failed, if it did.
+    /// The phase and the reason of its failure, if it failed.
     #[must_use]
     pub fn failure(&self) -> Option<(Phase, Reason)> {
         self.failure
     }
 
-    /// How it ended.
+    /// The outcome.
     #[must_use]
     pub fn outcome(&self) -> Outcome {
         match self.failure {
@@ -69,13 +69,13 @@ impl Record {
     }
 }
 
-/// The first half of a float: its sign, its exponent and 7 bits of what it says. Cut off and not
-/// rounded, so that phases still add up to no more than the check took.
-fn shorten(number: f32) -> u16 {
+/// The number as a bfloat16, the first half of a float. Cut off rather than rounded, so that phases still add up to
+/// no more than the check took.
+fn to_bf16(number: f32) -> u16 {
     u16::try_from(number.to_bits() >> 16).unwrap_or(u16::MAX)
 }
 
-fn lengthen(half: u16) -> f32 {
+fn from_bf16(half: u16) -> f32 {
     f32::from_bits(u32::from(half) << 16)
 }
 
@@ -95,7 +95,7 @@ mod tests {
     #[test]
     fn a_time_is_kept_to_a_percent_and_never_longer() {
         for number in [1e-6_f32, 0.000_123, 0.031_4, 1.0, 4.999, 86_399.0] {
-            let kept = lengthen(shorten(number));
+            let kept = from_bf16(to_bf16(number));
             assert!((0.992..=1.0).contains(&(kept / number)), "{number} {kept}");
         }
     }

@@ -1,9 +1,9 @@
-//! A badge: the name of a monitor, and how it stands.
+//! A badge: the name of a monitor and its state.
 
 use askama::Template;
 
-use super::{uptime, words};
-use crate::history::{Kept, Standing};
+use super::{format, renderer::STYLE, uptime::uptime};
+use crate::history::{MonitorHistory, MonitorState};
 
 #[derive(Template)]
 #[template(path = "badge.svg", config = "src/status/askama.toml")]
@@ -12,14 +12,14 @@ struct Badge<'a> {
     value: &'a str,
     name_width: usize,
     value_width: usize,
-    colour: &'static str,
+    colour: &'a str,
 }
 
 /// The badge of `monitor`.
-pub(super) fn of(monitor: &Kept) -> String {
-    let standing = monitor.standing();
-    let uptime = uptime(&monitor.snapshot().recent).map(words::percent);
-    let value = format!("{} {}", standing.as_str(), uptime.unwrap_or_default());
+pub(super) fn render(monitor: &MonitorHistory) -> String {
+    let state = monitor.state();
+    let uptime = uptime(&monitor.snapshot().recent).map(format::percent);
+    let value = format!("{} {}", state.as_str(), uptime.unwrap_or_default());
     let value = value.trim_end();
     // Two characters that XML has no form of.
     let name = monitor.name.replace(['\u{fffe}', '\u{ffff}'], "\u{fffd}");
@@ -28,16 +28,36 @@ pub(super) fn of(monitor: &Kept) -> String {
         value_width: width(value),
         value,
         name,
-        colour: match standing {
-            Standing::Up => "#1a7f37",
-            Standing::Down => "#b42318",
-            Standing::Unknown => "#57606a",
-        },
+        colour: colour(state),
     };
     badge.render().expect("a String takes all")
 }
 
-/// Room for `text`, which the picture stretches or squeezes into it.
+/// The colour of `state` on the page, in its light version.
+fn colour(state: MonitorState) -> &'static str {
+    let property = format!("--{}: ", state.as_str());
+    let value = STYLE.split_once(&property).map(|(_, value)| value);
+    let value = value.and_then(|value| value.split_once(';'));
+    value.map_or("#57606a", |(value, _)| value)
+}
+
+/// Width of `text`, which the picture stretches or squeezes to fit.
 fn width(text: &str) -> usize {
     12 + 7 * text.chars().count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn states_have_the_colours_of_the_page() {
+        let states = [MonitorState::Up, MonitorState::Down, MonitorState::Unknown];
+        let colours = states.map(colour);
+        for colour in colours {
+            assert!(colour.len() == 7 && colour.starts_with('#'), "{colour}");
+        }
+        assert_ne!(colours[0], colours[1]);
+        assert_ne!(colours[1], colours[2]);
+    }
 }

@@ -1,18 +1,18 @@
-//! The pages as JSON; what is not known is `null`.
+//! The pages as JSON. Unknown values are `null`.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use serde::Serialize;
 
-use super::{Now, selection::Selection, uptime, words::iso};
-use crate::history::{Kept, PastCheck, Snapshot};
+use super::{format::iso, now::Now, selection::Selection, uptime::uptime};
+use crate::history::{CheckEntry, MonitorHistory, Snapshot};
 
 #[derive(Serialize)]
 struct Overview<'k> {
     down: usize,
     unknown: usize,
     up: usize,
-    /// Of those that were asked for, on all pages.
+    /// Number of selected monitors, on all pages.
     found: usize,
     page: usize,
     pages: usize,
@@ -28,7 +28,7 @@ struct Monitor<'k> {
     labels: BTreeMap<&'k str, &'k str>,
     state: &'static str,
     since: Option<String>,
-    /// The part of the `kept` checks that succeeded, from 0 to 1.
+    /// Share of the `kept` checks that found the target up, from 0 to 1.
     uptime: Option<f64>,
     kept: usize,
     kept_since: Option<String>,
@@ -67,48 +67,50 @@ pub(super) fn overview(selection: &Selection, now: Now) -> String {
         page: selection.page,
         pages: selection.pages,
         monitors: snapshots
-            .map(|(kept, snapshot)| Monitor::of(kept, &snapshot, now))
+            .map(|(kept, snapshot)| Monitor::new(kept, &snapshot, now))
             .collect(),
     };
-    written(&overview)
+    to_json(&overview)
 }
 
-/// The page of one.
-pub(super) fn monitor(kept: &Kept, now: Now) -> String {
+/// The page of one monitor.
+pub(super) fn monitor(kept: &MonitorHistory, now: Now) -> String {
     let snapshot = kept.snapshot();
-    let checks = |checks: &[PastCheck]| Some(checks.iter().map(Check::of).collect());
-    written(&Monitor {
+    let checks = |checks: &[CheckEntry]| Some(checks.iter().map(Check::new).collect());
+    to_json(&Monitor {
         checks: checks(&snapshot.recent),
         older_failures: checks(&snapshot.older_failures),
-        ..Monitor::of(kept, &snapshot, now)
+        ..Monitor::new(kept, &snapshot, now)
     })
 }
 
-fn written(value: &impl Serialize) -> String {
+fn to_json(value: &impl Serialize) -> String {
     serde_json::to_string(value).expect("plain data with texts for keys")
 }
 
 impl<'k> Monitor<'k> {
-    fn of(kept: &'k Kept, snapshot: &Snapshot, now: Now) -> Self {
-        let certificate = snapshot.certificate_not_after;
+    fn new(kept: &'k MonitorHistory, snapshot: &Snapshot, now: Now) -> Self {
+        let certificate = snapshot
+            .certificate
+            .map(|certificate| certificate.not_after);
         Self {
             id: kept.id,
             name: &kept.name,
             r#type: kept.kind(),
             target: kept.target(),
             labels: kept.labels.iter().map(|(k, v)| (&**k, &**v)).collect(),
-            state: snapshot.standing().as_str(),
+            state: snapshot.state().as_str(),
             since: snapshot.since.map(iso),
             uptime: uptime(&snapshot.recent),
             kept: snapshot.recent.len(),
             kept_since: snapshot.recent.last().map(|c| iso(c.record.ended_at())),
             check_every_seconds: kept.check_every.as_secs_f64(),
-            next_check: snapshot.due.and_then(|due| now.clock_at(due)).map(iso),
+            next_check: snapshot.due.and_then(|due| now.to_wall_clock(due)).map(iso),
             certificate_not_after: certificate
                 .and_then(|end| chrono::DateTime::from_timestamp(end, 0))
                 .map(|end| iso(end.into())),
             certificate_days: certificate.map(|end| now.days_until(end)),
-            last: snapshot.recent.first().map(Check::of),
+            last: snapshot.recent.first().map(Check::new),
             checks: None,
             older_failures: None,
         }
@@ -116,7 +118,7 @@ impl<'k> Monitor<'k> {
 }
 
 impl Check {
-    fn of(check: &PastCheck) -> Self {
+    fn new(check: &CheckEntry) -> Self {
         let record = &check.record;
         let failure = record.failure();
         let seconds = |time: Duration| time.as_secs_f32();

@@ -1,4 +1,4 @@
-//! What the HTML template shows, in the form in which it shows it.
+//! The values that the HTML template shows.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -6,23 +6,24 @@ use askama::Template;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::{
-    Now,
-    drawing::{Bar, Sparkline},
+    certificate,
+    charts::{Bar, Sparkline},
+    format::{self, Timestamp},
+    now::Now,
     query::Query,
     selection::Selection,
-    uptime,
-    words::{self, Moment},
+    uptime::uptime,
 };
 use crate::{
     check::{Outcome, Phase},
-    history::{FAILURES, Kept, PastCheck, RECENT, Snapshot, Standing},
+    history::{CheckEntry, FAILURES, MonitorHistory, MonitorState, RECENT, Snapshot},
 };
 
 #[derive(Template)]
 #[template(path = "page.html", config = "src/status/askama.toml")]
 struct Page<'a> {
     title: &'a str,
-    rendered: Moment,
+    rendered: Timestamp,
     view: View<'a>,
 }
 
@@ -35,7 +36,7 @@ struct Overview<'a> {
     query: &'a Query,
     labels: Vec<String>,
     label_names: Vec<&'a str>,
-    counts: [(Standing, usize); 3],
+    counts: [(MonitorState, usize); 3],
     found: usize,
     page: usize,
     pages: usize,
@@ -49,7 +50,7 @@ struct Group {
     rows: Vec<Row>,
 }
 
-/// What both pages tell of a monitor.
+/// What both pages show of a monitor.
 struct Row {
     id: u32,
     name: Arc<str>,
@@ -57,35 +58,30 @@ struct Row {
     kind: &'static str,
     target: String,
     labels: Vec<String>,
-    standing: Standing,
-    since: Option<Moment>,
-    /// How long it has stood so.
+    state: MonitorState,
+    since: Option<Timestamp>,
+    /// Time since the last change of state.
     lasted: String,
     last: Option<Check>,
     uptime: Option<String>,
     kept: usize,
     sparkline: Sparkline,
-    next: Option<Moment>,
+    next: Option<Timestamp>,
     certificate: Option<Certificate>,
 }
 
 struct Certificate {
     days: i64,
-    end: Option<Moment>,
-}
-
-impl Certificate {
-    /// Whether it is time to get another.
-    fn is_urgent(&self) -> bool {
-        self.days < 14
-    }
+    end: Option<Timestamp>,
+    /// Whether it should have been renewed by now.
+    is_due: bool,
 }
 
 /// One check.
 struct Check {
     number: u32,
-    ended: Moment,
-    standing: Standing,
+    ended: Timestamp,
+    state: MonitorState,
     outcome: Outcome,
     latency: String,
     bar: Bar,
@@ -96,7 +92,7 @@ struct Check {
 struct Detail {
     row: Row,
     check_every: String,
-    kept_since: Option<Moment>,
+    kept_since: Option<Timestamp>,
     phases: Vec<Phase>,
     checks: Vec<Check>,
     older: Vec<Check>,
@@ -104,14 +100,14 @@ struct Detail {
 
 /// The page of `selection`, out of `monitors`.
 pub(super) fn overview(
-    monitors: &[Arc<Kept>],
+    monitors: &[Arc<MonitorHistory>],
     selection: &Selection,
     query: &Query,
     now: Now,
 ) -> String {
-    // Who asks for some rows has the form already.
+    // A request for some rows comes from a page that has the form already.
     let known = if query.rows.is_some() { &[] } else { monitors };
-    let (label_names, labels) = known_labels(known);
+    let (label_names, labels) = label_suggestions(known);
     let address_of = |page| query.address_of(page);
     let heading = |value: &Option<String>| match value {
         _ if query.group.is_empty() => None,
@@ -123,10 +119,10 @@ pub(super) fn overview(
         rows: group
             .monitors
             .iter()
-            .map(|kept| Row::of(kept, &kept.snapshot(), now))
+            .map(|kept| Row::new(kept, &kept.snapshot(), now))
             .collect(),
     });
-    let down = selection.counts[Standing::Down as usize].1;
+    let down = selection.counts[MonitorState::Down as usize].1;
     let title = if down == 0 {
         "Monitors".to_owned()
     } else {
@@ -134,7 +130,7 @@ pub(super) fn overview(
     };
     render(&Page {
         title: &title,
-        rendered: Moment::in_full(now.clock),
+        rendered: Timestamp::full(now.clock),
         view: View::Overview(Overview {
             query,
             labels,
@@ -151,33 +147,33 @@ pub(super) fn overview(
 }
 
 /// The page of `kept`.
-pub(super) fn monitor(kept: &Kept, now: Now) -> String {
+pub(super) fn monitor(kept: &MonitorHistory, now: Now) -> String {
     let snapshot = kept.snapshot();
     let all = snapshot.recent.iter().chain(&snapshot.older_failures);
     let longest = all.clone().map(|check| check.record.duration()).max();
     let reached: BTreeSet<Phase> = all
         .flat_map(|check| check.record.phases().map(|(phase, _)| phase))
         .collect();
-    let checks = |checks: &[PastCheck]| {
+    let checks = |checks: &[CheckEntry]| {
         let checks = checks.iter();
         checks
-            .map(|check| Check::of(check, longest.unwrap_or_default(), Moment::in_full))
+            .map(|check| Check::new(check, longest.unwrap_or_default(), Timestamp::full))
             .collect()
     };
     let detail = Detail {
-        row: Row::of(kept, &snapshot, now),
+        row: Row::new(kept, &snapshot, now),
         check_every: crate::value::format_duration(kept.check_every),
         kept_since: snapshot
             .recent
             .last()
-            .map(|check| Moment::of(check.record.ended_at(), now)),
+            .map(|check| Timestamp::of(check.record.ended_at(), now)),
         phases: reached.into_iter().collect(),
         checks: checks(&snapshot.recent),
         older: checks(&snapshot.older_failures),
     };
     render(&Page {
-        title: &format!("{}: {}", kept.name, snapshot.standing().as_str()),
-        rendered: Moment::in_full(now.clock),
+        title: &format!("{}: {}", kept.name, snapshot.state().as_str()),
+        rendered: Timestamp::full(now.clock),
         view: View::Monitor(Box::new(detail)),
     })
 }
@@ -186,22 +182,22 @@ fn render(page: &Page<'_>) -> String {
     page.render().expect("a String takes all")
 }
 
-/// Labels that the form offers, of either kind.
-const OFFERED: usize = 200;
+/// Number of labels that the form suggests, of either kind.
+const MAX_SUGGESTIONS: usize = 200;
 
-/// Names of labels, and names with values, as the form offers them.
-fn known_labels(monitors: &[Arc<Kept>]) -> (Vec<&str>, Vec<String>) {
+/// Names of labels, and names with values, that the form suggests.
+fn label_suggestions(monitors: &[Arc<MonitorHistory>]) -> (Vec<&str>, Vec<String>) {
     let labels = monitors.iter().flat_map(|monitor| &monitor.labels);
     let labels: BTreeSet<(&str, &str)> = labels.map(|(k, v)| (&**k, &**v)).collect();
     let names: BTreeSet<_> = labels.iter().map(|(name, _)| *name).collect();
     let pairs = labels.iter().map(|(name, value)| format!("{name}:{value}"));
     (
-        names.into_iter().take(OFFERED).collect(),
-        pairs.take(OFFERED).collect(),
+        names.into_iter().take(MAX_SUGGESTIONS).collect(),
+        pairs.take(MAX_SUGGESTIONS).collect(),
     )
 }
 
-/// What stands for itself in a path.
+/// Characters that are not escaped in a path.
 const PATH: AsciiSet = NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
@@ -209,10 +205,10 @@ const PATH: AsciiSet = NON_ALPHANUMERIC
     .remove(b'~');
 
 impl Row {
-    fn of(kept: &Kept, snapshot: &Snapshot, now: Now) -> Self {
+    fn new(kept: &MonitorHistory, snapshot: &Snapshot, now: Now) -> Self {
         let labels = kept.labels.iter();
         let last = snapshot.recent.first();
-        let due = snapshot.due.and_then(|due| now.clock_at(due));
+        let due = snapshot.due.and_then(|due| now.to_wall_clock(due));
         let lasted = |since| now.clock.duration_since(since).unwrap_or_default();
         Self {
             id: kept.id,
@@ -221,41 +217,45 @@ impl Row {
             kind: kept.kind(),
             target: kept.target(),
             labels: labels.map(|(k, v)| format!("{k}:{v}")).collect(),
-            standing: snapshot.standing(),
-            since: snapshot.since.map(|since| Moment::of(since, now)),
-            lasted: words::span(snapshot.since.map(lasted).unwrap_or_default()),
+            state: snapshot.state(),
+            since: snapshot.since.map(|since| Timestamp::of(since, now)),
+            lasted: format::age(snapshot.since.map(lasted).unwrap_or_default()),
             last: last.map(|check| {
-                let moment = |ended| Moment::of(ended, now);
-                Check::of(check, check.record.duration(), moment)
+                let moment = |ended| Timestamp::of(ended, now);
+                Check::new(check, check.record.duration(), moment)
             }),
-            uptime: uptime(&snapshot.recent).map(words::percent),
+            uptime: uptime(&snapshot.recent).map(format::percent),
             kept: snapshot.recent.len(),
-            sparkline: Sparkline::of(&snapshot.recent),
-            next: due.map(|due| Moment::of(due, now)),
-            certificate: snapshot.certificate_not_after.map(|end| Certificate {
-                days: now.days_until(end),
-                end: chrono::DateTime::from_timestamp(end, 0)
-                    .map(|end| Moment::in_full(end.into())),
+            sparkline: Sparkline::new(&snapshot.recent),
+            next: due.map(|due| Timestamp::of(due, now)),
+            certificate: snapshot.certificate.map(|certificate| Certificate {
+                days: now.days_until(certificate.not_after),
+                end: chrono::DateTime::from_timestamp(certificate.not_after, 0)
+                    .map(|end| Timestamp::full(end.into())),
+                is_due: certificate::is_due(certificate, now),
             }),
         }
     }
 }
 
 impl Check {
-    fn of(
-        check: &PastCheck,
+    fn new(
+        check: &CheckEntry,
         longest: Duration,
-        moment: impl Fn(std::time::SystemTime) -> Moment,
+        moment: impl Fn(std::time::SystemTime) -> Timestamp,
     ) -> Self {
         let record = &check.record;
         Self {
             number: check.number,
             ended: moment(record.ended_at()),
-            standing: check.standing(),
+            state: check.state(),
             outcome: record.outcome(),
-            latency: words::latency(record.duration()),
-            bar: Bar::of(record, longest),
-            why: record.failure().map(words::why).unwrap_or_default(),
+            latency: format::latency(record.duration()),
+            bar: Bar::new(record, longest),
+            why: record
+                .failure()
+                .map(format::failure_text)
+                .unwrap_or_default(),
             error: check.error.clone(),
         }
     }

@@ -1,4 +1,4 @@
-//! What part of the monitors is asked for, as the part of a URL behind `?`.
+//! The query of a URL, which selects monitors.
 
 use std::collections::BTreeSet;
 
@@ -7,10 +7,10 @@ use url::form_urlencoded;
 /// Monitors on one page.
 pub(super) const PER_PAGE: usize = 1000;
 
-/// Which monitors are wanted, and in which order.
+/// Selects, groups and pages monitors.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Query {
-    /// Text that a name, a target, a type or the value of a label has in it.
+    /// Text that is part of a name, a target, a type or the value of a label.
     pub text: String,
     /// `NAME:VALUE` or `NAME`, of labels that a monitor must have.
     pub labels: Vec<String>,
@@ -20,12 +20,12 @@ pub struct Query {
     pub group: String,
     /// Counted from 1.
     pub page: usize,
-    /// The ids of the only monitors that are wanted.
+    /// The ids of the only monitors to show.
     pub rows: Option<BTreeSet<u32>>,
 }
 
 impl Query {
-    /// Reads what is known of `query`, and leaves the rest.
+    /// Reads the known parameters of `query` and ignores others.
     #[must_use]
     pub fn parse(query: &str) -> Self {
         let mut read = Self {
@@ -53,7 +53,7 @@ impl Query {
         read
     }
 
-    /// The address of another page of the same.
+    /// The URL of another page with the same query.
     pub(super) fn address_of(&self, page: usize) -> String {
         let mut query = form_urlencoded::Serializer::for_suffix("/?".to_owned(), 2);
         let labels = self.labels.iter().map(|label| ("label", label));
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_sense_is_left() {
+    fn invalid_values_are_ignored() {
         let query = Query::parse("page=-1&q=+&x=1&label=&=&rows=1,x,99999999999,3");
         let rows = Some(BTreeSet::from([1, 3]));
         let expected = Query {

@@ -1,15 +1,15 @@
-//! The monitors that a query wants: filtered, those that are down first, grouped, and one page of them.
+//! The monitors that a query selects: filtered, sorted with those that are down first, grouped, and one page of them.
 
 use std::sync::Arc;
 
 use super::query::{PER_PAGE, Query};
-use crate::history::{Kept, Standing};
+use crate::history::{MonitorHistory, MonitorState};
 
-/// One page of the monitors that are wanted.
+/// One page of the selected monitors.
 pub(super) struct Selection {
-    /// How many of all there are, of each standing.
-    pub counts: [(Standing, usize); 3],
-    /// How many are wanted, on all pages.
+    /// Number of all monitors in each state.
+    pub counts: [(MonitorState, usize); 3],
+    /// Number of selected monitors, on all pages.
     pub found: usize,
     pub page: usize,
     pub pages: usize,
@@ -20,21 +20,22 @@ pub(super) struct Selection {
 pub(super) struct Group {
     /// The value; `None` for those that have none.
     pub value: Option<String>,
-    pub monitors: Vec<Arc<Kept>>,
+    pub monitors: Vec<Arc<MonitorHistory>>,
 }
 
 impl Selection {
-    pub fn of(monitors: &[Arc<Kept>], query: &Query) -> Self {
-        let mut counts = [Standing::Down, Standing::Unknown, Standing::Up].map(|s| (s, 0));
+    pub fn new(monitors: &[Arc<MonitorHistory>], query: &Query) -> Self {
+        let mut counts =
+            [MonitorState::Down, MonitorState::Unknown, MonitorState::Up].map(|s| (s, 0));
         let text = query.text.to_lowercase();
         let mut found = Vec::new();
         for monitor in monitors {
-            let standing = monitor.standing();
-            counts[standing as usize].1 += 1;
-            if wants(query, &text, monitor, standing) {
+            let state = monitor.state();
+            counts[state as usize].1 += 1;
+            if matches(query, &text, monitor, state) {
                 let value = monitor.label(&query.group);
                 // Those that have no value come last.
-                found.push(((value.is_none(), value, standing), monitor));
+                found.push(((value.is_none(), value, state), monitor));
             }
         }
         // Within each, they stay in the order of their names.
@@ -63,14 +64,14 @@ impl Selection {
     }
 }
 
-/// Whether `query`, whose text in lower case is `text`, wants `monitor`.
-fn wants(query: &Query, text: &str, monitor: &Kept, standing: Standing) -> bool {
+/// Whether `query`, whose text in lower case is `text`, selects `monitor`.
+fn matches(query: &Query, text: &str, monitor: &MonitorHistory, state: MonitorState) -> bool {
     let has = |known: &str| known.to_lowercase().contains(text);
     let has_label = |wanted: &String| match wanted.split_once(':') {
         Some((name, value)) => monitor.label(name) == Some(value),
         None => monitor.label(wanted).is_some(),
     };
-    (query.state.is_empty() || query.state == standing.as_str())
+    (query.state.is_empty() || query.state == state.as_str())
         && query
             .rows
             .as_ref()

@@ -1,20 +1,20 @@
-//! How times, shares and reasons are said.
+//! Times, shares and reasons as text.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
-use super::Now;
+use super::now::Now;
 use crate::check::{Phase, Reason};
 
-/// A moment, for machines and for people.
-pub(super) struct Moment {
+/// A moment, for machines and as text.
+pub(super) struct Timestamp {
     pub iso: String,
     pub text: String,
 }
 
-impl Moment {
-    /// Short where it is of the day of `now`.
+impl Timestamp {
+    /// The time alone if it is on the day of `now`, else the date too.
     pub fn of(time: SystemTime, now: Now) -> Self {
         let (time, now) = (
             DateTime::<Utc>::from(time),
@@ -31,7 +31,7 @@ impl Moment {
         }
     }
 
-    pub fn in_full(time: SystemTime) -> Self {
+    pub fn full(time: SystemTime) -> Self {
         let text = DateTime::<Utc>::from(time).format("%Y-%m-%d %H:%M:%S");
         Self {
             iso: iso(time),
@@ -40,7 +40,7 @@ impl Moment {
     }
 }
 
-/// As of RFC 3339, to the second.
+/// As in RFC 3339, to the second.
 pub(super) fn iso(time: SystemTime) -> String {
     DateTime::<Utc>::from(time).to_rfc3339_opts(SecondsFormat::Secs, true)
 }
@@ -67,8 +67,8 @@ pub(super) fn latency(time: Duration) -> String {
     format!("{number:.digits$} {unit}")
 }
 
-/// A long time in its largest unit.
-pub(super) fn span(time: Duration) -> String {
+/// A duration in its largest unit.
+pub(super) fn age(time: Duration) -> String {
     let seconds = time.as_secs();
     let (number, unit) = match seconds {
         0..60 => (seconds, "s"),
@@ -79,7 +79,7 @@ pub(super) fn span(time: Duration) -> String {
     format!("{number} {unit}")
 }
 
-/// A share of 1 in percent, never as 100 unless it is.
+/// A share of 1 in percent, rounded down so that 100 % means all.
 pub(super) fn percent(share: f64) -> String {
     if share >= 1.0 {
         return "100 %".to_owned();
@@ -87,8 +87,8 @@ pub(super) fn percent(share: f64) -> String {
     format!("{:.1} %", (share * 1000.0).floor() / 10.0)
 }
 
-/// Where and why a check failed.
-pub(super) fn why((phase, reason): (Phase, Reason)) -> String {
+/// The reason and the phase of a failure.
+pub(super) fn failure_text((phase, reason): (Phase, Reason)) -> String {
     format!("{} in {phase}", reason.as_str().replace('_', " "))
 }
 
@@ -114,21 +114,21 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_all_is_never_said_to_be() {
+    fn a_share_is_never_rounded_up_to_100_percent() {
         for (share, expected) in [(1.0, "100 %"), (0.9999, "99.9 %"), (0.5, "50.0 %")] {
             assert_eq!(percent(share), expected);
         }
     }
 
     #[test]
-    fn a_span_has_one_unit() {
+    fn an_age_has_one_unit() {
         for (seconds, expected) in [
             (59, "59 s"),
             (3_599, "59 min"),
             (172_799, "47 h"),
             (172_800, "2 days"),
         ] {
-            assert_eq!(span(Duration::from_secs(seconds)), expected);
+            assert_eq!(age(Duration::from_secs(seconds)), expected);
         }
     }
 }

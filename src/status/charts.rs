@@ -1,11 +1,11 @@
-//! The small drawings of a page: a line of latencies, and a bar of phases.
+//! The small charts of a page: a line of latencies, and a bar of phases.
 
 use std::{fmt::Write, time::Duration};
 
-use super::words::latency;
+use super::format::latency;
 use crate::{
     check::Phase,
-    history::{PastCheck, RECENT, Record},
+    history::{CheckEntry, RECENT, Record},
 };
 
 /// Units from one check to the next, and of the whole height.
@@ -19,14 +19,14 @@ pub(super) struct Sparkline {
     pub width: usize,
     pub line: String,
     pub failures: String,
-    /// The same in words.
-    pub words: String,
+    /// The same in words, for screen readers.
+    pub aria_label: String,
 }
 
 impl Sparkline {
-    /// Of `checks`, the latest first.
-    pub fn of(checks: &[PastCheck]) -> Self {
-        let succeeded = |check: &&PastCheck| check.record.failure().is_none();
+    /// The sparkline of `checks`, the latest first.
+    pub fn new(checks: &[CheckEntry]) -> Self {
+        let succeeded = |check: &&CheckEntry| check.record.failure().is_none();
         let times = || checks.iter().filter(succeeded).map(|c| c.record.duration());
         let (least, most) = (times().min(), times().max());
         let scale = (HEIGHT - 4.0) / most.unwrap_or_default().as_secs_f64().max(1e-9);
@@ -49,7 +49,7 @@ impl Sparkline {
             width: RECENT * STEP,
             line,
             failures,
-            words: in_words(checks.len(), times().count(), least.zip(most)),
+            aria_label: in_words(checks.len(), times().count(), least.zip(most)),
         }
     }
 }
@@ -65,8 +65,8 @@ fn in_words(all: usize, good: usize, between: Option<(Duration, Duration)>) -> S
 /// The phases of one check, one behind the other.
 pub(super) struct Bar {
     pub parts: Vec<Part>,
-    /// The same in words.
-    pub words: String,
+    /// The same in words, for screen readers.
+    pub aria_label: String,
 }
 
 /// One phase.
@@ -77,8 +77,8 @@ pub(super) struct Part {
 }
 
 impl Bar {
-    /// Of `record`, in a drawing as wide as `longest` is long.
-    pub fn of(record: &Record, longest: Duration) -> Self {
+    /// The bar of `record`, in a chart as wide as `longest` is long.
+    pub fn new(record: &Record, longest: Duration) -> Self {
         let scale = WIDTH / longest.as_secs_f64().max(1e-9);
         let (mut parts, mut words) = (Vec::new(), String::new());
         let mut x = 0.0;
@@ -93,6 +93,9 @@ impl Bar {
             let comma = if words.is_empty() { "" } else { ", " };
             let _ = write!(words, "{comma}{phase} {}", latency(spent));
         }
-        Self { parts, words }
+        Self {
+            parts,
+            aria_label: words,
+        }
     }
 }

@@ -1,0 +1,481 @@
+//! The history of one monitor: its last checks and failures.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use tokio::{sync::broadcast, time::Instant};
+
+use super::{Change, Record};
+use crate::check::{
+    AnyMonitor, Certificate, CertificateRank, Fact, Job, Observer, Phase, Reason, Report, Skip,
+};
+
+/// Number of checks kept of each monitor, successful or not.
+pub const RECENT: usize = 32;
+/// Number of failed checks kept of each monitor, however many have succeeded since.
+pub const FAILURES: usize = 16;
+/// Bytes kept of an error text.
+const MAX_ERROR_BYTES: usize = 240;
+
+/// A monitor with its last checks and failures.
+pub struct MonitorHistory {
+    /// A number that no other monitor has for as long as the daemon runs.
+    pub id: u32,
+    /// The name.
+    pub name: Arc<str>,
+    /// The user's own labels, sorted.
+    pub labels: Box<[(Box<str>, Box<str>)]>,
+    /// Time from one slot to the next.
+    pub check_every: Duration,
+    monitor: Arc<dyn AnyMonitor>,
+    progress: Mutex<Progress>,
+    changes: broadcast::Sender<Change>,
+}
+
+/// The state of a target as the last check found it. Those that need attention come first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum MonitorState {
+    /// The check failed.
+    Down,
+    /// There was no check yet, or it failed on the daemon's side and says nothing about the target.
+    Unknown,
+    /// The check succeeded.
+    Up,
+}
+
+impl CheckEntry {
+    /// The state in which the check found the target.
+    #[must_use]
+    pub fn state(&self) -> MonitorState {
+        MonitorState::after(self.record.failure())
+    }
+}
+
+impl Snapshot {
+    /// The state of the target.
+    #[must_use]
+    pub fn state(&self) -> MonitorState {
+        let last = self.recent.first();
+        last.map_or(MonitorState::Unknown, CheckEntry::state)
+    }
+}
+
+impl MonitorState {
+    /// The state after a check that failed in this way, or succeeded.
+    fn after(failure: Option<(Phase, Reason)>) -> Self {
+        match failure {
+            None => Self::Up,
+            Some((_, Reason::AgentError)) => Self::Unknown,
+            Some(_) => Self::Down,
+        }
+    }
+
+    /// The word for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Down => "down",
+            Self::Unknown => "unknown",
+            Self::Up => "up",
+        }
+    }
+}
+
+#[derive(Default)]
+struct Progress {
+    /// Number of checks completed, which is that of the last one in `recent`.
+    checks: u32,
+    recent: VecDeque<Record>,
+    failures: VecDeque<Failed>,
+    since: Option<SystemTime>,
+    due: Option<Instant>,
+    /// The certificate that expires first, of the last handshake that showed one.
+    certificate: Option<Certificate>,
+}
+
+#[derive(Clone)]
+struct Failed {
+    number: u32,
+    record: Record,
+    /// Shared with the failures before it that have the same text.
+    error: Arc<str>,
+}
+
+/// One check of the past.
+#[derive(Clone, Debug)]
+pub struct CheckEntry {
+    /// Number among the checks of its monitor, from 1.
+    pub number: u32,
+    /// Everything but the error text.
+    pub record: Record,
+    /// The error text, if it failed and is among the last [`FAILURES`].
+    pub error: Option<Arc<str>>,
+}
+
+/// The history of a monitor at one moment.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// The last checks, the latest first.
+    pub recent: Vec<CheckEntry>,
+    /// Failures before those, the latest first.
+    pub older_failures: Vec<CheckEntry>,
+    /// Time of the last change of state.
+    pub since: Option<SystemTime>,
+    /// The next slot.
+    pub due: Option<Instant>,
+    /// The certificate that expires first: of the verified chain, or else of those that the peer sent.
+    pub certificate: Option<Certificate>,
+}
+
+impl MonitorHistory {
+    pub(super) fn new(id: u32, job: &Job, changes: broadcast::Sender<Change>) -> Self {
+        let labels = job.labels.iter();
+        Self {
+            id,
+            name: job.name.clone(),
+            labels: labels
+                .map(|(name, value)| (name.as_str().into(), value.as_str().into()))
+                .collect(),
+            check_every: job.check_every,
+            monitor: job.monitor.clone(),
+            progress: Mutex::default(),
+            changes,
+        }
+    }
+
+    /// The type of the monitor.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        self.monitor.kind()
+    }
+
+    /// The target, without secrets.
+    #[must_use]
+    pub fn target(&self) -> String {
+        self.monitor.target()
+    }
+
+    /// The value of the label `name`.
+    #[must_use]
+    pub fn label(&self, name: &str) -> Option<&str> {
+        let mut labels = self.labels.iter();
+        labels
+            .find(|(known, _)| &**known == name)
+            .map(|(_, value)| &**value)
+    }
+
+    /// The state of the target.
+    #[must_use]
+    pub fn state(&self) -> MonitorState {
+        self.progress().state()
+    }
+
+    /// The whole history at this moment.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        let progress = self.progress();
+        let past = |failed: &Failed| CheckEntry {
+            number: failed.number,
+            record: failed.record,
+            error: Some(failed.error.clone()),
+        };
+        let mut failures = progress.failures.iter().rev().peekable();
+        let numbers = (1..=progress.checks).rev();
+        let recent = progress.recent.iter().rev().zip(numbers);
+        let recent = recent.map(|(record, number)| {
+            let failed = failures.next_if(|failed| failed.number == number);
+            failed.map_or_else(
+                || CheckEntry {
+                    number,
+                    record: *record,
+                    error: None,
+                },
+                past,
+            )
+        });
+        Snapshot {
+            recent: recent.collect(),
+            older_failures: failures.map(past).collect(),
+            since: progress.since,
+            due: progress.due,
+            certificate: progress.certificate,
+        }
+    }
+
+    fn progress(&self) -> MutexGuard<'_, Progress> {
+        // After a panic between two assignments, the history is still worth showing.
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sends a change to whoever listens.
+    pub(super) fn notify(&self, turned: bool) {
+        // There may be no listener.
+        let _ = self.changes.send(Change {
+            id: self.id,
+            turned,
+        });
+    }
+}
+
+impl Progress {
+    fn state(&self) -> MonitorState {
+        let last = self.recent.back();
+        last.map_or(MonitorState::Unknown, |last| {
+            MonitorState::after(last.failure())
+        })
+    }
+
+    /// Adds a check; returns whether it is the first one or changed the state.
+    fn record(&mut self, report: &Report) -> bool {
+        let (is_first, before) = (self.recent.is_empty(), self.state());
+        let record = Record::new(report);
+        self.checks = self.checks.wrapping_add(1);
+        push(&mut self.recent, record, RECENT);
+        let turned = is_first || self.state() != before;
+        if turned {
+            self.since = Some(record.ended_at());
+        }
+        if let Some(failure) = &report.failure {
+            let error = truncated(&failure.error);
+            let known = self.failures.back().filter(|known| &*known.error == error);
+            let failed = Failed {
+                number: self.checks,
+                record,
+                error: known.map_or_else(|| error.into(), |known| known.error.clone()),
+            };
+            push(&mut self.failures, failed, FAILURES);
+        }
+        self.certificate = expiring_first(&report.facts).or(self.certificate);
+        turned
+    }
+}
+
+/// The certificate of a handshake that decides until when clients accept the target: the one of the verified chain
+/// that expires first, or else, if nothing was verified, of those that the peer sent.
+fn expiring_first(facts: &[Fact]) -> Option<Certificate> {
+    let find = |wanted| {
+        facts.iter().find_map(|fact| match fact {
+            Fact::Certificate(rank, certificate) if *rank == wanted => Some(*certificate),
+            _ => None,
+        })
+    };
+    let ranks = [
+        CertificateRank::Verified,
+        CertificateRank::Earliest,
+        CertificateRank::Leaf,
+    ];
+    ranks.into_iter().find_map(find)
+}
+
+/// Adds `item`, and removes the oldest one if there are `max` already. `max` is a power of two.
+fn push<T>(items: &mut VecDeque<T>, item: T, max: usize) {
+    if items.len() == max {
+        items.pop_front();
+    }
+    items.push_back(item);
+}
+
+/// The part of `text` that is kept.
+fn truncated(text: &str) -> &str {
+    &text[..text.floor_char_boundary(MAX_ERROR_BYTES)]
+}
+
+impl Observer for MonitorHistory {
+    fn due(&self, next: Instant) {
+        self.progress().due = Some(next);
+    }
+
+    fn begun(&self, _lag: Duration) {}
+
+    fn completed(&self, report: &Report) {
+        let turned = self.progress().record(report);
+        self.notify(turned);
+    }
+
+    fn cancelled(&self) {}
+
+    fn skipped(&self, _slots: u64, _why: Skip) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use super::*;
+    use crate::check::{Attempt, Failure, Monitor};
+
+    struct Silent;
+
+    impl Monitor for Silent {
+        fn kind(&self) -> &'static str {
+            "silent"
+        }
+
+        fn target(&self) -> String {
+            "nothing".to_owned()
+        }
+
+        async fn check(&self, _: &Attempt) -> Result<(), Failure> {
+            Ok(())
+        }
+    }
+
+    fn history() -> (MonitorHistory, broadcast::Receiver<Change>) {
+        let (changes, receiver) = broadcast::channel(1000);
+        (
+            MonitorHistory::new(7, &Job::new("name", Silent), changes),
+            receiver,
+        )
+    }
+
+    fn report(second: u64, error: Option<&str>) -> Report {
+        Report {
+            ended_at: UNIX_EPOCH + Duration::from_secs(second),
+            duration: Duration::from_millis(20),
+            phases: vec![(Phase::Connect, Duration::from_millis(15))],
+            facts: Vec::new(),
+            failure: error.map(|error| Failure::new(Phase::Connect, Reason::Timeout, error)),
+        }
+    }
+
+    fn numbers(checks: &[CheckEntry]) -> Vec<u32> {
+        checks.iter().map(|check| check.number).collect()
+    }
+
+    #[test]
+    fn failures_are_kept_for_longer_than_successes() {
+        let (history, _receiver) = history();
+        for second in 1..=100 {
+            let error = (second <= 20).then(|| format!("error {second}"));
+            history.completed(&report(second, error.as_deref()));
+        }
+        let snapshot = history.snapshot();
+        let expected: Vec<_> = (69..=100).rev().collect();
+        assert_eq!(numbers(&snapshot.recent), expected);
+        let expected: Vec<_> = (5..=20).rev().collect();
+        assert_eq!(numbers(&snapshot.older_failures), expected);
+        let oldest = snapshot.older_failures.last().expect("16 of them");
+        assert_eq!(oldest.error.as_deref(), Some("error 5"));
+        assert_eq!(
+            oldest.record.ended_at(),
+            UNIX_EPOCH + Duration::from_secs(5)
+        );
+        assert_eq!(snapshot.since, Some(UNIX_EPOCH + Duration::from_secs(21)));
+    }
+
+    #[test]
+    fn a_failure_among_the_last_checks_stands_there_once_with_its_text() {
+        let (history, _receiver) = history();
+        for second in 1..=30 {
+            history.completed(&report(second, (second % 10 == 0).then_some("no")));
+        }
+        let Snapshot {
+            recent,
+            older_failures,
+            ..
+        } = history.snapshot();
+        assert!(older_failures.is_empty());
+        let failed: Vec<_> = recent
+            .iter()
+            .filter(|check| check.error.is_some())
+            .collect();
+        assert_eq!(failed.len(), 3);
+        assert_eq!(failed[0].number, 30);
+        assert_eq!(
+            failed[0].record.failure(),
+            Some((Phase::Connect, Reason::Timeout))
+        );
+        assert_eq!(history.state(), MonitorState::Down);
+    }
+
+    #[test]
+    fn it_is_told_when_a_monitor_turns() {
+        let (history, mut receiver) = history();
+        assert_eq!(history.state(), MonitorState::Unknown);
+        for (error, expected) in [(None, true), (None, false), (Some("x"), true)] {
+            history.completed(&report(1, error));
+            let change = receiver.try_recv().expect("it is told");
+            assert_eq!((change.id, change.turned), (7, expected));
+        }
+    }
+
+    #[test]
+    fn a_failure_of_the_daemon_says_nothing_about_the_target() {
+        let (history, mut receiver) = history();
+        let agent_error = Report {
+            failure: Some(Failure::new(Phase::Connect, Reason::AgentError, "EMFILE")),
+            ..report(1, None)
+        };
+        for (report, state, turned) in [
+            (&report(1, None), MonitorState::Up, true),
+            (&agent_error, MonitorState::Unknown, true),
+            (&agent_error, MonitorState::Unknown, false),
+            (&report(2, Some("x")), MonitorState::Down, true),
+        ] {
+            history.completed(report);
+            assert_eq!(history.state(), state);
+            assert_eq!(history.snapshot().state(), state);
+            let change = receiver.try_recv().expect("a change");
+            assert_eq!(change.turned, turned);
+        }
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded_in_bytes() {
+        let (history, _receiver) = history();
+        for second in 0..1000 {
+            let error = format!("{second} {}", "日".repeat(10_000));
+            history.completed(&report(second, Some(&error)));
+        }
+        let state = history.progress();
+        assert!(
+            state
+                .failures
+                .iter()
+                .all(|failed| failed.error.len() <= MAX_ERROR_BYTES)
+        );
+        assert_eq!(state.recent.capacity(), RECENT);
+        assert_eq!(state.failures.capacity(), FAILURES);
+        assert_eq!(size_of::<Failed>(), 48);
+        // What README says: of one that is well, and of one that never is.
+        let well = size_of::<MonitorHistory>() + RECENT * size_of::<Record>();
+        assert!(well < 1200, "{well}");
+        let text = MAX_ERROR_BYTES + 2 * size_of::<usize>();
+        let never = well + FAILURES * (size_of::<Failed>() + text);
+        assert!(never < 6144, "{never}");
+    }
+
+    #[test]
+    fn the_certificate_that_ends_first_is_kept_until_there_is_another() {
+        let (history, _receiver) = history();
+        let certificate = |rank, not_after| {
+            let not_before = 0;
+            Fact::Certificate(
+                rank,
+                Certificate {
+                    not_before,
+                    not_after,
+                },
+            )
+        };
+        let mut seen = report(1, None);
+        seen.facts = vec![
+            certificate(CertificateRank::Leaf, 90),
+            certificate(CertificateRank::Earliest, 80),
+        ];
+        history.completed(&seen);
+        history.completed(&report(2, Some("refused")));
+        let end = |history: &MonitorHistory| {
+            let certificate = history.snapshot().certificate;
+            certificate.map(|certificate| certificate.not_after)
+        };
+        assert_eq!(end(&history), Some(80));
+        // Where a chain was verified, what else the peer sent does not matter.
+        seen.facts.push(certificate(CertificateRank::Verified, 85));
+        history.completed(&seen);
+        assert_eq!(end(&history), Some(85));
+    }
+}

@@ -1,0 +1,92 @@
+//! The histories of all monitors.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use tokio::sync::broadcast;
+
+use super::monitor::MonitorHistory;
+use crate::check::{Job, Observer, Overseer};
+
+/// Changes that a listener may be behind. Who is further behind loses some, and has to look at everything again.
+const BROADCAST_CAPACITY: usize = 1024;
+
+/// The histories of all monitors.
+pub struct History {
+    monitors: RwLock<BTreeMap<Arc<str>, Arc<MonitorHistory>>>,
+    next_id: AtomicU32,
+    changes: broadcast::Sender<Change>,
+}
+
+/// Something new about a monitor.
+#[derive(Clone, Copy, Debug)]
+pub struct Change {
+    /// The monitor's [`id`](MonitorHistory::id).
+    pub id: u32,
+    /// Whether its state changed, or it appeared or is gone, rather than being just checked once more.
+    pub turned: bool,
+}
+
+impl Default for History {
+    fn default() -> Self {
+        Self {
+            monitors: RwLock::default(),
+            next_id: AtomicU32::new(1),
+            changes: broadcast::Sender::new(BROADCAST_CAPACITY),
+        }
+    }
+}
+
+impl History {
+    /// Every monitor, in the order of their names.
+    #[must_use]
+    pub fn monitors(&self) -> Vec<Arc<MonitorHistory>> {
+        let monitors = self.monitors.read().unwrap_or_else(PoisonError::into_inner);
+        monitors.values().cloned().collect()
+    }
+
+    /// The monitor `name`.
+    #[must_use]
+    pub fn monitor(&self, name: &str) -> Option<Arc<MonitorHistory>> {
+        let monitors = self.monitors.read().unwrap_or_else(PoisonError::into_inner);
+        monitors.get(name).cloned()
+    }
+
+    /// Receives every change from now on.
+    #[must_use]
+    pub fn changes(&self) -> broadcast::Receiver<Change> {
+        self.changes.subscribe()
+    }
+}
+
+impl Overseer for History {
+    fn observe(&self, job: &Job) -> Arc<dyn Observer> {
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        let monitor = Arc::new(MonitorHistory::new(id, job, self.changes.clone()));
+        let mut monitors = self
+            .monitors
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        monitors.insert(job.name.clone(), monitor.clone());
+        drop(monitors);
+        monitor.notify(true);
+        monitor
+    }
+
+    fn stopped(&self, job: &Job) {
+        let mut monitors = self
+            .monitors
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        let gone = monitors.remove(&job.name);
+        drop(monitors);
+        if let Some(monitor) = gone {
+            monitor.notify(true);
+        }
+    }
+}
