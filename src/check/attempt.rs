@@ -27,6 +27,10 @@ struct Progress {
     aside: Duration,
     facts: Vec<Fact>,
     presumed: Option<Failure>,
+    /// What the check waits for in the current phase.
+    awaited: Option<String>,
+    /// When what is measured ended, and how.
+    concluded: Option<(Instant, Result<(), Failure>)>,
 }
 
 impl Attempt {
@@ -40,6 +44,8 @@ impl Attempt {
             aside: Duration::ZERO,
             facts: Vec::new(),
             presumed: None,
+            awaited: None,
+            concluded: None,
         })))
     }
 
@@ -105,6 +111,23 @@ impl Attempt {
         self.progress().presumed.get_or_insert(failure);
     }
 
+    /// Adds `awaited` to the text of the timeout, should the deadline pass before another phase is
+    /// entered.
+    pub fn explain_timeout(&self, awaited: String) {
+        self.progress().awaited = Some(awaited);
+    }
+
+    /// Ends what is measured, with the result of the check. What follows, such as closing the
+    /// connection, adds to no phase and no latency, and a deadline that passes meanwhile changes
+    /// nothing.
+    pub fn conclude(&self, result: &Result<(), Failure>) {
+        let mut progress = self.progress();
+        let now = Instant::now();
+        progress.leave(now);
+        let result = result.clone();
+        progress.concluded.get_or_insert((now, result));
+    }
+
     /// A failure for `reason` in the phase that the check is in.
     #[must_use]
     pub fn failure(&self, reason: Reason, error: impl Into<String>) -> Failure {
@@ -120,7 +143,7 @@ impl Attempt {
     #[must_use]
     pub fn finish(self, result: Result<(), Failure>) -> Report {
         let mut progress = self.progress();
-        let now = Instant::now();
+        let now = progress.end();
         progress.leave(now);
         Report {
             ended_at: SystemTime::now(),
@@ -149,20 +172,34 @@ impl Attempt {
                 Reason::AgentError,
                 format!("the check panicked: {}", message(&*panic)),
             )),
-            Err(_) => {
-                let error = format!("no result within {:?}", job.timeout);
-                let presumed = attempt.progress().presumed.take();
-                Err(presumed.unwrap_or_else(|| attempt.failure(Reason::Timeout, error)))
-            }
+            Err(_) => attempt.time_out(job),
         };
         attempt.finish(result)
+    }
+
+    /// The result of a check whose deadline has passed.
+    fn time_out(&self, job: &Job) -> Result<(), Failure> {
+        let mut progress = self.progress();
+        let concluded = progress.concluded.clone();
+        let (presumed, awaited) = (progress.presumed.take(), progress.awaited.take());
+        drop(progress);
+        if let Some((_, result)) = concluded {
+            return result.and_then(|()| self.judge_latency(job.fail_if_slower_than));
+        }
+        if let Some(failure) = presumed {
+            return Err(failure);
+        }
+        let error = format!("no result within {:?}", job.timeout);
+        let awaited = awaited.map(|awaited| format!(", {awaited}"));
+        let error = error + &awaited.unwrap_or_default();
+        Err(self.failure(Reason::Timeout, error))
     }
 
     /// Fails what took longer than `limit`, in the phase that took most of it.
     fn judge_latency(&self, limit: Option<Duration>) -> Result<(), Failure> {
         let Some(limit) = limit else { return Ok(()) };
         let mut progress = self.progress();
-        let now = Instant::now();
+        let now = progress.end();
         progress.leave(now);
         let duration = progress.duration(now);
         if duration <= limit {
@@ -190,7 +227,14 @@ impl Progress {
         (now - self.started).saturating_sub(self.aside)
     }
 
+    /// When what is measured ended: now, unless it did before.
+    fn end(&self) -> Instant {
+        let concluded = self.concluded.as_ref();
+        concluded.map_or_else(Instant::now, |(at, _)| *at)
+    }
+
     fn leave(&mut self, now: Instant) {
+        self.awaited = None;
         if let Some((phase, since)) = self.current.take() {
             let spent = &mut self.spent[phase as usize];
             *spent = Some(spent.unwrap_or_default() + (now - since));
@@ -277,6 +321,49 @@ mod tests {
         .await;
         let failure = report.failure.expect("it hung");
         assert_eq!(failure.reason, Reason::StatusCode);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_timeout_says_what_the_check_waited_for_in_its_last_phase() {
+        for (next, expected) in [
+            (None, "no result within 5s, waiting for a line"),
+            (Some(Phase::Tls), "no result within 5s"),
+        ] {
+            let report = run(move |attempt| async move {
+                attempt.enter(Phase::Processing);
+                attempt.explain_timeout("waiting for a line".to_owned());
+                if let Some(phase) = next {
+                    attempt.enter(phase);
+                }
+                std::future::pending().await
+            });
+            assert_eq!(report.await.failure.expect("it hung").error, expected);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_follows_the_conclusion_counts_for_nothing() {
+        let failed = Err(Failure::new(Phase::Tls, Reason::TlsExpired, "expired"));
+        for result in [Ok(()), failed] {
+            for leave in [SECOND, 60 * SECOND] {
+                let result = result.clone();
+                let returned = result.clone();
+                let report = run(move |attempt: Attempt| {
+                    let result = returned.clone();
+                    async move {
+                        attempt.enter(Phase::Connect);
+                        tokio::time::sleep(SECOND).await;
+                        attempt.conclude(&result);
+                        tokio::time::sleep(leave).await;
+                        result
+                    }
+                });
+                let report = report.await;
+                assert_eq!(report.failure, result.err());
+                assert_eq!(report.duration, SECOND);
+                assert_eq!(report.phases, [(Phase::Connect, SECOND)]);
+            }
+        }
     }
 
     #[tokio::test(start_paused = true)]

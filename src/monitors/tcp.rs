@@ -1,4 +1,4 @@
-//! `type: tcp`: connects to a port, and says and awaits there what `query_response` has.
+//! `type: tcp`: connects to a port, and sends and awaits there what `query_response` has.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use crate::{
     check::{Attempt, Failure, Monitor, Phase, Report, log_check},
     net::{
         Connector, Net, Route,
-        dialogue::{self, Dialogue},
+        query_response::{self, QueryResponse},
     },
     value::{Endpoint, Fields},
 };
@@ -19,18 +19,18 @@ pub struct Settings {
     /// Which addresses to use.
     pub route: Route,
     /// What happens on the connection.
-    pub dialogue: dialogue::Settings,
+    pub query_response: query_response::Settings,
 }
 
 impl Settings {
     /// Reads the keys; `None` where there is no target to check.
     pub fn read(fields: &mut Fields<'_>) -> Option<Self> {
         let target = fields.required("target");
-        let (route, dialogue) = (Route::read(fields), dialogue::Settings::read(fields));
+        let (route, query_response) = (Route::read(fields), query_response::Settings::read(fields));
         Some(Self {
             target: target?,
             route,
-            dialogue,
+            query_response,
         })
     }
 
@@ -39,7 +39,7 @@ impl Settings {
     pub fn bind(self: &Arc<Self>, net: &Net) -> Tcp {
         Tcp {
             connector: net.connector(),
-            dialogue: self.dialogue.bind(net, Some(&self.target.host)),
+            query_response: self.query_response.bind(net, Some(&self.target.host)),
             settings: self.clone(),
         }
     }
@@ -48,7 +48,7 @@ impl Settings {
 /// Checks one port.
 pub struct Tcp {
     connector: Connector,
-    dialogue: Dialogue,
+    query_response: QueryResponse,
     settings: Arc<Settings>,
 }
 
@@ -67,17 +67,19 @@ impl Monitor for Tcp {
 
     fn phases(&self) -> Vec<Phase> {
         let Settings {
-            target, dialogue, ..
+            target,
+            query_response,
+            ..
         } = &*self.settings;
         let resolve = target.host.is_name().then_some(Phase::Resolve);
         let phases = resolve.into_iter().chain([Phase::Connect]);
-        phases.chain(dialogue.phases()).collect()
+        phases.chain(query_response.phases()).collect()
     }
 
     async fn check(&self, attempt: &Attempt) -> Result<(), Failure> {
         let Settings { target, route, .. } = &*self.settings;
         let stream = self.connector.connect(target, *route, attempt).await?;
-        self.dialogue.hold(stream, attempt).await
+        self.query_response.run(stream, attempt).await
     }
 
     fn log(&self, monitor: &str, report: &Report) {

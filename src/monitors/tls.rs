@@ -117,7 +117,7 @@ impl Monitor for Tls {
             .connector
             .connect(&settings.target, settings.route, attempt);
         let stream = connect.await?;
-        let mut stream = match settings.starttls {
+        let stream = match settings.starttls {
             None => stream.handshake(&self.client).await?,
             Some(protocol) => stream.start_tls(protocol, &self.client).await?,
         };
@@ -126,7 +126,7 @@ impl Monitor for Tls {
             return Err(attempt.failure(Reason::ResponseMismatch, error));
         }
         settings.freshness.judge(attempt)?;
-        stream.settle().await
+        stream.finish(settings.starttls).await
     }
 
     fn log(&self, monitor: &str, report: &Report) {

@@ -1,13 +1,13 @@
-//! `type: unix`: connects to the socket of a program on this machine, and says and awaits there what
+//! `type: unix`: connects to the socket of a program on this machine, and sends and awaits there what
 //! `query_response` has.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{fmt, path::PathBuf, sync::Arc};
 
 use crate::{
     check::{Attempt, Failure, Monitor, Phase, Report, log_check},
     net::{
         Net, connect_unix,
-        dialogue::{self, Dialogue},
+        query_response::{self, QueryResponse},
     },
     value::{Fields, FromNode, Node},
 };
@@ -18,24 +18,44 @@ pub struct Settings {
     /// Where the socket is.
     pub target: SocketPath,
     /// What happens on the connection.
-    pub dialogue: dialogue::Settings,
+    pub query_response: query_response::Settings,
 }
 
-/// The path of a socket.
+/// The path of a socket, or the name of an abstract one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SocketPath(pub PathBuf);
 
+impl SocketPath {
+    /// Marks the name of an abstract socket in a configuration, as in `ss` and systemd.
+    const ABSTRACT: char = '@';
+}
+
 impl FromNode for SocketPath {
-    const ALLOWED: &'static str = "the path of a socket, of 1 to 107 bytes";
+    const ALLOWED: &'static str =
+        "the path of a socket, or @ and the name of an abstract one, of 1 to 107 bytes";
 
     fn from_node(node: &Node) -> Result<Self, String> {
-        // unix(7): sun_path has 108 bytes, the last of them 0.
-        const LONGEST: usize = 107;
+        // unix(7): sun_path has 108 bytes; the last of them is 0 in a path, and the first in a name.
+        const MAX_BYTES: usize = 107;
         let text = String::from_node(node)?;
-        if text.is_empty() || text.len() > LONGEST || text.contains('\0') {
+        let (prefix, name) = match text.strip_prefix(Self::ABSTRACT) {
+            Some(name) => ("\0", name),
+            None => ("", &*text),
+        };
+        if name.is_empty() || name.len() > MAX_BYTES || name.contains('\0') {
             return Err(format!("{text:?} cannot be the path of a socket"));
         }
-        Ok(Self(text.into()))
+        Ok(Self(format!("{prefix}{name}").into()))
+    }
+}
+
+impl fmt::Display for SocketPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.0.to_string_lossy();
+        match path.strip_prefix('\0') {
+            Some(name) => write!(f, "{}{name}", Self::ABSTRACT),
+            None => f.write_str(&path),
+        }
     }
 }
 
@@ -43,14 +63,14 @@ impl Settings {
     /// Reads the keys; `None` where there is no target to check.
     pub fn read(fields: &mut Fields<'_>) -> Option<Self> {
         let target = fields.required("target");
-        let dialogue = dialogue::Settings::read(fields);
-        if dialogue.speaks_tls() && !dialogue.has_server_name() {
+        let query_response = query_response::Settings::read(fields);
+        if query_response.speaks_tls() && !query_response.has_server_name() {
             let wrong = "a socket has no name that a certificate could be for";
             fields.wrong(wrong, "tls_config with server_name");
         }
         Some(Self {
             target: target?,
-            dialogue,
+            query_response,
         })
     }
 
@@ -58,7 +78,7 @@ impl Settings {
     #[must_use]
     pub fn bind(self: &Arc<Self>, net: &Net) -> Unix {
         Unix {
-            dialogue: self.dialogue.bind(net, None),
+            query_response: self.query_response.bind(net, None),
             settings: self.clone(),
         }
     }
@@ -66,7 +86,7 @@ impl Settings {
 
 /// Checks one socket.
 pub struct Unix {
-    dialogue: Dialogue,
+    query_response: QueryResponse,
     settings: Arc<Settings>,
 }
 
@@ -76,17 +96,17 @@ impl Monitor for Unix {
     }
 
     fn target(&self) -> String {
-        self.settings.target.0.display().to_string()
+        self.settings.target.to_string()
     }
 
     fn phases(&self) -> Vec<Phase> {
-        let dialogue = self.settings.dialogue.phases();
-        [Phase::Connect].into_iter().chain(dialogue).collect()
+        let query_response = self.settings.query_response.phases();
+        [Phase::Connect].into_iter().chain(query_response).collect()
     }
 
     async fn check(&self, attempt: &Attempt) -> Result<(), Failure> {
         let stream = connect_unix(&self.settings.target.0, attempt).await?;
-        self.dialogue.hold(stream, attempt).await
+        self.query_response.run(stream, attempt).await
     }
 
     fn log(&self, monitor: &str, report: &Report) {

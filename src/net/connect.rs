@@ -1,17 +1,15 @@
 //! From a host to a measured connection.
 
 use std::{
-    io,
     net::{IpAddr, SocketAddr},
-    path::Path,
     sync::Arc,
 };
 
-use tokio::net::{TcpSocket, UnixStream};
+use tokio::net::TcpSocket;
 
 use super::{ErrorClassifier, Resolver, Route, Stream, TlsClient, stream::Transport};
 use crate::{
-    check::{Attempt, Fact, Failure, Phase, Reason},
+    check::{Attempt, Fact, Failure, Phase},
     value::{Endpoint, Host},
 };
 
@@ -122,22 +120,5 @@ impl Connector {
             Ok(stream) => Ok(Stream::new(Transport::Tcp(stream), errors)),
             Err(error) => Err(errors.failure(&error)),
         }
-    }
-}
-
-/// A connection to the socket of a program on this machine, by the phase `connect`.
-///
-/// # Errors
-/// A [`Failure`] where there is none.
-pub async fn connect_unix(path: &Path, attempt: &Attempt) -> Result<Stream, Failure> {
-    attempt.enter(Phase::Connect);
-    let errors = ErrorClassifier::new(attempt);
-    match UnixStream::connect(path).await {
-        Ok(stream) => Ok(Stream::new(Transport::Unix(stream), errors)),
-        // As where nobody listens on a port.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            Err(attempt.failure(Reason::ConnectionRefused, "there is no such socket"))
-        }
-        Err(error) => Err(errors.failure(&error)),
     }
 }

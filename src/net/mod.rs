@@ -2,35 +2,43 @@
 //!
 //! Each step enters its phase on the check's attempt. Nothing here knows when or why a check runs.
 
+mod closing;
 mod connect;
-mod conversation;
 pub(crate) mod credentials;
-pub mod dialogue;
+mod echo;
 mod errors;
 mod fetch;
 pub mod http;
 pub mod icmp;
+mod limited;
+mod mysql;
 pub mod oauth2;
+pub mod query_response;
 mod resolve;
 mod route;
 mod starttls;
 mod stream;
+mod text_session;
 pub mod tls;
 mod udp;
+mod unix_socket;
 
 use std::sync::Arc;
 
 use rustls::pki_types::ServerName;
 
-pub use connect::{Connector, connect_unix};
+pub use connect::Connector;
+pub(crate) use echo::SentWords;
 pub use errors::ErrorClassifier;
 use errors::io_reason;
 pub use fetch::{FetchOptions, Fetcher};
+pub(crate) use limited::{Limited, LimitedBuffer, MAX_PIECES};
 pub use resolve::Resolver;
 pub use route::Route;
 pub use starttls::StartTls;
 pub use stream::{Stream, TlsClient};
 pub use udp::Datagrams;
+pub use unix_socket::connect_unix;
 
 /// What monitors share: the resolver, the trusted certificate authorities, the tokens and the sockets
 /// for ICMP.

@@ -1,6 +1,19 @@
-//! How the protocols that begin in plain text are asked for TLS.
+//! STARTTLS: the request for TLS in the protocols that begin in plain text, and taking leave of them.
 
-use super::conversation::{Conversation, quoted};
+use std::io;
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    time::timeout,
+};
+
+use super::{
+    Stream, TlsClient,
+    closing::{CLOSE_TIMEOUT, close},
+    echo::quote,
+    mysql,
+    text_session::TextSession,
+};
 use crate::{
     check::{Failure, Reason},
     value::{FromNode, Node},
@@ -37,7 +50,7 @@ impl FromNode for StartTls {
             "ldap" => Self::Ldap,
             "postgres" => Self::Postgres,
             "mysql" => Self::Mysql,
-            other => return Err(format!("{other:?} cannot be asked for TLS")),
+            other => return Err(format!("unknown STARTTLS protocol {other:?}")),
         })
     }
 }
@@ -57,79 +70,154 @@ impl StartTls {
         }
     }
 
-    /// Asks the peer for TLS; the handshake is what comes next.
-    pub(super) async fn ask(self, conversation: &mut Conversation<'_>) -> Result<(), Failure> {
+    /// Asks the peer for TLS; the handshake comes next.
+    async fn request(self, session: &mut TextSession<'_>) -> Result<(), Failure> {
         match self {
             Self::Smtp => {
-                reply(conversation, "220").await?;
-                conversation.say(b"EHLO monitoringdaemon\r\n").await?;
-                reply(conversation, "250").await?;
-                conversation.say(b"STARTTLS\r\n").await?;
-                reply(conversation, "220").await
+                reply(session, GREETING, "220").await?;
+                session.send_public(b"EHLO monitoringdaemon\r\n").await?;
+                reply(session, "the reply to EHLO", "250").await?;
+                session.send_public(b"STARTTLS\r\n").await?;
+                reply(session, "the reply to STARTTLS", "220").await
             }
             Self::Imap => {
-                status(conversation, &["* OK", "* PREAUTH"], "").await?;
-                conversation.say(b"a1 STARTTLS\r\n").await?;
-                status(conversation, &["a1 OK"], "* ").await
+                status(session, GREETING, &["* OK", "* PREAUTH"], "").await?;
+                session.send_public(b"a1 STARTTLS\r\n").await?;
+                status(session, "the reply to STARTTLS", &["a1 OK"], "* ").await
             }
             Self::Pop3 => {
-                status(conversation, &["+OK"], "").await?;
-                conversation.say(b"STLS\r\n").await?;
-                status(conversation, &["+OK"], "").await
+                status(session, GREETING, &["+OK"], "").await?;
+                session.send_public(b"STLS\r\n").await?;
+                status(session, "the reply to STLS", &["+OK"], "").await
             }
             Self::Ftp => {
-                reply(conversation, "220").await?;
-                conversation.say(b"AUTH TLS\r\n").await?;
-                reply(conversation, "234").await
+                reply(session, GREETING, "220").await?;
+                session.send_public(b"AUTH TLS\r\n").await?;
+                reply(session, "the reply to AUTH TLS", "234").await
             }
-            Self::Ldap => ldap(conversation).await,
-            Self::Postgres => postgres(conversation).await,
-            Self::Mysql => mysql(conversation).await,
+            Self::Ldap => ldap(session).await,
+            Self::Postgres => postgres(session).await,
+            Self::Mysql => mysql::request(session).await,
         }
+    }
+
+    /// Takes leave of the peer in its own words, over TLS or after it has refused TLS.
+    async fn quit(self, stream: &mut Stream, over_tls: bool) -> io::Result<()> {
+        let words: &[u8] = match self {
+            Self::Smtp | Self::Pop3 | Self::Ftp => b"QUIT\r\n",
+            Self::Imap => b"a2 LOGOUT\r\n",
+            Self::Ldap => LDAP_UNBIND,
+            Self::Mysql if over_tls => return mysql::quit(stream).await,
+            // Its server takes a connection that ends here for one of a client that changed its mind.
+            Self::Postgres | Self::Mysql => return Ok(()),
+        };
+        stream.write_all(words).await?;
+        stream.flush().await?;
+        if self != Self::Ldap {
+            stream.read_buf(&mut [0; 256].as_mut_slice()).await?;
+        }
+        Ok(())
     }
 }
 
-fn refused(conversation: &Conversation<'_>, said: &[u8]) -> Failure {
-    let error = format!("the peer said {}", quoted(said));
-    conversation.failure(Reason::ResponseMismatch, error)
+impl Stream {
+    /// The same connection under TLS, after the peer was asked for it by `protocol`.
+    ///
+    /// # Errors
+    /// A [`Failure`] if the peer refuses, or the handshake fails.
+    pub async fn start_tls(self, protocol: StartTls, tls: &TlsClient) -> Result<Self, Failure> {
+        let attempt = self.errors().attempt().clone();
+        let mut session = TextSession::new(self, &attempt);
+        let requested = protocol.request(&mut session).await;
+        if let Err(failure) = requested {
+            let is_refusal = failure.reason == Reason::ResponseMismatch;
+            let failed = Err(failure);
+            if is_refusal {
+                attempt.conclude(&failed);
+                let stream = session.stream();
+                let _ = timeout(CLOSE_TIMEOUT, protocol.quit(stream, false)).await;
+                close(stream).await;
+            }
+            return failed.map(|()| unreachable!("it failed"));
+        }
+        session.start_tls(tls).await
+    }
+
+    /// Ends a connection of which nothing but the handshake was wanted, so that the peer has no error
+    /// to log: in the words of `protocol` if it was asked for TLS by that.
+    ///
+    /// # Errors
+    /// A [`Failure`] if the peer demanded a client certificate, and refuses what it got.
+    pub async fn finish(mut self, protocol: Option<StartTls>) -> Result<(), Failure> {
+        let attempt = self.errors().attempt().clone();
+        if let Some(protocol) = protocol {
+            // The handshake of TLS 1.3 is over for the client before the server has judged its
+            // certificate: the refusal comes in place of the answer.
+            let demanded = self.errors().is_certificate_demanded();
+            if !demanded {
+                attempt.conclude(&Ok(()));
+            }
+            match timeout(CLOSE_TIMEOUT, protocol.quit(&mut self, true)).await {
+                Ok(Err(error)) if demanded && error.kind() != io::ErrorKind::UnexpectedEof => {
+                    return Err(self.failure(&error));
+                }
+                _ => {}
+            }
+        } else {
+            self.settle().await?;
+        }
+        attempt.conclude(&Ok(()));
+        close(&mut self).await;
+        Ok(())
+    }
 }
 
-async fn line(conversation: &mut Conversation<'_>) -> Result<Vec<u8>, Failure> {
-    match conversation.line().await? {
+const GREETING: &str = "the greeting of the server";
+
+fn refused(session: &TextSession<'_>, received: &[u8]) -> Failure {
+    let error = format!("the peer sent {}", quote(received));
+    session.failure(Reason::ResponseMismatch, error)
+}
+
+async fn line(session: &mut TextSession<'_>) -> Result<Vec<u8>, Failure> {
+    match session.whole_line().await? {
         Some(line) => Ok(line),
-        None => Err(conversation.ended_early()),
+        None => Err(session.ended_early()),
     }
 }
 
 /// A reply with `code`, of one or more lines (RFC 959, section 4.2; RFC 5321, section 4.2.1).
-async fn reply(conversation: &mut Conversation<'_>, code: &str) -> Result<(), Failure> {
-    let first = line(conversation).await?;
+async fn reply(session: &mut TextSession<'_>, name: &str, code: &str) -> Result<(), Failure> {
+    session.awaiting(name);
+    let first = line(session).await?;
     let Some(rest) = first.strip_prefix(code.as_bytes()) else {
-        return Err(refused(conversation, &first));
+        return Err(refused(session, &first));
     };
     if rest.first() == Some(&b'-') {
         let is_last = |line: &[u8]| {
             let rest = line.strip_prefix(code.as_bytes());
             rest.is_some_and(|rest| matches!(rest.first(), None | Some(b' ')))
         };
-        while !is_last(&line(conversation).await?) {}
+        while !is_last(&line(session).await?) {}
     }
     Ok(())
 }
 
 /// A line that begins with one of `good`, after any that begin with `skipped`.
 async fn status(
-    conversation: &mut Conversation<'_>,
+    session: &mut TextSession<'_>,
+    name: &str,
     good: &[&str],
     skipped: &str,
 ) -> Result<(), Failure> {
+    session.awaiting(name);
     loop {
-        let line = line(conversation).await?;
+        let line = line(session).await?;
         if good.iter().any(|good| line.starts_with(good.as_bytes())) {
             return Ok(());
         }
         if skipped.is_empty() || !line.starts_with(skipped.as_bytes()) {
-            return Err(refused(conversation, &line));
+            return Err(refused(session, &line));
         }
     }
 }
@@ -137,34 +225,38 @@ async fn status(
 /// An LDAPMessage with an ExtendedRequest of the OID 1.3.6.1.4.1.1466.20037.
 const LDAP_START_TLS: &[u8] = b"\x30\x1d\x02\x01\x01\x77\x18\x80\x161.3.6.1.4.1.1466.20037";
 
-async fn ldap(conversation: &mut Conversation<'_>) -> Result<(), Failure> {
-    conversation.say(LDAP_START_TLS).await?;
-    let [sequence, short] = byte_array(conversation).await?;
+/// An LDAPMessage with an UnbindRequest (RFC 4511, section 4.3).
+const LDAP_UNBIND: &[u8] = b"\x30\x05\x02\x01\x02\x42\x00";
+
+async fn ldap(session: &mut TextSession<'_>) -> Result<(), Failure> {
+    session.send_public(LDAP_START_TLS).await?;
+    session.awaiting("the response to StartTLS");
+    let [sequence, short] = session.array().await?;
     let length = match short {
         _ if sequence != 0x30 => {
-            return Err(conversation.failure(Reason::ProtocolError, NO_LDAP));
+            return Err(session.failure(Reason::ProtocolError, NO_LDAP));
         }
         0..=0x7f => usize::from(short),
         0x81..=0x84 => {
-            let length = conversation.bytes(usize::from(short & 0x7f)).await?;
+            let length = session.bytes(usize::from(short & 0x7f)).await?;
             let length = length
                 .iter()
                 .fold(0, |length, byte| length << 8 | usize::from(*byte));
             if length > LDAP_LONGEST {
-                return Err(conversation.failure(Reason::ProtocolError, NO_LDAP));
+                return Err(session.failure(Reason::ProtocolError, NO_LDAP));
             }
             length
         }
-        _ => return Err(conversation.failure(Reason::ProtocolError, NO_LDAP)),
+        _ => return Err(session.failure(Reason::ProtocolError, NO_LDAP)),
     };
-    let message = conversation.bytes(length).await?;
+    let message = session.bytes(length).await?;
     match ldap_result(&message) {
         Some(0) => Ok(()),
         Some(code) => {
             let error = format!("the peer refused TLS with the result code {code}");
-            Err(conversation.failure(Reason::ResponseMismatch, error))
+            Err(session.failure(Reason::ResponseMismatch, error))
         }
-        None => Err(conversation.failure(Reason::ProtocolError, NO_LDAP)),
+        None => Err(session.failure(Reason::ProtocolError, NO_LDAP)),
     }
 }
 
@@ -187,79 +279,20 @@ fn ldap_result(message: &[u8]) -> Option<u8> {
 /// An SSLRequest: its length, and the code 1234.5679 in place of a version.
 const POSTGRES_SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
 
-async fn postgres(conversation: &mut Conversation<'_>) -> Result<(), Failure> {
-    conversation.say(&POSTGRES_SSL_REQUEST).await?;
-    match byte_array(conversation).await? {
+async fn postgres(session: &mut TextSession<'_>) -> Result<(), Failure> {
+    session.send_public(&POSTGRES_SSL_REQUEST).await?;
+    session.awaiting("the response to SSLRequest");
+    match session.array().await? {
         [b'S'] => Ok(()),
         [b'N'] => {
             let error = "the server does not speak TLS";
-            Err(conversation.failure(Reason::ResponseMismatch, error))
+            Err(session.failure(Reason::ResponseMismatch, error))
         }
         [other] => {
-            let error = format!("the peer said {}", quoted(&[other]));
-            Err(conversation.failure(Reason::ProtocolError, error))
+            let error = format!("the peer sent {}", quote(&[other]));
+            Err(session.failure(Reason::ProtocolError, error))
         }
     }
-}
-
-const MYSQL_CLIENT_PROTOCOL_41: u32 = 0x200;
-const MYSQL_CLIENT_SSL: u32 = 0x800;
-const MYSQL_CLIENT_SECURE_CONNECTION: u32 = 0x8000;
-
-async fn mysql(conversation: &mut Conversation<'_>) -> Result<(), Failure> {
-    let [low, middle, high, sequence] = byte_array(conversation).await?;
-    let length = u32::from_le_bytes([low, middle, high, 0]) as usize;
-    let greeting = conversation.bytes(length).await?;
-    if sequence != 0 {
-        let error = "the greeting is none of MySQL";
-        return Err(conversation.failure(Reason::ProtocolError, error));
-    }
-    match mysql_capabilities(&greeting) {
-        Ok(capabilities) if capabilities & MYSQL_CLIENT_SSL != 0 => {}
-        Ok(_) => {
-            let error = "the server does not speak TLS";
-            return Err(conversation.failure(Reason::ResponseMismatch, error));
-        }
-        Err(error) => return Err(conversation.failure(Reason::ProtocolError, error)),
-    }
-    conversation.say(&mysql_ssl_request()).await
-}
-
-/// The lower capability flags of an initial handshake packet of version 10.
-fn mysql_capabilities(greeting: &[u8]) -> Result<u32, String> {
-    let (version, rest) = greeting.split_first().ok_or("the greeting is empty")?;
-    if *version == 0xff {
-        return Err(format!("the server refuses: {}", quoted(rest)));
-    }
-    let after_name = |rest: &[u8]| {
-        let end = rest.iter().position(|byte| *byte == 0)?;
-        // The connection's number, the first part of the scramble, and a filler.
-        let flags = end + 1 + 4 + 8 + 1;
-        let flags: [u8; 2] = rest.get(flags..flags + 2)?.try_into().ok()?;
-        Some(u16::from_le_bytes(flags).into())
-    };
-    let capabilities = (*version == 10).then(|| after_name(rest)).flatten();
-    capabilities.ok_or_else(|| "the greeting is none of MySQL".to_owned())
-}
-
-/// A packet with the sequence number 1: capabilities, the largest packet, a character set, 23 zeros.
-fn mysql_ssl_request() -> Vec<u8> {
-    const UTF8: u8 = 33;
-    const LARGEST_PACKET: u32 = 1 << 24;
-    let capabilities = MYSQL_CLIENT_PROTOCOL_41 | MYSQL_CLIENT_SSL | MYSQL_CLIENT_SECURE_CONNECTION;
-    let mut packet = vec![32, 0, 0, 1];
-    packet.extend_from_slice(&capabilities.to_le_bytes());
-    packet.extend_from_slice(&LARGEST_PACKET.to_le_bytes());
-    packet.push(UTF8);
-    packet.resize(4 + 32, 0);
-    packet
-}
-
-async fn byte_array<const N: usize>(
-    conversation: &mut Conversation<'_>,
-) -> Result<[u8; N], Failure> {
-    let bytes = conversation.bytes(N).await?;
-    Ok(bytes.try_into().expect("as many were asked for"))
 }
 
 #[cfg(test)]
@@ -282,33 +315,11 @@ mod tests {
         assert_eq!(ldap_result(b"HTTP/1.1 400"), None);
     }
 
-    #[test]
-    fn the_capabilities_of_mysql_are_found() {
-        let greeting = |flags: [u8; 2]| {
-            let start = b"\x0a8.0.36\0\x01\x02\x03\x0412345678\0";
-            [&start[..], &flags, b"rest"].concat()
-        };
-        assert_eq!(mysql_capabilities(&greeting([0xff, 0xf7])), Ok(0xf7ff));
-        assert_eq!(
-            mysql_capabilities(&greeting([0x00, 0x08])),
-            Ok(MYSQL_CLIENT_SSL)
-        );
-        let refusal = b"\xff\x10\x04Too many connections";
-        assert_eq!(
-            mysql_capabilities(refusal),
-            Err(r#"the server refuses: "\u{10}\u{4}Too many connections""#.to_owned())
-        );
-        assert!(mysql_capabilities(b"").is_err());
-        assert!(mysql_capabilities(b"\x0a8.0").is_err());
-        assert!(mysql_capabilities(b"SSH-2.0").is_err());
-    }
-
     proptest! {
         #[test]
         fn no_bytes_are_too_strange(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             let _ = ldap_result(&bytes);
-            let _ = mysql_capabilities(&bytes);
-            let _ = quoted(&bytes);
+            let _ = quote(&bytes);
         }
     }
 }

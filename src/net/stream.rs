@@ -17,8 +17,7 @@ use tokio::{
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use super::{
-    ErrorClassifier, StartTls,
-    conversation::Conversation,
+    ErrorClassifier,
     tls::{HandshakeLog, TlsConfig, cipher_suite_name, version_name},
 };
 use crate::check::{Attempt, Fact, Failure, Phase};
@@ -107,17 +106,6 @@ impl Stream {
             Ok(stream) => Ok(Self::new(Transport::Tls(Box::new(stream)), errors)),
             Err(error) => Err(errors.failure(&error)),
         }
-    }
-
-    /// The same connection under TLS, after the peer was asked for it by `protocol`.
-    ///
-    /// # Errors
-    /// A [`Failure`] where the peer refuses, or the handshake fails.
-    pub async fn start_tls(self, protocol: StartTls, tls: &TlsClient) -> Result<Self, Failure> {
-        let attempt = self.errors.attempt().clone();
-        let mut conversation = Conversation::new(self, &attempt);
-        protocol.ask(&mut conversation).await?;
-        conversation.start_tls(tls).await
     }
 
     /// Waits for the peer's verdict on our certificate, if it demanded one: with TLS 1.3 the

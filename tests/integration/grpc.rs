@@ -197,6 +197,7 @@ mod verdict {
             (401, 16),
             (403, 7),
             (400, 13),
+            (431, 13),
             (500, 2),
             (200, 2),
         ] {
@@ -226,7 +227,7 @@ mod verdict {
             ),
             (
                 ended(b"\0\0\0\0\x01\xff", "0"),
-                "the answer is none of the health service",
+                "the answer is not one of the health service",
             ),
             (
                 ended(b"\0\0\0\0\x02\x08\x09", "0"),
@@ -251,6 +252,28 @@ mod verdict {
             assert_eq!(failure.error, error);
             assert_eq!(report.serving(), None);
         }
+        let report = check(vec![head(), data(SERVING), Frame::End]).await;
+        assert_eq!(report.grpc_status(), Some(2), "UNKNOWN");
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_is_reset_stands_for_a_status() {
+        for (frame, code) in [(Frame::Reset, 13), (Frame::Refuse, 14)] {
+            let report = check(vec![frame]).await;
+            assert_failure(&report, Phase::Check, Reason::ConnectionReset);
+            assert_eq!(report.grpc_status(), Some(code));
+        }
+    }
+
+    #[tokio::test]
+    async fn the_pieces_of_an_answer_are_bounded() {
+        let empty = || Frame::Data(Bytes::new());
+        let frames: Vec<_> = [head()]
+            .into_iter()
+            .chain((0..20_000).map(|_| empty()))
+            .collect();
+        let report = check(frames).await;
+        assert_failure(&report, Phase::Check, Reason::ProtocolError);
     }
 }
 

@@ -33,6 +33,7 @@ mod http_settings;
 mod http_tls;
 mod icmp;
 mod icmp_networks;
+mod mariadb;
 mod once;
 mod plan;
 mod repository;

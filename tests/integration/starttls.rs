@@ -1,5 +1,7 @@
 //! `starttls` of `type: tls`: how each protocol is asked, and what it may answer.
 
+use std::time::Duration;
+
 use monitoringdaemon::check::{Failure, Phase, Reason, Report};
 use serde_json::json;
 
@@ -32,7 +34,7 @@ fn mysql_without_tls() -> Vec<u8> {
 
 /// What the server of each protocol hears and says before TLS.
 fn dialogues() -> Vec<(&'static str, Vec<Step>)> {
-    let mut mysql_request = vec![32, 0, 0, 1, 0, 0x8a, 0, 0, 0, 0, 0, 1, 33];
+    let mut mysql_request = vec![32, 0, 0, 1, 0, 0x8a, 8, 0, 0, 0, 0, 1, 33];
     mysql_request.resize(36, 0);
     vec![
         (
@@ -169,7 +171,7 @@ async fn a_server_that_refuses_is_quoted() {
         (
             "smtp",
             vec![Step::send("554 go away\r\n")],
-            r#"the peer said "554 go away""#,
+            r#"the peer sent "554 go away""#,
         ),
         (
             "imap",
@@ -178,7 +180,7 @@ async fn a_server_that_refuses_is_quoted() {
                 Step::Read,
                 Step::send("a1 BAD what\r\n"),
             ],
-            r#"the peer said "a1 BAD what""#,
+            r#"the peer sent "a1 BAD what""#,
         ),
         (
             "pop3",
@@ -187,7 +189,7 @@ async fn a_server_that_refuses_is_quoted() {
                 Step::Read,
                 Step::send("-ERR what\r\n"),
             ],
-            r#"the peer said "-ERR what""#,
+            r#"the peer sent "-ERR what""#,
         ),
         (
             "ftp",
@@ -196,7 +198,7 @@ async fn a_server_that_refuses_is_quoted() {
                 Step::Read,
                 Step::send("502 what\r\n"),
             ],
-            r#"the peer said "502 what""#,
+            r#"the peer sent "502 what""#,
         ),
         (
             "ldap",
@@ -211,7 +213,7 @@ async fn a_server_that_refuses_is_quoted() {
         (
             "mysql",
             vec![Step::send(mysql_without_tls())],
-            "the server does not speak TLS",
+            "the server does not offer TLS",
         ),
     ] {
         let report = check(protocol, &script).await;
@@ -226,7 +228,6 @@ async fn what_is_another_protocol_is_a_protocol_error() {
         ("ldap", b"\x30\x84\xff\xff\xff\xff"),
         ("postgres", b"HTTP/1.1 400"),
         ("mysql", b"\x05\x00\x00\x00hello"),
-        ("mysql", b"\x0b\x00\x00\x00\xff\x10\x04too many"),
     ] {
         let report = check(protocol, &[Step::send(said), Step::Hang]).await;
         assert_failure(&report, Phase::Processing, Reason::ProtocolError);
@@ -241,5 +242,162 @@ async fn a_server_that_leaves_is_told_from_one_that_refuses() {
     for (protocol, _) in dialogues() {
         let report = check(protocol, &[]).await;
         assert_failure(&report, Phase::Processing, Reason::ConnectionReset);
+    }
+}
+
+#[tokio::test]
+async fn a_greeting_may_come_in_pieces() {
+    // Longer than a line of a dialogue may stay unfinished.
+    let script = [
+        Step::send("220-a\r\n22"),
+        Step::Wait(Duration::from_millis(300)),
+        Step::send("0 ready\r\n"),
+        Step::hear("EHLO monitoringdaemon\r\n"),
+        Step::send("250 STARTTLS\r\n"),
+        Step::hear("STARTTLS\r\n"),
+        Step::send("220 go\r\n"),
+        IDENTITY.tls(),
+        Step::Hang,
+    ];
+    assert_success(&check("smtp", &script).await);
+}
+
+#[tokio::test]
+async fn a_timeout_says_what_was_awaited() {
+    let script = [
+        Step::send("220 hi\r\n"),
+        Step::Read,
+        Step::send("250-mail.test\r\n"),
+        Step::Hang,
+    ];
+    let server = Server::start(script);
+    let target = server.address.to_string();
+    let keys =
+        json!({ "type": "tls", "target": target, "starttls": "smtp", "timeout": millis(200) });
+    let report = Lab::new().check(keys).await;
+    let failure = assert_failure(&report, Phase::Processing, Reason::Timeout);
+    let error = "no result within 200ms, still waiting for the reply to EHLO; \
+                 the last line was \"250-mail.test\"";
+    assert_eq!(failure.error, error);
+}
+
+/// The packets of MySQL by which a login is tried and refused, and what ends it in other protocols.
+fn farewells() -> Vec<(&'static str, Vec<Step>)> {
+    let login = [
+        &b"\x48\x00\x00\x02\x00\x8a\x08\x00\x00\x00\x00\x01\x21"[..],
+        &[0; 23],
+        b"monitoringdaemon\0\0mysql_native_password\0",
+    ]
+    .concat();
+    let mysql = vec![
+        Step::hear(login),
+        Step::send(&b"\x17\x00\x00\x03\xfemysql_native_password\x00"[..]),
+        Step::hear(&b"\x00\x00\x00\x04"[..]),
+        Step::send(&b"\x09\x00\x00\x05\xff\x15\x04#28000"[..]),
+    ];
+    vec![
+        (
+            "smtp",
+            vec![Step::hear("QUIT\r\n"), Step::send("221 bye\r\n")],
+        ),
+        (
+            "pop3",
+            vec![Step::hear("QUIT\r\n"), Step::send("+OK bye\r\n")],
+        ),
+        (
+            "ftp",
+            vec![Step::hear("QUIT\r\n"), Step::send("221 bye\r\n")],
+        ),
+        (
+            "imap",
+            vec![
+                Step::hear("a2 LOGOUT\r\n"),
+                Step::send("* BYE\r\na2 OK\r\n"),
+            ],
+        ),
+        (
+            "ldap",
+            vec![Step::hear(&b"\x30\x05\x02\x01\x02\x42\x00"[..])],
+        ),
+        ("postgres", vec![]),
+        ("mysql", mysql),
+    ]
+}
+
+#[tokio::test]
+async fn a_check_takes_leave_in_the_words_of_its_protocol() {
+    for ((protocol, script), (same, farewell)) in dialogues().into_iter().zip({
+        let mut farewells = farewells();
+        let order: Vec<_> = dialogues().iter().map(|(protocol, _)| *protocol).collect();
+        farewells.sort_by_key(|(protocol, _)| order.iter().position(|known| known == protocol));
+        farewells
+    }) {
+        assert_eq!(protocol, same);
+        let words = [&script[..], &[IDENTITY.tls()], &farewell].concat();
+        let script = [&words[..], &[Step::Farewell]].concat();
+        let server = Server::start(script);
+        let target = server.address.to_string();
+        let keys = json!({ "type": "tls", "target": target, "starttls": protocol });
+        let report = Lab::new().check(keys).await;
+        assert_success(&report);
+        // All was said, and TLS was closed before TCP.
+        let seen = server.until(|seen| seen.left == 1).await;
+        assert_eq!(seen.steps, words.len() + 1, "{protocol}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_close_delays_the_report_and_changes_nothing_in_it() {
+    for (protocol, script) in dialogues() {
+        let script = [&script[..], &[IDENTITY.tls(), Step::Deaf]].concat();
+        let server = Server::start(script);
+        let target = server.address.to_string();
+        let keys = json!({
+            "type": "tls", "target": target, "starttls": protocol, "timeout": millis(400),
+            "fail_if_slower_than": millis(390),
+        });
+        assert_success(&Lab::new().check(keys).await);
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_refuses_tls_hears_goodbye() {
+    let script = [
+        Step::send("220 hi\r\n"),
+        Step::hear("EHLO monitoringdaemon\r\n"),
+        Step::send("250 hi\r\n"),
+        Step::hear("STARTTLS\r\n"),
+        Step::send("454 TLS not available\r\n"),
+        Step::hear("QUIT\r\n"),
+        Step::send("221 bye\r\n"),
+    ];
+    let server = Server::start(script.clone());
+    let target = server.address.to_string();
+    let keys = json!({ "type": "tls", "target": target, "starttls": "smtp" });
+    let report = Lab::new().check(keys).await;
+    assert_eq!(
+        refusal(&report).error,
+        r#"the peer sent "454 TLS not available""#
+    );
+    server.until(|seen| seen.steps == script.len()).await;
+}
+
+#[tokio::test]
+async fn a_refusal_of_mysql_has_its_number_and_a_reason() {
+    for (packet, reason, error) in [
+        (
+            &b"\x17\x00\x00\x00\xff\x10\x04Too many connections"[..],
+            Reason::NotServing,
+            "the server refused the connection with error 1040: \"Too many connections\"",
+        ),
+        (
+            b"\x12\x00\x00\x00\xff\x69\x04Host is blocked",
+            Reason::ResponseMismatch,
+            "the server refused the connection with error 1129: \"Host is blocked\"",
+        ),
+    ] {
+        let report = check("mysql", &[Step::send(packet)]).await;
+        let failure = assert_failure(&report, Phase::Processing, reason);
+        assert_eq!(failure.error, error);
     }
 }

@@ -137,6 +137,100 @@ async fn a_banner_without_a_line_break_is_enough() {
 }
 
 #[tokio::test]
+async fn a_line_may_come_in_pieces() {
+    // Longer than a line may stay unfinished before it is matched as it is.
+    let pause = Step::Wait(Duration::from_millis(300));
+    let script = [
+        Step::send("22"),
+        pause.clone(),
+        Step::send("0 slow"),
+        pause.clone(),
+        Step::send(" line\r\n"),
+        Step::Hang,
+    ];
+    let report = hold(script, json!([{ "expect": "^220 slow line$" }])).await;
+    assert_success(&report);
+    // What matches before it is whole is not waited for.
+    let script = [
+        Step::send("login: "),
+        Step::hear("me\n"),
+        Step::send("hi\n"),
+    ];
+    let entries = json!([{ "expect": "^login: $", "send": "me" }, { "expect": "^hi$" }]);
+    assert_success(&hold(script, entries).await);
+    // Where TLS follows, the rest of the line would be taken for it.
+    let script = [
+        Step::send("220 re"),
+        pause.clone(),
+        Step::send("ady\r\n"),
+        Step::hear("STARTTLS\r\n"),
+        Step::send("220 go"),
+        pause,
+        Step::send(" on\r\n"),
+        IDENTITY.tls(),
+        Step::Hang,
+    ];
+    let entries = json!([
+        { "expect": "^220", "send": "STARTTLS\r" },
+        { "expect": "^220" },
+        { "starttls": true },
+    ]);
+    assert_success(&hold(script, entries).await);
+}
+
+#[tokio::test]
+async fn a_timeout_says_what_was_awaited_and_what_came_last() {
+    let text = async |script: Vec<Step>, entries: Value| {
+        let keys = json!({ "timeout": millis(300), "query_response": entries });
+        let report = check(script, keys).await;
+        let failure = assert_failure(&report, Phase::Processing, Reason::Timeout);
+        failure.error.clone()
+    };
+    let silent = text(vec![Step::Hang], json!([{ "expect": "^220" }])).await;
+    let waiting = "no result within 300ms, still waiting for a line that matches \"^220\"";
+    assert_eq!(silent, format!("{waiting} (query_response[0])"));
+    let refusing = vec![Step::send("554 no service\r\n"), Step::Hang];
+    let refused = text(refusing, json!([{ "expect": "^220" }])).await;
+    let last = "; the last line was \"554 no service\"";
+    assert_eq!(refused, format!("{waiting} (query_response[0]){last}"));
+    let unfinished = vec![Step::send("554 no"), Step::Hang];
+    let unfinished = text(unfinished, json!([{ "expect": "^220" }])).await;
+    assert!(
+        unfinished.ends_with("the last line was \"554 no\""),
+        "{unfinished}"
+    );
+    let echoing = vec![Step::Read, Step::send("-ERR hunter2?\n"), Step::Hang];
+    let entries = json!([{ "send": "AUTH hunter2" }, { "expect": "OK" }]);
+    let secret = text(echoing, entries).await;
+    assert!(!secret.contains("hunter2"), "{secret}");
+    assert!(secret.contains("query_response[1]"), "{secret}");
+    let short = vec![Step::send("PO"), Step::Hang];
+    let short = text(short, json!([{ "expect_bytes": "PONG" }])).await;
+    assert!(short.ends_with("4 bytes (query_response[0])"), "{short}");
+}
+
+#[tokio::test]
+async fn a_line_that_is_rejected_ends_the_dialogue_at_once() {
+    let entries = || json!([{ "expect": "^220", "reject": ["^[45]", "busy"] }]);
+    for said in ["554 no service\r\n", "554 no service"] {
+        let report = hold([Step::send(said), Step::Hang], entries()).await;
+        let failure = assert_failure(&report, Phase::Processing, Reason::ResponseMismatch);
+        let error = "the peer sent \"554 no service\", which matches reject \"^[45]\"";
+        assert_eq!(failure.error, error);
+    }
+    // Also where it would do otherwise.
+    let report = hold([Step::send("220 but busy\n"), Step::Hang], entries()).await;
+    assert_failure(&report, Phase::Processing, Reason::ResponseMismatch);
+    let report = hold([Step::send("hello\n220 ready\n"), Step::Hang], entries()).await;
+    assert_success(&report);
+    let echoing = [Step::Read, Step::send("-ERR hunter2?\n"), Step::Hang];
+    let asking = json!([{ "send": "AUTH hunter2" }, { "expect": "OK", "reject": ["^-"] }]);
+    let report = hold(echoing, asking).await;
+    let failure = assert_failure(&report, Phase::Processing, Reason::ResponseMismatch);
+    assert!(!failure.error.contains("hunter2"), "{failure:?}");
+}
+
+#[tokio::test]
 async fn bytes_are_awaited_however_they_are_cut() {
     let entries = json!([
         { "expect": "^hello" },
@@ -154,7 +248,7 @@ async fn bytes_are_awaited_however_they_are_cut() {
     assert_success(&hold(script, entries).await);
     let other = hold([Step::send("PANG")], json!([{ "expect_bytes": "PONG" }])).await;
     let failure = assert_failure(&other, Phase::Processing, Reason::ResponseMismatch);
-    assert_eq!(failure.error, "the peer said \"PANG\"");
+    assert_eq!(failure.error, "the peer sent \"PANG\"");
 }
 
 #[tokio::test]
@@ -201,7 +295,7 @@ async fn the_words_of_a_peer_are_bounded() {
     let lines = [Step::Flood("554 no\r\n".repeat(512).into())];
     let report = hold(lines, json!([{ "expect": "^220" }])).await;
     let failure = assert_failure(&report, Phase::Processing, Reason::ProtocolError);
-    assert_eq!(failure.error, "the peer said more than 1048576 bytes");
+    assert_eq!(failure.error, "the peer sent more than 1048576 bytes");
 }
 
 #[tokio::test]

@@ -1,9 +1,12 @@
 //! `type: unix` against sockets in the file system.
 
 use std::{
-    io::{Read, Write},
-    os::unix::net::UnixListener,
-    path::PathBuf,
+    io::{ErrorKind, Read, Write},
+    os::{
+        linux::net::SocketAddrExt,
+        unix::net::{SocketAddr, UnixListener},
+    },
+    path::{Path, PathBuf},
     thread,
 };
 
@@ -35,7 +38,7 @@ impl Socket {
     }
 }
 
-async fn check(path: &std::path::Path, mut keys: Value) -> Report {
+async fn check(path: &Path, mut keys: Value) -> Report {
     keys["type"] = json!("unix");
     keys["target"] = json!(path);
     Lab::new().check(keys).await
@@ -83,6 +86,57 @@ async fn nobody_at_the_socket_is_a_refused_connection() {
     let report = check(&path.with_file_name("missing"), json!({})).await;
     let failure = assert_failure(&report, Phase::Connect, Reason::ConnectionRefused);
     assert_eq!(failure.error, "there is no such socket");
+}
+
+#[tokio::test]
+async fn the_name_of_an_abstract_socket_starts_with_an_at_sign() {
+    let name = format!("monitoringdaemon-test-{}", std::process::id());
+    let address = SocketAddr::from_abstract_name(&name).expect("a short name");
+    let listener = UnixListener::bind_addr(&address).expect("a socket of its own");
+    let target = format!("@{name}");
+    let report = check(Path::new(&target), json!({})).await;
+    assert_success(&report);
+    drop(listener);
+    let report = check(Path::new(&target), json!({})).await;
+    assert_failure(&report, Phase::Connect, Reason::ConnectionRefused);
+}
+
+/// A socket of which no more connections are accepted, and those that wait there.
+fn full() -> (Socket, Vec<socket2::Socket>) {
+    let socket = Socket::new();
+    rustix::net::listen(&socket.listener, 0).expect("a shorter backlog");
+    let address = socket2::SockAddr::unix(&socket.path).expect("a path");
+    let mut waiting = Vec::new();
+    loop {
+        let client = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None);
+        let client = client.expect("a socket");
+        client.set_nonblocking(true).expect("a flag");
+        match client.connect(&address) {
+            Ok(()) => waiting.push(client),
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::WouldBlock);
+                return (socket, waiting);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_full_backlog_is_waited_for() {
+    let (socket, waiting) = full();
+    let report = check(&socket.path, json!({ "timeout": millis(100) })).await;
+    let failure = assert_failure(&report, Phase::Connect, Reason::Timeout);
+    let error = "no result within 100ms, the backlog of the socket is full";
+    assert_eq!(failure.error, error);
+    let listener = socket.listener.try_clone().expect("a descriptor");
+    let check = tokio::spawn(async move { check(&socket.path, json!({})).await });
+    let accepting = thread::spawn(move || {
+        for _ in 0..=waiting.len() {
+            listener.accept().expect("a connection");
+        }
+    });
+    assert_success(&check.await.expect("a report"));
+    accepting.join().expect("all were accepted");
 }
 
 #[tokio::test]

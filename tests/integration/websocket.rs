@@ -288,7 +288,7 @@ mod upgrade {
     #[tokio::test]
     async fn what_is_no_http_is_a_protocol_error() {
         let long = format!("HTTP/1.1 101 x\r\nx: {}", "y".repeat(20_000));
-        let endless = "HTTP/1.1 100 Continue\r\n\r\n".repeat(10);
+        let interim = |count| "HTTP/1.1 100 Continue\r\n\r\n".repeat(count);
         for (said, reason) in [
             ("SSH-2.0-OpenSSH_9.2\r\n".to_owned(), Reason::ProtocolError),
             ("HTTP/1.0 101 x\r\n\r\n".to_owned(), Reason::ProtocolError),
@@ -298,7 +298,8 @@ mod upgrade {
             ),
             (long, Reason::ProtocolError),
             (response(&[]), Reason::ProtocolError),
-            (endless, Reason::ConnectionReset),
+            (interim(10), Reason::ConnectionReset),
+            (interim(100), Reason::ProtocolError),
             ("HTTP/1.1 101 x\r\nx: y".to_owned(), Reason::ConnectionReset),
             (String::new(), Reason::ConnectionReset),
         ] {
@@ -459,7 +460,7 @@ mod dialogue {
     }
 
     #[tokio::test]
-    async fn a_server_that_talks_without_end_is_a_mismatch() {
+    async fn a_server_that_talks_without_end_is_a_protocol_error() {
         let pings = (0..1100).map(|_| Message::Ping(Bytes::new()));
         let short = (0..1100).map(|_| Message::text("x"));
         let long = (0..4).map(|_| Message::binary(vec![b'x'; 300_000]));
@@ -473,8 +474,42 @@ mod dialogue {
             (saying(too_long), much),
         ] {
             let report = check_peer(&peer, expecting("y")).await;
-            let failure = assert_failure(&report, Phase::Transfer, Reason::ResponseMismatch);
+            let failure = assert_failure(&report, Phase::Transfer, Reason::ProtocolError);
             assert!(failure.error.starts_with(error), "{failure:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_message_that_is_rejected_ends_the_check_at_once() {
+        let peer = saying([Message::text("hello"), Message::text("busy, go away")]);
+        let entries = json!([{ "expect": "ready", "reject": ["^busy", "down"] }]);
+        let report = check_peer(&peer, json!({ "query_response": entries })).await;
+        let failure = assert_failure(&report, Phase::Transfer, Reason::ResponseMismatch);
+        let error = "the server sent \"busy, go away\", which matches reject \"^busy\"";
+        assert_eq!(failure.error, error);
+        let peer = saying([Message::text("hello"), Message::text("ready")]);
+        let entries = json!([{ "expect": "ready", "reject": ["^busy", "down"] }]);
+        assert_success(&check_peer(&peer, json!({ "query_response": entries })).await);
+    }
+
+    #[tokio::test]
+    async fn a_timeout_says_what_was_awaited_and_what_came_last() {
+        for (said, sent, last) in [
+            ("hello", "hi", "; the last message was \"hello\""),
+            (
+                "unknown hunter2",
+                "hunter2",
+                "; the last message was something that repeats what was sent",
+            ),
+        ] {
+            let peer = saying([Message::text(said)]);
+            let entries = json!([{ "send": sent }, { "expect": "^ready$" }]);
+            let keys = json!({ "query_response": entries, "timeout": "300ms" });
+            let report = check_peer(&peer, keys).await;
+            let failure = assert_failure(&report, Phase::Transfer, Reason::Timeout);
+            let awaited = "still waiting for a message that matches \"^ready$\"";
+            let error = format!("no result within 300ms, {awaited} (query_response[1]){last}");
+            assert_eq!(failure.error, error);
         }
     }
 
@@ -486,7 +521,7 @@ mod dialogue {
         let failure = assert_failure(&report, Phase::Transfer, Reason::ResponseMismatch);
         assert_eq!(
             failure.error,
-            "what is to be sent is longer than 1048576 bytes"
+            "the message to send is longer than 1048576 bytes"
         );
     }
 
@@ -521,7 +556,7 @@ mod dialogue {
         // A length that nobody has.
         let server = Server::start([greeting(b"\x82\x7f\x7f\xff\xff\xff\xff\xff\xff\xff")]);
         let report = check_server(&server, expecting("y")).await;
-        assert_failure(&report, Phase::Transfer, Reason::ResponseMismatch);
+        assert_failure(&report, Phase::Transfer, Reason::ProtocolError);
     }
 }
 
@@ -652,7 +687,7 @@ mod time {
     }
 
     #[tokio::test]
-    async fn a_message_of_empty_pieces_without_end_is_a_mismatch() {
+    async fn a_message_of_empty_pieces_without_end_is_a_protocol_error() {
         let pieces = b"\x02\x01x"
             .iter()
             .chain(&b"\0\0".repeat(5000))
@@ -668,7 +703,7 @@ mod time {
             }
         });
         let report = check_peer(&peer, expecting("y")).await;
-        let failure = assert_failure(&report, Phase::Transfer, Reason::ResponseMismatch);
+        let failure = assert_failure(&report, Phase::Transfer, Reason::ProtocolError);
         let error = "the server sent more than 1048576 bytes before";
         assert!(failure.error.starts_with(error), "{failure:?}");
         assert_success(&check_peer(&peer, json!({})).await);

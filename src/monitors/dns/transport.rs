@@ -16,7 +16,7 @@ use super::{
 use crate::{
     check::{Attempt, Fact, Failure, Phase, Reason},
     net::{
-        Connector, Stream, TlsClient,
+        Connector, Limited, LimitedBuffer, MAX_PIECES, Stream, TlsClient,
         http::{self as net_http, Body, Request, Transport},
     },
     value::{Endpoint, Host},
@@ -31,8 +31,8 @@ pub(super) enum Client {
 /// Datagrams that answer something else; whoever gets more of them is not asking a name server.
 const MAX_STRAYS: usize = 64;
 
-/// Bytes of the longest message: over TCP its length has two bytes.
-const LONGEST: usize = u16::MAX as usize;
+/// Bytes of a message: over TCP its length has two bytes.
+const MAX_MESSAGE: usize = u16::MAX as usize;
 
 const MESSAGE: HeaderValue = HeaderValue::from_static("application/dns-message");
 
@@ -128,13 +128,18 @@ async fn over_stream(
         let length = stream.read_u16().await?;
         // Grows with what comes: a length is quickly said.
         let mut message = Vec::new();
-        let mut rest = (&mut stream).take(length.into());
-        if rest.read_to_end(&mut message).await? < length.into() {
+        let mut rest = Limited::new(&mut stream, length.into());
+        let read = rest.read_to_end(&mut message).await?;
+        if read < length.into() && !rest.is_exhausted() {
             return Err(std::io::ErrorKind::UnexpectedEof.into());
         }
-        std::io::Result::Ok(message)
+        std::io::Result::Ok((message, read < length.into()))
     };
-    let message = talk.await.map_err(|error| stream.failure(&error))?;
+    let (message, is_cut) = talk.await.map_err(|error| stream.failure(&error))?;
+    if is_cut {
+        let error = format!("the response came in more than {MAX_PIECES} pieces");
+        return Err(attempt.failure(Reason::ProtocolError, error));
+    }
     let response = asked.response(message);
     response.map_err(|unfit| unfit_failure(unfit, attempt))
 }
@@ -179,15 +184,14 @@ async fn over_https(
         return Err(attempt.failure(Reason::ProtocolError, error));
     }
     attempt.enter(Phase::Transfer);
-    let mut message = Vec::new();
+    let mut message = LimitedBuffer::new(MAX_MESSAGE);
     while let Some(chunk) = response.body_mut().chunk().await? {
-        if message.len() + chunk.len() > LONGEST {
-            let error = "the response is longer than a DNS message can be";
-            return Err(attempt.failure(Reason::ProtocolError, error));
-        }
-        message.extend_from_slice(&chunk);
+        message.add(&chunk).map_err(|error| {
+            let error = format!("the response is larger than {error}");
+            attempt.failure(Reason::ProtocolError, error)
+        })?;
     }
-    let response = asked.response(message);
+    let response = asked.response(message.into_bytes());
     response.map_err(|unfit| unfit_failure(unfit, attempt))
 }
 

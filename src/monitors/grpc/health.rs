@@ -25,8 +25,8 @@ struct HealthCheckResponse {
 /// Whether the message is compressed, and its length.
 const PREFIX: usize = 5;
 
-/// The question for `service` as it is sent.
-pub(super) fn question(service: &str) -> Bytes {
+/// The request for the health of `service`, framed.
+pub(super) fn encode_request(service: &str) -> Bytes {
     let service = service.to_owned();
     let message = HealthCheckRequest { service }.encode_to_vec();
     let mut framed = BytesMut::with_capacity(PREFIX + message.len());
@@ -36,8 +36,8 @@ pub(super) fn question(service: &str) -> Bytes {
     framed.freeze()
 }
 
-/// What the answer in `body`, of a call that ended well, says.
-pub(super) fn answer(body: &[u8]) -> Result<ServingStatus, String> {
+/// The status in `body`, of a call that ended well.
+pub(super) fn decode_response(body: &[u8]) -> Result<ServingStatus, String> {
     let Some((prefix, message)) = body.split_first_chunk::<PREFIX>() else {
         return Err("the call ended well and without an answer".to_owned());
     };
@@ -49,7 +49,7 @@ pub(super) fn answer(body: &[u8]) -> Result<ServingStatus, String> {
         return Err("the answer is not one message".to_owned());
     }
     let message = HealthCheckResponse::decode(message)
-        .map_err(|_| "the answer is none of the health service".to_owned())?;
+        .map_err(|_| "the answer is not one of the health service".to_owned())?;
     match message.status {
         0 => Ok(ServingStatus::Unknown),
         1 => Ok(ServingStatus::Serving),
@@ -68,6 +68,12 @@ impl Code {
     pub const NOT_FOUND: Self = Self(5);
     pub const UNIMPLEMENTED: Self = Self(12);
     pub const UNAVAILABLE: Self = Self(14);
+    const CANCELLED: Self = Self(1);
+    const UNKNOWN: Self = Self(2);
+    const PERMISSION_DENIED: Self = Self(7);
+    const RESOURCE_EXHAUSTED: Self = Self(8);
+    const INTERNAL: Self = Self(13);
+    const UNAUTHENTICATED: Self = Self(16);
 
     const NAMES: [&str; 17] = [
         "OK",
@@ -99,16 +105,29 @@ impl Code {
             .ok_or("the status of the call is no number")
     }
 
-    /// The one that a response of HTTP stands for that is none of gRPC
+    /// The code for a response without `grpc-status`
     /// (<https://github.com/grpc/grpc/blob/master/doc/http-grpc-status-mapping.md>).
-    pub fn standing_for(status: StatusCode) -> Self {
-        Self(match status.as_u16() {
-            400 => 13,
-            401 => 16,
-            403 => 7,
-            404 => 12,
-            429 | 502 | 503 | 504 => 14,
-            _ => 2,
+    pub fn from_http_status(status: StatusCode) -> Self {
+        match status.as_u16() {
+            400 | 431 => Self::INTERNAL,
+            401 => Self::UNAUTHENTICATED,
+            403 => Self::PERMISSION_DENIED,
+            404 => Self::UNIMPLEMENTED,
+            429 | 502 | 503 | 504 => Self::UNAVAILABLE,
+            _ => Self::UNKNOWN,
+        }
+    }
+
+    /// The code for a stream that was reset with `reason`, if there is one
+    /// (<https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md#errors>).
+    pub fn from_reset(reason: h2::Reason) -> Option<Self> {
+        Some(match reason {
+            h2::Reason::STREAM_CLOSED | h2::Reason::HTTP_1_1_REQUIRED => return None,
+            h2::Reason::REFUSED_STREAM => Self::UNAVAILABLE,
+            h2::Reason::CANCEL => Self::CANCELLED,
+            h2::Reason::ENHANCE_YOUR_CALM => Self::RESOURCE_EXHAUSTED,
+            h2::Reason::INADEQUATE_SECURITY => Self::PERMISSION_DENIED,
+            _ => Self::INTERNAL,
         })
     }
 }
@@ -123,11 +142,11 @@ impl std::fmt::Display for Code {
     }
 }
 
-/// What the server says of the status for people, as it may be shown.
+/// The text that the server sent with the status, as it may be shown.
 ///
 /// A server may repeat what it was sent: a text with a word of `secrets` in it, as it is or in base64,
 /// is left out.
-pub(super) fn remark<'s>(
+pub(super) fn status_message<'s>(
     trailers: &HeaderMap,
     secrets: impl IntoIterator<Item = &'s str>,
 ) -> String {
@@ -156,7 +175,7 @@ mod tests {
 
     #[track_caller]
     fn check(body: &[u8], expected: Result<ServingStatus, &str>) {
-        let found = answer(body);
+        let found = decode_response(body);
         assert_eq!(
             found.as_ref().map_err(String::as_str),
             expected.as_ref().map_err(|e| *e)
@@ -165,8 +184,8 @@ mod tests {
 
     #[test]
     fn a_question_is_framed_as_the_protocol_has_it() {
-        assert_eq!(&question("")[..], [0, 0, 0, 0, 0]);
-        assert_eq!(&question("db")[..], b"\0\0\0\0\x04\x0a\x02db");
+        assert_eq!(&encode_request("")[..], [0, 0, 0, 0, 0]);
+        assert_eq!(&encode_request("db")[..], b"\0\0\0\0\x04\x0a\x02db");
     }
 
     #[test]
@@ -191,7 +210,7 @@ mod tests {
         check(b"\0\0\0\0\x02\x08", Err(torn));
         check(b"\0\0\0\0\x02\x08\x01\0\0\0\0\0", Err(torn));
         check(b"\0\xff\xff\xff\xff\x08\x01", Err(torn));
-        let foreign = "the answer is none of the health service";
+        let foreign = "the answer is not one of the health service";
         check(b"\0\0\0\0\x01\x08", Err(foreign));
         check(b"\0\0\0\0\x03\x0a\x01x", Err(foreign));
     }
@@ -203,13 +222,13 @@ mod tests {
             trailers.insert("grpc-message", message.parse().expect("a header"));
             trailers
         };
-        let shown = |message: &str| remark(&trailers(message), ["Bearer hunter2", ""]);
+        let shown = |message: &str| status_message(&trailers(message), ["Bearer hunter2", ""]);
         assert_eq!(shown("gone%20away %E2%82%AC%0A"), r#": "gone away €\n""#);
         assert_eq!(shown("%ff%zz%"), ": \"\u{fffd}%zz%\"");
         assert_eq!(shown("no such token: hunter2"), "");
         assert_eq!(shown("no such token: %68unter2"), "");
         assert_eq!(shown(""), "");
-        assert_eq!(remark(&HeaderMap::new(), []), "");
+        assert_eq!(status_message(&HeaderMap::new(), []), "");
         assert_eq!(shown(&"x".repeat(5000)).len(), 104);
     }
 
@@ -221,6 +240,39 @@ mod tests {
         assert_eq!(Code(16).to_string(), "UNAUTHENTICATED");
         assert_eq!(Code(17).to_string(), "status 17");
         assert_eq!(Code(u32::MAX).to_string(), "status 4294967295");
+    }
+
+    #[test]
+    fn what_ends_a_call_without_a_status_stands_for_one() {
+        for (http, code) in [
+            (400, 13),
+            (431, 13),
+            (429, 14),
+            (504, 14),
+            (200, 2),
+            (499, 2),
+        ] {
+            let http = StatusCode::from_u16(http).expect("a status code");
+            assert_eq!(Code::from_http_status(http).0, code, "{http}");
+        }
+        for (reason, code) in [
+            (0, Some(13)),
+            (1, Some(13)),
+            (2, Some(13)),
+            (3, Some(13)),
+            (4, Some(13)),
+            (5, None),
+            (6, Some(13)),
+            (7, Some(14)),
+            (8, Some(1)),
+            (9, Some(13)),
+            (10, Some(13)),
+            (11, Some(8)),
+            (12, Some(7)),
+        ] {
+            let found = Code::from_reset(h2::Reason::from(reason));
+            assert_eq!(found.map(|code| code.0), code, "{reason}");
+        }
     }
 
     #[test]
@@ -240,9 +292,9 @@ mod tests {
     proptest! {
         #[test]
         fn no_bytes_are_too_odd_for_an_answer(body in prop::collection::vec(any::<u8>(), 0..64)) {
-            let _ = answer(&body);
+            let _ = decode_response(&body);
             let length = u8::try_from(body.len()).expect("few bytes");
-            let _ = answer(&[&[0, 0, 0, 0, length], &*body].concat());
+            let _ = decode_response(&[&[0, 0, 0, 0, length], &*body].concat());
         }
     }
 }

@@ -5,15 +5,15 @@ mod settings;
 
 use std::{pin::pin, sync::Arc};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::FutureExt;
 use h2::{RecvStream, client::SendRequest};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 
-use self::health::{Code, PATH, remark};
+use self::health::{Code, PATH, status_message};
 use crate::{
     check::{Attempt, Fact, Failure, Monitor, Phase, Reason, Report, ServingStatus, log_check},
-    net::{Connector, ErrorClassifier, Stream, TlsClient, http::USER_AGENT},
+    net::{Connector, ErrorClassifier, LimitedBuffer, Stream, TlsClient, http::USER_AGENT},
 };
 
 pub use settings::Settings;
@@ -54,7 +54,7 @@ impl Grpc {
         Self {
             connector,
             tls,
-            question: health::question(&settings.service),
+            question: health::encode_request(&settings.service),
             request,
             settings,
         }
@@ -76,7 +76,7 @@ impl Grpc {
     }
 
     /// The call, from its connection to its end.
-    async fn call(&self, stream: Stream, attempt: &Attempt) -> Result<Ended, Failure> {
+    async fn call(&self, stream: Stream, attempt: &Attempt) -> Result<CallResult, Failure> {
         attempt.enter(Phase::Check);
         let errors = stream.errors();
         let client = h2::client::Builder::new()
@@ -112,8 +112,14 @@ impl Grpc {
         client: SendRequest<Bytes>,
         errors: &ErrorClassifier,
         attempt: &Attempt,
-    ) -> Result<Ended, Failure> {
-        let failure = |error: h2::Error| failure(errors, &error);
+    ) -> Result<CallResult, Failure> {
+        let failure = |error: h2::Error| {
+            let code = error.reason().and_then(Code::from_reset);
+            if let Some(code) = code.filter(|_| error.is_reset() && error.is_remote()) {
+                attempt.learn(Fact::GrpcStatus(code.0));
+            }
+            failure(errors, &error)
+        };
         let mut client = client.ready().await.map_err(failure)?;
         let (response, mut question) = client
             .send_request(self.request.clone(), false)
@@ -124,30 +130,30 @@ impl Grpc {
         let response = response.await.map_err(failure)?;
         judge_head(&response, attempt)?;
         let (head, mut body) = response.into_parts();
-        let mut answer = BytesMut::new();
+        let mut answer = LimitedBuffer::new(MAX_ANSWER);
         while let Some(data) = body.data().await {
-            let data = data.map_err(failure)?;
-            if answer.len() + data.len() > MAX_ANSWER {
-                let error = format!("the answer is larger than {MAX_ANSWER} bytes");
-                return Err(attempt.failure(Reason::ProtocolError, error));
-            }
-            answer.extend_from_slice(&data);
+            let added = answer.add(&data.map_err(failure)?);
+            added.map_err(|error| {
+                let error = format!("the answer is larger than {error}");
+                attempt.failure(Reason::ProtocolError, error)
+            })?;
         }
         // Without a body, what would stand in the trailers stands in the headers.
         let trailers = body.trailers().await.map_err(failure)?;
-        Ok(Ended {
-            answer,
+        Ok(CallResult {
+            answer: answer.into_bytes(),
             trailers: trailers.unwrap_or(head.headers),
         })
     }
 
     /// What the end of the call says of the service.
-    fn judge(&self, ended: &Ended, attempt: &Attempt) -> Result<(), Failure> {
+    fn judge(&self, ended: &CallResult, attempt: &Attempt) -> Result<(), Failure> {
         let wrong = |reason, error: String| Err(attempt.failure(reason, error));
         let trailers = &ended.trailers;
         let code = match Code::of(trailers) {
             Ok(Some(code)) => code,
             Ok(None) => {
+                attempt.learn(Fact::GrpcStatus(Code::from_http_status(StatusCode::OK).0));
                 let error = "the call ended without a status".to_owned();
                 return wrong(Reason::ProtocolError, error);
             }
@@ -155,7 +161,7 @@ impl Grpc {
         };
         attempt.learn(Fact::GrpcStatus(code.0));
         if code == Code::OK {
-            return match health::answer(&ended.answer) {
+            return match health::decode_response(&ended.answer) {
                 Ok(status) => {
                     attempt.learn(Fact::Serving(status));
                     self.judge_status(status, attempt)
@@ -164,7 +170,7 @@ impl Grpc {
             };
         }
         let secrets = self.settings.metadata.iter();
-        let remark = remark(trailers, secrets.map(|(_, value)| value.reveal()));
+        let remark = status_message(trailers, secrets.map(|(_, value)| value.reveal()));
         let service = &self.settings.service;
         match code {
             Code::NOT_FOUND => {
@@ -191,8 +197,8 @@ impl Grpc {
 }
 
 /// What a call ended with.
-struct Ended {
-    answer: BytesMut,
+struct CallResult {
+    answer: Vec<u8>,
     trailers: HeaderMap,
 }
 
@@ -207,7 +213,7 @@ fn judge_head(response: &Response<RecvStream>, attempt: &Attempt) -> Result<(), 
     if status == StatusCode::OK && is_grpc {
         return Ok(());
     }
-    attempt.learn(Fact::GrpcStatus(Code::standing_for(status).0));
+    attempt.learn(Fact::GrpcStatus(Code::from_http_status(status).0));
     let status = status.as_u16();
     let error = format!("the response is of HTTP with status {status}, not of gRPC");
     Err(attempt.failure(Reason::ProtocolError, error))

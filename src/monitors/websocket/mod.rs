@@ -1,20 +1,20 @@
-//! `type: websocket`: upgrades a connection, holds a dialogue over it, and closes it in good order.
+//! `type: websocket`: upgrades a connection, exchanges messages, and closes it in good order.
 
-mod conversation;
-mod dialogue;
+mod query_response;
+mod session;
 mod settings;
 mod upgrade;
 
 use std::sync::Arc;
 
-use self::{conversation::Conversation, upgrade::Upgrade};
+use self::{session::WebSocketSession, upgrade::Upgrade};
 use crate::{
     check::{Attempt, Failure, Monitor, Phase, Report, log_check},
-    net::{Connector, TlsClient},
+    net::{Connector, SentWords, TlsClient},
     value::HttpUrl,
 };
 
-pub use dialogue::Turn;
+pub use query_response::Entry;
 pub use settings::Settings;
 
 /// Checks one WebSocket.
@@ -72,12 +72,15 @@ impl Monitor for WebSocket {
         attempt.enter(Phase::Processing);
         let rest = self.upgrade.run(&mut stream, attempt).await?;
         attempt.enter(Phase::Transfer);
-        let mut conversation = Conversation::begin(stream, rest, attempt).await;
-        conversation.hold(&self.settings.dialogue).await?;
+        let mut sent = SentWords::default();
+        let headers = self.settings.headers.iter();
+        headers.for_each(|(_, value)| sent.add(value.as_bytes()));
+        let mut session = WebSocketSession::begin(stream, rest, sent, attempt).await;
+        session.run(&self.settings.query_response).await?;
         if self.settings.ping {
-            conversation.ping().await?;
+            session.ping().await?;
         }
-        conversation.close().await?;
+        session.close().await?;
         self.settings.freshness.judge(attempt)
     }
 

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use http::{
     HeaderMap, HeaderName, HeaderValue,
-    header::{self, Entry},
+    header::{self, Entry as HeaderEntry},
 };
 use url::Url;
 
-use super::{WebSocket, dialogue::Turn};
+use super::{Entry, WebSocket};
 use crate::{
     monitors::http::settings::{host_name, read_headers},
     net::{
@@ -31,8 +31,8 @@ pub struct Settings {
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// Subprotocols that are offered, one of which the server must choose; empty for none.
     pub subprotocols: Vec<String>,
-    /// What is said once the connection is upgraded.
-    pub dialogue: Arc<[Turn]>,
+    /// The messages that are awaited and sent once the connection is upgraded.
+    pub query_response: Arc<[Entry]>,
     /// Whether a ping must be answered after that.
     pub ping: bool,
     /// How to speak TLS, where it is spoken.
@@ -58,8 +58,8 @@ impl Settings {
             tls::refuse_keys(fields, wrong, "a target that starts with wss://");
         }
         let subprotocols = read_subprotocols(fields);
-        let dialogue = fields.list_of("query_response", |entry| Some(Turn::read(entry)));
-        let labels = dialogue.iter().flat_map(|turn| &turn.labels);
+        let query_response = fields.list_of("query_response", |entry| Some(Entry::read(entry)));
+        let labels = query_response.iter().flat_map(|entry| &entry.labels);
         CaughtLabel::check_distinct(labels, fields);
         let ping = fields.optional("ping").unwrap_or(false);
         let route = Route::read(fields);
@@ -76,7 +76,7 @@ impl Settings {
             url: target.url,
             endpoint: target.endpoint,
             subprotocols,
-            dialogue: dialogue.into(),
+            query_response: query_response.into(),
             ping,
             route,
             freshness,
@@ -171,7 +171,7 @@ fn request_headers(
     headers
         .entry(header::USER_AGENT)
         .or_insert(HeaderValue::from_static(USER_AGENT));
-    if let Entry::Vacant(host) = headers.entry(header::HOST) {
+    if let HeaderEntry::Vacant(host) = headers.entry(header::HOST) {
         let authority = &url[url::Position::BeforeHost..url::Position::AfterPort];
         host.insert(HeaderValue::try_from(authority).expect("a host and a port"));
     }

@@ -20,6 +20,12 @@ use crate::{
 /// Bytes of a response's head.
 const MAX_HEAD: usize = 16 << 10;
 
+/// Interim responses before it.
+const MAX_INTERIM: usize = 16;
+
+/// Pieces in which the responses may come.
+const MAX_PIECES: usize = 2 * MAX_HEAD;
+
 /// Bytes that the head of an upgrade hardly ever has more of.
 const USUAL_HEAD: usize = 1 << 10;
 
@@ -133,21 +139,32 @@ async fn exchange(
     if let Err(error) = sent.await {
         return Err(stream.failure(&error));
     }
+    let protocol_error = |error: String| attempt.failure(Reason::ProtocolError, error);
     let mut received = Vec::new();
+    let (mut pieces, mut interim, mut parse_at) = (0, 0, 0);
     loop {
-        let room = (MAX_HEAD - received.len()) as u64;
+        let searched = received.len();
+        let room = (MAX_HEAD - searched) as u64;
         received.reserve(USUAL_HEAD);
         match (&mut *stream).take(room).read_buf(&mut received).await {
             Ok(0) if room == 0 => {
                 let error = format!("the response's head is larger than {MAX_HEAD} bytes");
-                return Err(attempt.failure(Reason::ProtocolError, error));
+                return Err(protocol_error(error));
             }
             Ok(0) => {
                 let error = "the server closed the connection without a whole response";
                 return Err(attempt.failure(Reason::ConnectionReset, error));
             }
-            Ok(_) => {}
+            Ok(_) => pieces += 1,
             Err(error) => return Err(stream.failure(&error)),
+        }
+        if pieces > MAX_PIECES {
+            let error = format!("the response's head came in more than {MAX_PIECES} pieces");
+            return Err(protocol_error(error));
+        }
+        // It may come byte by byte: parsed when it may be whole, or has become much longer.
+        if received.len() < parse_at && !has_empty_line(&received[searched.saturating_sub(3)..]) {
+            continue;
         }
         // An interim response is not the one to judge (RFC 9110, section 15.2).
         while let Some((response, rest)) = parse(&received, attempt)? {
@@ -156,14 +173,27 @@ async fn exchange(
             if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
                 return Ok((response, received));
             }
+            interim += 1;
+            if interim > MAX_INTERIM {
+                let error = format!("the server sent more than {MAX_INTERIM} interim responses");
+                return Err(protocol_error(error));
+            }
         }
+        parse_at = 2 * received.len();
     }
 }
 
-/// The response that `received` begins with, where it is whole, and what is behind it.
+/// Whether the end of a head may be in `received`; parsers let the carriage returns be missing.
+fn has_empty_line(received: &[u8]) -> bool {
+    let ends: [&[u8]; 2] = [b"\n\r\n", b"\n\n"];
+    ends.iter()
+        .any(|end| received.windows(end.len()).any(|part| part == *end))
+}
+
+/// The response that `received` begins with, if it is whole, and what is behind it.
 fn parse(received: &[u8], attempt: &Attempt) -> Result<Option<(Response, Vec<u8>)>, Failure> {
     let parsed = Response::try_parse(received).map_err(|_| {
-        let error = "what the server says is no HTTP/1.1";
+        let error = "the server does not speak HTTP/1.1";
         attempt.failure(Reason::ProtocolError, error)
     })?;
     Ok(parsed.map(|(length, response)| (response, received[length..].to_vec())))

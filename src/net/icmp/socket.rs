@@ -84,11 +84,11 @@ impl Socket {
 
 /// How often to send once more what failed at once: an ICMP error on the request of another check
 /// fails whatever is sent next over the same socket, once.
-const TRIES: usize = 8;
+const MAX_SEND_RETRIES: usize = 8;
 
 /// How long to wait for room in the send buffer, and how often to look.
-const ROOM_PATIENCE: Duration = Duration::from_millis(500);
-const ROOM_POLL: Duration = Duration::from_millis(5);
+const SEND_BUFFER_TIMEOUT: Duration = Duration::from_millis(500);
+const SEND_BUFFER_POLL: Duration = Duration::from_millis(5);
 
 impl Shared {
     pub fn waiting(&self) -> MutexGuard<'_, Waiting> {
@@ -152,27 +152,29 @@ impl Shared {
                 // there is room again is not asked of epoll, which calls a socket with an error
                 // writable for good.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    if began.elapsed() > ROOM_PATIENCE {
+                    if began.elapsed() > SEND_BUFFER_TIMEOUT {
                         let full = "the socket's send buffer is full";
                         return Err(io::Error::new(io::ErrorKind::OutOfMemory, full));
                     }
-                    tokio::time::sleep(ROOM_POLL).await;
+                    tokio::time::sleep(SEND_BUFFER_POLL).await;
                 }
-                Err(error) if tries == TRIES => return Err(error),
+                Err(error) if tries == MAX_SEND_RETRIES => return Err(error),
                 Err(_) => tries += 1,
             }
         }
     }
 
-    /// Reads what has come in, or much of it: others want to run as well.
-    fn drain(&self, room: &mut Room) {
+    /// Reads what has come in, or much of it: others want to run as well. Returns whether more may be
+    /// there.
+    fn drain(&self, room: &mut RecvBuffer) -> bool {
+        let mut more = false;
         for (interest, flags) in [
             (Interest::ERROR, MsgFlags::MSG_ERRQUEUE),
             (Interest::READABLE, MsgFlags::empty()),
         ] {
             // What would block, in the end, tells tokio that nothing is left.
             let _ = self.socket.try_io(interest, || {
-                for _ in 0..256 {
+                for _ in 0..MAX_BATCH {
                     match room.receive(self.socket.as_raw_fd(), flags) {
                         Ok(received) => self.dispatch(&received),
                         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -182,9 +184,11 @@ impl Shared {
                         Err(_) => {}
                     }
                 }
+                more = true;
                 Ok(())
             });
         }
+        more
     }
 
     fn dispatch(&self, received: &Received<'_>) {
@@ -234,18 +238,28 @@ impl Drop for Reserved<'_> {
     }
 }
 
+/// Packets that are read before other tasks get a turn.
+const MAX_BATCH: usize = 256;
+
+/// The pause after a batch that was full. The kernel keeps what comes meanwhile, and of a flood drops
+/// what it has no room for. The times of replies are the kernel's, so they are not delayed.
+const BATCH_PAUSE: Duration = Duration::from_millis(1);
+
 /// Reads as long as the runtime runs.
 async fn read(shared: Arc<Shared>) {
-    let mut room = Room::new();
+    let mut room = RecvBuffer::new();
     let interest = Interest::READABLE | Interest::ERROR;
     while shared.socket.ready(interest).await.is_ok() {
-        shared.drain(&mut room);
-        tokio::task::yield_now().await;
+        if shared.drain(&mut room) {
+            tokio::time::sleep(BATCH_PAUSE).await;
+        } else {
+            tokio::task::yield_now().await;
+        }
     }
 }
 
-/// Where packets are put that come in.
-struct Room {
+/// The memory for packets that come in.
+struct RecvBuffer {
     bytes: Box<[u8]>,
     control: Vec<u8>,
 }
@@ -260,7 +274,7 @@ struct Received<'r> {
     notice: Option<Notice>,
 }
 
-impl Room {
+impl RecvBuffer {
     fn new() -> Self {
         Self {
             // No packet is larger.

@@ -69,7 +69,6 @@ pub fn listening_port(process: u32) -> Option<u16> {
 
 /// A program that a test cannot do without; where there is none, the test is skipped, but not in CI.
 #[track_caller]
-#[expect(clippy::print_stderr, reason = "a skipped test must be seen")]
 pub fn helper(name: &'static str) -> Option<&'static str> {
     let found = Command::new(name)
         .arg("--version")
@@ -78,12 +77,19 @@ pub fn helper(name: &'static str) -> Option<&'static str> {
         .status();
     match found {
         Ok(_) => Some(name),
-        Err(error) if env::var_os("CI").is_some() => panic!("CI needs {name}: {error}"),
         Err(error) => {
-            eprintln!("SKIPPED: what needs {name} is not tested: {error}");
+            skip(&format!("what needs {name} is not tested: {error}"));
             None
         }
     }
+}
+
+/// Says that a test is skipped, and why; fails in CI, where none may be.
+#[track_caller]
+#[expect(clippy::print_stderr, reason = "a skipped test must be seen")]
+pub fn skip(why: &str) {
+    assert!(env::var_os("CI").is_none(), "skipped in CI: {why}");
+    eprintln!("SKIPPED: {why}");
 }
 
 /// Lets this process, which holds the other end of many connections, have as many descriptors as it may.

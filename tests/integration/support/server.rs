@@ -58,6 +58,10 @@ pub enum Step {
     Http2(Vec<Frame>),
     /// Reads until the client leaves.
     Hang,
+    /// Reads until the client has ended what it sends: over TLS, by close_notify.
+    Farewell,
+    /// Reads nothing, and stays.
+    Deaf,
     /// Closes without a word of TLS.
     Drop,
     /// Closes with a TCP reset.
@@ -484,6 +488,11 @@ impl Connection {
                 Step::Hang => loop {
                     self.fill().await?;
                 },
+                Step::Farewell => {
+                    // rustls calls it an error where TCP ends without close_notify.
+                    while self.wire.stream().read_buf(&mut self.buffer).await? > 0 {}
+                }
+                Step::Deaf => std::future::pending().await,
                 Step::Drop => return Err(End::Closed),
                 Step::Reset => {
                     if let Wire::Tcp(tcp) = &self.wire {

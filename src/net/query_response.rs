@@ -1,14 +1,18 @@
-//! `query_response`: what is said and awaited on a connection, entry by entry, as blackbox_exporter has it.
+//! `query_response`: what is sent and awaited on a connection, entry by entry, as blackbox_exporter has it.
 
 use std::sync::Arc;
 
-use super::{Net, Stream, TlsClient, conversation::Conversation, tls};
+use super::{
+    Net, Stream, TlsClient, closing,
+    text_session::{ReceivedLine, TextSession},
+    tls,
+};
 use crate::{
     check::{Attempt, Fact, Failure, Phase, Reason},
     value::{Bytes, CaughtLabel, Fields, Host, Line, Pattern},
 };
 
-/// What happens on a connection that stands: TLS or not, and a dialogue.
+/// The use of a connection: TLS or not, and the entries of `query_response`.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Whether TLS is spoken from the start.
@@ -22,6 +26,8 @@ pub struct Settings {
 #[derive(Debug)]
 struct Entry {
     expect: Option<Expect>,
+    /// Lines that end the check at once.
+    reject: Vec<Pattern>,
     labels: Vec<CaughtLabel>,
     send: Option<Bytes>,
     starttls: bool,
@@ -67,15 +73,15 @@ impl Settings {
         self.tls || self.entries.iter().any(|entry| entry.starttls)
     }
 
-    /// Whether anything is said or awaited.
-    fn talks(&self) -> bool {
+    /// Whether anything is sent or awaited.
+    fn has_entries(&self) -> bool {
         !self.entries.is_empty()
     }
 
-    /// The phases that it reaches where all is well.
+    /// The phases that a check reaches if all is well.
     pub fn phases(&self) -> impl Iterator<Item = Phase> {
         let tls = self.speaks_tls().then_some(Phase::Tls);
-        let processing = self.talks().then_some(Phase::Processing);
+        let processing = self.has_entries().then_some(Phase::Processing);
         tls.into_iter().chain(processing)
     }
 
@@ -85,15 +91,15 @@ impl Settings {
         self.tls_config.server_name.is_some()
     }
 
-    /// The dialogue, ready to be held with `peer`, or with one that has the name in `tls_config`.
+    /// Binds the settings to `peer`, or to a peer that has the name in `tls_config`.
     #[must_use]
-    pub fn bind(&self, net: &Net, peer: Option<&Host>) -> Dialogue {
+    pub fn bind(&self, net: &Net, peer: Option<&Host>) -> QueryResponse {
         let name = match peer {
             Some(host) => Some(self.tls_config.name_of(host)),
             None => self.tls_config.own_name(),
         };
         let name = name.filter(|_| self.speaks_tls());
-        Dialogue {
+        QueryResponse {
             tls: name.map(|name| net.tls_client(&self.tls_config, name, &[])),
             settings: self.clone(),
         }
@@ -108,6 +114,11 @@ impl Entry {
         let line = fields.optional_pattern("expect").map(Expect::Line);
         let bytes = fields.optional("expect_bytes").map(Expect::Exactly);
         let expect = line.or(bytes);
+        let reject = fields.patterns("reject");
+        if !reject.is_empty() && fields.node("expect").is_none() {
+            let wrong = "requires expect";
+            fields.wrong_value("reject", wrong, "expect beside it");
+        }
         let labels: Vec<_> = fields.list_of("labels", CaughtLabel::read);
         if !labels.is_empty() && fields.node("expect").is_none() {
             let wrong = "have nothing to be made of";
@@ -130,6 +141,7 @@ impl Entry {
         fields.finish();
         Self {
             expect,
+            reject,
             labels,
             send,
             starttls,
@@ -137,69 +149,91 @@ impl Entry {
     }
 }
 
-const TOO_LONG: &str = "what the peer said makes too long what is made of it";
+const TOO_LONG: &str = "the text made of what the peer sent is too long";
 
 /// A dialogue that can be held any number of times.
-pub struct Dialogue {
+pub struct QueryResponse {
     settings: Settings,
     tls: Option<TlsClient>,
 }
 
-impl Dialogue {
-    /// Speaks TLS on `stream` where that is wanted, and holds the dialogue.
+impl QueryResponse {
+    /// Speaks TLS on `stream` if the settings say so, and goes through the entries.
     ///
     /// # Errors
-    /// A [`Failure`] where the peer does not answer as it should.
-    pub async fn hold(&self, mut stream: Stream, attempt: &Attempt) -> Result<(), Failure> {
+    /// A [`Failure`] if the peer does not answer as it should.
+    pub async fn run(&self, mut stream: Stream, attempt: &Attempt) -> Result<(), Failure> {
         if self.settings.tls
             && let Some(tls) = &self.tls
         {
             stream = stream.handshake(tls).await?;
             self.settings.freshness.judge(attempt)?;
         }
-        if !self.settings.talks() {
-            return stream.settle().await;
+        let mut over_tls = self.settings.tls;
+        let mut session;
+        if self.settings.has_entries() {
+            session = TextSession::new(stream, attempt);
+        } else {
+            stream.settle().await?;
+            if over_tls {
+                attempt.conclude(&Ok(()));
+                closing::close(&mut stream).await;
+            }
+            return Ok(());
         }
-        let mut conversation = Conversation::new(stream, attempt);
+        let entries = &self.settings.entries;
+        // A piece of a line that is taken for the whole line leaves the rest of it to TLS.
+        let before_tls = entries.iter().rposition(|entry| entry.starttls);
         let mut caught = Vec::new();
-        for entry in &*self.settings.entries {
-            entry.run(&mut conversation, &mut caught).await?;
+        for (index, entry) in entries.iter().enumerate() {
+            let whole_lines = before_tls.is_some_and(|last| index <= last);
+            entry
+                .run(&mut session, index, whole_lines, &mut caught)
+                .await?;
             if !caught.is_empty() {
                 attempt.learn(Fact::Captured(caught.clone()));
             }
             if entry.starttls
                 && let Some(tls) = &self.tls
             {
-                let stream = conversation.start_tls(tls).await?;
+                let stream = session.start_tls(tls).await?;
                 self.settings.freshness.judge(attempt)?;
-                conversation = Conversation::new(stream, attempt);
+                session = TextSession::new(stream, attempt);
+                over_tls = true;
             }
         }
-        conversation.end().await
+        session.end(over_tls).await
     }
 }
 
 impl Entry {
-    /// Awaits and says what this entry has to, and adds what it catches.
+    /// Awaits and sends what this entry, the one at `index`, has to, and adds what it catches.
     async fn run(
         &self,
-        conversation: &mut Conversation<'_>,
+        session: &mut TextSession<'_>,
+        index: usize,
+        whole_lines: bool,
         caught: &mut Vec<(String, String)>,
     ) -> Result<(), Failure> {
         let mut send = self.send.as_ref().map(|send| send.0.clone());
         match &self.expect {
             None => {}
             Some(Expect::Exactly(expected)) => {
-                let found = conversation.bytes(expected.0.len()).await?;
+                let count = expected.0.len();
+                session.awaiting(format!("{count} bytes (query_response[{index}])"));
+                let found = session.bytes(count).await?;
                 if found != expected.0 {
-                    let error = format!("the peer said {}", conversation.quote(&found));
-                    return Err(conversation.failure(Reason::ResponseMismatch, error));
+                    let error = format!("the peer sent {}", session.quote(&found));
+                    return Err(session.failure(Reason::ResponseMismatch, error));
                 }
             }
             Some(Expect::Line(pattern)) => {
-                let line = matching_line(conversation, pattern).await?;
+                let awaited =
+                    format!("a line that matches \"{pattern}\" (query_response[{index}])");
+                session.awaiting(awaited);
+                let line = self.matching_line(session, pattern, whole_lines).await?;
                 if let Some(captures) = pattern.captures(&line) {
-                    let too_long = || conversation.failure(Reason::ProtocolError, TOO_LONG);
+                    let too_long = || session.failure(Reason::ProtocolError, TOO_LONG);
                     for label in &self.labels {
                         caught.push(label.of(&captures).ok_or_else(too_long)?);
                     }
@@ -209,30 +243,52 @@ impl Entry {
             }
         }
         match send {
-            Some(send) => conversation.say(&send).await,
+            Some(send) => session.send(&send).await,
             None => Ok(()),
         }
     }
-}
 
-/// The first line that matches.
-async fn matching_line(
-    conversation: &mut Conversation<'_>,
-    pattern: &Pattern,
-) -> Result<Vec<u8>, Failure> {
-    let mut last = None;
-    while let Some(line) = conversation.line().await? {
-        if pattern.matches(&line) {
-            return Ok(line);
+    /// The first line that matches `pattern`.
+    async fn matching_line(
+        &self,
+        session: &mut TextSession<'_>,
+        pattern: &Pattern,
+        whole_lines: bool,
+    ) -> Result<Vec<u8>, Failure> {
+        let mut last = None;
+        loop {
+            let line = if whole_lines {
+                session.whole_line().await?.map(ReceivedLine::Whole)
+            } else {
+                session.line().await?
+            };
+            let (line, is_whole) = match line {
+                Some(ReceivedLine::Whole(line)) => (line, true),
+                Some(ReceivedLine::Unfinished(line)) => (line, false),
+                None => break,
+            };
+            if let Some(rejected) = self.reject.iter().find(|pattern| pattern.matches(&line)) {
+                let line = session.quote(&line);
+                let error = format!("the peer sent {line}, which matches reject \"{rejected}\"");
+                return Err(session.failure(Reason::ResponseMismatch, error));
+            }
+            if pattern.matches(&line) {
+                if !is_whole {
+                    session.take_unfinished();
+                }
+                return Ok(line);
+            }
+            if is_whole {
+                last = Some(line);
+            }
         }
-        last = Some(line);
+        Err(match last {
+            None => session.ended_early(),
+            Some(last) => {
+                let last = session.quote(&last);
+                let error = format!("no line matches \"{pattern}\", the last one was {last}");
+                session.failure(Reason::ResponseMismatch, error)
+            }
+        })
     }
-    Err(match last {
-        None => conversation.ended_early(),
-        Some(last) => {
-            let last = conversation.quote(&last);
-            let error = format!("no line matches \"{pattern}\", the last one was {last}");
-            conversation.failure(Reason::ResponseMismatch, error)
-        }
-    })
 }

@@ -6,16 +6,29 @@ use crate::value::{CaughtLabel, Fields, Pattern, Secret};
 
 /// One entry: a message that is waited for, and one that is sent.
 #[derive(Clone, Debug)]
-pub struct Turn {
-    /// What a message must match; those before it that do not are skipped.
+pub struct Entry {
+    /// The pattern that a message must match; those before it that do not are skipped.
     pub expect: Option<Pattern>,
-    /// What is told of the message that matches.
+    /// Patterns of messages that end the check at once.
+    pub reject: Vec<Pattern>,
+    /// The labels made of the message that matches.
     pub labels: Vec<CaughtLabel>,
-    /// What is sent then; a template where there is something to expect.
+    /// The message that is sent then; a template if there is something to expect.
     pub send: Option<Secret>,
 }
 
-/// What a message leads to that is as expected.
+/// The consequence of one message.
+#[derive(Debug, PartialEq)]
+pub(super) enum Verdict {
+    /// It does not match.
+    Skip,
+    /// It matches a pattern of `reject`.
+    Reject(Pattern),
+    /// It matches `expect`.
+    Match(Result<Reply, ExpansionTooLong>),
+}
+
+/// What follows a message that is as expected.
 #[derive(Debug, PartialEq)]
 pub(super) struct Reply {
     pub captured: Vec<(String, String)>,
@@ -24,12 +37,13 @@ pub(super) struct Reply {
 
 /// What is sent or told would be longer than what a peer may make of a template.
 #[derive(Debug, PartialEq)]
-pub(super) struct TooLong;
+pub(super) struct ExpansionTooLong;
 
-impl Turn {
+impl Entry {
     pub(super) fn read(mut fields: Fields<'_>) -> Self {
-        let turn = Self {
+        let entry = Self {
             expect: fields.optional_pattern("expect"),
+            reject: fields.patterns("reject"),
             labels: fields.list_of("labels", CaughtLabel::read),
             send: fields.optional("send"),
         };
@@ -38,12 +52,15 @@ impl Turn {
         if !expects && !given(&mut fields, "send") {
             fields.wrong("neither expects nor sends anything", "expect, send or both");
         }
-        if !expects && !turn.labels.is_empty() {
-            let wrong = "are there without expect";
+        if !expects && !entry.reject.is_empty() {
+            fields.wrong_value("reject", "requires expect", "expect beside it");
+        }
+        if !expects && !entry.labels.is_empty() {
+            let wrong = "requires expect";
             fields.wrong_value("labels", wrong, "expect beside it, which they tell of");
         }
         fields.finish();
-        turn
+        entry
     }
 
     /// What is sent without waiting for a message.
@@ -54,24 +71,34 @@ impl Turn {
         }
     }
 
-    /// What `message` leads to; `None` where it is not as `expect` has it.
-    pub(super) fn respond(&self, message: &[u8]) -> Option<Result<Reply, TooLong>> {
-        let caught = self.expect.as_ref()?.captures(message)?;
+    /// The consequence of `message`.
+    pub(super) fn judge(&self, message: &[u8]) -> Verdict {
+        let mut rejects = self.reject.iter();
+        if let Some(pattern) = rejects.find(|pattern| pattern.matches(message)) {
+            return Verdict::Reject(pattern.clone());
+        }
+        let expect = self.expect.as_ref();
+        let Some(caught) = expect.and_then(|expect| expect.captures(message)) else {
+            return Verdict::Skip;
+        };
         let expand_all = || {
             let captured = self.labels.iter().map(|label| label.of(&caught));
             let send = self.send.as_ref();
-            let send =
-                send.map(|template| caught.expand(template.reveal().as_bytes()).ok_or(TooLong));
+            let expand = |template: &Secret| {
+                let expanded = caught.expand(template.reveal().as_bytes());
+                expanded.ok_or(ExpansionTooLong)
+            };
+            let send = send.map(expand).transpose()?;
             Ok(Reply {
-                captured: captured.collect::<Option<_>>().ok_or(TooLong)?,
-                send: send.transpose()?.map(message_of),
+                captured: captured.collect::<Option<_>>().ok_or(ExpansionTooLong)?,
+                send: send.map(message_of),
             })
         };
-        Some(expand_all())
+        Verdict::Match(expand_all())
     }
 }
 
-/// A message of text, or of bytes where they are no text.
+/// A message of text, or of bytes if they are not UTF-8.
 fn message_of(bytes: Vec<u8>) -> Message {
     match String::from_utf8(bytes) {
         Ok(text) => Message::text(text),
@@ -84,7 +111,7 @@ mod tests {
     use super::*;
     use crate::value::{Node, Path, Problems};
 
-    fn turn(expect: &str, labels: &[(&str, &str)], send: Option<&str>) -> Turn {
+    fn entry(expect: &str, labels: &[(&str, &str)], send: Option<&str>) -> Entry {
         let map = |entries: &[(&str, &str)]| {
             let text = |text: &str| Node::Text(text.to_owned());
             let entries = entries.iter();
@@ -102,31 +129,35 @@ mod tests {
         entries.extend(send);
         let (node, problems) = (Node::Map(entries), Problems::default());
         let fields = Fields::open(&node, Path::default(), &problems);
-        Turn::read(fields.expect("a mapping"))
+        Entry::read(fields.expect("a mapping"))
     }
 
-    fn respond(turn: &Turn, message: &[u8]) -> Option<Result<Reply, TooLong>> {
-        turn.respond(message)
+    #[track_caller]
+    fn reply(entry: &Entry, message: &[u8]) -> Result<Reply, ExpansionTooLong> {
+        match entry.judge(message) {
+            Verdict::Match(reply) => reply,
+            other => panic!("no match: {other:?}"),
+        }
     }
 
-    fn sent(turn: &Turn, message: &[u8]) -> Option<Message> {
-        let reply = respond(turn, message).expect("it matches");
-        reply.expect("it is short").send
+    #[track_caller]
+    fn sent(entry: &Entry, message: &[u8]) -> Option<Message> {
+        reply(entry, message).expect("it is short").send
     }
 
     #[test]
     fn what_was_caught_stands_in_what_is_sent() {
-        let pong = turn("^ping (?<n>.*)$", &[], Some("pong ${1} $n $$1 ${9}!"));
-        assert_eq!(respond(&pong, b"no ping"), None);
+        let pong = entry("^ping (?<n>.*)$", &[], Some("pong ${1} $n $$1 ${9}!"));
+        assert_eq!(pong.judge(b"no ping"), Verdict::Skip);
         assert_eq!(sent(&pong, b"ping 7"), Some(Message::text("pong 7 7 $1 !")));
     }
 
     #[test]
     fn what_is_no_text_is_sent_as_it_is() {
-        let echo = turn("(?s-u)^(.*)$", &[], Some("${1}"));
+        let echo = entry("(?s-u)^(.*)$", &[], Some("${1}"));
         assert_eq!(sent(&echo, b"\xff"), Some(Message::binary(&b"\xff"[..])));
         assert_eq!(sent(&echo, b"text"), Some(Message::text("text")));
-        assert_eq!(sent(&turn("", &[], None), b"x"), None);
+        assert_eq!(sent(&entry("", &[], None), b"x"), None);
     }
 
     #[test]
@@ -134,24 +165,24 @@ mod tests {
         let many = "${1}".repeat(5000);
         let long = vec![b'x'; 1 << 19];
         assert_eq!(
-            respond(&turn("(x*)", &[], Some(&many)), &long),
-            Some(Err(TooLong))
+            reply(&entry("(x*)", &[], Some(&many)), &long),
+            Err(ExpansionTooLong)
         );
         let labels = [("all", &*many)];
         assert_eq!(
-            respond(&turn("(x*)", &labels, None), &long),
-            Some(Err(TooLong))
+            reply(&entry("(x*)", &labels, None), &long),
+            Err(ExpansionTooLong)
         );
-        let label = respond(&turn("(x*)", &[("all", "$1")], None), &long);
-        let label = label.expect("it matches").expect("it is short").captured;
+        let label = reply(&entry("(x*)", &[("all", "$1")], None), &long);
+        let label = label.expect("it is short").captured;
         assert_eq!(label, [("all".to_owned(), "x".repeat(200))]);
     }
 
     #[test]
     fn nothing_is_expanded_where_nothing_is_expected() {
-        let opening = Turn {
+        let opening = Entry {
             expect: None,
-            ..turn("", &[], Some("cost: $1"))
+            ..entry("", &[], Some("cost: $1"))
         };
         assert_eq!(opening.opening().send, Some(Message::text("cost: $1")));
     }

@@ -1,11 +1,11 @@
-//! What is said over a WebSocket, until it is closed: messages, a ping, and the close handshake.
+//! A WebSocket from its first message until it is closed: messages, a ping, and the close handshake.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use tokio::{
-    io::{self, AsyncReadExt, Join, ReadHalf, Take, WriteHalf},
+    io::{self, Join, ReadHalf, WriteHalf},
     task::spawn_blocking,
 };
 use tokio_tungstenite::{
@@ -19,12 +19,11 @@ use tokio_tungstenite::{
 };
 use tokio_util::task::AbortOnDropHandle;
 
-use super::dialogue::{Reply, TooLong, Turn};
+use super::query_response::{Entry, ExpansionTooLong, Reply, Verdict};
 use crate::{
     check::{Attempt, Fact, Failure, Reason},
-    net::{ErrorClassifier, Stream},
-    value::Captures,
-    value::Pattern,
+    net::{ErrorClassifier, Limited, SentWords, Stream},
+    value::{Captures, Pattern},
 };
 
 /// Bytes of all messages of one check.
@@ -36,25 +35,31 @@ const MAX_WIRE_BYTES: u64 = (MAX_BYTES + (256 << 10)) as u64;
 /// Messages of one check, pings and pongs among them.
 const MAX_MESSAGES: usize = 1000;
 
-/// Bytes that are matched right away: what the slowest expressions take some milliseconds for.
-const MATCHED_AT_ONCE: usize = 64 << 10;
+/// Bytes that are matched right away: the slowest expressions take some milliseconds for them.
+const INLINE_MATCH_LIMIT: usize = 64 << 10;
 
 /// A connection of which only so much is read.
-type Bounded = Join<Take<ReadHalf<Stream>>, WriteHalf<Stream>>;
+type Bounded = Join<Limited<ReadHalf<Stream>>, WriteHalf<Stream>>;
 
-/// A WebSocket that stands.
-pub(super) struct Conversation<'a> {
+/// A connection that was upgraded to a WebSocket.
+pub(super) struct WebSocketSession<'a> {
     socket: WebSocketStream<Bounded>,
     errors: ErrorClassifier,
     attempt: &'a Attempt,
+    sent: SentWords,
     messages: usize,
     bytes: usize,
     captured: Vec<(String, String)>,
 }
 
-impl<'a> Conversation<'a> {
-    /// Over `stream`, of which `rest` has been read already.
-    pub async fn begin(stream: Stream, rest: Vec<u8>, attempt: &'a Attempt) -> Self {
+impl<'a> WebSocketSession<'a> {
+    /// Over `stream`, of which `rest` has been read already, to a server that was sent `sent`.
+    pub async fn begin(
+        stream: Stream,
+        rest: Vec<u8>,
+        sent: SentWords,
+        attempt: &'a Attempt,
+    ) -> Self {
         let errors = stream.errors();
         let config = WebSocketConfig::default()
             .read_buffer_size(1 << 10)
@@ -62,7 +67,7 @@ impl<'a> Conversation<'a> {
             .max_message_size(Some(MAX_BYTES))
             .max_frame_size(Some(MAX_BYTES));
         let (reader, writer) = io::split(stream);
-        let stream = io::join(reader.take(MAX_WIRE_BYTES), writer);
+        let stream = io::join(Limited::new(reader, MAX_WIRE_BYTES), writer);
         let role = Role::Client;
         let socket = WebSocketStream::from_partially_read(stream, rest, role, Some(config)).await;
         attempt.learn(Fact::ResponseBytes(0));
@@ -70,77 +75,92 @@ impl<'a> Conversation<'a> {
             socket,
             errors,
             attempt,
+            sent,
             messages: 0,
             bytes: 0,
             captured: Vec::new(),
         }
     }
 
-    /// Takes one turn after the other.
-    pub async fn hold(&mut self, dialogue: &Arc<[Turn]>) -> Result<(), Failure> {
-        for (at, turn) in dialogue.iter().enumerate() {
-            let reply = match &turn.expect {
-                None => turn.opening(),
-                Some(expect) => self.expect(dialogue, at, expect).await?,
+    /// Goes through the entries, one after the other.
+    pub async fn run(&mut self, entries: &Arc<[Entry]>) -> Result<(), Failure> {
+        for (index, entry) in entries.iter().enumerate() {
+            let reply = match &entry.expect {
+                None => entry.opening(),
+                Some(expect) => self.expect(entries, index, expect).await?,
             };
             if !reply.captured.is_empty() {
                 self.captured.extend(reply.captured);
                 self.attempt.learn(Fact::Captured(self.captured.clone()));
             }
             if let Some(message) = reply.send {
+                if let Message::Text(_) | Message::Binary(_) = &message {
+                    self.sent.add(&message.clone().into_data());
+                }
                 self.send(message).await?;
             }
         }
         Ok(())
     }
 
-    /// Reads messages until one is as `expect`, of the turn `at`, has it.
+    /// Reads messages until one is as `expect`, of the entry at `index`, has it.
     async fn expect(
         &mut self,
-        dialogue: &Arc<[Turn]>,
-        at: usize,
+        entries: &Arc<[Entry]>,
+        index: usize,
         expect: &Pattern,
     ) -> Result<Reply, Failure> {
+        let awaited = format!("a message that matches \"{expect}\"");
+        let mut last = String::new();
         loop {
+            let waiting = format!("still waiting for {awaited} (query_response[{index}]){last}");
+            self.attempt.explain_timeout(waiting);
             let message = match self.next().await {
                 Ok(Message::Text(text)) => Bytes::from(text),
                 Ok(Message::Binary(bytes)) => bytes,
                 Ok(_) => continue,
                 Err(mut failure) => {
-                    if failure.reason == Reason::ResponseMismatch {
-                        let said = failure.error;
-                        failure.error =
-                            format!("{said} before a message that matches \"{expect}\"");
+                    if failure.phase.is_of_protocol() {
+                        failure.error = format!("{} before {awaited}", failure.error);
                     }
                     return Err(failure);
                 }
             };
-            match self.respond(dialogue, at, message).await? {
-                None => {}
-                Some(Ok(reply)) => return Ok(reply),
-                Some(Err(TooLong)) => {
+            match self.judge(entries, index, message.clone()).await? {
+                Verdict::Skip => {
+                    last = format!("; the last message was {}", self.sent.quote(&message));
+                }
+                Verdict::Reject(pattern) => {
+                    let message = self.sent.quote(&message);
+                    let error =
+                        format!("the server sent {message}, which matches reject \"{pattern}\"");
+                    return Err(self.attempt.failure(Reason::ResponseMismatch, error));
+                }
+                Verdict::Match(Ok(reply)) => return Ok(reply),
+                Verdict::Match(Err(ExpansionTooLong)) => {
                     let longest = Captures::LONGEST;
-                    let error = format!("what is to be sent is longer than {longest} bytes");
+                    let error = format!("the message to send is longer than {longest} bytes");
                     return Err(self.attempt.failure(Reason::ResponseMismatch, error));
                 }
             }
         }
     }
 
-    /// What `message` leads to: a long one is matched on a thread where it keeps no other check waiting.
-    async fn respond(
+    /// The consequence of `message`: a long one is matched on a thread where it keeps no other check
+    /// waiting.
+    async fn judge(
         &mut self,
-        dialogue: &Arc<[Turn]>,
-        at: usize,
+        entries: &Arc<[Entry]>,
+        index: usize,
         message: Bytes,
-    ) -> Result<Option<Result<Reply, TooLong>>, Failure> {
-        if message.len() <= MATCHED_AT_ONCE {
-            return Ok(dialogue[at].respond(&message));
+    ) -> Result<Verdict, Failure> {
+        if message.len() <= INLINE_MATCH_LIMIT {
+            return Ok(entries[index].judge(&message));
         }
-        let dialogue = dialogue.clone();
+        let entries = entries.clone();
         // Dropped with the check, it does not begin; what has begun ends in linear time.
         let matched =
-            AbortOnDropHandle::new(spawn_blocking(move || dialogue[at].respond(&message)));
+            AbortOnDropHandle::new(spawn_blocking(move || entries[index].judge(&message)));
         matched.await.map_err(|error| {
             let error = format!("a message could not be matched: {error}");
             self.attempt.failure(Reason::AgentError, error)
@@ -151,12 +171,14 @@ impl<'a> Conversation<'a> {
     pub async fn ping(&mut self) -> Result<(), Failure> {
         let payload = Bytes::from(generate_key());
         self.send(Message::Ping(payload.clone())).await?;
+        self.attempt
+            .explain_timeout("still waiting for the answer to the ping".to_owned());
         loop {
             match self.next().await {
                 Ok(Message::Pong(echo)) if echo == payload => return Ok(()),
                 Ok(_) => {}
                 Err(mut failure) => {
-                    if failure.reason == Reason::ResponseMismatch {
+                    if failure.phase.is_of_protocol() {
                         failure.error += " before it answered the ping";
                     }
                     return Err(failure);
@@ -167,11 +189,11 @@ impl<'a> Conversation<'a> {
 
     /// Closes in good order: a peer must answer that, or be gone (RFC 6455, section 7.1).
     pub async fn close(mut self) -> Result<(), Failure> {
-        let farewell = CloseFrame {
+        let close_frame = CloseFrame {
             code: CloseCode::Normal,
             reason: "".into(),
         };
-        if self.socket.close(Some(farewell)).await.is_err() {
+        if self.socket.close(Some(close_frame)).await.is_err() {
             // All that was asked for has been seen, and the peer has left.
             return Ok(());
         }
@@ -197,9 +219,9 @@ impl<'a> Conversation<'a> {
     /// The next message of any kind but the one that closes.
     async fn next(&mut self) -> Result<Message, Failure> {
         match self.socket.next().await {
-            Some(Ok(Message::Close(farewell))) => {
-                let code = farewell.map_or_else(String::new, |farewell| {
-                    format!(" with code {}", u16::from(farewell.code))
+            Some(Ok(Message::Close(close_frame))) => {
+                let code = close_frame.map_or_else(String::new, |close_frame| {
+                    format!(" with code {}", u16::from(close_frame.code))
                 });
                 let error = format!("the server closed{code}");
                 Err(self.attempt.failure(Reason::ResponseMismatch, error))
@@ -223,12 +245,12 @@ impl<'a> Conversation<'a> {
         } else {
             return Ok(());
         };
-        Err(self.attempt.failure(Reason::ResponseMismatch, error))
+        Err(self.attempt.failure(Reason::ProtocolError, error))
     }
 
     /// Whether the connection ended because no more of it is read.
     fn is_exhausted(&self) -> bool {
-        self.socket.get_ref().reader().limit() == 0
+        self.socket.get_ref().reader().is_exhausted()
     }
 
     /// What an `error` of the conversation means.
@@ -244,7 +266,7 @@ impl<'a> Conversation<'a> {
             }
             error if matches!(error, Error::Capacity(_)) || self.is_exhausted() => {
                 let error = format!("the server sent more than {MAX_BYTES} bytes");
-                self.attempt.failure(Reason::ResponseMismatch, error)
+                self.attempt.failure(Reason::ProtocolError, error)
             }
             error if is_end(error) => {
                 let error = "the server closed the connection without closing the WebSocket";

@@ -1,0 +1,26 @@
+//! Closes a connection in a way that the peer has nothing to log.
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, copy, sink},
+    time::{Duration, timeout},
+};
+
+use super::Stream;
+
+/// How long taking leave of a peer may take.
+pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// Bytes that a peer may send meanwhile.
+const MAX_REST: u64 = 64 << 10;
+
+/// Sends close_notify where TLS is spoken, and reads until the peer closes as well. A socket that is
+/// closed with data unread, such as the session tickets of TLS 1.3, resets the connection instead.
+pub(super) async fn close(stream: &mut Stream) {
+    let close = async {
+        stream.shutdown().await?;
+        let mut rest = stream.take(MAX_REST);
+        copy(&mut rest, &mut sink()).await
+    };
+    // The peer may have gone already, or stay for ever: neither is of interest any more.
+    let _ = timeout(CLOSE_TIMEOUT, close).await;
+}
