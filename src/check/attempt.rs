@@ -105,6 +105,12 @@ impl Attempt {
             .retain(|fact| matches!(fact, Fact::Address(_)));
     }
 
+    /// Forgets the certificates of earlier handshakes.
+    pub(crate) fn forget_certificates(&self) {
+        let facts = &mut self.progress().facts;
+        facts.retain(|fact| !matches!(fact, Fact::Certificate(..)));
+    }
+
     /// Records what the check will fail with in any case: a deadline that passes afterwards, while
     /// the rest is still read, says less than that.
     pub fn presume(&self, failure: Failure) {

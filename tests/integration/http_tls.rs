@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::support::{
     lab::Lab,
-    pki::{AUTHORITY, Authority, Handshake, IDENTITY, Identity, YEARS, start_of},
+    pki::{AUTHORITY, Authority, Handshake, IDENTITY, Identity, YEARS, start_of, x509_v1},
     report::{assert_failure, assert_success, certificate},
     server::{Server, Step, ok, redirect},
 };
@@ -80,9 +80,10 @@ async fn the_dates_of_a_rejected_certificate_are_seen() {
     ] {
         let report = check(identity.tls(), json!({})).await;
         assert_failure(&report, Phase::Tls, reason);
-        for rank in CertificateRank::ALL {
-            assert_certificate(&report, *rank, years.start, years.end);
+        for rank in [CertificateRank::Leaf, CertificateRank::Earliest] {
+            assert_certificate(&report, rank, years.start, years.end);
         }
+        assert_eq!(certificate(&report, CertificateRank::Verified), None);
     }
 }
 
@@ -221,4 +222,155 @@ async fn a_client_certificate_is_shown_to_no_other_host_that_a_redirect_leads_to
     assert_failure(&report, Phase::Tls, Reason::TlsHandshake);
     assert_eq!(home.seen().requests.len(), 1);
     assert!(other.seen().requests.is_empty());
+}
+
+/// Monitors of each type that speaks TLS with `server`, with these settings of `tls_config`.
+fn monitors_of(server: &Server, settings: &Value) -> [Value; 3] {
+    let target = server.address.to_string();
+    let monitors = [
+        json!({ "url": server.https("/") }),
+        json!({ "type": "tls", "target": target }),
+        json!({ "type": "tcp", "target": target, "tls": true }),
+    ];
+    monitors.map(|mut monitor| {
+        monitor["tls_config"] = settings.clone();
+        monitor
+    })
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_a_configured_authority_is_trusted() {
+    let lab = Lab::new();
+    for (names, years, expected) in [
+        (["127.0.0.1"], YEARS, None),
+        (["other.test"], YEARS, Some(Reason::TlsWrongHost)),
+        (["127.0.0.1"], 2000..2001, Some(Reason::TlsExpired)),
+        (["127.0.0.1"], 3998..3999, Some(Reason::TlsNotYetValid)),
+    ] {
+        for identity in [
+            Identity::self_signed_authority(&names, years.clone()),
+            AUTHORITY.issue(&names, years.clone()),
+        ] {
+            let server = Server::start([identity.tls(), Step::answer(|_| ok("hello"))]);
+            let trusted = json!({ "ca": identity.certificate_pem });
+            for monitor in monitors_of(&server, &trusted) {
+                let report = lab.check(monitor).await;
+                match expected {
+                    None => {
+                        assert_success(&report);
+                        let rank = CertificateRank::Verified;
+                        assert_certificate(&report, rank, years.start, years.end);
+                    }
+                    Some(reason) => drop(assert_failure(&report, Phase::Tls, reason)),
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn another_authority_of_the_same_kind_is_not_trusted() {
+    let identity = Identity::self_signed_authority(&["127.0.0.1"], YEARS);
+    let other = Identity::self_signed_authority(&["127.0.0.1"], YEARS);
+    let report = check(identity.tls(), json!({ "ca": other.certificate_pem })).await;
+    assert_failure(&report, Phase::Tls, Reason::TlsUntrusted);
+}
+
+#[tokio::test]
+async fn any_certificate_is_accepted_if_none_is_verified() {
+    let server = Server::start([x509_v1(), Step::answer(|_| ok("hello"))]);
+    let lab = Lab::new();
+    for monitor in monitors_of(&server, &json!({ "insecure_skip_verify": true })) {
+        assert_success(&lab.check(monitor).await);
+    }
+    for monitor in monitors_of(&server, &json!({})) {
+        assert_failure(&lab.check(monitor).await, Phase::Tls, Reason::TlsUntrusted);
+    }
+}
+
+#[tokio::test]
+async fn an_expired_certificate_that_no_path_needs_is_not_counted() {
+    let retired = Authority::new("retired root");
+    let cross_signed = AUTHORITY.cross_signed_by(&retired, "trusted root", 2000..2001);
+    let identity = AUTHORITY
+        .issue(&["127.0.0.1"], YEARS)
+        .followed_by(cross_signed);
+    let server = Server::start([identity.tls(), Step::answer(|_| ok("hello"))]);
+    let monitor = json!({
+        "url": server.https("/"),
+        "fail_if_certificate_expires_within": "30d",
+    });
+    let report = Lab::new().check(monitor).await;
+    assert_success(&report);
+    assert_certificate(&report, CertificateRank::Earliest, 2000, 2001);
+    assert_certificate(&report, CertificateRank::Verified, YEARS.start, YEARS.end);
+}
+
+#[tokio::test]
+async fn without_a_verified_chain_roots_and_extras_are_not_counted() {
+    let old = Authority::new("old root");
+    let other = Authority::new("other root").issue(&["other.test"], 2000..2001);
+    let identity = old
+        .issue(&["127.0.0.1"], YEARS)
+        .followed_by(other.certificate());
+    let server = Server::start([identity.tls(), Step::answer(|_| ok("hello"))]);
+    let monitor = json!({
+        "url": server.https("/"),
+        "fail_if_certificate_expires_within": "30d",
+        "tls_config": { "insecure_skip_verify": true },
+    });
+    let report = Lab::new().check(monitor).await;
+    assert_success(&report);
+    assert_certificate(&report, CertificateRank::Earliest, YEARS.start, YEARS.end);
+    assert_eq!(certificate(&report, CertificateRank::Verified), None);
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_handshake_is_said_in_words() {
+    // An alert of level fatal: handshake_failure, protocol_version.
+    let alert = |code: u8| vec![Step::Read, Step::send(vec![21, 3, 3, 0, 2, 2, code])];
+    let says = |text: &'static str| vec![Step::Read, Step::send(text)];
+    let expired = AUTHORITY.issue(&["127.0.0.1"], 2000..2001);
+    let names: Vec<_> = (0..1_200)
+        .map(|index| format!("{index}.example.test"))
+        .collect();
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    let unknown = Authority::new("unknown root");
+    for (script, reason, text) in [
+        (alert(40), Reason::TlsHandshake, "shares no cipher suite"),
+        (alert(70), Reason::TlsHandshake, "shares no version of TLS"),
+        (
+            says("HTTP/1.1 400 Bad Request\r\n\r\n"),
+            Reason::TlsHandshake,
+            "does not speak TLS",
+        ),
+        (
+            says("220 mail.test ESMTP\r\n"),
+            Reason::TlsHandshake,
+            "does not speak TLS",
+        ),
+        (
+            vec![expired.tls()],
+            Reason::TlsExpired,
+            "expired on 2001-01-01 00:00:00 UTC",
+        ),
+        (
+            vec![AUTHORITY.issue(&names, YEARS).tls()],
+            Reason::TlsWrongHost,
+            "is not for 127.0.0.1: it is for 0.example.test, ",
+        ),
+        (
+            vec![unknown.issue(&["127.0.0.1"], YEARS).tls()],
+            Reason::TlsUntrusted,
+            "unknown root\" is not trusted; the server sent no intermediate certificate",
+        ),
+    ] {
+        let server = Server::start(script);
+        for monitor in monitors_of(&server, &json!({})) {
+            let failure = Lab::new().check(monitor).await;
+            let failure = assert_failure(&failure, Phase::Tls, reason);
+            assert!(failure.error.contains(text), "{}", failure.error);
+            assert!(failure.error.len() < 300, "{}", failure.error);
+        }
+    }
 }

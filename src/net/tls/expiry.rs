@@ -22,15 +22,19 @@ impl Freshness {
         Self(fields.optional(Self::KEY))
     }
 
-    /// Judges the certificates that `attempt` has seen: all of the chain as it was sent.
+    /// Judges the certificates of the chain that was verified, or of the one that was sent if none was.
     ///
     /// # Errors
     /// A [`Failure`] in the phase `tls`.
     pub fn judge(self, attempt: &Attempt) -> Result<(), Failure> {
-        let earliest = attempt.known(|fact| match fact {
-            Fact::Certificate(CertificateRank::Earliest, certificate) => Some(*certificate),
-            _ => None,
-        });
+        let of_rank = |rank| {
+            attempt.known(|fact| match fact {
+                Fact::Certificate(known, certificate) if *known == rank => Some(*certificate),
+                _ => None,
+            })
+        };
+        let earliest = of_rank(CertificateRank::Verified);
+        let earliest = earliest.or_else(|| of_rank(CertificateRank::Earliest));
         let (Some(within), Some(earliest)) = (self.0, earliest) else {
             return Ok(());
         };

@@ -54,26 +54,67 @@ impl HandshakeLog {
         leaf: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
     ) {
-        let Some(leaf) = validity(leaf) else { return };
-        let earliest = intermediates
-            .iter()
-            .filter_map(validity)
-            .chain([leaf])
-            .min_by_key(|certificate| certificate.not_after)
-            .unwrap_or(leaf);
+        let Ok((_, leaf)) = X509Certificate::from_der(leaf) else {
+            return;
+        };
         let attempt = &self.attempt;
-        attempt.learn(Fact::Certificate(CertificateRank::Leaf, leaf));
+        // Another certificate may have been verified before, of the server that redirected here.
+        attempt.forget_certificates();
+        let validity = validity_of(&leaf);
+        attempt.learn(Fact::Certificate(CertificateRank::Leaf, validity));
+        let earliest = earliest_expiry(&leaf, intermediates);
         attempt.learn(Fact::Certificate(CertificateRank::Earliest, earliest));
+    }
+
+    /// Records which certificate of the verified chain expires first.
+    pub(super) fn record_verified(&self, earliest: Certificate) {
+        let fact = Fact::Certificate(CertificateRank::Verified, earliest);
+        self.attempt.learn(fact);
     }
 }
 
-fn validity(certificate: &CertificateDer<'_>) -> Option<Certificate> {
+/// Of the certificates that the peer sent, the one that expires first: of those that lead from `leaf`
+/// to its root, by the names of their issuers. What is sent beside them, and a root, nobody needs.
+fn earliest_expiry(
+    leaf: &X509Certificate<'_>,
+    intermediates: &[CertificateDer<'_>],
+) -> Certificate {
+    let parsed = intermediates.iter();
+    let mut unused: Vec<_> = parsed
+        .filter_map(|certificate| X509Certificate::from_der(certificate).ok())
+        .map(|(_, certificate)| certificate)
+        .filter(|certificate| certificate.issuer() != certificate.subject())
+        .collect();
+    let mut earliest = validity_of(leaf);
+    let mut issuer = leaf.issuer().as_raw().to_vec();
+    loop {
+        // Of several with that name, the one that lasts longest will do.
+        let above = unused.iter().enumerate();
+        let above = above.filter(|(_, certificate)| certificate.subject().as_raw() == issuer);
+        let above = above.max_by_key(|(_, certificate)| validity_of(certificate).not_after);
+        let Some((index, _)) = above else {
+            return earliest;
+        };
+        let above = unused.swap_remove(index);
+        let validity = validity_of(&above);
+        if validity.not_after < earliest.not_after {
+            earliest = validity;
+        }
+        issuer = above.issuer().as_raw().to_vec();
+    }
+}
+
+pub(super) fn validity(certificate: &CertificateDer<'_>) -> Option<Certificate> {
     let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+    Some(validity_of(&certificate))
+}
+
+fn validity_of(certificate: &X509Certificate<'_>) -> Certificate {
     let validity = certificate.validity();
-    Some(Certificate {
+    Certificate {
         not_before: validity.not_before.timestamp(),
         not_after: validity.not_after.timestamp(),
-    })
+    }
 }
 
 /// Sends the client certificate of the settings, and records that one was demanded.

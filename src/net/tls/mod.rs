@@ -1,5 +1,6 @@
 //! TLS as a monitor needs it: a full handshake each time, and the certificates recorded whatever the verdict.
 
+mod authorities;
 mod expiry;
 mod handshake;
 mod reasons;
@@ -7,6 +8,7 @@ mod settings;
 mod trust;
 mod verifier;
 
+pub use authorities::Authorities;
 pub use expiry::Freshness;
 pub(super) use handshake::{HandshakeLog, cipher_suite_name, version_name};
 pub(super) use reasons::{describe, reason};

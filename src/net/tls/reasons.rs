@@ -1,11 +1,26 @@
 //! What an error of a handshake means.
 
-use rustls::{CertificateError, Error};
+use chrono::DateTime;
+use rustls::{
+    AlertDescription as Alert, CertificateError, Error,
+    pki_types::{CertificateDer, UnixTime},
+};
+use x509_parser::{certificate::X509Certificate, prelude::FromDer, public_key::PublicKey};
 
 use crate::check::Reason;
 
 /// The error of a handshake for which no certificate authority is known.
 pub(super) const NO_AUTHORITIES: &str = "no certificate authorities are known here";
+
+/// The parameters of a handshake that are offered, as far as peers differ in them.
+const OFFERED: &str =
+    "offered are TLS 1.2 and 1.3 with ECDHE and AES-GCM or ChaCha20-Poly1305, unless configured";
+
+/// Names of a certificate that are quoted.
+const MAX_QUOTED_NAMES: usize = 5;
+
+/// The shortest RSA key that is accepted.
+const MIN_RSA_BITS: usize = 2048;
 
 /// The reason that an error of the handshake stands for.
 pub(in crate::net) fn reason(error: &Error) -> Reason {
@@ -27,17 +42,180 @@ pub(in crate::net) fn reason(error: &Error) -> Reason {
     }
 }
 
-/// The error in words: rustls names the variant of what the certificate lacks and no more.
+/// The error of a certificate that was rejected, in words, with `sent` intermediate certificates
+/// behind it.
+pub(super) fn describe_rejection(error: &Error, leaf: &CertificateDer<'_>, sent: usize) -> String {
+    let parsed = X509Certificate::from_der(leaf).ok();
+    let parsed = parsed.as_ref().map(|(_, certificate)| certificate);
+    if let (Some(bits), Error::InvalidCertificate(_)) = (parsed.and_then(rsa_bits), error)
+        && bits < MIN_RSA_BITS
+        && reason(error) == Reason::TlsUntrusted
+    {
+        return format!(
+            "the certificate has an RSA key of {bits} bits, expected {MIN_RSA_BITS} or more"
+        );
+    }
+    match (error, parsed) {
+        (Error::InvalidCertificate(CertificateError::UnknownIssuer), Some(leaf)) => {
+            let issuer = leaf.issuer().to_string();
+            let with = match sent {
+                0 => "no intermediate certificate".to_owned(),
+                1 => "1 intermediate certificate".to_owned(),
+                sent => format!("{sent} intermediate certificates"),
+            };
+            if leaf.issuer() == leaf.subject() {
+                format!("the certificate is self-signed by {issuer:?}, which is not trusted")
+            } else {
+                format!("the issuer {issuer:?} is not trusted; the server sent {with}")
+            }
+        }
+        _ => describe(error),
+    }
+}
+
+fn rsa_bits(certificate: &X509Certificate<'_>) -> Option<usize> {
+    match certificate.public_key().parsed() {
+        Ok(PublicKey::RSA(key)) => Some(key.key_size()),
+        _ => None,
+    }
+}
+
+/// The error in words: rustls names variants of its types.
 pub(in crate::net) fn describe(error: &Error) -> String {
     match error {
-        Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
-            "the certificate's issuer is not trusted".to_owned()
-        }
-        Error::InvalidCertificate(CertificateError::Other(error)) => {
-            format!("the certificate is not trusted: {error}")
-        }
-        Error::InvalidCertificate(error) => error.to_string(),
+        Error::InvalidCertificate(error) => describe_certificate(error),
         Error::General(message) if message == NO_AUTHORITIES => message.clone(),
+        Error::AlertReceived(alert) => describe_alert(*alert),
+        Error::InvalidMessage(_) | Error::InappropriateMessage { .. } => {
+            "the peer does not speak TLS".to_owned()
+        }
+        Error::PeerIncompatible(_) => {
+            format!("the server shares no version or cipher suite; {OFFERED}")
+        }
         error => error.to_string(),
+    }
+}
+
+fn describe_certificate(error: &CertificateError) -> String {
+    match error {
+        CertificateError::ExpiredContext { not_after, .. } => {
+            format!("the certificate expired on {}", date(*not_after))
+        }
+        CertificateError::NotValidYetContext { not_before, .. } => {
+            format!("the certificate is not valid before {}", date(*not_before))
+        }
+        CertificateError::NotValidForNameContext {
+            expected,
+            presented,
+        } => {
+            let names: Vec<_> = presented.iter().map(|name| bare_name(name)).collect();
+            let quoted = names[..names.len().min(MAX_QUOTED_NAMES)].join(", ");
+            let more = match names.len().saturating_sub(MAX_QUOTED_NAMES) {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            let is_for = if names.is_empty() {
+                "no name at all".to_owned()
+            } else {
+                format!("{quoted}{more}")
+            };
+            let expected = expected.to_str();
+            format!("the certificate is not for {expected}: it is for {is_for}")
+        }
+        CertificateError::UnknownIssuer => "the certificate's issuer is not trusted".to_owned(),
+        CertificateError::BadEncoding => "the certificate cannot be parsed".to_owned(),
+        CertificateError::BadSignature => {
+            "the certificate's signature does not match its issuer's key".to_owned()
+        }
+        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+            "the certificate is not for servers".to_owned()
+        }
+        CertificateError::Other(error) => match error.0.downcast_ref::<webpki::Error>() {
+            Some(webpki::Error::CaUsedAsEndEntity) => {
+                "the certificate is an authority's own (CA:TRUE) and not a configured one"
+                    .to_owned()
+            }
+            Some(webpki::Error::UnsupportedCertVersion) => {
+                "the certificate is of an old version of X.509, expected version 3".to_owned()
+            }
+            Some(webpki::Error::UnsupportedSignatureAlgorithmContext(_)) => {
+                "a certificate is signed by an algorithm that is too weak or unknown".to_owned()
+            }
+            _ => format!("the certificate is not trusted: {error}"),
+        },
+        error => error.to_string(),
+    }
+}
+
+/// `DnsName("a.example")` without what is Rust in it.
+fn bare_name(presented: &str) -> &str {
+    let inner = presented.split_once('(').map(|(_, inner)| inner);
+    let inner = inner.and_then(|inner| inner.strip_suffix(')'));
+    inner.unwrap_or(presented).trim_matches('"')
+}
+
+fn date(time: UnixTime) -> String {
+    let time = DateTime::from_timestamp(time.as_secs().cast_signed(), 0);
+    time.map_or_else(
+        || "an unknown date".to_owned(),
+        |time| time.format("%Y-%m-%d %H:%M:%S UTC").to_string(),
+    )
+}
+
+/// An alert of the peer (RFC 8446, section 6).
+fn describe_alert(alert: Alert) -> String {
+    let refused = |why: &str| format!("the server refused the client certificate: {why}");
+    match alert {
+        Alert::HandshakeFailure | Alert::InsufficientSecurity => {
+            format!("the server shares no cipher suite or group; {OFFERED}")
+        }
+        Alert::ProtocolVersion => format!("the server shares no version of TLS; {OFFERED}"),
+        Alert::CertificateRequired => "the server demands a client certificate".to_owned(),
+        Alert::BadCertificate | Alert::CertificateUnknown => refused("it is not acceptable"),
+        Alert::UnsupportedCertificate => refused("it is of an unsupported type"),
+        Alert::CertificateRevoked => refused("it is revoked"),
+        Alert::CertificateExpired => refused("it has expired"),
+        Alert::UnknownCA => refused("its issuer is unknown there"),
+        Alert::AccessDenied => refused("access denied"),
+        Alert::UnrecognisedName => "the server does not know the name in SNI".to_owned(),
+        Alert::NoApplicationProtocol => "the server shares no protocol (ALPN)".to_owned(),
+        Alert::InternalError => "the server reports an internal error".to_owned(),
+        alert => match alert.as_str() {
+            Some(name) => format!("the peer sent the alert {name}"),
+            None => format!("the peer sent the alert {}", u8::from(alert)),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use rustls::pki_types::ServerName;
+
+    use super::*;
+
+    #[test]
+    fn dates_are_written_as_dates() {
+        let error = Error::InvalidCertificate(CertificateError::ExpiredContext {
+            time: UnixTime::now(),
+            not_after: UnixTime::since_unix_epoch(Duration::from_secs(978_307_200)),
+        });
+        let expected = "the certificate expired on 2001-01-01 00:00:00 UTC";
+        assert_eq!(describe(&error), expected);
+    }
+
+    #[test]
+    fn of_many_names_some_are_quoted() {
+        let presented = (0..1_200).map(|index| format!("DnsName(\"{index}.example\")"));
+        let error = Error::InvalidCertificate(CertificateError::NotValidForNameContext {
+            expected: ServerName::try_from("a.example").expect("a name"),
+            presented: presented.collect(),
+        });
+        assert_eq!(
+            describe(&error),
+            "the certificate is not for a.example: it is for 0.example, 1.example, 2.example, \
+             3.example, 4.example and 1195 more"
+        );
     }
 }

@@ -3,20 +3,19 @@
 use std::sync::Arc;
 
 use rustls::{
-    RootCertStore,
     crypto::aws_lc_rs,
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
     sign::CertifiedKey,
 };
 
-use super::Freshness;
+use super::{Authorities, Freshness};
 use crate::value::{Fields, File, FromNode, Host, Secret, TlsVersion};
 
 /// How to speak TLS; everything that can be wrong with its files has been found out.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Trusted instead of the system's authorities.
-    pub authorities: Option<Arc<RootCertStore>>,
+    pub authorities: Option<Arc<Authorities>>,
     /// The client's certificate chain and its key.
     pub identity: Option<Arc<CertifiedKey>>,
     /// Name to ask for and to verify, instead of the target's.
@@ -152,6 +151,12 @@ struct Pem {
 impl Pem {
     const CERTIFICATES: &str = "one or more certificates in PEM";
 
+    /// Whether a passphrase is needed (RFC 7468, section 11; RFC 1421, section 4.6.1.1).
+    fn is_encrypted(&self) -> bool {
+        let has = |mark: &[u8]| self.bytes.windows(mark.len()).any(|part| part == mark);
+        has(b"-----BEGIN ENCRYPTED PRIVATE KEY-----") || has(b"Proc-Type: 4,ENCRYPTED")
+    }
+
     fn certificates(&self, fields: &Fields<'_>) -> Option<Vec<CertificateDer<'static>>> {
         let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&self.bytes).collect();
         match certificates {
@@ -165,17 +170,16 @@ impl Pem {
     }
 }
 
-fn authorities(fields: &mut Fields<'_>) -> Option<Arc<RootCertStore>> {
+fn authorities(fields: &mut Fields<'_>) -> Option<Arc<Authorities>> {
     let pem = pem(fields, "ca", "ca_file")?;
-    let mut roots = RootCertStore::empty();
-    for certificate in pem.certificates(fields)? {
-        if let Err(error) = roots.add(certificate) {
+    match Authorities::new(pem.certificates(fields)?) {
+        Ok(authorities) => Some(Arc::new(authorities)),
+        Err(error) => {
             let wrong = format!("holds a certificate that cannot be trusted: {error}");
             fields.wrong_value(pem.key, wrong, Pem::CERTIFICATES);
-            return None;
+            None
         }
     }
-    Some(Arc::new(roots))
 }
 
 fn identity(fields: &mut Fields<'_>) -> Option<Arc<CertifiedKey>> {
@@ -205,7 +209,13 @@ fn identity(fields: &mut Fields<'_>) -> Option<Arc<CertifiedKey>> {
     let certificates = chain.certificates(fields)?;
     // The parser's error is left out: it could repeat a part of the key.
     let Ok(private_key) = PrivateKeyDer::from_pem_slice(&key.bytes) else {
-        fields.wrong_value(key.key, "holds no private key", "a private key in PEM");
+        let wrong = if key.is_encrypted() {
+            "holds an encrypted private key"
+        } else {
+            "holds no private key"
+        };
+        let allowed = "a private key in PEM, without a passphrase";
+        fields.wrong_value(key.key, wrong, allowed);
         return None;
     };
     match CertifiedKey::from_der(certificates, private_key, &aws_lc_rs::default_provider()) {

@@ -5,14 +5,14 @@ use std::{collections::HashMap, sync::Arc};
 use parking_lot::Mutex;
 use rustls::{
     ClientConfig, RootCertStore,
-    client::{Resumption, WebPkiServerVerifier},
-    crypto::{CryptoProvider, aws_lc_rs},
+    client::Resumption,
+    crypto::{CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs},
     pki_types::ServerName,
     sign::CertifiedKey,
 };
 
 use super::{
-    Settings,
+    Authorities, Settings,
     handshake::{ClientCertificate, HandshakeLog},
     verifier::{Policy, Verifier},
 };
@@ -21,7 +21,7 @@ use crate::value::TlsVersion;
 /// The certificate authorities that are trusted where a monitor names none.
 pub struct Trust {
     provider: Arc<CryptoProvider>,
-    roots: Arc<RootCertStore>,
+    authorities: Arc<Authorities>,
     /// Configurations with default settings, by the protocols that they offer.
     defaults: Mutex<HashMap<Vec<Vec<u8>>, Arc<TlsConfig>>>,
 }
@@ -50,7 +50,7 @@ impl Trust {
     pub fn new(roots: RootCertStore) -> Self {
         Self {
             provider: Arc::new(aws_lc_rs::default_provider()),
-            roots: Arc::new(roots),
+            authorities: Arc::new(roots.into()),
             defaults: Mutex::default(),
         }
     }
@@ -75,7 +75,7 @@ impl Trust {
 
 /// How to speak TLS, whoever the peer is.
 pub(in crate::net) struct TlsConfig {
-    provider: Arc<CryptoProvider>,
+    algorithms: WebPkiSupportedAlgorithms,
     policy: Policy,
     identity: Option<Arc<CertifiedKey>>,
     /// All but the verifier and the client certificate, which each handshake has of its own.
@@ -90,27 +90,20 @@ impl TlsConfig {
             (TlsVersion::Tls12, TlsVersion::Tls13) => rustls::ALL_VERSIONS,
             (TlsVersion::Tls13, TlsVersion::Tls13) => &[&rustls::version::TLS13],
         };
-        let roots = settings.authorities.as_ref().unwrap_or(&trust.roots);
+        let authorities = settings.authorities.as_ref().unwrap_or(&trust.authorities);
         let policy = if settings.insecure_skip_verify {
-            Policy::AnyCertificate
-        } else if roots.is_empty() {
-            Policy::NoAuthorities
+            Policy::AcceptAny
         } else {
-            let verifier =
-                WebPkiServerVerifier::builder_with_provider(roots.clone(), provider.clone());
-            Policy::WebPki(
-                verifier
-                    .build()
-                    .expect("there are authorities and no revocation lists"),
-            )
+            Policy::Verify(authorities.clone())
         };
+        let algorithms = provider.signature_verification_algorithms;
         let identity = settings.identity.clone();
         let mut client = ClientConfig::builder_with_provider(provider.clone())
             .with_protocol_versions(versions)
             .expect("the provider has suites for both versions")
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(Verifier {
-                provider: provider.clone(),
+                algorithms,
                 policy: policy.clone(),
                 log: None,
                 server_name: None,
@@ -122,7 +115,7 @@ impl TlsConfig {
         client.alpn_protocols = protocols;
         client.resumption = Resumption::disabled();
         Self {
-            provider,
+            algorithms,
             policy,
             identity,
             client,
@@ -158,7 +151,7 @@ impl TlsConfig {
         server_name: Option<ServerName<'static>>,
     ) -> Verifier {
         Verifier {
-            provider: self.provider.clone(),
+            algorithms: self.algorithms,
             policy: self.policy.clone(),
             log,
             server_name,

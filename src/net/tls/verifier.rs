@@ -4,31 +4,29 @@ use std::sync::Arc;
 
 use rustls::{
     DigitallySignedStruct, Error, SignatureScheme,
-    client::{
-        WebPkiServerVerifier,
-        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    },
-    crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature},
+    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature},
     pki_types::{CertificateDer, ServerName, UnixTime},
 };
 
 use super::{
+    authorities::Authorities,
     handshake::HandshakeLog,
-    reasons::{NO_AUTHORITIES, describe, reason},
+    reasons::{NO_AUTHORITIES, describe_rejection, reason},
 };
 
 /// Which certificates are accepted.
 #[derive(Clone, Debug)]
 pub(super) enum Policy {
-    WebPki(Arc<WebPkiServerVerifier>),
-    AnyCertificate,
-    NoAuthorities,
+    Verify(Arc<Authorities>),
+    /// Any, whatever its version, its key and its signatures are.
+    AcceptAny,
 }
 
 /// The verifier of one handshake, or of the many of a client that is not measured.
 #[derive(Debug)]
 pub(super) struct Verifier {
-    pub provider: Arc<CryptoProvider>,
+    pub algorithms: WebPkiSupportedAlgorithms,
     pub policy: Policy,
     pub log: Option<Arc<HandshakeLog>>,
     /// The name to verify in place of the one that was asked for.
@@ -41,24 +39,36 @@ impl ServerCertVerifier for Verifier {
         leaf: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         server_name: &ServerName<'_>,
-        ocsp_response: &[u8],
+        _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         if let Some(log) = &self.log {
             log.record_certificates(leaf, intermediates);
         }
-        let server_name = self.server_name.as_ref().unwrap_or(server_name);
-        let verdict = match &self.policy {
-            Policy::AnyCertificate => return Ok(ServerCertVerified::assertion()),
-            Policy::NoAuthorities => Err(Error::General(NO_AUTHORITIES.to_owned())),
-            Policy::WebPki(verifier) => {
-                verifier.verify_server_cert(leaf, intermediates, server_name, ocsp_response, now)
-            }
+        let Policy::Verify(authorities) = &self.policy else {
+            return Ok(ServerCertVerified::assertion());
         };
-        if let (Err(error), Some(log)) = (&verdict, &self.log) {
-            log.reject(reason(error), describe(error));
+        let server_name = self.server_name.as_ref().unwrap_or(server_name);
+        let verified = if authorities.is_empty() {
+            Err(Error::General(NO_AUTHORITIES.to_owned()))
+        } else {
+            authorities.verify(leaf, intermediates, server_name, now, self.algorithms)
+        };
+        match (verified, &self.log) {
+            (Ok(earliest), log) => {
+                if let (Some(earliest), Some(log)) = (earliest, log) {
+                    log.record_verified(earliest);
+                }
+                Ok(ServerCertVerified::assertion())
+            }
+            (Err(error), log) => {
+                if let Some(log) = log {
+                    let text = describe_rejection(&error, leaf, intermediates.len());
+                    log.reject(reason(&error), text);
+                }
+                Err(error)
+            }
         }
-        verdict
     }
 
     fn verify_tls12_signature(
@@ -67,8 +77,12 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls12_signature(message, certificate, signature, algorithms)
+        match self.policy {
+            Policy::AcceptAny => Ok(HandshakeSignatureValid::assertion()),
+            Policy::Verify(_) => {
+                verify_tls12_signature(message, certificate, signature, &self.algorithms)
+            }
+        }
     }
 
     fn verify_tls13_signature(
@@ -77,13 +91,22 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls13_signature(message, certificate, signature, algorithms)
+        match self.policy {
+            Policy::AcceptAny => Ok(HandshakeSignatureValid::assertion()),
+            Policy::Verify(_) => {
+                verify_tls13_signature(message, certificate, signature, &self.algorithms)
+            }
+        }
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider
-            .signature_verification_algorithms
-            .supported_schemes()
+        let mut schemes = self.algorithms.supported_schemes();
+        if matches!(self.policy, Policy::AcceptAny) {
+            schemes.extend([
+                SignatureScheme::RSA_PKCS1_SHA1,
+                SignatureScheme::ECDSA_SHA1_Legacy,
+            ]);
+        }
+        schemes
     }
 }

@@ -13,11 +13,14 @@ use rcgen::{
 use rustls::{
     RootCertStore, ServerConfig, SupportedProtocolVersion,
     crypto::aws_lc_rs,
-    pki_types::{CertificateDer, PrivateKeyDer},
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
     server::WebPkiClientVerifier,
+    sign::{CertifiedKey, SingleCertAndKey},
 };
 
 use super::server::Step;
+
+pub type Certificate = CertificateDer<'static>;
 
 /// The authority that the lab trusts.
 pub static AUTHORITY: LazyLock<Authority> = LazyLock::new(|| Authority::new("trusted root"));
@@ -93,6 +96,12 @@ impl Authority {
         }
     }
 
+    /// The certificate that `other` signs for the name and the key of this authority.
+    pub fn cross_signed_by(&self, other: &Self, name: &str, years: Range<i32>) -> Certificate {
+        let signed = Self::params(name, years).signed_by(self.issuer.key(), &other.issuer);
+        signed.expect("parameters that fit together").der().clone()
+    }
+
     pub fn pem(&self) -> String {
         self.issuer.pem()
     }
@@ -124,6 +133,30 @@ impl Identity {
             certificate_pem: certificate.pem(),
             key,
         }
+    }
+
+    /// A certificate that is an authority's own, with the names of a server.
+    pub fn self_signed_authority(names: &[&str], years: Range<i32>) -> Self {
+        let key = key();
+        let mut params = params(names, years);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let certificate = params.self_signed(&key);
+        let certificate = certificate.expect("parameters that fit together");
+        Self {
+            chain: vec![certificate.der().clone()],
+            certificate_pem: certificate.pem(),
+            key,
+        }
+    }
+
+    pub fn certificate(&self) -> Certificate {
+        self.chain[0].clone()
+    }
+
+    /// Sends `certificate` behind its own.
+    pub fn followed_by(mut self, certificate: Certificate) -> Self {
+        self.chain.push(certificate);
+        self
     }
 
     pub fn key_pem(&self) -> String {
@@ -197,6 +230,22 @@ impl Handshake<'_> {
             .collect();
         Step::Tls(config.into())
     }
+}
+
+/// The handshake of a server whose certificate is of version 1 of X.509, as `openssl x509 -req` makes
+/// them.
+pub fn x509_v1() -> Step {
+    let pem = include_bytes!("x509_v1.pem");
+    let certificate = CertificateDer::from_pem_slice(pem).expect("a certificate");
+    let key = PrivateKeyDer::from_pem_slice(pem).expect("a key");
+    let key = aws_lc_rs::sign::any_supported_type(&key).expect("a key of a known type");
+    let resolver = SingleCertAndKey::from(CertifiedKey::new(vec![certificate], key));
+    let config = ServerConfig::builder_with_provider(aws_lc_rs::default_provider().into())
+        .with_protocol_versions(rustls::ALL_VERSIONS)
+        .expect("the provider has suites for both versions")
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(resolver));
+    Step::Tls(config.into())
 }
 
 fn key() -> KeyPair {

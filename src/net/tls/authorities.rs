@@ -1,0 +1,137 @@
+//! Certificate authorities, and the verification of a chain of certificates against them.
+
+use std::sync::Arc;
+
+use rustls::{
+    CertificateError, Error, OtherError, RootCertStore,
+    client::verify_server_name,
+    crypto::WebPkiSupportedAlgorithms,
+    pki_types::{CertificateDer, ServerName, UnixTime},
+    server::ParsedCertificate,
+};
+use webpki::{EndEntityCert, KeyUsage};
+
+use super::handshake::validity;
+use crate::check::Certificate;
+
+/// The authorities that certificates are verified against.
+#[derive(Debug)]
+pub struct Authorities {
+    roots: RootCertStore,
+    /// Those that were configured by their certificates: a peer may have one of them as its own.
+    certificates: Vec<CertificateDer<'static>>,
+}
+
+impl From<RootCertStore> for Authorities {
+    fn from(roots: RootCertStore) -> Self {
+        Self {
+            roots,
+            certificates: Vec::new(),
+        }
+    }
+}
+
+impl Authorities {
+    /// The authorities of these certificates.
+    ///
+    /// # Errors
+    /// If one of them cannot be an authority.
+    pub fn new(certificates: Vec<CertificateDer<'static>>) -> Result<Self, Error> {
+        let mut roots = RootCertStore::empty();
+        for certificate in &certificates {
+            roots.add(certificate.clone())?;
+        }
+        Ok(Self {
+            roots,
+            certificates,
+        })
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.roots.is_empty()
+    }
+
+    /// Verifies `leaf` for `server_name`. Of the chain from it to an authority, returns the certificate
+    /// that expires first; the authority's own is not looked at.
+    pub(super) fn verify(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        now: UnixTime,
+        algorithms: WebPkiSupportedAlgorithms,
+    ) -> Result<Option<Certificate>, Error> {
+        let earliest = if self.certificates.contains(leaf) {
+            // Trusted as it is, like every authority: what is left are its dates.
+            let validity = validity(leaf);
+            check_dates(validity, now)?;
+            validity
+        } else {
+            let end_entity = EndEntityCert::try_from(leaf).map_err(certificate_error)?;
+            let path = end_entity.verify_for_usage(
+                algorithms.all,
+                &self.roots.roots,
+                intermediates,
+                now,
+                KeyUsage::server_auth(),
+                None,
+                None,
+            );
+            let path = path.map_err(certificate_error)?;
+            let above = path.intermediate_certificates();
+            let above = above.filter_map(|certificate| validity(&certificate.der()));
+            above
+                .chain(validity(leaf))
+                .min_by_key(|certificate| certificate.not_after)
+        };
+        verify_server_name(&ParsedCertificate::try_from(leaf)?, server_name)?;
+        Ok(earliest)
+    }
+}
+
+fn check_dates(validity: Option<Certificate>, now: UnixTime) -> Result<(), Error> {
+    let Some(validity) = validity else {
+        return Err(CertificateError::BadEncoding.into());
+    };
+    let seconds = now.as_secs().cast_signed();
+    let unix_time = |seconds: i64| {
+        UnixTime::since_unix_epoch(std::time::Duration::from_secs(
+            seconds.max(0).unsigned_abs(),
+        ))
+    };
+    if seconds > validity.not_after {
+        return Err(CertificateError::ExpiredContext {
+            time: now,
+            not_after: unix_time(validity.not_after),
+        }
+        .into());
+    }
+    if seconds < validity.not_before {
+        return Err(CertificateError::NotValidYetContext {
+            time: now,
+            not_before: unix_time(validity.not_before),
+        }
+        .into());
+    }
+    Ok(())
+}
+
+/// The error as rustls has it: its own translation is private.
+fn certificate_error(error: webpki::Error) -> Error {
+    use webpki::Error as Pki;
+    let error = match error {
+        Pki::BadDer | Pki::BadDerTime | Pki::TrailingData(_) => CertificateError::BadEncoding,
+        Pki::CertExpired { time, not_after } => {
+            CertificateError::ExpiredContext { time, not_after }
+        }
+        Pki::CertNotValidYet { time, not_before } => {
+            CertificateError::NotValidYetContext { time, not_before }
+        }
+        Pki::InvalidCertValidity => CertificateError::Expired,
+        Pki::UnknownIssuer => CertificateError::UnknownIssuer,
+        Pki::InvalidSignatureForPublicKey => CertificateError::BadSignature,
+        Pki::RequiredEkuNotFoundContext(_) => CertificateError::InvalidPurpose,
+        error => CertificateError::Other(OtherError(Arc::new(error))),
+    };
+    Error::InvalidCertificate(error)
+}
