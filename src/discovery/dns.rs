@@ -34,10 +34,14 @@ pub(super) struct Settings {
 enum Records {
     Srv,
     Addresses(IpFamily),
+    /// Mail exchangers.
+    Mx,
+    /// Name servers.
+    Ns,
 }
 
 impl FromNode for Records {
-    const ALLOWED: &'static str = "SRV, A or AAAA";
+    const ALLOWED: &'static str = "SRV, A, AAAA, MX or NS";
 
     fn from_node(node: &Node) -> Result<Self, String> {
         let word = String::from_node(node)?;
@@ -45,7 +49,9 @@ impl FromNode for Records {
             "SRV" => Ok(Self::Srv),
             "A" => Ok(Self::Addresses(IpFamily::Ip4)),
             "AAAA" => Ok(Self::Addresses(IpFamily::Ip6)),
-            _ => Err(format!("{word:?} is no type of records that is asked for")),
+            "MX" => Ok(Self::Mx),
+            "NS" => Ok(Self::Ns),
+            _ => Err(format!("unknown record type {word:?}")),
         }
     }
 }
@@ -80,10 +86,12 @@ impl Settings {
             None => Some(Records::Srv),
         };
         let port = fields.optional("port").map(|Port(port)| port);
-        if let Some(Records::Addresses(_)) = records
+        if let Some(records) = records
+            && records != Records::Srv
             && fields.node("port").is_none()
         {
-            fields.wrong("port is missing, as addresses have none", Port::ALLOWED);
+            let wrong = "port is missing, as only SRV records have one";
+            fields.wrong(wrong, Port::ALLOWED);
         }
         let refresh_interval = read_interval(&mut fields, Duration::from_secs(30));
         fields.finish();
@@ -138,7 +146,8 @@ impl Names {
         let mut targets = match self.settings.records {
             Records::Srv => {
                 let services = self.resolver.services(name).await?;
-                let targets = services.into_iter().map(|(host, port)| Target {
+                let services = services.into_iter().filter(|(host, _)| host != NO_HOST);
+                let targets = services.map(|(host, port)| Target {
                     address: format!("{}:{port}", host.trim_end_matches('.')),
                     labels: labels(&[
                         ("__meta_dns_name", name),
@@ -147,6 +156,14 @@ impl Names {
                     ]),
                 });
                 targets.collect::<Vec<_>>()
+            }
+            Records::Mx => {
+                let hosts = self.resolver.mail_exchangers(name).await?;
+                self.host_targets(name, "__meta_dns_mx_record_target", hosts)
+            }
+            Records::Ns => {
+                let hosts = self.resolver.name_servers(name).await?;
+                self.host_targets(name, "__meta_dns_ns_record_target", hosts)
             }
             Records::Addresses(family) => {
                 let labels = labels(&[("__meta_dns_name", name)]);
@@ -162,7 +179,19 @@ impl Names {
         targets.sort_by(|a, b| a.address.cmp(&b.address));
         Ok(targets)
     }
+
+    fn host_targets(&self, name: &str, label: &str, hosts: Vec<String>) -> Vec<Target> {
+        let hosts = hosts.into_iter().filter(|host| host != NO_HOST);
+        let targets = hosts.map(|host| Target {
+            address: format!("{}:{}", host.trim_end_matches('.'), self.settings.port),
+            labels: labels(&[("__meta_dns_name", name), (label, &host)]),
+        });
+        targets.collect()
+    }
 }
+
+/// The host of a record which says that there is none (RFC 2782, RFC 7505).
+const NO_HOST: &str = ".";
 
 fn labels(pairs: &[(&str, &str)]) -> Arc<Labels> {
     let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());

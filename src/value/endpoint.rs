@@ -1,6 +1,9 @@
 //! What a monitor connects to: a host, and a port on it.
 
-use std::{fmt, net::IpAddr};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr},
+};
 
 use rustls::pki_types::ServerName;
 use url::Url;
@@ -42,11 +45,15 @@ impl Host {
     }
 
     /// The name to ask for in TLS and to verify.
+    ///
+    /// Of names that DNS can carry and TLS cannot (`-a.example`), none is asked for, and no certificate
+    /// is good for them.
     #[must_use]
     pub fn server_name(&self) -> ServerName<'static> {
         match self {
             Self::Address(address) => ServerName::IpAddress((*address).into()),
-            Self::Name(name) => ServerName::try_from(name.clone()).expect("it was read as one"),
+            Self::Name(name) => ServerName::try_from(name.clone())
+                .unwrap_or_else(|_| ServerName::IpAddress(Ipv4Addr::UNSPECIFIED.into())),
         }
     }
 
@@ -58,17 +65,27 @@ impl Host {
         host.ok_or_else(|| shown_wrong(text, "is no host"))
     }
 
-    /// `None` for what a URL may call a host and TLS may not.
+    /// `None` for what a URL may call a host and DNS cannot carry.
     fn of(host: url::Host<impl AsRef<str>>) -> Option<Self> {
         match host {
             url::Host::Ipv4(address) => Some(Self::Address(address.into())),
             url::Host::Ipv6(address) => Some(Self::Address(address.into())),
-            url::Host::Domain(name) => match ServerName::try_from(name.as_ref()) {
-                Ok(ServerName::DnsName(name)) => Some(Self::Name(name.as_ref().to_owned())),
-                _ => None,
-            },
+            url::Host::Domain(name) => {
+                let name = name.as_ref();
+                is_dns_name(name).then(|| Self::Name(name.to_owned()))
+            }
         }
     }
+}
+
+/// Whether DNS can carry `name`: any label may be one that is neither empty nor too long (RFC 2181,
+/// section 11), those with an underscore included.
+fn is_dns_name(name: &str) -> bool {
+    const MAX_NAME_BYTES: usize = 253;
+    const MAX_LABEL_BYTES: usize = 63;
+    let name = name.strip_suffix('.').unwrap_or(name);
+    let mut labels = name.split('.');
+    name.len() <= MAX_NAME_BYTES && labels.all(|label| (1..=MAX_LABEL_BYTES).contains(&label.len()))
 }
 
 /// The address that stands in `url`, where it has one in place of a name.
@@ -82,8 +99,7 @@ pub fn address_in(url: &Url) -> Option<IpAddr> {
 }
 
 impl Endpoint {
-    /// Where `url` leads; `None` where its host has no name that TLS could ask for, or its scheme
-    /// no port.
+    /// Where `url` leads; `None` where DNS cannot carry its host's name, or its scheme has no port.
     #[must_use]
     pub fn of(url: &Url) -> Option<Self> {
         Some(Self {
@@ -196,7 +212,19 @@ mod tests {
     fn an_endpoint_is_a_host_and_a_port() {
         check("example.com:25", Ok("example.com:25"));
         check("EXAMPLE.com:25", Ok("example.com:25"));
-        check("my_host:1", Ok("my_host:1"));
+        let label = "x".repeat(63);
+        let longest = [&*label, &label, &label, &label[..61]].join(".");
+        let hosts = [
+            "my_host",
+            "_a._b.example",
+            "-a-.example",
+            "*.example",
+            "a.example.",
+            &longest,
+        ];
+        for host in hosts {
+            check(&format!("{host}:1"), Ok(&format!("{host}:1")));
+        }
         check("bücher.example:80", Ok("xn--bcher-kva.example:80"));
         check("192.0.2.1:65535", Ok("192.0.2.1:65535"));
         check("[::1]:25", Ok("[::1]:25"));
@@ -212,7 +240,20 @@ mod tests {
             check(text, Err(&format!("{text:?} has no port from 1 to 65535")));
         }
         check("user:hunter2@host:1", Err("has a user"));
-        for host in ["", "a b", "a/b", "[::1", "::g"] {
+        let too_long = format!("{longest}y");
+        let long_label = format!("{label}x.example");
+        for host in [
+            "",
+            "a b",
+            "a/b",
+            "[::1",
+            "::g",
+            "a..b",
+            ".a",
+            "a..",
+            &too_long,
+            &long_label,
+        ] {
             check(&format!("{host}:1"), Err(&format!("{host:?} is no host")));
         }
         check("http://a:1", Err("\"http://a\" is no host"));
@@ -233,7 +274,18 @@ mod tests {
     }
 
     #[test]
-    fn a_url_leads_to_a_host_that_tls_could_ask_for() {
+    fn a_name_that_tls_cannot_carry_is_not_asked_for() {
+        let server_name = |text: &str| {
+            let host = Host::parse(text).expect("a host");
+            host.server_name().to_str().into_owned()
+        };
+        assert_eq!(server_name("my_host"), "my_host");
+        assert_eq!(server_name("a.example."), "a.example");
+        assert_eq!(server_name("-a.example"), "0.0.0.0");
+    }
+
+    #[test]
+    fn a_url_leads_to_a_host_that_dns_can_carry() {
         let of = |url: &str| {
             let endpoint = Endpoint::of(&Url::parse(url).expect("a URL"));
             endpoint.map(|endpoint| endpoint.to_string())
@@ -241,6 +293,7 @@ mod tests {
         assert_eq!(of("https://a.example/").as_deref(), Some("a.example:443"));
         assert_eq!(of("ws://[::1]/").as_deref(), Some("[::1]:80"));
         assert_eq!(of("http://192.0.2.1:81").as_deref(), Some("192.0.2.1:81"));
+        assert_eq!(of("http://my_host:81").as_deref(), Some("my_host:81"));
         assert_eq!(of("https://a..example/"), None);
         assert_eq!(of("unix:/run/socket"), None);
     }

@@ -11,7 +11,10 @@ use std::{
 
 use hickory_proto::{
     op::ResponseCode,
-    rr::{Name, RData, Record, RecordType, rdata::SRV},
+    rr::{
+        Name, RData, Record, RecordType,
+        rdata::{MX, NS, SRV},
+    },
 };
 use monitoringdaemon::{
     config,
@@ -371,6 +374,49 @@ async fn addresses_have_the_port_of_the_settings() {
         &net_of(&server),
     );
     assert_eq!(bench.next().await, ["192.0.2.1:443"]);
+}
+
+#[tokio::test]
+async fn mail_exchangers_and_name_servers_have_the_port_of_the_settings() {
+    let server = NameServer::start(|asked| {
+        let query = &asked.message.queries[0];
+        let host = |text| Name::from_ascii(text).expect("a name");
+        let data = |text| match query.query_type() {
+            RecordType::MX => RData::MX(MX::new(10, host(text))),
+            _ => RData::NS(NS(host(text))),
+        };
+        let record = |text| Record::from_rdata(query.name().clone(), 300, data(text));
+        vec![Act::Send(asked.response(|message| {
+            // A record of the root says that there is no such host.
+            message.add_answers(["b.example.com.", ".", "a.example.com."].map(record));
+        }))]
+    });
+    for (kind, asked_for) in [("MX", RecordType::MX), ("NS", RecordType::NS)] {
+        let mut bench = Bench::with_net(
+            json!({
+                "dns_sd_configs": [{ "names": ["example.com"], "type": kind, "port": 25 }],
+                "relabel_configs": [{ "action": "labelmap", "regex": "__meta_dns_(.*)" }],
+            }),
+            &net_of(&server),
+        );
+        let monitors = tokio::time::timeout(SOON, bench.discovery.changed());
+        let monitors = monitors.await.expect("a list");
+        let targets: Vec<_> = monitors.iter().map(|monitor| &*monitor.target).collect();
+        assert_eq!(targets, ["a.example.com:25", "b.example.com:25"]);
+        let target = format!("{}_record_target", kind.to_lowercase());
+        let labels = [(&*target, "a.example.com."), ("name", "example.com")];
+        let labels = labels.map(|(name, value)| (name.to_owned(), Node::Text(value.to_owned())));
+        let [(key, Node::Map(found))] = &monitors[0].keys[..] else {
+            panic!("{:?}", monitors[0].keys);
+        };
+        assert_eq!(key, "labels");
+        for label in &labels {
+            assert!(found.contains(label), "{label:?} is missing: {found:?}");
+        }
+        let seen = server.seen();
+        let last = seen.last().expect("a query");
+        assert_eq!(last.message.queries[0].query_type(), asked_for);
+    }
 }
 
 #[tokio::test]

@@ -912,9 +912,8 @@ mod ours {
                 let server = Server::ok();
                 let address = lab.job(json!({ "url": server.http("/") }));
                 let name = lab.job(json!({ "url": server.named("http", "service.test", "/") }));
-                // Before there are none left: all that is opened once.
+                // Before there are none left: all that is opened once. A lookup would leave its socket.
                 assert_success(&address.check_once().await);
-                assert_success(&name.check_once().await);
                 let mut taken = Vec::new();
                 while let Ok(descriptor) = std::fs::File::open("/dev/null") {
                     taken.push(descriptor);

@@ -119,11 +119,11 @@ fn what_is_wrong_is_told_with_its_place() {
         ("{}", ": names is missing (names to look up)"),
         (
             "{names: [a], type: A}",
-            ": port is missing, as addresses have none (a port from 1 to 65535)",
+            ": port is missing, as only SRV records have one (a port from 1 to 65535)",
         ),
         (
             "{names: [a], type: TXT}",
-            ".type: \"TXT\" is no type of records that is asked for (SRV, A or AAAA)",
+            ".type: unknown record type \"TXT\" (SRV, A, AAAA, MX or NS)",
         ),
         (
             "{names: [a], type: A, port: 70000}",

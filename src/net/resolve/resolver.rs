@@ -1,0 +1,459 @@
+//! Hosts to addresses: `/etc/hosts` first, then the name servers.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+};
+
+use hickory_proto::rr::{Name, RecordType};
+use parking_lot::Mutex;
+
+use super::{
+    hosts::Hosts,
+    message::{Data, NOERROR, NXDOMAIN, Query},
+    resolv_conf::{Environment, Options, ResolvConf},
+    search::Candidates,
+    servers::{Servers, Unanswered},
+    system_files::{Paths, SystemFiles},
+};
+use crate::{
+    check::{Failure, Phase, Rcode, Reason},
+    net::Route,
+    value::IpFamily,
+};
+
+/// Looks up names.
+pub struct Resolver {
+    source: Source,
+}
+
+enum Source {
+    System(Mutex<SystemFiles>),
+    Servers(Arc<Stub>),
+}
+
+impl Resolver {
+    /// Follows `/etc/resolv.conf` and `/etc/hosts`, also when they change later.
+    #[must_use]
+    pub fn system() -> Self {
+        Self::from_files("/etc/resolv.conf", "/etc/hosts")
+    }
+
+    /// Follows other files in place of `/etc/resolv.conf` and `/etc/hosts`.
+    #[must_use]
+    pub fn from_files(resolv_conf: impl Into<PathBuf>, hosts: impl Into<PathBuf>) -> Self {
+        let paths = Paths {
+            resolv_conf: resolv_conf.into(),
+            hosts: hosts.into(),
+        };
+        Self {
+            source: Source::System(Mutex::new(SystemFiles::read(paths))),
+        }
+    }
+
+    /// Asks `servers`, of which there is at least one, in this order, and reads no files.
+    #[must_use]
+    pub fn with_servers(servers: &[SocketAddr]) -> Self {
+        let resolv_conf = ResolvConf {
+            servers: servers.to_vec(),
+            search: Vec::new(),
+            options: Options::default(),
+        };
+        Self::with_configuration(&resolv_conf, Hosts::default())
+    }
+
+    /// Asks `servers` by the `search` and `options` of `resolv_conf`, the text of a `resolv.conf(5)`,
+    /// behind `hosts`, the text of a `hosts(5)`.
+    #[must_use]
+    pub fn with_texts(servers: &[SocketAddr], resolv_conf: &str, hosts: &str) -> Self {
+        let mut resolv_conf = ResolvConf::parse(resolv_conf, &Environment::default());
+        resolv_conf.servers = servers.to_vec();
+        Self::with_configuration(&resolv_conf, Hosts::parse(hosts))
+    }
+
+    fn with_configuration(resolv_conf: &ResolvConf, hosts: Hosts) -> Self {
+        Self {
+            source: Source::Servers(Arc::new(Stub::new(resolv_conf, hosts))),
+        }
+    }
+
+    /// The address of `host` to check.
+    ///
+    /// # Errors
+    /// A [`Failure`] in the phase `resolve`.
+    pub async fn resolve(&self, host: &str, route: Route) -> Result<IpAddr, Failure> {
+        let addresses = self.current().addresses(host, Wanted::first(route)).await?;
+        Ok(addresses[0])
+    }
+
+    /// All addresses of `host`: of the preferred family, or of both if neither is preferred.
+    ///
+    /// # Errors
+    /// A [`Failure`] in the phase `resolve` if there is none.
+    pub async fn resolve_all(&self, host: &str, route: Route) -> Result<Vec<IpAddr>, Failure> {
+        let wanted = match route.family {
+            IpFamily::Auto => Wanted::Both,
+            _ => Wanted::first(route),
+        };
+        Ok(self.current().addresses(host, wanted).await?)
+    }
+
+    /// The addresses of `host` of one family; none if it has none, or does not exist.
+    ///
+    /// # Errors
+    /// A [`Failure`] if no name server can tell.
+    pub async fn records(&self, host: &str, family: IpFamily) -> Result<Vec<IpAddr>, Failure> {
+        let family = match family {
+            IpFamily::Auto | IpFamily::Ip4 => Family::Ip4,
+            IpFamily::Ip6 => Family::Ip6,
+        };
+        let wanted = Wanted::Type(family.record_type());
+        none_if_not_found(self.current().addresses(host, wanted).await)
+    }
+
+    /// The hosts and ports that offer the service `name`, by its SRV records (RFC 2782); none if it
+    /// has none, or does not exist.
+    ///
+    /// # Errors
+    /// A [`Failure`] if no name server can tell.
+    pub async fn services(&self, name: &str) -> Result<Vec<(String, u16)>, Failure> {
+        let records = self.records_of_type(name, RecordType::SRV).await?;
+        let services = records.into_iter().filter_map(|data| match data {
+            Data::Service { target, port } => Some((target.to_ascii(), port)),
+            _ => None,
+        });
+        Ok(services.collect())
+    }
+
+    /// The hosts that take mail for `name`, by its MX records; none if it has none, or does not exist.
+    ///
+    /// # Errors
+    /// A [`Failure`] if no name server can tell.
+    pub async fn mail_exchangers(&self, name: &str) -> Result<Vec<String>, Failure> {
+        self.hosts_by(name, RecordType::MX).await
+    }
+
+    /// The name servers of the zone `name`, by its NS records; none if it has none, or does not exist.
+    ///
+    /// # Errors
+    /// A [`Failure`] if no name server can tell.
+    pub async fn name_servers(&self, name: &str) -> Result<Vec<String>, Failure> {
+        self.hosts_by(name, RecordType::NS).await
+    }
+
+    async fn hosts_by(&self, name: &str, record_type: RecordType) -> Result<Vec<String>, Failure> {
+        let records = self.records_of_type(name, record_type).await?;
+        let hosts = records.into_iter().filter_map(|data| match data {
+            Data::Host(host) => Some(host.to_ascii()),
+            _ => None,
+        });
+        Ok(hosts.collect())
+    }
+
+    async fn records_of_type(
+        &self,
+        name: &str,
+        record_type: RecordType,
+    ) -> Result<Vec<Data>, Failure> {
+        let found = self.current().search(name, Wanted::Type(record_type)).await;
+        none_if_not_found(found)
+    }
+
+    fn current(&self) -> Arc<Stub> {
+        match &self.source {
+            Source::Servers(stub) => stub.clone(),
+            Source::System(files) => files.lock().current(),
+        }
+    }
+}
+
+/// Which records a lookup is for.
+#[derive(Clone, Copy, Debug)]
+enum Wanted {
+    /// Those of this type.
+    Type(RecordType),
+    /// The addresses of this family, or those of the other one if there are none.
+    Prefer(Family),
+    /// The addresses of both families, IPv4 before IPv6.
+    Both,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Family {
+    Ip4,
+    Ip6,
+}
+
+/// Why there are no records.
+enum NotFound {
+    NoSuchName,
+    /// The name exists, or the one that it is an alias for may exist.
+    NoRecords {
+        what: &'static str,
+        alias: Option<Name>,
+    },
+    NotInHosts(Wanted),
+    Refused(Rcode),
+    Failed(Failure),
+}
+
+/// A resolver as it is configured at the moment.
+pub(super) struct Stub {
+    hosts: Hosts,
+    servers: Servers,
+    search: Vec<Name>,
+    options: Options,
+}
+
+impl Stub {
+    pub fn new(resolv_conf: &ResolvConf, hosts: Hosts) -> Self {
+        Self {
+            hosts,
+            servers: Servers::new(&resolv_conf.servers, resolv_conf.options),
+            search: resolv_conf.search.clone(),
+            options: resolv_conf.options,
+        }
+    }
+
+    /// Whether `resolv.conf` is to be read again when it changes.
+    pub fn follows_resolv_conf(&self) -> bool {
+        !self.options.no_reload
+    }
+
+    /// The addresses of `host` that are wanted: at least one.
+    async fn addresses(&self, host: &str, wanted: Wanted) -> Result<Vec<IpAddr>, NotFound> {
+        if let Ok(address) = host.parse::<IpAddr>() {
+            return wanted.of(&[address]);
+        }
+        // A name that is there is not asked of DNS, in either family.
+        if let Some(addresses) = self.hosts.find(host) {
+            return wanted.of(&addresses);
+        }
+        let records = self.search(host, wanted).await?;
+        let addresses = records.into_iter().filter_map(|data| match data {
+            Data::Address(address) => Some(address),
+            _ => None,
+        });
+        Ok(addresses.collect())
+    }
+
+    /// The records of the first of the names that `text` may stand for which has any.
+    async fn search(&self, text: &str, wanted: Wanted) -> Result<Vec<Data>, NotFound> {
+        let Some(candidates) = Candidates::new(text, &self.search, self.options) else {
+            let error = format!("{text:?} is not a name that can be looked up");
+            let failure = Failure::new(Phase::Resolve, Reason::DnsFailure, error);
+            return Err(NotFound::Failed(failure));
+        };
+        let mut worst: Option<NotFound> = None;
+        for name in candidates.names {
+            match self.ask(name, wanted).await {
+                Err(NotFound::Failed(failure)) => return Err(NotFound::Failed(failure)),
+                Err(not_found) => {
+                    let is_final = candidates.starts_as_is && worst.is_some();
+                    let rank = worst.as_ref().map(NotFound::rank);
+                    if !is_final && rank.is_none_or(|rank| not_found.rank() > rank) {
+                        worst = Some(not_found);
+                    }
+                }
+                found => return found,
+            }
+        }
+        Err(worst.unwrap_or(NotFound::NoSuchName))
+    }
+
+    /// The records of an absolute name: at least one.
+    async fn ask(&self, name: Name, wanted: Wanted) -> Result<Vec<Data>, NotFound> {
+        match wanted {
+            Wanted::Type(record_type) => self.records(name, record_type).await,
+            Wanted::Prefer(family) => {
+                let found = self.records(name.clone(), family.record_type()).await;
+                let is_to_ask_on = match found {
+                    Err(NotFound::NoRecords { .. }) => true,
+                    // Some servers deny a name altogether that has no IPv6 address (RFC 4074,
+                    // section 4.2), but not one that has no IPv4 address.
+                    Err(NotFound::NoSuchName) => family == Family::Ip6,
+                    _ => false,
+                };
+                if !is_to_ask_on {
+                    return found;
+                }
+                let other = self.records(name, family.other().record_type()).await;
+                other.map_err(NotFound::of_either_family)
+            }
+            Wanted::Both => {
+                let ip4 = self.records(name.clone(), RecordType::A);
+                let ip6 = self.records(name, RecordType::AAAA);
+                let both = if self.options.single_request {
+                    (ip4.await, ip6.await)
+                } else {
+                    tokio::join!(ip4, ip6)
+                };
+                match both {
+                    (Ok(ip4), Ok(ip6)) => Ok([ip4, ip6].concat()),
+                    (Ok(found), Err(not_found)) | (Err(not_found), Ok(found))
+                        if not_found.is_certain() =>
+                    {
+                        Ok(found)
+                    }
+                    (Err(ip4), Err(ip6)) if ip4.rank() >= ip6.rank() => Err(ip4.of_either_family()),
+                    (_, Err(not_found)) => Err(not_found.of_either_family()),
+                    (Err(not_found), Ok(_)) => Err(not_found),
+                }
+            }
+        }
+    }
+
+    /// The records of an absolute name that are of one type: at least one.
+    async fn records(&self, name: Name, record_type: RecordType) -> Result<Vec<Data>, NotFound> {
+        if record_type == RecordType::AAAA && self.options.no_aaaa {
+            return Err(NotFound::NoRecords {
+                what: "IPv6 address, as resolv.conf has no-aaaa",
+                alias: None,
+            });
+        }
+        let query = Query { name, record_type };
+        let response = match self.servers.ask(&query).await {
+            Ok(response) => response,
+            Err(Unanswered::Refused(rcode)) => return Err(NotFound::Refused(rcode)),
+            Err(Unanswered::Failed(failure)) => return Err(NotFound::Failed(failure)),
+        };
+        match response.rcode {
+            NOERROR if !response.records.is_empty() => Ok(response.records),
+            NOERROR => Err(NotFound::NoRecords {
+                what: match record_type {
+                    RecordType::A => "IPv4 address",
+                    RecordType::AAAA => "IPv6 address",
+                    RecordType::SRV => "SRV record",
+                    RecordType::MX => "MX record",
+                    _ => "NS record",
+                },
+                alias: response.alias,
+            }),
+            NXDOMAIN => Err(NotFound::NoSuchName),
+            rcode => Err(NotFound::Refused(rcode)),
+        }
+    }
+}
+
+impl Wanted {
+    /// The one address of a host that is to be checked.
+    fn first(route: Route) -> Self {
+        match route.family {
+            IpFamily::Auto => Self::Prefer(Family::Ip4),
+            IpFamily::Ip4 if route.fallback => Self::Prefer(Family::Ip4),
+            IpFamily::Ip6 if route.fallback => Self::Prefer(Family::Ip6),
+            IpFamily::Ip4 => Self::Type(RecordType::A),
+            IpFamily::Ip6 => Self::Type(RecordType::AAAA),
+        }
+    }
+
+    /// Those of all addresses of a name that are wanted: at least one.
+    fn of(self, all: &[IpAddr]) -> Result<Vec<IpAddr>, NotFound> {
+        let of_family = |family: Family| -> Vec<IpAddr> {
+            let all = all.iter().copied();
+            all.filter(|address| family.has(*address)).collect()
+        };
+        let found = match self {
+            Self::Type(RecordType::A) => of_family(Family::Ip4),
+            Self::Type(_) => of_family(Family::Ip6),
+            Self::Both => [of_family(Family::Ip4), of_family(Family::Ip6)].concat(),
+            Self::Prefer(family) => {
+                let found = of_family(family);
+                if found.is_empty() {
+                    of_family(family.other())
+                } else {
+                    found
+                }
+            }
+        };
+        if found.is_empty() {
+            return Err(NotFound::NotInHosts(self));
+        }
+        Ok(found)
+    }
+}
+
+impl Family {
+    fn other(self) -> Self {
+        match self {
+            Self::Ip4 => Self::Ip6,
+            Self::Ip6 => Self::Ip4,
+        }
+    }
+
+    fn has(self, address: IpAddr) -> bool {
+        address.is_ipv4() == (self == Self::Ip4)
+    }
+
+    fn record_type(self) -> RecordType {
+        match self {
+            Self::Ip4 => RecordType::A,
+            Self::Ip6 => RecordType::AAAA,
+        }
+    }
+}
+
+impl NotFound {
+    /// How much the reason says against the name not existing.
+    fn rank(&self) -> u8 {
+        match self {
+            Self::NoSuchName => 0,
+            Self::NoRecords { .. } | Self::NotInHosts(_) => 1,
+            Self::Refused(_) | Self::Failed(_) => 2,
+        }
+    }
+
+    /// Whether there are no records for certain.
+    fn is_certain(&self) -> bool {
+        self.rank() < 2
+    }
+
+    /// The same after both families have been asked for.
+    fn of_either_family(self) -> Self {
+        match self {
+            Self::NoRecords { alias, .. } => Self::NoRecords {
+                what: "address",
+                alias,
+            },
+            other => other,
+        }
+    }
+}
+
+impl From<NotFound> for Failure {
+    fn from(not_found: NotFound) -> Self {
+        let (reason, error) = match not_found {
+            NotFound::NoSuchName => (Reason::DnsNotFound, "the name does not exist".to_owned()),
+            NotFound::NoRecords { what, alias } => {
+                let error = match alias {
+                    Some(alias) => format!("the name is an alias for {alias}, which has no {what}"),
+                    None => format!("the name has no {what}"),
+                };
+                (Reason::DnsNotFound, error)
+            }
+            NotFound::NotInHosts(wanted) => {
+                let family = match wanted {
+                    Wanted::Type(RecordType::A) => "IPv4 ",
+                    Wanted::Type(_) => "IPv6 ",
+                    _ => "",
+                };
+                let error = format!("/etc/hosts has no {family}address for the name");
+                (Reason::DnsNotFound, error)
+            }
+            NotFound::Refused(rcode) => (
+                Reason::DnsFailure,
+                format!("the name server answered {rcode}"),
+            ),
+            NotFound::Failed(failure) => return failure,
+        };
+        Self::new(Phase::Resolve, reason, error)
+    }
+}
+
+fn none_if_not_found<T>(found: Result<Vec<T>, NotFound>) -> Result<Vec<T>, Failure> {
+    match found {
+        Err(not_found) if not_found.is_certain() => Ok(Vec::new()),
+        found => Ok(found?),
+    }
+}

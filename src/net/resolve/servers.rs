@@ -1,0 +1,191 @@
+//! Several name servers: in which order they are asked, and for how long each is waited for.
+//!
+//! The next server is asked when one fails, and when it has said nothing for a second; it is listened
+//! to all the same. What a later server finds counts at once. That it finds nothing counts after a
+//! while only, if an earlier one may still know better.
+
+use std::{
+    io,
+    net::SocketAddr,
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
+
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use tokio::time::{Instant, timeout_at};
+
+use super::{
+    message::{Query, Response},
+    resolv_conf::Options,
+    server::{Manner, Server, Setback, Trust},
+};
+use crate::{
+    check::{Failure, Phase, Rcode, Reason},
+    net::io_reason,
+};
+
+/// The name servers of a resolver.
+#[derive(Debug)]
+pub(super) struct Servers {
+    in_order: Vec<Server>,
+    attempts: usize,
+    timeout: Duration,
+    manner: Manner,
+    /// The server to begin with, counted on where that changes.
+    turn: Option<AtomicUsize>,
+}
+
+/// Why no server was of use.
+#[derive(Debug)]
+pub(super) enum Unanswered {
+    /// A server answered so.
+    Refused(Rcode),
+    Failed(Failure),
+}
+
+/// The time after which the next server is asked too, or the only one once more. The C library waits
+/// for five seconds by default, which is all that most checks have.
+const HEAD_START: Duration = Duration::from_secs(1);
+/// The same for a server that was silent, and may be back.
+const TRIAL_HEAD_START: Duration = Duration::from_millis(100);
+
+/// How long an earlier server may contradict a later one that finds nothing.
+const OBJECTION: Duration = Duration::from_secs(2);
+/// The same for an earlier server that is silent.
+const SILENT_OBJECTION: Duration = Duration::from_millis(250);
+
+/// A query that was sent to a server.
+struct Sent {
+    /// The place of the server in the order.
+    rank: usize,
+    /// When a later server may say that there is nothing.
+    objects_until: Instant,
+    is_over: bool,
+}
+
+impl Servers {
+    pub fn new(addresses: &[SocketAddr], options: Options) -> Self {
+        Self {
+            in_order: addresses.iter().copied().map(Server::new).collect(),
+            attempts: options.attempts,
+            timeout: options.timeout,
+            manner: Manner {
+                tcp: options.use_vc,
+                edns: options.edns0,
+            },
+            turn: options.rotate.then(AtomicUsize::default),
+        }
+    }
+
+    /// The answer to `query`, of whichever server has one: records, or that there are none.
+    pub async fn ask(&self, query: &Query) -> Result<Response, Unanswered> {
+        let count = self.in_order.len();
+        let turn = self.turn.as_ref();
+        let first = turn.map_or(0, |turn| turn.fetch_add(1, Ordering::Relaxed) % count);
+        let most = self.attempts * count;
+        let mut pending = FuturesUnordered::new();
+        let mut sent: Vec<Sent> = Vec::new();
+        let mut setbacks = Vec::new();
+        // An answer without records, and the rank of the server that it is from.
+        let mut empty: Option<(usize, Response)> = None;
+        let mut wake = Instant::now();
+        loop {
+            let objection = empty.as_ref().and_then(|(rank, _)| objection(&sent, *rank));
+            if let Some((_, response)) = empty.take_if(|_| objection.is_none()) {
+                return Ok(response);
+            }
+            while sent.len() < most && (pending.is_empty() || Instant::now() >= wake) {
+                let (index, rank) = (sent.len(), sent.len() % count);
+                let server = &self.in_order[(first + rank) % count];
+                let now = Instant::now();
+                let (head_start, objection) = match server.health.trust() {
+                    // Behind the last one, it is the turn of those that were asked already.
+                    _ if rank + 1 == count => (HEAD_START, Duration::ZERO),
+                    Trust::Answers => (HEAD_START, OBJECTION),
+                    Trust::OnTrial => (TRIAL_HEAD_START, OBJECTION),
+                    Trust::Silent => (Duration::ZERO, SILENT_OBJECTION),
+                };
+                sent.push(Sent {
+                    rank,
+                    objects_until: now + objection,
+                    is_over: false,
+                });
+                pending.push(async move { (index, server.ask(query, self.manner).await) });
+                let is_last = sent.len() == most;
+                wake = now + if is_last { self.timeout } else { head_start };
+            }
+            let until = objection.map_or(wake, |objection| objection.min(wake));
+            match timeout_at(until, pending.next()).await {
+                Ok(Some((_, Ok(response)))) if !response.records.is_empty() => {
+                    return Ok(response);
+                }
+                Ok(Some((index, Ok(response)))) => {
+                    sent[index].is_over = true;
+                    let rank = sent[index].rank;
+                    if empty.as_ref().is_none_or(|(held, _)| rank < *held) {
+                        empty = Some((rank, response));
+                    }
+                }
+                Ok(Some((index, Err(setback)))) => {
+                    sent[index].is_over = true;
+                    setbacks.push(setback);
+                }
+                Ok(None) => return Err(Unanswered::from(setbacks)),
+                Err(_) if empty.is_some() && until < wake => {}
+                Err(_) if sent.len() == most => {
+                    return empty.map_or_else(
+                        || Err(Unanswered::from(setbacks)),
+                        |(_, response)| Ok(response),
+                    );
+                }
+                Err(_) => {}
+            }
+        }
+    }
+}
+
+/// Until when a server before that of `rank` may know better; `None` if none may any more.
+fn objection(sent: &[Sent], rank: usize) -> Option<Instant> {
+    let earlier = sent.iter().filter(|sent| sent.rank < rank && !sent.is_over);
+    let until = earlier.map(|sent| sent.objects_until).max()?;
+    (until > Instant::now()).then_some(until)
+}
+
+impl From<Vec<Setback>> for Unanswered {
+    /// The first setback that is not of our own making; none if no server said anything.
+    fn from(setbacks: Vec<Setback>) -> Self {
+        let is_ours = |setback: &Setback| match setback {
+            Setback::Io(error) => io_reason(error) == Reason::AgentError,
+            _ => false,
+        };
+        let theirs = setbacks.iter().position(|setback| !is_ours(setback));
+        match setbacks.into_iter().nth(theirs.unwrap_or_default()) {
+            None => Self::failed(Reason::Timeout, "the name servers did not answer"),
+            Some(Setback::Refused(rcode)) => Self::Refused(rcode),
+            Some(Setback::Referral) => {
+                let error = "the name server does not look up names for others";
+                Self::failed(Reason::DnsFailure, error)
+            }
+            Some(Setback::Malformed(error)) => {
+                let error = format!("the name server's response is malformed: {error}");
+                Self::failed(Reason::DnsFailure, error)
+            }
+            Some(Setback::Io(error)) => Self::io(&error),
+        }
+    }
+}
+
+impl Unanswered {
+    fn failed(reason: Reason, error: impl Into<String>) -> Self {
+        Self::Failed(Failure::new(Phase::Resolve, reason, error.into()))
+    }
+
+    fn io(error: &io::Error) -> Self {
+        if io_reason(error) == Reason::AgentError {
+            let error = format!("the name servers cannot be asked: {error}");
+            return Self::failed(Reason::AgentError, error);
+        }
+        let error = format!("the name servers cannot be reached: {error}");
+        Self::failed(Reason::DnsFailure, error)
+    }
+}
