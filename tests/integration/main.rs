@@ -33,11 +33,8 @@ mod http_settings;
 mod http_tls;
 mod icmp;
 mod icmp_networks;
-<<<<<<< HEAD
 mod mariadb;
-=======
 mod names;
->>>>>>> 48a831a (net: a stub resolver of our own, which looks names up as the system does)
 mod once;
 mod plan;
 mod repository;
