@@ -125,6 +125,14 @@ fn metrics_are_of_types_and_phases_that_there_are() {
     }
 }
 
+#[test]
+fn every_phase_is_explained() {
+    let text = read("docs/metrics.md");
+    for phase in Phase::ALL {
+        assert!(has_row(&text, phase.as_str()), "docs/metrics.md: {phase}");
+    }
+}
+
 /// The keys that are known in each mapping, as the message for an unknown one lists them.
 fn known_keys(text: &str) -> BTreeMap<String, Vec<String>> {
     let file = tempfile::NamedTempFile::new().expect("a temporary file");
@@ -206,43 +214,62 @@ fn is_configuration(yaml: &str) -> bool {
     keys.into_iter().any(|key| SECTIONS.contains(&key))
 }
 
-/// Writes `example` into `folder`, with the files that it names, and reads it.
-fn read_example(folder: &TempDir, example: &str) -> Result<(), String> {
-    let path = |name: &str| {
-        let path = folder.path().join(name);
-        path.to_str().expect("a path in UTF-8").to_owned()
-    };
-    let files = [
-        ("ca.pem", AUTHORITY.pem()),
-        ("cert.pem", IDENTITY.certificate_pem.clone()),
-        ("key.pem", IDENTITY.key_pem()),
-        ("text", "text".to_owned()),
-        ("templates.yml", "templates: {}\n".to_owned()),
-    ];
-    for (name, content) in files {
-        fs::write(path(name), content).expect("room for it");
+/// A folder with stand-ins for the files that examples name.
+struct Examples(TempDir);
+
+impl Examples {
+    fn new() -> Self {
+        let examples = Self(tempfile::tempdir().expect("a temporary folder"));
+        let files = [
+            ("ca.pem", AUTHORITY.pem()),
+            ("cert.pem", IDENTITY.certificate_pem.clone()),
+            ("key.pem", IDENTITY.key_pem()),
+            ("text", "text".to_owned()),
+            ("templates.yml", "templates: {}\n".to_owned()),
+        ];
+        for (name, content) in files {
+            examples.write(name, &content);
+        }
+        examples
     }
-    let file_keys = Regex::new(r"\b([a-z_]+)_file: [^,}\s]+").expect("a pattern");
-    let example = file_keys.replace_all(example, |found: &regex::Captures<'_>| {
-        let stand_in = match &found[1] {
-            "ca" | "client_ca" => "ca.pem",
-            "cert" => "cert.pem",
-            "key" => "key.pem",
-            _ => "text",
-        };
-        format!("{}_file: {}", &found[1], path(stand_in))
-    });
-    let example = example.replace("shared/templates.yml", &path("templates.yml"));
-    fs::write(path("config.yml"), &*example).expect("room for it");
-    match config::read(Path::new(&path("config.yml"))) {
-        Ok(_) => Ok(()),
-        Err(invalid) => Err(invalid.to_string()),
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        let path = self.path(name);
+        let folder = path.parent().expect("a file in the folder");
+        fs::create_dir_all(folder).expect("a temporary folder");
+        fs::write(&path, text).expect("room for it");
+    }
+
+    /// Writes `example` to `name`, with the stand-ins in place of the files that it names.
+    fn write_example(&self, name: &str, example: &str) {
+        let file_keys = Regex::new(r"\b([a-z_]+)_file: [^,}\s]+").expect("a pattern");
+        let example = file_keys.replace_all(example, |found: &regex::Captures<'_>| {
+            let stand_in = match &found[1] {
+                "ca" | "client_ca" => "ca.pem",
+                "cert" => "cert.pem",
+                "key" => "key.pem",
+                _ => "text",
+            };
+            format!("{}_file: {}", &found[1], self.path(stand_in).display())
+        });
+        let templates = self.path("templates.yml").display().to_string();
+        self.write(name, &example.replace("shared/templates.yml", &templates));
+    }
+
+    /// What is wrong with the configuration in `name`.
+    fn problems(&self, name: &str) -> Option<String> {
+        let read = config::read(&self.path(name));
+        read.err().map(|invalid| invalid.to_string())
     }
 }
 
 #[test]
 fn every_example_of_a_configuration_is_valid() {
-    let folder = tempfile::tempdir().expect("a temporary folder");
+    let examples = Examples::new();
     let mut read_examples = 0;
     let mut invalid = String::new();
     for document in user_documents() {
@@ -250,7 +277,8 @@ fn every_example_of_a_configuration_is_valid() {
         for block in blocks(&text) {
             if block.language == "yaml" && is_configuration(&block.code) {
                 read_examples += 1;
-                if let Err(message) = read_example(&folder, &block.code) {
+                examples.write_example("config.yml", &block.code);
+                if let Some(message) = examples.problems("config.yml") {
                     let (name, line) = (document.display(), block.line);
                     writeln!(invalid, "{name}, the block in line {line}:\n{message}")
                         .expect("a String takes all");
@@ -263,6 +291,50 @@ fn every_example_of_a_configuration_is_valid() {
         read_examples > 10,
         "examples are not found: {read_examples}"
     );
+}
+
+/// The YAML files in `folder` of the repository and below, relative to it.
+fn yaml_files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![PathBuf::new()];
+    while let Some(below) = folders.pop() {
+        for entry in fs::read_dir(folder.join(&below)).expect("a folder of the repository") {
+            let entry = entry.expect("it can be listed");
+            let path = below.join(entry.file_name());
+            if entry.path().is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|end| end == "yml") {
+                found.push(path);
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn every_file_of_examples_is_valid() {
+    let folder = root().join("examples/config");
+    let files = yaml_files(&folder);
+    let examples = Examples::new();
+    let mut all = String::new();
+    for file in &files {
+        let text = fs::read_to_string(folder.join(file)).expect("an example in UTF-8");
+        let name = file.to_str().expect("a path in UTF-8");
+        examples.write_example(name, &text);
+        all += &text;
+    }
+    for file in files {
+        let name = file.to_str().expect("a path in UTF-8");
+        let is_part = name.starts_with("targets/") || name.contains("/conf.d/");
+        if !is_part {
+            let problems = examples.problems(name);
+            assert_eq!(problems, None, "examples/config/{name}");
+        }
+    }
+    for kind in ["dns", "grpc", "icmp", "tcp", "tls"] {
+        let of_kind = format!("type: {kind}\n");
+        assert!(all.contains(&of_kind), "no example of {kind}");
+    }
 }
 
 #[test]
