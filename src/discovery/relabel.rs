@@ -108,19 +108,11 @@ impl Action {
 /// A regular expression that has to match all of a text.
 struct Anchored(Pattern);
 
-impl Anchored {
-    fn new(text: &str) -> Result<Self, String> {
-        // By itself first, so that what is wrong with it is told of what was written.
-        Pattern::from_node(&Node::Text(text.to_owned()))?;
-        Pattern::from_node(&Node::Text(format!("^(?s:{text})$"))).map(Self)
-    }
-}
-
 impl FromNode for Anchored {
     const ALLOWED: &'static str = Pattern::ALLOWED;
 
     fn from_node(node: &Node) -> Result<Self, String> {
-        Self::new(&String::from_node(node)?)
+        Pattern::anchored(&String::from_node(node)?).map(Self)
     }
 }
 
@@ -180,7 +172,7 @@ impl Rule {
             separator: text(&mut fields, "separator", SEPARATOR),
             regex: match regex {
                 Some(Anchored(regex)) => regex,
-                None => Anchored::new(REGEX).ok()?.0,
+                None => Pattern::anchored(REGEX).ok()?,
             },
             target_label: text(&mut fields, "target_label", ""),
             replacement: text(&mut fields, "replacement", REPLACEMENT),

@@ -71,7 +71,7 @@ impl CaughtLabel {
     }
 
     /// The label with the value that `captures` give it; `None` where that could be longer than
-    /// [`Captures::LONGEST`].
+    /// [`Captures::MAX_EXPANDED_BYTES`].
     #[must_use]
     pub fn of(&self, captures: &Captures<'_>) -> Option<(String, String)> {
         let value = captures.expand(self.template.as_bytes())?;

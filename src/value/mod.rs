@@ -15,6 +15,7 @@ mod network;
 mod node;
 mod pattern;
 mod problems;
+mod re2;
 mod secret;
 mod size;
 mod status;

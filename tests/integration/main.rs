@@ -36,6 +36,7 @@ mod icmp_networks;
 mod mariadb;
 mod names;
 mod once;
+mod patterns;
 mod plan;
 mod repository;
 mod rules;

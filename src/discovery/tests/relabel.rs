@@ -306,7 +306,7 @@ fn what_prometheus_refuses_is_refused() {
     check_wrong(
         "{action: keep, regex: 'a)(b'}",
         &[&format!(
-            "{at}.regex: does not compile: unopened group (a regular expression, https://docs.rs/regex/#syntax)"
+            "{at}.regex: invalid regular expression: unexpected ) (a regular expression in RE2 syntax, https://github.com/google/re2/wiki/Syntax)"
         )],
     );
     check_wrong(

@@ -45,7 +45,7 @@ impl BodyMatchers {
     /// An upper estimate of the steps that a body of so many bytes takes to be checked.
     pub(super) fn cost(&self, body_length: usize) -> u64 {
         let patterns = self.absent.iter().chain(&self.present);
-        let patterns: u64 = patterns.map(pattern_cost).sum();
+        let patterns: u64 = patterns.map(Pattern::steps_per_byte).sum();
         let expressions: Vec<_> = self.untrue.iter().chain(&self.truth).collect();
         if expressions
             .iter()
@@ -61,10 +61,15 @@ impl BodyMatchers {
     /// What is wrong with `body`, without any of it; given up if nobody waits for it any more.
     pub(super) fn complaint(&self, body: &[u8], cancel: &CancelFlag) -> Option<(Reason, String)> {
         let mismatch = |error| Some((Reason::BodyMismatch, error));
-        if let Some(pattern) = self.absent.iter().find(|pattern| pattern.matches(body)) {
+        // Of a search that was given up, nobody reads the result.
+        let matches = |pattern: &Pattern| {
+            let matches = pattern.matches_unless(body, || cancel.is_set());
+            matches.unwrap_or_default()
+        };
+        if let Some(pattern) = self.absent.iter().find(|pattern| matches(pattern)) {
             return mismatch(format!("the body matches \"{pattern}\""));
         }
-        if let Some(missing) = self.present.iter().find(|pattern| !pattern.matches(body)) {
+        if let Some(missing) = self.present.iter().find(|pattern| !matches(pattern)) {
             return mismatch(format!("the body does not match \"{missing}\""));
         }
         let wrong = self.judge_json(body, cancel).err()?;
@@ -92,21 +97,6 @@ impl BodyMatchers {
 
 /// Steps that a byte of JSON takes: parsed, evaluated and dropped.
 const JSON_COST: u64 = 10;
-
-/// An upper estimate of the steps that `pattern` takes for a byte: the number of its states that can
-/// be active at once. A counted repetition has its states as often as it counts.
-fn pattern_cost(pattern: &Pattern) -> u64 {
-    let source = pattern.to_string();
-    let mut cost = source.len() as u64;
-    for part in source.split('{').skip(1) {
-        let Some((counts, _)) = part.split_once('}') else {
-            continue;
-        };
-        let counts = counts.split(',').filter_map(|count| count.parse().ok());
-        cost = cost.saturating_mul(counts.max().unwrap_or(1).max(1));
-    }
-    cost
-}
 
 /// What one header of the response must be like.
 #[derive(Clone, Debug)]
@@ -187,19 +177,15 @@ mod tests {
 
     #[test]
     fn a_counted_repetition_costs_as_much_as_it_counts() {
-        for (source, cost) in [
-            ("ok", 2),
-            ("a{2,30}", 7 * 30),
-            ("(a{10}){20,}", 12 * 200),
-            (r"\{x\}", 5),
-            (r"\pL{9}", 6 * 9),
-        ] {
-            assert_eq!(pattern_cost(&pattern(source)), cost, "{source}");
-        }
-        let matchers = BodyMatchers {
-            absent: vec![pattern("ok"), pattern("a{2,30}")],
-            ..BodyMatchers::default()
+        let cost = |source| {
+            let matchers = BodyMatchers {
+                absent: vec![pattern("ok"), pattern(source)],
+                ..BodyMatchers::default()
+            };
+            matchers.cost(1000)
         };
-        assert_eq!(matchers.cost(1000), 212_000);
+        assert!((1_000..5_000).contains(&cost("ok")), "{}", cost("ok"));
+        let counted = cost("(a{10}){20,}b");
+        assert!((200_000..1_000_000).contains(&counted), "{counted}");
     }
 }

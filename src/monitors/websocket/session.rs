@@ -138,7 +138,7 @@ impl<'a> WebSocketSession<'a> {
                 }
                 Verdict::Match(Ok(reply)) => return Ok(reply),
                 Verdict::Match(Err(ExpansionTooLong)) => {
-                    let longest = Captures::LONGEST;
+                    let longest = Captures::MAX_EXPANDED_BYTES;
                     let error = format!("the message to send is longer than {longest} bytes");
                     return Err(self.attempt.failure(Reason::ResponseMismatch, error));
                 }

@@ -1,0 +1,16 @@
+//! RE2's syntax, as Go's `regexp` has it, in the form that regex-automata compiles.
+
+mod class;
+mod error;
+mod expand;
+mod parser;
+mod search;
+#[cfg(test)]
+mod tests;
+mod text;
+
+pub(super) use error::Error;
+pub(super) use expand::{expand, number};
+pub(super) use parser::{Parsed, parse};
+pub(super) use search::Search;
+pub(super) use text::Text;
