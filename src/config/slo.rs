@@ -83,6 +83,7 @@ impl Slo {
         }
         for (key, is_given, family) in [
             ("availability", slo.availability.is_some(), CHECKS),
+            ("availability", slo.availability.is_some(), FAILURES),
             ("latency", slo.latency.is_some(), DURATION),
         ] {
             if is_given && metrics.disabled.contains(&family) {
@@ -97,6 +98,7 @@ impl Slo {
 
 /// What the rules of each objective ask for.
 const CHECKS: &str = "monitor_checks_total";
+const FAILURES: &str = "monitor_check_failures_total";
 const DURATION: &str = "monitor_check_duration_seconds";
 
 impl LatencySlo {

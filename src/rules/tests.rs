@@ -1,4 +1,9 @@
-use super::*;
+use std::time::Duration;
+
+use super::{
+    promql::{decimal, le, quoted},
+    windows::shortest_window,
+};
 
 #[test]
 fn a_window_has_four_checks_or_is_the_longest() {

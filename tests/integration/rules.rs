@@ -129,7 +129,7 @@ fn rules_of_names_that_mean_something_to_yaml_or_promql_are_of_those_names() {
         let label = code.replace_all(&quoted, |code: &Captures<'_>| {
             format!("\\u{:0>4}", &code[1])
         });
-        let series = format!("monitor_checks_total{{monitor={label},outcome=\"failure\"}}");
+        let series = format!("monitor_check_failures_total{{monitor={label},reason=\"timeout\"}}");
         json!({ "series": series, "values": "7 7" })
     });
     let test = json!({
@@ -268,6 +268,8 @@ fn prometheus_loads_all_the_rules_and_has_numbers_of_a_running_daemon() {
     let monitors = json!({ "monitors": {
         "good": { "url": good.http("/"), "check_every": 1, "slo": slo },
         "closed": { "url": format!("http://{}/", closed.address), "check_every": 1, "slo": slo },
+        // An address that this host does not have: a fault of the daemon, not of the target.
+        "local": { "url": good.http("/"), "check_every": 1, "source_ip_address": "192.0.2.1", "slo": slo },
     } });
     let rules = NamedTempFile::new().expect("a temporary file");
     let config = config_file(&monitors);
@@ -294,6 +296,9 @@ fn prometheus_loads_all_the_rules_and_has_numbers_of_a_running_daemon() {
         r#"monitor_slo:allowed_bad_checks:total{monitor="good",slo="latency"} > 0"#,
         r#"monitor:latest_failures:count{monitor="closed",phase="connect",reason="connection_refused"} > 1"#,
         r#"ALERTS{alertname="MonitorDown",monitor="closed",alertstate="pending"}"#,
+        r#"ALERTS{alertname="MonitoringDaemonCannotCheck",alertstate="pending"}"#,
+        r#"monitor_slo:bad_checks:total{monitor="local",slo="availability"} == 0"#,
+        r#"monitor_slo:allowed_bad_checks:total{monitor="local",slo="availability"} == 0"#,
     ] {
         eventually(query, || numbers(query));
     }
@@ -303,5 +308,7 @@ fn prometheus_loads_all_the_rules_and_has_numbers_of_a_running_daemon() {
     for rule in rules {
         assert_ne!(rule["health"], "err", "{rule}");
     }
-    assert_eq!(numbers(r#"ALERTS{monitor="good"}"#), None);
+    for silent in [r#"ALERTS{monitor="good"}"#, r#"ALERTS{monitor="local"}"#] {
+        assert_eq!(numbers(silent), None);
+    }
 }

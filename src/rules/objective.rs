@@ -1,0 +1,120 @@
+//! The objectives of a monitor.
+
+use std::{
+    fmt::{self, Display},
+    time::Duration,
+};
+
+use super::{
+    promql::{decimal, le, quoted},
+    windows::shortest_window,
+};
+use crate::{
+    config::{LatencySlo, Monitor, Percentage},
+    value::format_duration,
+};
+
+/// One objective, with the two counters that burn rates are calculated from.
+pub(super) struct Objective {
+    /// The monitor's name in quotes.
+    monitor: String,
+    name: &'static str,
+    /// The objective as a comment.
+    meaning: String,
+    /// The share of checks that may be bad.
+    budget: f64,
+    check_every: Duration,
+    /// PromQL for the number of checks that miss the objective.
+    bad: String,
+    /// PromQL for the number of checks that the objective is about.
+    total: String,
+}
+
+/// The objectives of `monitor`.
+pub(super) fn objectives(monitor: &Monitor) -> Vec<Objective> {
+    let Some(slo) = monitor.slo else {
+        return Vec::new();
+    };
+    let availability = slo
+        .availability
+        .map(|percentage| availability(monitor, percentage));
+    let latency = slo.latency.map(|slo| latency(monitor, slo));
+    availability.into_iter().chain(latency).collect()
+}
+
+/// Checks with reason `agent_error` say nothing about the target and count neither way. A target that has not failed
+/// yet has no counter of failures; the `or` gives it zero.
+fn availability(monitor: &Monitor, percentage: Percentage) -> Objective {
+    let name = quoted(&monitor.name);
+    let bad = format!(
+        "sum without (phase, reason) \
+         (monitor_check_failures_total{{monitor={name},reason!=\"agent_error\"}}) \
+         or 0 * sum without (outcome) (monitor_checks_total{{monitor={name}}})"
+    );
+    let good = format!(
+        r#"sum without (outcome) (monitor_checks_total{{monitor={name},outcome="success"}})"#
+    );
+    Objective {
+        monitor: name.clone(),
+        name: "availability",
+        meaning: format!("{} % of the checks succeed", percentage.get()),
+        budget: percentage.rest(),
+        check_every: monitor.check_every,
+        total: format!("({good} + ({bad}))"),
+        bad,
+    }
+}
+
+/// Counts successful checks only: failed ones count against availability, and their latency says how they failed.
+fn latency(monitor: &Monitor, slo: LatencySlo) -> Objective {
+    let name = quoted(&monitor.name);
+    let total = format!(
+        r#"sum without (outcome) (monitor_check_duration_seconds_count{{monitor={name},outcome="success"}})"#
+    );
+    let le = le(slo.threshold.as_secs_f64());
+    Objective {
+        monitor: name.clone(),
+        name: "latency",
+        meaning: format!(
+            "{} % of the checks that succeed take at most {}",
+            slo.objective.get(),
+            format_duration(slo.threshold)
+        ),
+        budget: slo.objective.rest(),
+        check_every: monitor.check_every,
+        bad: format!(
+            "{total} - sum without (outcome, le) \
+             (monitor_check_duration_seconds_bucket{{monitor={name},outcome=\"success\",{le}}})"
+        ),
+        total,
+    }
+}
+
+/// The period that a budget is for.
+const PERIOD: Duration = Duration::from_hours(30 * 24);
+
+impl Display for Objective {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let checks = PERIOD.as_secs_f64() / self.check_every.as_secs_f64();
+        let (monitor, name, meaning) = (&self.monitor, self.name, &self.meaning);
+        let (checks, budget, allowed) = (
+            decimal(checks, 1),
+            decimal(self.budget, 10),
+            decimal(checks * self.budget, 1),
+        );
+        writeln!(
+            f,
+            "      # {name}: {meaning}; of {checks} checks in 30 days, {allowed} may be otherwise"
+        )?;
+        let window = shortest_window(self.check_every);
+        let allowed = format!("{budget} * {}", self.total);
+        for (record, expression) in [("bad_checks", &self.bad), ("allowed_bad_checks", &allowed)] {
+            write!(
+                f,
+                "      - record: monitor_slo:{record}:total\n        expr: |\n          {expression}\n        \
+                 labels: {{monitor: {monitor}, slo: {name}, shortest_window: {window}}}\n"
+            )?;
+        }
+        Ok(())
+    }
+}
