@@ -13,7 +13,7 @@ use super::{
     monitor::MonitorMetrics,
     unix_time::unix_seconds,
 };
-use crate::check::{Fact, Outcome, Phase, ServingStatus, Skip};
+use crate::check::{CertificateRank, Fact, Outcome, Phase, ServingStatus, Skip};
 
 const HTTP: Scope = Scope::Types(&["http", "websocket"]);
 const DNS: Scope = Scope::Types(&["dns"]);
@@ -23,8 +23,8 @@ const GRPC: Scope = Scope::Types(&["grpc"]);
 const RESPONSE: Scope = Scope::Phases(&[Phase::Request, Phase::Processing]);
 const TLS: Scope = Scope::Phases(&[Phase::Tls]);
 
-/// Certificates of which a successful handshake records the validity.
-const CERTIFICATES: usize = 2;
+/// Certificates of which a handshake with a verified chain records the validity.
+const CERTIFICATES: usize = CertificateRank::ALL.len();
 
 /// Every metric family on a page of `/metrics`, in the order in which they stand there.
 pub const FAMILIES: &[Family] = &[

@@ -192,7 +192,7 @@ fn series_depend_on_the_target_and_on_the_buckets() {
     assert_eq!(failed - well, 16 + 2);
     let resolve = 2;
     assert_eq!(series("http://name", None, None).0, well + resolve);
-    let tls = 2 + 2 * 2 + 1;
+    let tls = 2 + 2 * 3 + 1;
     assert_eq!(series("https://192.0.2.1", None, None).0, well + tls);
     let (general, own) = (Some(&[1.0, 2.0, 3.0][..]), Some(&[1.0][..]));
     assert_eq!(series("http://192.0.2.1", None, general).0, well - 10);
