@@ -74,17 +74,19 @@ pub fn tell(
     Ok(valid + &difference)
 }
 
-/// Warnings of what keeps monitors from checking anything here: the file may be meant for another
-/// machine all the same.
+/// Warnings of what is surely not meant, and of what keeps monitors from checking anything here: the file
+/// may be meant for another machine all the same.
 #[must_use]
 pub fn warnings(config: &Config) -> Vec<String> {
     let obstacles = app::obstacles(&app::jobs(config, &Net::system()));
     let obstacles = obstacles.into_iter();
-    obstacles
-        .map(|(obstacle, monitors)| {
+    let doubts = config.warnings.iter();
+    let doubts = doubts.map(|warning| format!("warning: {warning}"));
+    doubts
+        .chain(obstacles.map(|(obstacle, monitors)| {
             let monitors = count(monitors);
             format!("warning: {monitors} cannot check anything on this machine: {obstacle}")
-        })
+        }))
         .collect()
 }
 

@@ -112,6 +112,7 @@ pub fn run_as(config: &Config, setup: Setup) -> Result<(), Error> {
     let mut jobs = jobs(&config, &net);
     jobs.extend(setup.own.iter().cloned());
     tell_obstacles(&jobs);
+    config.log_warnings();
     let runtime = Builder::new_multi_thread()
         .worker_threads(threads_needed(&jobs).min(cores()))
         .max_blocking_threads(BLOCKING_THREADS)

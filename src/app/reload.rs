@@ -298,6 +298,7 @@ impl Reloader {
                 unchanged = difference.unchanged,
                 "The configuration has been reloaded"
             );
+            self.wanted.config.log_warnings();
         }
         Ok(prepared.told)
     }

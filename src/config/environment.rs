@@ -2,7 +2,7 @@
 
 use std::{cell::Cell, ffi::OsString};
 
-use crate::value::{Node, Path, Place, Problems};
+use crate::value::{Node, Path, Place, Problems, Warning};
 
 /// The variables there are, by name.
 pub(super) type Variables<'v> = &'v dyn Fn(&str) -> Option<OsString>;
@@ -72,6 +72,9 @@ impl<'v> Environment<'v> {
             let (before, from) = rest.split_at(at);
             let reference = Reference::parse(from).filter(|(reference, _)| !groups.has(reference));
             let Some((reference, after)) = reference else {
+                if !before.ends_with('$') && !refers_to_group(from, groups) {
+                    self.warn(path);
+                }
                 result.push_str(before);
                 result.push_str(OPENING);
                 rest = &from[OPENING.len()..];
@@ -107,6 +110,17 @@ impl<'v> Environment<'v> {
             return Some(Node::Substituted(result));
         }
         is_changed.then_some(Node::Text(result))
+    }
+
+    fn warn(&self, path: &Path) {
+        let message =
+            "${ begins no reference to a variable (${NAME} or ${NAME:-default}) and stays";
+        self.problems.warn(Warning {
+            path: path.clone(),
+            place: Place::Value,
+            message: message.to_owned(),
+            is_for_validate: false,
+        });
     }
 
     fn complain(&self, missing: &[(&str, &str)], path: &Path) {
@@ -185,6 +199,17 @@ impl Groups {
     fn has(&self, reference: &Reference<'_>) -> bool {
         reference.default.is_none() && self.0.iter().any(|name| name == reference.name)
     }
+}
+
+/// Whether `text` begins with `${1}` or with the name of one of `groups`.
+fn refers_to_group(text: &str, groups: &Groups) -> bool {
+    let inner = text
+        .strip_prefix(OPENING)
+        .and_then(|text| text.split_once('}'));
+    inner.is_some_and(|(name, _)| {
+        let is_number = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_digit());
+        is_number || groups.0.iter().any(|group| group == name)
+    })
 }
 
 fn has_reference(node: &Node) -> bool {

@@ -73,10 +73,23 @@ pub(super) fn find(
                 continue;
             }
         };
-        let paths = paths.unwrap_or_else(|error| {
-            wrong(&error, &Include::ALLOWED);
-            Vec::new()
-        });
+        let paths = match paths {
+            Ok(paths) => {
+                if paths.is_empty() {
+                    problems.warn(value::Warning {
+                        path: place.clone(),
+                        place: Place::Value,
+                        message: "matches no file".to_owned(),
+                        is_for_validate: false,
+                    });
+                }
+                paths
+            }
+            Err(error) => {
+                wrong(&error, &Include::ALLOWED);
+                continue;
+            }
+        };
         for path in paths {
             // What cannot be followed is told when it is read.
             let real = path.canonicalize().unwrap_or_else(|_| path.clone());

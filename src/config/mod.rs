@@ -23,12 +23,13 @@ use crate::value::{
 };
 use environment::{Environment, Variables};
 use include::{Included, UNSHOWN};
-use source::{Located, Source, locate};
+use source::{Located, Source, locate, locate_warnings};
 use templates::Size;
 
 pub use schema::SCHEMA;
 pub use settings::{Config, Dispatcher, Fixed, Log, Monitor, Replicas};
 pub use slo::{LatencySlo, Percentage, Slo};
+pub use source::Warning;
 pub use templates::Blueprints;
 pub use version::of_files;
 
@@ -170,6 +171,7 @@ impl Files {
     fn end(self, config: Option<Config>, problems: Problems) -> Result<Config, Invalid> {
         let files = self.sources.iter().map(|source| source.file.to_path_buf());
         let mut files: Vec<_> = files.collect();
+        let warnings = problems.take_warnings();
         let (problems, more) = problems.into_vec();
         if let Some(config) = config
             && problems.is_empty()
@@ -177,7 +179,12 @@ impl Files {
         {
             files.extend(self.folders);
             files.sort();
-            return Ok(Config { files, ..config });
+            let warnings = locate_warnings(&self.sources, &warnings);
+            return Ok(Config {
+                files,
+                warnings,
+                ..config
+            });
         }
         let mut problems = locate(&self.sources, problems);
         problems.extend(self.broken);
@@ -215,36 +222,11 @@ impl Invalid {
 
 impl fmt::Display for Invalid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (
-            index,
-            Located {
-                file,
-                position,
-                path,
-                message,
-                ..
-            },
-        ) in self.problems.iter().enumerate()
-        {
+        for (index, problem) in self.problems.iter().enumerate() {
             if index > 0 {
                 f.write_str("\n")?;
             }
-            let Position { line, column } = position;
-            write!(f, "{}:{line}:{column}: {path}: ", file.display())?;
-            // A file can hold anything, and its text comes back in some messages.
-            if message.contains(char::is_control) {
-                let mut escaped = String::with_capacity(message.len());
-                for c in message.chars() {
-                    if c.is_control() {
-                        escaped.extend(c.escape_default());
-                    } else {
-                        escaped.push(c);
-                    }
-                }
-                f.write_str(&escaped)?;
-            } else {
-                f.write_str(message)?;
-            }
+            problem.write(f)?;
         }
         if self.more > 0 {
             write!(

@@ -13,6 +13,7 @@ use tracing::level_filters::LevelFilter;
 use super::{
     parts::{Named, Parts, named_once},
     slo::{Slo, Timing},
+    source::Warning,
     templates::{Blueprints, Size, skip_extends},
     version,
 };
@@ -49,6 +50,8 @@ pub struct Config {
     /// The file that it stands in, each that it includes, and each folder in which a pattern was looked
     /// for, sorted.
     pub files: Vec<PathBuf>,
+    /// What is allowed and surely not meant.
+    pub warnings: Vec<Warning>,
 }
 
 /// What cannot change while the daemon runs: a hash for each key.
@@ -188,6 +191,21 @@ impl Config {
             blueprints,
             discovery,
             files: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
+
+    /// Logs the warnings, as many as anybody would read.
+    pub fn log_warnings(&self) {
+        const LOGGED: usize = 20;
+        let warnings = self.warnings.iter();
+        let warnings = warnings.filter(|warning| !warning.is_for_validate);
+        for warning in warnings.clone().take(LOGGED) {
+            tracing::warn!(%warning, "Suspicious configuration");
+        }
+        let more = warnings.count().saturating_sub(LOGGED);
+        if more > 0 {
+            tracing::warn!(more, "More warnings, which validate prints");
         }
     }
 
@@ -430,6 +448,7 @@ fn read_timing(fields: &mut Fields<'_>, defaults: &Defaults) -> (Duration, Durat
     let check_every = fields
         .optional("check_every")
         .unwrap_or(defaults.check_every);
+    warn_of_interval(fields);
     let given: Option<Duration> = fields.optional("timeout");
     if let Some(timeout) = given.filter(|timeout| *timeout > check_every) {
         let (timeout, check_every) = (format_duration(timeout), format_duration(check_every));
@@ -443,6 +462,27 @@ fn read_timing(fields: &mut Fields<'_>, defaults: &Defaults) -> (Duration, Durat
         check_every,
         given.unwrap_or_else(|| defaults.timeout.min(check_every)),
     )
+}
+
+/// Warns of a `check_every` that is like a number of something else than seconds.
+fn warn_of_interval(fields: &Fields<'_>) {
+    const SHORT: f64 = 0.1;
+    // Whole seconds in milliseconds, and no whole hours in seconds.
+    let is_like_millis =
+        |number: f64| number >= 10_000.0 && number % 1000.0 == 0.0 && number % 3600.0 != 0.0;
+    let message = match fields.unitless("check_every") {
+        Some(number) if number < SHORT => {
+            format!(
+                "{number} without a unit is seconds, so {:.0} checks a second",
+                1.0 / number
+            )
+        }
+        Some(number) if is_like_millis(number) => {
+            format!("{number} without a unit is seconds; {number}ms is milliseconds")
+        }
+        _ => return,
+    };
+    fields.warn("check_every", message);
 }
 
 /// The labels that `monitor_info` has by itself.

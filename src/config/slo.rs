@@ -56,6 +56,18 @@ impl FromNode for Percentage {
     }
 }
 
+/// Warns of a percentage that is like a ratio.
+fn warn_of_ratio(fields: &Fields<'_>, key: &str, percentage: Option<Percentage>) {
+    if let Some(Percentage(value)) = percentage
+        && value <= 1.0
+    {
+        // Without what binary fractions add.
+        let meant = (value * 100.0 * 1e9).round() / 1e9;
+        let message = format_args!("{value} is a percentage; the ratio {value} is {meant}");
+        fields.warn(key, message);
+    }
+}
+
 /// What bears on the latency of a check that succeeded.
 pub(super) struct Timing {
     pub timeout: Duration,
@@ -71,6 +83,7 @@ impl Slo {
     ) -> Self {
         let given = fields.problems().count();
         let availability = fields.optional("availability");
+        warn_of_ratio(&fields, "availability", availability);
         let latency = fields.section("latency");
         let has_latency = latency.is_some();
         let latency = latency.and_then(|fields| LatencySlo::read(fields, timing));
@@ -105,6 +118,7 @@ impl LatencySlo {
     fn read(mut fields: Fields<'_>, timing: &Timing) -> Option<Self> {
         let threshold = fields.required("threshold");
         let objective = fields.required("objective");
+        warn_of_ratio(&fields, "objective", objective);
         let longest = match timing.fail_if_slower_than {
             Some(limit) if limit < timing.timeout => ("fail_if_slower_than", limit),
             _ => ("the timeout", timing.timeout),

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -26,6 +27,74 @@ pub(super) struct Located {
     pub position: Position,
     pub path: String,
     pub message: String,
+}
+
+/// Something in the configuration that is allowed and surely not meant.
+#[derive(Clone, Debug)]
+pub struct Warning {
+    text: String,
+    /// Whether it is of `validate` alone.
+    pub(super) is_for_validate: bool,
+}
+
+/// `FILE:LINE:COLUMN: path: what is odd`
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl Located {
+    /// Writes `FILE:LINE:COLUMN: path: message`, in one line.
+    pub(super) fn write(&self, f: &mut impl fmt::Write) -> fmt::Result {
+        let Position { line, column } = self.position;
+        write!(
+            f,
+            "{}:{line}:{column}: {}: ",
+            self.file.display(),
+            self.path
+        )?;
+        // A file can hold anything, and its text comes back in some messages.
+        for c in self.message.chars() {
+            if c.is_control() {
+                write!(f, "{}", c.escape_default())?;
+            } else {
+                f.write_char(c)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The warnings with their places, file by file.
+pub(super) fn locate_warnings(sources: &[Source], warnings: &[value::Warning]) -> Vec<Warning> {
+    let places: Vec<_> = warnings
+        .iter()
+        .map(|warning| (&warning.path, warning.place))
+        .collect();
+    let positions = positions(sources, &places);
+    let located = |(warning, position): (&value::Warning, Position)| Located {
+        file: sources[warning.path.file].file.clone(),
+        index: warning.path.file,
+        position,
+        path: warning.path.to_string(),
+        message: warning.message.clone(),
+    };
+    let mut located: Vec<_> = warnings
+        .iter()
+        .zip(positions)
+        .map(|(warning, position)| (located((warning, position)), warning.is_for_validate))
+        .collect();
+    located.sort_by_key(|(located, _)| (located.index, located.position));
+    let shown = |(located, is_for_validate): (Located, bool)| {
+        let mut text = String::new();
+        let _ = located.write(&mut text);
+        Warning {
+            text,
+            is_for_validate,
+        }
+    };
+    located.into_iter().map(shown).collect()
 }
 
 impl Source {

@@ -89,6 +89,36 @@ fn bad_files_of_the_corpus_have_their_exact_messages() {
 }
 
 #[test]
+fn what_is_allowed_and_surely_not_meant_is_warned_of_at_its_place() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/config/warnings.yml");
+    let config = read(&file).unwrap_or_else(|invalid| panic!("{invalid}"));
+    let folder = format!("{}/", file.parent().expect("a folder").display());
+    let warnings: String = config
+        .warnings
+        .iter()
+        .map(|warning| format!("{warning}\n").replace(&folder, ""))
+        .collect();
+    let expected = file.with_extension("txt");
+    if env::var_os("UPDATE_EXPECT").is_some() {
+        fs::write(&expected, &warnings).expect("the corpus can be written");
+    } else {
+        let expected = fs::read_to_string(&expected).expect("there are warnings");
+        assert_eq!(warnings, expected);
+    }
+    for file in corpus("good") {
+        let config = read_with(&file, &variables).expect("a good file");
+        let warnings = config.warnings.iter().map(ToString::to_string);
+        let unmeant: Vec<_> = warnings
+            .filter(|warning| {
+                let is_of_the_place = ["not looked up here", "include[2]", "include[3]"];
+                !is_of_the_place.iter().any(|known| warning.contains(known))
+            })
+            .collect();
+        assert_eq!(unmeant, [""; 0], "{}", file.display());
+    }
+}
+
+#[test]
 fn no_message_repeats_a_secret() {
     for file in corpus("bad") {
         let invalid = read_with(&file, &variables).expect_err("a bad file");

@@ -15,7 +15,7 @@ use super::{
     settings::read_interval,
     source::{Found, Look, Source},
 };
-use crate::value::{Fields, FromNode, Node, read_regular_file};
+use crate::value::{Fields, FromNode, Node, Place, Warning, read_regular_file};
 
 /// The key of the list.
 pub(super) const KEY: &str = "file_sd_configs";
@@ -37,15 +37,25 @@ pub(super) struct Settings {
 
 impl Settings {
     pub fn read(mut fields: Fields<'_>) -> Self {
-        let problems = fields.problems().count();
+        let count = fields.problems().count();
         let patterns = fields.list_with_places("files").into_iter();
+        let problems = fields.problems();
         let patterns: Vec<_> = patterns
             .map(|(pattern, place): (FilePattern, _)| {
-                let path = fields.problems().resolve(&place, &pattern.path);
-                pattern.at(path)
+                let path = problems.resolve(&place, &pattern.path);
+                let pattern = pattern.at(path);
+                if !pattern.is_one_file() && pattern.files().is_ok_and(|files| files.is_empty()) {
+                    problems.warn(Warning {
+                        path: place,
+                        place: Place::Value,
+                        message: "matches no file".to_owned(),
+                        is_for_validate: false,
+                    });
+                }
+                pattern
             })
             .collect();
-        if patterns.is_empty() && fields.problems().count() == problems {
+        if patterns.is_empty() && fields.problems().count() == count {
             fields.wrong("files is missing", FilePattern::ALLOWED);
         }
         let refresh_interval = read_interval(&mut fields, Duration::from_secs(300));

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{dns, file, http, relabel};
-use crate::value::{Fields, Place, nearest};
+use crate::value::{Fields, Place, Warning, nearest};
 
 /// The whole section.
 #[derive(Clone, Debug, Default)]
@@ -48,6 +48,13 @@ impl Settings {
                 let allowed = "1 to 100 characters, none of them a control character";
                 problems.add(path.clone(), Place::Key, "cannot be a name", allowed);
             }
+            problems.warn(Warning {
+                path: path.clone(),
+                place: Place::Key,
+                message: "targets are not looked up here, so their monitors are not validated"
+                    .to_owned(),
+                is_for_validate: true,
+            });
             if let Some(fields) = Fields::open(node, path, problems) {
                 blocks.extend(Block::read(name, templates, fields));
             }

@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, fmt, path::PathBuf};
 
-use super::{File, FromNode, Node, Path, Pattern, Place, Problems};
+use super::{File, FromNode, Node, Path, Pattern, Place, Problems, Warning};
 
 /// The key whose value is merged into the mapping that has it (<https://yaml.org/type/merge.html>).
 pub(super) const MERGE: &str = "<<";
@@ -332,6 +332,34 @@ impl<'a> Fields<'a> {
                 .problems
                 .add_relative(path, Place::Value, wrong, allowed),
             None => self.wrong(wrong, allowed),
+        }
+    }
+
+    /// Warns of the value of `key`: it is allowed, and surely not meant.
+    pub fn warn(&self, key: &str, message: impl fmt::Display) {
+        if let Some((_, path)) = self.top(key) {
+            self.problems.warn(Warning {
+                path,
+                place: Place::Value,
+                message: message.to_string(),
+                is_for_validate: false,
+            });
+        }
+    }
+
+    /// Warns of the value of `key` beside others, unless it is there for several mappings.
+    pub fn warn_of_own(&self, key: &str, message: impl fmt::Display) {
+        if self.top(key).is_some_and(|(_, path)| !path.is_shared()) {
+            self.warn(key, message);
+        }
+    }
+
+    /// The number of seconds under `key`, where it has no unit.
+    #[must_use]
+    pub fn unitless(&self, key: &str) -> Option<f64> {
+        match self.top(key)?.0 {
+            node @ (Node::Int(_) | Node::Float(_)) => f64::from_node(node).ok(),
+            _ => None,
         }
     }
 

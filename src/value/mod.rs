@@ -34,7 +34,7 @@ pub use label::{CaughtLabel, check_label_name};
 pub use network::{IpFamily, TlsVersion};
 pub use node::{FromNode, Node};
 pub use pattern::{Captures, Pattern};
-pub use problems::{Path, Place, PlaceKey, Problem, Problems, Segment};
+pub use problems::{Path, Place, PlaceKey, Problem, Problems, Segment, Warning};
 pub use secret::Secret;
 pub use size::ByteSize;
 pub use status::StatusCodes;

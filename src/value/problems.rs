@@ -72,6 +72,11 @@ impl Path {
         self.join(Segment::Item(index))
     }
 
+    /// Whether several mappings are made of what is there.
+    pub(super) fn is_shared(&self) -> bool {
+        self.is_shared
+    }
+
     fn join(&self, segment: Segment) -> Self {
         let mut path = self.clone();
         path.segments.push(segment);
@@ -153,12 +158,26 @@ impl Problem {
     }
 }
 
+/// Something that is allowed and surely not meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Warning {
+    /// Where it is.
+    pub path: Path,
+    /// Which part of the entry there.
+    pub place: Place,
+    /// What is odd, and what may have been meant.
+    pub message: String,
+    /// Whether it is of `validate` alone, and says nothing new to a daemon that runs.
+    pub is_for_validate: bool,
+}
+
 /// What reading a file has found out up to now: its problems, and the files that it names.
 #[derive(Debug, Default)]
 pub struct Problems {
     found: RefCell<Vec<Problem>>,
     /// Problems beyond those that are kept.
     more: Cell<usize>,
+    warnings: RefCell<Vec<Warning>>,
     context: RefCell<Context>,
     files: RefCell<FilesRead>,
     /// Places of which nothing more is told.
@@ -172,6 +191,9 @@ pub type PlaceKey = (usize, Vec<Segment>, Place);
 
 /// Problems that are kept; a file that has more of them was made for it.
 const MAX_PROBLEMS: usize = 10_000;
+
+/// Warnings that are kept.
+const MAX_WARNINGS: usize = 1_000;
 
 impl Problems {
     /// None yet, of what is read in `context`.
@@ -268,6 +290,28 @@ impl Problems {
         } else {
             found.push(problem);
         }
+    }
+
+    /// Adds a warning, once for each place.
+    pub fn warn(&self, warning: Warning) {
+        let mut warnings = self.warnings.borrow_mut();
+        let is_known = |known: &Warning| {
+            known.place == warning.place
+                && known.path.file == warning.path.file
+                && known.path.segments == warning.path.segments
+        };
+        // Of what several monitors are made of, each would tell.
+        if warning.path.is_shared && warnings.iter().any(is_known) {
+            return;
+        }
+        if warnings.len() < MAX_WARNINGS {
+            warnings.push(warning);
+        }
+    }
+
+    /// The warnings up to now.
+    pub fn take_warnings(&self) -> Vec<Warning> {
+        self.warnings.take()
     }
 
     /// How many there are.

@@ -14,6 +14,12 @@ impl StatusCodes {
     /// The class that stands where nothing else is configured.
     pub const SUCCESSFUL: Self = Self(200..=299);
 
+    /// Whether all of them are redirects.
+    #[must_use]
+    pub fn are_redirects(&self) -> bool {
+        *self.0.start() >= 300 && *self.0.end() <= 399
+    }
+
     /// Whether `status` is among them.
     #[must_use]
     pub fn contains(&self, status: StatusCode) -> bool {

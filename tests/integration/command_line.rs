@@ -53,6 +53,19 @@ fn lines(stream: &[u8]) -> Vec<String> {
     text.lines().map(ToOwned::to_owned).collect()
 }
 
+#[test]
+fn validate_warns_of_what_is_surely_not_meant_and_succeeds() {
+    let folder = folder_with(
+        "monitors:\n  a:\n    url: https://example.com\n    \
+         fail_if_certificate_expires_within: 14\n",
+    );
+    let output = run(program().arg("validate").current_dir(folder.path()));
+    assert_exit(&output, 0);
+    let warning = "warning: config.yml:4:41: monitors.a.fail_if_certificate_expires_within: \
+                   14 without a unit is seconds; 14d is days";
+    assert_eq!(lines(&output.stderr), [warning]);
+}
+
 /// A folder with this text as `config.yml`.
 fn folder_with(config: &str) -> TempDir {
     let folder = TempDir::new().expect("a temporary folder");

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderValue, Method, Version,
+    HeaderMap, HeaderValue, Method, StatusCode, Version,
     header::{self, HeaderName},
 };
 use url::Url;
@@ -145,6 +145,7 @@ impl Settings {
             url: url?.url,
         };
         settings.check_consistency(fields);
+        settings.warn(fields);
         Some(settings)
     }
 
@@ -164,6 +165,28 @@ impl Settings {
         }
         if let Some(rare) = &self.rare {
             rare.check_consistency(&self.url, self.route, fields);
+        }
+    }
+
+    fn warn(&self, fields: &Fields<'_>) {
+        // Not of 304, which has no place to go to.
+        let redirects = self.valid_status_codes.iter();
+        if self.follow_redirects
+            && redirects.clone().all(StatusCodes::are_redirects)
+            && !redirects
+                .clone()
+                .any(|codes| codes.contains(StatusCode::NOT_MODIFIED))
+        {
+            let message = "redirects are followed, so the first response is not judged; \
+                           it is with follow_redirects: false";
+            fields.warn("valid_status_codes", message);
+        }
+        if self.url.scheme() == "http" && !self.fail_if_not_ssl {
+            for key in tls::KEYS {
+                let message = "the URL starts with http://, so this has no effect unless a \
+                               redirect leads to https://";
+                fields.warn_of_own(key, message);
+            }
         }
     }
 

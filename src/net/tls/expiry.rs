@@ -19,7 +19,14 @@ impl Freshness {
     /// Reads its key.
     #[must_use]
     pub fn read(fields: &mut Fields<'_>) -> Self {
-        Self(fields.optional(Self::KEY))
+        let freshness = Self(fields.optional(Self::KEY));
+        if let Some(number) = fields.unitless(Self::KEY)
+            && number < 3600.0
+        {
+            let message = format_args!("{number} without a unit is seconds; {number}d is days");
+            fields.warn(Self::KEY, message);
+        }
+        freshness
     }
 
     /// Judges the certificates of the chain that was verified, or of the one that was sent if none was.

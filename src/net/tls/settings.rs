@@ -41,9 +41,12 @@ impl Default for Settings {
     }
 }
 
+/// The keys that say how TLS is spoken.
+pub const KEYS: [&str; 2] = ["tls_config", Freshness::KEY];
+
 /// Complains about keys of TLS where none is spoken.
 pub fn refuse_keys(fields: &mut Fields<'_>, wrong: &str, allowed: &str) {
-    for key in ["tls_config", Freshness::KEY] {
+    for key in KEYS {
         if fields.node(key).is_some() {
             fields.wrong_value(key, wrong, allowed);
         }
