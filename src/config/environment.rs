@@ -183,10 +183,10 @@ impl<'t> Reference<'t> {
 struct Groups(Vec<String>);
 
 impl Groups {
-    /// Those of `expect`, which an entry of a dialogue has.
+    /// Those of `expect`, which an entry of a dialogue has, or of `regex`, which a relabelling rule has.
     fn of(entries: &[(String, Node)]) -> Option<Self> {
         let pattern = entries.iter().find_map(|entry| match entry {
-            (key, Node::Text(text)) if key == "expect" => Some(text),
+            (key, Node::Text(text)) if key == "expect" || key == "regex" => Some(text),
             _ => None,
         })?;
         let names = ["(?P<", "(?<"].into_iter().flat_map(|opening| {
@@ -339,6 +339,18 @@ mod tests {
         assert_eq!(substitute(&mut node), [""; 0]);
         let sent = Node::Substituted("${USER} monitoring".to_owned());
         assert_eq!(node, entry(sent, text("${_p4}")));
+    }
+
+    #[test]
+    fn the_groups_of_a_relabelling_rule_are_no_variables() {
+        let text = |text: &str| Node::Text(text.to_owned());
+        let mut rule = Node::Map(vec![
+            ("regex".to_owned(), text("(?P<host>.*):(?<USER>.*)")),
+            ("replacement".to_owned(), text("${host}-${USER}")),
+        ]);
+        let before = rule.clone();
+        assert_eq!(substitute(&mut rule), [""; 0]);
+        assert_eq!(rule, before);
     }
 
     #[test]

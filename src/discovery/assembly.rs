@@ -5,18 +5,19 @@ use std::{
     collections::{HashMap, HashSet},
     mem,
     sync::Arc,
+    time::Duration,
 };
 
 use url::Url;
 
 use super::{
     payload::Target,
-    relabel::Labels,
+    relabel::{Labels, is_label_name},
     settings::Block,
     source::Update,
     stats::{BlockStats, Outcomes},
 };
-use crate::value::{HttpUrl, Node};
+use crate::value::{FromNode, HttpUrl, Node, format_duration};
 
 /// A monitor that a target is to become.
 #[derive(Clone, Debug, PartialEq)]
@@ -194,7 +195,7 @@ impl<M> Assembled<M> {
 
 /// What becomes of a target that was not there before.
 fn new<M>(block: &Block, target: &Target, make: &Make<M>, lines: &mut Lines) -> Became<M> {
-    let wanted = match wanted(block, target) {
+    let wanted = match wanted(block, target, lines) {
         Ok(Some(wanted)) => wanted,
         Ok(None) => return Became::Dropped,
         Err(error) => {
@@ -213,7 +214,7 @@ fn new<M>(block: &Block, target: &Target, make: &Make<M>, lines: &mut Lines) -> 
 }
 
 /// The monitor that `target` is to become; `None` where the rules drop it.
-fn wanted(block: &Block, target: &Target) -> Result<Option<Wanted>, String> {
+fn wanted(block: &Block, target: &Target, lines: &mut Lines) -> Result<Option<Wanted>, String> {
     let mut labels = Labels::clone(&target.labels);
     labels.insert(ADDRESS.to_owned(), target.address.clone());
     let Some(mut labels) = block.rules.apply(labels) else {
@@ -240,12 +241,18 @@ fn wanted(block: &Block, target: &Target) -> Result<Option<Wanted>, String> {
         ("timeout", "__timeout__"),
     ] {
         if let Some(value) = labels.remove(label) {
+            if key == "check_every" {
+                check_interval(&value, block.min_check_every)?;
+            }
             keys.push((key.to_owned(), Node::Text(value)));
         }
     }
-    let own = labels
+    let (own, unusable): (Vec<_>, Vec<_>) = labels
         .into_iter()
-        .filter(|(name, _)| !name.starts_with("__"));
+        .filter(|(name, _)| !name.starts_with("__"))
+        .partition(|(name, _)| is_label_name(name));
+    lines.left_out(block, unusable.first().map(|(name, _)| name.as_str()));
+    let own = own.into_iter();
     let own: Vec<_> = own.map(|(name, value)| (name, Node::Text(value))).collect();
     if !own.is_empty() {
         keys.push(("labels".to_owned(), Node::Map(own)));
@@ -257,6 +264,18 @@ fn wanted(block: &Block, target: &Target) -> Result<Option<Wanted>, String> {
         url,
         keys,
     }))
+}
+
+/// Refuses an interval that is shorter than a list may ask for; one that is none is refused later.
+fn check_interval(value: &str, min: Duration) -> Result<(), String> {
+    match Duration::from_node(&Node::Text(value.to_owned())) {
+        Ok(interval) if interval < min => Err(format!(
+            "__check_every__ is {}, expected at least min_check_every, {}",
+            format_duration(interval),
+            format_duration(min)
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// The URL of `address`, which may be one, with Prometheus' labels for what it may lack.
@@ -292,12 +311,16 @@ fn redacted(address: &str) -> String {
 
 /// Log lines of one kind, of which there are only so many.
 #[derive(Default)]
-struct Lines(usize);
+struct Lines {
+    count: usize,
+    /// Whether it has been said that a label is left out.
+    has_left_out: bool,
+}
 
 impl Lines {
     fn may_write(&mut self) -> bool {
-        self.0 += 1;
-        self.0 <= MAX_LINES
+        self.count += 1;
+        self.count <= MAX_LINES
     }
 
     fn refused(&mut self, block: &Block, target: &str, error: &str) {
@@ -307,8 +330,22 @@ impl Lines {
         }
     }
 
+    /// Says once that labels with such names are not exported.
+    fn left_out(&mut self, block: &Block, label: Option<&str>) {
+        let Some(label) = label else { return };
+        if mem::replace(&mut self.has_left_out, true) {
+            return;
+        }
+        let shown: String = label.chars().take(50).collect();
+        tracing::warn!(
+            block = &*block.name,
+            label = format!("{shown:?}"),
+            "Discovered labels left out: names must be letters, digits and _, no digit first"
+        );
+    }
+
     fn finish(self, message: &str) {
-        let more = self.0.saturating_sub(MAX_LINES);
+        let more = self.count.saturating_sub(MAX_LINES);
         if more > 0 {
             tracing::warn!(targets = more, "{message}");
         }

@@ -20,7 +20,7 @@ use crate::{
         oauth2::{self, Tokens},
         tls,
     },
-    value::{Fields, HttpUrl, format_duration},
+    value::{Fields, HttpUrl, format_duration, is_same_service},
 };
 
 /// The key of the list.
@@ -203,10 +203,9 @@ impl Service {
                 .ok()
                 .and_then(|location| url.join(location).ok());
             let next = next.ok_or("redirects to what is no URL")?;
-            let is_less_safe = url.scheme() == "https" && next.scheme() != "https";
-            let is_web = matches!(next.scheme(), "http" | "https");
-            if next.host() != url.host() || is_less_safe || !is_web {
-                return Err("redirects away from the host, or from TLS".to_owned());
+            // All along the way from the first, so that no step leads further than one may.
+            if !is_same_service(&self.settings.url, &next) || !is_same_service(&url, &next) {
+                return Err("redirects to another host, port or scheme".to_owned());
             }
             url = next;
         }

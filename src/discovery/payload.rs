@@ -8,7 +8,7 @@ use serde::{
     de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor},
 };
 
-use super::relabel::{Labels, is_label_name};
+use super::relabel::Labels;
 use crate::value::yaml;
 
 /// One target as its source tells of it: what becomes a monitor, or does not.
@@ -293,11 +293,9 @@ impl<'de> Visitor<'de> for GroupLabels<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Labels, A::Error> {
         let mut labels = BTreeMap::new();
         while let Some(Text(name)) = map.next_key()? {
-            if !is_label_name(&name) {
-                let shown: String = name.chars().take(50).collect();
-                return Err(de::Error::custom(format_args!(
-                    "{shown:?} is no label name (letters, digits and _, no digit first)"
-                )));
+            // In Prometheus 3, any other text is a name.
+            if name.is_empty() {
+                return Err(de::Error::custom("a label has an empty name"));
             }
             if labels.len() == MAX_LABELS {
                 let wrong = format_args!("a group has more than {MAX_LABELS} labels");

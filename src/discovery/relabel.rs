@@ -112,7 +112,24 @@ impl FromNode for Anchored {
     const ALLOWED: &'static str = Pattern::ALLOWED;
 
     fn from_node(node: &Node) -> Result<Self, String> {
-        Pattern::anchored(&String::from_node(node)?).map(Self)
+        let Scalar(text) = Scalar::from_node(node)?;
+        Pattern::anchored(&text).map(Self)
+    }
+}
+
+/// A text, or a number or a boolean that counts as one, as in Prometheus.
+struct Scalar(String);
+
+impl FromNode for Scalar {
+    const ALLOWED: &'static str = String::ALLOWED;
+
+    fn from_node(node: &Node) -> Result<Self, String> {
+        match node {
+            Node::Bool(value) => Ok(Self(value.to_string())),
+            // Of other numbers, it is not known how they were written: 1.10 is 1.1.
+            Node::Int(value) => Ok(Self(value.to_string())),
+            _ => String::from_node(node).map(Self),
+        }
     }
 }
 
@@ -164,7 +181,7 @@ impl Rule {
         let regex = fields.optional::<Anchored>("regex");
         let modulus = fields.optional("modulus").map(|Modulus(modulus)| modulus);
         let text = |fields: &mut Fields<'_>, key, default: &str| {
-            let given: Option<String> = fields.optional(key);
+            let given = fields.optional(key).map(|Scalar(text)| text);
             given.unwrap_or_else(|| default.to_owned())
         };
         let rule = Self {

@@ -20,6 +20,8 @@ pub(super) struct Block {
     pub template: Arc<str>,
     pub sources: Vec<SourceSettings>,
     pub rules: relabel::Rules,
+    /// The shortest interval that a target may ask for.
+    pub min_check_every: Duration,
 }
 
 /// Where lists come from.
@@ -32,6 +34,9 @@ pub(super) enum SourceSettings {
 
 /// A shorter interval is a mistake, and a burden for whoever is asked.
 const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A list that others write does not make the daemon check more often than that.
+const MIN_CHECK_EVERY: Duration = Duration::from_secs(1);
 
 /// Names are values of labels, and begin the names of monitors.
 const LONGEST_NAME: usize = 100;
@@ -99,12 +104,14 @@ impl Block {
             );
         }
         let rules = relabel::Rules::read(&mut fields);
+        let min_check_every = fields.optional("min_check_every");
         fields.finish();
         Some(Self {
             name: name.into(),
             template: template?.into(),
             sources,
             rules,
+            min_check_every: min_check_every.unwrap_or(MIN_CHECK_EVERY),
         })
     }
 

@@ -29,7 +29,7 @@ pub use endpoint::{Endpoint, Host, Target, address_in};
 pub use fields::{Fields, nearest};
 pub use file::{File, ReadError, read_regular_file};
 pub use http::{HttpUrl, HttpVersion};
-pub(crate) use http::{basic_authorization, userinfo};
+pub(crate) use http::{basic_authorization, is_same_service, userinfo};
 pub use label::{CaughtLabel, check_label_name};
 pub use network::{IpFamily, TlsVersion};
 pub use node::{FromNode, Node};

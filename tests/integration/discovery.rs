@@ -273,16 +273,18 @@ async fn redirects_stay_with_the_host() {
     assert_eq!(requests[1].header("authorization"), Some("Bearer hunter2"));
 
     let other = Server::answering(|_| as_json(&list(&["b"])));
-    let elsewhere = other.named("http", "localhost", "/");
-    let server = Server::answering(move |_| redirect(302, &elsewhere));
-    let mut bench = Bench::new(json!({
-        "http_sd_configs": [{ "url": server.http("/"), "authorization": credentials }],
-    }));
-    assert!(bench.next().await.is_empty());
-    assert_eq!(
-        (bench.findings().failures, other.seen().connections),
-        (1, 0)
-    );
+    // Another host, and the same one on another port.
+    for elsewhere in [other.named("http", "localhost", "/"), other.http("/")] {
+        let server = Server::answering(move |_| redirect(302, &elsewhere));
+        let mut bench = Bench::new(json!({
+            "http_sd_configs": [{ "url": server.http("/"), "authorization": credentials }],
+        }));
+        assert!(bench.next().await.is_empty());
+        assert_eq!(
+            (bench.findings().failures, other.seen().connections),
+            (1, 0)
+        );
+    }
 }
 
 #[tokio::test]

@@ -138,6 +138,40 @@ fn labels_become_name_labels_and_timing() {
 }
 
 #[test]
+fn a_list_cannot_ask_for_too_many_checks() {
+    for (interval, is_refused) in [("999ms", true), ("1s", false), ("soon", false)] {
+        let (mut assembly, stats) = assembly(&["[]"], Arc::new(Ok));
+        let labels = format!(r#"{{"__check_every__": "{interval}"}}"#);
+        assembly.take(update(
+            0,
+            &format!(r#"[{{"targets": ["h:1"], "labels": {labels}}}]"#),
+        ));
+        let monitors = assembly.monitors().len();
+        let refused = stats.blocks()[0].1.refused;
+        assert_eq!(
+            (monitors, refused),
+            if is_refused { (0, 1) } else { (1, 0) },
+            "{interval}"
+        );
+    }
+    let section =
+        "a: {template: web, min_check_every: 100ms, file_sd_configs: [{files: [a.json]}]}";
+    let settings = read(section).unwrap_or_else(|wrong| panic!("{wrong:?}"));
+    let allowed = std::time::Duration::from_millis(100);
+    assert_eq!(settings.blocks[0].min_check_every, allowed);
+}
+
+#[test]
+fn labels_that_cannot_be_exported_are_left_out() {
+    check(
+        "[{source_labels: [env], target_label: stage}]",
+        r#"[{"targets": ["h:1"], "labels": {"env": "prod", "app.kubernetes.io/name": "shop", "größe": "1", "__été": "x"}}]"#,
+        ("block0/h:1", "h:1", "http://h:1"),
+        &[("labels", "env=prod,stage=prod")],
+    );
+}
+
+#[test]
 fn a_name_has_no_secrets() {
     for (address, name) in [
         (

@@ -128,8 +128,8 @@ fn what_is_wrong_is_told_with_its_place() {
     );
     check_wrong(
         Format::Json,
-        r#"[{"labels": {"a-b": "c"}}]"#,
-        "line 1 column 18: \"a-b\" is no label name (letters, digits and _, no digit first)",
+        r#"[{"labels": {"": "c"}}]"#,
+        "line 1 column 15: a label has an empty name",
     );
     check_wrong(
         Format::Yaml,

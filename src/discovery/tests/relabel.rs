@@ -75,6 +75,22 @@ fn replace_writes_what_the_groups_catch() {
 }
 
 #[test]
+fn numbers_and_booleans_count_as_text() {
+    check(
+        "a=80",
+        "[{source_labels: [a], regex: 80, target_label: b, replacement: 443},
+          {source_labels: [a, a], separator: 0, regex: 80080, target_label: c, replacement: true}]",
+        Some("a=80, b=443, c=true"),
+    );
+    // It is not known that 1.10 was written so.
+    let wrong = read("[{regex: 1.10, action: keep}]").expect_err("a number");
+    assert!(
+        wrong[0].starts_with("relabel_configs[0].regex: "),
+        "{wrong:?}"
+    );
+}
+
+#[test]
 fn replace_without_a_match_changes_nothing() {
     check(
         "a=boo",

@@ -11,6 +11,7 @@ use super::{Http, cookies::Jar};
 use crate::{
     check::{Attempt, Fact, Failure, Reason},
     net::http::{Request, Transport},
+    value::is_same_service,
 };
 
 /// Redirects followed in one check, as many as blackbox_exporter follows.
@@ -59,7 +60,7 @@ impl<T: Transport> Http<T> {
         let mut redirects = 0;
         let mut jar = Jar::default();
         loop {
-            let at_home = same_service(&self.settings.url, &hop.url);
+            let at_home = is_same_service(&self.settings.url, &hop.url);
             let client = match &self.anonymous {
                 Some(client) if !at_home => client,
                 _ => &self.client,
@@ -153,7 +154,7 @@ impl<T: Transport> Http<T> {
         let _ = url.set_password(None);
         url.set_fragment(None);
         let (method, body) = if keeps_method {
-            if !hop.body.is_empty() && !same_service(&self.settings.url, &url) {
+            if !hop.body.is_empty() && !is_same_service(&self.settings.url, &url) {
                 return Err("the redirect leads to another host, which does not get the body");
             }
             (hop.method.clone(), hop.body.clone())
@@ -164,17 +165,4 @@ impl<T: Transport> Http<T> {
         };
         Ok(Some(Hop { url, method, body }))
     }
-}
-
-/// Whether what may be told to `home` may be told to `other`: the same host and port, by the same
-/// scheme, or by https where it was http before, each on its own port.
-fn same_service(home: &Url, other: &Url) -> bool {
-    let upgraded = home.scheme() == "http"
-        && other.scheme() == "https"
-        && home.port().is_none()
-        && other.port().is_none();
-    home.host() == other.host()
-        && (upgraded
-            || home.scheme() == other.scheme()
-                && home.port_or_known_default() == other.port_or_known_default())
 }
