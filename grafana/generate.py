@@ -75,9 +75,17 @@ AVAILABLE = share(f"sum by (monitor) ({over_range('monitor_checks_total', SUCCES
                   f"sum by (monitor) ({over_range('monitor_checks_total')})")
 MEAN_LATENCY = share(f"sum by (monitor) ({over_range('monitor_check_duration_seconds_sum', SUCCESS)})",
                      f"sum by (monitor) ({over_range('monitor_check_duration_seconds_count', SUCCESS)})")
-# What was seen last: a host that cannot be reached shows no certificate, and it expires all the same.
-EXPIRY = of_chosen('last_over_time(monitor_tls_certificate_not_after_timestamp_seconds'
-                   f'{{{NAMED},certificate="earliest"}}[$__range])')
+
+
+def verified_or_sent(validity):
+    """The certificate of the verified chain that expires first, or, if nothing was verified, of those sent."""
+    return f"({validity('verified')} or ignoring (certificate) {validity('earliest')})"
+
+
+# The last value in the time range: a host that cannot be reached shows no certificate, and it expires all the same.
+EXPIRY = of_chosen(verified_or_sent(
+    lambda rank: 'last_over_time(monitor_tls_certificate_not_after_timestamp_seconds'
+                 f'{{{NAMED},certificate="{rank}"}}[$__range])'))
 EXPIRY = f"min by (monitor) ({EXPIRY})"
 
 IS_DOWN = f"and on (monitor, job, instance) (monitor_up{{{NAMED}}} == 0)"
@@ -212,7 +220,8 @@ def its_increase(metric, *matchers):
 PHASES = {"resolve": "purple", "setup": "light-purple", "connect": "orange", "tls": "yellow", "request": "blue",
           "rtt": "light-blue", "check": "semi-dark-blue", "processing": "dark-blue", "transfer": "green"}
 PHASES = [override(phase, color={"mode": "fixed", "fixedColor": colour}) for phase, colour in PHASES.items()]
-ITS_EXPIRY = its("monitor_tls_certificate_not_after_timestamp_seconds", 'certificate="earliest"')
+ITS_EXPIRY = verified_or_sent(
+    lambda rank: its("monitor_tls_certificate_not_after_timestamp_seconds", f'certificate="{rank}"'))
 
 
 def monitor():
@@ -232,11 +241,11 @@ def monitor():
              series("latency", f"max({its('monitor_last_check_duration_seconds')})"), unit="s", graph="area"),
         stat(3, "Latency, 95 %", "Which 95 % of the successful checks in the time range did not exceed.",
              now("p95", quantile(0.95, durations, "$__range", "increase")), unit="s"),
-        stat(3, "Certificate", "Days that are left of the certificate that expires first, of the last check.",
+        stat(3, "Certificate", "Days left of the certificate that expires first, in the last check.",
              now("days", f"(min({ITS_EXPIRY}) - time()) / 86400"), noValue="none", **DAYS_LEFT),
         stat(3, "Slots skipped", "Slots in the time range that were due and not run.",
              now("skipped", f"sum({its_increase('monitor_checks_skipped_total')})"), decimals=0, **IF_ANY_WARN),
-        plain_table(24, 4, "What it is", "Its settings and labels.", [rows("info", its("monitor_info"))],
+        plain_table(24, 4, "Settings", "Settings and labels of the monitor.", [rows("info", its("monitor_info"))],
                     [{"id": "organize", "options": {"excludeByName": dict.fromkeys(["Time", "Value", "__name__", "job"],
                                                                                    True),
                                                     "indexByName": {"monitor": 0, "type": 1, "target": 2},
@@ -269,8 +278,8 @@ def monitor():
         lines(6, 8, "Bytes received", "Of the responses of all checks.",
               [series("received", f"sum({its_rate('monitor_response_size_bytes_sum')})", "bytes")], "Bps",
               minimum="1m"),
-        table(12, 8, "Certificates", "What the server showed in the last handshake: its own, and the one of the chain "
-              "that expires first.",
+        table(12, 8, "Certificates", "The server's own (leaf), the one it sent that expires first (earliest), and "
+              "the one of the verified chain that expires first (verified), in the last handshake.",
               [rows("from", "1000 * max by (certificate) "
                             f"({its('monitor_tls_certificate_not_before_timestamp_seconds')})"),
                rows("until", "1000 * min by (certificate) "
@@ -289,7 +298,8 @@ def monitor():
                          override("success", color={"mode": "fixed", "fixedColor": GOOD}),
                          override("skipped", color={"mode": "fixed", "fixedColor": WARN}),
                          override("due", color={"mode": "fixed", "fixedColor": PLAIN}, **DASHED)]),
-        plain_table(12, 8, "TLS", "What the last handshake agreed on.", [rows("tls", its("monitor_tls_info"))],
+        plain_table(12, 8, "TLS", "Version and cipher suite of the last handshake.",
+                    [rows("tls", its("monitor_tls_info"))],
                     [{"id": "filterFieldsByName",
                       "options": {"include": {"pattern": "/^(instance|version|cipher)$/"}}}], []),
         *of_other_types(),
@@ -317,7 +327,7 @@ def of_other_types():
                   [series(section, f"max({its(f'monitor_dns_{section}_rrs')})", section)
                    for section in ("answer", "authority", "additional")], "none"),
             gauge(12, "Serial number of the zone", "Of the last answer's SOA record.", "monitor_dns_serial"),
-            timeline(12, 8, "Flags", "Of the last response: vouched for by DNSSEC (AD), did not fit its datagram (TC).",
+            timeline(12, 8, "Flags", "Of the last response: validated with DNSSEC (AD), did not fit its datagram (TC).",
                      [series("ad", f"max({its('monitor_dns_authenticated_data')})", "AD"),
                       series("tc", f"max({its('monitor_dns_truncated')})", "TC")],
                      {"0": ("no", PLAIN), "1": ("yes", GOOD)}),
@@ -335,13 +345,13 @@ def of_other_types():
         ]),
         row("gRPC", [
             gauge(12, "Status code", "Of the last call, 0 for OK.", "monitor_grpc_status_code"),
-            timeline(12, 8, "Health", "What the service said of itself.",
+            timeline(12, 8, "Health", "The last answer of the health service.",
                      [series("serving", f"max by (serving_status) ({its('monitor_grpc_healthcheck_response')})",
                              "{{serving_status}}")],
-                     {"0": (" ", "transparent"), "1": ("said", GOOD)}),
+                     {"0": (" ", "transparent"), "1": ("answered", GOOD)}),
         ]),
-        row("Dialogue", [
-            plain_table(24, 6, "Caught", "What the last check's dialogue caught.",
+        row("query_response", [
+            plain_table(24, 6, "Captured values", "Values that query_response captured in the last check.",
                         [rows("caught", its("monitor_expect_info"))],
                         [{"id": "organize", "options": {"excludeByName": dict.fromkeys(
                             ["Time", "Value", "__name__", "job", "monitor"], True), "indexByName": {},
@@ -415,9 +425,9 @@ def daemon():
         lines(8, 8, "Monitors", "By type.",
               [series("monitors", f"sum by (type) ({of_daemons('monitoringdaemon_monitors')})", "{{type}}")], "none",
               **STACKED),
-        lines(12, 8, "Runtime delay", "How late the threads that run checks get to what is due. More than 100 ms taint "
-              "a check.", [series(f"p{q}", quantile(q / 100, delay), f"{q} %") for q in (99.9, 99, 50)], "s",
-              minimum="1m"),
+        lines(12, 8, "Runtime delay", "Scheduling delay of the threads that run checks. Above 100 ms, the timing of "
+              "a check is unreliable.",
+              [series(f"p{q}", quantile(q / 100, delay), f"{q} %") for q in (99.9, 99, 50)], "s", minimum="1m"),
         lines(12, 8, "Tainted checks", "Checks a second whose latency may be the daemon's own.",
               per_daemon(f"rate({of_daemons('monitoringdaemon_checks_tainted_total')}{RATE})"), "suffix:/s",
               minimum="1m"),
