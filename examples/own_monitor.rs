@@ -1,6 +1,6 @@
-//! A monitor of one's own: it is up while a file is there.
+//! A custom type of monitor, which is up while a file exists.
 //!
-//! `cargo run --example own_monitor`, and then `curl localhost:9115/metrics`.
+//! Run `cargo run --example own_monitor`, and then `curl localhost:9115/metrics`.
 
 use std::{path::PathBuf, time::Duration};
 

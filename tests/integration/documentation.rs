@@ -17,9 +17,14 @@ use monitoringdaemon::{
     monitors::Type,
 };
 use regex::Regex;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::support::pki::{AUTHORITY, IDENTITY};
+use super::support::{
+    daemon::Daemon,
+    pki::{AUTHORITY, IDENTITY},
+    server::Closed,
+};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -434,6 +439,41 @@ fn every_key_of_the_configuration_has_a_row() {
     assert!(missing.is_empty(), "docs/ lacks {missing:?}");
 }
 
+/// The names of the fields in `value` and below, apart from those whose names are data.
+fn field_names(value: &Value, names: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                names.insert(name.clone());
+                if !matches!(&**name, "labels" | "phases") {
+                    field_names(value, names);
+                }
+            }
+        }
+        Value::Array(values) => values.iter().for_each(|value| field_names(value, names)),
+        _ => {}
+    }
+}
+
+#[test]
+fn every_field_of_the_json_is_explained() {
+    let closed = Closed::new();
+    let url = format!("http://{}/", closed.address);
+    let daemon = Daemon::start(json!({ "monitors": { "closed": { "url": url } } }));
+    daemon.until_page("it is checked", |page| page.completed() > 0.5);
+    let mut names = BTreeSet::new();
+    for path in ["/api/v1/monitors", "/api/v1/monitors/closed"] {
+        let answer = daemon.get(path);
+        let body = serde_json::from_slice(&answer.body).expect("JSON");
+        field_names(&body, &mut names);
+    }
+    assert!(names.len() > 25, "fields are missing: {names:?}");
+    let text = read("docs/http-api.md");
+    for name in names {
+        assert!(has_row(&text, &name), "docs/http-api.md: {name}");
+    }
+}
+
 /// The text of a document without its blocks of code and its inline code.
 fn prose(text: &str) -> String {
     let code = Regex::new("`+[^`]*`+").expect("a pattern");
@@ -545,6 +585,19 @@ fn every_link_within_the_repository_leads_somewhere() {
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
     assert!(links > 50, "links are not found: {links}");
+}
+
+#[test]
+fn the_book_has_every_page() {
+    let summary = read("docs/SUMMARY.md");
+    for page in user_documents() {
+        let Ok(page) = page.strip_prefix("docs") else {
+            continue;
+        };
+        let entry = format!("]({})", page.display());
+        let is_listed = summary.contains(&entry) || page == Path::new("SUMMARY.md");
+        assert!(is_listed, "docs/SUMMARY.md lacks {}", page.display());
+    }
 }
 
 #[test]

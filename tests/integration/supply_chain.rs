@@ -31,7 +31,7 @@ fn actions_of_the_workflow_are_pinned_by_commit() {
         ".github/workflows/ci.yml",
         r"uses: (\S+)",
         "@[0-9a-f]{40}",
-        3,
+        5,
     );
 }
 
