@@ -328,6 +328,7 @@ async fn failed(serving: &mut Option<JoinHandle<()>>) -> Error {
 
 /// The configured monitors, ready to run.
 pub(crate) fn jobs(config: &Config, net: &Net) -> Vec<Job> {
+    net.forbid_targets(config.forbid_targets.clone());
     config
         .monitors
         .iter()

@@ -83,6 +83,9 @@ impl Wanted {
 
     /// How that differs from what runs, and where that is meant in earnest what is to become of it.
     fn prepare(&self, handle: &Handle, net: &Net, earnest: bool) -> Prepared {
+        if earnest {
+            net.forbid_targets(self.config.forbid_targets.clone());
+        }
         let monitors = self.monitors();
         let versions = monitors.iter();
         let versions = versions.map(|(monitor, _)| (&*monitor.name, monitor.version));

@@ -29,6 +29,8 @@ struct Progress {
     presumed: Option<Failure>,
     /// What the check waits for in the current phase.
     awaited: Option<String>,
+    /// What it waits for in any phase.
+    awaited_in_any_phase: Option<&'static str>,
     /// When what is measured ended, and how.
     concluded: Option<(Instant, Result<(), Failure>)>,
 }
@@ -45,6 +47,7 @@ impl Attempt {
             facts: Vec::new(),
             presumed: None,
             awaited: None,
+            awaited_in_any_phase: None,
             concluded: None,
         })))
     }
@@ -115,6 +118,11 @@ impl Attempt {
     /// the rest is still read, says less than that.
     pub fn presume(&self, failure: Failure) {
         self.progress().presumed.get_or_insert(failure);
+    }
+
+    /// Adds `awaited` to the text of the timeout, whatever the phase, until the next call.
+    pub(crate) fn explain_timeouts(&self, awaited: Option<&'static str>) {
+        self.progress().awaited_in_any_phase = awaited;
     }
 
     /// Adds `awaited` to the text of the timeout, should the deadline pass before another phase is
@@ -188,6 +196,7 @@ impl Attempt {
         let mut progress = self.progress();
         let concluded = progress.concluded.clone();
         let (presumed, awaited) = (progress.presumed.take(), progress.awaited.take());
+        let awaited = awaited.or(progress.awaited_in_any_phase.map(str::to_owned));
         drop(progress);
         if let Some((_, result)) = concluded {
             return result.and_then(|()| self.judge_latency(job.fail_if_slower_than));

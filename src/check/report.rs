@@ -104,6 +104,8 @@ words! {
         ConnectionRefused => "connection_refused",
         /// The peer closed or reset the connection without an answer, or in the middle of one.
         ConnectionReset => "connection_reset",
+        /// The address is one that `forbid_targets` forbids.
+        TargetForbidden => "target_forbidden",
         /// There is no route to the address.
         HostUnreachable => "host_unreachable",
         /// The connection failed in another way.

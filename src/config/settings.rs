@@ -24,7 +24,8 @@ use crate::{
     monitors::{self, Type},
     server,
     value::{
-        Fields, FromNode, Node, Path, Place, Problems, check_label_name, format_duration, nearest,
+        Fields, ForbiddenNetworks, ForbiddenTargets, FromNode, Node, Path, Place, Problems,
+        check_label_name, format_duration, nearest,
     },
 };
 
@@ -39,6 +40,8 @@ pub struct Config {
     pub dispatcher: Dispatcher,
     /// `metrics`
     pub metrics: metrics::Settings,
+    /// `forbid_targets`
+    pub forbid_targets: ForbiddenTargets,
     /// `monitors`, in the order of the files.
     pub monitors: Vec<Monitor>,
     /// By which a change of the other sections is known.
@@ -162,6 +165,7 @@ impl Config {
             .map(read_metrics)
             .unwrap_or_default();
         let fixed = Fixed::read(&mut fields);
+        let forbid_targets: Vec<ForbiddenNetworks> = fields.list("forbid_targets");
         let discovery = fields.section("discovery");
         let parts = Parts::read(&mut fields);
         fields.finish();
@@ -186,6 +190,7 @@ impl Config {
             server,
             dispatcher,
             metrics,
+            forbid_targets: forbid_targets.into(),
             monitors,
             fixed,
             blueprints,

@@ -5,17 +5,22 @@ use std::{
     sync::Arc,
 };
 
+use parking_lot::RwLock;
 use tokio::net::TcpSocket;
 
 use super::{ErrorClassifier, Resolver, Route, Stream, TlsClient, stream::Transport};
 use crate::{
-    check::{Attempt, Fact, Failure, Phase},
-    value::{Endpoint, Host},
+    check::{Attempt, Fact, Failure, Phase, Reason},
+    value::{Endpoint, ForbiddenTargets, Host},
 };
 
 /// Finds and connects to hosts.
 #[derive(Clone)]
-pub struct Connector(pub(super) Arc<Resolver>);
+pub struct Connector {
+    pub(super) resolver: Arc<Resolver>,
+    /// Addresses that are not connected to; none for a peer that is not a target.
+    pub(super) forbidden: Option<Arc<RwLock<ForbiddenTargets>>>,
+}
 
 impl Connector {
     /// A connection to `endpoint`, as [`Connector::connect`] has it, under TLS where `tls` is given.
@@ -55,11 +60,36 @@ impl Connector {
             }
             Host::Name(name) => {
                 attempt.enter(Phase::Resolve);
-                self.0.resolve(name, route).await?
+                self.resolver.resolve(name, route).await?
             }
         };
         attempt.learn(Fact::Address(address));
+        self.permit(address)?;
         Ok(address)
+    }
+
+    /// The same for peers that the user names and that are not targets, such as a proxy: no address
+    /// is forbidden.
+    pub(super) fn unrestricted(&self) -> Self {
+        Self {
+            resolver: self.resolver.clone(),
+            forbidden: None,
+        }
+    }
+
+    /// Fails if `forbid_targets` forbids to connect to `address`. All types of monitors that connect
+    /// come by here, with the address that they are about to use.
+    pub(super) fn permit(&self, address: IpAddr) -> Result<(), Failure> {
+        let Some(forbidden) = &self.forbidden else {
+            return Ok(());
+        };
+        match forbidden.read().find(address) {
+            None => Ok(()),
+            Some(entry) => {
+                let error = format!("{address} is forbidden as a target (forbid_targets: {entry})");
+                Err(Failure::new(Phase::Resolve, Reason::TargetForbidden, error))
+            }
+        }
     }
 
     /// Every address of `name` that may be checked, at most `limit`, by the phase `resolve`.
@@ -74,7 +104,7 @@ impl Connector {
         attempt: &Attempt,
     ) -> Result<Vec<IpAddr>, Failure> {
         attempt.enter(Phase::Resolve);
-        let mut addresses = self.0.resolve_all(name, route).await?;
+        let mut addresses = self.resolver.resolve_all(name, route).await?;
         addresses.truncate(limit);
         Ok(addresses)
     }

@@ -65,7 +65,7 @@ impl ErrorClassifier {
     }
 
     /// Limits what the connection may receive from now on to `bytes`.
-    pub(super) fn allow(&self, bytes: u64) {
+    pub(crate) fn allow(&self, bytes: u64) {
         let received = self.0.received.load(Ordering::Relaxed);
         let limit = received.saturating_add(bytes);
         self.0.receive_limit.store(limit, Ordering::Relaxed);

@@ -25,7 +25,10 @@ mod unix_socket;
 
 use std::sync::Arc;
 
+use parking_lot::RwLock;
 use rustls::pki_types::ServerName;
+
+use crate::value::ForbiddenTargets;
 
 pub use connect::Connector;
 pub(crate) use echo::SentWords;
@@ -46,6 +49,7 @@ pub struct Net {
     resolver: Arc<Resolver>,
     trust: tls::Trust,
     icmp: Arc<icmp::Sockets>,
+    forbidden: Arc<RwLock<ForbiddenTargets>>,
     tokens: oauth2::Shared,
 }
 
@@ -63,6 +67,7 @@ impl Net {
             resolver: Arc::new(resolver),
             trust,
             icmp: Arc::default(),
+            forbidden: Arc::default(),
             tokens: oauth2::Shared::default(),
         }
     }
@@ -70,7 +75,16 @@ impl Net {
     /// What finds and connects to hosts.
     #[must_use]
     pub fn connector(&self) -> Connector {
-        Connector(self.resolver.clone())
+        Connector {
+            resolver: self.resolver.clone(),
+            forbidden: Some(self.forbidden.clone()),
+        }
+    }
+
+    /// Forbids checks to connect to these addresses, those of monitors that are bound already
+    /// included.
+    pub fn forbid_targets(&self, targets: ForbiddenTargets) {
+        *self.forbidden.write() = targets;
     }
 
     /// What asks name servers.

@@ -19,6 +19,7 @@ mod re2;
 mod secret;
 mod size;
 mod status;
+mod targets;
 mod units;
 pub(crate) mod yaml;
 
@@ -38,3 +39,4 @@ pub use problems::{Path, Place, PlaceKey, Problem, Problems, Segment, Warning};
 pub use secret::Secret;
 pub use size::ByteSize;
 pub use status::StatusCodes;
+pub use targets::{ForbiddenNetworks, ForbiddenTargets};

@@ -514,16 +514,18 @@ mod time {
     }
 
     #[tokio::test]
-    async fn a_server_that_never_stops_talking_is_a_timeout() {
-        let ping = [b"\0\0\x08\x06\0\0\0\0\0".as_slice(), &[0; 8]].concat();
-        let flood = Step::Flood(Bytes::from(ping.repeat(100)));
-        let server = Server::start([Step::Read, Step::send(&SETTINGS[..]), flood]);
-        let mut monitor = monitor(&server, json!({}));
-        monitor["timeout"] = millis(500);
-        let report = Lab::new().check(monitor).await;
-        let failure = report.failure.as_ref().expect("no answer came");
-        assert_eq!(failure.phase, Phase::Check);
-        assert!(report.duration < TIMEOUT + SOON, "{report:#?}");
+    async fn a_flood_of_frames_is_a_protocol_error() {
+        let ping = [&b"\0\0\x08\x06\x01\0\0\0\0"[..], &[0; 8]].concat();
+        let priority = b"\0\0\x05\x02\0\0\0\0\x03\0\0\0\0\0".to_vec();
+        let window_update = b"\0\0\x04\x08\0\0\0\0\x01\0\0\0\0".to_vec();
+        let unknown = b"\0\0\x01\xee\0\0\0\0\0x".to_vec();
+        for frame in [ping, priority, window_update, unknown] {
+            let flood = Step::Flood(Bytes::from(frame.repeat(100)));
+            let server = Server::start([Step::Read, Step::send(&SETTINGS[..]), flood]);
+            let report = check_of(&server, json!({})).await;
+            assert_failure(&report, Phase::Check, Reason::ProtocolError);
+            assert!(report.duration < SOON, "{report:#?}");
+        }
     }
 
     #[tokio::test]

@@ -207,7 +207,7 @@ async fn socks_is_told_an_address_or_a_name() {
 #[tokio::test]
 async fn socks_is_told_who_asks_and_leads_to_tls_too() {
     let proxy = Server::start([
-        Step::Take(3),
+        Step::Take(4),
         Step::send(&b"\x05\x02"[..]),
         Step::Take(9),
         Step::send(&b"\x01\x00"[..]),
@@ -222,7 +222,7 @@ async fn socks_is_told_who_asks_and_leads_to_tls_too() {
             .check(proxied("https://service.test/", &url))
             .await,
     );
-    let expected = b"\x05\x01\x02\x01\x02me\x04pass\x05\x01\x00\x03\x0cservice.test\x01\xbb";
+    let expected = b"\x05\x02\x00\x02\x01\x02me\x04pass\x05\x01\x00\x03\x0cservice.test\x01\xbb";
     assert_eq!(proxy.seen().taken, expected);
 }
 
@@ -338,18 +338,19 @@ async fn wherever_a_proxy_or_what_is_behind_it_goes_silent_the_deadline_holds() 
         monitor["timeout"] = millis(500);
         let began = Instant::now();
         let report = Lab::new().check(monitor).await;
-        assert_failure(&report, phase, Reason::Timeout);
+        let failure = assert_failure(&report, phase, Reason::Timeout);
+        let is_of_proxy = failure.error.ends_with(", waiting for the proxy");
+        assert_eq!(is_of_proxy, phase == Phase::Connect, "{failure:?}");
         assert!(began.elapsed() < SOON, "{report:#?}");
         proxy.until(|seen| seen.left == 1).await;
     }
     let deaf = Deaf::new().await;
     let mut monitor = proxied("https://127.0.0.1/", &format!("http://{}", deaf.address));
     monitor["timeout"] = millis(500);
-    assert_failure(
-        &Lab::new().check(monitor).await,
-        Phase::Connect,
-        Reason::Timeout,
-    );
+    let report = Lab::new().check(monitor).await;
+    let failure = assert_failure(&report, Phase::Connect, Reason::Timeout);
+    let error = "no result within 500ms, waiting for the proxy";
+    assert_eq!(failure.error, error);
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::{env, io::Read, time::Duration};
 
 use monitoringdaemon::{
     check::{Attempt, Echoes, Job, Phase, Reason, Report},
-    net::icmp::{Conversation, Family, Outcome, Profile},
+    net::icmp::{EchoSession, Family, Outcome, Profile},
 };
 use serde_json::{Value, json};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -168,7 +168,7 @@ async fn all_monitors_of_a_family_share_a_socket() {
 }
 
 #[tokio::test]
-async fn a_conversation_that_is_dropped_waits_for_nothing() {
+async fn a_session_that_is_dropped_waits_for_nothing() {
     if !permitted() {
         return;
     }
@@ -176,17 +176,17 @@ async fn a_conversation_that_is_dropped_waits_for_nothing() {
     let attempt = Attempt::start();
     let socket = lab.net.icmp().socket(PROFILE, &attempt).expect("a socket");
     let target = [127, 0, 0, 1].into();
-    let mut conversation = Conversation::new(socket.clone(), target, 28, 3);
+    let mut session = EchoSession::new(socket.clone(), target, 28, 3);
     // Nothing is read before this task waits, so both wait for their answers.
     for _ in 0..2 {
-        conversation.send(&attempt).await.expect("it can be sent");
+        session.send(&attempt).await.expect("it can be sent");
     }
     assert_eq!(socket.waiting(), 2);
-    let (request, outcome) = conversation.next().await;
+    let (request, outcome) = session.next().await;
     assert_eq!(request.index, 0);
     assert!(matches!(outcome, Outcome::Reply { .. }));
-    conversation.send(&attempt).await.expect("it can be sent");
-    drop(conversation);
+    session.send(&attempt).await.expect("it can be sent");
+    drop(session);
     assert_eq!(socket.waiting(), 0);
 }
 

@@ -17,6 +17,7 @@ use url::Host;
 
 use crate::{
     check::{Attempt, Failure, Monitor, Phase, Rcode, Reason, Report, log_check},
+    net::Net,
     value::Endpoint,
 };
 
@@ -37,6 +38,14 @@ pub struct Dns {
     settings: Arc<Settings>,
     target: String,
     query_name: String,
+}
+
+impl Settings {
+    /// The monitor that checks as these settings say.
+    #[must_use]
+    pub fn bind(self: &Arc<Self>, net: &Net) -> Dns {
+        Dns::new(Client::new(self, net), self.clone())
+    }
 }
 
 impl Dns {

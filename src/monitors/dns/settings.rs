@@ -6,18 +6,12 @@ use hickory_proto::rr::Name;
 use url::Url;
 
 use super::{
-    Dns,
     kinds::{Class, RecordType},
     message::Question,
     rules::Rules,
-    transport::Client,
 };
 use crate::{
-    net::{
-        Net, Route,
-        http::{ClientOptions, Versions},
-        tls,
-    },
+    net::{Route, tls},
     value::{Endpoint, Fields, FromNode, HttpUrl, Node, Target},
 };
 
@@ -91,23 +85,6 @@ impl Settings {
             tls,
             freshness,
         })
-    }
-
-    /// The monitor that checks as these settings say.
-    #[must_use]
-    pub fn bind(self: &Arc<Self>, net: &Net) -> Dns {
-        let client = match &self.server {
-            Server::Udp(_) | Server::Tcp(_) => Client::plain(net.connector()),
-            Server::Tls(endpoint) => {
-                let name = self.tls.name_of(&endpoint.host);
-                Client::tls(net.connector(), net.tls_client(&self.tls, name, &[]))
-            }
-            Server::Https(_) => Client::https(net.http_client(ClientOptions {
-                tls: &self.tls,
-                versions: Versions::Http2,
-            })),
-        };
-        Dns::new(client, self.clone())
     }
 }
 

@@ -16,8 +16,8 @@ use super::{
 use crate::{
     check::{Attempt, Fact, Failure, Phase, Reason},
     net::{
-        Connector, Limited, LimitedBuffer, MAX_PIECES, Stream, TlsClient,
-        http::{self as net_http, Body, Request, Transport},
+        Connector, Limited, LimitedBuffer, MAX_PIECES, Net, Stream, TlsClient,
+        http::{self as net_http, Body, ClientOptions, Request, Transport, Versions},
     },
     value::{Endpoint, Host},
 };
@@ -39,16 +39,20 @@ const MESSAGE: HeaderValue = HeaderValue::from_static("application/dns-message")
 const AGENT: HeaderValue = HeaderValue::from_static(net_http::USER_AGENT);
 
 impl Client {
-    pub fn plain(connector: Connector) -> Self {
-        Self::Sockets(connector, None)
-    }
-
-    pub fn tls(connector: Connector, tls: TlsClient) -> Self {
-        Self::Sockets(connector, Some(tls))
-    }
-
-    pub fn https(client: net_http::Client) -> Self {
-        Self::Https(client)
+    /// For the server of these settings.
+    pub fn new(settings: &Settings, net: &Net) -> Self {
+        let tls = &settings.tls;
+        match &settings.server {
+            Server::Udp(_) | Server::Tcp(_) => Self::Sockets(net.connector(), None),
+            Server::Tls(endpoint) => {
+                let tls = net.tls_client(tls, tls.name_of(&endpoint.host), &[]);
+                Self::Sockets(net.connector(), Some(tls))
+            }
+            Server::Https(_) => Self::Https(net.http_client(ClientOptions {
+                tls,
+                versions: Versions::Http2,
+            })),
+        }
     }
 
     /// Asks once.

@@ -24,6 +24,10 @@ const MAX_ANSWER: usize = 4 << 10;
 /// Bytes of the headers of an answer, as HTTP/2 counts them.
 const MAX_HEADERS: u32 = 16 << 10;
 
+/// Bytes that the connection may receive in all: more is a flood of frames that are no part of an
+/// answer.
+const MAX_RECEIVED: u64 = 128 << 10;
+
 /// Asks one server for the health of a service.
 pub struct Grpc {
     connector: Connector,
@@ -79,6 +83,7 @@ impl Grpc {
     async fn call(&self, stream: Stream, attempt: &Attempt) -> Result<CallResult, Failure> {
         attempt.enter(Phase::Check);
         let errors = stream.errors();
+        errors.allow(MAX_RECEIVED);
         let client = h2::client::Builder::new()
             .enable_push(false)
             .max_header_list_size(MAX_HEADERS)

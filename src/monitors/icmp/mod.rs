@@ -11,7 +11,7 @@ use crate::{
     check::{Attempt, Failure, Monitor, Phase, Reason, Report, log_check},
     net::{
         Connector, Net,
-        icmp::{Conversation, Family, Profile, Sockets},
+        icmp::{EchoSession, Family, Profile, Sockets},
     },
     value::{Host, IpFamily},
 };
@@ -55,7 +55,7 @@ impl Icmp {
     /// Sends what there is to send, until something has become of all of it.
     async fn exchange(
         &self,
-        conversation: &mut Conversation,
+        session: &mut EchoSession,
         tally: &mut Tally,
         attempt: &Attempt,
     ) -> Result<(), Failure> {
@@ -64,13 +64,13 @@ impl Icmp {
         loop {
             let sends = tally.sent() < settings.count;
             if sends && send_at <= Instant::now() {
-                conversation.send(attempt).await?;
+                session.send(attempt).await?;
                 tally.send();
                 send_at += settings.interval;
                 attempt.learn(tally.fact());
                 continue;
             }
-            let oldest = conversation.oldest();
+            let oldest = session.oldest();
             if oldest.is_none() && !sends {
                 return Ok(());
             }
@@ -79,9 +79,9 @@ impl Icmp {
             let send_at = sends.then_some(send_at);
             tokio::select! {
                 biased;
-                (request, outcome) = conversation.next() => tally.note(request.index, outcome),
+                (request, outcome) = session.next() => tally.note(request.index, outcome),
                 () = until(give_up_at) => {
-                    conversation.give_up_oldest();
+                    session.give_up_oldest();
                     tally.give_up();
                 }
                 () = until(send_at) => continue,
@@ -158,10 +158,9 @@ impl Monitor for Icmp {
         let socket = self.sockets.socket(profile, attempt)?;
         attempt.enter(Phase::Rtt);
         let count = settings.count;
-        let mut conversation = Conversation::new(socket, address, settings.payload_size, count);
+        let mut session = EchoSession::new(socket, address, settings.payload_size, count);
         let mut tally = Tally::default();
-        self.exchange(&mut conversation, &mut tally, attempt)
-            .await?;
+        self.exchange(&mut session, &mut tally, attempt).await?;
         self.judge(&tally, attempt)
     }
 

@@ -106,8 +106,13 @@ impl Client {
             }
             _ => host,
         };
+        if let Host::Address(address) = host {
+            self.connector.permit(address)?;
+        }
+        attempt.explain_timeouts(Some("waiting for the proxy"));
         let mut stream = self.connect_to_proxy(proxy, request, attempt).await?;
         if forwards(proxy, request) {
+            attempt.explain_timeouts(None);
             return Ok(stream);
         }
         let target = Endpoint { host, port };
@@ -120,7 +125,10 @@ impl Client {
             }
         };
         match tunnel {
-            Ok(()) => Ok(stream),
+            Ok(()) => {
+                attempt.explain_timeouts(None);
+                Ok(stream)
+            }
             Err(Refusal::Io(error)) => Err(of_proxy(stream.failure(&error))),
             Err(Refusal::Said(reason, error)) => Err(of_proxy(attempt.failure(reason, error))),
         }
@@ -133,9 +141,8 @@ impl Client {
         request: &Request,
         attempt: &Attempt,
     ) -> Result<Stream, Failure> {
-        let connect = self
-            .connector
-            .connect(&proxy.endpoint, request.route, attempt);
+        let connector = self.connector.unrestricted();
+        let connect = connector.connect(&proxy.endpoint, request.route, attempt);
         let stream = connect.await.map_err(of_proxy)?;
         if proxy.scheme != ProxyScheme::Https {
             return Ok(stream);

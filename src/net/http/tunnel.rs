@@ -115,18 +115,23 @@ pub(super) async fn socks5<S: AsyncRead + AsyncWrite + Unpin>(
     target: &Endpoint,
     userinfo: Option<&(String, String)>,
 ) -> Result<(), Refusal> {
-    let method = userinfo.map_or(NO_AUTHENTICATION, |_| USERINFO);
-    stream.write_all(&[VERSION, 1, method]).await?;
+    // A proxy that knows us by our address has no use for a password.
+    let methods: &[u8] = match userinfo {
+        None => &[VERSION, 1, NO_AUTHENTICATION],
+        Some(_) => &[VERSION, 2, NO_AUTHENTICATION, USERINFO],
+    };
+    stream.write_all(methods).await?;
     stream.flush().await?;
     let refused = |error: &str| Refusal::Said(Reason::ConnectionFailed, error.to_owned());
-    match (stream.read_u8().await?, stream.read_u8().await?) {
-        (VERSION, chosen) if chosen == method => {}
+    let userinfo = match (stream.read_u8().await?, stream.read_u8().await?) {
+        (VERSION, NO_AUTHENTICATION) => None,
+        (VERSION, USERINFO) if userinfo.is_some() => userinfo,
         (VERSION, NONE_ACCEPTABLE) if userinfo.is_some() => {
             return Err(refused("it does not take a user and a password"));
         }
         (VERSION, NONE_ACCEPTABLE) => return Err(refused("it wants credentials")),
         _ => return Err(Refusal::garbled("it does not speak SOCKS 5")),
-    }
+    };
     if let Some((user, password)) = userinfo {
         let mut request = vec![1];
         for text in [user, password] {
@@ -288,8 +293,13 @@ mod tests {
         assert_eq!(reason(outcome), None);
         assert_eq!(
             asked,
-            [&b"\x05\x01\x02\x01\x02me\x02pw"[..], wanted].concat()
+            [&b"\x05\x02\x00\x02\x01\x02me\x02pw"[..], wanted].concat()
         );
+        // It may do without them.
+        let answer = b"\x05\x00\x05\x00\x00\x01\0\0\0\0\0\0";
+        let (asked, outcome) = ask(answer, Way::Socks(Some(("me", "pw"))));
+        assert_eq!(reason(outcome), None);
+        assert_eq!(asked, [&b"\x05\x02\x00\x02"[..], wanted].concat());
     }
 
     #[test]

@@ -6,13 +6,9 @@ mod packet;
 mod socket;
 mod waiting;
 
-use std::{
-    collections::HashMap,
-    net::IpAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{collections::HashMap, net::IpAddr, sync::Arc, time::Duration};
 
+use parking_lot::Mutex;
 use tokio::{sync::mpsc, time::Instant};
 
 use super::io_reason;
@@ -39,7 +35,7 @@ impl Sockets {
     /// A [`Failure`] of ours where there can be none.
     pub fn socket(&self, profile: Profile, attempt: &Attempt) -> Result<Arc<Socket>, Failure> {
         attempt.enter(Phase::Setup);
-        let mut open = lock(&self.open);
+        let mut open = self.open.lock();
         if let Some(socket) = open.get(&profile).filter(|socket| socket.is_alive()) {
             return Ok(socket.clone());
         }
@@ -58,22 +54,17 @@ impl Sockets {
 
     /// Why there can be no socket for `profile`, if that is so; found out once.
     pub fn obstacle(&self, profile: Profile) -> Option<String> {
-        let mut known = lock(&self.obstacles);
+        let mut known = self.obstacles.lock();
         let find_out = || profile.open().err().map(|error| error.to_string());
         known.entry(profile).or_insert_with(find_out).clone()
     }
-}
-
-/// What these hold is whole also after a panic.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// An echo request that was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Request {
     sequence: u16,
-    /// Which one of its conversation, from 0.
+    /// Which one of its session, from 0.
     pub index: usize,
     /// When it was sent.
     pub sent_at: Instant,
@@ -94,7 +85,7 @@ pub enum Outcome {
 }
 
 /// Echo requests to one target, and what becomes of them; dropped, nobody waits for them any more.
-pub struct Conversation {
+pub struct EchoSession {
     socket: Arc<Socket>,
     number: u64,
     target: IpAddr,
@@ -105,7 +96,7 @@ pub struct Conversation {
     answers: mpsc::Receiver<Answer>,
 }
 
-impl Conversation {
+impl EchoSession {
     /// Over `socket`, at most `count` requests to `target`, each with so many bytes.
     #[must_use]
     pub fn new(socket: Arc<Socket>, target: IpAddr, payload_size: usize, count: usize) -> Self {
@@ -187,7 +178,7 @@ impl Conversation {
     }
 }
 
-impl Drop for Conversation {
+impl Drop for EchoSession {
     fn drop(&mut self) {
         for request in &self.pending {
             self.forget(*request);

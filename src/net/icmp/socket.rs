@@ -6,7 +6,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     os::fd::{AsRawFd, RawFd},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, SystemTime},
@@ -22,6 +22,7 @@ use nix::{
         time::TimeSpec,
     },
 };
+use parking_lot::{Mutex, MutexGuard};
 use socket2::SockRef;
 use tokio::{io::Interest, net::UdpSocket, sync::mpsc, time::Instant};
 use tokio_util::task::AbortOnDropHandle;
@@ -92,10 +93,10 @@ const SEND_BUFFER_POLL: Duration = Duration::from_millis(5);
 
 impl Shared {
     pub fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        self.waiting.lock()
     }
 
-    /// A number that no other conversation has.
+    /// A number that no other session has.
     pub fn number(&self) -> u64 {
         self.requests.fetch_add(1, Ordering::Relaxed)
     }

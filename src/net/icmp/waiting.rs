@@ -38,7 +38,7 @@ pub(super) struct Arrival {
 
 /// A request that waits.
 pub(super) struct Waiter {
-    /// The conversation that it belongs to.
+    /// The session that it belongs to.
     pub owner: u64,
     pub target: IpAddr,
     pub cookie: Cookie,
@@ -93,7 +93,7 @@ impl Waiting {
         if let Entry::Occupied(waiter) = self.waiters.entry(sequence)
             && is_for(waiter.get())
         {
-            // A conversation that has just ended has no use for it.
+            // A session that has just ended has no use for it.
             let _ = waiter.remove().inbox.try_send(Answer { sequence, said });
         }
     }
