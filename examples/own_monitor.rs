@@ -32,5 +32,5 @@ impl Monitor for FileExists {
 fn main() -> Result<(), app::Error> {
     let mut job = Job::new("readme", FileExists("README.md".into()));
     job.check_every = Duration::from_secs(1);
-    app::run_with(&Config::default(), vec![job])
+    app::run_with_jobs(&Config::default(), vec![job])
 }

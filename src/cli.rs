@@ -3,39 +3,53 @@
 use std::{
     fmt::Display,
     io::{self, Write},
+    ops::RangeInclusive,
     path::PathBuf,
     process::ExitCode,
+    time::Duration,
 };
 
 use clap::{Parser, Subcommand};
 
 use crate::{
-    app,
+    app::RunOptions,
+    commands::{
+        once::{self, Output},
+        plan, rules, run, schema, validate,
+    },
     config::{self, Config},
     dispatcher::Shard,
-    once::{self, Output},
-    plan, rules, validate,
+    exit_code,
+    value::{FromNode, Node},
 };
 
-/// Exit code of a failure at run time, and of `once` where a check failed.
-pub const FAILURE: u8 = 1;
-/// Exit code of bad usage and of a bad configuration.
-pub const USAGE: u8 = 2;
-
-/// Checks services on schedule, says why they fail, and tells Prometheus.
+/// Scheduled availability checks with failure reasons, exported to Prometheus
 #[derive(Debug, Parser)]
-#[command(name = "monitoringdaemon", version, arg_required_else_help = false)]
+#[command(
+    name = "monitoringdaemon",
+    version,
+    arg_required_else_help = false,
+    args_override_self = true
+)]
 pub struct Cli {
-    /// The configuration
+    /// The configuration file
     #[arg(long, global = true, value_name = "FILE", default_value = "config.yml")]
     config: PathBuf,
 
-    /// Reads the configuration again when it changes, not on SIGHUP and POST /-/reload alone
+    /// Also reload when the configuration files change (SIGHUP and POST /-/reload always do)
     #[arg(long)]
     watch: bool,
 
-    /// Runs the monitors of one of N daemons that share them: I from 0, or `ordinal` for the number at
-    /// the end of the host's name
+    /// How often to look for changed files: those of the configuration, those that it names, and the
+    /// server's certificate
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = interval)]
+    poll_interval: Duration,
+
+    /// The shortest time from one reload to the next
+    #[arg(long, hide = true, value_name = "DURATION", default_value = "1s", value_parser = interval)]
+    min_reload_interval: Duration,
+
+    /// Run only shard I of N (from 0); `ordinal` takes I from the trailing number of the host name
     #[arg(long, global = true, value_name = "I/N")]
     shard: Option<Shard>,
 
@@ -45,32 +59,43 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Reads the configuration and prints every problem of it
+    /// Check the configuration and print every problem
     Validate {
-        /// Says too what would change: from that file, or from what the daemon at that URL runs by its own
+        /// Also print what would change compared with FILE, or what the daemon at URL would change on
+        /// reload
         #[arg(long, value_name = "FILE|URL")]
         diff: Option<String>,
     },
-    /// Says what the configuration asks of the machine, and what the machine or a limit denies it
+    /// Estimate the resources this configuration needs, and warn about limits it exceeds
     Plan,
-    /// Prints a JSON Schema of the configuration, for editors to complete it from
+    /// Print a JSON Schema of the configuration, for completion in editors
     Schema,
-    /// Prints Prometheus' rules for the objectives that monitors have under `slo`
+    /// Print Prometheus recording and alerting rules for the configured SLOs
     Rules,
-    /// Runs the monitors once, prints the result of each, and fails if a check does
+    /// Run every monitor once, print the results, and exit with 1 if a check failed
     Once {
         /// A table for people, JSON lines, or JUnit XML
         #[arg(long, value_enum, default_value_t)]
         output: Output,
 
-        /// The monitors to run, by name; all where none is named
+        /// The monitors to run, by name; all if none is named
         #[arg(value_name = "MONITOR")]
         monitors: Vec<String>,
     },
 }
 
+/// An interval from a hundredth of a second to a day.
+fn interval(text: &str) -> Result<Duration, String> {
+    const ALLOWED: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_hours(24);
+    let interval = Duration::from_node(&Node::Text(text.to_owned()))?;
+    if !ALLOWED.contains(&interval) {
+        return Err("expected 10ms to 24h".to_owned());
+    }
+    Ok(interval)
+}
+
 impl Cli {
-    /// Does what the command line says; what goes wrong is on stderr by then.
+    /// Does what the command line says; problems have been printed to stderr by then.
     #[must_use]
     pub fn run(self) -> ExitCode {
         let config = match &self.command {
@@ -81,45 +106,50 @@ impl Cli {
         let mut config = match config {
             Ok(config) => config,
             Err(invalid) => {
-                complain(&invalid);
-                return ExitCode::from(USAGE);
+                print_error(&invalid);
+                return ExitCode::from(exit_code::USAGE);
             }
         };
         if let Some(shard) = self.shard {
-            app::keep_for(shard, &mut config);
+            config.retain_shard(shard);
         }
         match self.command {
             None => {
-                let setup = app::Setup {
-                    file: Some(self.config),
+                let options = RunOptions {
+                    config_path: Some(self.config),
                     watch: self.watch,
                     shard: self.shard,
-                    ..app::Setup::default()
+                    poll_interval: self.poll_interval,
+                    min_reload_interval: self.min_reload_interval,
+                    ..RunOptions::default()
                 };
-                ended(app::run_as(&config, setup), FAILURE)
+                exit_code(run::run(&config, options), exit_code::FAILURE)
             }
-            Some(Command::Schema) => printed("schema", config::SCHEMA),
+            Some(Command::Schema) => print_stdout("schema", schema::text()),
             Some(Command::Validate { diff }) => {
                 for warning in validate::warnings(&config) {
-                    complain(&warning);
+                    print_error(&warning);
                 }
-                match validate::tell(&self.config, &config, diff.as_deref(), self.shard) {
-                    Ok(told) => printed("difference", &told),
-                    Err(error) => ended(Err(error), FAILURE),
+                match validate::run(&self.config, &config, diff.as_deref(), self.shard) {
+                    Ok(text) => print_stdout("difference", &text),
+                    Err(error) => exit_code(Err(error), exit_code::FAILURE),
                 }
             }
             Some(Command::Plan) => match plan::run(&config) {
                 Ok(()) => ExitCode::SUCCESS,
-                Err(error) => ended(Err(format!("failed to print the plan: {error}")), FAILURE),
+                Err(error) => {
+                    let error = format!("failed to print the plan: {error}");
+                    exit_code(Err(error), exit_code::FAILURE)
+                }
             },
-            Some(Command::Rules) => printed("rules", &rules::of(&config).to_string()),
+            Some(Command::Rules) => print_stdout("rules", &rules::of(&config).to_string()),
             Some(Command::Once { output, monitors }) => {
                 match once::run(config, &monitors, output) {
                     Ok(true) => ExitCode::SUCCESS,
-                    Ok(false) => ExitCode::from(FAILURE),
+                    Ok(false) => ExitCode::from(exit_code::FAILURE),
                     Err(error) => {
                         let code = error.exit_code();
-                        ended(Err(error), code)
+                        exit_code(Err(error), code)
                     }
                 }
             }
@@ -127,31 +157,31 @@ impl Cli {
     }
 }
 
-/// The exit code of a command that has ended, `code` where it failed.
-fn ended<E: Display>(result: Result<(), E>, code: u8) -> ExitCode {
+/// The exit code of a command that has ended, `code` if it failed.
+fn exit_code<E: Display>(result: Result<(), E>, code: u8) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            complain(&format_args!("monitoringdaemon: {error}"));
+            print_error(&format_args!("monitoringdaemon: {error}"));
             ExitCode::from(code)
         }
     }
 }
 
 /// Prints `text`, which is all that there is to do.
-fn printed(what: &str, text: &str) -> ExitCode {
+fn print_stdout(what: &str, text: &str) -> ExitCode {
     match io::stdout().write_all(text.as_bytes()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            complain(&format_args!(
+            print_error(&format_args!(
                 "monitoringdaemon: failed to print the {what}: {error}"
             ));
-            ExitCode::from(FAILURE)
+            ExitCode::from(exit_code::FAILURE)
         }
     }
 }
 
-/// Writes to stderr in one go; where that is closed, the exit code has to do.
-fn complain(what: &dyn Display) {
+/// Writes to stderr in one go; if that is closed, the exit code has to do.
+fn print_error(what: &dyn Display) {
     let _ = io::stderr().write_all(format!("{what}\n").as_bytes());
 }

@@ -13,10 +13,8 @@
 //! - [`history`], [`status`]: what is kept of reports, and the pages that show it
 //! - [`server`]: `/metrics` and the rest over HTTP
 //! - [`logging`]: events become lines on stdout
-//! - [`plan`]: what a configuration asks of the machine
-//! - [`rules`]: what Prometheus is to watch over
-//! - [`app`], [`once`], [`validate`], [`cli`]: the daemon, the single run, the one that checks nothing,
-//!   and the command line
+//! - [`app`]: the daemon
+//! - [`commands`], [`cli`]: the commands, and the command line
 //!
 //! To check in a way of one's own, implement [`check::Monitor`] and hand it to a
 //! [`dispatcher::Dispatcher`]; `examples/own_monitor.rs` does.
@@ -24,19 +22,19 @@
 pub mod app;
 pub mod check;
 pub mod cli;
+pub mod commands;
 pub mod config;
+mod descriptors;
 pub mod discovery;
 pub mod dispatcher;
+mod exit_code;
 pub mod history;
 pub mod logging;
 pub mod metrics;
 pub mod monitors;
 pub mod net;
 mod offload;
-pub mod once;
-pub mod plan;
-pub mod rules;
+mod runtime;
 pub mod server;
 pub mod status;
-pub mod validate;
 pub mod value;

@@ -1,392 +1,702 @@
-//! Reads the configuration again while the daemon runs, and applies what differs.
+//! Reads the configuration again while the daemon runs, applies what differs, and follows discovery.
 
 use std::{
-    collections::{BTreeSet, HashSet},
-    fmt,
-    path::PathBuf,
+    collections::HashSet,
+    fmt::Write,
+    panic::AssertUnwindSafe,
+    path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
+use futures_util::FutureExt;
 use tokio::{
-    sync::mpsc::Receiver,
-    task::spawn_blocking,
-    time::{MissedTickBehavior, interval},
+    sync::{mpsc::Receiver, oneshot},
+    task::{JoinError, spawn_blocking},
+    time::{Instant, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{job, tell_obstacles};
+use super::{LOG_TARGET, file_hashes::FileHashes};
 use crate::{
-    check::{Job, Replica},
-    config::{self, Config, Invalid, of_files},
-    discovery::{Discovery, Kept, Monitors, Stats},
-    dispatcher::{Change, Difference, Handle, Shard},
+    check::{Job, Replica, missing_prerequisites},
+    config::{self, Config, Invalid},
+    discovery::{Discovery, Kept, Make, Monitors, Stats},
+    dispatcher::{Change, ConfigDiff, Handle, Shard},
     metrics::Metrics,
     net::Net,
-    server::Reload,
+    server::ReloadRequest,
 };
 
-/// How often files are looked at. Their contents are compared: what tells of changes to files misses
-/// that of a mounted Kubernetes `ConfigMap`.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// How long to wait at most before files that have changed are looked at once more: what is half
+/// written is other than it will be.
+const MAX_CONFIRM_DELAY: Duration = Duration::from_secs(1);
 
-/// Problems of a file that are logged, a line each.
-const LOGGED: usize = 20;
+/// Pause before discovery is started again that has ended unexpectedly.
+const RESTART_DELAY: Duration = Duration::from_secs(1);
 
-/// Monitors that an answer names, a line each.
-const NAMED: usize = 1000;
+/// Problems of a configuration that are logged, a line each.
+const MAX_LOGGED_PROBLEMS: usize = 20;
 
-/// Reads the configuration again, when somebody asks for it or a file changes, and follows what is
-/// discovered.
+/// Times that a configuration is read in a row because it names files that were not known before.
+const MAX_READINGS: usize = 3;
+
+/// Reloads on request and when files change, and follows what is discovered.
 pub(super) struct Reloader {
-    /// Where the configuration is read from again.
-    pub file: Option<PathBuf>,
-    /// Whether a change of the configuration's own files is reason enough.
+    /// The file that the configuration is read from again.
+    pub config_path: Option<PathBuf>,
+    /// Whether to reload when the configuration's own files change.
     pub watch: bool,
+    pub poll_interval: Duration,
+    pub min_reload_interval: Duration,
     pub net: Arc<Net>,
     pub metrics: Arc<Metrics>,
     pub stats: Arc<Stats>,
     pub handle: Handle,
     /// What runs.
-    pub wanted: Wanted,
-    /// The files of a configuration that was not taken, and may be mended.
-    pub refused: Vec<PathBuf>,
+    pub desired: DesiredState,
+    /// The files of a configuration that was rejected, and may be corrected.
+    pub rejected_config_files: Vec<PathBuf>,
+    /// What the files of the configuration held when the daemon started.
+    pub config_hashes: FileHashes,
+    /// For a test of what becomes of a panic.
+    #[cfg(test)]
+    pub panic_at_next_reload: bool,
 }
 
-/// What is to run.
+/// The monitors that are to run.
 #[derive(Clone)]
-pub(super) struct Wanted {
+pub(super) struct DesiredState {
     pub config: Arc<Config>,
     pub discovered: Monitors<config::Monitor>,
-    /// Monitors that are of no configuration.
-    pub own: Arc<[Job]>,
+    /// Monitors that are in no configuration.
+    pub extra_jobs: Arc<[Job]>,
     pub shard: Option<Shard>,
 }
 
-impl Wanted {
-    /// All monitors but one's own, each as the replica that it is here; a discovered one has no name
-    /// that a configured one has.
+impl DesiredState {
+    /// All monitors but the extra ones, each as the replica that it is here; a discovered one has no
+    /// name that a configured one has.
     fn monitors(&self) -> Vec<(&config::Monitor, Replica)> {
         let configured = self.config.monitors.iter();
         let names: HashSet<_> = configured.clone().map(|monitor| &*monitor.name).collect();
         let discovered = self.discovered.iter();
         let discovered = discovered.filter(|monitor| !names.contains(&*monitor.name));
-        let replica = |monitor: &config::Monitor| match self.shard {
-            Some(shard) => shard.replica(&monitor.name, monitor.replicas.0),
-            None => Some(Replica::default()),
-        };
         configured
             .chain(discovered.map(|monitor| &**monitor))
-            .filter_map(|monitor| Some((monitor, replica(monitor)?)))
+            .filter_map(|monitor| Some((monitor, monitor.replica_of(self.shard)?)))
             .collect()
     }
 
-    /// How that differs from what runs, and where that is meant in earnest what is to become of it.
-    fn prepare(&self, handle: &Handle, net: &Net, earnest: bool) -> Prepared {
-        if earnest {
+    /// How it differs from what runs, and what to change for it if that is to be applied.
+    fn plan(&self, handle: &Handle, net: &Net, apply: bool) -> ReloadPlan {
+        if apply {
             net.forbid_targets(self.config.forbid_targets.clone());
         }
         let monitors = self.monitors();
         let versions = monitors.iter();
         let versions = versions.map(|(monitor, _)| (&*monitor.name, monitor.version));
-        let own = self.own.iter().map(|job| (&*job.name, job.version));
-        let difference = handle.difference(versions.chain(own));
+        let extra = self.extra_jobs.iter().map(|job| (&*job.name, job.version));
+        let diff = handle.diff(versions.chain(extra));
         let jobs = |indices: &[usize]| -> Vec<_> {
-            // Those beyond are one's own, and stay as they are.
-            let indices = indices.iter().filter(|_| earnest);
+            // Those beyond are the extra ones, and stay as they are.
+            let indices = indices.iter().filter(|_| apply);
             let monitors = indices.filter_map(|index| monitors.get(*index));
             monitors
                 .map(|(monitor, replica)| Job {
                     replica: *replica,
-                    ..job(monitor, net)
+                    ..monitor.job(net)
                 })
                 .collect()
         };
-        let new = [&*difference.started, &difference.restarted].concat();
+        let new = [&*diff.added, &diff.changed].concat();
         let change = Change {
-            stop: difference.stopped.clone(),
+            stop: diff.removed.clone(),
             start: jobs(&new),
-            renew: jobs(&difference.renewed),
+            renew: jobs(&diff.files_changed),
         };
         let names: Vec<_> = monitors.iter().map(|(monitor, _)| &*monitor.name).collect();
-        Prepared {
-            told: tell(&names, &difference),
-            difference,
+        ReloadPlan {
+            summary: diff.describe(&names),
+            diff,
             change,
         }
     }
+
+    /// Adds the files that are not in `named` yet, with the contents that monitors were made from.
+    fn learn_named_files(&self, named: &mut FileHashes) {
+        let before = named.clone();
+        named.add_missing(self.named_files());
+        let discovered = self.discovered.iter().map(|monitor| &**monitor);
+        for monitor in self.config.monitors.iter().chain(discovered) {
+            // What has changed since is to be seen to have changed.
+            if monitor.files.iter().any(|file| !before.contains(file))
+                && config::fingerprint_files(&monitor.files) != monitor.version.files
+            {
+                let new = monitor.files.iter().filter(|file| !before.contains(file));
+                new.for_each(|file| named.mark_changed(file));
+            }
+        }
+    }
+
+    /// The files that monitors and sources were made from, apart from the configuration.
+    fn named_files(&self) -> impl Iterator<Item = &PathBuf> {
+        let discovered = self.discovered.iter().map(|monitor| &**monitor);
+        let monitors = self.config.monitors.iter().chain(discovered);
+        let of_monitors = monitors.flat_map(|monitor| &monitor.files);
+        of_monitors.chain(&self.config.discovery_files)
+    }
 }
 
-/// What there was when the configuration was last read, rightly or not.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-struct Seen {
-    /// In the files of the configuration.
-    config: u64,
-    /// In the files that it names.
-    named: u64,
+/// What is about to be done.
+struct ReloadPlan {
+    diff: ConfigDiff,
+    change: Change,
+    /// For people.
+    summary: String,
+}
+
+/// What files held when the configuration was last read, rightly or not.
+#[derive(Clone, Default, PartialEq, Eq)]
+struct WatchedFiles {
+    /// The files of the configuration.
+    config: FileHashes,
+    /// The files that it names.
+    named: FileHashes,
 }
 
 /// Why the configuration was not reloaded.
 #[derive(Debug, thiserror::Error)]
 enum Error {
     #[error("there is no file that the configuration was read from")]
-    Nowhere,
+    NoConfigFile,
     #[error("{0}")]
     Invalid(Invalid),
-    #[error("{0}")]
-    Fixed(Fixed),
     #[error("failed to read the configuration: {0}")]
-    Gone(#[from] tokio::task::JoinError),
+    TaskPanicked(#[from] JoinError),
 }
 
-/// Keys that a restart alone can change.
-#[derive(Debug)]
-struct Fixed(Vec<String>);
+/// A configuration that was read, and what came of it.
+struct Reading {
+    files: WatchedFiles,
+    result: Result<(DesiredState, ReloadPlan, Vec<String>), Error>,
+}
 
-impl fmt::Display for Fixed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let lines = self.0.iter();
-        let lines =
-            lines.map(|key| format!("{key} cannot change while the daemon runs; restart it"));
-        f.write_str(&lines.collect::<Vec<_>>().join("\n"))
+/// What the loop keeps from one event to the next.
+struct State {
+    discovery: Option<Discovery<config::Monitor>>,
+    /// The last good lists of a discovery that has ended.
+    kept: Kept,
+    /// When the configuration was last read.
+    seen: WatchedFiles,
+    /// When it was last applied.
+    applied: WatchedFiles,
+    /// Files that have changed, and are looked at once more.
+    unconfirmed: Option<WatchedFiles>,
+    next_poll: Instant,
+    /// Before that, nothing is read again.
+    not_before: Instant,
+    /// Whether a file has changed for sure.
+    is_due: bool,
+    requests: Vec<ReloadRequest>,
+    is_open: bool,
+}
+
+impl State {
+    fn new(seen: WatchedFiles) -> Self {
+        let now = Instant::now();
+        Self {
+            discovery: None,
+            kept: Kept::default(),
+            applied: seen.clone(),
+            seen,
+            unconfirmed: None,
+            next_poll: now,
+            not_before: now,
+            is_due: false,
+            requests: Vec::new(),
+            is_open: true,
+        }
     }
 }
 
 impl Reloader {
     /// Reloads whenever there is a reason to, until `shutdown`.
-    pub async fn run(mut self, mut wishes: Receiver<Reload>, shutdown: CancellationToken) {
-        let mut look = interval(LOOK_EVERY);
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut seen = self.look().await;
-        let mut discovery = self.discover(Kept::default(), &shutdown);
+    pub async fn run(mut self, mut requests: Receiver<ReloadRequest>, shutdown: CancellationToken) {
+        let mut state = State::new(self.first_look().await);
         let work = async {
             loop {
-                let mut all = Vec::new();
-                tokio::select! {
-                    count = wishes.recv_many(&mut all, usize::MAX) => if count == 0 {
-                        return;
-                    },
-                    discovered = discovery.changed() => {
-                        self.follow(discovered).await;
-                        continue;
-                    }
-                    _ = look.tick() => if !self.is_reason(&mut seen).await {
-                        continue;
-                    },
-                }
-                // Nobody wishes for what is done for the sake of a file.
-                let earnest = all.is_empty() || all.iter().any(|wish| !wish.dry_run);
-                if earnest {
-                    // Before it is read: a file that changes meanwhile is seen to have changed.
-                    seen = self.look().await;
-                }
-                let told = self.reload(earnest).await;
-                if earnest && told.is_err() {
-                    seen = self.look().await;
-                }
-                if earnest && told.is_ok() {
-                    let kept = discovery.stop().await;
-                    discovery = self.discover(kept, &shutdown);
-                }
-                for answer in all.into_iter().filter_map(|wish| wish.answer) {
-                    // Whoever asked may have gone away.
-                    let _ = answer.send(told.clone());
+                let step = self.step(&mut state, &mut requests, &shutdown);
+                if AssertUnwindSafe(step).catch_unwind().await.is_err() {
+                    // Whoever waits for an answer learns that there is none.
+                    state.requests.clear();
+                    state.is_due = false;
+                    state.next_poll = Instant::now() + self.poll_interval;
+                    self.metrics.reloaded(false);
+                    tracing::error!(
+                        target: LOG_TARGET,
+                        "Reloading panicked; what runs goes on, and the next reload is tried again"
+                    );
                 }
             }
         };
         shutdown.run_until_cancelled(work).await;
     }
 
-    /// Begins to look at the sources of the configuration; `kept` is what was found before.
-    fn discover(&self, kept: Kept, shutdown: &CancellationToken) -> Discovery<config::Monitor> {
-        let config = &self.wanted.config;
-        let blueprints = config.blueprints.clone();
-        let make = Arc::new(move |wanted| blueprints.discovered(wanted));
+    /// Waits for one event and reacts to it.
+    async fn step(
+        &mut self,
+        state: &mut State,
+        requests: &mut Receiver<ReloadRequest>,
+        shutdown: &CancellationToken,
+    ) {
+        if state.discovery.is_none() {
+            let kept = std::mem::take(&mut state.kept);
+            state.discovery = Some(self.start_discovery(kept, shutdown));
+        }
+        let Some(discovery) = &mut state.discovery else {
+            return;
+        };
+        let is_wanted = state.is_due || !state.requests.is_empty();
+        tokio::select! {
+            count = requests.recv_many(&mut state.requests, usize::MAX), if state.is_open => {
+                state.is_open = count > 0;
+            }
+            discovered = discovery.changed() => if let Some(monitors) = discovered {
+                self.apply_discovered(state, monitors).await;
+            } else {
+                tracing::error!(
+                    target: LOG_TARGET,
+                    "Discovery ended unexpectedly, and starts again"
+                );
+                tokio::time::sleep(RESTART_DELAY).await;
+                if let Some(discovery) = state.discovery.take() {
+                    state.kept = discovery.stop().await;
+                }
+            },
+            () = sleep_until(state.next_poll) => self.poll_files(state).await,
+            () = sleep_until(state.not_before), if is_wanted => self.serve_requests(state).await,
+        }
+    }
+
+    /// Starts to look at the sources of the configuration; `kept` is what was found before.
+    fn start_discovery(
+        &self,
+        kept: Kept,
+        shutdown: &CancellationToken,
+    ) -> Discovery<config::Monitor> {
         Discovery::start(
-            &config.discovery,
+            &self.desired.config.discovery,
             &self.net,
-            make,
+            self.make(),
             &self.stats,
             kept,
             shutdown,
         )
     }
 
+    /// Makes monitors of targets by the templates of the configuration.
+    fn make(&self) -> Arc<Make<config::Monitor>> {
+        let blueprints = self.desired.config.blueprints.clone();
+        Arc::new(move |wanted| blueprints.discovered(wanted))
+    }
+
     /// Has the monitors run that are discovered, and no others that were.
-    async fn follow(&mut self, discovered: Monitors<config::Monitor>) {
-        self.wanted.discovered = discovered;
-        let (wanted, handle, net) = (self.wanted.clone(), self.handle.clone(), self.net.clone());
-        let prepared = spawn_blocking(move || wanted.prepare(&handle, &net, true)).await;
-        match prepared {
-            Ok(prepared) => {
-                let (started, restarted, stopped, unchanged) = prepared.difference.lengths();
-                self.apply(prepared.change).await;
-                if started + restarted + stopped > 0 {
+    async fn apply_discovered(&mut self, state: &mut State, discovered: Monitors<config::Monitor>) {
+        self.desired.discovered = discovered;
+        let (desired, handle, net) = (self.desired.clone(), self.handle.clone(), self.net.clone());
+        let mut named = state.seen.named.clone();
+        let plan = move || {
+            desired.learn_named_files(&mut named);
+            (named, desired.plan(&handle, &net, true))
+        };
+        match spawn_blocking(plan).await {
+            Ok((named, ReloadPlan { diff, change, .. })) => {
+                state.seen.named = named;
+                self.apply(change).await;
+                if !diff.is_empty() {
                     tracing::info!(
-                        started,
-                        restarted,
-                        stopped,
-                        unchanged,
-                        "Other monitors have been discovered"
+                        target: LOG_TARGET,
+                        started = diff.added.len(),
+                        restarted = diff.changed.len(),
+                        renewed = diff.files_changed.len(),
+                        stopped = diff.removed.len(),
+                        unchanged = diff.unchanged,
+                        "Discovered monitors changed"
                     );
                 }
             }
-            Err(error) => tracing::error!(%error, "Discovered monitors cannot be run"),
+            Err(error) => tracing::error!(
+                target: LOG_TARGET,
+                %error,
+                "Failed to apply discovered monitors"
+            ),
         }
     }
 
-    /// Whether what the files hold is to be read without anybody's wish.
-    async fn is_reason(&self, seen: &mut Seen) -> bool {
-        let now = self.look().await;
-        if now.config == seen.config {
-            // A secret that is replaced is used from the next check on.
-            return now.named != seen.named;
+    /// Looks at the files, and notes whether they are to be read without anybody's request: after two
+    /// looks that found the same.
+    async fn poll_files(&mut self, state: &mut State) {
+        state.next_poll = Instant::now() + self.poll_interval;
+        if !self.watch && self.desired.named_files().next().is_none() {
+            return;
         }
-        if !self.watch && now.named != seen.named {
-            seen.named = now.named;
+        let now = self.read_files().await;
+        let config_changed = state.seen.config.differ_from(&now.config);
+        let named_changed = state.seen.named.differ_from(&now.named);
+        if !(named_changed || config_changed && self.watch) {
+            state.unconfirmed = None;
+            return;
+        }
+        if state.unconfirmed.as_ref() != Some(&now) {
+            let delay = self.poll_interval.min(MAX_CONFIRM_DELAY);
+            state.next_poll = Instant::now() + delay;
+            state.unconfirmed = Some(now);
+            return;
+        }
+        state.unconfirmed = None;
+        if config_changed && !self.watch {
+            state.seen.named = now.named;
             tracing::warn!(
-                "A file that the configuration names has changed and is not read, as the \
-                 configuration has changed too and is not reloaded"
+                target: LOG_TARGET,
+                "Referenced file changed but was not reloaded: the configuration itself has \
+                 unapplied changes (reload needed)"
             );
+            return;
         }
-        self.watch
+        state.is_due = true;
     }
 
-    /// What the files hold.
-    async fn look(&self) -> Seen {
-        let Wanted {
-            config, discovered, ..
-        } = &self.wanted;
-        let files = [&*config.files, &self.refused].concat();
-        let monitors = discovered.iter().map(|monitor| &**monitor);
-        let monitors = config.monitors.iter().chain(monitors);
-        let named: BTreeSet<_> = monitors
-            .flat_map(|monitor| &monitor.files)
-            .cloned()
-            .collect();
-        if !self.watch && named.is_empty() {
-            return Seen::default();
-        }
-        let look = move || Seen {
-            config: of_files(&files),
-            named: of_files(&named),
+    /// What the files held that the configuration was made from when the daemon started.
+    async fn first_look(&self) -> WatchedFiles {
+        let (desired, config) = (self.desired.clone(), self.config_hashes.clone());
+        let look = move || {
+            let mut named = FileHashes::default();
+            desired.learn_named_files(&mut named);
+            WatchedFiles { config, named }
         };
         spawn_blocking(look).await.unwrap_or_default()
     }
 
-    /// Reads the configuration, applies it where that is meant in earnest, and tells what differs.
-    async fn reload(&mut self, earnest: bool) -> Result<String, String> {
-        let (wanted, prepared) = match self.prepare(earnest).await {
-            Ok(prepared) => prepared,
+    /// What the files that are watched hold.
+    async fn read_files(&self) -> WatchedFiles {
+        let desired = self.desired.clone();
+        let rejected = self.rejected_config_files.clone();
+        let read = move || WatchedFiles {
+            config: FileHashes::read(desired.config.files.iter().chain(&rejected)),
+            named: FileHashes::read(desired.named_files()),
+        };
+        spawn_blocking(read).await.unwrap_or_default()
+    }
+
+    /// Reads the configuration for all who have asked for it, and tells them what came of it.
+    async fn serve_requests(&mut self, state: &mut State) {
+        state.not_before = Instant::now() + self.min_reload_interval;
+        // Answers are dropped, and so given, also if this panics.
+        let requests = std::mem::take(&mut state.requests);
+        let is_due = std::mem::take(&mut state.is_due);
+        let apply = is_due || requests.iter().any(|request| !request.dry_run);
+        #[cfg(test)]
+        assert!(!std::mem::take(&mut self.panic_at_next_reload), "as asked");
+        let outcome = self.reload(state, apply).await;
+        let answers = requests.into_iter().filter_map(|request| request.answer);
+        for answer in answers {
+            respond(answer, outcome.clone());
+        }
+    }
+
+    /// Reads the configuration, applies it if `apply`, and returns a summary of what differs.
+    async fn reload(&mut self, state: &mut State, apply: bool) -> Result<String, String> {
+        let reading = match self.read_config(apply).await {
+            Ok(reading) => reading,
             Err(error) => {
-                if earnest {
-                    self.refuse(&error);
+                let error = Error::from(error);
+                if apply {
+                    self.log_rejected(&error);
                 }
                 return Err(format!("{error}\n"));
             }
         };
-        if earnest {
-            self.refused.clear();
-            let old = std::mem::replace(&mut self.wanted, wanted);
+        let Reading { files, result } = reading;
+        let (desired, plan, restart_required) = match result {
+            Ok(result) => result,
+            Err(error) => {
+                if apply {
+                    self.log_rejected(&error);
+                    state.seen = files;
+                    state.unconfirmed = None;
+                }
+                return Err(format!("{error}\n"));
+            }
+        };
+        let ReloadPlan {
+            diff,
+            change,
+            mut summary,
+        } = plan;
+        if !restart_required.is_empty() {
+            let keys = restart_required.join(", ");
+            let _ = writeln!(summary, "restart required for {keys}");
+        }
+        if apply {
+            self.rejected_config_files.clear();
+            let old = std::mem::replace(&mut self.desired, desired);
+            let has_other_sources =
+                old.config.discovery_version != self.desired.config.discovery_version;
             // Of many monitors that takes its time too.
             spawn_blocking(move || drop(old));
-            let difference = prepared.difference;
-            self.apply(prepared.change).await;
+            if diff.removes_most() {
+                tracing::warn!(
+                    target: LOG_TARGET,
+                    stopped = diff.removed.len(),
+                    unchanged = diff.unchanged,
+                    "More than half of the monitors are gone from the configuration"
+                );
+            }
+            self.apply(change).await;
             self.metrics.reloaded(true);
+            self.metrics.restart_required(!restart_required.is_empty());
             tracing::info!(
-                started = difference.started.len(),
-                restarted = difference.restarted.len(),
-                renewed = difference.renewed.len(),
-                stopped = difference.stopped.len(),
-                unchanged = difference.unchanged,
+                target: LOG_TARGET,
+                started = diff.added.len(),
+                restarted = diff.changed.len(),
+                renewed = diff.files_changed.len(),
+                stopped = diff.removed.len(),
+                unchanged = diff.unchanged,
                 "The configuration has been reloaded"
             );
-            self.wanted.config.log_warnings();
+            self.desired.config.log_warnings();
+            if !restart_required.is_empty() {
+                tracing::warn!(
+                    target: LOG_TARGET,
+                    keys = restart_required.join(","),
+                    "The configuration has changes that take effect after a restart only"
+                );
+            }
+            if has_other_sources {
+                if let Some(discovery) = state.discovery.take() {
+                    state.kept = discovery.stop().await;
+                }
+            } else if state.applied != files
+                && let Some(discovery) = &state.discovery
+            {
+                // Sources are left alone; what their targets become may have changed.
+                discovery.rebuild(self.make());
+            }
+            state.applied = files.clone();
+            state.seen = files;
+            state.unconfirmed = None;
         }
-        Ok(prepared.told)
+        Ok(summary)
     }
 
     /// Everything that can fail, and takes long: on a thread that runs no checks. Nothing that runs is
     /// touched.
-    async fn prepare(&self, earnest: bool) -> Result<(Wanted, Prepared), Error> {
-        let (file, wanted) = (self.file.clone(), self.wanted.clone());
+    async fn read_config(&self, apply: bool) -> Result<Reading, JoinError> {
+        let (path, desired) = (self.config_path.clone(), self.desired.clone());
+        let rejected = self.rejected_config_files.clone();
         let (handle, net) = (self.handle.clone(), self.net.clone());
-        let prepare = move || {
-            let file = file.ok_or(Error::Nowhere)?;
-            let config = config::read(&file).map_err(Error::Invalid)?;
-            let fixed = wanted.config.fixed.changed(&config.fixed);
-            if !fixed.is_empty() {
-                return Err(Error::Fixed(Fixed(fixed)));
-            }
-            let wanted = Wanted {
-                config: Arc::new(config),
-                ..wanted
+        let read = move || {
+            // Before it is read: a file that changes meanwhile is seen to have changed.
+            let mut files = WatchedFiles {
+                config: FileHashes::read(desired.config.files.iter().chain(&rejected)),
+                named: FileHashes::read(desired.named_files()),
             };
-            let prepared = wanted.prepare(&handle, &net, earnest);
-            Ok((wanted, prepared))
+            let result = path.ok_or(Error::NoConfigFile).and_then(|path| {
+                let config = read_with_files(&path, &mut files).map_err(Error::Invalid)?;
+                let (config, restart_required) = keep_fixed(config, &desired.config);
+                let desired = DesiredState {
+                    config: Arc::new(config),
+                    ..desired
+                };
+                let named: HashSet<_> = desired.named_files().collect();
+                files.named.retain(|file| named.contains(file));
+                let known = &desired.config.files;
+                files.config.retain(|file| known.contains(file));
+                let plan = desired.plan(&handle, &net, apply);
+                Ok((desired, plan, restart_required))
+            });
+            Reading { files, result }
         };
-        spawn_blocking(prepare).await?
+        spawn_blocking(read).await
     }
 
     async fn apply(&self, change: Change) {
-        tell_obstacles(&change.start);
+        log_missing_prerequisites(&change.start);
         self.handle.apply(change).await;
     }
 
-    fn refuse(&mut self, error: &Error) {
+    fn log_rejected(&mut self, error: &Error) {
         self.metrics.reloaded(false);
         if let Error::Invalid(invalid) = error {
-            self.refused = invalid.files().to_vec();
+            self.rejected_config_files = invalid.files().to_vec();
         }
         let problems = error.to_string();
-        for problem in problems.lines().take(LOGGED) {
-            tracing::error!(problem, "The configuration is not valid");
+        for problem in problems.lines().take(MAX_LOGGED_PROBLEMS) {
+            tracing::error!(target: LOG_TARGET, problem, "The configuration is not valid");
         }
         let problems = problems.lines().count();
         tracing::error!(
+            target: LOG_TARGET,
             problems,
-            "The configuration has not been reloaded, and what ran goes on"
+            "Reload rejected; the running configuration stays in effect"
         );
     }
 }
 
-/// What is about to be done.
-struct Prepared {
-    difference: Difference,
-    change: Change,
-    told: String,
+/// Reads the configuration in the file at `path`, once more if it has files that are not in `files`
+/// yet: each must be hashed before it is read.
+fn read_with_files(path: &Path, files: &mut WatchedFiles) -> Result<Config, Invalid> {
+    let mut readings = 0;
+    loop {
+        let config = match config::read(path) {
+            Ok(config) => config,
+            Err(invalid) => {
+                files.config.add_missing(invalid.files());
+                return Err(invalid);
+            }
+        };
+        readings += 1;
+        let monitors = config.monitors.iter();
+        let of_monitors = monitors.flat_map(|monitor| &monitor.files);
+        let named = of_monitors.chain(&config.discovery_files);
+        let are_new = files.named.add_missing(named) | files.config.add_missing(&config.files);
+        if !are_new || readings == MAX_READINGS {
+            return Ok(config);
+        }
+    }
 }
 
-/// How the monitors of these names differ from those that ran before: a line for each that does not
-/// stay as it is, and one that sums them up.
-pub(crate) fn tell(names: &[&str], difference: &Difference) -> String {
-    let line_each = |sign: &'static str, indices: &'_ [usize], note: &'static str| -> Vec<String> {
-        let names = indices.iter().filter_map(|index| names.get(*index));
-        names.map(|name| format!("{sign} {name}{note}\n")).collect()
+/// `config` with the sections that cannot change while the daemon runs as they are in `running`, and
+/// the keys of these that differ.
+fn keep_fixed(config: Config, running: &Config) -> (Config, Vec<String>) {
+    let changed = running.fixed.changed(&config.fixed);
+    let config = Config {
+        log: running.log.clone(),
+        server: running.server.clone(),
+        dispatcher: running.dispatcher,
+        metrics: running.metrics.clone(),
+        fixed: running.fixed.clone(),
+        ..config
     };
-    let Difference {
-        started,
-        restarted,
-        renewed,
-        stopped,
-        unchanged,
-    } = difference;
-    let mut lines = line_each("+", started, "");
-    lines.extend(line_each("~", restarted, ""));
-    lines.extend(line_each("~", renewed, " (a file of it)"));
-    lines.extend(stopped.iter().map(|name| format!("- {name}\n")));
-    let beyond = lines.len().saturating_sub(NAMED);
-    lines.truncate(NAMED);
-    if beyond > 0 {
-        lines.push(format!("and {beyond} more\n"));
+    (config, changed)
+}
+
+/// Tells who asked, unless he has gone away.
+fn respond(answer: oneshot::Sender<Result<String, String>>, outcome: Result<String, String>) {
+    let _ = answer.send(outcome);
+}
+
+/// Logs what keeps `jobs` from succeeding on this host.
+pub(super) fn log_missing_prerequisites(jobs: &[Job]) {
+    for (error, monitors) in missing_prerequisites(jobs) {
+        tracing::error!(
+            target: LOG_TARGET,
+            monitors,
+            error,
+            "Missing permission or resource on this host: these monitors will always fail"
+        );
     }
-    let (new, changed, gone) = (
-        started.len(),
-        restarted.len() + renewed.len(),
-        stopped.len(),
-    );
-    lines.push(format!(
-        "{new} new, {changed} changed, {gone} gone, {unchanged} unchanged\n"
-    ));
-    lines.concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::{
+        check::{Job, Observer, Overseer},
+        dispatcher::{Dispatcher, Settings},
+    };
+
+    struct Nobody;
+
+    impl Overseer for Nobody {
+        fn observe(&self, _: &Job) -> Arc<dyn Observer> {
+            unreachable!("nothing is started")
+        }
+
+        fn stopped(&self, _: &Job) {}
+    }
+
+    /// A reloader that watches the file at `path`, which nobody has read yet.
+    fn reloader(path: &Path, dispatcher: &mut Dispatcher) -> Reloader {
+        let config = config::read(path).expect("a configuration");
+        Reloader {
+            config_hashes: FileHashes::read(&config.files),
+            config_path: Some(path.to_owned()),
+            watch: true,
+            poll_interval: Duration::from_secs(5),
+            min_reload_interval: Duration::from_secs(1),
+            net: Arc::new(Net::system()),
+            metrics: Arc::new(Metrics::new(&config.metrics, || 0)),
+            stats: Arc::default(),
+            handle: dispatcher.handle(),
+            desired: DesiredState {
+                config: Arc::new(config),
+                discovered: Vec::new().into(),
+                extra_jobs: Vec::new().into(),
+                shard: None,
+            },
+            rejected_config_files: Vec::new(),
+            panic_at_next_reload: false,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_being_written_is_read_once_two_looks_are_alike() {
+        let file = tempfile::NamedTempFile::new().expect("a temporary file");
+        let write = |text: &str| fs::write(file.path(), text).expect("room for it");
+        write("monitors: {a: {url: 'http://a/'}, b: {url: 'http://b/'}}\n");
+        let shutdown = CancellationToken::new();
+        let mut dispatcher = Dispatcher::new(Settings::default(), Arc::new(Nobody), shutdown);
+        let mut reloader = reloader(file.path(), &mut dispatcher);
+        let mut state = State::new(reloader.first_look().await);
+        let mut poll = async || {
+            reloader.poll_files(&mut state).await;
+            state.is_due
+        };
+        assert!(!poll().await, "nothing has changed");
+        write("monitors: {a: {url: 'http://a/'}}\n");
+        assert!(!poll().await, "it may be cut short");
+        write("monitors: {a: {url: 'http://a/'}, b: {url: 'http://c/'}}\n");
+        assert!(!poll().await, "it goes on");
+        assert!(poll().await, "it is done");
+    }
+
+    #[tokio::test]
+    async fn a_change_that_is_taken_back_is_none() {
+        let file = tempfile::NamedTempFile::new().expect("a temporary file");
+        let write = |text: &str| fs::write(file.path(), text).expect("room for it");
+        write("monitors: {}\n");
+        let shutdown = CancellationToken::new();
+        let mut dispatcher = Dispatcher::new(Settings::default(), Arc::new(Nobody), shutdown);
+        let mut reloader = reloader(file.path(), &mut dispatcher);
+        let mut state = State::new(reloader.first_look().await);
+        for text in ["", "monitors: {}\n", "", "monitors: {}\n"] {
+            write(text);
+            reloader.poll_files(&mut state).await;
+            assert!(!state.is_due);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_panic_while_reloading_is_survived() {
+        let file = tempfile::NamedTempFile::new().expect("a temporary file");
+        let shutdown = CancellationToken::new();
+        let settings = Settings::default();
+        let mut dispatcher = Dispatcher::new(settings, Arc::new(Nobody), shutdown.clone());
+        let mut reloader = reloader(file.path(), &mut dispatcher);
+        reloader.panic_at_next_reload = true;
+        let running = tokio::spawn(dispatcher.run());
+        let (handle, requests) = crate::server::ReloadHandle::new();
+        let task = tokio::spawn(reloader.run(requests, shutdown.clone()));
+        assert_eq!(handle.ask(false).await, None, "there is no answer");
+        let answer = handle.ask(false).await.expect("the next is answered");
+        let none = "0 added, 0 changed, 0 removed, 0 unchanged\n";
+        assert_eq!(answer.as_deref(), Ok(none));
+        shutdown.cancel();
+        task.await.expect("it ends in good order");
+        running.await.expect("likewise");
+    }
 }

@@ -6,6 +6,7 @@ mod attempt;
 mod both;
 mod facts;
 mod job;
+mod prerequisites;
 mod report;
 
 use std::{future::Future, pin::Pin};
@@ -18,6 +19,7 @@ pub use facts::{
 };
 pub(crate) use job::LONGEST;
 pub use job::{CheckLog, Job, Observer, Overseer, Replica, Skip, Version};
+pub(crate) use prerequisites::missing_prerequisites;
 pub use report::{Failure, Outcome, Phase, Reason, Report};
 
 /// Settings bound to one target, ready to be checked any number of times.

@@ -1,5 +1,6 @@
 //! What the user wrote, read and validated whole: nothing downstream checks it again.
 
+mod binding;
 mod environment;
 mod include;
 mod parts;
@@ -31,6 +32,7 @@ pub use settings::{Config, Dispatcher, Fixed, Log, Monitor, Replicas};
 pub use slo::{LatencySlo, Percentage, Slo};
 pub use source::Warning;
 pub use templates::Blueprints;
+pub(crate) use version::fingerprint_files;
 pub use version::of_files;
 
 /// Room for a hundred thousand monitors, in all files together; what is larger was not written as a

@@ -50,6 +50,10 @@ pub struct Config {
     pub blueprints: Blueprints,
     /// `discovery`
     pub discovery: discovery::Settings,
+    /// By which a change of `discovery` is known.
+    pub discovery_version: Version,
+    /// The files that `discovery` was made from.
+    pub discovery_files: BTreeSet<PathBuf>,
     /// The file that it stands in, each that it includes, and each folder in which a pattern was looked
     /// for, sorted.
     pub files: Vec<PathBuf>,
@@ -166,6 +170,8 @@ impl Config {
             .unwrap_or_default();
         let fixed = Fixed::read(&mut fields);
         let forbid_targets: Vec<ForbiddenNetworks> = fields.list("forbid_targets");
+        let discovery_node = fields.node("discovery").map(|(node, _)| node);
+        let discovery_hash = discovery_node.map_or(0, version::of);
         let discovery = fields.section("discovery");
         let parts = Parts::read(&mut fields);
         fields.finish();
@@ -181,9 +187,15 @@ impl Config {
         let templates = named_once(templates, problems);
         let blueprints =
             Blueprints::read(defaults, metrics.clone(), templates, is_partial, problems);
+        problems.take_files();
         let discovery = discovery
             .map(|section| discovery::Settings::read(&section, blueprints.names().as_deref()))
             .unwrap_or_default();
+        let discovery_files = problems.take_files();
+        let discovery_version = Version {
+            settings: discovery_hash,
+            files: discovery_files.fingerprint(),
+        };
         let monitors = Monitor::read_all(named_once(monitors, problems), &blueprints, problems);
         Self {
             log,
@@ -195,6 +207,8 @@ impl Config {
             fixed,
             blueprints,
             discovery,
+            discovery_version,
+            discovery_files: discovery_files.paths().cloned().collect(),
             files: Vec::new(),
             warnings: Vec::new(),
         }

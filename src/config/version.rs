@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::value::{Node, read_regular_file};
+use crate::value::{FilesRead, Node, read_regular_file};
 
 /// The hash of a value and of all that it holds; the order of a mapping's keys does not count.
 pub(super) fn of(node: &Node) -> u64 {
@@ -45,6 +45,16 @@ pub fn of_files<'f>(files: impl IntoIterator<Item = &'f PathBuf>) -> u64 {
         (file, contents(file)).hash(&mut hasher);
     }
     hasher.finish()
+}
+
+/// The hash of what `files` hold now, as it is in the [`Version`](crate::check::Version) of a monitor
+/// that was made from them.
+pub(crate) fn fingerprint_files<'f>(files: impl IntoIterator<Item = &'f PathBuf>) -> u64 {
+    let mut read = FilesRead::default();
+    for file in files {
+        read.add(file.clone(), contents(file).as_deref());
+    }
+    read.fingerprint()
 }
 
 fn contents(file: &Path) -> Option<Vec<u8>> {

@@ -121,6 +121,15 @@ impl<M> Assembly<M> {
         }
     }
 
+    /// Makes all monitors anew.
+    pub fn rebuild(&mut self, make: Arc<Make<M>>) {
+        self.make = make;
+        for block in &mut self.blocks {
+            block.became.clear();
+            block.is_outdated = true;
+        }
+    }
+
     /// All monitors, each name once: the first one that has it.
     pub fn monitors(&mut self) -> Vec<Arc<M>> {
         for block in &mut self.blocks {

@@ -20,7 +20,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{mpsc, watch},
-    task::JoinSet,
+    task::{JoinError, JoinSet},
     time::{Instant, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
@@ -49,6 +49,7 @@ pub struct Discovery<M> {
     sources: JoinSet<Kept>,
     assembler: JoinSet<()>,
     monitors: watch::Receiver<Option<Monitors<M>>>,
+    make: watch::Sender<Arc<Make<M>>>,
     shutdown: CancellationToken,
 }
 
@@ -102,27 +103,45 @@ impl<M: Send + Sync + 'static> Discovery<M> {
         });
         let (publish, monitors) = watch::channel(None);
         let mut assembler = JoinSet::new();
-        let assembly = Assembly::new(blocks, make);
-        assembler.spawn(assemble(assembly, sources.len(), received, publish));
+        let assembly = Assembly::new(blocks, make.clone());
+        let (make, makes) = watch::channel(make);
+        assembler.spawn(assemble(assembly, sources.len(), received, makes, publish));
         Self {
             sources,
             assembler,
             monitors,
+            make,
             shutdown,
         }
     }
 
+    /// Makes all monitors anew, by another way; sources are not looked at for that.
+    pub fn rebuild(&self, make: Arc<Make<M>>) {
+        self.make.send_replace(make);
+    }
+
     /// All monitors, when they are others than those that were last told: for the first time when
     /// every source has been looked at, or has taken too long. Nothing is lost where the future is
-    /// dropped.
-    pub async fn changed(&mut self) -> Monitors<M> {
+    /// dropped. `None` if a part of it has ended unexpectedly, so that it must be started again.
+    pub async fn changed(&mut self) -> Option<Monitors<M>> {
         loop {
-            if self.monitors.changed().await.is_err() {
-                // After the end nothing changes any more.
-                std::future::pending::<()>().await;
-            }
-            if let Some(monitors) = &*self.monitors.borrow_and_update() {
-                return monitors.clone();
+            tokio::select! {
+                changed = self.monitors.changed() => {
+                    if changed.is_err() {
+                        if self.sources.is_empty() {
+                            // Without sources nothing ever changes.
+                            std::future::pending::<()>().await;
+                        }
+                        return None;
+                    }
+                    if let Some(monitors) = &*self.monitors.borrow_and_update() {
+                        return Some(monitors.clone());
+                    }
+                }
+                Some(ended) = self.sources.join_next() => {
+                    log_unexpected_end(ended.map(drop));
+                    return None;
+                }
             }
         }
     }
@@ -134,7 +153,7 @@ impl<M: Send + Sync + 'static> Discovery<M> {
         while let Some(ended) = self.sources.join_next().await {
             match ended {
                 Ok(left) => kept.0.extend(left.0),
-                Err(error) => tracing::error!(%error, "A source of targets has ended by itself"),
+                Err(error) => log_unexpected_end(Err(error)),
             }
         }
         // Nobody tells it of anything any more.
@@ -143,11 +162,17 @@ impl<M: Send + Sync + 'static> Discovery<M> {
     }
 }
 
+fn log_unexpected_end(ended: Result<(), JoinError>) {
+    let error = ended.map_or_else(|error| error.to_string(), |()| "it returned".to_owned());
+    tracing::error!(error, "Discovery source task ended unexpectedly");
+}
+
 /// Puts together what the sources find, until they end.
 async fn assemble<M: Send + Sync + 'static>(
     mut assembly: Assembly<M>,
     sources: usize,
     mut updates: mpsc::Receiver<Update>,
+    mut makes: watch::Receiver<Arc<Make<M>>>,
     publish: watch::Sender<Option<Monitors<M>>>,
 ) {
     let first_by = Instant::now() + FIRST_PATIENCE;
@@ -168,7 +193,7 @@ async fn assemble<M: Send + Sync + 'static>(
         match assembled.await {
             Ok(result) => (assembly, monitors) = result,
             Err(error) => {
-                tracing::error!(%error, "Discovery has ended by itself");
+                tracing::error!(%error, "Discovery task ended unexpectedly");
                 return;
             }
         }
@@ -182,10 +207,16 @@ async fn assemble<M: Send + Sync + 'static>(
             }
             !is_same
         });
-        let Some(update) = updates.recv().await else {
-            return;
-        };
-        assembly.take(update);
+        tokio::select! {
+            update = updates.recv() => match update {
+                Some(update) => assembly.take(update),
+                None => return,
+            },
+            changed = makes.changed() => match changed {
+                Ok(()) => assembly.rebuild(makes.borrow_and_update().clone()),
+                Err(_) => return,
+            },
+        }
         while let Ok(update) = updates.try_recv() {
             assembly.take(update);
         }

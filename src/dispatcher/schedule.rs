@@ -32,7 +32,7 @@ pub(super) struct Schedule {
 
 /// What a monitor does once it has woken for a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Woken {
+pub(super) enum WakeDecision {
     /// Runs it.
     InTime,
     /// Gives it up, and so many in all up to now; the next one is at `next`.
@@ -41,7 +41,7 @@ pub(super) enum Woken {
 
 /// What became of the slots that came due while a check ran.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Passed {
+pub(super) struct MissedSlots {
     /// Those that its check was entitled to run over.
     pub overrun: u64,
     /// Those after which it should have been ended long since.
@@ -92,14 +92,14 @@ impl Schedule {
     }
 
     /// What to do with the slot at `due`, for which the monitor wakes at `now`.
-    pub fn wake(&self, due: Duration, now: Duration) -> Woken {
+    pub fn wake(&self, due: Duration, now: Duration) -> WakeDecision {
         let late = now.saturating_sub(due);
         if late <= LATEST_START.min(self.every) {
-            return Woken::InTime;
+            return WakeDecision::InTime;
         }
         let after = self.after(due);
         let next = self.on_grid(now + Duration::from_nanos(1)).max(after);
-        Woken::Stalled {
+        WakeDecision::Stalled {
             missed: 1 + self.count(after, next),
             next,
         }
@@ -121,14 +121,14 @@ impl Schedule {
     }
 
     /// What became of the slots behind `due`, whose check had until `deadline` and ended at `end`.
-    pub fn passed(&self, due: Duration, deadline: Duration, end: Duration) -> Passed {
+    pub fn passed(&self, due: Duration, deadline: Duration, end: Duration) -> MissedSlots {
         let next = self.after(due);
         let slack = TIMER_SLACK.min(self.every / 2);
         let kept = self.on_grid(end.saturating_sub(slack)).max(next);
         let entitled = self
             .on_grid((deadline + LATEST_START).min(end))
             .clamp(next, kept);
-        Passed {
+        MissedSlots {
             overrun: self.count(next, entitled),
             stalled: self.count(entitled, kept),
             next: kept,
@@ -222,9 +222,9 @@ mod tests {
     #[test]
     fn a_late_slot_is_run_until_it_is_too_late() {
         let schedule = schedule();
-        assert_eq!(schedule.wake(ms(3_000), ms(3_000)), Woken::InTime);
-        assert_eq!(schedule.wake(ms(3_000), ms(4_000)), Woken::InTime);
-        let stalled = |missed, next| Woken::Stalled {
+        assert_eq!(schedule.wake(ms(3_000), ms(3_000)), WakeDecision::InTime);
+        assert_eq!(schedule.wake(ms(3_000), ms(4_000)), WakeDecision::InTime);
+        let stalled = |missed, next| WakeDecision::Stalled {
             missed,
             next: ms(next),
         };
@@ -255,7 +255,7 @@ mod tests {
         let passed = schedule.passed(ms(3_000), ms(13_000), ms(13_001));
         assert_eq!(
             passed,
-            Passed {
+            MissedSlots {
                 overrun: 0,
                 stalled: 0,
                 next: ms(13_000)
@@ -264,7 +264,7 @@ mod tests {
         let passed = schedule.passed(ms(3_000), late, ms(18_001));
         assert_eq!(
             passed,
-            Passed {
+            MissedSlots {
                 overrun: 1,
                 stalled: 0,
                 next: ms(23_000)
@@ -277,7 +277,7 @@ mod tests {
         let passed = schedule().passed(ms(3_000), ms(8_000), ms(64_000));
         assert_eq!(
             passed,
-            Passed {
+            MissedSlots {
                 overrun: 0,
                 stalled: 6,
                 next: ms(73_000)
@@ -286,7 +286,7 @@ mod tests {
         let passed = schedule().passed(ms(3_000), ms(8_000), ms(8_001));
         assert_eq!(
             passed,
-            Passed {
+            MissedSlots {
                 overrun: 0,
                 stalled: 0,
                 next: ms(13_000)
@@ -340,12 +340,12 @@ mod tests {
             for (lag, duration) in delays {
                 let begun = due + ms(lag);
                 let next = match schedule.wake(due, begun) {
-                    Woken::Stalled { missed: slots, next } => {
+                    WakeDecision::Stalled { missed: slots, next } => {
                         prop_assert!(next > begun);
                         missed += slots;
                         next
                     }
-                    Woken::InTime => {
+                    WakeDecision::InTime => {
                         run += 1;
                         let deadline = schedule.deadline(due, begun);
                         prop_assert!(deadline > begun);

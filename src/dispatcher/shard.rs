@@ -18,13 +18,13 @@ pub struct Shard {
 }
 
 /// More than anybody needs; each costs a hash for every monitor.
-const MOST: u32 = 10_000;
+const MAX_SHARDS: u32 = 10_000;
 
 impl Shard {
     /// The `index`-th of `count`; `None` where there is none.
     #[must_use]
     pub fn new(index: u32, count: u32) -> Option<Self> {
-        (index < count && count <= MOST).then_some(Self { index, count })
+        (index < count && count <= MAX_SHARDS).then_some(Self { index, count })
     }
 
     /// Which replica of the monitor `name`, of which there are to be so many, this daemon runs, if it
@@ -51,8 +51,8 @@ impl Shard {
         };
         Self::new(index, count).ok_or_else(|| match count {
             0 => "there is no shard of 0".to_owned(),
-            1..=MOST => format!("the shards of {count} are 0 to {}", count - 1),
-            _ => format!("there are at most {MOST} shards"),
+            1..=MAX_SHARDS => format!("the shards of {count} are 0 to {}", count - 1),
+            _ => format!("there are at most {MAX_SHARDS} shards"),
         })
     }
 }

@@ -262,7 +262,7 @@ mod tests {
     use serde_json::{Value as Json, json};
     use tracing::{debug, error, info, trace, warn};
 
-    use super::{super::tests::lines, *};
+    use super::{super::start::tests::lines, *};
     use crate::logging::filter;
 
     /// 2023-11-14 22:13:20.007123 UTC.

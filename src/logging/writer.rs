@@ -3,13 +3,16 @@
 
 use std::{
     io::{self, ErrorKind, Write},
+    mem,
     sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
     thread,
     time::Duration,
 };
+
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 /// How many bytes wait at most; as many again can be on their way out.
 const QUEUE_BYTES: usize = 1 << 20;
@@ -17,8 +20,8 @@ const QUEUE_BYTES: usize = 1 << 20;
 /// With this much waiting, the thread writes at once.
 const BATCH_BYTES: usize = QUEUE_BYTES / 2;
 
-/// How long a line waits for others to be written with. Waking the thread and writing cost ten
-/// times as much as rendering a line, so that a busy program shares that among many.
+/// How long a line waits at most for others to be written with. Waking the thread and writing cost
+/// ten times as much as rendering a line, so that a busy program shares that among many.
 const BATCH_WAIT: Duration = Duration::from_millis(5);
 
 /// How long to wait before a full output that refuses to block is tried again.
@@ -53,7 +56,7 @@ impl Logging {
     /// Starts the thread that writes to a sink.
     pub(super) fn to(sink: impl Write + Send + 'static) -> io::Result<Self> {
         let queue = Arc::new(Queue::default());
-        let output = Output {
+        let output = WriterThread {
             sink,
             queue: Arc::clone(&queue),
             ends_in_mid_line: false,
@@ -75,16 +78,13 @@ impl Logging {
         self.queue.dropped.clone()
     }
 
-    /// Takes no further lines and waits until every queued one is written, at most `patience`.
-    pub fn finish(self, patience: Duration) {
+    /// Takes no further lines and waits until every queued one is written, at most for `timeout`.
+    pub fn finish(self, timeout: Duration) {
         self.queue.close();
-        let state = self.queue.lock();
-        let (mut state, _) = self
-            .queue
-            .ended
-            .wait_timeout_while(state, patience, |state| !state.is_ended)
-            .unwrap_or_else(PoisonError::into_inner);
-        state.is_abandoned = true;
+        let mut state = self.queue.lock();
+        let ended = &self.queue.ended;
+        ended.wait_while_for(&mut state, |state| !state.is_ended, timeout);
+        state.gave_up = true;
     }
 }
 
@@ -98,7 +98,7 @@ impl Drop for Logging {
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     state: Mutex<State>,
-    /// There are lines where there were none, a batch is full, or there will be no more lines.
+    /// There is a line and the thread sleeps, a batch is full, or there will be no more lines.
     filled: Condvar,
     /// The thread has ended.
     ended: Condvar,
@@ -106,19 +106,25 @@ pub(super) struct Queue {
 }
 
 #[derive(Debug, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is true or false independently of the others"
+)]
 struct State {
     lines: Vec<u8>,
+    /// How many they are.
+    count: usize,
+    /// The thread sleeps until somebody wakes it, and not just for the time of a batch.
+    is_asleep: bool,
     is_closed: bool,
     is_ended: bool,
     /// Nobody waits for the rest any more.
-    is_abandoned: bool,
+    gave_up: bool,
 }
 
 impl Queue {
-    /// A thread that panicked with the lock held leaves whole lines behind: nothing under it can
-    /// panic halfway.
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     fn push(&self, line: &[u8]) {
@@ -130,29 +136,38 @@ impl Queue {
         }
         let before = state.lines.len();
         state.lines.extend_from_slice(line);
+        state.count += 1;
         let after = state.lines.len();
+        let was_asleep = mem::take(&mut state.is_asleep);
         drop(state);
-        // The thread sleeps through everything but a first line and a full batch.
-        if before == 0 || before < BATCH_BYTES && after >= BATCH_BYTES {
+        if was_asleep || before < BATCH_BYTES && after >= BATCH_BYTES {
             self.filled.notify_one();
         }
     }
 
     /// Swaps a batch of lines for an empty buffer, or says that there will be none.
-    fn take(&self, empty: &mut Vec<u8>) -> bool {
-        let state = self
-            .filled
-            .wait_while(self.lock(), |state| {
-                state.lines.is_empty() && !state.is_closed
-            })
-            .unwrap_or_else(PoisonError::into_inner);
-        let (mut state, _) = self
-            .filled
-            .wait_timeout_while(state, BATCH_WAIT, |state| {
-                state.lines.len() < BATCH_BYTES && !state.is_closed
-            })
-            .unwrap_or_else(PoisonError::into_inner);
-        std::mem::swap(&mut state.lines, empty);
+    ///
+    /// Waking the thread is dear, so that one that `is_busy`, whose last batch had several lines, waits
+    /// for the next by the clock: nobody has to wake it then.
+    fn take(&self, empty: &mut Vec<u8>, is_busy: &mut bool) -> bool {
+        let mut state = self.lock();
+        loop {
+            if !*is_busy {
+                state.is_asleep = true;
+                let is_to_sleep = |state: &mut State| state.lines.is_empty() && !state.is_closed;
+                self.filled.wait_while(&mut state, is_to_sleep);
+                state.is_asleep = false;
+            }
+            let is_to_wait =
+                |state: &mut State| state.lines.len() < BATCH_BYTES && !state.is_closed;
+            self.filled
+                .wait_while_for(&mut state, is_to_wait, BATCH_WAIT);
+            *is_busy = mem::take(&mut state.count) > 1;
+            if !state.lines.is_empty() || state.is_closed {
+                break;
+            }
+        }
+        mem::swap(&mut state.lines, empty);
         !empty.is_empty()
     }
 
@@ -174,19 +189,19 @@ impl Write for &Queue {
 }
 
 /// The thread's side of the queue.
-struct Output<W> {
+struct WriterThread<W> {
     sink: W,
     queue: Arc<Queue>,
     /// A failed write left a piece of a line behind.
     ends_in_mid_line: bool,
 }
 
-impl<W: Write> Output<W> {
+impl<W: Write> WriterThread<W> {
     fn run(mut self) {
         // Also where the sink panics, `finish` learns that there is nothing to wait for.
         let _ended = SignalEnd(Arc::clone(&self.queue));
-        let mut lines = Vec::new();
-        while self.queue.take(&mut lines) {
+        let (mut lines, mut is_busy) = (Vec::new(), false);
+        while self.queue.take(&mut lines, &mut is_busy) {
             self.write_lines(&lines);
             lines.clear();
         }
@@ -218,7 +233,7 @@ impl<W: Write> Output<W> {
                 Ok(written) => *rest = &rest[written..],
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    if self.queue.lock().is_abandoned {
+                    if self.queue.lock().gave_up {
                         return Err(error);
                     }
                     #[expect(

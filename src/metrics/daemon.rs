@@ -69,6 +69,8 @@ pub(super) struct LastReload {
     pub successful: bool,
     /// When one was last successful.
     pub success_at: SystemTime,
+    /// Whether it has changes that take effect after a restart only.
+    pub restart_required: bool,
 }
 
 impl Default for Reloads {
@@ -77,6 +79,7 @@ impl Default for Reloads {
         Self(Mutex::new(LastReload {
             successful: true,
             success_at: SystemTime::now(),
+            restart_required: false,
         }))
     }
 }
@@ -89,6 +92,12 @@ impl Reloads {
         if successful {
             last.success_at = SystemTime::now();
         }
+    }
+
+    /// Records whether the last successful reload has changes that take effect after a restart only.
+    pub fn record_restart_required(&self, required: bool) {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        last.restart_required = required;
     }
 
     /// The last reload.

@@ -71,6 +71,11 @@ impl Metrics {
         self.daemon.reloads.record(successful);
     }
 
+    /// Notes whether the configuration that was last read has changes that need a restart.
+    pub fn restart_required(&self, required: bool) {
+        self.daemon.reloads.record_restart_required(required);
+    }
+
     /// A page of `/metrics` in the text format 0.0.4, to be written piece by piece.
     ///
     /// Takes long with many monitors: for a thread that runs no checks.

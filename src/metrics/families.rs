@@ -599,6 +599,17 @@ pub const FAMILIES: &[Family] = &[
         }),
     },
     Family {
+        name: "monitoringdaemon_config_restart_required",
+        kind: Kind::Gauge,
+        labels: &[],
+        help: "1 if the configuration that was last read has changes that take effect after a restart only.",
+        scope: Scope::Daemon,
+        cardinality: Fixed(1),
+        writer: Daemon(|daemon, out| {
+            out.count(&[], daemon.metrics.reloads.last().restart_required.into());
+        }),
+    },
+    Family {
         name: "monitoringdaemon_log_lines_dropped_total",
         kind: Kind::Counter,
         labels: &[],

@@ -1,4 +1,4 @@
-//! Server-sent events: the ids of monitors that there is something new of, gathered for a moment.
+//! Server-sent events: the ids of monitors that changed, in batches.
 
 use std::{collections::BTreeSet, fmt::Write, sync::Arc, time::Duration};
 
@@ -19,29 +19,25 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::routes::{Answer, text};
+use super::response::{HttpResponse, text};
 use crate::history::{Change, History};
 
 /// Streams at once, of the connections that there may be.
 const MAX_STREAMS: usize = 32;
-/// How long changes are gathered for one event.
-const GATHER: Duration = Duration::from_millis(200);
+/// How long changes are batch for one event.
+const BATCH_WINDOW: Duration = Duration::from_millis(200);
 /// How long nothing may be sent: proxies close what is silent, commonly after a minute.
-const SILENCE: Duration = Duration::from_secs(15);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 /// How long a stream lasts, less than a connection; a browser asks for the next one at once.
-const LASTS: Duration = Duration::from_secs(240);
+const MAX_STREAM_AGE: Duration = Duration::from_secs(240);
 /// Tells a browser how many milliseconds to wait when a stream has ended.
-const BEGIN: &str = "retry: 1000\n\n";
+const RETRY_HINT: &str = "retry: 1000\n\n";
 
 /// Gives out streams of events.
 pub(super) struct Events {
     places: Arc<Semaphore>,
     closing: CancellationToken,
 }
-
-/// Marks an answer that is not over once it has begun.
-#[derive(Clone, Copy)]
-pub(super) struct Lasting;
 
 struct Stream {
     changes: Receiver<Change>,
@@ -60,12 +56,9 @@ impl Events {
     }
 
     /// The changes of `history` from now on.
-    pub fn answer(&self, history: &History) -> Answer {
+    pub fn answer(&self, history: &History) -> HttpResponse {
         let Ok(place) = self.places.clone().try_acquire_owned() else {
-            let mut answer = text(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "there are as many streams as there may be\n",
-            );
+            let mut answer = text(StatusCode::SERVICE_UNAVAILABLE, "too many event streams\n");
             let headers = answer.headers_mut();
             headers.insert(RETRY_AFTER, HeaderValue::from_static("10"));
             return answer;
@@ -73,7 +66,7 @@ impl Events {
         let stream = Stream {
             changes: history.changes(),
             closing: self.closing.clone(),
-            until: Instant::now() + LASTS,
+            until: Instant::now() + MAX_STREAM_AGE,
             begun: false,
             _place: place,
         };
@@ -82,7 +75,6 @@ impl Events {
             Some((Ok(Frame::data(Bytes::from(event))), stream))
         });
         let mut answer = Response::new(BodyExt::boxed_unsync(StreamBody::new(events)));
-        answer.extensions_mut().insert(Lasting);
         let headers = answer.headers_mut();
         let kind = HeaderValue::from_static("text/event-stream; charset=utf-8");
         headers.insert(CONTENT_TYPE, kind);
@@ -96,7 +88,7 @@ impl Stream {
     /// The next event, or a comment where there is none for long; `None` at the end.
     async fn next(&mut self) -> Option<String> {
         if !std::mem::replace(&mut self.begun, true) {
-            return Some(BEGIN.to_owned());
+            return Some(RETRY_HINT.to_owned());
         }
         let (closing, until) = (self.closing.clone(), self.until);
         tokio::select! {
@@ -108,19 +100,19 @@ impl Stream {
     }
 
     async fn event(&mut self) -> Option<String> {
-        let mut gathered = Gathered::default();
-        match timeout(SILENCE, self.changes.recv()).await {
+        let mut batch = EventBatch::default();
+        match timeout(KEEPALIVE_INTERVAL, self.changes.recv()).await {
             Err(_) => return Some(":\n\n".to_owned()),
-            Ok(Ok(change)) => gathered.add(change),
-            Ok(Err(RecvError::Lagged(_))) => gathered.all = true,
+            Ok(Ok(change)) => batch.add(change),
+            Ok(Err(RecvError::Lagged(_))) => batch.all = true,
             Ok(Err(RecvError::Closed)) => return None,
         }
-        sleep(GATHER).await;
+        sleep(BATCH_WINDOW).await;
         loop {
             match self.changes.try_recv() {
-                Ok(change) => gathered.add(change),
-                Err(TryRecvError::Lagged(_)) => gathered.all = true,
-                Err(TryRecvError::Empty | TryRecvError::Closed) => return Some(gathered.event()),
+                Ok(change) => batch.add(change),
+                Err(TryRecvError::Lagged(_)) => batch.all = true,
+                Err(TryRecvError::Empty | TryRecvError::Closed) => return Some(batch.event()),
             }
         }
     }
@@ -128,14 +120,14 @@ impl Stream {
 
 /// What is told by one event.
 #[derive(Default)]
-struct Gathered {
+struct EventBatch {
     /// Whether some changes were missed, so that any monitor may have changed.
     all: bool,
     checked: BTreeSet<u32>,
     turned: BTreeSet<u32>,
 }
 
-impl Gathered {
+impl EventBatch {
     fn add(&mut self, change: Change) {
         self.checked.insert(change.id);
         if change.turned {
@@ -174,7 +166,7 @@ mod tests {
         let stream = Stream {
             changes,
             closing: closing.clone(),
-            until: Instant::now() + LASTS,
+            until: Instant::now() + MAX_STREAM_AGE,
             begun: true,
             _place: place.expect("there is one"),
         };
@@ -191,7 +183,7 @@ mod tests {
         let (sender, _closing, mut stream) = stream();
         tell(&sender, 2, false);
         let teller = async {
-            sleep(GATHER / 2).await;
+            sleep(BATCH_WINDOW / 2).await;
             tell(&sender, 1, true);
             tell(&sender, 2, false);
         };
@@ -215,13 +207,13 @@ mod tests {
         let (_sender, closing, mut stream) = stream();
         let began = Instant::now();
         assert_eq!(stream.next().await.as_deref(), Some(":\n\n"));
-        assert_eq!(began.elapsed(), SILENCE);
+        assert_eq!(began.elapsed(), KEEPALIVE_INTERVAL);
         while stream.next().await.is_some() {}
-        assert_eq!(began.elapsed(), LASTS);
-        assert!(LASTS < crate::server::LIFETIME);
-        stream.until = Instant::now() + LASTS;
+        assert_eq!(began.elapsed(), MAX_STREAM_AGE);
+        assert!(MAX_STREAM_AGE < crate::server::connections::LIFETIME);
+        stream.until = Instant::now() + MAX_STREAM_AGE;
         closing.cancel();
         assert_eq!(stream.next().await, None);
-        assert_eq!(began.elapsed(), LASTS);
+        assert_eq!(began.elapsed(), MAX_STREAM_AGE);
     }
 }

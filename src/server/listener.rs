@@ -2,6 +2,7 @@
 
 use std::{
     fs, io,
+    net::IpAddr,
     os::unix::fs::{FileTypeExt, MetadataExt},
     path::{Path, PathBuf},
     time::Duration,
@@ -81,11 +82,14 @@ impl Listener {
         }
     }
 
-    /// The next connection, and whether it came over TCP.
-    pub async fn accept(&self) -> io::Result<(Box<dyn Io>, bool)> {
+    /// The next connection, and the client's address if it came over TCP.
+    pub async fn accept(&self) -> io::Result<(Box<dyn Io>, Option<IpAddr>)> {
         match self {
-            Self::Tcp(listener) => Ok((Box::new(listener.accept().await?.0), true)),
-            Self::Unix { listener, .. } => Ok((Box::new(listener.accept().await?.0), false)),
+            Self::Tcp(listener) => {
+                let (stream, peer) = listener.accept().await?;
+                Ok((Box::new(stream), Some(peer.ip())))
+            }
+            Self::Unix { listener, .. } => Ok((Box::new(listener.accept().await?.0), None)),
         }
     }
 

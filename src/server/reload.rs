@@ -1,74 +1,122 @@
-//! `POST /-/reload`: has the configuration read again, and tells what came of it.
+//! `POST /-/reload`: has the configuration read again, and responds with what came of it.
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, StatusCode, header::ALLOW};
+use http::{
+    HeaderMap, HeaderValue, Method, Request, StatusCode,
+    header::{ALLOW, ORIGIN},
+};
 use tokio::sync::{mpsc, oneshot};
 
-use super::routes::{Answer, said, text};
+use super::{
+    host::HostHeader,
+    response::{HttpResponse, text, text_response},
+};
 
 /// Asks for the configuration to be read again.
 #[derive(Clone)]
-pub struct Reloads(mpsc::Sender<Reload>);
+pub struct ReloadHandle(mpsc::Sender<ReloadRequest>);
 
-/// A wish for the configuration to be read again.
-pub struct Reload {
-    /// Whether only to tell what would change.
+/// A request to read the configuration again.
+pub struct ReloadRequest {
+    /// Whether only to report what would change.
     pub dry_run: bool,
-    /// Who waits for what came of it, where anybody does: lines for people, also where it failed.
+    /// Gets the outcome, for people: a summary of what changed, or the problems.
     pub answer: Option<oneshot::Sender<Result<String, String>>>,
 }
 
-/// Wishes that wait; all that wait are met by one reading.
-const WAITING: usize = 64;
+/// Requests that wait; all that wait are met by one reading.
+const QUEUE: usize = 64;
 
-impl Reloads {
-    /// The one side and the other.
+impl ReloadHandle {
+    /// The handle and the requests that come by it.
     #[must_use]
-    pub fn new() -> (Self, mpsc::Receiver<Reload>) {
-        let (wishes, receiver) = mpsc::channel(WAITING);
-        (Self(wishes), receiver)
+    pub fn new() -> (Self, mpsc::Receiver<ReloadRequest>) {
+        let (requests, receiver) = mpsc::channel(QUEUE);
+        (Self(requests), receiver)
     }
 
     /// Asks and does not wait; where many have asked already, they have asked for this one too.
     pub fn request(&self) {
-        let _ = self.0.try_send(Reload {
+        let _ = self.0.try_send(ReloadRequest {
             dry_run: false,
             answer: None,
         });
     }
 
-    /// Asks and waits for the answer; `None` where nobody reads the configuration any more, or too
-    /// many wait already.
-    async fn ask(&self, dry_run: bool) -> Option<Result<String, String>> {
+    /// Asks and waits for the answer; `None` if nobody reads the configuration any more, or too many
+    /// wait already.
+    pub(crate) async fn ask(&self, dry_run: bool) -> Option<Result<String, String>> {
         let (answer, answered) = oneshot::channel();
-        let wish = Reload {
+        let request = ReloadRequest {
             dry_run,
             answer: Some(answer),
         };
-        self.0.try_send(wish).ok()?;
+        self.0.try_send(request).ok()?;
         answered.await.ok()
     }
+}
 
-    /// Answers a request for `/-/reload`.
-    pub(super) async fn answer(&self, method: &Method, query: &str) -> Answer {
-        if method != Method::POST {
-            let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, "use POST\n");
+/// `/-/reload`.
+pub(super) struct ReloadRoute {
+    handle: ReloadHandle,
+    /// `server.enable_lifecycle`
+    is_enabled: bool,
+}
+
+impl ReloadRoute {
+    pub fn new(handle: ReloadHandle, is_enabled: bool) -> Self {
+        Self { handle, is_enabled }
+    }
+
+    pub async fn answer<B>(&self, request: &Request<B>) -> HttpResponse {
+        if request.method() != Method::POST {
+            let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "use POST\n");
             let allowed = HeaderValue::from_static("POST");
-            answer.headers_mut().insert(ALLOW, allowed);
-            return answer;
+            response.headers_mut().insert(ALLOW, allowed);
+            return response;
         }
-        let dry_run = match query {
+        if !self.is_enabled {
+            return text(
+                StatusCode::FORBIDDEN,
+                "reloading over HTTP is disabled (server.enable_lifecycle)\n",
+            );
+        }
+        if is_foreign(request) {
+            let status = StatusCode::FORBIDDEN;
+            return text(status, "requests of other sites are not accepted\n");
+        }
+        let dry_run = match request.uri().query().unwrap_or_default() {
             "" => false,
             "dry_run=true" => true,
-            _ => return text(StatusCode::BAD_REQUEST, "dry_run=true is all there is\n"),
+            _ => {
+                let status = StatusCode::BAD_REQUEST;
+                return text(status, "unknown query; only dry_run=true is supported\n");
+            }
         };
-        match self.ask(dry_run).await {
-            Some(Ok(told)) => said(StatusCode::OK, Bytes::from(told)),
-            Some(Err(wrong)) => said(StatusCode::INTERNAL_SERVER_ERROR, Bytes::from(wrong)),
+        match self.handle.ask(dry_run).await {
+            Some(Ok(summary)) => text_response(StatusCode::OK, Bytes::from(summary)),
+            Some(Err(problems)) => {
+                text_response(StatusCode::INTERNAL_SERVER_ERROR, Bytes::from(problems))
+            }
             None => text(
                 StatusCode::SERVICE_UNAVAILABLE,
-                "too many reloads wait, or the daemon is shutting down\n",
+                "too many reloads wait, the last one failed internally, or the daemon is shutting \
+                 down\n",
             ),
         }
     }
+}
+
+/// Whether a browser sent `request` for a page that is not ours. Other clients send neither header.
+fn is_foreign<B>(request: &Request<B>) -> bool {
+    let headers: &HeaderMap = request.headers();
+    let mut sites = headers.get_all("sec-fetch-site").iter();
+    if sites.any(|site| !matches!(site.as_bytes(), b"same-origin" | b"none")) {
+        return true;
+    }
+    let Ok(host) = HostHeader::of(request) else {
+        return true;
+    };
+    let mut origins = headers.get_all(ORIGIN).iter();
+    origins.any(|origin| !host.is_origin(origin.as_bytes()))
 }

@@ -1,75 +1,88 @@
 //! Every path that is answered, on one screen.
 
-use super::{
-    Readiness, Reloads, Settings, Site,
-    rate::Rate,
-    scrape::{Body, Scrapes, whole},
-    status::{Pages, Path},
-    users::Users,
-};
-use bytes::Bytes;
+use std::net::IpAddr;
+
 use http::{
-    HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
+    HeaderMap, HeaderValue, Method, Request, StatusCode,
     header::{
-        ACCEPT_ENCODING, ALLOW, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER, VARY, WWW_AUTHENTICATE,
+        ALLOW, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER, VARY, WWW_AUTHENTICATE,
+        X_CONTENT_TYPE_OPTIONS,
     },
 };
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// What is served, by its paths.
+use super::{
+    LOG_TARGET, Readiness, Services, Settings,
+    basic_auth::{Access, Users},
+    compression::accepts_gzip,
+    host::{AllowedHosts, HostHeader},
+    metrics::MetricsRenderer,
+    rate_limit::RateLimiter,
+    reload::ReloadRoute,
+    response::{HttpResponse, text},
+    status::{StatusPath, StatusRoutes},
+};
+
+/// Everything that is served, by path.
 pub(super) struct Routes {
-    scrapes: Scrapes,
+    metrics: MetricsRenderer,
     readiness: Readiness,
-    /// The status page, where there is one.
-    pages: Option<Pages>,
-    reloads: Option<Reloads>,
+    /// The status page, if there is one.
+    status: Option<StatusRoutes>,
+    reload: Option<ReloadRoute>,
+    allowed_hosts: Option<AllowedHosts>,
     users: Option<Users>,
     open_probes: bool,
-    rate: Option<Rate>,
+    rate_limit: Option<RateLimiter>,
 }
 
-pub(super) type Answer = Response<Body>;
-
 impl Routes {
-    /// Of `site`, as `settings` say, with streams that end with `closing`.
-    pub fn new(site: Site, settings: &Settings, closing: &CancellationToken) -> Self {
-        let pages = |status| Pages::new(status, closing.clone());
+    /// Routes to `services`, with streams that end with `closing`.
+    pub fn new(services: Services, settings: &Settings, closing: &CancellationToken) -> Self {
+        let status = |status| StatusRoutes::new(status, closing.clone());
+        let reload = |handle| ReloadRoute::new(handle, settings.enable_lifecycle);
         Self {
-            scrapes: Scrapes::new(site.metrics),
-            readiness: site.readiness,
-            pages: site.status.map(pages),
-            reloads: site.reloads,
+            metrics: MetricsRenderer::new(services.metrics),
+            readiness: services.readiness,
+            status: services.status.map(status),
+            reload: services.reload.map(reload),
+            allowed_hosts: settings.allowed_hosts.clone(),
             users: settings.users.clone(),
             open_probes: settings.open_probes,
-            rate: settings.max_requests_per_second.map(Rate::new),
+            rate_limit: settings.max_requests_per_second.map(RateLimiter::new),
         }
     }
 
-    /// Answers `request`, whose body nobody reads. hyper leaves the body of an answer to HEAD out.
-    pub async fn answer<B>(&self, request: &Request<B>) -> Answer {
+    /// Answers `request` of the client at `peer`; nobody reads its body. hyper leaves the body of an
+    /// answer to HEAD out.
+    pub async fn answer<B>(&self, request: &Request<B>, peer: Option<IpAddr>) -> HttpResponse {
+        let mut response = match self.reject(request, peer).await {
+            Some(rejection) => rejection,
+            None => self.route(request).await,
+        };
+        let nosniff = HeaderValue::from_static("nosniff");
+        let headers = response.headers_mut();
+        headers.insert(X_CONTENT_TYPE_OPTIONS, nosniff);
+        response
+    }
+
+    async fn route<B>(&self, request: &Request<B>) -> HttpResponse {
         let path = request.uri().path();
-        if let Some(refusal) = self.refusal(path, request.headers()).await {
-            return refusal;
-        }
         let query = request.uri().query().unwrap_or_default();
-        if let Some(reloads) = self.reloads.as_ref().filter(|_| path == "/-/reload") {
-            return reloads.answer(request.method(), query).await;
+        if let Some(reload) = self.reload.as_ref().filter(|_| path == "/-/reload") {
+            return reload.answer(request).await;
         }
-        let page = self.pages.as_ref();
-        let page = page.and_then(|pages| Some((pages, Path::of(path)?)));
+        let page = self.status.as_ref();
+        let page = page.and_then(|pages| Some((pages, StatusPath::of(path)?)));
         if page.is_none() && !matches!(path, "/metrics" | "/-/healthy" | "/-/ready") {
-            return text(
-                StatusCode::NOT_FOUND,
-                "there is nothing here; try /metrics\n",
-            );
+            return text(StatusCode::NOT_FOUND, "not found; see / and /metrics\n");
         }
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
-            let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, "use GET or HEAD\n");
-            answer
-                .headers_mut()
-                .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-            return answer;
+            let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "use GET or HEAD\n");
+            let headers = response.headers_mut();
+            headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return response;
         }
         if let Some((pages, path)) = page {
             return pages.answer(path, query, request.headers()).await;
@@ -82,133 +95,90 @@ impl Routes {
         }
     }
 
-    /// Why a request is not answered, if it is not.
-    async fn refusal(&self, path: &str, headers: &HeaderMap) -> Option<Answer> {
-        let is_probe = matches!(path, "/-/healthy" | "/-/ready");
-        // Whoever sees to it that the daemon lives must not take it for dead because others ask.
-        if let Some(rate) = self.rate.as_ref().filter(|_| !is_probe)
-            && !rate.permits(Instant::now())
+    /// The response to a request that is not served, if it is not.
+    async fn reject<B>(&self, request: &Request<B>, peer: Option<IpAddr>) -> Option<HttpResponse> {
+        let Ok(host) = HostHeader::of(request) else {
+            return Some(text(
+                StatusCode::BAD_REQUEST,
+                "expected one valid Host header\n",
+            ));
+        };
+        let is_probe = matches!(request.uri().path(), "/-/healthy" | "/-/ready");
+        // Probes are answered whoever else asks, or the daemon would be taken for dead.
+        if let Some(rate_limit) = self.rate_limit.as_ref().filter(|_| !is_probe)
+            && !rate_limit.try_acquire(Instant::now())
         {
-            let mut answer = text(StatusCode::TOO_MANY_REQUESTS, "too many requests\n");
-            let second = HeaderValue::from_static("1");
-            answer.headers_mut().insert(RETRY_AFTER, second);
-            return Some(answer);
+            let status = StatusCode::TOO_MANY_REQUESTS;
+            return Some(try_later(text(status, "too many requests\n")));
+        }
+        // They are sent to addresses, and tell nothing.
+        if let Some(allowed) = self.allowed_hosts.as_ref().filter(|_| !is_probe)
+            && !allowed.contains(&host)
+        {
+            return Some(text(
+                StatusCode::MISDIRECTED_REQUEST,
+                "this host is not in server.allowed_hosts\n",
+            ));
         }
         let users = self.users.as_ref();
         let users = users.filter(|_| !(is_probe && self.open_probes))?;
-        if users.permit(headers).await {
-            return None;
+        match users.authenticate(request.headers(), peer).await {
+            Access::Granted => None,
+            Access::Busy => {
+                let status = StatusCode::SERVICE_UNAVAILABLE;
+                Some(try_later(text(status, "too many passwords to check\n")))
+            }
+            Access::Denied => {
+                let mut response = text(StatusCode::UNAUTHORIZED, "Unauthorized\n");
+                let challenge = r#"Basic realm="monitoringdaemon", charset="UTF-8""#;
+                let headers = response.headers_mut();
+                headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+                Some(response)
+            }
         }
-        let mut answer = text(StatusCode::UNAUTHORIZED, "Unauthorized\n");
-        let challenge = HeaderValue::from_static("Basic");
-        answer.headers_mut().insert(WWW_AUTHENTICATE, challenge);
-        Some(answer)
     }
 
-    async fn metrics(&self, headers: &HeaderMap) -> Answer {
+    async fn metrics(&self, headers: &HeaderMap) -> HttpResponse {
         let gzip = accepts_gzip(headers);
         let page = if gzip {
-            self.scrapes.gzip().await
+            self.metrics.gzip().await
         } else {
-            self.scrapes.plain().await
+            self.metrics.plain().await
         };
         let page = match page {
             Ok(page) => page,
             Err(error) => {
-                tracing::error!(%error, "The metrics cannot be rendered");
-                return text(
-                    StatusCode::INTERNAL_SERVER_ERROR,
-                    "the metrics cannot be rendered\n",
-                );
+                tracing::error!(target: LOG_TARGET, %error, "Failed to render /metrics");
+                let status = StatusCode::INTERNAL_SERVER_ERROR;
+                return text(status, "failed to render the metrics\n");
             }
         };
-        let mut answer = Response::new(page);
-        let headers = answer.headers_mut();
-        headers.insert(
-            CONTENT_TYPE,
-            HeaderValue::from_static(CONTENT_TYPE_OF_METRICS),
-        );
+        let mut response = HttpResponse::new(page);
+        let headers = response.headers_mut();
+        let content_type = HeaderValue::from_static(METRICS_CONTENT_TYPE);
+        headers.insert(CONTENT_TYPE, content_type);
         headers.insert(VARY, HeaderValue::from_static("accept-encoding"));
         if gzip {
             headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         }
-        answer
+        response
     }
 }
 
-const CONTENT_TYPE_OF_METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
-
-pub(super) fn text(status: StatusCode, text: &'static str) -> Answer {
-    said(status, Bytes::from_static(text.as_bytes()))
+fn try_later(mut response: HttpResponse) -> HttpResponse {
+    let second = HeaderValue::from_static("1");
+    response.headers_mut().insert(RETRY_AFTER, second);
+    response
 }
 
-/// An answer for people.
-pub(super) fn said(status: StatusCode, text: Bytes) -> Answer {
-    let mut answer = Response::new(whole(text));
-    *answer.status_mut() = status;
-    let plain = HeaderValue::from_static("text/plain; charset=utf-8");
-    answer.headers_mut().insert(CONTENT_TYPE, plain);
-    answer
-}
-
-/// Whether the client takes gzip (RFC 9110, section 12.5.3): named, or by `*`, with a weight above 0.
-pub(super) fn accepts_gzip(headers: &HeaderMap) -> bool {
-    let mut by_star = false;
-    for value in headers.get_all(ACCEPT_ENCODING) {
-        for item in value.to_str().unwrap_or_default().split(',') {
-            let (coding, parameters) = item.split_once(';').unwrap_or((item, ""));
-            let weight = parameters
-                .trim()
-                .strip_prefix("q=")
-                .map_or(Ok(1.0), str::parse::<f32>);
-            let wanted = weight.is_ok_and(|weight| weight > 0.0);
-            match coding.trim() {
-                coding if coding.eq_ignore_ascii_case("gzip") => return wanted,
-                "*" => by_star = wanted,
-                _ => {}
-            }
-        }
-    }
-    by_star
-}
+const METRICS_CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[track_caller]
-    fn check(accept: &'static str, expected: bool) {
-        let headers = HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static(accept))]);
-        assert_eq!(accepts_gzip(&headers), expected, "{accept:?}");
-    }
-
-    #[test]
-    fn gzip_is_sent_to_those_who_take_it() {
-        for accept in [
-            "gzip",
-            "deflate, GZIP;q=0.5",
-            "*",
-            "br;q=0, *;q=0.1",
-            "gzip; q=1.0",
-        ] {
-            check(accept, true);
-        }
-        for accept in [
-            "",
-            "identity",
-            "gzip;q=0",
-            "*, gzip;q=0",
-            "*;q=0",
-            "gzip;q=x",
-            "xgzip",
-        ] {
-            check(accept, false);
-        }
-        assert!(!accepts_gzip(&HeaderMap::new()));
-    }
-
     #[test]
     fn the_content_type_is_that_of_the_text_format() {
-        assert!(CONTENT_TYPE_OF_METRICS.starts_with(prometheus::TEXT_FORMAT));
+        assert!(METRICS_CONTENT_TYPE.starts_with(prometheus::TEXT_FORMAT));
     }
 }

@@ -2,7 +2,11 @@
 
 use std::{fmt, net::SocketAddr, path::PathBuf};
 
-use super::{tls, users::Users};
+use super::{
+    basic_auth::Users,
+    host::{AllowedHost, AllowedHosts},
+    tls,
+};
 use crate::value::{Fields, FromNode, Node};
 
 /// What is served, and how.
@@ -18,6 +22,10 @@ pub struct Settings {
     pub users: Option<Users>,
     /// Whether `/-/healthy` and `/-/ready` are for everybody all the same.
     pub open_probes: bool,
+    /// Whether `POST /-/reload` is accepted.
+    pub enable_lifecycle: bool,
+    /// The hosts that requests may be for; any if not set.
+    pub allowed_hosts: Option<AllowedHosts>,
     /// Connections at once.
     pub max_connections: usize,
     /// Requests a second over all connections; any number where there is none.
@@ -43,6 +51,8 @@ impl Default for Settings {
             tls: None,
             users: None,
             open_probes: false,
+            enable_lifecycle: true,
+            allowed_hosts: None,
             max_connections: 256,
             max_requests_per_second: None,
         }
@@ -62,7 +72,7 @@ impl Settings {
         let users = Users::read(&mut fields);
         let open_probes: Option<bool> = fields.optional("open_probes");
         if open_probes.is_some() && users.is_none() {
-            let wrong = "opens what is not closed";
+            let wrong = "has no effect without basic_auth_users";
             fields.wrong_value("open_probes", wrong, "together with basic_auth_users");
         }
         let settings = Self {
@@ -73,6 +83,10 @@ impl Settings {
             tls: fields.section("tls").and_then(tls::Settings::read),
             users,
             open_probes: open_probes.unwrap_or(defaults.open_probes),
+            enable_lifecycle: fields
+                .optional("enable_lifecycle")
+                .unwrap_or(defaults.enable_lifecycle),
+            allowed_hosts: read_allowed_hosts(&mut fields),
             max_connections: fields
                 .optional("max_connections")
                 .unwrap_or(defaults.max_connections),
@@ -105,6 +119,18 @@ fn read_listen(fields: &mut Fields<'_>) -> Option<Vec<Address>> {
     }
     let listen: Listen = fields.optional("listen")?;
     Some(Vec::from_iter(listen.0))
+}
+
+fn read_allowed_hosts(fields: &mut Fields<'_>) -> Option<AllowedHosts> {
+    const KEY: &str = "allowed_hosts";
+    fields.node(KEY)?;
+    let problems = fields.problems().count();
+    let hosts: Vec<AllowedHost> = fields.list(KEY);
+    if hosts.is_empty() && fields.problems().count() == problems {
+        let allowed = "at least one host; leave the key out to allow any";
+        fields.wrong_value(KEY, "is empty", allowed);
+    }
+    Some(AllowedHosts::new(hosts))
 }
 
 struct Listen(Option<Address>);

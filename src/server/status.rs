@@ -10,7 +10,7 @@ use http::{
     HeaderMap, HeaderValue, Response, StatusCode,
     header::{
         CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG,
-        IF_NONE_MATCH, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
+        IF_NONE_MATCH, REFERRER_POLICY, VARY,
     },
 };
 use percent_encoding::percent_decode_str;
@@ -18,9 +18,10 @@ use tokio::{sync::Mutex, task::spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    LOG_TARGET,
+    compression::{accepts_gzip, compress},
     events::Events,
-    routes::{Answer, accepts_gzip, text},
-    scrape::{compress, whole},
+    response::{HttpResponse, full_body, text},
 };
 use crate::status::{Query, SCRIPT, STYLE, Status};
 
@@ -33,7 +34,7 @@ const JSON: &str = "application/json";
 const SVG: &str = "image/svg+xml";
 
 /// What is served of the status page.
-pub(super) struct Pages {
+pub(super) struct StatusRoutes {
     status: Arc<Status>,
     events: Events,
     /// Held while a page is rendered.
@@ -41,7 +42,7 @@ pub(super) struct Pages {
 }
 
 /// A path of the status page.
-pub(super) enum Path {
+pub(super) enum StatusPath {
     Overview,
     OverviewJson,
     Monitor(String),
@@ -52,7 +53,7 @@ pub(super) enum Path {
     Script,
 }
 
-impl Path {
+impl StatusPath {
     /// The one that `path` is, where it is any. The name of a monitor may have slashes in it.
     pub fn of(path: &str) -> Option<Self> {
         let name = |text: &str| Some(percent_decode_str(text).decode_utf8().ok()?.into_owned());
@@ -76,8 +77,8 @@ impl Path {
     }
 }
 
-impl Pages {
-    /// Pages of `status`, whose streams of events end with `closing`.
+impl StatusRoutes {
+    /// StatusRoutes of `status`, whose streams of events end with `closing`.
     pub fn new(status: Status, closing: CancellationToken) -> Self {
         Self {
             status: Arc::new(status),
@@ -86,30 +87,30 @@ impl Pages {
         }
     }
 
-    pub async fn answer(&self, path: Path, query: &str, headers: &HeaderMap) -> Answer {
+    pub async fn answer(&self, path: StatusPath, query: &str, headers: &HeaderMap) -> HttpResponse {
         let gzip = accepts_gzip(headers);
         let query = Query::parse(query);
         let mut answer = match path {
-            Path::Style => file("text/css; charset=utf-8", STYLE, headers),
-            Path::Script => file("text/javascript; charset=utf-8", SCRIPT, headers),
-            Path::Events => self.events.answer(self.status.history()),
-            Path::Overview => {
+            StatusPath::Style => file("text/css; charset=utf-8", STYLE, headers),
+            StatusPath::Script => file("text/javascript; charset=utf-8", SCRIPT, headers),
+            StatusPath::Events => self.events.answer(self.status.history()),
+            StatusPath::Overview => {
                 let page = move |status: &Status| Some(status.overview(&query));
                 self.rendered(HTML, gzip, page).await
             }
-            Path::OverviewJson => {
+            StatusPath::OverviewJson => {
                 let page = move |status: &Status| Some(status.overview_json(&query));
                 self.rendered(JSON, gzip, page).await
             }
-            Path::Monitor(name) => {
+            StatusPath::Monitor(name) => {
                 let page = move |status: &Status| status.monitor(&name);
                 self.rendered(HTML, gzip, page).await
             }
-            Path::MonitorJson(name) => {
+            StatusPath::MonitorJson(name) => {
                 let page = move |status: &Status| status.monitor_json(&name);
                 self.rendered(JSON, gzip, page).await
             }
-            Path::Badge(name) => {
+            StatusPath::Badge(name) => {
                 let page = move |status: &Status| status.badge(&name);
                 self.rendered(SVG, gzip, page).await
             }
@@ -117,7 +118,6 @@ impl Pages {
         let headers = answer.headers_mut();
         for (name, value) in [
             (CONTENT_SECURITY_POLICY, POLICY),
-            (X_CONTENT_TYPE_OPTIONS, "nosniff"),
             (REFERRER_POLICY, "no-referrer"),
         ] {
             headers.insert(name, HeaderValue::from_static(value));
@@ -134,7 +134,7 @@ impl Pages {
         kind: &'static str,
         gzip: bool,
         page: impl FnOnce(&Status) -> Option<String> + Send + 'static,
-    ) -> Answer {
+    ) -> HttpResponse {
         let turn = self.turn.lock().await;
         let status = self.status.clone();
         let rendering = spawn_blocking(move || {
@@ -145,7 +145,7 @@ impl Pages {
         drop(turn);
         match page {
             Ok(Some(page)) => {
-                let mut answer = Response::new(whole(page.into()));
+                let mut answer = Response::new(full_body(page.into()));
                 let headers = answer.headers_mut();
                 headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
                 headers.insert(VARY, HeaderValue::from_static("accept-encoding"));
@@ -156,7 +156,7 @@ impl Pages {
             }
             Ok(None) => text(StatusCode::NOT_FOUND, "there is no such monitor\n"),
             Err(error) => {
-                tracing::error!(%error, "A page cannot be rendered");
+                tracing::error!(target: LOG_TARGET, %error, "Failed to render page");
                 text(
                     StatusCode::INTERNAL_SERVER_ERROR,
                     "the page cannot be rendered\n",
@@ -167,15 +167,15 @@ impl Pages {
 }
 
 /// A file that changes with the program alone; whoever has it asks whether it did.
-fn file(kind: &'static str, content: &'static str, headers: &HeaderMap) -> Answer {
+fn file(kind: &'static str, content: &'static str, headers: &HeaderMap) -> HttpResponse {
     let mut hasher = DefaultHasher::new();
     content.hash(&mut hasher);
     let tag = HeaderValue::try_from(format!("\"{:x}\"", hasher.finish())).expect("digits");
-    let mut answer = Response::new(whole(Bytes::new()));
+    let mut answer = Response::new(full_body(Bytes::new()));
     if headers.get(IF_NONE_MATCH) == Some(&tag) {
         *answer.status_mut() = StatusCode::NOT_MODIFIED;
     } else {
-        *answer.body_mut() = whole(Bytes::from_static(content.as_bytes()));
+        *answer.body_mut() = full_body(Bytes::from_static(content.as_bytes()));
     }
     let headers = answer.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));

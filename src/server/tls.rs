@@ -4,10 +4,11 @@ use std::{
     fmt,
     hash::{DefaultHasher, Hash, Hasher},
     path::{Path, PathBuf},
-    sync::{Arc, PoisonError, RwLock},
+    sync::Arc,
     time::Duration,
 };
 
+use parking_lot::RwLock;
 use rustls::{
     RootCertStore, ServerConfig,
     crypto::aws_lc_rs,
@@ -17,6 +18,7 @@ use rustls::{
 use tokio::{task::spawn_blocking, time::sleep};
 use tokio_rustls::TlsAcceptor;
 
+use super::LOG_TARGET;
 use crate::value::{Fields, FromNode, Node, TlsVersion, read_regular_file};
 
 /// How to speak TLS, with the names of Prometheus' web configuration.
@@ -47,13 +49,10 @@ enum ClientAuth {
 }
 
 /// A key of the settings, and what is wrong with its file.
-type Wrong = (&'static str, String);
+type FileError = (&'static str, String);
 
 /// Bytes of a file.
-const LARGEST: u64 = 1 << 20;
-
-/// How often the files are looked at.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
+const MAX_FILE_BYTES: u64 = 1 << 20;
 
 const FILE: &str = "the path of a readable file in PEM";
 
@@ -108,7 +107,7 @@ impl Settings {
         settings
     }
 
-    fn build(&self) -> Result<ServerConfig, Wrong> {
+    fn build(&self) -> Result<ServerConfig, FileError> {
         let Self {
             files,
             auth,
@@ -148,7 +147,9 @@ impl Files {
     fn contents(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
         for file in [&self.cert, &self.key].into_iter().chain(&self.client_ca) {
-            read_regular_file(file, LARGEST).ok().hash(&mut hasher);
+            read_regular_file(file, MAX_FILE_BYTES)
+                .ok()
+                .hash(&mut hasher);
         }
         hasher.finish()
     }
@@ -158,7 +159,7 @@ impl Files {
         auth: ClientAuth,
         min_version: TlsVersion,
         max_version: TlsVersion,
-    ) -> Result<ServerConfig, Wrong> {
+    ) -> Result<ServerConfig, FileError> {
         let versions: &[_] = match (min_version, max_version) {
             (_, TlsVersion::Tls12) => &[&rustls::version::TLS12],
             (TlsVersion::Tls12, TlsVersion::Tls13) => rustls::ALL_VERSIONS,
@@ -195,7 +196,7 @@ fn client_verifier(
     file: &Path,
     auth: ClientAuth,
     provider: &Arc<rustls::crypto::CryptoProvider>,
-) -> Result<Arc<dyn ClientCertVerifier>, Wrong> {
+) -> Result<Arc<dyn ClientCertVerifier>, FileError> {
     const KEY: &str = "client_ca_file";
     let mut roots = RootCertStore::empty();
     for certificate in certificates(KEY, file)? {
@@ -212,12 +213,12 @@ fn client_verifier(
     builder.build().map_err(|error| (KEY, error.to_string()))
 }
 
-fn read(key: &'static str, file: &Path) -> Result<Vec<u8>, Wrong> {
-    read_regular_file(file, LARGEST)
+fn read(key: &'static str, file: &Path) -> Result<Vec<u8>, FileError> {
+    read_regular_file(file, MAX_FILE_BYTES)
         .map_err(|error| (key, format!("\"{}\" {error}", file.display())))
 }
 
-fn certificates(key: &'static str, file: &Path) -> Result<Vec<CertificateDer<'static>>, Wrong> {
+fn certificates(key: &'static str, file: &Path) -> Result<Vec<CertificateDer<'static>>, FileError> {
     let bytes = read(key, file)?;
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
     match certificates {
@@ -226,13 +227,13 @@ fn certificates(key: &'static str, file: &Path) -> Result<Vec<CertificateDer<'st
     }
 }
 
-/// What takes handshakes, with the certificate of the moment.
-pub(super) struct Acceptor {
+/// Takes handshakes with the certificate that the files hold now.
+pub(super) struct TlsReloader {
     settings: Settings,
     config: RwLock<Arc<ServerConfig>>,
 }
 
-impl Acceptor {
+impl TlsReloader {
     pub fn new(settings: Settings) -> Self {
         Self {
             config: RwLock::new(settings.config.clone()),
@@ -240,24 +241,24 @@ impl Acceptor {
         }
     }
 
-    /// What takes the next handshake.
-    pub fn current(&self) -> TlsAcceptor {
-        let config = self.config.read().unwrap_or_else(PoisonError::into_inner);
+    /// Takes the next handshake.
+    pub fn acceptor(&self) -> TlsAcceptor {
+        let config = self.config.read();
         TlsAcceptor::from(config.clone())
     }
 
-    /// Reads the files again whenever they change. Where they cannot be used, the certificate stays as
-    /// it is, which is told once.
-    pub async fn keep(self: Arc<Self>) {
+    /// Reads the files again whenever they change, looking every `poll_interval`. If they cannot be
+    /// used, the certificate stays as it is, which is logged once.
+    pub async fn watch_files(self: Arc<Self>, poll_interval: Duration) {
         let mut seen = self.settings.contents;
         // Of files that are written one after the other, the first does not go with the others yet.
-        let mut suspect = None;
+        let mut unconfirmed = None;
         loop {
-            sleep(LOOK_EVERY).await;
-            let acceptor = self.clone();
+            sleep(poll_interval).await;
+            let reloader = self.clone();
             let look = move || {
-                let contents = acceptor.settings.files.contents();
-                let config = (contents != seen).then(|| acceptor.settings.build());
+                let contents = reloader.settings.files.contents();
+                let config = (contents != seen).then(|| reloader.settings.build());
                 (contents, config)
             };
             let Ok((contents, config)) = spawn_blocking(look).await else {
@@ -265,21 +266,19 @@ impl Acceptor {
             };
             match config {
                 None => {}
-                Some(Err(_)) if suspect != Some(contents) => suspect = Some(contents),
+                Some(Err(_)) if unconfirmed != Some(contents) => unconfirmed = Some(contents),
                 Some(Ok(config)) => {
                     seen = contents;
-                    let mut current = self.config.write().unwrap_or_else(PoisonError::into_inner);
-                    *current = Arc::new(config);
-                    drop(current);
-                    tracing::info!("The certificate of the server has been replaced");
+                    *self.config.write() = Arc::new(config);
+                    tracing::info!(target: LOG_TARGET, "Server certificate reloaded");
                 }
                 Some(Err((key, error))) => {
                     seen = contents;
                     tracing::error!(
+                        target: LOG_TARGET,
                         key,
                         error,
-                        "The certificate of the server has changed and cannot be used; the old one \
-                         stays"
+                        "Failed to reload server certificate; keeping the previous one"
                     );
                 }
             }

@@ -54,7 +54,7 @@ impl Context {
 pub struct FilesRead(BTreeMap<PathBuf, u64>);
 
 impl FilesRead {
-    pub(super) fn add(&mut self, path: PathBuf, contents: Option<&[u8]>) {
+    pub(crate) fn add(&mut self, path: PathBuf, contents: Option<&[u8]>) {
         let mut hasher = DefaultHasher::new();
         contents.hash(&mut hasher);
         self.0.insert(path, hasher.finish());

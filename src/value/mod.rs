@@ -2,6 +2,7 @@
 //!
 //! A setting reads itself from [`Fields`], which collects every problem instead of stopping at one.
 
+mod accept_encoding;
 mod bytes;
 mod context;
 mod duration;
@@ -23,6 +24,7 @@ mod targets;
 mod units;
 pub(crate) mod yaml;
 
+pub(crate) use accept_encoding::weighted_codings;
 pub use bytes::{Bytes, Line};
 pub use context::{Context, FilesRead};
 pub use duration::format_duration;

@@ -12,12 +12,15 @@ use std::{
     process::Command,
 };
 
+use base64::{Engine, prelude::BASE64_STANDARD};
 use monitoringdaemon::check::{Phase, Reason};
 use rustix::process::Signal;
 use serde_json::{Value, json};
+use socket2::SockRef;
+use tokio::time::Instant;
 
 use crate::support::{
-    client::{Answer, ask, connect, get},
+    client::{Answer, ask, connect, get, read_to_end},
     daemon::{Daemon, config_file},
     eventually,
     lab::Lab,
@@ -70,7 +73,9 @@ fn whoever_has_no_password_sees_nothing() {
             as_user(&daemon, path, "?"),
         ] {
             assert_eq!(answer.status, 401, "{path}");
-            assert_eq!(answer.header("www-authenticate"), Some("Basic"));
+            let challenge = answer.header("www-authenticate");
+            let expected = r#"Basic realm="monitoringdaemon", charset="UTF-8""#;
+            assert_eq!(challenge, Some(expected));
             assert_eq!(answer.text(), "Unauthorized\n");
         }
     }
@@ -127,6 +132,139 @@ fn a_flood_of_wrong_passwords_stops_neither_checks_nor_scrapes() {
     daemon.stop();
 }
 
+#[test]
+fn wrong_passwords_keep_a_right_one_waiting_for_no_more_than_a_few_hashes() {
+    let hash = bcrypt::hash("right", 7).expect("a hash");
+    let users = json!({ "basic_auth_users": { "prometheus": hash }, "open_probes": true });
+    let mut daemon = Daemon::start(config(&users));
+    // So long does one hash take.
+    let began = Instant::now();
+    assert_eq!(as_user(&daemon, "/metrics", WRONG).status, 401);
+    let one = began.elapsed();
+    let began = Instant::now();
+    for _ in 0..20 {
+        assert_eq!(as_user(&daemon, "/metrics", WRONG).status, 401);
+    }
+    assert!(began.elapsed() < 10 * one, "a wrong one is remembered");
+    // All of the same client and user, each another one; nobody waits for the answers.
+    let flood: Vec<_> = (0..100)
+        .map(|index| {
+            let encoded = BASE64_STANDARD.encode(format!("prometheus:wrong {index}"));
+            let mut stream = connect(daemon.address);
+            let head = format!(
+                "GET /metrics HTTP/1.1\r\nhost: x\r\nauthorization: Basic {encoded}\r\n\r\n"
+            );
+            stream
+                .write_all(head.as_bytes())
+                .expect("an open connection");
+            stream
+        })
+        .collect();
+    // Answered by the same thread, which has read the others' requests by then.
+    for _ in 0..3 {
+        assert_eq!(daemon.get("/-/healthy").status, 200);
+    }
+    let began = Instant::now();
+    assert_eq!(as_user(&daemon, "/metrics", RIGHT).status, 200);
+    let took = began.elapsed();
+    assert!(took < 20 * one, "{took:?}, and one takes {one:?}");
+    drop(flood);
+    daemon.stop();
+}
+
+#[test]
+fn a_request_has_one_host_and_every_response_is_taken_for_what_it_is() {
+    let mut daemon = Daemon::start(config(&json!({})));
+    let send = |head: &str| {
+        let mut stream = connect(daemon.address);
+        stream
+            .write_all(format!("GET {head}\r\n\r\n").as_bytes())
+            .expect("an open connection");
+        Answer::parse(&read_to_end(&mut stream).expect("an answer"))
+    };
+    for (head, status) in [
+        ("/metrics HTTP/1.0", 200),
+        ("/metrics HTTP/1.1\r\nhost: a\r\nconnection: close", 200),
+        ("/metrics HTTP/1.1\r\nconnection: close", 400),
+        (
+            "/metrics HTTP/1.1\r\nhost: a\r\nhost: a\r\nconnection: close",
+            400,
+        ),
+        ("/metrics HTTP/1.1\r\nhost: a b\r\nconnection: close", 400),
+        ("/nothing HTTP/1.0", 404),
+        ("/-/healthy HTTP/1.0", 200),
+        ("/-/reload HTTP/1.0", 405),
+    ] {
+        let answer = send(head);
+        assert_eq!(answer.status, status, "{head}");
+        assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
+    }
+    daemon.stop();
+}
+
+#[test]
+fn a_response_under_way_is_not_idle() {
+    let monitors = (0..300).map(|index| (format!("monitor {index}"), json!({
+        "url": "http://127.0.0.1:1/", "check_every": "1h", "labels": { "a": "x".repeat(1000) },
+    })));
+    let monitors: serde_json::Map<_, _> = monitors.collect();
+    let mut daemon = Daemon::start(json!({
+        "log": { "checks": "none" },
+        "server": { "max_connections": 3 },
+        "monitors": monitors,
+    }));
+    let size = daemon.get("/metrics").body.len();
+    let mut slow = connect(daemon.address);
+    let _ = SockRef::from(&slow).set_recv_buffer_size(4096);
+    slow.write_all(b"GET /metrics HTTP/1.0\r\n\r\n")
+        .expect("an open connection");
+    let mut first = [0; 1];
+    slow.read_exact(&mut first).expect("the answer begins");
+    let mut idle: Vec<_> = (0..8)
+        .map(|_| {
+            let stream = connect(daemon.address);
+            assert_eq!(daemon.get("/-/healthy").status, 200);
+            stream
+        })
+        .collect();
+    let rest = read_to_end(&mut slow).expect("the rest of the answer");
+    assert!(rest.len() >= size, "{} of {size} bytes", rest.len());
+    let mut rest = Vec::new();
+    let ended = idle[0].read_to_end(&mut rest);
+    assert!(matches!(ended, Ok(0)) || ended.is_err(), "{ended:?}");
+    daemon.stop();
+}
+
+#[test]
+fn idle_clients_leave_checks_their_descriptors() {
+    let target = Server::ok();
+    let url = target.http("/");
+    let daemon = Daemon::start_as(
+        json!({
+            "log": { "checks": "none", "format": "%(message)s" },
+            "monitors": { "a": { "url": url, "check_every": 0.1 } },
+        }),
+        |command| {
+            let mut shell = Command::new("sh");
+            shell
+                .args(["-c", "ulimit -n 100 && exec \"$0\" \"$@\""])
+                .arg(command.get_program())
+                .args(command.get_args())
+                .env_remove("RUST_LOG");
+            *command = shell;
+        },
+    );
+    daemon.until_logged(
+        "RLIMIT_NOFILE is too low for the configured limits, which are lowered limit=100 \
+         max_concurrent_checks=25 max_connections=17",
+    );
+    let _idle: Vec<_> = (0..150).map(|_| connect(daemon.address)).collect();
+    let before = daemon.page().completed();
+    let page = daemon.until_page("checks go on", |page| page.completed() >= before + 10.0);
+    let failures = page.sum("monitor_check_failures_total", &[]);
+    assert!(failures < 0.5, "{failures}");
+}
+
 /// Certificates in files of their own.
 struct Folder(tempfile::TempDir);
 
@@ -170,12 +308,10 @@ async fn tls_is_spoken_with_the_certificate_of_the_moment() {
     let report = Lab::new().check(healthy(&daemon, &trusting)).await;
     assert_failure(&report, Phase::Tls, Reason::TlsUntrusted);
     folder.write("cert.pem", "half of a certif");
-    daemon.until_logged(
-        "The certificate of the server has changed and cannot be used; the old one stays",
-    );
+    daemon.until_logged("Failed to reload server certificate; keeping the previous one");
     assert_success(&Lab::new().check(healthy(&daemon, &json!({}))).await);
     folder.tls(&other.issue(&["127.0.0.1"], YEARS));
-    daemon.until_logged("The certificate of the server has been replaced");
+    daemon.until_logged("Server certificate reloaded");
     assert_success(&Lab::new().check(healthy(&daemon, &trusting)).await);
     daemon.stop();
 }

@@ -130,7 +130,7 @@ fn daemons_share_what_is_discovered_too() {
     let counts: Vec<_> = daemons
         .iter()
         .map(|daemon| {
-            daemon.until_logged("Other monitors have been discovered");
+            daemon.until_logged("Discovered monitors changed");
             daemon.page().values("monitor_info", &[]).len()
         })
         .collect();

@@ -1,8 +1,23 @@
 //! Signals: how the daemon stops, however busy it is.
 
-use std::{io::Write, net::TcpStream, process::Command, time::Duration};
+use std::{
+    env,
+    fs::{self, Permissions},
+    io::{BufRead, BufReader, Write},
+    net::TcpStream,
+    os::unix::fs::PermissionsExt,
+    process::{Child, Command, Stdio},
+    thread,
+    time::Duration,
+};
 
-use rustix::process::Signal;
+use monitoringdaemon::{
+    app,
+    check::{Attempt, Failure, Job, Monitor},
+    config::Config,
+    server,
+};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -10,8 +25,8 @@ use crate::support::{
     PATIENCE,
     client::{Answer, connect, read_to_end},
     daemon::{Daemon, STOP, config_file},
-    eventually_within, pause,
-    process::{program, raise_descriptor_limit, text},
+    eventually, eventually_within, pause,
+    process::{helper, program, raise_descriptor_limit, text},
     server::{Server, Step},
 };
 
@@ -225,9 +240,131 @@ fn a_daemon_without_monitors_says_so_and_ends_by_itself() {
     let lines: Vec<_> = text.lines().collect();
     assert!(lines[0].starts_with("Server is listening address=127.0.0.1:"));
     let expected = [
+        "No monitors are configured, so there is nothing to run",
         "Dispatcher is starting up",
         "Dispatcher is shutting down",
         "Dispatcher shutting down finished successfully",
     ];
     assert_eq!(lines[1..], expected);
+}
+
+#[test]
+fn a_daemon_without_monitors_waits_for_some_if_any_may_come() {
+    let server = Server::ok();
+    let mut config = json!({ "log": { "format": "%(message)s" } });
+    let mut daemon = Daemon::start_as(config.clone(), |command| {
+        command.arg("--watch");
+    });
+    daemon.until_logged("No monitors are configured here yet");
+    config["monitors"] = json!({ "a": { "url": server.http("/") } });
+    daemon.rewrite(config);
+    daemon.until_page("it is checked", |page| page.completed() > 0.5);
+    daemon.stop();
+}
+
+/// Blocks the thread that checks it, for ever.
+struct Blocks;
+
+impl Monitor for Blocks {
+    fn kind(&self) -> &'static str {
+        "blocks"
+    }
+
+    fn target(&self) -> String {
+        "nowhere".to_owned()
+    }
+
+    async fn check(&self, _: &Attempt) -> Result<(), Failure> {
+        tracing::info!("Blocked");
+        loop {
+            thread::park();
+        }
+    }
+}
+
+#[test]
+#[ignore = "run by the one below, in a process of its own"]
+fn blocked_daemon() {
+    let config = Config {
+        server: server::Settings {
+            listen: Vec::new(),
+            ..server::Settings::default()
+        },
+        ..Config::default()
+    };
+    let jobs = (0..8).map(|index| Job::new(format!("blocks {index}"), Blocks));
+    app::run_with_jobs(&config, jobs.collect()).expect("it starts");
+}
+
+#[test]
+fn a_second_signal_exits_at_once_though_every_thread_that_runs_checks_is_blocked() {
+    let mut command = Command::new(env::current_exe().expect("a program"));
+    command.args([
+        "--exact",
+        "--ignored",
+        "--nocapture",
+        "daemon_signals::blocked_daemon",
+    ]);
+    command.stdout(Stdio::piped()).env_remove("RUST_LOG");
+    let mut child = Killed(command.spawn().expect("the program can be started"));
+    let stdout = child.0.stdout.take().expect("it was asked for");
+    let mut lines = BufReader::new(stdout).lines();
+    lines
+        .find(|line| line.as_ref().is_ok_and(|line| line.contains("Blocked")))
+        .expect("it checks something")
+        .expect("text");
+    let process = Pid::from_child(&child.0);
+    for _ in 0..2 {
+        kill_process(process, Signal::TERM).expect("it has not been waited for");
+        // Two of a kind that wait at the same time are one.
+        pause(Duration::from_millis(50));
+    }
+    let status = eventually("it ends", || child.0.try_wait().expect("a child"));
+    assert_eq!(status.code(), Some(143), "{status}");
+}
+
+/// A process that ends with its test.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn threads_that_cannot_be_had_are_an_error() {
+    if !rustix::process::geteuid().is_root() || helper("setpriv").is_none() {
+        return;
+    }
+    let config = config_file(json!({
+        "server": { "listen": "off" },
+        "monitors": { "a": { "url": "http://127.0.0.1:1/" } },
+    }));
+    fs::set_permissions(config.path(), Permissions::from_mode(0o644)).expect("it is ours");
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).expect("it is ours");
+    let copy = folder.path().join("monitoringdaemon");
+    fs::copy(program().get_program(), &copy).expect("room for it");
+    // The main thread, and one for the log; limits count all processes of a user, who has no others.
+    let output = Command::new("setpriv")
+        .args([
+            "--reuid=4242424",
+            "--clear-groups",
+            "prlimit",
+            "--nproc=2:2",
+        ])
+        .arg(copy)
+        .arg("--config")
+        .arg(config.path())
+        .output()
+        .expect("it can be started");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(
+        stderr.contains("monitoringdaemon: failed to start: "),
+        "{stderr}"
+    );
+    assert!(!stderr.contains("panicked"), "{stderr}");
 }

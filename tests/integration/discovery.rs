@@ -65,7 +65,7 @@ impl Bench {
     /// The targets of the next list of all.
     async fn next(&mut self) -> Vec<String> {
         let changed = tokio::time::timeout(PATIENCE, self.discovery.changed());
-        let monitors = changed.await.expect("another list");
+        let monitors = changed.await.expect("another list").expect("it goes on");
         monitors
             .iter()
             .map(|monitor| monitor.target.clone())
@@ -152,7 +152,7 @@ async fn a_web_service_is_asked_as_prometheus_asks() {
         }],
         "relabel_configs": [{ "action": "labelmap", "regex": "__meta_(url)" }],
     }));
-    let monitors = bench.discovery.changed().await;
+    let monitors = bench.discovery.changed().await.expect("it goes on");
     let names: Vec<_> = monitors
         .iter()
         .map(|monitor| (&*monitor.name, &*monitor.url))
@@ -343,7 +343,8 @@ async fn services_are_found_by_their_records() {
     );
     let monitors = tokio::time::timeout(SOON, bench.discovery.changed())
         .await
-        .expect("a list");
+        .expect("a list")
+        .expect("it goes on");
     let targets: Vec<_> = monitors.iter().map(|monitor| &*monitor.target).collect();
     assert_eq!(targets, ["one.example.com:8080", "two.example.com:8081"]);
     let labels = [
@@ -402,7 +403,7 @@ async fn mail_exchangers_and_name_servers_have_the_port_of_the_settings() {
             &net_of(&server),
         );
         let monitors = tokio::time::timeout(SOON, bench.discovery.changed());
-        let monitors = monitors.await.expect("a list");
+        let monitors = monitors.await.expect("a list").expect("it goes on");
         let targets: Vec<_> = monitors.iter().map(|monitor| &*monitor.target).collect();
         assert_eq!(targets, ["a.example.com:25", "b.example.com:25"]);
         let target = format!("{}_record_target", kind.to_lowercase());
@@ -436,10 +437,10 @@ async fn a_change_of_the_configuration_keeps_the_lists_of_what_fails_since() {
         Discovery::start(&settings(&section), &net, make, &stats, kept, &shutdown)
     };
     let mut before = start(Kept::default());
-    assert_eq!(before.changed().await.len(), 2);
+    assert_eq!(before.changed().await.expect("it goes on").len(), 2);
     let kept = before.stop().await;
     let mut after = start(kept);
-    assert_eq!(after.changed().await.len(), 2);
+    assert_eq!(after.changed().await.expect("it goes on").len(), 2);
     assert_eq!(stats.sources()[0].2.failures, 1);
 }
 
@@ -480,7 +481,7 @@ async fn targets_become_monitors_of_their_template() {
     let shutdown = CancellationToken::new();
     let kept = Kept::default();
     let mut discovery = Discovery::start(&config.discovery, &net, make, &stats, kept, &shutdown);
-    let monitors = discovery.changed().await;
+    let monitors = discovery.changed().await.expect("it goes on");
     let shown: Vec<_> = monitors
         .iter()
         .map(|monitor| {

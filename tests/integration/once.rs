@@ -273,3 +273,21 @@ fn monitors_run_at_the_same_time() {
     assert_eq!(results(&output).len(), 10);
     assert!(took < SOON, "{took:?}");
 }
+
+#[test]
+fn checks_of_a_host_keep_to_its_limit() {
+    const CHECKS: u32 = 8;
+    const EACH: Duration = Duration::from_millis(50);
+    let server = Server::start([Step::Request, Step::Wait(EACH), Step::send(ok("hello"))]);
+    let url = server.http("/");
+    let monitors = (0..CHECKS).map(|index| (format!("monitor {index}"), json!({ "url": url })));
+    let monitors = Value::Object(monitors.collect());
+    let config = json!({
+        "dispatcher": { "max_concurrent_checks_per_host": 1 },
+        "monitors": monitors,
+    });
+    let began = Instant::now();
+    let output = once(config, &[]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    assert!(began.elapsed() >= CHECKS * EACH, "one after the other");
+}

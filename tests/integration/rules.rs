@@ -165,7 +165,7 @@ fn alerts() -> BTreeSet<String> {
     let alert = Regex::new(r"(?m)^ +- alert: (\w+)$").expect("a regular expression");
     let rules = [
         read("prometheus/rules/monitoringdaemon.yml"),
-        read("src/rules/burn_rates.yml"),
+        read("src/commands/rules/burn_rates.yml"),
     ]
     .concat();
     let found: BTreeSet<_> = alert
@@ -203,7 +203,7 @@ fn every_alert_links_to_its_own_section_in_the_one_runbook() {
     const BASE: &str = r#"'{{ or $externalLabels.runbook "https://github.com/monitoringdaemon/monitoringdaemon/blob/main/docs/runbook.md" }}#"#;
     for file in [
         "prometheus/rules/monitoringdaemon.yml",
-        "src/rules/burn_rates.yml",
+        "src/commands/rules/burn_rates.yml",
     ] {
         let rules = read(file);
         for rule in rules.split("- alert: ").skip(1) {

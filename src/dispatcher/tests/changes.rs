@@ -1,7 +1,7 @@
 //! What runs is changed while it runs.
 
 use super::*;
-use crate::check::Version;
+use crate::{check::Version, dispatcher::ConfigDiff};
 
 /// A job that was made from settings and files of these versions; each check takes `takes`.
 fn version(name: &str, settings: u64, files: u64, takes: Duration) -> Job {
@@ -13,15 +13,15 @@ fn version(name: &str, settings: u64, files: u64, takes: Duration) -> Job {
 }
 
 /// Has `running` run `wanted` and nothing else, as whoever reads a configuration does.
-async fn want(running: &Running, wanted: Vec<Job>) -> Difference {
+async fn want(running: &Running, wanted: Vec<Job>) -> ConfigDiff {
     let names = wanted.iter().map(|job| (&*job.name, job.version));
-    let difference = running.handle.difference(names);
+    let difference = running.handle.diff(names);
     let of = |index: &usize| wanted[*index].clone();
-    let new = difference.started.iter().chain(&difference.restarted);
+    let new = difference.added.iter().chain(&difference.changed);
     let change = Change {
-        stop: difference.stopped.clone(),
+        stop: difference.removed.clone(),
         start: new.map(of).collect(),
-        renew: difference.renewed.iter().map(of).collect(),
+        renew: difference.files_changed.iter().map(of).collect(),
     };
     running.handle.apply(change).await;
     difference
@@ -46,11 +46,11 @@ async fn what_is_wanted_is_told_from_what_runs() {
     );
     let wanted = jobs(&[("new", 1, 1), ("c", 1, 2), ("b", 1, 1), ("a", 2, 1)]);
     let difference = want(&running, wanted).await;
-    let expected = Difference {
-        started: vec![0],
-        restarted: vec![3],
-        renewed: vec![1],
-        stopped: vec!["d".into(), "e".into()],
+    let expected = ConfigDiff {
+        added: vec![0],
+        changed: vec![3],
+        files_changed: vec![1],
+        removed: vec!["d".into(), "e".into()],
         unchanged: 1,
     };
     assert_eq!(difference, expected);
@@ -60,19 +60,19 @@ async fn what_is_wanted_is_told_from_what_runs() {
     assert_eq!(told, ["+a", "+b", "+c", "+d", "+e"]);
 
     let wanted = jobs(&[("new", 1, 1), ("c", 1, 2), ("b", 1, 1), ("a", 2, 1)]);
-    let same = Difference {
+    let same = ConfigDiff {
         unchanged: 4,
-        ..Difference::default()
+        ..ConfigDiff::default()
     };
     assert_eq!(want(&running, wanted).await, same);
-    let none = Difference {
-        stopped: ["a", "b", "c", "new"].map(Into::into).into(),
-        ..Difference::default()
+    let none = ConfigDiff {
+        removed: ["a", "b", "c", "new"].map(Into::into).into(),
+        ..ConfigDiff::default()
     };
     assert_eq!(want(&running, Vec::new()).await, none);
     tokio::time::sleep(ms(100)).await;
     assert!(!running.task.is_finished(), "there may be something again");
-    assert_eq!(want(&running, jobs(&[("a", 1, 1)])).await.started, [0]);
+    assert_eq!(want(&running, jobs(&[("a", 1, 1)])).await.added, [0]);
     running.stop().await;
 }
 
@@ -147,7 +147,7 @@ async fn what_is_renewed_goes_on_with_the_next_check() {
     let running = Running::start(Settings::default(), vec![of(old, 1)]);
     tokio::time::sleep(ms(1_000)).await;
     let difference = want(&running, vec![of(new, 2)]).await;
-    assert_eq!(difference.renewed, [0]);
+    assert_eq!(difference.files_changed, [0]);
     tokio::time::sleep(ms(60_000)).await;
     let books = running.stop().await;
     assert_eq!(books.comings_and_goings(), ["+a", "-a"]);
@@ -173,7 +173,7 @@ async fn what_is_stopped_can_come_back_before_it_has_ended() {
         })
         .await;
     let difference = want(&running, vec![version("a", 1, 1, ms(5_000))]).await;
-    assert_eq!(difference.started, [0]);
+    assert_eq!(difference.added, [0]);
     tokio::time::sleep(ms(100)).await;
     assert_eq!(running.books.comings_and_goings(), ["+a", "-a", "+a"]);
     running.stop().await;

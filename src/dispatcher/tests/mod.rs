@@ -15,7 +15,10 @@ use proptest::prelude::*;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::check::{Attempt, Failure, Monitor, Observer, Outcome, Reason, Report, Skip};
+use crate::{
+    check::{Attempt, Failure, Monitor, Observer, Outcome, Reason, Report, Skip},
+    dispatcher::runtime_lag,
+};
 
 const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
@@ -664,7 +667,7 @@ async fn a_check_that_the_daemon_stood_still_for_is_tainted_and_no_other() {
 async fn a_check_that_blocks_its_thread_is_tainted() {
     #[expect(clippy::disallowed_methods, reason = "blocks, which is the point")]
     fn block() {
-        std::thread::sleep(2 * pulse::LATE + ms(100));
+        std::thread::sleep(2 * runtime_lag::LAG_THRESHOLD + ms(100));
     }
 
     let blocking = StandIn {
@@ -709,9 +712,7 @@ async fn slots_that_are_skipped_are_told_of_once_and_once_more_when_that_is_over
     });
     run_of_hosts(jobs, 5, Some(1), ms(3_600_000)).await;
     let log = log.text();
-    let lines = log
-        .lines()
-        .filter(|line| line.contains("of a minute's slots"));
+    let lines = log.lines().filter(|line| line.contains("kipped "));
     let levels: Vec<_> = lines
         .map(|line| line.trim_start().split(' ').next())
         .collect();

@@ -11,13 +11,12 @@ mod transport;
 
 use std::sync::Arc;
 
-use tokio::task::spawn_blocking;
-use tokio_util::task::AbortOnDropHandle;
 use url::Host;
 
 use crate::{
     check::{Attempt, Failure, Monitor, Phase, Rcode, Reason, Report, log_check},
     net::Net,
+    offload,
     value::Endpoint,
 };
 
@@ -71,15 +70,11 @@ impl Dns {
     }
 
     /// What is wrong with `response`: of a large one, on a thread where it keeps no other check waiting.
-    async fn complaint(&self, response: Response) -> Result<Option<String>, String> {
+    async fn complaint(&self, response: Response) -> Option<String> {
         let rules = self.settings.rules.clone();
-        if response.len() <= MATCHED_AT_ONCE {
-            return Ok(rules.complaint(&response));
-        }
-        // Dropped with the check, it does not begin; what has begun ends in linear time.
-        let matched = AbortOnDropHandle::new(spawn_blocking(move || rules.complaint(&response)));
-        let matched = matched.await;
-        matched.map_err(|error| format!("the response could not be matched: {error}"))
+        let is_short = response.len() <= MATCHED_AT_ONCE;
+        // What has begun ends in linear time.
+        offload::run(is_short, move |_| rules.complaint(&response)).await
     }
 }
 
@@ -129,11 +124,9 @@ impl Monitor for Dns {
     async fn check(&self, attempt: &Attempt) -> Result<(), Failure> {
         let response = self.response(attempt).await?;
         response.report(attempt);
-        let complaint = self.complaint(response).await;
-        match complaint {
-            Ok(None) => self.settings.freshness.judge(attempt),
-            Ok(Some(error)) => Err(attempt.failure(Reason::ResponseMismatch, error)),
-            Err(error) => Err(attempt.failure(Reason::AgentError, error)),
+        match self.complaint(response).await {
+            None => self.settings.freshness.judge(attempt),
+            Some(error) => Err(attempt.failure(Reason::ResponseMismatch, error)),
         }
     }
 

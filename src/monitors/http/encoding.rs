@@ -5,7 +5,7 @@ use flate2::{Decompress, FlushDecompress, Status};
 use http::HeaderValue;
 
 use super::segments::Segments;
-use crate::value::{FromNode, Node};
+use crate::value::{FromNode, Node, weighted_codings};
 
 /// How a body is encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,26 +41,13 @@ impl Encoding {
         if accepted.trim().is_empty() {
             return true;
         }
-        let mut codings: Vec<_> = accepted.split(',').map(weighed).collect();
+        let mut codings: Vec<_> = weighted_codings(accepted).collect();
         codings.sort_by(|(_, a), (_, b)| b.total_cmp(a));
         let mut codings = codings.into_iter();
         codings
             .find(|(name, _)| name.eq_ignore_ascii_case(self.as_str()) || *name == "*")
             .is_some_and(|(_, weight)| weight > 0.0)
     }
-}
-
-/// A coding and its weight (RFC 9110, section 12.4.2).
-fn weighed(coding: &str) -> (&str, f64) {
-    let (name, rest) = coding.split_once(';').unwrap_or((coding, ""));
-    let weight = match rest.trim().split_once('=') {
-        None if rest.trim().is_empty() => 1.0,
-        Some((name, weight)) if name.trim().eq_ignore_ascii_case("q") => {
-            weight.trim().parse().unwrap_or(0.0)
-        }
-        _ => 0.0,
-    };
-    (name.trim(), weight)
 }
 
 impl FromNode for Encoding {

@@ -4,10 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
-use tokio::{
-    io::{self, Join, ReadHalf, WriteHalf},
-    task::spawn_blocking,
-};
+use tokio::io::{self, Join, ReadHalf, WriteHalf};
 use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{
@@ -17,12 +14,12 @@ use tokio_tungstenite::{
         protocol::{CloseFrame, Role, WebSocketConfig, frame::coding::CloseCode},
     },
 };
-use tokio_util::task::AbortOnDropHandle;
 
 use super::query_response::{Entry, ExpansionTooLong, Reply, Verdict};
 use crate::{
     check::{Attempt, Fact, Failure, Reason},
     net::{ErrorClassifier, Limited, SentWords, Stream},
+    offload,
     value::{Captures, Pattern},
 };
 
@@ -126,7 +123,7 @@ impl<'a> WebSocketSession<'a> {
                     return Err(failure);
                 }
             };
-            match self.judge(entries, index, message.clone()).await? {
+            match self.judge(entries, index, message.clone()).await {
                 Verdict::Skip => {
                     last = format!("; the last message was {}", self.sent.quote(&message));
                 }
@@ -148,23 +145,10 @@ impl<'a> WebSocketSession<'a> {
 
     /// The consequence of `message`: a long one is matched on a thread where it keeps no other check
     /// waiting.
-    async fn judge(
-        &mut self,
-        entries: &Arc<[Entry]>,
-        index: usize,
-        message: Bytes,
-    ) -> Result<Verdict, Failure> {
-        if message.len() <= INLINE_MATCH_LIMIT {
-            return Ok(entries[index].judge(&message));
-        }
-        let entries = entries.clone();
-        // Dropped with the check, it does not begin; what has begun ends in linear time.
-        let matched =
-            AbortOnDropHandle::new(spawn_blocking(move || entries[index].judge(&message)));
-        matched.await.map_err(|error| {
-            let error = format!("a message could not be matched: {error}");
-            self.attempt.failure(Reason::AgentError, error)
-        })
+    async fn judge(&self, entries: &Arc<[Entry]>, index: usize, message: Bytes) -> Verdict {
+        let (is_short, entries) = (message.len() <= INLINE_MATCH_LIMIT, entries.clone());
+        // What has begun ends in linear time.
+        offload::run(is_short, move |_| entries[index].judge(&message)).await
     }
 
     /// Sends a ping that nobody could have foreseen, and waits for its pong.

@@ -95,6 +95,8 @@ impl Daemon {
         let config = config_file(config);
         let mut command = program();
         command.arg("--config").arg(config.path());
+        // Tests have no time to wait for what nobody waits for.
+        command.args(["--poll-interval=100ms", "--min-reload-interval=10ms"]);
         prepare(&mut command);
         let mut child = command
             .stdout(Stdio::piped())

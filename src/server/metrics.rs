@@ -1,14 +1,10 @@
 //! Renders `/metrics` away from the threads that run checks, one page or piece of one at a time.
 
-use std::{
-    io::Write,
-    sync::{Arc, Weak},
-};
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
-use flate2::{Compression, write::GzEncoder};
 use futures_util::{StreamExt, TryStreamExt, stream};
-use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
+use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
 use tokio::{
     sync::Mutex,
@@ -16,16 +12,17 @@ use tokio::{
     time::Instant,
 };
 
+use super::{
+    compression::compress,
+    response::{Body, full_body},
+};
 use crate::metrics::{Metrics, Page};
-
-/// A page on its way to a client.
-pub(super) type Body = UnsyncBoxBody<Bytes, JoinError>;
 
 /// The page of `/metrics`, rendered on demand.
 ///
 /// Compressed, it is small, and one is shared by all who ask at the same time. Plain, it may be a
 /// hundred megabytes, so that each client has it piece by piece, the next when it has taken one.
-pub(super) struct Scrapes {
+pub(super) struct MetricsRenderer {
     metrics: Arc<Metrics>,
     /// Held while something is rendered.
     last: Arc<Mutex<Last>>,
@@ -38,7 +35,7 @@ struct Last {
     page: Weak<Vec<u8>>,
 }
 
-impl Scrapes {
+impl MetricsRenderer {
     pub fn new(metrics: Arc<Metrics>) -> Self {
         Self {
             metrics,
@@ -53,7 +50,7 @@ impl Scrapes {
         let (first, page) = spawn_blocking(move || next_piece(metrics.page())).await?;
         drop(turn);
         if page.is_finished() {
-            return Ok(whole(first.into()));
+            return Ok(full_body(first.into()));
         }
         let turns = self.last.clone();
         let others = stream::try_unfold((page, turns), async |(page, turns)| {
@@ -75,7 +72,7 @@ impl Scrapes {
         let page = self.compressed().await?;
         // A small page is sent, and gone, within one poll: whoever waits for it takes it over first.
         yield_now().await;
-        Ok(whole(Bytes::from_owner(Shared(page))))
+        Ok(full_body(Bytes::from_owner(SharedBytes(page))))
     }
 
     async fn compressed(&self) -> Result<Arc<Vec<u8>>, JoinError> {
@@ -103,25 +100,10 @@ fn next_piece(mut page: Page) -> (Vec<u8>, Page) {
     (page.next().unwrap_or_default(), page)
 }
 
-pub(super) fn compress(page: impl IntoIterator<Item = Vec<u8>>) -> Vec<u8> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-    for piece in page {
-        encoder.write_all(&piece).expect("a Vec takes all bytes");
-    }
-    encoder.finish().expect("a Vec takes all bytes")
-}
-
-/// A body that is there as a whole.
-pub(super) fn whole(bytes: Bytes) -> Body {
-    Full::new(bytes)
-        .map_err(|never| match never {})
-        .boxed_unsync()
-}
-
 /// The bytes of a compressed page, which they keep.
-struct Shared(Arc<Vec<u8>>);
+struct SharedBytes(Arc<Vec<u8>>);
 
-impl AsRef<[u8]> for Shared {
+impl AsRef<[u8]> for SharedBytes {
     fn as_ref(&self) -> &[u8] {
         &self.0
     }

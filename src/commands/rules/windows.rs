@@ -37,7 +37,7 @@ mod tests {
             value.split('|')
         });
         assert_eq!(selected.collect::<BTreeSet<_>>(), windows);
-        let runbook = include_str!("../../docs/runbook.md");
+        let runbook = include_str!("../../../docs/runbook.md");
         for window in windows {
             assert!(rules.contains(&format!("ratio{window}\n")), "{window}");
             assert!(runbook.contains(&format!("| `{window}` |")), "{window}");

@@ -2,46 +2,48 @@
 
 use std::{
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
 
+use parking_lot::Mutex;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use super::LOG_TARGET;
 use crate::check::Skip;
 
 /// How long is counted before it is judged.
-const MINUTE: Duration = Duration::from_secs(60);
+const WINDOW: Duration = Duration::from_secs(60);
 
 /// Why a slot was skipped, but for a shutdown; told apart by what can be done about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Cause {
+pub(super) enum SkipCause {
     /// The last check of its monitor was still running, though it had not waited for its place.
     Overrun,
     /// No place of the whole became free in time: for it, or for the check that then ran over it.
-    NoPlace,
+    GlobalLimit,
     /// Likewise of its host.
-    NoPlaceOfHost,
+    HostLimit,
     /// The daemon itself was stopped or starved.
     Stalled,
 }
 
-const CAUSES: [Cause; 4] = [
-    Cause::Overrun,
-    Cause::NoPlace,
-    Cause::NoPlaceOfHost,
-    Cause::Stalled,
+const CAUSES: [SkipCause; 4] = [
+    SkipCause::Overrun,
+    SkipCause::GlobalLimit,
+    SkipCause::HostLimit,
+    SkipCause::Stalled,
 ];
 
-impl Cause {
+impl SkipCause {
     /// The reason that says the most of it.
     fn skip(self) -> Skip {
         match self {
             Self::Overrun => Skip::Overrun,
-            Self::NoPlace | Self::NoPlaceOfHost => Skip::Saturated,
+            Self::GlobalLimit | Self::HostLimit => Skip::Saturated,
             Self::Stalled => Skip::Stalled,
         }
     }
@@ -49,8 +51,8 @@ impl Cause {
     fn advice(self) -> &'static str {
         match self {
             Self::Overrun => "raise check_every or lower timeout of monitors such as this one",
-            Self::NoPlace => "raise dispatcher.max_concurrent_checks",
-            Self::NoPlaceOfHost => {
+            Self::GlobalLimit => "raise dispatcher.max_concurrent_checks",
+            Self::HostLimit => {
                 "raise dispatcher.max_concurrent_checks_per_host, for hosts such as this monitor's"
             }
             Self::Stalled => "see why the process was stopped, or give it more CPU",
@@ -58,14 +60,14 @@ impl Cause {
     }
 
     /// Whether it lies with some monitors rather than with all.
-    fn is_of_a_monitor(self) -> bool {
-        matches!(self, Self::Overrun | Self::NoPlaceOfHost)
+    fn is_per_monitor(self) -> bool {
+        matches!(self, Self::Overrun | Self::HostLimit)
     }
 }
 
 /// What became of the slots of all monitors since it was last judged.
 #[derive(Default)]
-pub(super) struct Tally {
+pub(super) struct SkipMonitor {
     begun: AtomicU64,
     skipped: [Count; CAUSES.len()],
 }
@@ -77,27 +79,27 @@ struct Count {
     monitor: Mutex<Option<Arc<str>>>,
 }
 
-impl Tally {
+impl SkipMonitor {
     /// A slot's check begins.
     pub fn begun(&self) {
         self.begun.fetch_add(1, Ordering::Relaxed);
     }
 
     /// So many slots of `monitor` were skipped.
-    pub fn skipped(&self, slots: u64, cause: Cause, monitor: &Arc<str>) {
+    pub fn skipped(&self, slots: u64, cause: SkipCause, monitor: &Arc<str>) {
         let count = &self.skipped[cause as usize];
         count.slots.fetch_add(slots, Ordering::Relaxed);
-        if let Ok(mut example) = count.monitor.try_lock() {
+        if let Some(mut example) = count.monitor.try_lock() {
             example.get_or_insert_with(|| monitor.clone());
         }
     }
 
     /// Judges every minute until `shutdown`, and logs what there is to say.
-    pub async fn keep(self: Arc<Self>, shutdown: CancellationToken) {
+    pub async fn run(self: Arc<Self>, shutdown: CancellationToken) {
         let minutes = async {
-            let mut judge = Judge::default();
+            let mut judge = SkipAlarm::default();
             loop {
-                sleep_until(Instant::now() + MINUTE).await;
+                sleep_until(Instant::now() + WINDOW).await;
                 if let Some(notice) = judge.judge(&self.take()) {
                     notice.log();
                 }
@@ -112,7 +114,7 @@ impl Tally {
             begun: self.begun.swap(0, Ordering::Relaxed),
             skipped: CAUSES.map(|cause| {
                 let count = &self.skipped[cause as usize];
-                let monitor = count.monitor.try_lock().ok();
+                let monitor = count.monitor.try_lock();
                 Skipped {
                     slots: count.slots.swap(0, Ordering::Relaxed),
                     monitor: monitor.and_then(|mut monitor| monitor.take()),
@@ -137,17 +139,17 @@ struct Skipped {
 
 /// Finds the minutes in which it begins, and ends, that too many slots are skipped.
 #[derive(Default)]
-struct Judge {
+struct SkipAlarm {
     are_too_many: bool,
 }
 
 /// What is to be said of a minute.
 #[derive(Debug, PartialEq, Eq)]
-enum Notice {
+enum SkipAlarmEvent {
     TooMany {
         due: u64,
         skipped: u64,
-        chief: Cause,
+        chief: SkipCause,
         /// One that slots were skipped of for the chief cause, where that lies with some monitors.
         monitor: Option<Arc<str>>,
     },
@@ -157,8 +159,8 @@ enum Notice {
     },
 }
 
-impl Judge {
-    fn judge(&mut self, minute: &Minute) -> Option<Notice> {
+impl SkipAlarm {
+    fn judge(&mut self, minute: &Minute) -> Option<SkipAlarmEvent> {
         let skipped: u64 = minute.skipped.iter().map(|skipped| skipped.slots).sum();
         let due = minute.begun + skipped;
         if due == 0 {
@@ -169,21 +171,21 @@ impl Judge {
             return None;
         }
         if !are_too_many {
-            return Some(Notice::Over { due, skipped });
+            return Some(SkipAlarmEvent::Over { due, skipped });
         }
-        let count = |cause: &Cause| &minute.skipped[*cause as usize];
+        let count = |cause: &SkipCause| &minute.skipped[*cause as usize];
         let chief = CAUSES.into_iter().max_by_key(|cause| count(cause).slots)?;
         let monitor = count(&chief).monitor.clone();
-        Some(Notice::TooMany {
+        Some(SkipAlarmEvent::TooMany {
             due,
             skipped,
             chief,
-            monitor: monitor.filter(|_| chief.is_of_a_monitor()),
+            monitor: monitor.filter(|_| chief.is_per_monitor()),
         })
     }
 }
 
-impl Notice {
+impl SkipAlarmEvent {
     fn log(&self) {
         match self {
             Self::TooMany {
@@ -192,17 +194,19 @@ impl Notice {
                 chief,
                 monitor,
             } => tracing::warn!(
+                target: LOG_TARGET,
                 due,
                 skipped,
                 reason = chief.skip().as_str(),
                 monitor = monitor.as_deref(),
                 advice = chief.advice(),
-                "More than 1 % of a minute's slots were skipped"
+                "Skipped more than 1 % of scheduled checks in the last minute"
             ),
             Self::Over { due, skipped } => tracing::info!(
+                target: LOG_TARGET,
                 due,
                 skipped,
-                "No more than 1 % of a minute's slots were skipped"
+                "Skipped checks back below 1 %"
             ),
         }
     }
@@ -215,23 +219,27 @@ mod tests {
     /// A minute in which so many slots were skipped: for an overrun, for want of a place, for want
     /// of one of the host, for a stall.
     fn minute(begun: u64, skipped: [u64; 4]) -> Minute {
-        let tally = Tally::default();
-        (0..begun).for_each(|_| tally.begun());
+        let skips = SkipMonitor::default();
+        (0..begun).for_each(|_| skips.begun());
         for (cause, slots) in CAUSES.into_iter().zip(skipped) {
             if slots > 0 {
-                tally.skipped(slots, cause, &Arc::from("first"));
-                tally.skipped(0, cause, &Arc::from("second"));
+                skips.skipped(slots, cause, &Arc::from("first"));
+                skips.skipped(0, cause, &Arc::from("second"));
             }
         }
-        let minute = tally.take();
-        assert_eq!(Judge::default().judge(&tally.take()), None, "counts anew");
+        let minute = skips.take();
+        assert_eq!(
+            SkipAlarm::default().judge(&skips.take()),
+            None,
+            "counts anew"
+        );
         minute
     }
 
     #[track_caller]
-    fn check(begun: u64, skipped: [u64; 4], expected: Option<(u64, u64, Cause, Option<&str>)>) {
-        let notice = Judge::default().judge(&minute(begun, skipped));
-        let expected = expected.map(|(due, skipped, chief, monitor)| Notice::TooMany {
+    fn check(begun: u64, skipped: [u64; 4], expected: Option<(u64, u64, SkipCause, Option<&str>)>) {
+        let notice = SkipAlarm::default().judge(&minute(begun, skipped));
+        let expected = expected.map(|(due, skipped, chief, monitor)| SkipAlarmEvent::TooMany {
             due,
             skipped,
             chief,
@@ -245,7 +253,7 @@ mod tests {
         check(0, [0; 4], None);
         check(1_000, [0; 4], None);
         check(99, [1, 0, 0, 0], None);
-        let too_many = |due, skipped| Some((due, skipped, Cause::Overrun, Some("first")));
+        let too_many = |due, skipped| Some((due, skipped, SkipCause::Overrun, Some("first")));
         check(98, [1, 0, 0, 0], too_many(99, 1));
         check(0, [3, 0, 0, 0], too_many(3, 3));
         check(297, [1, 1, 1, 0], None);
@@ -254,19 +262,19 @@ mod tests {
     #[test]
     fn the_chief_cause_is_that_of_most_slots() {
         let of = |chief, monitor| Some((110, 100, chief, monitor));
-        check(10, [70, 10, 10, 10], of(Cause::Overrun, Some("first")));
-        check(10, [10, 70, 10, 10], of(Cause::NoPlace, None));
+        check(10, [70, 10, 10, 10], of(SkipCause::Overrun, Some("first")));
+        check(10, [10, 70, 10, 10], of(SkipCause::GlobalLimit, None));
         check(
             10,
             [10, 10, 70, 10],
-            of(Cause::NoPlaceOfHost, Some("first")),
+            of(SkipCause::HostLimit, Some("first")),
         );
-        check(10, [10, 10, 10, 70], of(Cause::Stalled, None));
+        check(10, [10, 10, 10, 70], of(SkipCause::Stalled, None));
     }
 
     #[test]
     fn it_is_said_when_it_begins_and_when_it_is_over_and_not_in_between() {
-        let mut judge = Judge::default();
+        let mut judge = SkipAlarm::default();
         let fine = minute(1_000, [0, 10, 0, 0]);
         let bad = minute(10, [0, 1, 0, 0]);
         let idle = minute(0, [0; 4]);
@@ -274,8 +282,8 @@ mod tests {
             &fine, &bad, &bad, &idle, &bad, &fine, &fine, &bad, &idle, &fine,
         ];
         let said = minutes.map(|minute| match judge.judge(minute) {
-            Some(Notice::TooMany { .. }) => 'W',
-            Some(Notice::Over { .. }) => 'I',
+            Some(SkipAlarmEvent::TooMany { .. }) => 'W',
+            Some(SkipAlarmEvent::Over { .. }) => 'I',
             None => '-',
         });
         assert_eq!(said.iter().collect::<String>(), "-W---I-W-I");

@@ -1,11 +1,10 @@
 //! How many requests a second are answered.
 
-use std::sync::{Mutex, PoisonError};
-
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 /// A bucket that fills with as many tokens a second as it holds, and gives one to each request.
-pub(super) struct Rate {
+pub(super) struct RateLimiter {
     per_second: f64,
     bucket: Mutex<Bucket>,
 }
@@ -15,7 +14,7 @@ struct Bucket {
     filled: Instant,
 }
 
-impl Rate {
+impl RateLimiter {
     /// So many a second, and as many at once.
     pub fn new(per_second: usize) -> Self {
         #[expect(clippy::cast_precision_loss, reason = "at most a million")]
@@ -30,8 +29,8 @@ impl Rate {
     }
 
     /// Whether a request that comes `now` is to be answered.
-    pub fn permits(&self, now: Instant) -> bool {
-        let mut bucket = self.bucket.lock().unwrap_or_else(PoisonError::into_inner);
+    pub fn try_acquire(&self, now: Instant) -> bool {
+        let mut bucket = self.bucket.lock();
         let passed = now.saturating_duration_since(bucket.filled).as_secs_f64();
         bucket.tokens = (bucket.tokens + passed * self.per_second).min(self.per_second);
         bucket.filled = bucket.filled.max(now);
@@ -51,10 +50,10 @@ mod tests {
 
     #[test]
     fn so_many_are_answered_a_second_and_no_more() {
-        let (rate, start) = (Rate::new(10), Instant::now());
+        let (rate, start) = (RateLimiter::new(10), Instant::now());
         let count = |at: u64| {
             let now = start + Duration::from_millis(at);
-            (0..100).filter(|_| rate.permits(now)).count()
+            (0..100).filter(|_| rate.try_acquire(now)).count()
         };
         assert_eq!(count(0), 10);
         assert_eq!(count(50), 0);

@@ -13,7 +13,7 @@ use quick_junit::{NonSuccessKind, Report as JunitReport, TestCase, TestCaseStatu
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::Checked;
+use super::run::CheckResult;
 use crate::check::{Certificate, Echoes, Fact, Report};
 
 /// A form of the results.
@@ -29,12 +29,12 @@ pub enum Output {
 }
 
 impl Output {
-    pub(super) fn print(self, checked: &[Checked], out: &mut impl Write) -> io::Result<()> {
+    pub(super) fn print(self, checked: &[CheckResult], out: &mut impl Write) -> io::Result<()> {
         match self {
             Self::Table => writeln!(out, "{}", table(checked))?,
             Self::Json => {
                 for checked in checked {
-                    serde_json::to_writer(&mut *out, &Line::of(checked))?;
+                    serde_json::to_writer(&mut *out, &Line::new(checked))?;
                     writeln!(out)?;
                 }
             }
@@ -71,7 +71,7 @@ struct Line<'c> {
 }
 
 impl<'c> Line<'c> {
-    fn of(Checked { job, report }: &'c Checked) -> Self {
+    fn new(CheckResult { job, report }: &'c CheckResult) -> Self {
         let failure = report.failure.as_ref();
         let phases = report.phases.iter();
         Self {
@@ -89,13 +89,13 @@ impl<'c> Line<'c> {
             phase: failure.map(|failure| failure.phase.as_str()),
             error: failure.map(|failure| &*failure.error),
             address: report.address(),
-            facts: report.facts.iter().flat_map(members).collect(),
+            facts: report.facts.iter().flat_map(fact_to_json).collect(),
         }
     }
 }
 
 /// What `fact` adds to the facts of a line; what has a member of its own there, nothing.
-fn members(fact: &Fact) -> Map<String, Value> {
+fn fact_to_json(fact: &Fact) -> Map<String, Value> {
     let members = match fact {
         Fact::Address(_) | Fact::HttpStatus(_) | Fact::ResponseBytes(_) => json!({}),
         Fact::Certificate(
@@ -172,7 +172,7 @@ fn status(report: &Report) -> String {
     word.unwrap_or_else(|| "-".to_owned())
 }
 
-fn table(checked: &[Checked]) -> Table {
+fn table(checked: &[CheckResult]) -> Table {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING);
     table.set_header([
@@ -184,7 +184,7 @@ fn table(checked: &[Checked]) -> Table {
             .expect("the header has nine columns");
         column.set_cell_alignment(CellAlignment::Right);
     }
-    for Checked { job, report } in checked {
+    for CheckResult { job, report } in checked {
         let why = report.failure.as_ref().map_or(String::new(), |failure| {
             format!("{} in {}: {}", failure.reason, failure.phase, failure.error)
         });
@@ -193,22 +193,22 @@ fn table(checked: &[Checked]) -> Table {
             job.kind().to_owned(),
             report.outcome().to_string(),
             status(report),
-            shown(report.response_bytes()),
+            or_dash(report.response_bytes()),
             format!("{:.3}", report.duration.as_secs_f64()),
             job.target(),
-            shown(report.address()),
-            printable(&why),
+            or_dash(report.address()),
+            escape_control_chars(&why),
         ]);
     }
     table
 }
 
-fn shown(known: Option<impl ToString>) -> String {
+fn or_dash(known: Option<impl ToString>) -> String {
     known.map_or("-".to_owned(), |known| known.to_string())
 }
 
 /// `text` without what a terminal would act on; a target has a say in some error texts.
-fn printable(text: &str) -> String {
+fn escape_control_chars(text: &str) -> String {
     text.chars()
         .flat_map(|c| {
             if c.is_control() {
@@ -220,20 +220,20 @@ fn printable(text: &str) -> String {
         .collect()
 }
 
-fn junit(checked: &[Checked]) -> JunitReport {
+fn junit(checked: &[CheckResult]) -> JunitReport {
     let mut suite = TestSuite::new("monitors");
-    for Checked { job, report } in checked {
+    for CheckResult { job, report } in checked {
         let status = match &report.failure {
             None => TestCaseStatus::success(),
             Some(failure) => {
                 let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
                 status.set_type(failure.reason.as_str());
                 let message = format!("{}: {}", failure.phase, failure.error);
-                status.set_message(for_xml(&message));
+                status.set_message(strip_xml_noncharacters(&message));
                 status
             }
         };
-        let mut case = TestCase::new(for_xml(&job.name), status);
+        let mut case = TestCase::new(strip_xml_noncharacters(&job.name), status);
         case.set_classname(job.kind());
         case.set_time(report.duration);
         case.add_property(("target", &*job.target()));
@@ -245,6 +245,6 @@ fn junit(checked: &[Checked]) -> JunitReport {
 }
 
 /// `text` without the two characters that XML has no form of and that quick-junit leaves in.
-fn for_xml(text: &str) -> String {
+fn strip_xml_noncharacters(text: &str) -> String {
     text.replace(['\u{fffe}', '\u{ffff}'], "\u{fffd}")
 }

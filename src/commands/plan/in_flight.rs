@@ -6,7 +6,7 @@ use crate::dispatcher::START_SPACING;
 
 /// A monitor as one that takes up places among the concurrent checks.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Occupant {
+pub(super) struct MonitorLoad {
     /// When its first check may begin, after the start.
     first: Duration,
     every: Duration,
@@ -14,7 +14,7 @@ pub(super) struct Occupant {
     lasts: Duration,
 }
 
-impl Occupant {
+impl MonitorLoad {
     /// The monitor that stands at `index` in the file.
     pub fn new(index: usize, every: Duration, lasts: Duration) -> Self {
         let index = u32::try_from(index).unwrap_or(u32::MAX);
@@ -28,7 +28,7 @@ impl Occupant {
 
 /// Checks in flight, were there no limit.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Flight {
+pub(super) struct InFlight {
     /// On average.
     pub mean: f64,
     /// At most.
@@ -40,29 +40,29 @@ pub(super) struct Flight {
     pub peak: usize,
 }
 
-impl Flight {
-    pub fn of(occupants: impl IntoIterator<Item = Occupant>) -> Self {
+impl InFlight {
+    pub fn of(loads: impl IntoIterator<Item = MonitorLoad>) -> Self {
         const STANDARD_DEVIATIONS: f64 = 4.0;
         let (mut mean, mut variance) = (0.0, 0.0);
         let (mut begins, mut ends) = (Vec::new(), Vec::new());
-        for occupant in occupants {
-            let share = occupant.lasts.as_secs_f64() / occupant.every.as_secs_f64();
+        for load in loads {
+            let share = load.lasts.as_secs_f64() / load.every.as_secs_f64();
             mean += share;
             variance += share * (1.0 - share);
-            begins.push(occupant.first);
-            ends.push(occupant.first + occupant.lasts);
+            begins.push(load.first);
+            ends.push(load.first + load.lasts);
         }
         let later = round_up(mean + STANDARD_DEVIATIONS * variance.sqrt());
         let monitors = begins.len();
         Self {
             mean,
-            peak: monitors.min(at_once(begins, ends) + later),
+            peak: monitors.min(max_overlap(begins, ends) + later),
         }
     }
 }
 
 /// The most spans that overlap, given where they begin and where they end.
-fn at_once(mut begins: Vec<Duration>, mut ends: Vec<Duration>) -> usize {
+fn max_overlap(mut begins: Vec<Duration>, mut ends: Vec<Duration>) -> usize {
     begins.sort_unstable();
     ends.sort_unstable();
     let mut over = 0;

@@ -11,20 +11,21 @@ use std::{
     time::Duration,
 };
 
+use scopeguard::guard;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::check::Overseer;
 
 /// From one beat to when the next one is due.
-const BEAT: Duration = Duration::from_millis(100);
+const SAMPLE_INTERVAL: Duration = Duration::from_millis(100);
 
 /// How late a beat may come. Timers are off by a millisecond and a busy scheduler by some ten, so
 /// that this is neither; and latencies are as long as this, so that more would change what they say.
-pub(super) const LATE: Duration = Duration::from_millis(100);
+pub(super) const LAG_THRESHOLD: Duration = Duration::from_millis(100);
 
 /// What is known of the beats. Two numbers without a lock: every check asks.
-pub(super) struct Pulse {
+pub(super) struct RuntimeLag {
     /// The moment that the others are counted from, in nanoseconds.
     origin: Instant,
     /// When the next beat is due.
@@ -33,66 +34,62 @@ pub(super) struct Pulse {
     late: AtomicU64,
 }
 
-impl Pulse {
-    /// A pulse whose first beat is due shortly after `origin`.
+impl RuntimeLag {
+    /// A lag whose first beat is due shortly after `origin`.
     pub fn new(origin: Instant) -> Self {
         Self {
             origin,
-            due: AtomicU64::new(nanos(BEAT)),
+            due: AtomicU64::new(nanos(SAMPLE_INTERVAL)),
             late: AtomicU64::new(0),
         }
     }
 
     /// Beats until `shutdown`, and tells `overseer` how late each beat was.
-    pub async fn keep(self: Arc<Self>, overseer: Arc<dyn Overseer>, shutdown: CancellationToken) {
-        let stopped = Stopped(&self);
-        let beats = async {
+    pub async fn run(self: Arc<Self>, overseer: Arc<dyn Overseer>, shutdown: CancellationToken) {
+        let _stopped = guard(&self, |lag| lag.stop());
+        let samples = async {
             loop {
                 sleep_until(self.due()).await;
-                overseer.runtime_delay(self.beat(Instant::now()));
+                overseer.runtime_delay(self.sample(Instant::now()));
             }
         };
-        shutdown.run_until_cancelled(beats).await;
-        drop(stopped);
+        shutdown.run_until_cancelled(samples).await;
     }
 
     /// Whether the runtime was starved at some moment of a check that began at `begun` and ends at
     /// `end`, which is now.
-    pub fn taints(&self, begun: Instant, end: Instant) -> bool {
+    pub fn was_lagging_during(&self, begun: Instant, end: Instant) -> bool {
         // In this order: a beat notes that it was late before it sets the next one's time.
         let due = self.due.load(Ordering::Acquire);
         let late = self.late.load(Ordering::Acquire);
         let overdue = self.nanos(end).saturating_sub(due);
-        overdue > nanos(LATE) || late > self.nanos(begun)
+        overdue > nanos(LAG_THRESHOLD) || late > self.nanos(begun)
     }
 
-    /// When the next beat is due.
+    /// A sample that is never taken is not late.
+    fn stop(&self) {
+        self.due.store(u64::MAX, Ordering::Release);
+    }
+
+    /// When the next sample is due.
     fn due(&self) -> Instant {
         self.origin + Duration::from_nanos(self.due.load(Ordering::Acquire))
     }
 
     /// Notes the beat that comes at `now`, and returns how late it is.
-    fn beat(&self, now: Instant) -> Duration {
+    fn sample(&self, now: Instant) -> Duration {
         let delay = now - self.due();
         let now = self.nanos(now);
-        if delay > LATE {
+        if delay > LAG_THRESHOLD {
             self.late.store(now, Ordering::Release);
         }
-        self.due.store(now + nanos(BEAT), Ordering::Release);
+        self.due
+            .store(now + nanos(SAMPLE_INTERVAL), Ordering::Release);
         delay
     }
 
     fn nanos(&self, moment: Instant) -> u64 {
         nanos(moment - self.origin)
-    }
-}
-
-/// A beat that never comes is not late.
-struct Stopped<'p>(&'p Pulse);
-
-impl Drop for Stopped<'_> {
-    fn drop(&mut self) {
-        self.0.due.store(u64::MAX, Ordering::Release);
     }
 }
 
@@ -110,28 +107,28 @@ mod tests {
         Duration::from_millis(millis)
     }
 
-    /// A pulse whose beats came so late each, and when each was due and came.
-    fn beats(delays: &[u64], until: Duration) -> (Pulse, Vec<(Duration, Duration)>) {
-        let pulse = Pulse::new(Instant::now());
+    /// A lag whose beats came so late each, and when each was due and came.
+    fn beats(delays: &[u64], until: Duration) -> (RuntimeLag, Vec<(Duration, Duration)>) {
+        let lag = RuntimeLag::new(Instant::now());
         let mut beats = Vec::new();
         for delay in delays {
-            let due = pulse.due() - pulse.origin;
+            let due = lag.due() - lag.origin;
             let came = due + ms(*delay);
             beats.push((due, came));
             if came <= until {
-                assert_eq!(pulse.beat(pulse.origin + came), ms(*delay));
+                assert_eq!(lag.sample(lag.origin + came), ms(*delay));
             } else {
                 break;
             }
         }
-        (pulse, beats)
+        (lag, beats)
     }
 
     #[track_caller]
     fn check(delays: &[u64], begun: u64, end: u64, expected: bool) {
-        let (pulse, beats) = beats(delays, ms(end));
-        let moment = |millis| pulse.origin + ms(millis);
-        let tainted = pulse.taints(moment(begun), moment(end));
+        let (lag, beats) = beats(delays, ms(end));
+        let moment = |millis| lag.origin + ms(millis);
+        let tainted = lag.was_lagging_during(moment(begun), moment(end));
         assert_eq!(tainted, expected, "{beats:?}");
     }
 
@@ -157,10 +154,10 @@ mod tests {
 
     #[test]
     fn a_pulse_that_has_stopped_taints_nothing() {
-        let (pulse, _) = beats(&[0], ms(1_000));
-        drop(Stopped(&pulse));
-        let moment = |millis| pulse.origin + ms(millis);
-        assert!(!pulse.taints(moment(0), moment(100_000)));
+        let (lag, _) = beats(&[0], ms(1_000));
+        lag.stop();
+        let moment = |millis| lag.origin + ms(millis);
+        assert!(!lag.was_lagging_during(moment(0), moment(100_000)));
     }
 
     proptest! {
@@ -176,13 +173,13 @@ mod tests {
             let (begun, end) = (ms(begun), ms(begun + takes));
             // One that never comes.
             delays.push(1_000_000);
-            let (pulse, beats) = beats(&delays, end);
+            let (lag, beats) = beats(&delays, end);
             // What a beat is late by when the check ends is what can be known of it then.
             let overlaps = |(due, came): &(Duration, Duration)| {
                 let known = (*came).min(end);
-                known.saturating_sub(*due) > LATE && *came > begun
+                known.saturating_sub(*due) > LAG_THRESHOLD && *came > begun
             };
-            let tainted = pulse.taints(pulse.origin + begun, pulse.origin + end);
+            let tainted = lag.was_lagging_during(lag.origin + begun, lag.origin + end);
             prop_assert_eq!(tainted, beats.iter().any(overlaps), "{:?}", beats);
         }
     }

@@ -3,37 +3,57 @@
 use std::{
     collections::{BTreeMap, HashSet},
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    net::IpAddr,
+    sync::Arc,
+    time::Duration,
 };
 
 use aws_lc_rs::hmac;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use bcrypt::HashParts;
 use http::{HeaderMap, HeaderValue, header};
-use tokio::{sync::Semaphore, task::spawn_blocking};
+use parking_lot::Mutex;
+use tokio::{task::spawn_blocking, time::timeout};
 
+use super::hash_queue::{Client, HashQueue};
 use crate::value::{Fields, FromNode, Node};
 
 /// Users and the bcrypt hashes of their passwords. It has no `Debug` that shows any.
 #[derive(Clone)]
-pub struct Users(Arc<Known>);
+pub struct Users(Arc<UserDb>);
 
-struct Known {
+struct UserDb {
     hashes: BTreeMap<String, String>,
-    /// Held against the passwords of users who are not known, so that they take as long.
-    any_hash: String,
-    /// What hides passwords in `verified`.
+    /// Compared with the passwords of users who are not known, so that they take as long.
+    dummy_hash: String,
+    /// Hides passwords in the caches.
     key: hmac::Key,
-    /// Users and passwords that were right before: to find that out again would take too long for
-    /// every scrape.
-    verified: Mutex<HashSet<Vec<u8>>>,
-    /// One password is hashed at a time: a flood of wrong ones takes no more than a thread of those
-    /// that run no checks.
-    turn: Arc<Semaphore>,
+    verdicts: Mutex<Verdicts>,
+    queue: Arc<HashQueue>,
 }
 
-/// Users and passwords that are remembered as right.
-const REMEMBERED: usize = 1000;
+/// Whether passwords were right or wrong: to find that out again would take too long for every
+/// scrape, and give a client with an old password all the time that there is.
+#[derive(Default)]
+struct Verdicts {
+    right: HashSet<Vec<u8>>,
+    wrong: HashSet<Vec<u8>>,
+}
+
+/// Whether a request is from a user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Access {
+    Granted,
+    Denied,
+    /// Too many other passwords wait to be compared.
+    Busy,
+}
+
+/// Passwords that are remembered, of right ones and of wrong ones.
+const MAX_REMEMBERED: usize = 1000;
+
+/// How long a password may wait for its turn to be compared.
+const MAX_WAIT: Duration = Duration::from_secs(10);
 
 /// The least cost that bcrypt knows.
 const MIN_COST: u32 = 4;
@@ -61,65 +81,79 @@ impl Users {
             .map(|(name, PasswordHash(hash))| (name, hash))
             .collect();
         // Of none, a mapping that was left empty by mistake would let everybody in.
-        let Some(any_hash) = hashes.values().next().cloned() else {
+        let Some(dummy_hash) = hashes.values().next().cloned() else {
             if fields.problems().count() == problems {
-                let allowed = "one user at least; without the key everybody may see everything";
-                fields.wrong_value("basic_auth_users", "has nobody", allowed);
+                let allowed = "leave the key out to let everybody in";
+                fields.wrong_value("basic_auth_users", "must list at least one user", allowed);
             }
             return None;
         };
         let key = hmac::Key::generate(hmac::HMAC_SHA256, &aws_lc_rs::rand::SystemRandom::new());
-        Some(Self(Arc::new(Known {
+        Some(Self(Arc::new(UserDb {
             hashes,
-            any_hash,
+            dummy_hash,
             key: key.expect("the system has random numbers"),
-            verified: Mutex::default(),
-            turn: Arc::new(Semaphore::new(1)),
+            verdicts: Mutex::default(),
+            queue: Arc::default(),
         })))
     }
 
-    /// Whether a request with these headers is from one of them.
-    pub async fn permit(&self, headers: &HeaderMap) -> bool {
+    /// Whether a request with these headers, from the client at `peer`, is from one of them.
+    pub(super) async fn authenticate(&self, headers: &HeaderMap, peer: Option<IpAddr>) -> Access {
         let Some((user, password)) = headers.get(header::AUTHORIZATION).and_then(credentials)
         else {
-            return false;
+            return Access::Denied;
         };
-        let known = &*self.0;
-        let tag = hmac::sign(&known.key, format!("{user}\n{password}").as_bytes());
-        if known.remembers(tag.as_ref()) {
-            return true;
+        let users = &*self.0;
+        let tag = hmac::sign(&users.key, format!("{user}\n{password}").as_bytes());
+        if let Some(access) = users.remembered(tag.as_ref()) {
+            return access;
         }
-        let Ok(turn) = known.turn.clone().acquire_owned().await else {
-            return false;
+        let hash = users.hashes.get(&user);
+        let client = Client::new(peer, hash.is_some().then_some(user));
+        let Ok(turn) = timeout(MAX_WAIT, users.queue.acquire(client)).await else {
+            return Access::Busy;
         };
-        let hash = known.hashes.get(&user);
+        // The same password may have been compared meanwhile.
+        if let Some(access) = users.remembered(tag.as_ref()) {
+            return access;
+        }
         let is_known = hash.is_some();
-        let hash = hash.unwrap_or(&known.any_hash).clone();
+        let hash = hash.unwrap_or(&users.dummy_hash).clone();
+        let users = self.clone();
         let verify = move || {
             // Goes on where the client has gone away, and so keeps its turn.
             let _turn = turn;
-            bcrypt::verify(password, &hash).unwrap_or(false)
+            let access = match bcrypt::verify(password, &hash) {
+                Ok(true) if is_known => Access::Granted,
+                _ => Access::Denied,
+            };
+            users.0.remember(tag.as_ref(), access);
+            access
         };
-        let right = spawn_blocking(verify).await.unwrap_or(false) && is_known;
-        if right {
-            known.remember(tag.as_ref());
-        }
-        right
+        spawn_blocking(verify).await.unwrap_or(Access::Busy)
     }
 }
 
-impl Known {
-    fn remembers(&self, tag: &[u8]) -> bool {
-        let verified = self.verified.lock().unwrap_or_else(PoisonError::into_inner);
-        verified.contains(tag)
+impl UserDb {
+    fn remembered(&self, tag: &[u8]) -> Option<Access> {
+        let verdicts = self.verdicts.lock();
+        if verdicts.right.contains(tag) {
+            return Some(Access::Granted);
+        }
+        verdicts.wrong.contains(tag).then_some(Access::Denied)
     }
 
-    fn remember(&self, tag: &[u8]) {
-        let mut verified = self.verified.lock().unwrap_or_else(PoisonError::into_inner);
-        if verified.len() >= REMEMBERED {
-            verified.clear();
+    fn remember(&self, tag: &[u8], access: Access) {
+        let mut verdicts = self.verdicts.lock();
+        let known = match access {
+            Access::Granted => &mut verdicts.right,
+            _ => &mut verdicts.wrong,
+        };
+        if known.len() >= MAX_REMEMBERED {
+            known.clear();
         }
-        verified.insert(tag.to_vec());
+        known.insert(tag.to_vec());
     }
 }
 

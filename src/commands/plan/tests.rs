@@ -7,6 +7,7 @@ use std::{env, fs, path::Path, time::Duration};
 use super::*;
 use crate::{
     check::{Attempt, Failure},
+    commands::plan::output,
     metrics::Settings,
 };
 
@@ -148,17 +149,17 @@ fn no_more_is_open_and_in_memory_than_the_limit_lets_be_in_flight() {
         )
         .worst;
         let none = Plan::within(limits, &Settings::default(), &[], MACHINE).worst;
-        let monitors = count * estimates::MEMORY_OF_A_MONITOR;
+        let monitors = count * assumptions::MEMORY_OF_A_MONITOR;
         (
             worst.descriptors - none.descriptors,
             worst.memory - none.memory - monitors,
         )
     };
     let (plain, secure) = (
-        estimates::MEMORY_OF_A_CHECK,
-        estimates::MEMORY_OF_A_CHECK_OVER_TLS,
+        assumptions::MEMORY_OF_A_CHECK,
+        assumptions::MEMORY_OF_A_CHECK_OVER_TLS,
     );
-    let lookup = estimates::SOCKETS_OF_A_SILENT_LOOKUP;
+    let lookup = assumptions::SOCKETS_OF_A_SILENT_LOOKUP;
     for (url, count, limit, descriptors, memory) in [
         ("http://192.0.2.1", 50, 1_000, 50, 50 * plain),
         ("http://192.0.2.1", 50, 20, 20, 20 * plain),

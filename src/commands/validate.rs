@@ -1,6 +1,6 @@
 //! `validate`: whether a configuration is right, and what it would change.
 
-use std::{io, path::Path, time::Duration};
+use std::{fmt::Write, io, path::Path, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode, header::USER_AGENT};
@@ -8,10 +8,9 @@ use tokio::{runtime::Builder, time::timeout};
 use url::Url;
 
 use crate::{
-    app,
-    check::{Failure, Phase, Reason},
+    check::{Failure, Phase, Reason, missing_prerequisites},
     config::{self, Config, Invalid},
-    dispatcher::{Difference, Shard},
+    dispatcher::{ConfigDiff, Shard},
     net::{self, FetchOptions, Net, http::Versions, tls},
 };
 
@@ -23,7 +22,7 @@ pub enum Error {
     Invalid(Invalid),
     /// The daemon cannot be asked.
     #[error("failed to ask the daemon: {0}")]
-    Ask(String),
+    Request(String),
     /// The daemon does not take its configuration, or tells of nothing.
     #[error("the daemon answered {status}: {told}")]
     Refused {
@@ -38,7 +37,7 @@ pub enum Error {
 }
 
 /// How long the daemon may take to read its configuration.
-const PATIENCE: Duration = Duration::from_secs(60);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Bytes of its response.
 const MAX_RESPONSE_BYTES: usize = 1 << 20;
@@ -48,7 +47,7 @@ const MAX_RESPONSE_BYTES: usize = 1 << 20;
 ///
 /// # Errors
 /// Where the latter cannot be told.
-pub fn tell(
+pub fn run(
     file: &Path,
     config: &Config,
     other: Option<&str>,
@@ -58,17 +57,22 @@ pub fn tell(
     let valid = format!("{} is valid: {monitors}\n", file.display());
     let difference = match other {
         None => String::new(),
-        Some(url) if url.starts_with("http://") || url.starts_with("https://") => ask(url)?,
+        Some(url) if url.starts_with("http://") || url.starts_with("https://") => {
+            fetch_dry_run(url)?
+        }
         Some(file) => {
             let mut old = config::read(Path::new(file)).map_err(Error::Invalid)?;
             if let Some(shard) = shard {
-                app::keep_for(shard, &mut old);
+                old.retain_shard(shard);
             }
             let names: Vec<_> = config.versions().map(|(name, _)| name).collect();
-            app::tell(
-                &names,
-                &Difference::between(old.versions(), config.versions()),
-            )
+            let mut summary = ConfigDiff::new(old.versions(), config.versions()).describe(&names);
+            let restart_required = old.fixed.changed(&config.fixed);
+            if !restart_required.is_empty() {
+                let keys = restart_required.join(", ");
+                let _ = writeln!(summary, "restart required for {keys}");
+            }
+            summary
         }
     };
     Ok(valid + &difference)
@@ -78,7 +82,7 @@ pub fn tell(
 /// may be meant for another machine all the same.
 #[must_use]
 pub fn warnings(config: &Config) -> Vec<String> {
-    let obstacles = app::obstacles(&app::jobs(config, &Net::system()));
+    let obstacles = missing_prerequisites(&config.jobs(&Net::system()));
     let obstacles = obstacles.into_iter();
     let doubts = config.warnings.iter();
     let doubts = doubts.map(|warning| format!("warning: {warning}"));
@@ -96,16 +100,16 @@ fn count(monitors: usize) -> String {
 }
 
 /// What the daemon at `url` would change if it read its configuration now.
-fn ask(url: &str) -> Result<String, Error> {
-    let mut url = Url::parse(url).map_err(|error| Error::Ask(error.to_string()))?;
+fn fetch_dry_run(url: &str) -> Result<String, Error> {
+    let mut url = Url::parse(url).map_err(|error| Error::Request(error.to_string()))?;
     url.set_path("/-/reload");
     url.set_query(Some("dry_run=true"));
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let answer = runtime.block_on(async {
-        let silent = |_| Error::Ask(format!("no answer within {PATIENCE:?}"));
-        timeout(PATIENCE, post(url)).await.map_err(silent)
+        let silent = |_| Error::Request(format!("no answer within {REQUEST_TIMEOUT:?}"));
+        timeout(REQUEST_TIMEOUT, post(url)).await.map_err(silent)
     });
-    let (status, told) = answer?.map_err(|failure| Error::Ask(failure.error))?;
+    let (status, told) = answer?.map_err(|failure| Error::Request(failure.error))?;
     let told = String::from_utf8_lossy(&told).into_owned();
     if status.is_success() {
         Ok(told)

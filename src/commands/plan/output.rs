@@ -4,7 +4,7 @@ use std::fmt::{self, Display, Formatter};
 
 use comfy_table::{CellAlignment, Table, presets};
 
-use super::{Load, Plan, Warning, estimates, places::round_up};
+use super::{Load, Plan, Warning, assumptions, in_flight::round_up};
 
 impl Display for Plan {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -13,7 +13,7 @@ impl Display for Plan {
         writeln!(
             f,
             "all well: each check takes {} ms",
-            estimates::GOOD_CHECK.as_millis()
+            assumptions::GOOD_CHECK.as_millis()
         )?;
         writeln!(
             f,
@@ -197,7 +197,7 @@ impl Display for Warning {
                 "{host}{} gets {} requests a second, more than {}: it may take them for an attack",
                 and_others(*others),
                 rate(*per_second),
-                rate(estimates::REQUESTS_TO_A_HOST)
+                rate(assumptions::REQUESTS_TO_A_HOST)
             ),
         }
     }

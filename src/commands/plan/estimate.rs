@@ -1,12 +1,9 @@
-//! `plan`: what a configuration asks of the machine, worked out before it runs.
+//! Estimates the resources that a configuration needs.
 //!
 //! [`Plan::of`] is pure: it opens no connection and asks the machine nothing.
 
-mod estimates;
-mod output;
-mod places;
-mod series;
 #[cfg(test)]
+#[path = "tests.rs"]
 mod tests;
 
 use std::{
@@ -17,15 +14,17 @@ use std::{
 
 use rustix::process::{Resource, getrlimit};
 
+use super::{
+    assumptions,
+    in_flight::{self, InFlight, MonitorLoad},
+    series::{self, SeriesModel},
+};
 use crate::{
-    app,
     check::{Job, Phase},
     config::Config,
     dispatcher, metrics,
     net::Net,
 };
-use places::{Flight, Occupant};
-use series::SeriesModel;
 
 /// What the machine has to offer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +38,7 @@ pub struct Machine {
 impl Machine {
     fn this() -> Self {
         Self {
-            cores: app::cores(),
+            cores: dispatcher::cores(),
             descriptors: getrlimit(Resource::Nofile).maximum,
         }
     }
@@ -59,7 +58,7 @@ pub struct Limits {
 impl Limits {
     /// Checks in flight at once where all targets hang.
     fn checks_that_hang(self) -> usize {
-        dispatcher::for_those_that_hang(self.checks)
+        dispatcher::max_permits_after_timeout(self.checks)
     }
 }
 
@@ -192,7 +191,7 @@ const LISTED_HOSTS: usize = 10;
 /// # Errors
 /// Where standard output is closed or full.
 pub fn run(config: &Config) -> io::Result<()> {
-    let jobs = app::jobs(config, &Net::system());
+    let jobs = config.jobs(&Net::system());
     let plan = Plan::of(config, &jobs, Machine::this());
     let mut out = io::stdout().lock();
     write!(out, "{plan}")?;
@@ -206,7 +205,7 @@ impl Plan {
         let mut plan = Self::within(limits(config), &config.metrics, jobs, machine);
         if config.server.shows_status() {
             for load in [&mut plan.well, &mut plan.worst] {
-                load.memory += jobs.len() * estimates::MEMORY_OF_A_HISTORY;
+                load.memory += jobs.len() * assumptions::MEMORY_OF_A_HISTORY;
             }
         }
         plan
@@ -222,8 +221,8 @@ impl Plan {
             .enumerate()
             .map(|(index, job)| Monitor::of(index, job, metrics))
             .collect();
-        let checks_per_second = app::checks_per_second(jobs);
-        let threads_needed = app::threads_needed(jobs);
+        let checks_per_second = dispatcher::checks_per_second(jobs);
+        let threads_needed = dispatcher::threads_needed(jobs);
         let daemon_series = series::count_of_daemon(types.len(), limits.checks_per_host.is_some());
         let mut hosts = hosts(&monitors);
         let mut plan = Self {
@@ -233,8 +232,8 @@ impl Plan {
             checks_per_second,
             worker_threads: threads_needed.min(machine.cores),
             daemon_series,
-            well: Load::of(&monitors, Time::Well, limits, daemon_series),
-            worst: Load::of(&monitors, Time::Worst, limits, daemon_series),
+            well: Load::of(&monitors, Scenario::Healthy, limits, daemon_series),
+            worst: Load::of(&monitors, Scenario::AllTimeOut, limits, daemon_series),
             hosts: Vec::new(),
             more_hosts: hosts.len().saturating_sub(LISTED_HOSTS),
             warnings: Vec::new(),
@@ -261,10 +260,10 @@ impl Plan {
                     needed: if well {
                         peak
                     } else {
-                        dispatcher::of_which_may_hang(peak)
+                        dispatcher::permits_needed_for_timeouts(peak)
                     },
                     skipped_per_second: self.checks_per_second
-                        * places::skipped(load.mean_in_flight, limit),
+                        * in_flight::skipped(load.mean_in_flight, limit),
                 });
             }
         }
@@ -278,7 +277,7 @@ impl Plan {
                     peak: host.peak_in_flight,
                     limit,
                     skipped_per_second: host.requests_per_second
-                        * places::skipped(host.mean_in_flight, limit),
+                        * in_flight::skipped(host.mean_in_flight, limit),
                 });
             }
         }
@@ -296,7 +295,7 @@ impl Plan {
         {
             warnings.push(Warning::Descriptors { needed, limit });
         }
-        let asked_often = |host: &&Host| host.requests_per_second > estimates::REQUESTS_TO_A_HOST;
+        let asked_often = |host: &&Host| host.requests_per_second > assumptions::REQUESTS_TO_A_HOST;
         if let Some(host) = hosts.first().filter(asked_often) {
             warnings.push(Warning::Requests {
                 host: host.name.clone(),
@@ -323,11 +322,11 @@ struct Monitor<'s> {
     series: SeriesModel<'s>,
 }
 
-/// One of the two times that are looked at.
+/// One of the two situations that are estimated.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Time {
-    Well,
-    Worst,
+enum Scenario {
+    Healthy,
+    AllTimeOut,
 }
 
 impl<'s> Monitor<'s> {
@@ -346,12 +345,12 @@ impl<'s> Monitor<'s> {
     }
 
     /// What a check of it holds, and for how long.
-    fn occupant(&self, time: Time) -> Occupant {
-        let lasts = match time {
-            Time::Well => estimates::GOOD_CHECK.min(self.timeout),
-            Time::Worst => self.timeout,
+    fn load(&self, scenario: Scenario) -> MonitorLoad {
+        let lasts = match scenario {
+            Scenario::Healthy => assumptions::GOOD_CHECK.min(self.timeout),
+            Scenario::AllTimeOut => self.timeout,
         };
-        Occupant::new(self.index, self.every, lasts)
+        MonitorLoad::new(self.index, self.every, lasts)
     }
 
     /// Checks that come due a second.
@@ -359,44 +358,49 @@ impl<'s> Monitor<'s> {
         self.every.as_secs_f64().recip()
     }
 
-    fn series(&self, time: Time) -> usize {
-        self.series.count(time == Time::Worst)
+    fn series(&self, scenario: Scenario) -> usize {
+        self.series.count(scenario == Scenario::AllTimeOut)
     }
 }
 
 impl Load {
-    fn of(monitors: &[Monitor<'_>], time: Time, limits: Limits, daemon_series: usize) -> Self {
+    fn of(
+        monitors: &[Monitor<'_>],
+        scenario: Scenario,
+        limits: Limits,
+        daemon_series: usize,
+    ) -> Self {
         let flight = |wanted: &dyn Fn(&Monitor<'_>) -> bool| {
             let wanted = monitors.iter().filter(|monitor| wanted(monitor));
-            Flight::of(wanted.map(|monitor| monitor.occupant(time)))
+            InFlight::of(wanted.map(|monitor| monitor.load(scenario)))
         };
         let all = flight(&|_| true);
         let in_flight = all.peak.min(limits.checks);
         // Those that cost more come first, and the others get what room they leave.
         let over_tls = flight(&|monitor| monitor.tls).peak.min(in_flight);
         let named = flight(&|monitor| monitor.named).peak.min(in_flight);
-        let (sockets_of_a_lookup, connections) = match time {
-            Time::Well => (estimates::SOCKETS_OF_A_LOOKUP, 1),
-            Time::Worst => (estimates::SOCKETS_OF_A_SILENT_LOOKUP, limits.connections),
+        let (sockets_of_a_lookup, connections) = match scenario {
+            Scenario::Healthy => (assumptions::SOCKETS_OF_A_LOOKUP, 1),
+            Scenario::AllTimeOut => (assumptions::SOCKETS_OF_A_SILENT_LOOKUP, limits.connections),
         };
-        let series = |monitor: &Monitor| monitor.series(time);
+        let series = |monitor: &Monitor| monitor.series(scenario);
         let models: Vec<_> = monitors.iter().map(|monitor| &monitor.series).collect();
         let scrape =
-            |monitor: &Monitor| series(monitor) * (estimates::BYTES_OF_A_SAMPLE + monitor.name);
+            |monitor: &Monitor| series(monitor) * (assumptions::BYTES_OF_A_SAMPLE + monitor.name);
         Self {
             mean_in_flight: all.mean,
             peak_in_flight: all.peak,
-            descriptors: estimates::DESCRIPTORS
+            descriptors: assumptions::DESCRIPTORS
                 + connections
                 + named * sockets_of_a_lookup
                 + (in_flight - named),
-            memory: estimates::MEMORY
-                + monitors.len() * estimates::MEMORY_OF_A_MONITOR
-                + over_tls * estimates::MEMORY_OF_A_CHECK_OVER_TLS
-                + (in_flight - over_tls) * estimates::MEMORY_OF_A_CHECK,
+            memory: assumptions::MEMORY
+                + monitors.len() * assumptions::MEMORY_OF_A_MONITOR
+                + over_tls * assumptions::MEMORY_OF_A_CHECK_OVER_TLS
+                + (in_flight - over_tls) * assumptions::MEMORY_OF_A_CHECK,
             monitor_series: monitors.iter().map(series).sum(),
             scrape: monitors.iter().map(scrape).sum::<usize>()
-                + daemon_series * estimates::BYTES_OF_A_SAMPLE
+                + daemon_series * assumptions::BYTES_OF_A_SAMPLE
                 + series::header_bytes(&models),
         }
     }
@@ -411,8 +415,10 @@ fn hosts(monitors: &[Monitor<'_>]) -> Vec<Host> {
         }
     }
     let host = |(name, monitors): (&str, Vec<&Monitor<'_>>)| {
-        let timing_out = monitors.iter().map(|monitor| monitor.occupant(Time::Worst));
-        let Flight { mean, peak } = Flight::of(timing_out);
+        let timing_out = monitors
+            .iter()
+            .map(|monitor| monitor.load(Scenario::AllTimeOut));
+        let InFlight { mean, peak } = InFlight::of(timing_out);
         Host {
             name: name.to_owned(),
             monitors: monitors.len(),

@@ -1,4 +1,4 @@
-//! Runs one monitor: sleeps until its slot, waits for a place, checks, and accounts for every slot.
+//! Runs one monitor: sleeps until its slot, waits for a permit, checks, and accounts for every slot.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -7,48 +7,50 @@ use std::{
 };
 
 use futures_util::FutureExt;
+use scopeguard::{ScopeGuard, guard};
 use tokio::time::{Instant, sleep_until};
 
 use super::{
-    places::{Place, Places},
-    pulse::Pulse,
-    roster::Reins,
-    schedule::{Passed, Schedule, Woken},
-    tally::{Cause, Tally},
+    LOG_TARGET,
+    permits::{MonitorPermits, Permit},
+    running::TaskControl,
+    runtime_lag::RuntimeLag,
+    schedule::{MissedSlots, Schedule, WakeDecision},
+    skipped::{SkipCause, SkipMonitor},
 };
 use crate::check::{Attempt, CheckLog, Job, Observer, Outcome, Reason, Report, Skip};
 
 /// A monitor with all that it takes to run it.
-pub(super) struct Runner {
+pub(super) struct MonitorTask {
     pub job: Job,
-    pub reins: Arc<Reins>,
+    pub control: Arc<TaskControl>,
     pub schedule: Schedule,
     pub observer: Arc<dyn Observer>,
-    pub places: Places,
-    pub pulse: Arc<Pulse>,
-    pub tally: Arc<Tally>,
+    pub permits: MonitorPermits,
+    pub lag: Arc<RuntimeLag>,
+    pub skips: Arc<SkipMonitor>,
     pub log: CheckLog,
     pub last_outcome: Option<Outcome>,
     /// Whether the last check timed out.
-    pub hung: bool,
+    pub last_timed_out: bool,
     /// Whether there was a first slot, which is run however late it is: after it, the monitor is
     /// known to be up or down, and the next one may be a day away.
-    pub has_begun: bool,
+    pub first_slot_run: bool,
     /// The moment from which the schedule counts.
     pub origin: Instant,
 }
 
-impl Runner {
+impl MonitorTask {
     /// Runs slot after slot until it is told to stop, and gives the job back.
     pub async fn run(mut self, first: Duration) -> Job {
-        let (mut due, stop) = (first, self.reins.stop.clone());
+        let (mut due, stop) = (first, self.control.stop.clone());
         let slots = async {
             loop {
                 // A check that panics is a failed check, and a log line that does is lost. What
                 // else can panic here is an observer, which then has no say in what it counts.
                 let slot = AssertUnwindSafe(self.slot(due)).catch_unwind().await;
                 due = slot.unwrap_or_else(|_| {
-                    tracing::error!(monitor = &*self.job.name, "An observer panicked");
+                    tracing::error!(target: LOG_TARGET, monitor = &*self.job.name, "An observer panicked");
                     self.schedule.after(due.max(self.now()))
                 });
             }
@@ -65,60 +67,74 @@ impl Runner {
     async fn slot(&mut self, due: Duration) -> Duration {
         self.observer.due(self.origin + due);
         sleep_until(self.origin + due).await;
-        if std::mem::replace(&mut self.has_begun, true)
-            && let Woken::Stalled { missed, next } = self.schedule.wake(due, self.now())
+        if std::mem::replace(&mut self.first_slot_run, true)
+            && let WakeDecision::Stalled { missed, next } = self.schedule.wake(due, self.now())
         {
-            self.skipped(missed, Skip::Stalled, Cause::Stalled);
+            self.skipped(missed, Skip::Stalled, SkipCause::Stalled);
             return next;
         }
-        if let Some(job) = self.reins.renewed() {
+        if let Some(job) = self.control.take_pending_job() {
             self.job = *job;
         }
-        let Some(place) = self.place(due).await else {
+        let Some(permit) = self.permit(due).await else {
             return self.schedule.after(due);
         };
         let begun = self.now();
         let deadline = self.schedule.deadline(due, begun);
-        self.tally.begun();
-        let in_flight = InFlight::begin(&*self.observer, begun.saturating_sub(due));
+        self.skips.begun();
+        self.observer.begun(begun.saturating_sub(due));
+        // Dropped before it is complete, a check was cancelled.
+        let in_flight = guard(&self.observer, |observer| observer.cancelled());
         let report = Attempt::run(&self.job, self.origin + deadline).await;
-        let waited_for = place.waited_for;
-        drop(place);
-        let tainted = self.pulse.taints(self.origin + begun, Instant::now());
-        in_flight.complete(&report, tainted);
-        self.hung = report
+        let contended = permit.contended;
+        drop(permit);
+        let tainted = self
+            .lag
+            .was_lagging_during(self.origin + begun, Instant::now());
+        if tainted {
+            self.observer.tainted();
+        }
+        ScopeGuard::into_inner(in_flight).completed(&report);
+        self.last_timed_out = report
             .failure
             .as_ref()
             .is_some_and(|failure| failure.reason == Reason::Timeout);
         self.log(&report);
 
-        let Passed {
+        let MissedSlots {
             overrun,
             stalled,
             next,
         } = self.schedule.passed(due, deadline, self.now());
         if overrun > 0 {
-            self.skipped(overrun, Skip::Overrun, waited_for.unwrap_or(Cause::Overrun));
+            self.skipped(
+                overrun,
+                Skip::Overrun,
+                contended.unwrap_or(SkipCause::Overrun),
+            );
         }
         if stalled > 0 {
-            self.skipped(stalled, Skip::Stalled, Cause::Stalled);
+            self.skipped(stalled, Skip::Stalled, SkipCause::Stalled);
         }
         next
     }
 
-    /// A place among the concurrent checks, if one is free before the next slot.
-    async fn place(&self, due: Duration) -> Option<Place<'_>> {
-        let waiting = Waiting(Some(&*self.observer));
+    /// A permit for a check, if one is free before the next slot.
+    async fn permit(&self, due: Duration) -> Option<Permit<'_>> {
+        // Dropped while it waits, a slot was skipped for a shutdown.
+        let waiting = guard(&self.observer, |observer| {
+            observer.skipped(1, Skip::Shutdown);
+        });
         let next = self.origin + self.schedule.after(due);
-        let place = self.places.take(next, self.hung).await;
-        waiting.end();
-        place
+        let permit = self.permits.acquire(next, self.last_timed_out).await;
+        ScopeGuard::into_inner(waiting);
+        permit
             .map_err(|cause| self.skipped(1, Skip::Saturated, cause))
             .ok()
     }
 
-    fn skipped(&self, slots: u64, why: Skip, cause: Cause) {
-        self.tally.skipped(slots, cause, &self.job.name);
+    fn skipped(&self, slots: u64, why: Skip, cause: SkipCause) {
+        self.skips.skipped(slots, cause, &self.job.name);
         self.observer.skipped(slots, why);
     }
 
@@ -134,56 +150,12 @@ impl Runner {
         if wanted {
             let line = || self.job.monitor.log(&self.job.name, report);
             if catch_unwind(AssertUnwindSafe(line)).is_err() {
-                tracing::error!(monitor = &*self.job.name, "Logging a check panicked");
+                tracing::error!(target: LOG_TARGET, monitor = &*self.job.name, "Logging a check panicked");
             }
         }
     }
 
     fn now(&self) -> Duration {
         self.origin.elapsed()
-    }
-}
-
-/// A slot that waits for a place; dropped before that has an end, it was skipped for a shutdown.
-struct Waiting<'o>(Option<&'o dyn Observer>);
-
-impl Waiting<'_> {
-    fn end(mut self) {
-        self.0 = None;
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        if let Some(observer) = self.0 {
-            observer.skipped(1, Skip::Shutdown);
-        }
-    }
-}
-
-/// A check in flight; dropped before it is complete, it was cancelled.
-struct InFlight<'o>(Option<&'o dyn Observer>);
-
-impl<'o> InFlight<'o> {
-    fn begin(observer: &'o dyn Observer, lag: Duration) -> Self {
-        observer.begun(lag);
-        Self(Some(observer))
-    }
-
-    fn complete(mut self, report: &Report, tainted: bool) {
-        if tainted && let Some(observer) = self.0 {
-            observer.tainted();
-        }
-        if let Some(observer) = self.0.take() {
-            observer.completed(report);
-        }
-    }
-}
-
-impl Drop for InFlight<'_> {
-    fn drop(&mut self) {
-        if let Some(observer) = self.0 {
-            observer.cancelled();
-        }
     }
 }

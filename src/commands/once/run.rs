@@ -1,22 +1,20 @@
-//! `once`: every monitor one time, and the results for people, programs or CI.
+//! Runs the selected monitors once.
 
-mod output;
+use std::{io, time::Duration};
 
-use std::{io, sync::Arc, time::Duration};
+use tokio::task::JoinSet;
 
-use tokio::{runtime::Runtime, sync::Semaphore, task::JoinSet};
-
+use super::Output;
 use crate::{
-    app,
     check::{Job, Outcome, Report},
-    cli,
     config::Config,
-    logging,
+    descriptors::{self, Budget},
+    dispatcher::{self, ConcurrencyLimits},
+    exit_code, logging,
     net::Net,
+    runtime,
     value::nearest,
 };
-
-pub use output::Output;
 
 /// Why the monitors were not run, or their results not printed.
 #[derive(Debug, thiserror::Error)]
@@ -48,16 +46,16 @@ impl Error {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::UnknownMonitor { .. } => cli::USAGE,
-            Self::Start(_) | Self::Print(_) => cli::FAILURE,
+            Self::UnknownMonitor { .. } => exit_code::USAGE,
+            Self::Start(_) | Self::Print(_) => exit_code::FAILURE,
         }
     }
 }
 
 /// A monitor with what its one check found out.
-struct Checked {
-    job: Job,
-    report: Report,
+pub(super) struct CheckResult {
+    pub job: Job,
+    pub report: Report,
 }
 
 /// Runs the monitors called `names`, or all, and prints the result of each in the order of the file.
@@ -70,21 +68,25 @@ pub fn run(mut config: Config, names: &[String], output: Output) -> Result<bool,
     select(&mut config, names)?;
     let logging =
         logging::start(&config.log.settings(), logging::Output::Stderr).map_err(Error::Start)?;
-    app::raise_descriptor_limit();
-    let runtime = Runtime::new().map_err(Error::Start)?;
-    let checked = runtime.block_on(check_all(&config));
+    let budget = Budget {
+        checks: config.dispatcher.max_concurrent_checks,
+        connections: 0,
+    };
+    config.dispatcher.max_concurrent_checks = budget.within(descriptors::raise_limit()).checks;
+    let runtime = runtime::build(dispatcher::cores()).map_err(Error::Start)?;
+    let results = runtime.block_on(check_all(&config));
     runtime.shutdown_background();
-    logging.finish(LOG_PATIENCE);
+    logging.finish(LOG_FLUSH_TIMEOUT);
     output
-        .print(&checked, &mut io::stdout().lock())
+        .print(&results, &mut io::stdout().lock())
         .map_err(Error::Print)?;
-    Ok(checked
+    Ok(results
         .iter()
-        .all(|checked| checked.report.outcome() == Outcome::Success))
+        .all(|result| result.report.outcome() == Outcome::Success))
 }
 
 /// How long a reader of the log may hold up the end.
-const LOG_PATIENCE: Duration = Duration::from_millis(400);
+const LOG_FLUSH_TIMEOUT: Duration = Duration::from_millis(400);
 
 /// Leaves only the monitors called `names`, unless there are none.
 fn select(config: &mut Config, names: &[String]) -> Result<(), Error> {
@@ -110,19 +112,24 @@ fn select(config: &mut Config, names: &[String]) -> Result<(), Error> {
     Ok(())
 }
 
-async fn check_all(config: &Config) -> Vec<Checked> {
-    let places = Arc::new(Semaphore::new(config.dispatcher.max_concurrent_checks));
+/// Checks every monitor within the limits of the dispatcher.
+async fn check_all(config: &Config) -> Vec<CheckResult> {
+    let limits = config.dispatcher;
+    let mut limits = ConcurrencyLimits::new(
+        limits.max_concurrent_checks,
+        limits.max_concurrent_checks_per_host,
+    );
     let mut checks = JoinSet::new();
-    for (index, job) in app::jobs(config, &Net::system()).into_iter().enumerate() {
-        let places = places.clone();
+    for (index, job) in config.jobs(&Net::system()).into_iter().enumerate() {
+        let permits = limits.for_host(job.host());
         checks.spawn(async move {
-            let _place = places.acquire().await;
+            let _permit = permits.acquire_unhurried().await;
             let report = job.check_once().await;
             job.monitor.log(&job.name, &report);
-            (index, Checked { job, report })
+            (index, CheckResult { job, report })
         });
     }
-    let mut checked = checks.join_all().await;
-    checked.sort_by_key(|(index, _)| *index);
-    checked.into_iter().map(|(_, checked)| checked).collect()
+    let mut results = checks.join_all().await;
+    results.sort_by_key(|(index, _)| *index);
+    results.into_iter().map(|(_, result)| result).collect()
 }

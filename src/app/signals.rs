@@ -1,0 +1,103 @@
+//! Signals, handled on a thread that runs no checks, so that nothing that hangs can hold them up.
+
+use std::{
+    io, process,
+    sync::mpsc,
+    thread::{self, JoinHandle},
+};
+
+use tokio::{
+    runtime::Builder,
+    signal::unix::{Signal, SignalKind, signal},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::server::ReloadHandle;
+
+/// The thread that handles signals; dropped, it ends.
+pub(super) struct SignalThread {
+    stop: CancellationToken,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl SignalThread {
+    /// Cancels `shutdown` on the first SIGTERM or SIGINT, and exits at once on the second; SIGHUP asks
+    /// for a reload.
+    ///
+    /// # Errors
+    /// If the system gives no thread or no signal handler.
+    pub fn start(shutdown: CancellationToken, reload: ReloadHandle) -> io::Result<Self> {
+        let stop = CancellationToken::new();
+        let (started, start) = mpsc::channel();
+        let stopped = stop.clone();
+        let thread = thread::Builder::new()
+            .name("signals".to_owned())
+            .spawn(move || {
+                // Without this thread, the daemon could not be told to stop.
+                let guard = shutdown.clone().drop_guard();
+                let runtime = Builder::new_current_thread().enable_io().build();
+                let result = runtime.and_then(|runtime| {
+                    runtime.block_on(async {
+                        let signals = Signals::install()?;
+                        let _ = started.send(Ok(()));
+                        stopped
+                            .run_until_cancelled(signals.handle(&shutdown, &reload))
+                            .await;
+                        Ok(())
+                    })
+                });
+                if let Err(error) = result {
+                    let _ = started.send(Err(error));
+                }
+                drop(guard);
+            })?;
+        let ended = || io::Error::other("the thread for signals has ended");
+        start.recv().map_err(|_| ended())??;
+        Ok(Self {
+            stop,
+            thread: Some(thread),
+        })
+    }
+}
+
+impl Drop for SignalThread {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn install() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn handle(mut self, shutdown: &CancellationToken, reload: &ReloadHandle) {
+        self.next_termination(reload).await;
+        shutdown.cancel();
+        let number = self.next_termination(reload).await.as_raw_value();
+        process::exit(128 + number);
+    }
+
+    async fn next_termination(&mut self, reload: &ReloadHandle) -> SignalKind {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return SignalKind::terminate(),
+                _ = self.interrupt.recv() => return SignalKind::interrupt(),
+                _ = self.hangup.recv() => reload.request(),
+            }
+        }
+    }
+}

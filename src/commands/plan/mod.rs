@@ -1,0 +1,9 @@
+//! `plan`: what a configuration asks of the machine, worked out before it runs.
+
+mod assumptions;
+mod estimate;
+mod in_flight;
+mod output;
+mod series;
+
+pub use estimate::{Host, Limits, Load, Machine, Plan, Warning, run};

@@ -1,0 +1,50 @@
+//! Monitors of a configuration become jobs, each as the replica that this daemon runs.
+
+use super::{Config, Monitor};
+use crate::{
+    check::{Job, Replica},
+    dispatcher::Shard,
+    net::Net,
+};
+
+impl Config {
+    /// The monitors, ready to run.
+    pub(crate) fn jobs(&self, net: &Net) -> Vec<Job> {
+        net.forbid_targets(self.forbid_targets.clone());
+        let monitors = self.monitors.iter();
+        monitors.map(|monitor| monitor.job(net)).collect()
+    }
+
+    /// Keeps the monitors that `shard` runs.
+    pub(crate) fn retain_shard(&mut self, shard: Shard) {
+        self.monitors.retain_mut(|monitor| {
+            let replica = monitor.replica_of(Some(shard));
+            monitor.replica = replica.unwrap_or_default();
+            replica.is_some()
+        });
+    }
+}
+
+impl Monitor {
+    /// The monitor, ready to run.
+    pub(crate) fn job(&self, net: &Net) -> Job {
+        Job {
+            check_every: self.check_every,
+            timeout: self.timeout,
+            labels: self.labels.clone(),
+            duration_buckets: self.duration_buckets.clone(),
+            fail_if_slower_than: self.fail_if_slower_than,
+            replica: self.replica,
+            version: self.version,
+            ..self.settings.bind(&self.name, net)
+        }
+    }
+
+    /// The replica that `shard` runs, if it runs one; without a shard, this daemon runs all monitors.
+    pub(crate) fn replica_of(&self, shard: Option<Shard>) -> Option<Replica> {
+        match shard {
+            Some(shard) => shard.replica(&self.name, self.replicas.0),
+            None => Some(Replica::default()),
+        }
+    }
+}

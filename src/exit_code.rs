@@ -1,0 +1,6 @@
+//! Exit codes of the commands.
+
+/// A failure at run time, and `once` if a check failed.
+pub const FAILURE: u8 = 1;
+/// Bad usage, and a configuration that is not valid.
+pub const USAGE: u8 = 2;

@@ -1,0 +1,198 @@
+//! Starts the log: from the settings to the subscriber of the process.
+
+use std::{
+    fs::File,
+    io,
+    os::fd::{AsFd, BorrowedFd},
+    str::FromStr,
+};
+
+use tracing::{Subscriber, level_filters::LevelFilter};
+use tracing_subscriber::{
+    Registry,
+    filter::Targets,
+    fmt::{self, MakeWriter},
+    layer::SubscriberExt,
+};
+
+use super::{Template, TemplateError, filter, render::Renderer, writer::Logging};
+
+/// What to log and how.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// The most verbose level that is logged where `RUST_LOG` does not say otherwise.
+    pub level: LevelFilter,
+    /// How a line looks.
+    pub format: Format,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            level: LevelFilter::INFO,
+            format: Format::default(),
+        }
+    }
+}
+
+/// How an event becomes a line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// A template of Python's `logging`, times local.
+    Template(Template),
+    /// One JSON object a line, times in UTC.
+    Json,
+    /// `key=value` pairs, times in UTC.
+    Logfmt,
+}
+
+impl Default for Format {
+    fn default() -> Self {
+        Self::Template(Template::default())
+    }
+}
+
+impl FromStr for Format {
+    type Err = TemplateError;
+
+    fn from_str(text: &str) -> Result<Self, TemplateError> {
+        match text {
+            "json" => Ok(Self::Json),
+            "logfmt" => Ok(Self::Logfmt),
+            template => template.parse().map(Self::Template),
+        }
+    }
+}
+
+/// The stream that lines go to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Standard output, where a daemon logs.
+    Stdout,
+    /// Standard error, where standard output is for results.
+    Stderr,
+}
+
+impl Output {
+    /// The stream as a file: unbuffered, and without the lock that a `print!` elsewhere could
+    /// hold for as long as the stream is blocked.
+    fn open(self) -> io::Result<File> {
+        let duplicate = |stream: BorrowedFd<'_>| stream.try_clone_to_owned().map(File::from);
+        match self {
+            Self::Stdout => duplicate(io::stdout().as_fd()),
+            Self::Stderr => duplicate(io::stderr().as_fd()),
+        }
+    }
+}
+
+/// Makes every event of the process a line on the output, from here on.
+///
+/// # Errors
+///
+/// Fails where the process logs already, or has no descriptor or thread left for it.
+pub fn start(settings: &Settings, output: Output) -> io::Result<Logging> {
+    let (filter, problem) = match filter::of_environment() {
+        Ok(asked) => (asked, None),
+        Err(problem) => (None, Some(problem)),
+    };
+    let filter = filter.unwrap_or_else(|| filter::of_level(settings.level));
+    let logging = Logging::to(output.open()?)?;
+    let subscriber = filtered(filter, Renderer::new(&settings.format), logging.queue());
+    tracing::subscriber::set_global_default(subscriber).map_err(io::Error::other)?;
+    if let Some(problem) = problem {
+        tracing::warn!(error = %problem, "RUST_LOG is not understood, the configured level applies");
+    }
+    Ok(logging)
+}
+
+/// What [`start`] installs, without the environment and the thread: every line is one `write`
+/// to the sink, within the call that emits the event.
+pub fn subscriber<W>(settings: &Settings, sink: W) -> impl Subscriber + Send + Sync + use<W>
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let filter = filter::of_level(settings.level);
+    filtered(filter, Renderer::new(&settings.format), sink)
+}
+
+fn filtered<W>(
+    filter: Targets,
+    renderer: Renderer,
+    sink: W,
+) -> impl Subscriber + Send + Sync + use<W>
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let lines = fmt::layer()
+        .event_format(renderer)
+        // Its own message about an event would hold the fields unescaped.
+        .log_internal_errors(false)
+        .with_writer(sink);
+    Registry::default().with(lines).with(filter)
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::{io::Read, sync::Arc};
+
+    use super::*;
+    use crate::logging::{parse_level, template};
+
+    /// What the events that `emit` emits look like.
+    pub(in crate::logging) fn lines(
+        filter: Targets,
+        renderer: Renderer,
+        emit: impl FnOnce(),
+    ) -> String {
+        let (mut reader, writer) = io::pipe().expect("a test has descriptors to spare");
+        let subscriber = filtered(filter, renderer, Arc::new(writer));
+        tracing::subscriber::with_default(subscriber, emit);
+        let mut lines = String::new();
+        reader
+            .read_to_string(&mut lines)
+            .expect("a pipe with a closed end is read to its end");
+        lines
+    }
+
+    #[track_caller]
+    fn check(level: &str, expected: &str) {
+        let (mut reader, writer) = io::pipe().expect("a test has descriptors to spare");
+        let settings = Settings {
+            level: parse_level(level).expect("the test's level is known"),
+            format: "%(levelname)s "
+                .parse()
+                .expect("the test's format is valid"),
+        };
+        tracing::subscriber::with_default(subscriber(&settings, Arc::new(writer)), || {
+            tracing::trace!("");
+            tracing::debug!("");
+            tracing::info!("");
+            tracing::info!(target: "hyper_util::client", "");
+            tracing::warn!("");
+            tracing::error!("");
+        });
+        let mut lines = String::new();
+        reader
+            .read_to_string(&mut lines)
+            .expect("a pipe with a closed end is read to its end");
+        assert_eq!(lines.replace('\n', ""), expected, "{level}");
+    }
+
+    #[test]
+    fn a_level_keeps_itself_and_what_is_above() {
+        check("TRACE", "TRACE DEBUG INFO WARNING ERROR ");
+        check("DEBUG", "DEBUG INFO WARNING ERROR ");
+        check("INFO", "INFO WARNING ERROR ");
+        check("WARNING", "WARNING ERROR ");
+        check("ERROR", "ERROR ");
+        check("CRITICAL", "");
+    }
+
+    #[test]
+    fn a_format_is_json_or_logfmt_or_a_template() {
+        assert_eq!("json".parse(), Ok(Format::Json));
+        assert_eq!("logfmt".parse(), Ok(Format::Logfmt));
+        assert_eq!(template::DEFAULT.parse(), Ok(Format::default()));
+        assert_eq!("JSON".parse::<Format>(), Err(TemplateError::NoPlaceholder));
+    }
+}

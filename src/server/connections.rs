@@ -1,0 +1,238 @@
+//! The connections of clients and their limits.
+
+use std::{
+    convert::Infallible,
+    net::IpAddr,
+    pin::{Pin, pin},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use hyper::{
+    body::{Frame, SizeHint},
+    server::conn::http1,
+    service::service_fn,
+};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    task::{AbortHandle, JoinError, JoinSet},
+    time::{Instant, sleep, timeout},
+};
+use tokio_io_timeout::TimeoutStream;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+
+use super::{LOG_TARGET, listener::Io, response::Body, routes::Routes};
+
+/// How long a client may take for the head of a request or a handshake, and be silent between two.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a client may take nothing of a response.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a connection may last, whatever happens on it.
+pub(super) const LIFETIME: Duration = Duration::from_secs(300);
+const MAX_HEADERS: usize = 64;
+const MAX_HEAD_BYTES: usize = 16 << 10;
+/// How long responses that are under way may take once the daemon stops.
+const DRAIN_TIMEOUT: Duration = Duration::from_millis(200);
+
+/// The connections that are open, oldest first.
+pub(super) struct Connections {
+    tasks: JoinSet<()>,
+    open: Vec<Connection>,
+    /// One more takes the place of the one that has been idle for longest.
+    max: usize,
+    closing: CancellationToken,
+    /// The moment that times of activity are counted from.
+    origin: Instant,
+}
+
+struct Connection {
+    task: AbortHandle,
+    activity: Arc<Activity>,
+}
+
+/// Whether a connection is in use.
+#[derive(Default)]
+struct Activity {
+    /// Requests that are being answered, until the last byte of the response is with the system.
+    under_way: AtomicUsize,
+    /// When the last one ended, in milliseconds.
+    idle_since: AtomicU64,
+}
+
+/// A request that is being answered.
+struct UnderWay {
+    activity: Arc<Activity>,
+    origin: Instant,
+}
+
+impl UnderWay {
+    fn new(activity: Arc<Activity>, origin: Instant) -> Arc<Self> {
+        activity.under_way.fetch_add(1, Ordering::Relaxed);
+        Arc::new(Self { activity, origin })
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        let idle_since = millis_since(self.origin);
+        self.activity
+            .idle_since
+            .store(idle_since, Ordering::Relaxed);
+        self.activity.under_way.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn millis_since(origin: Instant) -> u64 {
+    u64::try_from(origin.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Bytes of a response, which keep their connection from counting as idle until they are written.
+struct TrackedBytes {
+    bytes: Bytes,
+    _under_way: Arc<UnderWay>,
+}
+
+impl AsRef<[u8]> for TrackedBytes {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// A body whose connection is in use until all of it has been written.
+struct TrackedBody {
+    body: Body,
+    under_way: Arc<UnderWay>,
+}
+
+impl hyper::body::Body for TrackedBody {
+    type Data = Bytes;
+    type Error = JoinError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, JoinError>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+        let tracked = |bytes| {
+            Bytes::from_owner(TrackedBytes {
+                bytes,
+                _under_way: self.under_way.clone(),
+            })
+        };
+        Poll::Ready(frame.map(|frame| frame.map(|frame| frame.map_data(tracked))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Connections {
+    pub fn new(closing: CancellationToken, max: usize) -> Self {
+        Self {
+            tasks: JoinSet::new(),
+            open: Vec::new(),
+            max,
+            closing,
+            origin: Instant::now(),
+        }
+    }
+
+    pub fn add(
+        &mut self,
+        stream: Box<dyn Io>,
+        peer: Option<IpAddr>,
+        acceptor: Option<TlsAcceptor>,
+        routes: Arc<Routes>,
+    ) {
+        while let Some(ended) = self.tasks.try_join_next() {
+            if ended.is_err_and(|error| error.is_panic()) {
+                tracing::error!(target: LOG_TARGET, "Request handler panicked");
+            }
+        }
+        self.make_room();
+        let activity = Arc::new(Activity::default());
+        let origin = self.origin;
+        activity
+            .idle_since
+            .store(millis_since(origin), Ordering::Relaxed);
+        let service = service_fn({
+            let activity = activity.clone();
+            move |request| {
+                let under_way = UnderWay::new(activity.clone(), origin);
+                let routes = routes.clone();
+                async move {
+                    let response = routes.answer(&request, peer).await;
+                    Ok::<_, Infallible>(response.map(|body| TrackedBody { body, under_way }))
+                }
+            }
+        });
+        let mut stream = TimeoutStream::new(stream);
+        stream.set_write_timeout(Some(WRITE_TIMEOUT));
+        let stream = Box::pin(stream);
+        let closing = self.closing.clone();
+        let task = self.tasks.spawn(async move {
+            let stream: Box<dyn Io> = match acceptor {
+                None => Box::new(stream),
+                Some(acceptor) => match timeout(HEADER_TIMEOUT, acceptor.accept(stream)).await {
+                    Ok(Ok(stream)) => Box::new(stream),
+                    _ => return,
+                },
+            };
+            let connection = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEADER_TIMEOUT)
+                .max_headers(MAX_HEADERS)
+                .max_buf_size(MAX_HEAD_BYTES)
+                .serve_connection(TokioIo::new(stream), service);
+            let mut connection = pin!(connection);
+            // How a connection ended matters to its client alone.
+            tokio::select! {
+                _ = connection.as_mut() => return,
+                () = closing.cancelled() => {}
+                () = sleep(LIFETIME) => {}
+            }
+            // What is under way is finished, and no further request taken.
+            connection.as_mut().graceful_shutdown();
+            let _ = timeout(WRITE_TIMEOUT, connection).await;
+        });
+        self.open.push(Connection { task, activity });
+    }
+
+    /// Closes the connection that has been idle for longest if there are as many as there may be; if
+    /// none is idle, the oldest.
+    fn make_room(&mut self) {
+        self.open
+            .retain(|connection| !connection.task.is_finished());
+        if self.open.len() < self.max {
+            return;
+        }
+        let idle = self.open.iter().enumerate().filter(|(_, connection)| {
+            let under_way = &connection.activity.under_way;
+            under_way.load(Ordering::Relaxed) == 0
+        });
+        let longest = idle.min_by_key(|(_, connection)| {
+            let idle_since = &connection.activity.idle_since;
+            idle_since.load(Ordering::Relaxed)
+        });
+        let index = longest.map_or(0, |(index, _)| index);
+        self.open.remove(index).task.abort();
+    }
+
+    pub async fn close(mut self) {
+        self.closing.cancel();
+        let all = async { while self.tasks.join_next().await.is_some() {} };
+        let _ = timeout(DRAIN_TIMEOUT, all).await;
+        self.tasks.shutdown().await;
+    }
+}

@@ -1,0 +1,167 @@
+//! Takes turns at hashing passwords: one at a time, so that a flood of wrong ones takes no more than
+//! one thread of those that run no checks, and such that a flood holds up nobody else.
+//!
+//! Turns go round between queues, one for each client and user; within a queue the newest request
+//! comes first, as whoever asked long ago has likely given up.
+
+use std::{
+    collections::VecDeque,
+    net::{IpAddr, Ipv6Addr},
+    sync::Arc,
+};
+
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+/// Whose request it is: the client's network and the user, if that is a known one. What unknown names
+/// a client makes up is one queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Client {
+    network: Option<IpAddr>,
+    user: Option<String>,
+}
+
+impl Client {
+    pub fn new(address: Option<IpAddr>, user: Option<String>) -> Self {
+        let network = address.map(|address| match address.to_canonical() {
+            // One subscriber has at least that many addresses.
+            IpAddr::V6(address) => {
+                let prefix = address.to_bits() >> 64 << 64;
+                IpAddr::V6(Ipv6Addr::from_bits(prefix))
+            }
+            address @ IpAddr::V4(_) => address,
+        });
+        Self { network, user }
+    }
+}
+
+#[derive(Default)]
+pub(super) struct HashQueue(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    is_taken: bool,
+    /// In the order in which they get their turns; none is empty.
+    waiting: VecDeque<(Client, Vec<oneshot::Sender<Turn>>)>,
+}
+
+/// The right to hash one password; dropped, it goes to the next.
+pub(super) struct Turn(Option<Arc<HashQueue>>);
+
+impl HashQueue {
+    /// Waits for the turn of `client`.
+    pub async fn acquire(self: &Arc<Self>, client: Client) -> Turn {
+        let waiting = {
+            let mut state = self.0.lock();
+            if !state.is_taken {
+                state.is_taken = true;
+                return Turn(Some(self.clone()));
+            }
+            let (sender, waiting) = oneshot::channel();
+            let mut queues = state.waiting.iter_mut();
+            match queues.find(|(known, _)| *known == client) {
+                Some((_, queue)) => queue.push(sender),
+                None => state.waiting.push_back((client, vec![sender])),
+            }
+            waiting
+        };
+        waiting.await.expect("its sender is kept until it has sent")
+    }
+
+    /// Gives the turn to the next that waits.
+    fn pass_on(self: Arc<Self>) {
+        loop {
+            let newest = {
+                let mut state = self.0.lock();
+                let Some((client, mut queue)) = state.waiting.pop_front() else {
+                    state.is_taken = false;
+                    return;
+                };
+                queue.retain(|waiting| !waiting.is_closed());
+                let newest = queue.pop();
+                if !queue.is_empty() {
+                    state.waiting.push_back((client, queue));
+                }
+                newest
+            };
+            if let Some(waiting) = newest {
+                match waiting.send(Turn(Some(self.clone()))) {
+                    Ok(()) => return,
+                    // It has gone away, and this one was never given.
+                    Err(mut turn) => turn.0 = None,
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if let Some(queue) = self.0.take() {
+            queue.pass_on();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+    use tokio::task::JoinHandle;
+
+    use super::*;
+
+    fn client(address: &str, user: Option<&str>) -> Client {
+        let address = address.parse().expect("an address");
+        Client::new(Some(address), user.map(ToOwned::to_owned))
+    }
+
+    /// Waits for its turn, and writes down that it had it.
+    fn ask(
+        queue: &Arc<HashQueue>,
+        client: Client,
+        name: &'static str,
+        order: &Arc<Mutex<Vec<&'static str>>>,
+    ) -> JoinHandle<()> {
+        let (queue, order) = (queue.clone(), order.clone());
+        tokio::spawn(async move {
+            let _turn = queue.acquire(client).await;
+            order.lock().push(name);
+        })
+    }
+
+    #[tokio::test]
+    async fn turns_go_round_between_clients_and_to_the_newest_of_each() {
+        let (queue, order) = (Arc::new(HashQueue::default()), Arc::default());
+        let turn = queue.acquire(client("192.0.2.1", None)).await;
+        let mut tasks = Vec::new();
+        for (address, user, name) in [
+            ("192.0.2.1", None, "oldest"),
+            ("192.0.2.1", None, "middle"),
+            ("192.0.2.1", None, "gone"),
+            ("192.0.2.1", None, "newest"),
+            ("192.0.2.1", Some("known"), "known user"),
+            ("2001:db8::1", None, "network, older"),
+            ("2001:db8::2", None, "network, newer"),
+        ] {
+            tasks.push(ask(&queue, client(address, user), name, &order));
+            tokio::task::yield_now().await;
+        }
+        tasks.remove(2).abort();
+        tokio::task::yield_now().await;
+        drop(turn);
+        for task in tasks {
+            task.await.expect("it has its turn");
+        }
+        let expected = [
+            "newest",
+            "known user",
+            "network, newer",
+            "middle",
+            "network, older",
+            "oldest",
+        ];
+        assert_eq!(*order.lock(), expected);
+        let free = queue.acquire(client("192.0.2.1", None)).now_or_never();
+        assert!(free.is_some(), "the turn comes back");
+    }
+}
