@@ -117,6 +117,8 @@ impl Shared {
         if let Some(tokens) = shared.get(&settings.grant).and_then(Weak::upgrade) {
             return tokens;
         }
+        // Those that nobody has any more: their secrets go with them.
+        shared.retain(|_, tokens| tokens.strong_count() > 0);
         let tokens = Arc::new(make());
         shared.insert(settings.grant.clone(), Arc::downgrade(&tokens));
         tokens

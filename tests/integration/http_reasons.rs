@@ -515,11 +515,89 @@ mod protocol {
             "x: \u{1}\u{7f}\r\n",
             "x: \u{fc}\r\n",
             "x:\r\n",
+            "content-length:\r\n",
         ] {
             let answer = format!("HTTP/1.1 200 OK\r\n{headers}content-length: 5\r\n\r\nhello");
             let (report, _server) = check("http", [Step::Request, Step::send(answer)]).await;
             assert_success(&report);
             assert_eq!(report.response_bytes(), Some(5), "{headers:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn heads_that_browsers_take_are_taken() {
+        for (head, version, bytes) in [
+            (
+                "HTTP/1.0 200 OK\r\ntransfer-encoding: chunked",
+                "HTTP/1.0",
+                5,
+            ),
+            ("HTTP/1.1 200\r\ntransfer-encoding: chunked", "HTTP/1.1", 5),
+            (
+                "HTTP/1.1 299 O\u{1}K\r\ntransfer-encoding: chunked",
+                "HTTP/1.1",
+                5,
+            ),
+            (
+                "\r\nHTTP/1.1 200 OK\ntransfer-encoding: chunked",
+                "HTTP/1.1",
+                5,
+            ),
+            ("HTTP/1.1 200 OK\r\ncontent-length:", "HTTP/1.1", 15),
+            (
+                "HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK",
+                "HTTP/1.1",
+                15,
+            ),
+        ] {
+            let answer = format!("{head}\r\n\r\n5\r\nhello\r\n0\r\n\r\n");
+            for piece in [answer.len(), 1] {
+                let pieces = answer.as_bytes().chunks(piece).map(<[u8]>::to_vec);
+                let script = [Step::Request].into_iter().chain(pieces.map(Step::send));
+                let demand = json!({ "valid_http_versions": [version] });
+                let (report, _server) =
+                    check_with("http", script.collect::<Vec<_>>(), demand).await;
+                assert_success(&report);
+                assert_eq!(report.response_bytes(), Some(bytes), "{head:?}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn every_status_of_three_digits_is_taken() {
+        for status in [200, 299, 418, 600, 999] {
+            let answer = response(&format!("{status} Status"), &[], "");
+            let demand = json!({ "valid_status_codes": [status] });
+            let script = [Step::Request, Step::send(answer)];
+            let (report, _server) = check_with("http", script, demand).await;
+            assert_success(&report);
+            assert_eq!(report.status(), Some(status));
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_malformed_is_quoted_without_secrets() {
+        for (answer, expected) in [
+            (
+                "SSH-2.0-OpenSSH_9.6\r\n".to_owned(),
+                "expected an HTTP status line, found \"SSH-2.0-OpenSSH_9.6\"",
+            ),
+            (
+                "HTTP/1.1 200 OK\r\na: b\r\ncontent-length: many\r\n\r\n".to_owned(),
+                "header line 3 is malformed: \"content-length: many\"",
+            ),
+            (
+                "HTTP/1.1 200 OK\r\ncontent-length: s3cr3t\r\n\r\n".to_owned(),
+                "header line 2 is malformed: something that repeats what was sent",
+            ),
+            (format!("\x1b[2J{}\r\n", "x".repeat(5_000)), "\"…"),
+        ] {
+            let script = [Step::Request, Step::send(answer)];
+            let secret = json!({ "headers": { "X-Key": "s3cr3t" } });
+            let (report, _server) = check_with("http", script, secret).await;
+            let error = error(&report, Phase::Processing, Reason::ProtocolError);
+            assert!(error.ends_with(expected), "{error}");
+            assert!(error.len() < 300 && !error.contains('\x1b'), "{error}");
         }
     }
 

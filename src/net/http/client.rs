@@ -168,6 +168,7 @@ impl Transport for Client {
         let over_http2 = stream.protocol() == Some(b"h2");
         let forwarding_proxy = request.proxy.clone();
         let forwarding_proxy = forwarding_proxy.filter(|proxy| forwards(proxy, &request));
+        let body = request.body.clone();
         let message = message::build(request, forwarding_proxy.as_deref(), over_http2);
         let message =
             message.map_err(|error| attempt.failure(Reason::AgentError, error.to_string()))?;
@@ -175,7 +176,8 @@ impl Transport for Client {
             // In a box: the future is larger than that of HTTP/1.1.
             Box::pin(connection::send_over_http2(stream, message)).await
         } else {
-            connection::send_over_http1(stream, message).await
+            let secrets = message::Secrets::new(&message, body);
+            connection::send_over_http1(stream, message, secrets).await
         }
     }
 }

@@ -19,7 +19,11 @@ use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use tokio::task::JoinSet;
 
-use super::Body;
+use super::{
+    Body,
+    head::{LenientStream, MAX_HEAD_BYTES},
+    message::Secrets,
+};
 use crate::{
     check::Failure,
     net::{ErrorClassifier, Stream},
@@ -28,8 +32,9 @@ use crate::{
 /// Lines of a response's headers.
 const MAX_HEADERS: usize = 1_024;
 
-/// Bytes of a response's headers: more than any browser takes.
-const MAX_HEADER_BYTES: u32 = 1 << 20;
+/// Bytes of a response's headers over HTTP/2, as over HTTP/1: more than any browser takes.
+#[expect(clippy::cast_possible_truncation, reason = "it is a mebibyte")]
+const MAX_HEADER_LIST_BYTES: u32 = MAX_HEAD_BYTES as u32;
 
 /// Bytes that a peer may send before the headers of its response are complete, interim responses and
 /// frames that concern the connection among them.
@@ -40,19 +45,21 @@ const MAX_BYTES_FOR_ONE: u64 = 16;
 
 type Message = http::Request<Full<Bytes>>;
 
-type Http1Connection = http1::Connection<TokioIo<Stream>, Full<Bytes>>;
+type Http1Connection = http1::Connection<TokioIo<LenientStream>, Full<Bytes>>;
 
-/// Sends `message` and waits for the response's headers.
+/// Sends `message` and waits for the response's headers. `secrets` are not quoted in errors.
 pub(super) async fn send_over_http1(
     stream: Stream,
     message: Message,
+    secrets: Secrets,
 ) -> Result<Response<ResponseBody>, Failure> {
     let errors = stream.errors();
     errors.allow(MAX_BYTES_BEFORE_BODY);
+    let (stream, head) = LenientStream::new(stream);
     let response = async {
         let (mut sender, connection) = http1::Builder::new()
             .max_headers(MAX_HEADERS)
-            .max_buf_size(MAX_HEADER_BYTES as usize)
+            .max_buf_size(2 * MAX_HEAD_BYTES)
             .allow_obsolete_multiline_headers_in_responses(true)
             .allow_spaces_after_header_name_in_responses(true)
             .ignore_invalid_headers_in_responses(true)
@@ -66,7 +73,16 @@ pub(super) async fn send_over_http1(
         });
         Ok((response.await?, driver))
     };
-    received(response.await, errors)
+    let result = response.await;
+    let refused = result.as_ref().err().is_some_and(hyper::Error::is_parse);
+    let mut response =
+        received(result, errors).map_err(|failure| match head.complaint(&secrets.words()) {
+            Some(error) if refused => Failure { error, ..failure },
+            _ => failure,
+        })?;
+    let version = response.version_mut();
+    *version = head.version(*version);
+    Ok(response)
 }
 
 /// As [`send_over_http1`], over HTTP/2.
@@ -80,7 +96,7 @@ pub(super) async fn send_over_http2(
     let executor = TaskExecutor(Arc::downgrade(&tasks));
     let response = async {
         let (mut sender, connection) = http2::Builder::new(executor.clone())
-            .max_header_list_size(MAX_HEADER_BYTES)
+            .max_header_list_size(MAX_HEADER_LIST_BYTES)
             .handshake(TokioIo::new(stream))
             .await?;
         // The error of a connection reaches the request that it was for.

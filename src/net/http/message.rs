@@ -6,6 +6,10 @@ use http_body_util::Full;
 use url::Position;
 
 use super::{Request, proxy::Proxy};
+use crate::net::echo::SentWords;
+
+/// Bytes of a request's body that are looked for in what the peer says.
+const MAX_SEARCHED_BODY: usize = 16 << 10;
 
 /// The message of `request`: to a proxy that forwards it, with its whole URL.
 pub(super) fn build(
@@ -52,4 +56,35 @@ pub(super) fn build(
         *message.version_mut() = http::Version::HTTP_2;
     }
     Ok(message)
+}
+
+/// What may be secret in a request, to keep a peer's echo of it out of errors.
+pub(super) struct Secrets {
+    uri: Uri,
+    headers: Vec<HeaderValue>,
+    body: Bytes,
+}
+
+impl Secrets {
+    pub fn new(message: &http::Request<Full<Bytes>>, body: Bytes) -> Self {
+        let values = message.headers().values();
+        Self {
+            uri: message.uri().clone(),
+            headers: values
+                .filter(|value| value.is_sensitive())
+                .cloned()
+                .collect(),
+            body,
+        }
+    }
+
+    pub fn words(&self) -> SentWords {
+        let mut words = SentWords::default();
+        words.add(self.uri.query().unwrap_or_default().as_bytes());
+        for value in &self.headers {
+            words.add(value.as_bytes());
+        }
+        words.add(&self.body[..self.body.len().min(MAX_SEARCHED_BODY)]);
+        words
+    }
 }

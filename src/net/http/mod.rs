@@ -2,6 +2,7 @@
 
 mod client;
 mod connection;
+mod head;
 mod message;
 mod proxy;
 mod request;

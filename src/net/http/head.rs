@@ -1,0 +1,370 @@
+//! Heads of HTTP/1 responses that browsers and curl accept and hyper does not.
+//!
+//! What hyper's own options reach is left to it: folded lines, spaces before a colon, lines that are no
+//! headers. Here are an empty Content-Length, chunks under HTTP/1.0, and control characters in the
+//! reason phrase.
+
+use std::{
+    borrow::Cow,
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use parking_lot::Mutex;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::net::{Stream, echo::SentWords};
+
+/// Bytes of a head, beyond which hyper is left to refuse it.
+pub(super) const MAX_HEAD_BYTES: usize = 1 << 20;
+
+/// Bytes that are read at once until the head is complete.
+const READ_BYTES: usize = 4 << 10;
+
+/// Bytes of a head that are kept to quote from.
+const MAX_KEPT_BYTES: usize = 16 << 10;
+
+/// A stream whose response has a head that hyper accepts.
+pub(super) struct LenientStream {
+    stream: Stream,
+    log: Arc<HeadLog>,
+    /// Received, and not passed on yet.
+    pending: Vec<u8>,
+    /// How many bytes of `pending` may be passed on.
+    ready: usize,
+    /// Whether the rest of the stream is passed on as it is.
+    in_body: bool,
+}
+
+/// What became of the head of a response.
+#[derive(Default)]
+pub(super) struct HeadLog(Mutex<Head>);
+
+#[derive(Default)]
+struct Head {
+    /// The beginning, as it was received.
+    received: Vec<u8>,
+    /// Whether HTTP/1.0 was passed on as HTTP/1.1.
+    is_http10: bool,
+}
+
+impl HeadLog {
+    /// The version of the response that hyper takes for one of `version`.
+    pub fn version(&self, version: http::Version) -> http::Version {
+        if self.0.lock().is_http10 {
+            http::Version::HTTP_10
+        } else {
+            version
+        }
+    }
+
+    /// What is wrong with a head that hyper refused, quoted without words that were sent.
+    pub fn complaint(&self, sent: &SentWords) -> Option<String> {
+        let head = self.0.lock();
+        let mut lines = head.received.split(|byte| *byte == b'\n');
+        let status_line = lines.next().unwrap_or_default().trim_ascii_end();
+        if !is_status_line(status_line) {
+            let quote = sent.quote(status_line);
+            return Some(format!("expected an HTTP status line, found {quote}"));
+        }
+        let (number, line) = (2..).zip(lines).find(|(_, line)| is_wrong(line))?;
+        let quote = sent.quote(line.trim_ascii_end());
+        Some(format!("header line {number} is malformed: {quote}"))
+    }
+}
+
+impl LenientStream {
+    pub fn new(stream: Stream) -> (Self, Arc<HeadLog>) {
+        let log = Arc::new(HeadLog::default());
+        let lenient = Self {
+            stream,
+            log: log.clone(),
+            pending: Vec::new(),
+            ready: 0,
+            in_body: false,
+        };
+        (lenient, log)
+    }
+
+    /// Looks for whole heads in what is pending.
+    fn advance(&mut self) {
+        while !self.in_body {
+            let rest = &self.pending[self.ready..];
+            let Some(length) = head_length(rest) else {
+                // What does not begin like HTTP never will, and what is too long is for hyper to refuse.
+                let begins = rest.trim_ascii_start();
+                let is_http = b"HTTP/".starts_with(&begins[..begins.len().min(5)]);
+                if !is_http || rest.len() > MAX_HEAD_BYTES {
+                    self.finish(rest.len());
+                }
+                return;
+            };
+            let head = &rest[..length];
+            let is_final = !is_interim(head);
+            if is_final {
+                self.log.0.lock().received = head[..length.min(MAX_KEPT_BYTES)].to_vec();
+            }
+            if let Some(mended) = mend(head, &self.log) {
+                let rest = self.pending.split_off(self.ready + length);
+                self.pending.truncate(self.ready);
+                self.pending.extend_from_slice(&mended);
+                self.ready = self.pending.len();
+                self.pending.extend_from_slice(&rest);
+            } else {
+                self.ready += length;
+            }
+            if is_final {
+                self.in_body = true;
+                self.ready = self.pending.len();
+            }
+        }
+    }
+
+    /// Passes all on as it is.
+    fn finish(&mut self, length: usize) {
+        let start = &self.pending[self.ready..];
+        self.log.0.lock().received = start[..length.min(MAX_KEPT_BYTES)].to_vec();
+        self.in_body = true;
+        self.ready = self.pending.len();
+    }
+
+    /// Passes on what is ready.
+    fn take_ready(&mut self, buffer: &mut ReadBuf<'_>) {
+        let count = self.ready.min(buffer.remaining());
+        buffer.put_slice(&self.pending[..count]);
+        self.pending.drain(..count);
+        self.ready -= count;
+        if self.in_body && self.pending.is_empty() {
+            self.pending = Vec::new();
+        }
+    }
+}
+
+impl AsyncRead for LenientStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        while this.ready == 0 {
+            if this.in_body {
+                return Pin::new(&mut this.stream).poll_read(context, buffer);
+            }
+            let mut bytes = [0; READ_BYTES];
+            let mut received = ReadBuf::new(&mut bytes);
+            ready!(Pin::new(&mut this.stream).poll_read(context, &mut received))?;
+            if received.filled().is_empty() {
+                this.finish(this.pending.len());
+                if this.ready == 0 {
+                    return Poll::Ready(Ok(()));
+                }
+                break;
+            }
+            this.pending.extend_from_slice(received.filled());
+            this.advance();
+        }
+        this.take_ready(buffer);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for LenientStream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+/// The length of the head that `bytes` begin with, the empty line at its end included.
+fn head_length(bytes: &[u8]) -> Option<usize> {
+    // Empty lines before a head are no end of one (RFC 9112, section 2.2).
+    let start = bytes
+        .iter()
+        .take_while(|byte| matches!(byte, b'\r' | b'\n'));
+    let mut line = start.count();
+    loop {
+        let length = bytes[line..].iter().position(|byte| *byte == b'\n')?;
+        let is_empty = matches!(&bytes[line..line + length], b"" | b"\r");
+        line += length + 1;
+        if is_empty {
+            return Some(line);
+        }
+    }
+}
+
+/// Whether another head follows (RFC 9110, section 15.2).
+fn is_interim(head: &[u8]) -> bool {
+    let head = head.trim_ascii_start();
+    let code = head
+        .strip_prefix(b"HTTP/1.")
+        .and_then(|rest| rest.get(2..5));
+    matches!(code, Some([b'1', ..])) && code != Some(b"101")
+}
+
+/// `head` as hyper accepts it, if there is anything to mend.
+fn mend(head: &[u8], log: &HeadLog) -> Option<Vec<u8>> {
+    let mut lines = head.split_inclusive(|byte| *byte == b'\n');
+    let status_line = lines.next()?;
+    let is_http10 = status_line.starts_with(b"HTTP/1.0 ");
+    let has_chunks = is_http10
+        && lines
+            .clone()
+            .any(|line| value_of(line, b"transfer-encoding").is_some());
+    let is_superfluous =
+        |line: &[u8]| value_of(line, b"content-length").is_some_and(<[u8]>::is_empty);
+    let status_line = printable(status_line);
+    if !has_chunks && matches!(status_line, Cow::Borrowed(_)) && !lines.clone().any(is_superfluous)
+    {
+        return None;
+    }
+    let mut mended = status_line.into_owned();
+    if has_chunks {
+        mended[b"HTTP/1.".len()] = b'1';
+        log.0.lock().is_http10 = true;
+    }
+    for line in lines.filter(|line| !is_superfluous(line)) {
+        mended.extend_from_slice(line);
+    }
+    Some(mended)
+}
+
+/// The value in `line`, if it is of the header `name`.
+fn value_of<'l>(line: &'l [u8], name: &[u8]) -> Option<&'l [u8]> {
+    let (known, rest) = line.split_at_checked(name.len())?;
+    if !known.eq_ignore_ascii_case(name) {
+        return None;
+    }
+    let value = rest.trim_ascii_start().strip_prefix(b":")?;
+    Some(value.trim_ascii())
+}
+
+/// `line` with spaces in place of control characters.
+fn printable(line: &[u8]) -> Cow<'_, [u8]> {
+    let (text, end) = line.split_at(line.trim_ascii_end().len());
+    let is_control = |byte: &u8| byte.is_ascii_control() && *byte != b'\t';
+    if !text.iter().any(is_control) {
+        return Cow::Borrowed(line);
+    }
+    let text = text.iter();
+    let text = text.map(|byte| if is_control(byte) { b' ' } else { *byte });
+    Cow::Owned(text.chain(end.iter().copied()).collect())
+}
+
+/// Whether `line` is a status line (RFC 9112, section 4), of any version of HTTP/1.
+fn is_status_line(line: &[u8]) -> bool {
+    let Some(rest) = line.strip_prefix(b"HTTP/1.") else {
+        return false;
+    };
+    match rest {
+        [b'0' | b'1', b' ', code @ ..] => {
+            let digits = code.iter().take_while(|byte| byte.is_ascii_digit()).count();
+            digits == 3 && matches!(code.get(3), None | Some(b' ')) && code[0] != b'0'
+        }
+        _ => false,
+    }
+}
+
+/// Whether a header line is one of those that hyper cannot do without.
+fn is_wrong(line: &[u8]) -> bool {
+    let is_number = |value: &[u8]| value.iter().all(u8::is_ascii_digit);
+    let length = value_of(line, b"content-length");
+    length.is_some_and(|value| !is_number(value))
+        || value_of(line, b"transfer-encoding").is_some()
+        || line.contains(&0)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn mended(head: &str) -> Option<String> {
+        let mended = mend(head.as_bytes(), &HeadLog::default())?;
+        Some(String::from_utf8(mended).expect("text"))
+    }
+
+    #[test]
+    fn a_head_ends_with_an_empty_line() {
+        for (bytes, expected) in [
+            ("", None),
+            ("HTTP/1.1 200 OK\r\n", None),
+            ("HTTP/1.1 200 OK\r\n\r\nbody", Some(19)),
+            ("HTTP/1.1 200 OK\n\nbody", Some(17)),
+            ("\r\nHTTP/1.1 200 OK\r\n\r\n", Some(21)),
+            ("HTTP/1.1 200 OK\r\na: b\r\n c\r\n\r\n", Some(29)),
+        ] {
+            assert_eq!(head_length(bytes.as_bytes()), expected, "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn what_hyper_accepts_is_left_alone() {
+        assert_eq!(mended("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n"), None);
+        assert_eq!(mended("HTTP/1.0 200 OK\r\ncontent-length: 5\r\n\r\n"), None);
+        assert_eq!(mended("HTTP/1.1 200 \u{fc}\r\n\r\n"), None);
+    }
+
+    #[test]
+    fn what_it_refuses_is_mended() {
+        assert_eq!(
+            mended("HTTP/1.1 200 OK\r\nContent-Length: \r\nA: b\r\n\r\n").as_deref(),
+            Some("HTTP/1.1 200 OK\r\nA: b\r\n\r\n")
+        );
+        assert_eq!(
+            mended("HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").as_deref(),
+            Some("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        );
+        assert_eq!(
+            mended("HTTP/1.1 200 O\u{1}K\r\n\r\n").as_deref(),
+            Some("HTTP/1.1 200 O K\r\n\r\n")
+        );
+    }
+
+    #[test]
+    fn interim_responses_are_told_from_final_ones() {
+        assert!(is_interim(b"HTTP/1.1 103 Early Hints\r\n\r\n"));
+        assert!(!is_interim(b"HTTP/1.1 101 Switching Protocols\r\n\r\n"));
+        assert!(!is_interim(b"HTTP/1.1 200 OK\r\n\r\n"));
+        assert!(!is_interim(b"HTTP/1.1\r\n\r\n"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_taken(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            let log = HeadLog::default();
+            if let Some(length) = head_length(&bytes) {
+                prop_assert!(length <= bytes.len());
+                let _ = (is_interim(&bytes[..length]), mend(&bytes[..length], &log));
+            }
+            log.0.lock().received = bytes;
+            let _ = log.complaint(&SentWords::default());
+        }
+    }
+}
