@@ -8,6 +8,7 @@ from harness.groups.common import Bench
 from harness.groups.cost import cost, floor, https
 from harness.groups.lag import hanging, lag
 from harness.groups.many import growth, memory
+from harness.groups.names import names
 from harness.groups.scrape import scrape
 from harness.groups.start import start
 from harness.groups.sustained import sustained
@@ -20,6 +21,8 @@ PACKAGES = {
     "wrk": "wrk",
     "ab": "apache2-utils",
     "taskset": "util-linux",
+    "dnsmasq": "dnsmasq-base",
+    "unshare": "util-linux",
     "prometheus": "prometheus",
     "prometheus-blackbox-exporter": "prometheus-blackbox-exporter",
 }
@@ -42,6 +45,7 @@ GROUPS = {
     "start": Group(start, set(), is_default=True),
     "lag": Group(lag, {"taskset"}, is_default=True),
     "scrape": Group(scrape, set(), is_default=True),
+    "names": Group(names, {"dnsmasq", "unshare"}),
     "hanging": Group(hanging, set()),
     "memory": Group(memory, set()),
     "growth": Group(growth, set()),
