@@ -1,10 +1,11 @@
 //! From a host to a measured connection.
 
 use std::{
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, SocketAddr, SocketAddrV6},
     sync::Arc,
 };
 
+use nix::net::if_::if_nametoindex;
 use parking_lot::RwLock;
 use tokio::net::TcpSocket;
 
@@ -57,6 +58,11 @@ impl Connector {
             Host::Address(address) => {
                 route.check(*address)?;
                 *address
+            }
+            Host::Zoned(zoned) => {
+                let address = zoned.address.into();
+                route.check(address)?;
+                address
             }
             Host::Name(name) => {
                 attempt.enter(Phase::Resolve);
@@ -134,6 +140,7 @@ impl Connector {
     ) -> Result<Stream, Failure> {
         let address = self.resolve(&endpoint.host, route, attempt).await?;
         attempt.enter(Phase::Connect);
+        let address = with_zone(&endpoint.host, address, endpoint.port, attempt)?;
         let errors = ErrorClassifier::new(attempt);
         let connect = async {
             let socket = if address.is_ipv4() {
@@ -144,11 +151,33 @@ impl Connector {
             if let Some(source) = route.source {
                 socket.bind(SocketAddr::new(source, 0))?;
             }
-            socket.connect((address, endpoint.port).into()).await
+            socket.connect(address).await
         };
         match connect.await {
             Ok(stream) => Ok(Stream::new(Transport::Tcp(stream), errors)),
             Err(error) => Err(errors.failure(&error)),
         }
     }
+}
+
+/// The way to `port` at `address`, which is that of `host`: in its zone, if it has one.
+///
+/// # Errors
+/// A [`Failure`] of ours, in the current phase, if there is no such interface here.
+pub fn with_zone(
+    host: &Host,
+    address: IpAddr,
+    port: u16,
+    attempt: &Attempt,
+) -> Result<SocketAddr, Failure> {
+    let (Host::Zoned(zoned), IpAddr::V6(address)) = (host, address) else {
+        return Ok(SocketAddr::new(address, port));
+    };
+    let zone = &zoned.zone;
+    let index = zone.parse().ok().or_else(|| if_nametoindex(&**zone).ok());
+    let index = index.ok_or_else(|| {
+        let error = format!("there is no network interface {zone:?} here");
+        attempt.failure(Reason::AgentError, error)
+    })?;
+    Ok(SocketAddrV6::new(address, port, 0, index).into())
 }

@@ -30,7 +30,7 @@ use rustls::pki_types::ServerName;
 
 use crate::value::ForbiddenTargets;
 
-pub use connect::Connector;
+pub use connect::{Connector, with_zone};
 pub(crate) use echo::SentWords;
 pub use errors::ErrorClassifier;
 use errors::io_reason;

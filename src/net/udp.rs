@@ -7,7 +7,7 @@ use std::{
 
 use tokio::{io::Interest, net::UdpSocket};
 
-use super::{Connector, ErrorClassifier, Route};
+use super::{Connector, ErrorClassifier, Route, with_zone};
 use crate::{
     check::{Attempt, Failure, Phase},
     value::Endpoint,
@@ -26,6 +26,7 @@ impl Connector {
     ) -> Result<Datagrams, Failure> {
         let address = self.resolve(&endpoint.host, route, attempt).await?;
         attempt.enter(Phase::Connect);
+        let peer = with_zone(&endpoint.host, address, endpoint.port, attempt)?;
         let errors = ErrorClassifier::new(attempt);
         let any = match address {
             IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
@@ -34,7 +35,7 @@ impl Connector {
         let connect = async {
             let source = SocketAddr::new(route.source.unwrap_or(any), 0);
             let socket = UdpSocket::bind(source).await?;
-            socket.connect((address, endpoint.port)).await?;
+            socket.connect(peer).await?;
             io::Result::Ok(socket)
         };
         match connect.await {

@@ -2,7 +2,8 @@
 
 use std::{
     fmt,
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    sync::Arc,
 };
 
 use rustls::pki_types::ServerName;
@@ -17,6 +18,43 @@ pub enum Host {
     Name(String),
     /// An address.
     Address(IpAddr),
+    /// An address that is one only together with a zone.
+    Zoned(ZonedAddress),
+}
+
+/// An IPv6 address with its zone, such as `fe80::1%eth0`: the interface behind which it is (RFC 4007).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ZonedAddress {
+    /// The address.
+    pub address: Ipv6Addr,
+    /// The name or the index of the interface.
+    pub zone: Arc<str>,
+}
+
+impl ZonedAddress {
+    /// An interface's name has no more bytes (IFNAMSIZ).
+    const MAX_ZONE_BYTES: usize = 15;
+
+    /// The address before a `%`, and the zone behind it.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (address, zone) = text.split_once('%')?;
+        let address = address.parse().ok()?;
+        let is_zone = (1..=Self::MAX_ZONE_BYTES).contains(&zone.len())
+            && zone
+                .bytes()
+                .all(|byte| byte.is_ascii_graphic() && !b"/%[]@?#".contains(&byte));
+        is_zone.then(|| Self {
+            address,
+            zone: zone.into(),
+        })
+    }
+}
+
+impl fmt::Display for ZonedAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}%{}", self.address, self.zone)
+    }
 }
 
 /// A host with a port.
@@ -52,6 +90,7 @@ impl Host {
     pub fn server_name(&self) -> ServerName<'static> {
         match self {
             Self::Address(address) => ServerName::IpAddress((*address).into()),
+            Self::Zoned(zoned) => ServerName::IpAddress(IpAddr::V6(zoned.address).into()),
             Self::Name(name) => ServerName::try_from(name.clone())
                 .unwrap_or_else(|_| ServerName::IpAddress(Ipv4Addr::UNSPECIFIED.into())),
         }
@@ -60,6 +99,12 @@ impl Host {
     fn parse(text: &str) -> Result<Self, String> {
         if let Ok(address) = text.parse() {
             return Ok(Self::Address(address));
+        }
+        let inner = text
+            .strip_prefix('[')
+            .and_then(|text| text.strip_suffix(']'));
+        if let Some(zoned) = inner.and_then(ZonedAddress::parse) {
+            return Ok(Self::Zoned(zoned));
         }
         let host = url::Host::parse(text).ok().and_then(Self::of);
         host.ok_or_else(|| shown_wrong(text, "is no host"))
@@ -128,6 +173,9 @@ impl Target {
         if let Ok(address) = text.parse() {
             return whole(Host::Address(address));
         }
+        if let Some(zoned) = ZonedAddress::parse(text) {
+            return whole(Host::Zoned(zoned));
+        }
         let Some((host, port)) = text.rsplit_once(':').filter(|_| !text.ends_with(']')) else {
             return whole(Host::parse(text)?);
         };
@@ -153,6 +201,7 @@ impl fmt::Display for Host {
         match self {
             Self::Name(name) => f.write_str(name),
             Self::Address(address) => address.fmt(f),
+            Self::Zoned(zoned) => zoned.fmt(f),
         }
     }
 }
@@ -161,6 +210,7 @@ impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.host {
             Host::Address(IpAddr::V6(address)) => write!(f, "[{address}]:{}", self.port),
+            Host::Zoned(zoned) => write!(f, "[{zoned}]:{}", self.port),
             host => write!(f, "{host}:{}", self.port),
         }
     }
@@ -170,7 +220,11 @@ impl FromNode for Host {
     const ALLOWED: &'static str = "the name or the address of a host";
 
     fn from_node(node: &Node) -> Result<Self, String> {
-        Self::parse(&String::from_node(node)?)
+        let text = String::from_node(node)?;
+        match ZonedAddress::parse(&text) {
+            Some(zoned) => Ok(Self::Zoned(zoned)),
+            None => Self::parse(&text),
+        }
     }
 }
 
@@ -228,6 +282,17 @@ mod tests {
         check("bücher.example:80", Ok("xn--bcher-kva.example:80"));
         check("192.0.2.1:65535", Ok("192.0.2.1:65535"));
         check("[::1]:25", Ok("[::1]:25"));
+        check("[fe80::1%eth0]:25", Ok("[fe80::1%eth0]:25"));
+        check("[fe80::1%2]:25", Ok("[fe80::1%2]:25"));
+        check("fe80::1%eth0", Err("\"fe80::1%eth0\" has no port"));
+        for host in [
+            "[fe80::1%]",
+            "[127.0.0.1%lo]",
+            "[fe80::1%a/b]",
+            "[fe80::1%0123456789abcdef]",
+        ] {
+            check(&format!("{host}:1"), Err(&format!("{host:?} is no host")));
+        }
         check("localhost", Err("\"localhost\" has no port"));
         check("::1", Err("\"::1\" has no port"));
         check("[::1]", Err("\"[::1]\" has no port"));
@@ -270,6 +335,8 @@ mod tests {
         assert_eq!(read("::1"), "[::1]:53");
         assert_eq!(read("[::1]"), "[::1]:53");
         assert_eq!(read("[::1]:54"), "[::1]:54");
+        assert_eq!(read("fe80::1%eth0"), "[fe80::1%eth0]:53");
+        assert_eq!(read("[fe80::1%eth0]"), "[fe80::1%eth0]:53");
         assert_eq!(read("ns.example"), "ns.example:53");
     }
 

@@ -1,10 +1,12 @@
 //! What HTTP settings are made of.
 
+use std::sync::Arc;
+
 use base64::{Engine, prelude::BASE64_STANDARD};
 use http::{HeaderValue, Method, Uri, Version};
 use url::Url;
 
-use super::{FromNode, Node};
+use super::{FromNode, Node, ZonedAddress};
 
 /// A URL of a web service, apart from the credentials that it may have been written with.
 #[derive(Clone, PartialEq, Eq)]
@@ -60,6 +62,62 @@ impl HttpUrl {
         removed.expect("an HTTP URL has a host");
         self
     }
+}
+
+/// A URL of a web service whose IPv6 address may have a zone, such as `http://[fe80::1%25eth0]/`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ZonedHttpUrl {
+    /// The URL without the zone, which is not sent (RFC 6874, section 4).
+    pub url: HttpUrl,
+    /// The interface behind which the address is.
+    pub zone: Option<Arc<str>>,
+}
+
+impl ZonedHttpUrl {
+    /// What to show of `url` with its `zone`.
+    #[must_use]
+    pub fn redacted(url: &Url, zone: Option<&str>) -> String {
+        let shown = HttpUrl::redacted(url);
+        match zone {
+            Some(zone) => shown.replacen(']', &format!("%25{zone}]"), 1),
+            None => shown,
+        }
+    }
+}
+
+impl FromNode for ZonedHttpUrl {
+    const ALLOWED: &'static str = HttpUrl::ALLOWED;
+
+    fn from_node(node: &Node) -> Result<Self, String> {
+        let text = String::from_node(node)?;
+        let Some((before, zoned, after)) = zoned_address(&text) else {
+            let url = HttpUrl::from_node(node)?;
+            return Ok(Self { url, zone: None });
+        };
+        let text = format!("{before}{}{after}", zoned.address);
+        Ok(Self {
+            url: HttpUrl::from_node(&Node::Text(text))?,
+            zone: Some(zoned.zone),
+        })
+    }
+}
+
+/// The IPv6 address with a zone in a URL's host, with the text before and behind it.
+fn zoned_address(url: &str) -> Option<(&str, ZonedAddress, &str)> {
+    let authority = url.find("://")? + 3;
+    let path = url[authority..].find(['/', '?', '#', '\\']);
+    let end = path.map_or(url.len(), |path| authority + path);
+    let userinfo = url[authority..end].rfind('@');
+    let host = userinfo.map_or(authority, |at| authority + at + 1);
+    let inner = url[host..end].strip_prefix('[')?;
+    let inner = &inner[..inner.find(']')?];
+    let (address, zone) = inner.split_once("%25")?;
+    let zone = percent_encoding::percent_decode_str(zone)
+        .decode_utf8()
+        .ok()?;
+    let zoned = ZonedAddress::parse(&format!("{address}%{zone}"))?;
+    let start = host + 1;
+    Some((&url[..start], zoned, &url[start + inner.len()..]))
 }
 
 impl std::fmt::Debug for HttpUrl {
@@ -196,6 +254,31 @@ mod tests {
             "http://exa mple.com/",
             Err("is no URL: invalid international domain name"),
         );
+    }
+
+    #[test]
+    fn an_address_may_have_a_zone_that_is_not_sent() {
+        let read = |text: &str| ZonedHttpUrl::from_node(&Node::Text(text.to_owned()));
+        let zoned = read("http://u:p%40@[FE80::1%25eth%30]:81/a[%25x]?b").expect("a URL");
+        assert_eq!(zoned.url.url.as_str(), "http://[fe80::1]:81/a[%25x]?b");
+        assert_eq!(zoned.zone.as_deref(), Some("eth0"));
+        assert_eq!(zoned.url.userinfo, Some(("u".to_owned(), "p@".to_owned())));
+        let shown = ZonedHttpUrl::redacted(&zoned.url.url, zoned.zone.as_deref());
+        assert_eq!(shown, "http://[fe80::1%25eth0]:81/a[%25x]");
+        let plain = read("http://a.test/[::1%25eth0]").expect("a URL");
+        assert_eq!((plain.url.url.path(), plain.zone), ("/[::1%25eth0]", None));
+        for text in [
+            "http://[fe80::1%25]/",
+            "http://[fe80::1%eth0]/",
+            "http://[fe80::1%25a%2fb]/",
+            "http://[1.2.3.4%25eth0]/",
+        ] {
+            assert_eq!(
+                read(text),
+                Err("is no URL: invalid IPv6 address".to_owned()),
+                "{text}"
+            );
+        }
     }
 
     #[test]

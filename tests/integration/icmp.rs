@@ -175,7 +175,7 @@ async fn a_session_that_is_dropped_waits_for_nothing() {
     let lab = Lab::new();
     let attempt = Attempt::start();
     let socket = lab.net.icmp().socket(PROFILE, &attempt).expect("a socket");
-    let target = [127, 0, 0, 1].into();
+    let target = ([127, 0, 0, 1], 0).into();
     let mut session = EchoSession::new(socket.clone(), target, 28, 3);
     // Nothing is read before this task waits, so both wait for their answers.
     for _ in 0..2 {

@@ -5,6 +5,7 @@
 
 use std::{
     env, fs,
+    net::SocketAddrV6,
     process::{Command, Stdio},
     sync::mpsc,
     time::Duration,
@@ -12,6 +13,10 @@ use std::{
 
 use monitoringdaemon::check::{Echoes, Job, Phase, Reason, Report};
 use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+};
 
 use crate::support::{
     SOON,
@@ -32,6 +37,8 @@ there() { nsenter --target $neighbour --net "$@"; }
 ip link add near type veth peer name far netns $neighbour
 ip address add 10.7.1.2/24 dev near
 ip address add fd07:1::2/64 dev near nodad
+ip address add fe80::8/64 dev near nodad
+there ip address add fe80::7/64 dev far nodad
 there ip address add 10.7.1.1/24 dev far
 there ip address add fd07:1::1/64 dev far nodad
 there sh -c '
@@ -403,4 +410,61 @@ fn first_error_of_daemon(mut daemon: Command) -> String {
     daemon.wait().expect("it was killed");
     reader.join().expect("its pipe is closed");
     line.ok().flatten().expect("a line of an error")
+}
+
+#[test]
+fn an_address_with_a_zone_is_reached_behind_its_interface() {
+    let name = "icmp_networks::an_address_with_a_zone_is_reached_behind_its_interface";
+    networks(name, Neighbour::default(), async || {
+        for zone in ["near".to_owned(), index("near").to_string()] {
+            let report = check(json!({ "target": format!("fe80::7%{zone}") })).await;
+            assert_success(&report);
+            assert_echoes(&report, 1, 1);
+        }
+        let report = check(json!({ "target": "fe80::7%nowhere" })).await;
+        let failure = assert_failure(&report, Phase::Rtt, Reason::AgentError);
+        assert_eq!(
+            failure.error,
+            "there is no network interface \"nowhere\" here"
+        );
+    });
+}
+
+#[test]
+fn connections_reach_an_address_with_a_zone() {
+    let name = "icmp_networks::connections_reach_an_address_with_a_zone";
+    networks(name, Neighbour::default(), async || {
+        let own = SocketAddrV6::new("fe80::8".parse().expect("an address"), 0, 0, index("near"));
+        let listener = TcpListener::bind(own).await.expect("an address of ours");
+        let port = listener.local_addr().expect("it is bound").port();
+        let target = format!("[fe80::8%near]:{port}");
+        let report = Lab::new()
+            .check(json!({ "type": "tcp", "target": target }))
+            .await;
+        assert_success(&report);
+        drop(listener.accept().await.expect("a connection"));
+
+        let serve = async {
+            let (mut stream, _) = listener.accept().await.expect("a connection");
+            let mut request = vec![0; 4096];
+            let length = stream.read(&mut request).await.expect("a request");
+            let response = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+            stream
+                .write_all(response)
+                .await
+                .expect("a client that waits");
+            String::from_utf8_lossy(&request[..length]).to_lowercase()
+        };
+        let job = Lab::new().job(json!({ "url": format!("http://[fe80::8%25near]:{port}/a") }));
+        let (report, request) = tokio::join!(job.check_once(), serve);
+        assert_success(&report);
+        // The zone means nothing to the server (RFC 6874, section 4).
+        let host = format!("\r\nhost: [fe80::8]:{port}\r\n");
+        assert!(request.contains(&host), "{request}");
+        assert_eq!(job.target(), format!("http://[fe80::8%25near]:{port}/a"));
+    });
+}
+
+fn index(interface: &str) -> u32 {
+    nix::net::if_::if_nametoindex(interface).expect("it was made before")
 }

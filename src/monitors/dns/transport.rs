@@ -107,7 +107,10 @@ async fn over_udp(
     // Whatever becomes of the rest, that much is known.
     response.report(attempt);
     let same = Endpoint {
-        host: Host::Address(socket.address()),
+        host: match &endpoint.host {
+            Host::Name(_) => Host::Address(socket.address()),
+            host => host.clone(),
+        },
         port: endpoint.port,
     };
     let stream = connector.connect(&same, settings.route, attempt).await?;
@@ -175,6 +178,7 @@ async fn over_https(
         body: Bytes::from(asked.bytes.clone()),
         route: settings.route,
         address: None,
+        zone: None,
         proxy: None,
         server_name: settings.tls.server_name.clone(),
     };

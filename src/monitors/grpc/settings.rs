@@ -92,6 +92,7 @@ impl Settings {
         let host = match (self.server_name(), host) {
             (Some(name), _) => name.to_owned(),
             (None, Host::Address(address)) if address.is_ipv6() => format!("[{address}]"),
+            (None, Host::Zoned(zoned)) => format!("[{}]", zoned.address),
             (None, host) => host.to_string(),
         };
         let (scheme, usual) = match self.tls {

@@ -118,6 +118,7 @@ impl<T: Transport> Http<T> {
             headers,
             body: hop.body.clone(),
             route: settings.route,
+            zone: settings.zone_of(&hop.url),
             address: pinned.or_else(|| rare?.address_of(&hop.url)),
             proxy: rare.and_then(|rare| rare.proxy_of(&hop.url)).cloned(),
             server_name: settings.server_name.clone().filter(|_| at_home),

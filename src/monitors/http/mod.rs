@@ -25,7 +25,7 @@ use crate::{
         http::{Client, ProxyScheme, Transport},
         oauth2::Tokens,
     },
-    value::HttpUrl,
+    value::ZonedHttpUrl,
 };
 
 pub use encoding::Encoding;
@@ -58,7 +58,7 @@ impl<T: Transport> Http<T> {
     /// The settings, bound to a client that sends their requests.
     pub fn new(client: T, settings: impl Into<Arc<Settings>>) -> Self {
         let settings = settings.into();
-        let shown_url = HttpUrl::redacted(&settings.url);
+        let shown_url = ZonedHttpUrl::redacted(&settings.url, settings.zone.as_deref());
         Self {
             client,
             anonymous: None,

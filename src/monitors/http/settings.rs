@@ -17,7 +17,9 @@ use crate::{
         http::{Client, ClientOptions, USER_AGENT, Versions},
         tls,
     },
-    value::{ByteSize, Endpoint, Fields, File, Host, HttpUrl, HttpVersion, StatusCodes},
+    value::{
+        ByteSize, Endpoint, Fields, File, Host, HttpUrl, HttpVersion, StatusCodes, ZonedHttpUrl,
+    },
 };
 
 /// How to check one URL.
@@ -53,6 +55,8 @@ pub struct Settings {
     pub tls: tls::Settings,
     /// The name to ask for in TLS and to verify, where it is not the URL's.
     pub server_name: Option<String>,
+    /// The interface behind which the URL's IPv6 address is, if it has a zone.
+    pub zone: Option<Arc<str>>,
     /// Which versions of HTTP are offered.
     pub versions: Versions,
     /// What few monitors have.
@@ -82,6 +86,7 @@ impl Settings {
             body_size_limit: Some(BODY_SIZE_LIMIT.0),
             tls: tls::Settings::default(),
             server_name: None,
+            zone: None,
             versions: Versions::Http2,
             rare: None,
         }
@@ -89,7 +94,9 @@ impl Settings {
 
     /// Reads the keys; `None` where there is no URL to check.
     pub fn read(fields: &mut Fields<'_>) -> Option<Self> {
-        let url = fields.required::<HttpUrl>("url");
+        let url = fields.required::<ZonedHttpUrl>("url");
+        let zone = url.as_ref().and_then(|url| url.zone.clone());
+        let url = url.map(|url| url.url);
         let method = fields.optional("method").unwrap_or(Method::GET);
         let mut headers = read_headers(fields);
         let userinfo = url.as_ref().and_then(|url| url.userinfo.clone());
@@ -140,6 +147,7 @@ impl Settings {
             } else {
                 Versions::Http1
             },
+            zone,
             rare: rare.boxed(),
             // Last, so that what is wrong with the others is found out too.
             url: url?.url,
@@ -147,6 +155,12 @@ impl Settings {
         settings.check_consistency(fields);
         settings.warn(fields);
         Some(settings)
+    }
+
+    /// The zone of the address in `url`, if it is that of these settings.
+    pub(super) fn zone_of(&self, url: &Url) -> Option<Arc<str>> {
+        let zone = self.zone.clone();
+        zone.filter(|_| self.url.host() == url.host())
     }
 
     fn check_consistency(&self, fields: &Fields<'_>) {
@@ -264,7 +278,7 @@ pub(in crate::monitors) fn host_name(headers: &HeaderMap) -> Option<String> {
     let url = Url::parse(&format!("https://{host}/")).ok()?;
     match Endpoint::of(&url)?.host {
         Host::Name(name) => Some(name),
-        Host::Address(_) => None,
+        Host::Address(_) | Host::Zoned(_) => None,
     }
 }
 

@@ -12,6 +12,7 @@ use crate::{
     net::{
         Connector, Net,
         icmp::{EchoSession, Family, Profile, Sockets},
+        with_zone,
     },
     value::{Host, IpFamily},
 };
@@ -47,7 +48,9 @@ impl Icmp {
     /// The family of the address that is probably checked.
     fn family(&self) -> Family {
         match (&self.settings.target, self.settings.route.family) {
-            (Host::Address(IpAddr::V6(_)), _) | (Host::Name(_), IpFamily::Ip6) => Family::V6,
+            (Host::Address(IpAddr::V6(_)) | Host::Zoned(_), _) | (Host::Name(_), IpFamily::Ip6) => {
+                Family::V6
+            }
             _ => Family::V4,
         }
     }
@@ -158,6 +161,7 @@ impl Monitor for Icmp {
         let socket = self.sockets.socket(profile, attempt)?;
         attempt.enter(Phase::Rtt);
         let count = settings.count;
+        let address = with_zone(&settings.target, address, 0, attempt)?;
         let mut session = EchoSession::new(socket, address, settings.payload_size, count);
         let mut tally = Tally::default();
         self.exchange(&mut session, &mut tally, attempt).await?;

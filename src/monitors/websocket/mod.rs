@@ -11,7 +11,7 @@ use self::{session::WebSocketSession, upgrade::Upgrade};
 use crate::{
     check::{Attempt, Failure, Monitor, Phase, Report, log_check},
     net::{Connector, SentWords, TlsClient},
-    value::HttpUrl,
+    value::{Host, ZonedHttpUrl},
 };
 
 pub use query_response::Entry;
@@ -29,11 +29,15 @@ pub struct WebSocket {
 
 impl WebSocket {
     fn new(connector: Connector, tls: Option<TlsClient>, settings: Arc<Settings>) -> Self {
+        let zone = match &settings.endpoint.host {
+            Host::Zoned(zoned) => Some(&*zoned.zone),
+            _ => None,
+        };
         Self {
             connector,
             tls,
             upgrade: Upgrade::new(&settings),
-            shown_url: HttpUrl::redacted(&settings.url),
+            shown_url: ZonedHttpUrl::redacted(&settings.url, zone),
             settings,
         }
     }

@@ -16,7 +16,7 @@ use crate::{
         http::USER_AGENT,
         tls::{self, Freshness},
     },
-    value::{CaughtLabel, Endpoint, Fields, FromNode, HttpUrl, Node},
+    value::{CaughtLabel, Endpoint, Fields, FromNode, HttpUrl, Node, ZonedHttpUrl},
 };
 
 /// How to check one WebSocket.
@@ -128,10 +128,13 @@ impl FromNode for Target {
             "wss" => ("wss", "https"),
             other => return Err(format!("has the scheme {other:.20}")),
         };
-        let read = HttpUrl::from_node(&Node::Text(format!("{equivalent}://{rest}")))?;
-        let HttpUrl { mut url, userinfo } = read;
+        let read = ZonedHttpUrl::from_node(&Node::Text(format!("{equivalent}://{rest}")))?;
+        let HttpUrl { mut url, userinfo } = read.url;
         url.set_scheme(scheme).expect("a scheme of the same kind");
-        let host = url.host_str().unwrap_or_default();
+        let mut host = url.host_str().unwrap_or_default().to_owned();
+        if let Some(zone) = read.zone {
+            host = host.replace(']', &format!("%{zone}]"));
+        }
         let port = url.port_or_known_default().unwrap_or_default();
         let endpoint = Endpoint::from_node(&Node::Text(format!("{host}:{port}")))?;
         Ok(Self {

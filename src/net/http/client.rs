@@ -1,6 +1,6 @@
 //! From a request to its response: the way to the target, TLS, and the exchange of messages.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use http::Response;
 use rustls::pki_types::ServerName;
@@ -13,7 +13,7 @@ use super::{
 use crate::{
     check::{Attempt, Failure, Phase, Reason},
     net::{Connector, Stream, TlsClient, tls},
-    value::{Endpoint, Host},
+    value::{Endpoint, Host, ZonedAddress},
 };
 
 /// What a client is made for.
@@ -71,7 +71,14 @@ impl Client {
             // In a box, so that the many checks without a proxy are no larger for it.
             Box::pin(self.reach_by(proxy, target, request, attempt)).await?
         } else {
-            let host = request.address.map_or(target.host, Host::Address);
+            let host = match (request.address, &request.zone, target.host) {
+                (Some(address), ..) => Host::Address(address),
+                (None, Some(zone), Host::Address(IpAddr::V6(address))) => {
+                    let zone = zone.clone();
+                    Host::Zoned(ZonedAddress { address, zone })
+                }
+                (None, _, host) => host,
+            };
             let port = target.port;
             self.connector
                 .connect_for_one_write(&Endpoint { host, port }, request.route, attempt)

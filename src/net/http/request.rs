@@ -57,6 +57,8 @@ pub struct Request {
     pub route: Route,
     /// The address of the URL's host, if it is not to be looked up.
     pub address: Option<IpAddr>,
+    /// The interface behind which the URL's IPv6 address is, if it has a zone.
+    pub zone: Option<Arc<str>>,
     /// The proxy that it goes through.
     pub proxy: Option<Arc<Proxy>>,
     /// The name to ask for in TLS and to verify, if it is not the URL's.

@@ -156,6 +156,11 @@ pub(super) async fn socks5<S: AsyncRead + AsyncWrite + Unpin>(
             request.push(IPV6);
             request.extend(address.octets());
         }
+        // The zone means nothing to anybody else.
+        Host::Zoned(zoned) => {
+            request.push(IPV6);
+            request.extend(zoned.address.octets());
+        }
         Host::Name(name) => {
             let length = u8::try_from(name.len()).map_err(|_| refused("too long a name"))?;
             request.extend([NAME, length]);

@@ -6,7 +6,7 @@ mod packet;
 mod socket;
 mod waiting;
 
-use std::{collections::HashMap, net::IpAddr, sync::Arc, time::Duration};
+use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use tokio::{sync::mpsc, time::Instant};
@@ -88,7 +88,7 @@ pub enum Outcome {
 pub struct EchoSession {
     socket: Arc<Socket>,
     number: u64,
-    target: IpAddr,
+    target: SocketAddr,
     payload_size: usize,
     sent: usize,
     pending: Vec<Request>,
@@ -99,7 +99,7 @@ pub struct EchoSession {
 impl EchoSession {
     /// Over `socket`, at most `count` requests to `target`, each with so many bytes.
     #[must_use]
-    pub fn new(socket: Arc<Socket>, target: IpAddr, payload_size: usize, count: usize) -> Self {
+    pub fn new(socket: Arc<Socket>, target: SocketAddr, payload_size: usize, count: usize) -> Self {
         let (inbox, answers) = mpsc::channel(count.max(1));
         Self {
             number: socket.shared().number(),

@@ -110,14 +110,14 @@ impl Shared {
     pub async fn send(
         &self,
         owner: u64,
-        target: IpAddr,
+        target: SocketAddr,
         size: usize,
         inbox: mpsc::Sender<Answer>,
     ) -> io::Result<(u16, Instant)> {
         let cookie = self.cookie();
         let waiter = Waiter {
             owner,
-            target,
+            target: target.ip(),
             cookie,
             size,
             inbox,
@@ -141,8 +141,8 @@ impl Shared {
         Ok((sequence, sent_at))
     }
 
-    async fn send_packet(&self, packet: &[u8], target: IpAddr) -> io::Result<Instant> {
-        let address = SocketAddr::new(target, 0).into();
+    async fn send_packet(&self, packet: &[u8], target: SocketAddr) -> io::Result<Instant> {
+        let address = target.into();
         let began = Instant::now();
         let mut tries = 0;
         loop {
