@@ -37,4 +37,5 @@ mod offload;
 mod runtime;
 pub mod server;
 pub mod status;
+mod text;
 pub mod value;

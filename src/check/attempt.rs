@@ -9,7 +9,7 @@ use std::{
 use futures_util::FutureExt;
 use tokio::time::Instant;
 
-use super::{Fact, Failure, Job, Phase, Reason, Report};
+use super::{ErrorText, Fact, Failure, Job, Phase, Reason, Report};
 
 /// The recorder that a [`Monitor`](super::Monitor) writes to while it checks.
 ///
@@ -89,6 +89,7 @@ impl Attempt {
 
     /// Records `fact`; a later answer to the same question replaces the earlier one.
     pub fn learn(&self, fact: Fact) {
+        let fact = fact.bounded();
         let mut progress = self.progress();
         match progress
             .facts
@@ -144,7 +145,7 @@ impl Attempt {
 
     /// A failure for `reason` in the phase that the check is in.
     #[must_use]
-    pub fn failure(&self, reason: Reason, error: impl Into<String>) -> Failure {
+    pub fn failure(&self, reason: Reason, error: impl Into<ErrorText>) -> Failure {
         Failure::new(self.phase().unwrap_or(UNPHASED), reason, error)
     }
 
@@ -179,26 +180,30 @@ impl Attempt {
     pub(crate) async fn run(job: &Job, deadline: Instant) -> Report {
         let attempt = Self::start();
         let check = AssertUnwindSafe(async { job.monitor.check(&attempt).await }).catch_unwind();
-        let result = match tokio::time::timeout_at(deadline, check).await {
-            Ok(Ok(Ok(()))) => attempt.judge_latency(job.fail_if_slower_than),
-            Ok(Ok(Err(failure))) => Err(failure),
+        let result = tokio::time::timeout_at(deadline, check).await;
+        // A result that comes late, because the runtime was busy meanwhile, is no result in time.
+        let is_late = Instant::now() > deadline;
+        let result = match result {
             Ok(Err(panic)) => Err(attempt.failure(
                 Reason::AgentError,
                 format!("the check panicked: {}", message(&*panic)),
             )),
-            Err(_) => attempt.time_out(job),
+            Ok(Ok(result)) if !is_late => {
+                result.and_then(|()| attempt.judge_latency(job.fail_if_slower_than))
+            }
+            Ok(Ok(_)) | Err(_) => attempt.time_out(job, deadline),
         };
         attempt.finish(result)
     }
 
     /// The result of a check whose deadline has passed.
-    fn time_out(&self, job: &Job) -> Result<(), Failure> {
+    fn time_out(&self, job: &Job, deadline: Instant) -> Result<(), Failure> {
         let mut progress = self.progress();
         let concluded = progress.concluded.clone();
         let (presumed, awaited) = (progress.presumed.take(), progress.awaited.take());
         let awaited = awaited.or(progress.awaited_in_any_phase.map(str::to_owned));
         drop(progress);
-        if let Some((_, result)) = concluded {
+        if let Some((_, result)) = concluded.filter(|(ended, _)| *ended <= deadline) {
             return result.and_then(|()| self.judge_latency(job.fail_if_slower_than));
         }
         if let Some(failure) = presumed {
@@ -382,6 +387,21 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_result_after_the_deadline_is_a_timeout() {
+        let finish_after = async |millis| {
+            let report = run(move |attempt| async move {
+                attempt.enter(Phase::Transfer);
+                // Without a chance for the deadline to be enforced meanwhile.
+                let _ = tokio::time::advance(Duration::from_millis(millis)).now_or_never();
+                Ok(())
+            });
+            report.await.failure.map(|failure| failure.reason)
+        };
+        assert_eq!(finish_after(5000).await, None);
+        assert_eq!(finish_after(5001).await, Some(Reason::Timeout));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_phase_entered_again_adds_up() {
         let report = run(async |attempt| {
             for phase in [Phase::Connect, Phase::Processing, Phase::Connect] {
@@ -469,6 +489,21 @@ mod tests {
         .await;
         assert_eq!(report.status(), Some(200));
         assert_eq!(report.facts.len(), 3);
+    }
+
+    #[tokio::test]
+    async fn what_is_captured_is_bounded() {
+        let report = run(async |attempt| {
+            let captured = vec![("name".to_owned(), "\n".repeat(9000))];
+            attempt.learn(Fact::Captured(captured));
+            Ok(())
+        })
+        .await;
+        let Some(Fact::Captured(captured)) = report.facts.first() else {
+            panic!("nothing is captured: {report:?}");
+        };
+        assert!(captured[0].1.starts_with("\\n"), "{captured:?}");
+        assert!(captured[0].1.len() <= 256, "{captured:?}");
     }
 
     proptest! {

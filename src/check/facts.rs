@@ -3,6 +3,7 @@
 use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
 
 use super::report::words;
+use crate::text;
 
 words! {
     /// Which certificate of a handshake.
@@ -45,8 +46,8 @@ pub struct LeafCertificate {
 impl LeafCertificate {
     /// DNS names that are kept; a certificate may have thousands.
     pub const MAX_NAMES: usize = 16;
-    /// Characters of each part that are kept.
-    const MAX_CHARS: usize = 256;
+    /// Bytes of each part that are kept.
+    const MAX_BYTES: usize = 256;
 
     /// Keeps the beginning of each part, with `…` in place of the rest.
     #[must_use]
@@ -70,10 +71,7 @@ impl LeafCertificate {
     }
 
     fn shorten(text: &str) -> String {
-        match text.char_indices().nth(Self::MAX_CHARS) {
-            None => text.to_owned(),
-            Some((end, _)) => format!("{}…", &text[..end]),
-        }
+        text::bounded(text.to_owned(), Self::MAX_BYTES)
     }
 }
 
@@ -111,6 +109,22 @@ pub enum Fact {
 }
 
 impl Fact {
+    /// Bytes of a captured value that are kept.
+    const MAX_CAPTURED_BYTES: usize = 256;
+
+    /// The fact with text of the peer bounded and on one line.
+    pub(super) fn bounded(self) -> Self {
+        match self {
+            Self::Captured(captured) => {
+                let captured = captured.into_iter();
+                let bounded = captured
+                    .map(|(name, value)| (name, text::bounded(value, Self::MAX_CAPTURED_BYTES)));
+                Self::Captured(bounded.collect())
+            }
+            fact => fact,
+        }
+    }
+
     /// Whether `other` answers the same question, so that the later one replaces the earlier.
     pub(super) fn same_question(&self, other: &Self) -> bool {
         match (self, other) {
@@ -253,6 +267,19 @@ mod tests {
         let short = LeafCertificate::new("CN=a", "CN=b", "01", ["a.example"], "ab");
         assert_eq!((&*short.subject, short.more_dns_names), ("CN=a", 0));
         assert_eq!(short.dns_names, ["a.example"]);
+    }
+
+    #[test]
+    fn captured_values_are_short_and_on_one_line() {
+        let captured = |value: &str| {
+            let fact = Fact::Captured(vec![("name".to_owned(), value.to_owned())]).bounded();
+            let Fact::Captured(captured) = fact else {
+                panic!("another fact: {fact:?}");
+            };
+            captured[0].1.clone()
+        };
+        assert_eq!(captured("a\u{1b}[31m\nb"), "a\\u001b[31m\\nb");
+        assert!(captured(&"x".repeat(9000)).len() <= 256);
     }
 
     #[test]

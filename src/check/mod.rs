@@ -20,7 +20,7 @@ pub use facts::{
 pub(crate) use job::LONGEST;
 pub use job::{CheckLog, Job, Observer, Overseer, Replica, Skip, Version};
 pub(crate) use prerequisites::missing_prerequisites;
-pub use report::{Failure, Outcome, Phase, Reason, Report};
+pub use report::{ErrorText, Failure, Outcome, Phase, Reason, Report};
 
 /// Settings bound to one target, ready to be checked any number of times.
 ///
@@ -93,7 +93,7 @@ macro_rules! log_check {
                 bytes = report.response_bytes(),
                 seconds = report.duration.as_secs_f64(),
                 address = report.resolved_address().map(::tracing::field::display),
-                error = failure.error,
+                error = &*failure.error,
                 "Check failed"
             ),
         }

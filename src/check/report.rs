@@ -1,11 +1,14 @@
 //! What one check found out: plain data, and the closed sets of words for how it went.
 
 use std::{
+    fmt,
     net::IpAddr,
+    ops::Deref,
     time::{Duration, SystemTime},
 };
 
 use super::facts::{DnsResponse, Echoes, Fact, LeafCertificate, ServingStatus};
+use crate::text;
 
 /// Declares a closed set of words: the enum, all of its members, and the word of each.
 macro_rules! words {
@@ -166,18 +169,86 @@ pub struct Failure {
     pub phase: Phase,
     /// The word for why.
     pub reason: Reason,
-    /// The same for people, without secrets; free text that belongs in logs and never in a label.
-    pub error: String,
+    /// The same for people, without secrets.
+    pub error: ErrorText,
 }
 
 impl Failure {
     /// A failure of `phase` for `reason`, with `error` for people.
-    pub fn new(phase: Phase, reason: Reason, error: impl Into<String>) -> Self {
+    pub fn new(phase: Phase, reason: Reason, error: impl Into<ErrorText>) -> Self {
         Self {
             phase,
             reason,
             error: error.into(),
         }
+    }
+}
+
+/// The text of a failure, for logs and pages and never for a label: one line of at most 512 bytes.
+///
+/// Whatever it is made from, control characters are escaped, and the end of a long text is cut off.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ErrorText(Box<str>);
+
+impl ErrorText {
+    const MAX_BYTES: usize = 512;
+}
+
+impl From<String> for ErrorText {
+    fn from(text: String) -> Self {
+        Self(text::bounded(text, Self::MAX_BYTES).into())
+    }
+}
+
+impl From<&str> for ErrorText {
+    fn from(text: &str) -> Self {
+        // As much as shows that there is more than is kept.
+        let start = &text[..text.floor_char_boundary(Self::MAX_BYTES + 4)];
+        start.to_owned().into()
+    }
+}
+
+impl From<ErrorText> for String {
+    fn from(error: ErrorText) -> Self {
+        error.0.into()
+    }
+}
+
+impl Deref for ErrorText {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ErrorText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self)
+    }
+}
+
+impl fmt::Debug for ErrorText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&**self, f)
+    }
+}
+
+impl PartialEq<str> for ErrorText {
+    fn eq(&self, other: &str) -> bool {
+        **self == *other
+    }
+}
+
+impl PartialEq<&str> for ErrorText {
+    fn eq(&self, other: &&str) -> bool {
+        **self == **other
+    }
+}
+
+impl PartialEq<String> for ErrorText {
+    fn eq(&self, other: &String) -> bool {
+        **self == **other
     }
 }
 
@@ -258,6 +329,23 @@ mod tests {
                 "{word:?} is no label value that people like to type"
             );
         }
+    }
+
+    #[test]
+    fn an_error_is_one_short_line() {
+        let error = |text: &str| {
+            let failure = Failure::new(Phase::Tls, Reason::TlsWrongHost, text);
+            let same = Failure::new(Phase::Tls, Reason::TlsWrongHost, text.to_owned());
+            assert_eq!(failure, same, "{text:?}");
+            failure.error
+        };
+        assert_eq!(error("two\nlines"), "two\\nlines");
+        assert_eq!(error("\u{1b}[2J"), "\\u001b[2J");
+        let names = "name.example, ".repeat(1200);
+        assert!(error(&names).len() <= 512);
+        assert!(error(&names).ends_with('…'));
+        assert_eq!(error(&"ä".repeat(256)), "ä".repeat(256));
+        assert_eq!(error(&"ä".repeat(257)), format!("{}…", "ä".repeat(254)));
     }
 
     #[test]

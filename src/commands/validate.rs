@@ -109,7 +109,7 @@ fn fetch_dry_run(url: &str) -> Result<String, Error> {
         let silent = |_| Error::Request(format!("no answer within {REQUEST_TIMEOUT:?}"));
         timeout(REQUEST_TIMEOUT, post(url)).await.map_err(silent)
     });
-    let (status, told) = answer?.map_err(|failure| Error::Request(failure.error))?;
+    let (status, told) = answer?.map_err(|failure| Error::Request(failure.error.into()))?;
     let told = String::from_utf8_lossy(&told).into_owned();
     if status.is_success() {
         Ok(told)

@@ -132,7 +132,9 @@ impl Names {
     async fn look_up(&self, name: &str) -> Look {
         let patience = self.settings.refresh_interval.min(PATIENCE);
         let found = match tokio::time::timeout(patience, self.targets(name)).await {
-            Ok(targets) => targets.map(Found::Targets).map_err(|failure| failure.error),
+            Ok(targets) => targets
+                .map(Found::Targets)
+                .map_err(|failure| failure.error.into()),
             Err(_) => Err(format!("no answer within {}", format_duration(patience))),
         };
         Look {

@@ -223,7 +223,7 @@ impl Service {
         *request.headers_mut() = headers;
         let max_bytes = usize::try_from(payload::MAX_BYTES).unwrap_or(usize::MAX);
         let response = self.fetcher.fetch(request, max_bytes).await;
-        response.map_err(|failure| failure.error)
+        response.map_err(|failure| failure.error.into())
     }
 }
 

@@ -3,18 +3,7 @@
 
 use std::fmt::{self, Write};
 
-/// Whether a character could end a line, drive a terminal, or show text in another order.
-fn is_unsafe(c: char) -> bool {
-    c.is_control()
-        || matches!(
-            c,
-            '\u{61c}'
-                | '\u{200e}'
-                | '\u{200f}'
-                | '\u{2028}'..='\u{202e}'
-                | '\u{2066}'..='\u{2069}'
-        )
-}
+use crate::text::{is_unsafe, write_escape};
 
 /// Passes text on with unsafe characters in JSON's escapes, which logfmt readers know as well.
 pub(super) struct Escaped<'a, W> {
@@ -45,13 +34,9 @@ impl<'a, W: Write> Escaped<'a, W> {
 
     fn write_escape(&mut self, c: char) -> fmt::Result {
         match c {
-            '\n' => self.out.write_str("\\n"),
-            '\r' => self.out.write_str("\\r"),
-            '\t' => self.out.write_str("\\t"),
             '"' => self.out.write_str("\\\""),
             '\\' => self.out.write_str("\\\\"),
-            // Every unsafe character lies below U+10000, so that four digits hold it.
-            c => write!(self.out, "\\u{:04x}", u32::from(c)),
+            c => write_escape(self.out, c),
         }
     }
 }

@@ -199,6 +199,9 @@ impl Cause {
                 }
             } else if let Some(error) = error.downcast_ref::<h2::Error>() {
                 cause.reason = Some(h2_reason(error));
+                if error.get_io().is_none() {
+                    cause.text = describe_h2(error);
+                }
                 // h2 calls it a broken pipe when the connection ends before its streams do.
                 cause.incomplete = error.get_io().is_some_and(|error| {
                     matches!(
@@ -243,6 +246,21 @@ fn h2_reason(error: &h2::Error) -> Reason {
         Some(error) => io_reason(error),
         None if error.is_remote() => Reason::ConnectionReset,
         None => Reason::ProtocolError,
+    }
+}
+
+/// An error of HTTP/2 for people, without the debug data of the peer: that may repeat the request.
+fn describe_h2(error: &h2::Error) -> String {
+    let Some(reason) = error.reason() else {
+        return "the HTTP/2 connection failed".to_owned();
+    };
+    // The name that RFC 9113 has for it, or its number.
+    let code = format!("{reason:?}");
+    match (error.is_remote(), error.is_go_away(), error.is_reset()) {
+        (true, true, _) => format!("the peer closed the HTTP/2 connection: {code}"),
+        (true, _, _) => format!("the peer reset the HTTP/2 stream: {code}"),
+        (false, _, true) => format!("HTTP/2 stream error: {code}"),
+        (false, _, false) => format!("HTTP/2 connection error: {code}"),
     }
 }
 

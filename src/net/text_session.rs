@@ -8,7 +8,7 @@ use tokio::{
 };
 
 use super::{Stream, TlsClient, closing, echo::SentWords, limited::MAX_PIECES};
-use crate::check::{Attempt, Fact, Failure, Phase, Reason};
+use crate::check::{Attempt, ErrorText, Fact, Failure, Phase, Reason};
 
 /// A session with a peer, in the phase `processing`.
 pub(super) struct TextSession<'a> {
@@ -197,7 +197,7 @@ impl<'a> TextSession<'a> {
     }
 
     /// A failure in the current phase.
-    pub fn failure(&self, reason: Reason, error: impl Into<String>) -> Failure {
+    pub fn failure(&self, reason: Reason, error: impl Into<ErrorText>) -> Failure {
         self.attempt.failure(reason, error)
     }
 

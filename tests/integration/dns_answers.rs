@@ -159,7 +159,7 @@ async fn each_section_has_rules_of_its_own() {
         let failure = assert_failure(&report, Phase::Request, Reason::ResponseMismatch);
         assert_eq!(
             failure.error,
-            format!("no {word} record matches \"\tMX\t\"")
+            format!("no {word} record matches \"\\tMX\\t\"")
         );
     }
 }

@@ -1,14 +1,14 @@
 //! Requests as the server gets them, bodies as they come back, and one connection for each check.
 
 use bytes::Bytes;
-use monitoringdaemon::check::Reason;
+use monitoringdaemon::check::{Phase, Reason};
 use serde_json::json;
 
 use crate::support::{
     lab::Lab,
     pki::IDENTITY,
     process::{alone, resident_bytes},
-    report::assert_success,
+    report::{assert_failure, assert_success, reached},
     server::{Frame, Server, Step, ok, response},
 };
 
@@ -234,4 +234,61 @@ fn a_body_of_any_size_takes_the_same_memory() {
             });
         },
     );
+}
+
+#[tokio::test]
+async fn an_endless_body_can_be_left_unread() {
+    let endless = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\ndata: hello\n\n";
+    let http1 = vec![Step::Request, Step::send(endless), Step::Hang];
+    let frames = vec![
+        Frame::Head(200),
+        Frame::Data(Bytes::from("data: hello\n\n")),
+    ];
+    let http2 = vec![IDENTITY.tls_h2(), Step::Http2(frames)];
+    for (scheme, script) in [("http", http1), ("https", http2)] {
+        let server = Server::start(script);
+        let monitor = json!({
+            "url": server.named(scheme, "service.test", "/"),
+            "read_body": false,
+        });
+        let lab = Lab::new();
+        let job = lab.job(monitor.clone());
+        let report = job.check_once().await;
+        assert_success(&report);
+        assert_eq!(report.status(), Some(200));
+        assert_eq!(report.response_bytes(), None);
+        assert_eq!(reached(&report).len(), job.phases().len());
+        assert!(!reached(&report).contains(&Phase::Transfer));
+        server.until(|seen| seen.left == 1).await;
+        let mut strict = monitor;
+        strict["valid_status_codes"] = json!([204]);
+        let report = lab.check(strict).await;
+        assert_failure(&report, Phase::Processing, Reason::StatusCode);
+    }
+}
+
+#[test]
+fn a_json_body_takes_bounded_memory() {
+    alone("http_bodies::a_json_body_takes_bounded_memory", || {
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        runtime.block_on(async {
+            let check = async |values: usize| {
+                let body = format!("[{}1]", "{\"a\":0},".repeat(values / 2));
+                let server = Server::answering(move |_| ok(&body));
+                let monitor = json!({
+                    "url": server.http("/"),
+                    "fail_if_body_json_not_matches_cel": "size(body) > 0",
+                    "timeout": 60,
+                });
+                Lab::new().check(monitor).await
+            };
+            assert_success(&check(100).await);
+            let before = resident_bytes();
+            // 9 MiB of 2.4 million values.
+            let report = check(2_400_000).await;
+            assert_failure(&report, Phase::Transfer, Reason::BodyTooLarge);
+            let grown = resident_bytes().saturating_sub(before);
+            assert!(grown < 160 << 20, "{grown} bytes");
+        });
+    });
 }

@@ -99,3 +99,40 @@ async fn what_is_no_cookie_harms_nothing() {
     let sent = requests[1].header("cookie").unwrap_or_default();
     assert!(sent.contains("good=1"), "{sent}");
 }
+
+#[tokio::test]
+async fn a_cookie_for_a_public_suffix_is_ignored() {
+    let other = Server::ok();
+    for (domain, expected) in [("co.uk", None), ("uk", None), ("a.co.uk", Some("a=1"))] {
+        let cookie = format!("a=1; Domain={domain}");
+        let server = setting(&other.named("http", "b.a.co.uk", "/there"), &[&cookie]);
+        let url = server.named("http", "c.a.co.uk", "/");
+        assert_success(&Lab::new().check(json!({ "url": url })).await);
+        let request = other
+            .seen()
+            .requests
+            .pop()
+            .expect("the redirect was followed");
+        assert_eq!(request.header("cookie"), expected, "{domain}");
+    }
+}
+
+#[tokio::test]
+async fn the_cookies_of_a_check_are_bounded() {
+    let value = "x".repeat(1000);
+    for (cookies, value) in [(200, "1"), (50, &*value), (2, &*"x".repeat(5000))] {
+        let cookies: Vec<_> = (0..cookies).map(|n| format!("c{n}={value}")).collect();
+        let cookies: Vec<_> = cookies.iter().map(String::as_str).collect();
+        let server = setting("/there", &cookies);
+        check(&server, json!({})).await;
+        let requests = server.seen().requests;
+        let sent = requests[1].header("cookie").unwrap_or_default();
+        let number = sent.matches('=').count();
+        assert!(
+            sent.len() <= 17 << 10 && number <= 64,
+            "{number}, {} bytes",
+            sent.len()
+        );
+        assert_eq!(number == 0, value.len() > 4096, "{number}");
+    }
+}

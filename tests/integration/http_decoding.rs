@@ -15,7 +15,7 @@ use crate::support::{
     SOON,
     lab::{Lab, millis},
     report::{assert_failure, assert_success},
-    server::{Server, Step, ok},
+    server::{Server, Step, ok, response},
 };
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
@@ -292,4 +292,63 @@ async fn the_deadline_holds_while_an_expression_is_evaluated() {
         Some(Phase::Transfer)
     );
     assert!(began.elapsed() < SOON, "{report:#?}");
+}
+
+#[tokio::test]
+async fn a_json_body_of_too_many_values_is_too_large() {
+    let body = format!("\u{feff}[{}1]", "1,".repeat(98));
+    let server = Server::answering(move |_| ok(&body));
+    for (limit, reason) in [(100, None), (99, Some(Reason::BodyTooLarge))] {
+        let monitor = json!({
+            "url": server.http("/"),
+            "fail_if_body_json_not_matches_cel": "size(body) == 99",
+            "json_values_limit": limit,
+        });
+        let report = Lab::new().check(monitor).await;
+        match reason {
+            None => assert_success(&report),
+            Some(reason) => {
+                let failure = assert_failure(&report, Phase::Transfer, reason);
+                let expected = "the body has more than 99 JSON values (json_values_limit)";
+                assert_eq!(failure.error, expected);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_encoding_that_nobody_asked_for_is_named() {
+    for (encoding, hint) in [
+        (
+            "gzip",
+            "; the body is encoded in gzip (set compression: gzip)",
+        ),
+        ("BR", "; the body is encoded in br (set compression: br)"),
+        ("zstd", "; the body is in an encoding that is not decoded"),
+        ("s3cr3t", "; the body is in an encoding that is not decoded"),
+        ("identity", ""),
+    ] {
+        let header = format!("content-encoding: {encoding}");
+        let server = Server::answering(move |_| response("200 OK", &[&header], "xyz"));
+        for (key, matcher, reason, error) in [
+            (
+                "fail_if_body_not_matches_regexp",
+                json!(["hello"]),
+                Reason::BodyMismatch,
+                "the body does not match \"hello\"",
+            ),
+            (
+                "fail_if_body_json_matches_cel",
+                json!("body == 1.0"),
+                Reason::JsonMismatch,
+                "the body is no JSON",
+            ),
+        ] {
+            let mut monitor = json!({ "url": server.http("/") });
+            monitor[key] = matcher;
+            let report = Lab::new().check(monitor).await;
+            let failure = assert_failure(&report, Phase::Transfer, reason);
+            assert_eq!(failure.error, format!("{error}{hint}"));
+        }
+    }
 }

@@ -17,6 +17,7 @@ mod dns_answers;
 mod dns_https;
 mod dns_transports;
 mod documentation;
+mod echoes;
 mod forbidden_targets;
 mod grpc;
 mod http_addresses;

@@ -40,7 +40,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
 ];
 
 /// Single files that use nothing of the crate, and that every module may use.
-const LEAVES: &[&str] = &["descriptors", "exit_code", "offload", "runtime"];
+const LEAVES: &[&str] = &["descriptors", "exit_code", "offload", "runtime", "text"];
 
 /// Every file below `folder`.
 fn files(folder: &Path) -> Vec<PathBuf> {

@@ -145,6 +145,15 @@ fn a_large_body_is_matched_beside_others() {
 }
 
 #[test]
+fn large_headers_are_matched_beside_others() {
+    let head = format!("HTTP/1.1 200 OK\r\nx: {}\r\n\r\n", "ab".repeat(100_000));
+    let server = Server::start([Step::Request, Step::send(head)]);
+    let matcher = json!({ "header": "X", "regexp": "(?:[ab]{1,90}){9}c" });
+    let monitor = json!({ "fail_if_header_matches": [matcher] });
+    assert_no_stall("header", &server, monitor);
+}
+
+#[test]
 fn decoding_takes_bounded_memory() {
     alone("worker_stalls::decoding_takes_bounded_memory", || {
         let check = |encoding: &str, body| {

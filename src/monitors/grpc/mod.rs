@@ -232,7 +232,8 @@ fn failure(errors: &ErrorClassifier, error: &h2::Error) -> Failure {
             format!("the server gave up the call with {reason:?}")
         } else {
             format!("what the server says is no HTTP/2: {reason:?}")
-        };
+        }
+        .into();
     }
     failure
 }

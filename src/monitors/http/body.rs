@@ -1,7 +1,7 @@
 //! Reads a body to its end, decodes it if it is encoded, and checks it against its matchers.
 
 use bytes::Bytes;
-use http::{Method, Response, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 
 use super::{
     Http,
@@ -20,9 +20,8 @@ const MAX_INLINE_COST: u64 = 100_000;
 
 impl<T: Transport> Http<T> {
     /// How the body of the response to `hop` is encoded.
-    pub(super) fn encoding_of<B>(&self, hop: &Hop, response: &Response<B>) -> Option<Encoding> {
+    pub(super) fn encoding_of(&self, hop: &Hop, status: StatusCode) -> Option<Encoding> {
         let encoding = self.settings.rare.as_ref()?.compression?;
-        let status = response.status();
         let bodiless = hop.method == Method::HEAD
             || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         (encoding != Encoding::Identity && !bodiless).then_some(encoding)
@@ -103,6 +102,25 @@ impl<T: Transport> Http<T> {
             }
         };
         attempt.failure(reason, error)
+    }
+
+    /// What is wrong with `headers`: found on a blocking thread if that can take long.
+    pub(super) async fn header_complaint(&self, headers: &HeaderMap) -> Option<String> {
+        let settings = &self.settings;
+        let cost = settings
+            .header_matchers
+            .iter()
+            .map(|matcher| matcher.cost(headers));
+        if cost.sum::<u64>() <= MAX_INLINE_COST {
+            let mut matchers = settings.header_matchers.iter();
+            return matchers.find_map(|matcher| matcher.complaint(headers));
+        }
+        let (settings, headers) = (settings.clone(), headers.clone());
+        let complaint = offload::run(false, move |_| {
+            let mut matchers = settings.header_matchers.iter();
+            matchers.find_map(|matcher| matcher.complaint(&headers))
+        });
+        complaint.await
     }
 
     /// Checks the body against its matchers, on a blocking thread if that can take long.

@@ -21,6 +21,9 @@ pub enum Encoding {
 }
 
 impl Encoding {
+    /// Every encoding.
+    pub(super) const ALL: [Self; 4] = [Self::Gzip, Self::Brotli, Self::Deflate, Self::Identity];
+
     /// Its name in Accept-Encoding.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -55,8 +58,7 @@ impl FromNode for Encoding {
 
     fn from_node(node: &Node) -> Result<Self, String> {
         let word = String::from_node(node)?;
-        let all = [Self::Gzip, Self::Brotli, Self::Deflate, Self::Identity];
-        let known = all.into_iter().find(|known| known.as_str() == word);
+        let known = Self::ALL.into_iter().find(|known| known.as_str() == word);
         known.ok_or_else(|| format!("{word:?} is no encoding"))
     }
 }

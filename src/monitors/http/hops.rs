@@ -1,10 +1,13 @@
 //! The requests of a check, one after the other along its redirects.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Method, Response, StatusCode, Uri,
     header::{self, HeaderName},
 };
+use percent_encoding::{CONTROLS, percent_encode};
 use url::Url;
 
 use super::{Http, cookies::Jar};
@@ -136,15 +139,18 @@ impl<T: Transport> Http<T> {
             StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT => true,
             _ => return Ok(None),
         };
-        let Some(location) = response.headers().get(header::LOCATION) else {
+        // An empty one leads nowhere, as curl and blackbox_exporter have it.
+        let location = response.headers().get(header::LOCATION);
+        let Some(location) = location.filter(|location| !location.is_empty()) else {
             return Ok(None);
         };
         if !self.settings.follow_redirects {
             return Ok(None);
         }
-        let mut url = std::str::from_utf8(location.as_bytes())
+        let mut url = hop
+            .url
+            .join(&as_text(location.as_bytes()))
             .ok()
-            .and_then(|location| hop.url.join(location).ok())
             .filter(|url| Uri::try_from(url.as_str()).is_ok())
             .ok_or("the redirect's location is no URL")?;
         if !matches!(url.scheme(), "http" | "https") {
@@ -165,5 +171,13 @@ impl<T: Transport> Http<T> {
             (Method::GET, Bytes::new())
         };
         Ok(Some(Hop { url, method, body }))
+    }
+}
+
+/// A location as text: of one that is not UTF-8, the bytes beyond ASCII are percent-encoded.
+fn as_text(location: &[u8]) -> Cow<'_, str> {
+    match std::str::from_utf8(location) {
+        Ok(text) => text.into(),
+        Err(_) => percent_encode(location, CONTROLS).into(),
     }
 }

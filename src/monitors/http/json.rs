@@ -1,6 +1,7 @@
 //! Expressions of CEL (<https://cel.dev>) that a JSON body is held against, under the name `body`.
 
 use std::{
+    cell::Cell,
     collections::HashMap,
     fmt,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
@@ -22,8 +23,8 @@ use cel::{
     objects::{Key, Map},
 };
 use serde::{
-    Deserialize, Deserializer,
-    de::{MapAccess, SeqAccess, Visitor},
+    Deserializer,
+    de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor},
 };
 
 use crate::{
@@ -312,26 +313,49 @@ fn check_function(name: &str) -> Result<(), String> {
     Err(format!("calls the unknown function {name:?}"))
 }
 
-/// Reads `body` as CEL sees it: all numbers are doubles, as blackbox_exporter has them.
-pub(super) fn read(body: &[u8]) -> Result<Value, &'static str> {
-    let read: Result<Json, _> = serde_json::from_slice(body);
-    match read {
-        Ok(Json(value)) => Ok(value),
-        Err(_) => Err("the body is no JSON"),
+/// Why a body cannot be read as JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unreadable {
+    /// It is something else.
+    NotJson,
+    /// It has more values than the limit: in memory, each takes up to 250 bytes.
+    TooManyValues,
+}
+
+/// Reads `body`, of at most `max_values`, as CEL sees it: all numbers are doubles, as
+/// blackbox_exporter has them. A byte order mark is ignored, as RFC 8259 allows.
+pub(super) fn read(body: &[u8], max_values: usize) -> Result<Value, Unreadable> {
+    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
+    let left = Cell::new(max_values);
+    let mut deserializer = serde_json::Deserializer::from_slice(body);
+    let value = Json(&left).deserialize(&mut deserializer);
+    let value = value.and_then(|value| deserializer.end().map(|()| value));
+    value.map_err(|error| {
+        // An error of the data is one of ours: the parser's are of the syntax.
+        if error.is_data() {
+            Unreadable::TooManyValues
+        } else {
+            Unreadable::NotJson
+        }
+    })
+}
+
+/// Reads one value, and counts it.
+#[derive(Clone, Copy)]
+struct Json<'l>(&'l Cell<usize>);
+
+impl<'de> DeserializeSeed<'de> for Json<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        let left = self.0.get().checked_sub(1);
+        self.0
+            .set(left.ok_or_else(|| D::Error::custom("too many values"))?);
+        deserializer.deserialize_any(self)
     }
 }
 
-struct Json(Value);
-
-impl<'de> Deserialize<'de> for Json {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(JsonVisitor).map(Self)
-    }
-}
-
-struct JsonVisitor;
-
-impl<'de> Visitor<'de> for JsonVisitor {
+impl<'de> Visitor<'de> for Json<'_> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -376,7 +400,7 @@ impl<'de> Visitor<'de> for JsonVisitor {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
         let mut list = Vec::new();
-        while let Some(Json(item)) = items.next_element()? {
+        while let Some(item) = items.next_element_seed(self)? {
             list.push(item);
         }
         Ok(Value::List(Arc::new(list)))
@@ -384,8 +408,8 @@ impl<'de> Visitor<'de> for JsonVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
         let mut map = HashMap::new();
-        while let Some((key, Json(value))) = entries.next_entry::<String, Json>()? {
-            map.insert(Key::String(Arc::new(key)), value);
+        while let Some(key) = entries.next_key::<String>()? {
+            map.insert(Key::String(Arc::new(key)), entries.next_value_seed(self)?);
         }
         Ok(Value::Map(Map { map: Arc::new(map) }))
     }
@@ -400,7 +424,7 @@ mod tests {
     #[track_caller]
     fn evaluate(expression: &str, body: &str) -> Result<bool, String> {
         let expression = Expression::parse(expression)?;
-        let body = read(body.as_bytes())?;
+        let body = read(body.as_bytes(), 1000).map_err(|wrong| format!("{wrong:?}"))?;
         expression.is_true_of(&body, &CancelFlag::default())
     }
 
@@ -473,9 +497,9 @@ mod tests {
                 "1",
                 "\"body + 1 == 2\" cannot be told of the body: a value is of another type",
             ),
-            ("true", "", "the body is no JSON"),
-            ("true", "hunter2", "the body is no JSON"),
-            ("true", "{} x", "the body is no JSON"),
+            ("true", "", "NotJson"),
+            ("true", "hunter2", "NotJson"),
+            ("true", "{} x", "NotJson"),
         ] {
             assert_eq!(
                 evaluate(expression, body),
@@ -483,6 +507,28 @@ mod tests {
                 "{expression}"
             );
         }
+    }
+
+    #[test]
+    fn every_value_counts_towards_the_limit() {
+        for (body, values) in [
+            ("1", 1),
+            ("[]", 1),
+            ("[[],{},1]", 4),
+            (r#"{"a":1,"b":[true,null,"text"]}"#, 6),
+            (r#"{"a":1,"a":2}"#, 3),
+        ] {
+            assert!(read(body.as_bytes(), values).is_ok(), "{body}");
+            let read = read(body.as_bytes(), values - 1);
+            assert_eq!(read.err(), Some(Unreadable::TooManyValues), "{body}");
+        }
+        assert_eq!(read(b"[1,", 9).err(), Some(Unreadable::NotJson));
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_ignored() {
+        assert_eq!(evaluate("body.a == 1", "\u{feff}{\"a\":1}"), Ok(true));
+        assert!(evaluate("true", "\u{feff}\u{feff}1").is_err());
     }
 
     #[test]
@@ -554,7 +600,7 @@ mod tests {
     }
 
     fn is_ended(expression: &str, cancel: bool) -> bool {
-        let body = read(format!("[{}1]", "1,".repeat(2000)).as_bytes()).expect("JSON");
+        let body = read(format!("[{}1]", "1,".repeat(2000)).as_bytes(), 9000).expect("JSON");
         let expression = Expression::parse(expression).expect("an expression");
         assert!(expression.is_unbounded());
         let flag = CancelFlag::default();
@@ -592,8 +638,8 @@ mod tests {
 
         #[test]
         fn any_body_is_json_or_not(body in any::<Vec<u8>>(), depth in 0_usize..2000) {
-            let _ = read(&body);
-            let _ = read("[".repeat(depth).as_bytes());
+            let _ = read(&body, 100);
+            let _ = read("[".repeat(depth).as_bytes(), 5000);
         }
     }
 }

@@ -1,13 +1,16 @@
 //! What the body and the headers of a response must be like, and what is wrong where they are not.
 
-use http::{HeaderMap, header::HeaderName};
+use http::{HeaderMap, HeaderValue, header::HeaderName};
 
-use super::json::{self, Expression};
+use super::json::{self, Expression, Unreadable};
 use crate::{
     check::Reason,
     offload::CancelFlag,
     value::{Fields, Pattern},
 };
+
+/// JSON values of a body by default: some 50 MB in memory.
+const JSON_VALUES_LIMIT: usize = 200_000;
 
 /// What the body of the response must be like.
 #[derive(Debug, Default)]
@@ -20,17 +23,31 @@ pub struct BodyMatchers {
     pub untrue: Option<Expression>,
     /// Must be true of it.
     pub truth: Option<Expression>,
+    /// JSON values that the body may have.
+    pub json_values_limit: usize,
 }
 
 impl BodyMatchers {
     /// Reads the keys `fail_if_body_…`.
     pub(super) fn read(fields: &mut Fields<'_>) -> Self {
-        Self {
+        let json_values_limit = fields.optional("json_values_limit");
+        let matchers = Self {
             absent: fields.patterns("fail_if_body_matches_regexp"),
             present: fields.patterns("fail_if_body_not_matches_regexp"),
             untrue: fields.optional("fail_if_body_json_matches_cel"),
             truth: fields.optional("fail_if_body_json_not_matches_cel"),
+            json_values_limit: json_values_limit.unwrap_or(JSON_VALUES_LIMIT),
+        };
+        if json_values_limit.is_some() && !matchers.have_expressions() {
+            let wrong = "has no effect without an expression over the body";
+            let allowed = "fail_if_body_json_matches_cel or fail_if_body_json_not_matches_cel";
+            fields.wrong_value("json_values_limit", wrong, allowed);
         }
+        matchers
+    }
+
+    fn have_expressions(&self) -> bool {
+        self.untrue.is_some() || self.truth.is_some()
     }
 
     /// Whether any body will do.
@@ -72,24 +89,36 @@ impl BodyMatchers {
         if let Some(missing) = self.present.iter().find(|pattern| !matches(pattern)) {
             return mismatch(format!("the body does not match \"{missing}\""));
         }
-        let wrong = self.judge_json(body, cancel).err()?;
-        Some((Reason::JsonMismatch, wrong))
+        self.judge_json(body, cancel).err()
     }
 
-    fn judge_json(&self, body: &[u8], cancel: &CancelFlag) -> Result<(), String> {
-        if self.untrue.is_none() && self.truth.is_none() {
+    fn judge_json(&self, body: &[u8], cancel: &CancelFlag) -> Result<(), (Reason, String)> {
+        if !self.have_expressions() {
             return Ok(());
         }
-        let body = json::read(body)?;
+        let body = json::read(body, self.json_values_limit).map_err(|wrong| match wrong {
+            Unreadable::NotJson => (Reason::JsonMismatch, "the body is no JSON".to_owned()),
+            Unreadable::TooManyValues => {
+                let limit = self.json_values_limit;
+                let error =
+                    format!("the body has more than {limit} JSON values (json_values_limit)");
+                (Reason::BodyTooLarge, error)
+            }
+        })?;
+        let mismatch = |error| (Reason::JsonMismatch, error);
+        let is_true = |expression: &Expression| {
+            let verdict = expression.is_true_of(&body, cancel);
+            verdict.map_err(mismatch)
+        };
         if let Some(untrue) = &self.untrue
-            && untrue.is_true_of(&body, cancel)?
+            && is_true(untrue)?
         {
-            return Err(format!("\"{untrue}\" is true of the body"));
+            return Err(mismatch(format!("\"{untrue}\" is true of the body")));
         }
         if let Some(truth) = &self.truth
-            && !truth.is_true_of(&body, cancel)?
+            && !is_true(truth)?
         {
-            return Err(format!("\"{truth}\" is not true of the body"));
+            return Err(mismatch(format!("\"{truth}\" is not true of the body")));
         }
         Ok(())
     }
@@ -144,6 +173,14 @@ impl HeaderMatcher {
             allow_missing,
             demand,
         })
+    }
+
+    /// An upper estimate of the steps that `headers` take to be checked.
+    pub(super) fn cost(&self, headers: &HeaderMap) -> u64 {
+        let values = headers.get_all(&self.header).iter();
+        let bytes: usize = values.map(HeaderValue::len).sum();
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        bytes.saturating_mul(self.pattern.steps_per_byte())
     }
 
     /// What is wrong with `headers`, without their values.

@@ -14,7 +14,7 @@ mod tests;
 
 use std::{net::IpAddr, sync::Arc};
 
-use http::Response;
+use http::{HeaderMap, header, response::Parts};
 use url::{Host, Url};
 
 use self::hops::Course;
@@ -91,7 +91,7 @@ impl<T: Transport> Http<T> {
             let result = self.check_at(&course, attempt).await;
             silence.end();
             result.map_err(|failure| Failure {
-                error: format!("at {address}: {}", failure.error),
+                error: format!("at {address}: {}", failure.error).into(),
                 ..failure
             })?;
         }
@@ -100,19 +100,26 @@ impl<T: Transport> Http<T> {
 
     /// Checks at one address.
     async fn check_at(&self, course: &Course, attempt: &Attempt) -> Result<(), Failure> {
-        let (hop, mut response) = self.response(course, attempt).await?;
-        attempt.learn(Fact::HttpStatus(response.status().as_u16()));
-        let head = self.judge_head(&hop.url, &response);
-        if let Err(failure) = &head {
-            // A wrong status says more than what then happens to its body.
-            attempt.presume(failure.clone());
+        let (hop, response) = self.response(course, attempt).await?;
+        let (parts, mut body) = response.into_parts();
+        attempt.learn(Fact::HttpStatus(parts.status.as_u16()));
+        let head = self.judge_head(&hop.url, &parts).await;
+        let rare = self.settings.rare.as_deref();
+        if rare.is_some_and(|rare| rare.without_body) {
+            head?;
+        } else {
+            if let Err(failure) = &head {
+                // A wrong status says more than what then happens to its body.
+                attempt.presume(failure.clone());
+            }
+            attempt.enter(Phase::Transfer);
+            let encoding = self.encoding_of(&hop, parts.status);
+            let body = self.read_body(&mut body, encoding, attempt).await;
+            head?;
+            let verdict = self.judge_body(body?).await;
+            verdict.map_err(|failure| name_encoding(failure, encoding, &parts.headers))?;
         }
-        attempt.enter(Phase::Transfer);
-        let encoding = self.encoding_of(&hop, &response);
-        let body = self.read_body(response.body_mut(), encoding, attempt).await;
-        head?;
-        self.judge_body(body?).await?;
-        match &self.settings.rare {
+        match rare {
             Some(rare) => rare.freshness.judge(attempt),
             None => Ok(()),
         }
@@ -126,10 +133,10 @@ impl<T: Transport> Http<T> {
     }
 
     /// What is wrong with everything but the body.
-    fn judge_head(&self, url: &Url, response: &Response<T::Body>) -> Result<(), Failure> {
+    async fn judge_head(&self, url: &Url, response: &Parts) -> Result<(), Failure> {
         let settings = &self.settings;
         let wrong = |reason, error| Err(Failure::new(Phase::Processing, reason, error));
-        let status = response.status();
+        let status = response.status;
         if !settings
             .valid_status_codes
             .iter()
@@ -147,7 +154,7 @@ impl<T: Transport> Http<T> {
             );
             return wrong(Reason::StatusCode, error);
         }
-        let version = response.version();
+        let version = response.version;
         let versions = &settings.valid_http_versions;
         if !versions.is_empty() && !versions.iter().any(|valid| valid.0 == version) {
             return wrong(
@@ -155,10 +162,8 @@ impl<T: Transport> Http<T> {
                 format!("the response came in {version:?}"),
             );
         }
-        for matcher in &settings.header_matchers {
-            if let Some(error) = matcher.complaint(response.headers()) {
-                return wrong(Reason::HeaderMismatch, error);
-            }
+        if let Some(error) = self.header_complaint(&response.headers).await {
+            return wrong(Reason::HeaderMismatch, error);
         }
         let secure = url.scheme() == "https";
         if settings.fail_if_ssl && secure {
@@ -170,6 +175,32 @@ impl<T: Transport> Http<T> {
             return Err(Failure::new(Phase::Tls, Reason::SslRequired, error));
         }
         Ok(())
+    }
+}
+
+/// The failure of a body that was encoded though `compression` does not say so, with a word on that.
+fn name_encoding(failure: Failure, decoded: Option<Encoding>, headers: &HeaderMap) -> Failure {
+    let is_mismatch = matches!(failure.reason, Reason::BodyMismatch | Reason::JsonMismatch);
+    let named = headers
+        .get(header::CONTENT_ENCODING)
+        .filter(|_| is_mismatch);
+    let (None, Some(named)) = (decoded, named) else {
+        return failure;
+    };
+    let named = named.as_bytes();
+    let is = |name: &&Encoding| named.eq_ignore_ascii_case(name.as_str().as_bytes());
+    let hint = match Encoding::ALL.iter().find(is) {
+        Some(Encoding::Identity) => return failure,
+        Some(encoding) => format!(
+            "the body is encoded in {0} (set compression: {0})",
+            encoding.as_str()
+        ),
+        // What the header says is not repeated: it could be anything.
+        None => "the body is in an encoding that is not decoded".to_owned(),
+    };
+    Failure {
+        error: format!("{}; {hint}", failure.error).into(),
+        ..failure
     }
 }
 
@@ -221,8 +252,11 @@ impl<T: Transport> Monitor for Http<T> {
         };
         let resolve = looked_up.then_some(Phase::Resolve);
         let tls = (url.scheme() == "https").then_some(Phase::Tls);
-        let always = [Phase::Connect, Phase::Processing, Phase::Transfer];
-        resolve.into_iter().chain(tls).chain(always).collect()
+        let body = rare.is_none_or(|rare| !rare.without_body);
+        let transfer = body.then_some(Phase::Transfer);
+        let always = [Phase::Connect, Phase::Processing];
+        let before = resolve.into_iter().chain(tls).chain(always);
+        before.chain(transfer).collect()
     }
 
     async fn check(&self, attempt: &Attempt) -> Result<(), Failure> {

@@ -19,6 +19,8 @@ pub(super) const MOST_ADDRESSES: usize = 32;
 pub struct Rare {
     /// The encoding of the body.
     pub compression: Option<Encoding>,
+    /// Whether the check ends with the headers of the response.
+    pub without_body: bool,
     /// The proxies that requests go through.
     pub proxies: Option<Proxies>,
     /// Where the token comes from that a request has.
@@ -46,6 +48,7 @@ impl Rare {
         }
         Self {
             compression,
+            without_body: !fields.optional("read_body").unwrap_or(true),
             proxies: Proxies::read(fields),
             oauth2: None,
             resolve: read_resolve(fields),
@@ -58,6 +61,7 @@ impl Rare {
     pub(super) fn boxed(self) -> Option<Box<Self>> {
         let Self {
             compression: None,
+            without_body: false,
             proxies: None,
             oauth2: None,
             resolve,

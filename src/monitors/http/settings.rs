@@ -172,6 +172,11 @@ impl Settings {
             let allowed = "a limit, as the body is kept in memory for its matchers";
             fields.wrong_value("body_size_limit", "sets no limit", allowed);
         }
+        let is_without_body = self.rare.as_ref().is_some_and(|rare| rare.without_body);
+        if is_without_body && !self.body_matchers.is_empty() {
+            let wrong = "is false, though there are matchers of the body";
+            fields.wrong_value("read_body", wrong, "true, or no matchers");
+        }
         let valid = &self.valid_http_versions;
         if self.versions == Versions::Http1 && valid.contains(&HttpVersion(Version::HTTP_2)) {
             let wrong = "has HTTP/2.0, which enable_http2 rules out";

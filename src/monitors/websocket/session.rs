@@ -118,7 +118,7 @@ impl<'a> WebSocketSession<'a> {
                 Ok(_) => continue,
                 Err(mut failure) => {
                     if failure.phase.is_of_protocol() {
-                        failure.error = format!("{} before {awaited}", failure.error);
+                        failure.error = format!("{} before {awaited}", failure.error).into();
                     }
                     return Err(failure);
                 }
@@ -163,7 +163,8 @@ impl<'a> WebSocketSession<'a> {
                 Ok(_) => {}
                 Err(mut failure) => {
                     if failure.phase.is_of_protocol() {
-                        failure.error += " before it answered the ping";
+                        failure.error =
+                            format!("{} before it answered the ping", failure.error).into();
                     }
                     return Err(failure);
                 }

@@ -197,6 +197,6 @@ fn forwards(proxy: &Proxy, request: &Request) -> bool {
 
 /// The failure, said to be the proxy's.
 fn of_proxy(mut failure: Failure) -> Failure {
-    failure.error.insert_str(0, "the proxy: ");
+    failure.error = format!("the proxy: {}", failure.error).into();
     failure
 }

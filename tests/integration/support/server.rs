@@ -62,6 +62,8 @@ pub enum Step {
     Farewell,
     /// Reads nothing, and stays.
     Deaf,
+    /// Writes back what it reads until the client leaves.
+    Echo,
     /// Closes without a word of TLS.
     Drop,
     /// Closes with a TCP reset.
@@ -493,6 +495,11 @@ impl Connection {
                     while self.wire.stream().read_buf(&mut self.buffer).await? > 0 {}
                 }
                 Step::Deaf => std::future::pending().await,
+                Step::Echo => loop {
+                    self.fill().await?;
+                    let heard = std::mem::take(&mut self.buffer);
+                    self.send(&heard).await?;
+                },
                 Step::Drop => return Err(End::Closed),
                 Step::Reset => {
                     if let Wire::Tcp(tcp) = &self.wire {

@@ -1,0 +1,89 @@
+//! Text of others, made safe to show: bounded, and on one line.
+
+use std::fmt::Write;
+
+/// Whether a character could end a line, drive a terminal, or show text in another order.
+pub(crate) fn is_unsafe(c: char) -> bool {
+    c.is_control()
+        || matches!(
+            c,
+            '\u{61c}'
+                | '\u{200e}'
+                | '\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2066}'..='\u{2069}'
+        )
+}
+
+/// Writes an unsafe character in JSON's escapes.
+pub(crate) fn write_escape(out: &mut impl Write, c: char) -> std::fmt::Result {
+    match c {
+        '\n' => out.write_str("\\n"),
+        '\r' => out.write_str("\\r"),
+        '\t' => out.write_str("\\t"),
+        // Every unsafe character lies below U+10000, so that four digits hold it.
+        c => write!(out, "\\u{:04x}", u32::from(c)),
+    }
+}
+
+/// In place of what is cut off.
+const MORE: &str = "…";
+
+/// `text` with unsafe characters escaped, and at most `max_bytes` long: the rest becomes `…`.
+pub(crate) fn bounded(text: String, max_bytes: usize) -> String {
+    if text.len() <= max_bytes && !text.contains(is_unsafe) {
+        return text;
+    }
+    let room = max_bytes.saturating_sub(MORE.len());
+    let mut safe = String::with_capacity(text.len().min(max_bytes));
+    // Where the text is cut if it is too long.
+    let mut cut = 0;
+    for c in text.chars() {
+        let written = if is_unsafe(c) {
+            write_escape(&mut safe, c)
+        } else {
+            safe.write_char(c)
+        };
+        written.expect("a String takes all");
+        if safe.len() <= room {
+            cut = safe.len();
+        } else if safe.len() > max_bytes {
+            safe.truncate(cut);
+            safe.push_str(MORE);
+            break;
+        }
+    }
+    safe
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn long_text_is_cut_between_characters() {
+        for (text, expected) in [
+            ("short", "short"),
+            ("exactly 12 b", "exactly 12 b"),
+            ("exactly 13 by", "exactly 1…"),
+            ("ääääääää", "ääää…"),
+            ("a\nb", "a\\nb"),
+            ("\u{1b}[31mred", "\\u001b[31…"),
+            ("12345678\u{7}", "12345678…"),
+        ] {
+            assert_eq!(bounded(text.to_owned(), 12), expected, "{text:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_becomes_bounded_and_safe(text in any::<String>(), max in 12_usize..40) {
+            let safe = bounded(text.clone(), max);
+            prop_assert!(safe.len() <= max);
+            prop_assert!(!safe.contains(is_unsafe));
+            prop_assert_eq!(bounded(safe.clone(), max), safe);
+        }
+    }
+}
