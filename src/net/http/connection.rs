@@ -77,7 +77,10 @@ pub(super) async fn send_over_http1(
     let refused = result.as_ref().err().is_some_and(hyper::Error::is_parse);
     let mut response =
         received(result, errors).map_err(|failure| match head.complaint(&secrets.words()) {
-            Some(error) if refused => Failure { error, ..failure },
+            Some(error) if refused => Failure {
+                error: error.into(),
+                ..failure
+            },
             _ => failure,
         })?;
     let version = response.version_mut();
