@@ -427,7 +427,7 @@ fn the_certificate_of_a_peer_is_exported_only_if_it_is_asked_for() {
     assert!(line.len() < 2_000, "{}: {line}", line.len());
     assert!(line.contains(r#",issuer="日"#), "{line}");
     assert!(
-        line.contains(r#"…",monitor="example",serial="0a",subject="CN=a\\u{a}b"} 1"#),
+        line.contains(r#"…",monitor="example",serial="0a",subject="CN=a\\nb"} 1"#),
         "{line}"
     );
     assert!(!line.contains('\u{1b}'), "{line:?}");
