@@ -5,6 +5,7 @@
 //! - [`check`]: what a check is: a monitor writes to an attempt, and a report comes out
 //! - [`value`]: what settings are made of, and how they are read from a file
 //! - [`net`]: measured connections: names, TLS, HTTP
+//! - `settings`: reads the keys of connections
 //! - [`monitors`]: the types of monitors; `ls` of that folder is the list of what can be checked
 //! - [`discovery`]: lists of targets that change, and the monitors that they become
 //! - [`config`]: what the user wrote, validated
@@ -36,6 +37,7 @@ pub mod net;
 mod offload;
 mod runtime;
 pub mod server;
+mod settings;
 pub mod status;
 mod text;
 pub mod value;

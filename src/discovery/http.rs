@@ -15,11 +15,11 @@ use crate::{
     check::Attempt,
     net::{
         FetchOptions, Fetcher, Net,
-        credentials::{self, Credentials},
         http::{Proxies, USER_AGENT, Versions},
         oauth2::{self, Tokens},
         tls,
     },
+    settings::{Credentials, read_credentials, read_proxies, read_tls_config},
     value::{Fields, HttpUrl, format_duration, is_same_service},
 };
 
@@ -69,7 +69,7 @@ impl Settings {
             }
             Ok(())
         });
-        let credentials = credentials::read(&mut fields, userinfo, &own_headers);
+        let credentials = read_credentials(&mut fields, userinfo, &own_headers);
         let (authorization, oauth2) = match credentials {
             Some(Credentials::Known(value)) => (Some(value), None),
             Some(Credentials::Fetched(oauth2)) => (None, Some(oauth2)),
@@ -77,9 +77,9 @@ impl Settings {
         };
         let tls = fields
             .section("tls_config")
-            .map(tls::Settings::read)
+            .map(read_tls_config)
             .unwrap_or_default();
-        let proxies = Proxies::read(&mut fields);
+        let proxies = read_proxies(&mut fields);
         let follow_redirects = fields.optional("follow_redirects").unwrap_or(true);
         let enable_http2 = fields.optional("enable_http2").unwrap_or(true);
         fields.finish();

@@ -8,6 +8,7 @@ use crate::{
         Connector, Net, Route,
         query_response::{self, QueryResponse},
     },
+    settings::{read_query_response, read_route},
     value::{Endpoint, Fields},
 };
 
@@ -26,7 +27,7 @@ impl Settings {
     /// Reads the keys; `None` where there is no target to check.
     pub fn read(fields: &mut Fields<'_>) -> Option<Self> {
         let target = fields.required("target");
-        let (route, query_response) = (Route::read(fields), query_response::Settings::read(fields));
+        let (route, query_response) = (read_route(fields), read_query_response(fields));
         Some(Self {
             target: target?,
             route,

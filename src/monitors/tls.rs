@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::{
     check::{Attempt, Failure, Monitor, Phase, Reason, Report, log_check},
     net::{Connector, Net, Route, StartTls, TlsClient, tls},
+    settings::{read_freshness, read_route, read_tls_config},
     value::{Endpoint, Fields, FromNode, Node, Target},
 };
 
@@ -50,9 +51,9 @@ impl Settings {
     pub fn read(fields: &mut Fields<'_>) -> Option<Self> {
         let target: Option<Target> = fields.required("target");
         let starttls: Option<StartTls> = fields.optional("starttls");
-        let tls_config = fields.section("tls_config").map(tls::Settings::read);
-        let (route, alpn) = (Route::read(fields), fields.list("alpn"));
-        let freshness = tls::Freshness::read(fields);
+        let tls_config = fields.section("tls_config").map(read_tls_config);
+        let (route, alpn) = (read_route(fields), fields.list("alpn"));
+        let freshness = read_freshness(fields);
         Some(Self {
             target: target?.endpoint(starttls.map_or(PORT, StartTls::port)),
             route,

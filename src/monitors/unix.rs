@@ -9,6 +9,7 @@ use crate::{
         Net, connect_unix,
         query_response::{self, QueryResponse},
     },
+    settings::read_query_response,
     value::{Fields, FromNode, Node},
 };
 
@@ -63,7 +64,7 @@ impl Settings {
     /// Reads the keys; `None` where there is no target to check.
     pub fn read(fields: &mut Fields<'_>) -> Option<Self> {
         let target = fields.required("target");
-        let query_response = query_response::Settings::read(fields);
+        let query_response = read_query_response(fields);
         if query_response.speaks_tls() && !query_response.has_server_name() {
             let wrong = "a socket has no name that a certificate could be for";
             fields.wrong(wrong, "tls_config with server_name");

@@ -4,7 +4,6 @@
 
 mod closing;
 mod connect;
-pub(crate) mod credentials;
 mod echo;
 mod errors;
 mod fetch;

@@ -20,84 +20,34 @@ use super::{
 };
 use crate::{
     check::{Attempt, Failure, Phase, Reason},
-    value::{Fields, HttpUrl, Secret, basic_authorization},
+    value::basic_authorization,
 };
 
 /// Where tokens come from. It holds secrets, and so has no `Debug` of its own.
 #[derive(Clone)]
 pub struct Settings {
-    grant: Grant,
-    tls: tls::Settings,
-    proxies: Option<Proxies>,
+    /// What is asked for.
+    pub grant: Grant,
+    /// How to speak TLS with the token endpoint.
+    pub tls: tls::Settings,
+    /// The proxies on the way there.
+    pub proxies: Option<Proxies>,
 }
 
+/// A token endpoint, and what a client says to it.
 #[derive(Clone, PartialEq, Eq, Hash)]
-struct Grant {
-    url: Url,
-    client_id: String,
-    client_secret: String,
+pub struct Grant {
+    /// The token endpoint.
+    pub url: Url,
+    /// The name of the client.
+    pub client_id: String,
+    /// Its password; empty for none.
+    pub client_secret: String,
     /// Scopes and further parameters, as they are sent.
-    parameters: Vec<(String, String)>,
+    pub parameters: Vec<(String, String)>,
 }
-
-/// Parameters that have keys of their own, or none.
-const RESERVED: [&str; 4] = ["grant_type", "client_id", "client_secret", "scope"];
 
 impl Settings {
-    /// Reads the mapping `oauth2`.
-    #[must_use]
-    pub fn read(mut fields: Fields<'_>) -> Option<Self> {
-        let client_id = fields.required::<String>("client_id");
-        let secret = Secret::read(&mut fields, "client_secret", "client_secret_file");
-        let url = fields.required::<HttpUrl>("token_url");
-        if url.as_ref().is_some_and(|url| url.userinfo.is_some()) {
-            let allowed = "client_id and client_secret";
-            fields.wrong_value("token_url", "holds credentials", allowed);
-        }
-        let scopes: Vec<String> = fields.list("scopes");
-        if scopes
-            .iter()
-            .any(|scope| scope.is_empty() || scope.contains(' '))
-        {
-            fields.wrong_value(
-                "scopes",
-                "holds none or several in one",
-                "one scope an item",
-            );
-        }
-        let mut parameters = Vec::new();
-        if !scopes.is_empty() {
-            parameters.push(("scope".to_owned(), scopes.join(" ")));
-        }
-        let check_name = |name: &str| {
-            if RESERVED.contains(&name) {
-                return Err(("is not for here".to_owned(), "any other parameter"));
-            }
-            Ok(())
-        };
-        let further = fields.map::<Secret>("endpoint_params", check_name);
-        let further = further
-            .into_iter()
-            .map(|(name, value)| (name, value.reveal().to_owned()));
-        parameters.extend(further);
-        let tls = fields
-            .section("tls_config")
-            .map(tls::Settings::read)
-            .unwrap_or_default();
-        let proxies = Proxies::read(&mut fields);
-        fields.finish();
-        Some(Self {
-            grant: Grant {
-                url: url?.url,
-                client_id: client_id?,
-                client_secret: secret.map_or_else(String::new, |secret| secret.reveal().to_owned()),
-                parameters,
-            },
-            tls,
-            proxies,
-        })
-    }
-
     /// Whether equal grants are all that two of them need to have in common.
     fn is_plain(&self) -> bool {
         self.tls.is_default() && self.tls.server_name.is_none() && self.proxies.is_none()

@@ -1,4 +1,4 @@
-//! `query_response`: what is sent and awaited on a connection, entry by entry, as blackbox_exporter has it.
+//! Sends and awaits what is configured on a connection, entry by entry.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     check::{Attempt, Fact, Failure, Phase, Reason},
-    value::{Bytes, CaughtLabel, Fields, Host, Line, Pattern},
+    value::{Bytes, CaughtLabel, Host, Pattern},
 };
 
 /// The use of a connection: TLS or not, and the entries of `query_response`.
@@ -17,24 +17,32 @@ use crate::{
 pub struct Settings {
     /// Whether TLS is spoken from the start.
     pub tls: bool,
-    tls_config: tls::Settings,
-    freshness: tls::Freshness,
-    entries: Arc<[Entry]>,
+    /// How to speak it.
+    pub tls_config: tls::Settings,
+    /// How long the certificates must still be good for.
+    pub freshness: tls::Freshness,
+    /// What is sent and awaited, in its order.
+    pub entries: Arc<[Entry]>,
 }
 
 /// One entry of `query_response`; its parts take their turn in the order in which they stand here.
 #[derive(Debug)]
-struct Entry {
-    expect: Option<Expect>,
+pub struct Entry {
+    /// What the peer must send.
+    pub expect: Option<Expect>,
     /// Lines that end the check at once.
-    reject: Vec<Pattern>,
-    labels: Vec<CaughtLabel>,
-    send: Option<Bytes>,
-    starttls: bool,
+    pub reject: Vec<Pattern>,
+    /// Labels made of the line that was expected.
+    pub labels: Vec<CaughtLabel>,
+    /// What is sent.
+    pub send: Option<Bytes>,
+    /// Whether TLS begins here.
+    pub starttls: bool,
 }
 
+/// What the peer must send.
 #[derive(Debug)]
-enum Expect {
+pub enum Expect {
     /// A line that matches, after any number that do not.
     Line(Pattern),
     /// These bytes, and no others before them.
@@ -42,31 +50,6 @@ enum Expect {
 }
 
 impl Settings {
-    /// Reads `tls`, `tls_config`, `fail_if_certificate_expires_within` and `query_response`.
-    pub fn read(fields: &mut Fields<'_>) -> Self {
-        let tls = fields.optional("tls").unwrap_or(false);
-        let tls_config = fields.section("tls_config").map(tls::Settings::read);
-        let entries = fields.list_of("query_response", |entry| Some(Entry::read(entry)));
-        let upgrades = entries.iter().filter(|entry| entry.starttls).count();
-        if upgrades + usize::from(tls) > 1 {
-            let wrong = "begins TLS more than once, with tls and starttls";
-            fields.wrong_value("query_response", wrong, "once");
-        }
-        let settings = Self {
-            tls,
-            freshness: tls::Freshness::read(fields),
-            entries: entries.into(),
-            tls_config: tls_config.unwrap_or_default(),
-        };
-        if !settings.speaks_tls() {
-            let wrong = "has no effect, as no TLS is spoken";
-            tls::refuse_keys(fields, wrong, "together with tls or starttls");
-        }
-        let labels = settings.entries.iter().flat_map(|entry| &entry.labels);
-        CaughtLabel::check_distinct(labels, fields);
-        settings
-    }
-
     /// Whether TLS is spoken, from the start or later.
     #[must_use]
     pub fn speaks_tls(&self) -> bool {
@@ -102,49 +85,6 @@ impl Settings {
         QueryResponse {
             tls: name.map(|name| net.tls_client(&self.tls_config, name, &[])),
             settings: self.clone(),
-        }
-    }
-}
-
-impl Entry {
-    fn read(mut fields: Fields<'_>) -> Self {
-        let problems = fields.problems().count();
-        fields.at_most_one(&["expect", "expect_bytes"]);
-        fields.at_most_one(&["send", "send_bytes"]);
-        let line = fields.optional_pattern("expect").map(Expect::Line);
-        let bytes = fields.optional("expect_bytes").map(Expect::Exactly);
-        let expect = line.or(bytes);
-        let reject = fields.patterns("reject");
-        if !reject.is_empty() && fields.node("expect").is_none() {
-            let wrong = "requires expect";
-            fields.wrong_value("reject", wrong, "expect beside it");
-        }
-        let labels: Vec<_> = fields.list_of("labels", CaughtLabel::read);
-        if !labels.is_empty() && fields.node("expect").is_none() {
-            let wrong = "have nothing to be made of";
-            fields.wrong_value("labels", wrong, "together with expect");
-        }
-        // As blackbox_exporter has it, a text is a line; its end is the user's own where it is another.
-        let line = fields
-            .optional::<Line>("send")
-            .map(|Line(bytes)| Bytes(bytes));
-        let bytes = fields.optional("send_bytes");
-        let send = line.or(bytes);
-        let starttls = fields.optional("starttls").unwrap_or(false);
-        let is_sound = fields.problems().count() == problems;
-        if is_sound && expect.is_none() && send.is_none() && !starttls {
-            fields.wrong(
-                "does nothing",
-                "expect, expect_bytes, send, send_bytes or starttls",
-            );
-        }
-        fields.finish();
-        Self {
-            expect,
-            reject,
-            labels,
-            send,
-            starttls,
         }
     }
 }

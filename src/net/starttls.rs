@@ -14,10 +14,7 @@ use super::{
     mysql,
     text_session::TextSession,
 };
-use crate::{
-    check::{Failure, Reason},
-    value::{FromNode, Node},
-};
+use crate::check::{Failure, Reason};
 
 /// A protocol that begins in plain text and can go on over TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,23 +33,6 @@ pub enum StartTls {
     Postgres,
     /// <https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_connection_phase.html>
     Mysql,
-}
-
-impl FromNode for StartTls {
-    const ALLOWED: &'static str = "smtp, imap, pop3, ftp, ldap, postgres or mysql";
-
-    fn from_node(node: &Node) -> Result<Self, String> {
-        Ok(match String::from_node(node)?.as_str() {
-            "smtp" => Self::Smtp,
-            "imap" => Self::Imap,
-            "pop3" => Self::Pop3,
-            "ftp" => Self::Ftp,
-            "ldap" => Self::Ldap,
-            "postgres" => Self::Postgres,
-            "mysql" => Self::Mysql,
-            other => return Err(format!("unknown STARTTLS protocol {other:?}")),
-        })
-    }
 }
 
 impl StartTls {

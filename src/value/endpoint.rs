@@ -3,6 +3,7 @@
 use std::{
     fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    str::FromStr,
     sync::Arc,
 };
 
@@ -216,15 +217,22 @@ impl fmt::Display for Endpoint {
     }
 }
 
+impl FromStr for Host {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match ZonedAddress::parse(text) {
+            Some(zoned) => Ok(Self::Zoned(zoned)),
+            None => Self::parse(text),
+        }
+    }
+}
+
 impl FromNode for Host {
     const ALLOWED: &'static str = "the name or the address of a host";
 
     fn from_node(node: &Node) -> Result<Self, String> {
-        let text = String::from_node(node)?;
-        match ZonedAddress::parse(&text) {
-            Some(zoned) => Ok(Self::Zoned(zoned)),
-            None => Self::parse(&text),
-        }
+        String::from_node(node)?.parse()
     }
 }
 

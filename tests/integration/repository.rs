@@ -16,7 +16,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("value", &[]),
     ("logging", &[]),
     ("net", &["check", "value"]),
-    ("monitors", &["check", "net", "value"]),
+    ("settings", &["net", "value"]),
+    ("monitors", &["check", "net", "settings", "value"]),
     (
         "config",
         &[
@@ -31,7 +32,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "value",
         ],
     ),
-    ("discovery", &["check", "net", "value"]),
+    ("discovery", &["check", "net", "settings", "value"]),
     ("dispatcher", &["check"]),
     ("metrics", &["check", "discovery", "value"]),
     ("history", &["check"]),
@@ -133,6 +134,17 @@ fn the_architecture_page_has_the_same_table() {
             .unwrap_or_default()
             .trim();
         assert_eq!(uses, allowed.join(", "), "{module}");
+    }
+}
+
+#[test]
+fn connections_read_no_settings() {
+    let readers = ["Fields", "FromNode", "Node", "Problems"];
+    for file in files(&root().join("src/net")) {
+        let text = fs::read_to_string(&file).expect("source is UTF-8");
+        let mut words = text.split(|c: char| !c.is_alphanumeric() && c != '_');
+        let found = words.find(|word| readers.contains(word));
+        assert_eq!(found, None, "{}", file.display());
     }
 }
 

@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     net::{Route, tls},
+    settings::{read_freshness, read_route, read_tls_config, refuse_tls_keys},
     value::{Endpoint, Fields, FromNode, HttpUrl, Node, Target},
 };
 
@@ -61,11 +62,11 @@ impl Settings {
     pub fn read(fields: &mut Fields<'_>) -> Option<Self> {
         let target = fields.required::<Where>("target");
         let transport = Transport::read(fields, target.as_ref());
-        let tls = fields.section("tls_config").map(tls::Settings::read);
-        let freshness = tls::Freshness::read(fields);
+        let tls = fields.section("tls_config").map(read_tls_config);
+        let freshness = read_freshness(fields);
         if !matches!(transport, Transport::Tls | Transport::Https) {
             let wrong = "is for a server that speaks TLS";
-            tls::refuse_keys(fields, wrong, "with transport_protocol tls or https");
+            refuse_tls_keys(fields, wrong, "with transport_protocol tls or https");
         }
         let tls = tls.unwrap_or_default();
         let name = fields.required::<QueryName>("query_name");
@@ -73,7 +74,7 @@ impl Settings {
         let class = fields.optional("query_class").unwrap_or(Class::IN);
         let recursion_desired = fields.optional("recursion_desired").unwrap_or(true);
         let rules = Arc::new(Rules::read(fields));
-        let route = Route::read(fields);
+        let route = read_route(fields);
         let server = target?.server(transport)?;
         let QueryName(name) = name?;
         Some(Self {

@@ -11,6 +11,7 @@ use crate::{
         Net, Route,
         tls::{self, Freshness},
     },
+    settings::{read_freshness, read_route, read_tls_config, refuse_tls_keys},
     value::{Endpoint, Fields, FromNode, Host, Node, Secret, Target},
 };
 
@@ -55,11 +56,11 @@ impl Settings {
         let service = fields.optional("service").unwrap_or_default();
         let metadata = read_metadata(fields);
         let tls = fields.optional("tls").unwrap_or(false);
-        let tls_settings = fields.section("tls_config").map(tls::Settings::read);
-        let route = Route::read(fields);
-        let freshness = Freshness::read(fields);
+        let tls_settings = fields.section("tls_config").map(read_tls_config);
+        let route = read_route(fields);
+        let freshness = read_freshness(fields);
         if !tls {
-            tls::refuse_keys(fields, "is of no use without tls", "tls: true beside it");
+            refuse_tls_keys(fields, "is of no use without tls", "tls: true beside it");
         }
         let port = if tls { TLS_PORT } else { PLAIN_PORT };
         Some(Self {

@@ -8,6 +8,7 @@ use url::{Host, Url};
 use super::encoding::Encoding;
 use crate::{
     net::{Route, http::Proxies, oauth2, tls::Freshness},
+    settings::{read_freshness, read_proxies},
     value::{self, Fields, FromNode, Node},
 };
 
@@ -49,11 +50,11 @@ impl Rare {
         Self {
             compression,
             without_body: !fields.optional("read_body").unwrap_or(true),
-            proxies: Proxies::read(fields),
+            proxies: read_proxies(fields),
             oauth2: None,
             resolve: read_resolve(fields),
             all_addresses: fields.optional("all_addresses").unwrap_or(false),
-            freshness: Freshness::read(fields),
+            freshness: read_freshness(fields),
         }
     }
 

@@ -13,10 +13,10 @@ use super::{BodyMatchers, HeaderMatcher, Http, Means, Rare, rare::accept_encodin
 use crate::{
     net::{
         Net, Route,
-        credentials::{self, Credentials},
         http::{Client, ClientOptions, USER_AGENT, Versions},
         tls,
     },
+    settings::{Credentials, TLS_KEYS, read_credentials, read_route, read_tls_config},
     value::{
         ByteSize, Endpoint, Fields, File, Host, HttpUrl, HttpVersion, StatusCodes, ZonedHttpUrl,
     },
@@ -100,10 +100,10 @@ impl Settings {
         let method = fields.optional("method").unwrap_or(Method::GET);
         let mut headers = read_headers(fields);
         let userinfo = url.as_ref().and_then(|url| url.userinfo.clone());
-        let credentials = credentials::read(fields, userinfo, &headers);
+        let credentials = read_credentials(fields, userinfo, &headers);
         let tls = fields
             .section("tls_config")
-            .map(tls::Settings::read)
+            .map(read_tls_config)
             .unwrap_or_default();
         let server_name = tls.server_name.clone().or_else(|| host_name(&headers));
         let mut valid_status_codes = fields.list("valid_status_codes");
@@ -134,7 +134,7 @@ impl Settings {
             valid_status_codes,
             valid_http_versions: fields.list("valid_http_versions"),
             follow_redirects: fields.optional("follow_redirects").unwrap_or(true),
-            route: Route::read(fields),
+            route: read_route(fields),
             fail_if_ssl: fields.optional("fail_if_ssl").unwrap_or(false),
             fail_if_not_ssl: fields.optional("fail_if_not_ssl").unwrap_or(false),
             body_matchers: Arc::new(BodyMatchers::read(fields)),
@@ -201,7 +201,7 @@ impl Settings {
             fields.warn("valid_status_codes", message);
         }
         if self.url.scheme() == "http" && !self.fail_if_not_ssl {
-            for key in tls::KEYS {
+            for key in TLS_KEYS {
                 let message = "the URL starts with http://, so this has no effect unless a \
                                redirect leads to https://";
                 fields.warn_of_own(key, message);

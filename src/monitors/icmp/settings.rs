@@ -5,6 +5,7 @@ use std::{ops::RangeInclusive, sync::Arc, time::Duration};
 use super::Icmp;
 use crate::{
     net::{Net, Route, icmp::MAX_PAYLOAD},
+    settings::read_route,
     value::{Fields, FromNode, Host, format_duration},
 };
 
@@ -65,7 +66,7 @@ impl Settings {
         let payload_size = whole(fields, "payload_size", 0..=MAX_PAYLOAD);
         let dont_fragment = fields.optional("dont_fragment").unwrap_or(false);
         let ttl = whole(fields, "ttl", 0..=255).and_then(|ttl| u8::try_from(ttl).ok());
-        let route = Route::read(fields);
+        let route = read_route(fields);
         let settings = Self {
             route,
             count,

@@ -12,9 +12,12 @@ use super::{Entry, WebSocket};
 use crate::{
     monitors::http::settings::{host_name, read_headers},
     net::{
-        Net, Route, credentials,
+        Net, Route,
         http::USER_AGENT,
         tls::{self, Freshness},
+    },
+    settings::{
+        read_freshness, read_known_credentials, read_route, read_tls_config, refuse_tls_keys,
     },
     value::{CaughtLabel, Endpoint, Fields, FromNode, HttpUrl, Node, ZonedHttpUrl},
 };
@@ -50,19 +53,19 @@ impl Settings {
         let headers = read_headers(fields);
         check_headers(fields, &headers);
         let userinfo = target.as_ref().and_then(|target| target.userinfo.clone());
-        let authorization = credentials::read_known(fields, userinfo, &headers);
-        let tls = fields.section("tls_config").map(tls::Settings::read);
-        let freshness = Freshness::read(fields);
+        let authorization = read_known_credentials(fields, userinfo, &headers);
+        let tls = fields.section("tls_config").map(read_tls_config);
+        let freshness = read_freshness(fields);
         if target.as_ref().is_some_and(|target| !target.is_secure()) {
             let wrong = "is of no use without TLS";
-            tls::refuse_keys(fields, wrong, "a target that starts with wss://");
+            refuse_tls_keys(fields, wrong, "a target that starts with wss://");
         }
         let subprotocols = read_subprotocols(fields);
         let query_response = fields.list_of("query_response", |entry| Some(Entry::read(entry)));
         let labels = query_response.iter().flat_map(|entry| &entry.labels);
         CaughtLabel::check_distinct(labels, fields);
         let ping = fields.optional("ping").unwrap_or(false);
-        let route = Route::read(fields);
+        let route = read_route(fields);
         // Last, so that what is wrong with the others is found out too.
         let target = target?;
         let tls = target.is_secure().then(|| {

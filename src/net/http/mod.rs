@@ -10,5 +10,5 @@ mod tunnel;
 
 pub use client::{Client, ClientOptions};
 pub use connection::ResponseBody;
-pub use proxy::{Proxies, Proxy, ProxyScheme};
+pub use proxy::{NoProxy, Proxies, Proxy, ProxyScheme};
 pub use request::{Body, Request, Transport, USER_AGENT, Versions};

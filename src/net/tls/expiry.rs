@@ -1,32 +1,21 @@
-//! `fail_if_certificate_expires_within`: certificates that expire too soon.
+//! Certificates that expire too soon.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::{
     check::{Attempt, CertificateRank, Fact, Failure, Phase, Reason},
-    value::{Fields, format_duration},
+    value::format_duration,
 };
 
-/// How long the certificates of a peer must still be good for: the key
-/// `fail_if_certificate_expires_within`, of every type that speaks TLS.
+/// How long the certificates of a peer must still be good for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Freshness(Option<Duration>);
 
 impl Freshness {
-    /// The key.
-    pub const KEY: &'static str = "fail_if_certificate_expires_within";
-
-    /// Reads its key.
+    /// Certificates must be good for at least this long; `None` for any time.
     #[must_use]
-    pub fn read(fields: &mut Fields<'_>) -> Self {
-        let freshness = Self(fields.optional(Self::KEY));
-        if let Some(number) = fields.unitless(Self::KEY)
-            && number < 3600.0
-        {
-            let message = format_args!("{number} without a unit is seconds; {number}d is days");
-            fields.warn(Self::KEY, message);
-        }
-        freshness
+    pub const fn new(least: Option<Duration>) -> Self {
+        Self(least)
     }
 
     /// Judges the certificates of the chain that was verified, or of the one that was sent if none was.

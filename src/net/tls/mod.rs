@@ -12,6 +12,6 @@ pub use authorities::Authorities;
 pub use expiry::Freshness;
 pub(super) use handshake::{HandshakeLog, cipher_suite_name, version_name};
 pub(super) use reasons::{describe, reason};
-pub use settings::{KEYS, Settings, refuse_keys};
+pub use settings::Settings;
 pub(super) use trust::TlsConfig;
 pub use trust::Trust;

@@ -2,8 +2,11 @@
 
 use http::{HeaderMap, HeaderValue, header};
 
-use super::oauth2;
-use crate::value::{Fields, Secret, basic_authorization};
+use super::read_oauth2;
+use crate::{
+    net::oauth2,
+    value::{Fields, Secret, basic_authorization},
+};
 
 /// Where the value of the Authorization header comes from.
 pub(crate) enum Credentials {
@@ -14,14 +17,14 @@ pub(crate) enum Credentials {
 }
 
 /// The credentials, wherever they stand.
-pub(crate) fn read(
+pub(crate) fn read_credentials(
     fields: &mut Fields<'_>,
     userinfo: Option<(String, String)>,
     headers: &HeaderMap,
 ) -> Option<Credentials> {
     let oauth2 = fields.section("oauth2");
     let has_oauth2 = oauth2.is_some();
-    let oauth2 = oauth2.and_then(oauth2::Settings::read);
+    let oauth2 = oauth2.and_then(read_oauth2);
     fields.at_most_one(&["basic_auth", "authorization", "oauth2"]);
     let known = known(fields, userinfo, headers, has_oauth2);
     match oauth2 {
@@ -31,7 +34,7 @@ pub(crate) fn read(
 }
 
 /// The value of the Authorization header, where it is known from the configuration.
-pub(crate) fn read_known(
+pub(crate) fn read_known_credentials(
     fields: &mut Fields<'_>,
     userinfo: Option<(String, String)>,
     headers: &HeaderMap,

@@ -1,0 +1,168 @@
+//! `proxy_url` and what belongs to it, with the names and meanings of Prometheus' HTTP clients.
+
+use std::env;
+
+use http::{
+    HeaderMap, HeaderValue,
+    header::{self, HeaderName},
+};
+
+use crate::{
+    net::http::{NoProxy, Proxies, Proxy},
+    value::{Fields, FromNode, Node},
+};
+
+/// Reads `proxy_url`, `no_proxy`, `proxy_from_environment` and `proxy_connect_header`.
+pub(crate) fn read_proxies(fields: &mut Fields<'_>) -> Option<Proxies> {
+    let url = fields.optional::<Proxy>("proxy_url");
+    let given = fields.node("proxy_url").is_some();
+    let exempt = fields.optional::<NoProxy>("no_proxy");
+    let from_environment = fields.optional("proxy_from_environment").unwrap_or(false);
+    let headers = connect_headers(fields);
+    let wrong = |key: &str, wrong: &str, allowed: &str| fields.wrong_value(key, wrong, allowed);
+    if from_environment && given {
+        let both = "proxy_url and proxy_from_environment exclude each other";
+        wrong("proxy_url", both, "one of them");
+    }
+    if exempt.is_some() && from_environment {
+        let both = "no_proxy and proxy_from_environment exclude each other";
+        wrong("no_proxy", both, "NO_PROXY in the environment");
+    } else if exempt.is_some() && !given {
+        wrong("no_proxy", "exempts from no proxy", "proxy_url beside it");
+    }
+    if !headers.is_empty() && !given && !from_environment {
+        let allowed = "proxy_url or proxy_from_environment beside it";
+        wrong("proxy_connect_header", "is sent to no proxy", allowed);
+    }
+    let (http, https, exempt) = if from_environment {
+        environment_proxies(&|name| env::var(name).ok(), fields)
+    } else {
+        let proxy = url?;
+        (Some(proxy.clone()), Some(proxy), exempt.unwrap_or_default())
+    };
+    Proxies::new(http, https, exempt, &headers)
+}
+
+/// What `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` say, in either case, as Go reads them.
+fn environment_proxies(
+    variable: &dyn Fn(&str) -> Option<String>,
+    fields: &Fields<'_>,
+) -> (Option<Proxy>, Option<Proxy>, NoProxy) {
+    let text = |name: &str| {
+        let found = [name.to_owned(), name.to_lowercase()];
+        let mut texts = found.iter().filter_map(|name| variable(name));
+        texts.find(|text| !text.is_empty())
+    };
+    let complain = |name, wrong, allowed| {
+        let wrong = format!("needs {name}, which {wrong}");
+        fields.wrong_value("proxy_from_environment", wrong, allowed);
+    };
+    let proxy = |name| {
+        let text = text(name)?;
+        let url = if text.contains("://") {
+            text
+        } else {
+            format!("http://{text}")
+        };
+        match url.parse() {
+            Ok(proxy) => Some(proxy),
+            Err(wrong) => {
+                complain(name, wrong, Proxy::ALLOWED);
+                None
+            }
+        }
+    };
+    let exempt = text("NO_PROXY").map_or(Ok(NoProxy::default()), |text| text.parse());
+    let exempt = exempt.unwrap_or_else(|wrong: String| {
+        complain("NO_PROXY", wrong, NoProxy::ALLOWED);
+        NoProxy::default()
+    });
+    (proxy("HTTP_PROXY"), proxy("HTTPS_PROXY"), exempt)
+}
+
+fn connect_headers(fields: &mut Fields<'_>) -> HeaderMap {
+    let check_name = |name: &str| match HeaderName::from_bytes(name.as_bytes()) {
+        Ok(header::HOST | header::CONTENT_LENGTH | header::TRANSFER_ENCODING) => {
+            Err(("follows from the URL".to_owned(), "no such header here"))
+        }
+        Ok(_) => Ok(()),
+        Err(_) => Err(("is no name of a header".to_owned(), "letters, digits and -")),
+    };
+    let mut headers = HeaderMap::new();
+    for (name, values) in fields.map::<HeaderValues>("proxy_connect_header", check_name) {
+        let Ok(name) = HeaderName::try_from(&name) else {
+            continue;
+        };
+        for value in values.0 {
+            headers.append(&name, value);
+        }
+    }
+    headers
+}
+
+/// The values of one header: a text, or a list of texts as Prometheus has it.
+struct HeaderValues(Vec<HeaderValue>);
+
+impl FromNode for HeaderValues {
+    const ALLOWED: &'static str = "a text or a list of texts, without line breaks";
+
+    fn from_node(node: &Node) -> Result<Self, String> {
+        let values = match node {
+            Node::List(items) => items.iter().map(HeaderValue::from_node).collect(),
+            node => HeaderValue::from_node(node).map(|value| vec![value]),
+        };
+        values.map(Self)
+    }
+}
+
+impl FromNode for Proxy {
+    const ALLOWED: &'static str =
+        "http://, https://, socks5:// or socks5h:// with a host and a port";
+
+    fn from_node(node: &Node) -> Result<Self, String> {
+        String::from_node(node)?.parse()
+    }
+}
+
+impl FromNode for NoProxy {
+    const ALLOWED: &'static str =
+        "hosts with commas between them: example.com, .example.com, 192.0.2.1, 192.0.2.0/24, *";
+
+    fn from_node(node: &Node) -> Result<Self, String> {
+        String::from_node(node)?.parse()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use url::Url;
+
+    use super::*;
+    use crate::value::{Path, Problems};
+
+    #[test]
+    fn the_environment_has_a_proxy_for_each_scheme() {
+        let node = Node::Map(Vec::new());
+        let problems = Problems::default();
+        let fields = Fields::open(&node, Path::default(), &problems).expect("a mapping");
+        let variable = |name: &str| match name {
+            "HTTP_PROXY" => Some("one:1".to_owned()),
+            "HTTPS_PROXY" => Some(String::new()),
+            "https_proxy" => Some("socks5h://two:2".to_owned()),
+            "NO_PROXY" => Some("direct.example".to_owned()),
+            _ => None,
+        };
+        let (http, https, exempt) = environment_proxies(&variable, &fields);
+        let proxies = Proxies::new(http, https, exempt, &HeaderMap::new()).expect("proxies");
+        let of = |url| {
+            let proxy = proxies.of(&Url::parse(url).expect("a URL"));
+            proxy.map(|proxy| format!("{proxy:?}"))
+        };
+        assert_eq!(of("http://a.example").as_deref(), Some("Http one:1"));
+        assert_eq!(of("https://a.example").as_deref(), Some("Socks5h two:2"));
+        assert_eq!(of("https://direct.example"), None);
+        assert_eq!(problems.count(), 0);
+        environment_proxies(&|_| Some("gopher://".to_owned()), &fields);
+        assert_eq!(problems.count(), 3);
+    }
+}

@@ -1,0 +1,73 @@
+//! `query_response`, as blackbox_exporter has it, with the keys of TLS beside it.
+
+use super::{read_freshness, read_tls_config, refuse_tls_keys};
+use crate::{
+    net::query_response::{Entry, Expect, Settings},
+    value::{Bytes, CaughtLabel, Fields, Line},
+};
+
+/// Reads `tls`, `tls_config`, `fail_if_certificate_expires_within` and `query_response`.
+pub(crate) fn read_query_response(fields: &mut Fields<'_>) -> Settings {
+    let tls = fields.optional("tls").unwrap_or(false);
+    let tls_config = fields.section("tls_config").map(read_tls_config);
+    let entries = fields.list_of("query_response", |entry| Some(read_entry(entry)));
+    let upgrades = entries.iter().filter(|entry| entry.starttls).count();
+    if upgrades + usize::from(tls) > 1 {
+        let wrong = "begins TLS more than once, with tls and starttls";
+        fields.wrong_value("query_response", wrong, "once");
+    }
+    let settings = Settings {
+        tls,
+        freshness: read_freshness(fields),
+        entries: entries.into(),
+        tls_config: tls_config.unwrap_or_default(),
+    };
+    if !settings.speaks_tls() {
+        let wrong = "has no effect, as no TLS is spoken";
+        refuse_tls_keys(fields, wrong, "together with tls or starttls");
+    }
+    let labels = settings.entries.iter().flat_map(|entry| &entry.labels);
+    CaughtLabel::check_distinct(labels, fields);
+    settings
+}
+
+fn read_entry(mut fields: Fields<'_>) -> Entry {
+    let problems = fields.problems().count();
+    fields.at_most_one(&["expect", "expect_bytes"]);
+    fields.at_most_one(&["send", "send_bytes"]);
+    let line = fields.optional_pattern("expect").map(Expect::Line);
+    let bytes = fields.optional("expect_bytes").map(Expect::Exactly);
+    let expect = line.or(bytes);
+    let reject = fields.patterns("reject");
+    if !reject.is_empty() && fields.node("expect").is_none() {
+        let wrong = "requires expect";
+        fields.wrong_value("reject", wrong, "expect beside it");
+    }
+    let labels: Vec<_> = fields.list_of("labels", CaughtLabel::read);
+    if !labels.is_empty() && fields.node("expect").is_none() {
+        let wrong = "have nothing to be made of";
+        fields.wrong_value("labels", wrong, "together with expect");
+    }
+    // As blackbox_exporter has it, a text is a line; its end is the user's own where it is another.
+    let line = fields
+        .optional::<Line>("send")
+        .map(|Line(bytes)| Bytes(bytes));
+    let bytes = fields.optional("send_bytes");
+    let send = line.or(bytes);
+    let starttls = fields.optional("starttls").unwrap_or(false);
+    let is_sound = fields.problems().count() == problems;
+    if is_sound && expect.is_none() && send.is_none() && !starttls {
+        fields.wrong(
+            "does nothing",
+            "expect, expect_bytes, send, send_bytes or starttls",
+        );
+    }
+    fields.finish();
+    Entry {
+        expect,
+        reject,
+        labels,
+        send,
+        starttls,
+    }
+}
