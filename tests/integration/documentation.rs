@@ -205,6 +205,7 @@ const SECTIONS: &[&str] = &[
     "defaults",
     "dispatcher",
     "metrics",
+    "forbid_targets",
     "templates",
     "discovery",
     "monitors",

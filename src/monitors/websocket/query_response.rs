@@ -154,7 +154,7 @@ mod tests {
 
     #[test]
     fn what_is_no_text_is_sent_as_it_is() {
-        let echo = entry("(?s-u)^(.*)$", &[], Some("${1}"));
+        let echo = entry("(?s)^(.*)$", &[], Some("${1}"));
         assert_eq!(sent(&echo, b"\xff"), Some(Message::binary(&b"\xff"[..])));
         assert_eq!(sent(&echo, b"text"), Some(Message::text("text")));
         assert_eq!(sent(&entry("", &[], None), b"x"), None);

@@ -218,7 +218,7 @@ impl Rule {
         let name = host.strip_prefix("*.").or_else(|| host.strip_prefix('.'));
         match name.unwrap_or(host).parse() {
             Ok(Host::Address(address)) if name.is_none() => Ok(Self::Address(address, port)),
-            Ok(Host::Name(host)) => Ok(Self::Domain {
+            Ok(Host::Name(host)) if !host.contains('*') => Ok(Self::Domain {
                 name: host.trim_end_matches('.').to_owned(),
                 below: name.is_some(),
                 port,
