@@ -3,8 +3,8 @@
 mod binding;
 mod environment;
 mod include;
-mod parts;
 mod schema;
+mod sections;
 mod settings;
 mod slo;
 mod source;

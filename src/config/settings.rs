@@ -11,7 +11,7 @@ use std::{
 use tracing::level_filters::LevelFilter;
 
 use super::{
-    parts::{Named, Parts, named_once},
+    sections::{Named, Sections, reject_duplicate_names},
     slo::{Slo, Timing},
     source::Warning,
     templates::{Blueprints, Size, skip_extends},
@@ -173,18 +173,18 @@ impl Config {
         let discovery_node = fields.node("discovery").map(|(node, _)| node);
         let discovery_hash = discovery_node.map_or(0, version::of);
         let discovery = fields.section("discovery");
-        let parts = Parts::read(&mut fields);
+        let own = Sections::read(&mut fields);
         fields.finish();
-        let parts = [parts]
+        let files = [own]
             .into_iter()
-            .chain(included.map(Parts::read_included));
+            .chain(included.map(Sections::read_included));
         let mut templates = Vec::new();
         let mut monitors = Vec::new();
-        for parts in parts {
-            templates.extend(parts.templates);
-            monitors.extend(parts.monitors);
+        for file in files {
+            templates.extend(file.templates);
+            monitors.extend(file.monitors);
         }
-        let templates = named_once(templates, problems);
+        let templates = reject_duplicate_names(templates, problems);
         let blueprints =
             Blueprints::read(defaults, metrics.clone(), templates, is_partial, problems);
         problems.take_files();
@@ -196,7 +196,11 @@ impl Config {
             settings: discovery_hash,
             files: discovery_files.fingerprint(),
         };
-        let monitors = Monitor::read_all(named_once(monitors, problems), &blueprints, problems);
+        let monitors = Monitor::read_all(
+            reject_duplicate_names(monitors, problems),
+            &blueprints,
+            problems,
+        );
         Self {
             log,
             server,

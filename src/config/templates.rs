@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{Monitor, parts::Named, settings::Defaults};
+use super::{Monitor, sections::Named, settings::Defaults};
 use crate::{
     discovery::Wanted,
     metrics,
@@ -16,10 +16,10 @@ use crate::{
 
 /// What a monitor is made of beside its own keys: the templates, and what `defaults` and `metrics` say.
 #[derive(Clone, Default)]
-pub struct Blueprints(Arc<Parts>);
+pub struct Blueprints(Arc<TemplateSet>);
 
 #[derive(Default)]
-struct Parts {
+struct TemplateSet {
     defaults: Defaults,
     metrics: metrics::Settings,
     templates: BTreeMap<String, Template>,
@@ -116,25 +116,21 @@ impl Blueprints {
             };
             known.entry(name.to_owned()).or_insert_with(template);
         }
-        let mut parts = Parts {
+        let mut set = TemplateSet {
             defaults,
             metrics,
             templates: known,
             context: problems.context(),
             is_partial,
         };
-        for name in parts.templates.keys() {
-            parts.check(name, problems);
+        for name in set.templates.keys() {
+            set.check(name, problems);
         }
-        let sizes: Vec<_> = parts
-            .templates
-            .keys()
-            .map(|name| parts.size(name))
-            .collect();
-        for (template, size) in parts.templates.values_mut().zip(sizes) {
+        let sizes: Vec<_> = set.templates.keys().map(|name| set.size(name)).collect();
+        for (template, size) in set.templates.values_mut().zip(sizes) {
             template.size = size;
         }
-        Self(Arc::new(parts))
+        Self(Arc::new(set))
     }
 
     /// The monitor `name` with its `own` keys, a mapping, over those of `template`: as if it stood in the
@@ -221,7 +217,7 @@ impl Blueprints {
     }
 }
 
-impl Parts {
+impl TemplateSet {
     fn monitor(
         &self,
         name: &str,

@@ -1,4 +1,4 @@
-//! Templates and monitors, which several files may have: brought together, each name once.
+//! `templates` and `monitors`, the sections that any of the files may have; each name is there once.
 
 use std::collections::{HashMap, hash_map::Entry};
 
@@ -7,14 +7,14 @@ use crate::value::{Fields, Node, Path, Place, Problems};
 /// An entry of a mapping whose keys are names: the name, and what is there.
 pub(super) type Named<'a> = (&'a str, &'a Node, Path);
 
-/// What may stand in any of the files.
-pub(super) struct Parts<'a> {
+/// The sections that any of the files may have.
+pub(super) struct Sections<'a> {
     pub templates: Vec<Named<'a>>,
     pub monitors: Vec<Named<'a>>,
 }
 
-impl<'a> Parts<'a> {
-    /// Of the file that includes the others.
+impl<'a> Sections<'a> {
+    /// Reads those of the file that includes the others.
     pub(super) fn read(fields: &mut Fields<'a>) -> Self {
         let mut entries = |key| fields.section(key).map(|section| section.entries());
         Self {
@@ -23,9 +23,9 @@ impl<'a> Parts<'a> {
         }
     }
 
-    /// Of one that is included.
+    /// Reads those of an included file, and reports the sections that it must not have.
     pub(super) fn read_included(mut fields: Fields<'a>) -> Self {
-        let parts = Self::read(&mut fields);
+        let sections = Self::read(&mut fields);
         for key in MAIN_SECTIONS {
             if fields.node(key).is_some() {
                 let wrong = "stands in an included file";
@@ -34,11 +34,11 @@ impl<'a> Parts<'a> {
             }
         }
         fields.finish();
-        parts
+        sections
     }
 }
 
-/// What an included file does not have.
+/// Sections that an included file must not have.
 const MAIN_SECTIONS: [&str; 7] = [
     "include",
     "log",
@@ -50,7 +50,10 @@ const MAIN_SECTIONS: [&str; 7] = [
 ];
 
 /// Adds a problem for each of `entries` that has no right name, or that of one before it in another file.
-pub(super) fn named_once<'a>(entries: Vec<Named<'a>>, problems: &Problems) -> Vec<Named<'a>> {
+pub(super) fn reject_duplicate_names<'a>(
+    entries: Vec<Named<'a>>,
+    problems: &Problems,
+) -> Vec<Named<'a>> {
     let mut first: HashMap<&str, Path> = HashMap::with_capacity(entries.len());
     let mut once = Vec::with_capacity(entries.len());
     for (name, node, path) in entries {
