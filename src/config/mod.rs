@@ -2,7 +2,9 @@
 
 mod binding;
 mod environment;
+mod extends;
 mod include;
+mod monitor;
 mod schema;
 mod sections;
 mod settings;
@@ -27,8 +29,9 @@ use include::{Included, UNSHOWN};
 use source::{Located, Source, locate, locate_warnings};
 use templates::Size;
 
+pub use monitor::{Monitor, Replicas};
 pub use schema::SCHEMA;
-pub use settings::{Config, Dispatcher, Fixed, Log, Monitor, Replicas};
+pub use settings::{Config, Dispatcher, Fixed, Log};
 pub use slo::{LatencySlo, Percentage, Slo};
 pub use source::Warning;
 pub use templates::Blueprints;

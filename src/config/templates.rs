@@ -6,7 +6,11 @@ use std::{
     sync::Arc,
 };
 
-use super::{Monitor, sections::Named, settings::Defaults};
+use super::{
+    extends::{TemplateName, extended},
+    monitor::{Defaults, Monitor},
+    sections::Named,
+};
 use crate::{
     discovery::Wanted,
     metrics,
@@ -81,21 +85,8 @@ impl Size {
     }
 }
 
-/// `extends`
-struct TemplateName(String);
-
-impl FromNode for TemplateName {
-    const ALLOWED: &'static str = "the name of one of templates";
-
-    fn from_node(node: &Node) -> Result<Self, String> {
-        String::from_node(node).map(Self)
-    }
-}
-
 /// Templates that lie over each other, at most.
 const DEEPEST: usize = 10;
-
-const EXTENDS: &str = "extends";
 
 impl Blueprints {
     /// Of the templates with these names, which stand once each.
@@ -371,30 +362,6 @@ impl TemplateSet {
             problems.take(problem);
         }
     }
-}
-
-/// What stands under `extends`.
-struct Extended {
-    path: Path,
-    /// The template, or what is wrong with its name.
-    name: Result<String, String>,
-    /// Whether the name may be shown.
-    is_shown: bool,
-}
-
-fn extended(node: &Node, path: &Path) -> Option<Extended> {
-    let scratch = Problems::default();
-    let (node, path) = Fields::open(node, path.clone(), &scratch)?.node(EXTENDS)?;
-    Some(Extended {
-        path,
-        name: TemplateName::read_node(node).map(|TemplateName(name)| name),
-        is_shown: matches!(node, Node::Text(_)),
-    })
-}
-
-/// Asks for `extends`, of which everything but its kind is known by then.
-pub(super) fn skip_extends(fields: &mut Fields<'_>) {
-    let _ = fields.optional::<TemplateName>(EXTENDS);
 }
 
 /// Names for people, as many as they would read.

@@ -1,0 +1,296 @@
+//! One monitor: the keys that every type has, with what `defaults` has for them.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    hash::{DefaultHasher, Hash, Hasher},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use super::{
+    extends::skip_extends,
+    slo::{Slo, Timing},
+    version,
+};
+use crate::{
+    check::{Replica, Version},
+    metrics,
+    monitors::{self, Type},
+    value::{Fields, FromNode, Node, Path, Problems, check_label_name, format_duration},
+};
+
+/// One configured monitor.
+#[derive(Clone, Debug)]
+pub struct Monitor {
+    /// Its name.
+    pub name: String,
+    /// From one slot to the next.
+    pub check_every: Duration,
+    /// At most `check_every`.
+    pub timeout: Duration,
+    /// Its own labels over those of `defaults`.
+    pub labels: BTreeMap<String, String>,
+    /// `duration_buckets` of its own.
+    pub duration_buckets: Option<Arc<[f64]>>,
+    /// The latency beyond which a check that is good otherwise has failed.
+    pub fail_if_slower_than: Option<Duration>,
+    /// What its checks are to achieve.
+    pub slo: Option<Slo>,
+    /// How to check what.
+    pub settings: monitors::Settings,
+    /// On how many of several daemons it runs.
+    pub replicas: Replicas,
+    /// Which of these this is.
+    pub replica: Replica,
+    /// By which a change of all that is known.
+    pub version: Version,
+    /// The files that it was made from, apart from the configuration.
+    pub files: BTreeSet<PathBuf>,
+}
+
+/// A key of `metrics`, and of a monitor.
+pub(super) const DURATION_BUCKETS: &str = "duration_buckets";
+
+/// The upper bounds of a histogram of so many `units`.
+pub(super) fn read_buckets(
+    fields: &mut Fields<'_>,
+    key: &'static str,
+    units: &str,
+) -> Option<Arc<[f64]>> {
+    let given = fields.problems().count();
+    let (_, _) = fields.node(key)?;
+    let buckets: Vec<f64> = fields.list(key);
+    if fields.problems().count() > given {
+        return None;
+    }
+    let ascending = buckets.first().is_some_and(|first| *first > 0.0)
+        && buckets.is_sorted_by(|a, b| a < b)
+        && buckets.iter().all(|bound| bound.is_finite());
+    if !ascending || buckets.len() > 100 {
+        let allowed = format_args!(
+            "1 to 100 numbers of {units}, each greater than the one before, the first above 0"
+        );
+        fields.wrong_value(key, "cannot be buckets", allowed);
+        return None;
+    }
+    Some(buckets.into())
+}
+
+/// What a monitor has where it says nothing itself.
+pub(super) struct Defaults {
+    timeout: Duration,
+    check_every: Duration,
+    labels: BTreeMap<String, String>,
+    replicas: Replicas,
+}
+
+impl Default for Defaults {
+    fn default() -> Self {
+        Self {
+            timeout: Duration::from_secs(5),
+            check_every: Duration::from_secs(60),
+            labels: BTreeMap::new(),
+            replicas: Replicas::default(),
+        }
+    }
+}
+
+impl Defaults {
+    pub(super) fn read(mut fields: Fields<'_>) -> Self {
+        let defaults = Self::default();
+        let (check_every, timeout) = read_timing(&mut fields, &defaults);
+        let labels = read_labels(&mut fields);
+        let replicas = fields.optional("replicas").unwrap_or(defaults.replicas);
+        fields.finish();
+        Self {
+            timeout,
+            check_every,
+            labels,
+            replicas,
+        }
+    }
+}
+
+/// On how many of several daemons a monitor runs; of one alone, on that one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Replicas(pub u32);
+
+impl Default for Replicas {
+    fn default() -> Self {
+        Self(1)
+    }
+}
+
+impl FromNode for Replicas {
+    const ALLOWED: &'static str = "a whole number from 1 to 100";
+
+    fn from_node(node: &Node) -> Result<Self, String> {
+        match node {
+            Node::Int(value) => match u32::try_from(*value) {
+                Ok(replicas @ 1..=100) => Ok(Self(replicas)),
+                _ => Err(format!("{value} is out of range")),
+            },
+            _ => Err(format!("is {}", node.kind())),
+        }
+    }
+}
+
+/// `check_every` and `timeout`, which is at most as long.
+fn read_timing(fields: &mut Fields<'_>, defaults: &Defaults) -> (Duration, Duration) {
+    let check_every = fields
+        .optional("check_every")
+        .unwrap_or(defaults.check_every);
+    warn_of_interval(fields);
+    let given: Option<Duration> = fields.optional("timeout");
+    if let Some(timeout) = given.filter(|timeout| *timeout > check_every) {
+        let (timeout, check_every) = (format_duration(timeout), format_duration(check_every));
+        fields.wrong_value(
+            "timeout",
+            format_args!("{timeout} is longer than check_every, {check_every}"),
+            "at most check_every",
+        );
+    }
+    (
+        check_every,
+        given.unwrap_or_else(|| defaults.timeout.min(check_every)),
+    )
+}
+
+/// Warns of a `check_every` that is like a number of something else than seconds.
+fn warn_of_interval(fields: &Fields<'_>) {
+    const SHORT: f64 = 0.1;
+    // Whole seconds in milliseconds, and no whole hours in seconds.
+    let is_like_millis =
+        |number: f64| number >= 10_000.0 && number % 1000.0 == 0.0 && number % 3600.0 != 0.0;
+    let message = match fields.unitless("check_every") {
+        Some(number) if number < SHORT => {
+            format!(
+                "{number} without a unit is seconds, so {:.0} checks a second",
+                1.0 / number
+            )
+        }
+        Some(number) if is_like_millis(number) => {
+            format!("{number} without a unit is seconds; {number}ms is milliseconds")
+        }
+        _ => return,
+    };
+    fields.warn("check_every", message);
+}
+
+/// The labels that `monitor_info` has by itself.
+pub(crate) const OWN_LABELS: [&str; 5] = ["monitor", "type", "target", "check_every", "timeout"];
+
+fn read_labels(fields: &mut Fields<'_>) -> BTreeMap<String, String> {
+    let check_name = |name: &str| {
+        check_label_name(name)?;
+        if OWN_LABELS.contains(&name) {
+            return Err((
+                "is a label of monitor_info already".to_owned(),
+                "any other name",
+            ));
+        }
+        Ok(())
+    };
+    fields.map("labels", check_name).into_iter().collect()
+}
+
+impl Monitor {
+    /// Of the first of `values`, its own keys, over those of the templates; of type `assumed` where none
+    /// of them says.
+    pub(super) fn read(
+        name: &str,
+        values: Vec<(&Node, Path)>,
+        defaults: &Defaults,
+        metrics: &metrics::Settings,
+        assumed: Type,
+        problems: &Problems,
+    ) -> Option<Self> {
+        let nodes: Vec<_> = values.iter().map(|(node, _)| *node).collect();
+        let fields = Fields::over(values, problems)?;
+        // Of what was read before, other settings are made.
+        problems.take_files();
+        let monitor = Self::read_keys(name, fields, defaults, metrics, assumed)?;
+        let files = problems.take_files();
+        Some(Self {
+            version: Version {
+                settings: monitor.hash(&nodes),
+                files: files.fingerprint(),
+            },
+            files: files.paths().cloned().collect(),
+            ..monitor
+        })
+    }
+
+    fn read_keys(
+        name: &str,
+        mut fields: Fields<'_>,
+        defaults: &Defaults,
+        metrics: &metrics::Settings,
+        assumed: Type,
+    ) -> Option<Self> {
+        skip_extends(&mut fields);
+        // Of a type that nobody knows, nothing more can be said.
+        let monitor_type = match fields.node("type") {
+            Some(_) => fields.optional("type")?,
+            None => assumed,
+        };
+        let (check_every, timeout) = read_timing(&mut fields, defaults);
+        let mut labels = defaults.labels.clone();
+        labels.extend(read_labels(&mut fields));
+        let duration_buckets = read_buckets(&mut fields, DURATION_BUCKETS, "seconds");
+        let fail_if_slower_than = fields.optional("fail_if_slower_than");
+        if fail_if_slower_than.is_some_and(|limit| limit >= timeout) {
+            let wrong = "is not shorter than the timeout, and so never fails anything";
+            fields.wrong_value("fail_if_slower_than", wrong, "less than the timeout");
+        }
+        let bounds = Timing {
+            timeout,
+            fail_if_slower_than,
+        };
+        let slo = fields.section("slo");
+        let slo = slo.map(|fields| Slo::read(fields, &bounds, metrics));
+        let duration_buckets = match slo.and_then(|slo| slo.latency) {
+            Some(latency) => latency.buckets(duration_buckets, metrics),
+            None => duration_buckets,
+        };
+        let replicas = fields.optional("replicas").unwrap_or(defaults.replicas);
+        let settings = monitor_type.read(&mut fields);
+        fields.finish();
+        Some(Self {
+            name: name.to_owned(),
+            check_every,
+            timeout,
+            labels,
+            duration_buckets,
+            fail_if_slower_than,
+            slo,
+            settings: settings?,
+            replicas,
+            replica: Replica::default(),
+            version: Version::default(),
+            files: BTreeSet::new(),
+        })
+    }
+
+    /// Of what is in `nodes`, its own keys and those of its templates, and of what other sections gave it.
+    fn hash(&self, nodes: &[&Node]) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        let buckets = self
+            .duration_buckets
+            .iter()
+            .flat_map(|buckets| buckets.iter());
+        let buckets: Vec<_> = buckets.map(|bound| bound.to_bits()).collect();
+        let replicas = self.replicas.0;
+        let given = (
+            self.check_every,
+            self.timeout,
+            &self.labels,
+            replicas,
+            buckets,
+        );
+        let nodes: Vec<_> = nodes.iter().map(|node| version::of(node)).collect();
+        (given, nodes).hash(&mut hasher);
+        hasher.finish()
+    }
+}
