@@ -1,31 +1,39 @@
-# What there is to do.
+# Lists the recipes.
 default:
     @just --list
 
-# Everything that must hold before a change lands.
+# Runs everything that must pass before a change is merged.
 check:
     .ci/run
 
-# The daemon, with config.yml.
+# Runs the daemon, with config.yml by default.
 run *ARGS:
     cargo run --release -- {{ARGS}}
 
-# Writes the golden files and the messages of bad configurations anew; read the diff.
+# Rewrites golden files, expected messages and generated tables. Read the diff.
 update-expect:
     UPDATE_EXPECT=1 cargo test
 
-# What checks cost and how late they start, against yardsticks of the same run (benches/README.md).
+# Measures what checks cost and how late they start (benches/README.md).
 bench *ARGS:
     python3 benches/run.py {{ARGS}}
 
-# Two minutes of checks: do memory, descriptors and start lag stay as they are?
+# Runs checks for two minutes, and fails if memory, file descriptors or start lag grow.
 soak *ARGS:
     python3 benches/soak.py {{ARGS}}
 
-# Writes the dashboards anew, from grafana/generate.py.
+# Generates the dashboards from grafana/generate.py.
 dashboards:
     python3 -B grafana/generate.py
 
-# The daemon, Prometheus and Grafana.
+# Builds the documentation as a book, in target/book (cargo install mdbook --locked).
+book:
+    mdbook build
+
+# Fuzzes TARGET for SECONDS, on the stable compiler (CONTRIBUTING.md).
+fuzz TARGET SECONDS="60":
+    fuzz/run {{TARGET}} {{SECONDS}}
+
+# Builds and starts the daemon, Prometheus, Alertmanager and Grafana.
 up:
     docker compose up --build --detach

@@ -1,4 +1,4 @@
-//! A file that anybody may have written is read as a configuration, or told what is wrong with it.
+//! Any file is read as a configuration, or refused with a message.
 
 #![no_main]
 
@@ -12,7 +12,7 @@ fuzz_target!(|file: &[u8]| {
     on_disk.write_all(file).expect("room for it");
     if let Err(wrong) = config::read(on_disk.path()) {
         let shown = wrong.to_string();
-        assert!(!shown.is_empty(), "nothing for people");
+        assert!(!shown.is_empty(), "no message");
         let control = |c: char| c.is_control() && c != '\n';
         assert!(!shown.contains(control), "{shown:?}");
     }

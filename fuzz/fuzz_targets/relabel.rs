@@ -1,4 +1,4 @@
-//! Rules that anybody may have written do to any labels what rules may do, or are refused.
+//! Any relabelling rules turn any labels into valid labels, or are refused.
 //!
 //! Each line of the input is a rule, with its values between tabs, or a label with its value.
 

@@ -1,4 +1,4 @@
-//! A list of targets that anybody may have written is read, or told what is wrong with it.
+//! Any list of targets is read, or refused with a message.
 
 #![no_main]
 

@@ -602,6 +602,22 @@ fn the_book_has_every_page() {
 }
 
 #[test]
+fn every_fuzz_target_is_listed() {
+    let guide = read("CONTRIBUTING.md");
+    let manifest = read("fuzz/Cargo.toml");
+    let targets = fs::read_dir(root().join("fuzz/fuzz_targets")).expect("a folder");
+    for target in targets.map(|entry| entry.expect("it can be listed").path()) {
+        let name = target.file_stem().and_then(|name| name.to_str());
+        let name = name.expect("a name in UTF-8");
+        if target.is_file() {
+            assert!(has_row(&guide, name), "CONTRIBUTING.md lacks {name}");
+            let path = format!("path = \"fuzz_targets/{name}.rs\"");
+            assert!(manifest.contains(&path), "fuzz/Cargo.toml lacks {name}");
+        }
+    }
+}
+
+#[test]
 fn broken_links_are_noticed() {
     let document = Path::new("docs/runbook.md");
     for (link, why) in [
