@@ -29,8 +29,8 @@ use tokio::runtime::{Builder, Runtime};
 /// What no error may repeat: every monitor sends it where it can, and the corpus has peers that say it.
 pub const SECRET: &str = "hunter2secret";
 
-/// The longest error, in bytes. ARCHITECTURE.md promises a few hundred.
-const MAX_ERROR: usize = 1_000;
+/// The longest error, in bytes.
+const MAX_ERROR: usize = 512;
 
 /// The longest time that a check may keep its thread, in CPU time: 10 ms, and what the coverage costs.
 const MAX_POLL: Duration = Duration::from_millis(100);
