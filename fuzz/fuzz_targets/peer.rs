@@ -26,7 +26,7 @@ monitors:
   deflate: {url: "http://PLAIN/", compression: deflate, fail_if_body_json_matches_cel: "body.all(x, x > 1)"}
   proxied: {url: "https://192.0.2.1/", proxy_url: "http://hunter2secret:hunter2secret@PLAIN"}
   socks: {url: "http://192.0.2.1/", proxy_url: "socks5h://hunter2secret:hunter2secret@PLAIN"}
-  dialogue: {type: tcp, target: PLAIN, query_response: [{expect: "^(a+)", send: "${1} hunter2secret", labels: [{name: a, value: "$1"}]}, {expect_bytes: ab}, {expect: "^220", starttls: true}]}
+  dialogue: {type: tcp, target: PLAIN, query_response: [{send: hunter2secret}, {expect: "^(a+)", send: "${1} hunter2secret", labels: [{name: a, value: "$1"}]}, {expect_bytes: ab}, {expect: "^220", starttls: true}]}
   tls: {type: tls, target: PLAIN}
   smtp: {type: tls, target: PLAIN, starttls: smtp}
   imap: {type: tls, target: PLAIN, starttls: imap}
@@ -42,7 +42,7 @@ monitors:
   doh: {type: dns, target: "https://TLS/dns?k=hunter2secret", query_name: example.com, extends: tls}
   dot: {type: dns, target: TLS, transport_protocol: tls, query_name: example.com, extends: tls}
   wss: {type: websocket, target: "wss://TLS/", extends: tls, headers: {X-Token: hunter2secret}, query_response: [{expect: "(.*)", send: "$1"}]}
-  tls-dialogue: {type: tcp, target: TLS, tls: true, extends: tls, query_response: [{expect: "^220", send: hunter2secret}, {expect: "^250"}]}
+  tls-dialogue: {type: tcp, target: TLS, tls: true, extends: tls, query_response: [{send: hunter2secret}, {expect: "^220"}, {expect: "^250"}]}
 "#;
 
 static JOBS: LazyLock<Vec<Job>> = LazyLock::new(|| {

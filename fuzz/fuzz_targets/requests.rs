@@ -38,10 +38,10 @@ static SOCKET: LazyLock<PathBuf> = LazyLock::new(|| {
     socket
 });
 
-/// What the daemon answers to `request`, up to 1 MiB of it.
-fn ask(request: &[u8]) -> Vec<u8> {
+/// What the daemon answers to `request` until it closes or is silent for `patience`, up to 1 MiB of it.
+fn ask(request: &[u8], patience: Duration) -> Vec<u8> {
     let mut connection = UnixStream::connect(&*SOCKET).expect("it listens");
-    let _ = connection.set_read_timeout(Some(Duration::from_millis(200)));
+    let _ = connection.set_read_timeout(Some(patience));
     let _ = connection.set_write_timeout(Some(Duration::from_secs(2)));
     let _ = connection.write_all(request);
     let _ = connection.shutdown(Shutdown::Write);
@@ -51,13 +51,14 @@ fn ask(request: &[u8]) -> Vec<u8> {
 }
 
 fuzz_target!(|request: &[u8]| {
-    let answer = ask(request);
+    let answer = ask(request, Duration::from_millis(200));
     assert!(answer.is_empty() || answer.starts_with(b"HTTP/1."), "not HTTP");
     let secret = b"hunter2secret";
     // What the request itself has may be repeated.
     if !request.windows(secret.len()).any(|part| part == secret) {
         assert!(!answer.windows(secret.len()).any(|part| part == secret), "a secret");
     }
-    let answer = ask(b"GET /-/healthy HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    let request = b"GET /-/healthy HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    let answer = ask(request, Duration::from_secs(10));
     assert!(answer.starts_with(b"HTTP/1.1 200 OK\r\n"), "it does not go on");
 });
