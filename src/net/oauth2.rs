@@ -3,12 +3,13 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{Arc, Weak},
     time::Duration,
 };
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use parking_lot::Mutex;
 use serde::Deserialize;
 use tokio::time::Instant;
 use url::{Url, form_urlencoded};
@@ -63,7 +64,7 @@ impl Shared {
         if !settings.is_plain() {
             return Arc::new(make());
         }
-        let mut shared = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shared = self.0.lock();
         if let Some(tokens) = shared.get(&settings.grant).and_then(Weak::upgrade) {
             return tokens;
         }

@@ -4,8 +4,10 @@ use std::{
     collections::{BTreeMap, HashMap},
     hash::{DefaultHasher, Hash, Hasher},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
 };
+
+use parking_lot::Mutex;
 
 use super::{FromNode, Node, Pattern};
 
@@ -23,7 +25,7 @@ impl Context {
         let Node::Text(text) = node else {
             return Pattern::read_node(node);
         };
-        let mut known = self.patterns.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.patterns.lock();
         if let Some(pattern) = known.get(text) {
             return Ok(pattern.clone());
         }
