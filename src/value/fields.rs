@@ -1,11 +1,11 @@
 //! Reads the keys of a mapping one by one and collects all that is wrong with them.
 
-use std::{collections::HashSet, fmt, path::PathBuf};
+use std::{fmt, path::PathBuf};
 
-use super::{File, FromNode, Node, Path, Pattern, Place, Problems, Warning};
-
-/// The key whose value is merged into the mapping that has it (<https://yaml.org/type/merge.html>).
-pub(super) const MERGE: &str = "<<";
+use super::{
+    File, FromNode, Node, Path, Pattern, Place, Problems, Warning,
+    merge::{Layer, Layers},
+};
 
 /// The entries of one mapping, and of those that it lies over.
 ///
@@ -15,83 +15,6 @@ pub struct Fields<'a> {
     layers: Vec<Layer<'a>>,
     asked: Vec<&'static str>,
     problems: &'a Problems,
-}
-
-struct Layer<'a> {
-    entries: &'a [(String, Node)],
-    path: Path,
-    /// Whether it was merged into the layer before by YAML's `<<`, key by key and not deeper.
-    is_merged: bool,
-}
-
-impl<'a> Layer<'a> {
-    fn position(&self, key: &str) -> Option<usize> {
-        self.entries.iter().position(|(name, _)| name == key)
-    }
-
-    fn at(&self, index: usize) -> (&'a Node, Path) {
-        let (name, node) = &self.entries[index];
-        (node, self.path.entry(name, index))
-    }
-
-    /// The entries without those that merge others.
-    fn written(&self) -> impl Iterator<Item = (usize, &'a str, &'a Node)> + use<'a> {
-        let entries = self.entries.iter().enumerate();
-        entries
-            .map(|(index, (name, node))| (index, &**name, node))
-            .filter(|(_, name, _)| *name != MERGE)
-    }
-}
-
-/// The layers of a mapping and of those beneath it.
-struct Layers<'a> {
-    found: Vec<Layer<'a>>,
-    problems: &'a Problems,
-}
-
-impl<'a> Layers<'a> {
-    fn add(&mut self, entries: &'a [(String, Node)], path: &Path, is_merged: bool) {
-        let mut names = HashSet::with_capacity(entries.len());
-        for (index, (name, _)) in entries.iter().enumerate() {
-            if !names.insert(name) {
-                self.problems.add(
-                    path.entry(name, index),
-                    Place::Key,
-                    "duplicate key",
-                    "each key once",
-                );
-            }
-        }
-        self.found.push(Layer {
-            entries,
-            path: path.clone(),
-            is_merged,
-        });
-        let Some(index) = entries.iter().position(|(name, _)| name == MERGE) else {
-            return;
-        };
-        let path = path.entry(MERGE, index);
-        match &entries[index].1 {
-            Node::List(items) => {
-                for (index, item) in items.iter().enumerate() {
-                    self.merge(item, path.item(index));
-                }
-            }
-            node => self.merge(node, path),
-        }
-    }
-
-    fn merge(&mut self, node: &'a Node, path: Path) {
-        match node {
-            Node::Map(entries) => self.add(entries, &path, true),
-            _ => self.problems.add(
-                path,
-                Place::Value,
-                super::node::wrong_kind(node),
-                "a mapping such as *alias, or a list of them",
-            ),
-        }
-    }
 }
 
 impl<'a> Fields<'a> {

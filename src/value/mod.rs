@@ -12,6 +12,7 @@ mod file;
 mod headers;
 mod http;
 mod label;
+mod merge;
 mod network;
 mod node;
 mod pattern;

@@ -10,7 +10,7 @@ use std::{
 use super::{
     Node, Pattern,
     context::{Context, FilesRead},
-    fields::MERGE,
+    merge::MERGE,
 };
 
 /// One step from the top of the file to a value.
