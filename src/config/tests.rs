@@ -296,7 +296,7 @@ fn a_monitor_lies_over_its_templates_and_they_over_the_defaults() {
     assert_eq!(header("intranet", "accept").as_deref(), Some("*/*"));
     assert!(header("intranet", "authorization").is_some());
     assert!(http("intranet").tls.insecure_skip_verify);
-    assert_eq!(http("intranet").tls.min_version, value::TlsVersion::Tls13);
+    assert_eq!(http("intranet").tls.versions.min, value::TlsVersion::Tls13);
     let ok = http::StatusCode::NO_CONTENT;
     assert!(
         http("intranet")

@@ -12,22 +12,21 @@ use parking_lot::RwLock;
 use rustls::{
     RootCertStore, ServerConfig,
     crypto::aws_lc_rs,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    pki_types::CertificateDer,
     server::{WebPkiClientVerifier, danger::ClientCertVerifier},
 };
 use tokio::{task::spawn_blocking, time::sleep};
 use tokio_rustls::TlsAcceptor;
 
 use super::LOG_TARGET;
-use crate::value::{Fields, FromNode, Node, TlsVersion, read_regular_file};
+use crate::value::{Fields, FromNode, Node, TlsVersions, pem, read_regular_file};
 
 /// How to speak TLS, with the names of Prometheus' web configuration.
 #[derive(Clone)]
 pub struct Settings {
     files: Files,
     auth: ClientAuth,
-    min_version: TlsVersion,
-    max_version: TlsVersion,
+    versions: TlsVersions,
     /// As the files were when the settings were read.
     config: Arc<ServerConfig>,
     contents: u64,
@@ -69,12 +68,7 @@ impl Settings {
         let key = required("key_file");
         let client_ca = fields.path_of_file("client_ca_file");
         let given: Option<ClientAuth> = fields.optional("client_auth_type");
-        let min_version = fields.optional("min_version").unwrap_or(TlsVersion::Tls12);
-        let max_version = fields.optional("max_version").unwrap_or(TlsVersion::Tls13);
-        if max_version < min_version {
-            let wrong = "is older than min_version";
-            fields.wrong_value("max_version", wrong, "at least min_version");
-        }
+        let versions = TlsVersions::read(&mut fields);
         let auth = given.unwrap_or(ClientAuth::None);
         if (auth == ClientAuth::None) != client_ca.is_none() {
             let wrong = "client_ca_file and client_auth_type belong together";
@@ -88,12 +82,11 @@ impl Settings {
         });
         let settings = files.and_then(|files| {
             let contents = files.contents();
-            match files.config(auth, min_version, max_version) {
+            match files.config(auth, versions) {
                 Ok(config) => Some(Self {
                     files,
                     auth,
-                    min_version,
-                    max_version,
+                    versions,
                     config: Arc::new(config),
                     contents,
                 }),
@@ -111,11 +104,10 @@ impl Settings {
         let Self {
             files,
             auth,
-            min_version,
-            max_version,
+            versions,
             ..
         } = self;
-        files.config(*auth, *min_version, *max_version)
+        files.config(*auth, *versions)
     }
 }
 
@@ -154,22 +146,10 @@ impl Files {
         hasher.finish()
     }
 
-    fn config(
-        &self,
-        auth: ClientAuth,
-        min_version: TlsVersion,
-        max_version: TlsVersion,
-    ) -> Result<ServerConfig, FileError> {
-        let versions: &[_] = match (min_version, max_version) {
-            (_, TlsVersion::Tls12) => &[&rustls::version::TLS12],
-            (TlsVersion::Tls12, TlsVersion::Tls13) => rustls::ALL_VERSIONS,
-            (TlsVersion::Tls13, TlsVersion::Tls13) => &[&rustls::version::TLS13],
-        };
+    fn config(&self, auth: ClientAuth, versions: TlsVersions) -> Result<ServerConfig, FileError> {
         let chain = certificates("cert_file", &self.cert)?;
         let key = read("key_file", &self.key)?;
-        // The parser's error is left out: it could repeat a part of the key.
-        let key = PrivateKeyDer::from_pem_slice(&key)
-            .map_err(|_| ("key_file", "holds no private key".to_owned()))?;
+        let key = pem::private_key(&key).map_err(|wrong| ("key_file", wrong.to_owned()))?;
         let provider = Arc::new(aws_lc_rs::default_provider());
         let verifier = match (&self.client_ca, auth) {
             (Some(file), ClientAuth::IfGiven | ClientAuth::Required) => {
@@ -178,7 +158,7 @@ impl Files {
             _ => None,
         };
         let builder = ServerConfig::builder_with_provider(provider)
-            .with_protocol_versions(versions)
+            .with_protocol_versions(versions.supported())
             .expect("the provider has suites for both versions");
         let builder = match verifier {
             Some(verifier) => builder.with_client_cert_verifier(verifier),
@@ -220,11 +200,7 @@ fn read(key: &'static str, file: &Path) -> Result<Vec<u8>, FileError> {
 
 fn certificates(key: &'static str, file: &Path) -> Result<Vec<CertificateDer<'static>>, FileError> {
     let bytes = read(key, file)?;
-    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
-    match certificates {
-        Ok(certificates) if !certificates.is_empty() => Ok(certificates),
-        _ => Err((key, "holds no certificate".to_owned())),
-    }
+    pem::certificates(&bytes).map_err(|wrong| (key, wrong.to_owned()))
 }
 
 /// Takes handshakes with the certificate that the files hold now.

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use rustls::{
     crypto::aws_lc_rs,
-    pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
+    pki_types::{CertificateDer, ServerName},
     sign::CertifiedKey,
 };
 
 use crate::{
     net::tls::{Authorities, Freshness, Settings},
-    value::{Fields, File, FromNode, Node, Secret},
+    value::{Fields, File, FromNode, Node, Secret, TlsVersions, pem},
 };
 
 /// The keys that say how TLS is spoken.
@@ -37,20 +37,8 @@ pub(crate) fn read_tls_config(mut fields: Fields<'_>) -> Settings {
         insecure_skip_verify: fields
             .optional("insecure_skip_verify")
             .unwrap_or(defaults.insecure_skip_verify),
-        min_version: fields
-            .optional("min_version")
-            .unwrap_or(defaults.min_version),
-        max_version: fields
-            .optional("max_version")
-            .unwrap_or(defaults.max_version),
+        versions: TlsVersions::read(&mut fields),
     };
-    if settings.max_version < settings.min_version {
-        fields.wrong_value(
-            "max_version",
-            "is older than min_version",
-            "at least min_version",
-        );
-    }
     fields.finish();
     settings
 }
@@ -86,7 +74,7 @@ impl FromNode for DnsName {
 }
 
 /// PEM text that stands in the configuration or in a file that it names.
-fn pem(fields: &mut Fields<'_>, inline: &'static str, file: &'static str) -> Option<Pem> {
+fn read_pem(fields: &mut Fields<'_>, inline: &'static str, file: &'static str) -> Option<Pem> {
     fields.at_most_one(&[inline, file]);
     let text = fields.optional::<Secret>(inline);
     let contents = fields.file(file);
@@ -108,27 +96,16 @@ struct Pem {
 impl Pem {
     const CERTIFICATES: &str = "one or more certificates in PEM";
 
-    /// Whether a passphrase is needed (RFC 7468, section 11; RFC 1421, section 4.6.1.1).
-    fn is_encrypted(&self) -> bool {
-        let has = |mark: &[u8]| self.bytes.windows(mark.len()).any(|part| part == mark);
-        has(b"-----BEGIN ENCRYPTED PRIVATE KEY-----") || has(b"Proc-Type: 4,ENCRYPTED")
-    }
-
     fn certificates(&self, fields: &Fields<'_>) -> Option<Vec<CertificateDer<'static>>> {
-        let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&self.bytes).collect();
-        match certificates {
-            Ok(certificates) if !certificates.is_empty() => Some(certificates),
-            // The parser's error is left out: it shows a part of the text as numbers.
-            _ => {
-                fields.wrong_value(self.key, "holds no certificate", Self::CERTIFICATES);
-                None
-            }
-        }
+        let certificates = pem::certificates(&self.bytes);
+        certificates
+            .map_err(|wrong| fields.wrong_value(self.key, wrong, Self::CERTIFICATES))
+            .ok()
     }
 }
 
 fn authorities(fields: &mut Fields<'_>) -> Option<Arc<Authorities>> {
-    let pem = pem(fields, "ca", "ca_file")?;
+    let pem = read_pem(fields, "ca", "ca_file")?;
     match Authorities::new(pem.certificates(fields)?) {
         Ok(authorities) => Some(Arc::new(authorities)),
         Err(error) => {
@@ -141,8 +118,8 @@ fn authorities(fields: &mut Fields<'_>) -> Option<Arc<Authorities>> {
 
 fn identity(fields: &mut Fields<'_>) -> Option<Arc<CertifiedKey>> {
     let given = fields.problems().count();
-    let chain = pem(fields, "cert", "cert_file");
-    let key = pem(fields, "key", "key_file");
+    let chain = read_pem(fields, "cert", "cert_file");
+    let key = read_pem(fields, "key", "key_file");
     let (chain, key) = match (chain, key) {
         (Some(chain), Some(key)) => (chain, key),
         (None, None) => return None,
@@ -164,17 +141,13 @@ fn identity(fields: &mut Fields<'_>) -> Option<Arc<CertifiedKey>> {
         }
     };
     let certificates = chain.certificates(fields)?;
-    // The parser's error is left out: it could repeat a part of the key.
-    let Ok(private_key) = PrivateKeyDer::from_pem_slice(&key.bytes) else {
-        let wrong = if key.is_encrypted() {
-            "holds an encrypted private key"
-        } else {
-            "holds no private key"
-        };
-        let allowed = "a private key in PEM, without a passphrase";
-        fields.wrong_value(key.key, wrong, allowed);
-        return None;
-    };
+    let private_key = pem::private_key(&key.bytes);
+    let private_key = private_key
+        .map_err(|wrong| {
+            let allowed = "a private key in PEM, without a passphrase";
+            fields.wrong_value(key.key, wrong, allowed);
+        })
+        .ok()?;
     match CertifiedKey::from_der(certificates, private_key, &aws_lc_rs::default_provider()) {
         Ok(identity) => Some(Arc::new(identity)),
         Err(error) => {

@@ -1,4 +1,4 @@
-//! Families of addresses and versions of TLS, in blackbox_exporter's words.
+//! Families of addresses, in blackbox_exporter's words.
 
 use super::{FromNode, Node};
 
@@ -23,28 +23,6 @@ impl FromNode for IpFamily {
             "ip4" => Ok(Self::Ip4),
             "ip6" => Ok(Self::Ip6),
             other => Err(format!("{other:?} is no family")),
-        }
-    }
-}
-
-/// A version of TLS.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum TlsVersion {
-    /// RFC 5246.
-    Tls12,
-    /// RFC 8446.
-    Tls13,
-}
-
-impl FromNode for TlsVersion {
-    const ALLOWED: &'static str = "TLS12 or TLS13";
-
-    fn from_node(node: &Node) -> Result<Self, String> {
-        match String::from_node(node)?.as_str() {
-            "TLS12" => Ok(Self::Tls12),
-            "TLS13" => Ok(Self::Tls13),
-            old @ ("TLS10" | "TLS11") => Err(format!("{old} is not spoken any more")),
-            other => Err(format!("{other:?} is no version of TLS")),
         }
     }
 }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use rustls::{pki_types::ServerName, sign::CertifiedKey};
 
 use super::Authorities;
-use crate::value::{Host, TlsVersion};
+use crate::value::{Host, TlsVersions};
 
 /// How to speak TLS; everything that can be wrong with its files has been found out.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Settings {
     /// Trusted instead of the system's authorities.
     pub authorities: Option<Arc<Authorities>>,
@@ -18,23 +18,8 @@ pub struct Settings {
     pub server_name: Option<String>,
     /// Whether any certificate will do.
     pub insecure_skip_verify: bool,
-    /// The oldest version that is offered.
-    pub min_version: TlsVersion,
-    /// The newest version that is offered.
-    pub max_version: TlsVersion,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            authorities: None,
-            identity: None,
-            server_name: None,
-            insecure_skip_verify: false,
-            min_version: TlsVersion::Tls12,
-            max_version: TlsVersion::Tls13,
-        }
-    }
+    /// The versions that are offered.
+    pub versions: TlsVersions,
 }
 
 impl Settings {
@@ -59,12 +44,11 @@ impl Settings {
             identity: None,
             server_name: _, // asked for by the name in the URL, not by the client
             insecure_skip_verify: false,
-            min_version: TlsVersion::Tls12,
-            max_version: TlsVersion::Tls13,
+            versions,
         } = self
         else {
             return false;
         };
-        true
+        *versions == TlsVersions::default()
     }
 }

@@ -16,7 +16,6 @@ use super::{
     handshake::{ClientCertificate, HandshakeLog},
     verifier::{Policy, Verifier},
 };
-use crate::value::TlsVersion;
 
 /// The certificate authorities that are trusted where a monitor names none.
 pub struct Trust {
@@ -85,11 +84,6 @@ pub(in crate::net) struct TlsConfig {
 impl TlsConfig {
     fn new(trust: &Trust, settings: &Settings, protocols: Vec<Vec<u8>>) -> Self {
         let provider = trust.provider.clone();
-        let versions: &[_] = match (settings.min_version, settings.max_version) {
-            (_, TlsVersion::Tls12) => &[&rustls::version::TLS12],
-            (TlsVersion::Tls12, TlsVersion::Tls13) => rustls::ALL_VERSIONS,
-            (TlsVersion::Tls13, TlsVersion::Tls13) => &[&rustls::version::TLS13],
-        };
         let authorities = settings.authorities.as_ref().unwrap_or(&trust.authorities);
         let policy = if settings.insecure_skip_verify {
             Policy::AcceptAny
@@ -99,7 +93,7 @@ impl TlsConfig {
         let algorithms = provider.signature_verification_algorithms;
         let identity = settings.identity.clone();
         let mut client = ClientConfig::builder_with_provider(provider.clone())
-            .with_protocol_versions(versions)
+            .with_protocol_versions(settings.versions.supported())
             .expect("the provider has suites for both versions")
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(Verifier {

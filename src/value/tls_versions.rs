@@ -1,0 +1,74 @@
+//! Versions of TLS: `min_version` and `max_version`, in Prometheus' words.
+
+use rustls::{SupportedProtocolVersion, version};
+
+use super::{Fields, FromNode, Node};
+
+/// A version of TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TlsVersion {
+    /// RFC 5246.
+    Tls12,
+    /// RFC 8446.
+    Tls13,
+}
+
+impl FromNode for TlsVersion {
+    const ALLOWED: &'static str = "TLS12 or TLS13";
+
+    fn from_node(node: &Node) -> Result<Self, String> {
+        match String::from_node(node)?.as_str() {
+            "TLS12" => Ok(Self::Tls12),
+            "TLS13" => Ok(Self::Tls13),
+            old @ ("TLS10" | "TLS11") => Err(format!("{old} is not spoken any more")),
+            other => Err(format!("{other:?} is no version of TLS")),
+        }
+    }
+}
+
+/// The versions of TLS that are offered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TlsVersions {
+    /// The oldest one.
+    pub min: TlsVersion,
+    /// The newest one.
+    pub max: TlsVersion,
+}
+
+impl Default for TlsVersions {
+    fn default() -> Self {
+        Self {
+            min: TlsVersion::Tls12,
+            max: TlsVersion::Tls13,
+        }
+    }
+}
+
+impl TlsVersions {
+    /// Reads `min_version` and `max_version`.
+    #[must_use]
+    pub fn read(fields: &mut Fields<'_>) -> Self {
+        let defaults = Self::default();
+        let versions = Self {
+            min: fields.optional("min_version").unwrap_or(defaults.min),
+            max: fields.optional("max_version").unwrap_or(defaults.max),
+        };
+        if versions.max < versions.min {
+            let wrong = "is older than min_version";
+            fields.wrong_value("max_version", wrong, "at least min_version");
+        }
+        versions
+    }
+
+    /// The same versions in the words of rustls.
+    #[must_use]
+    pub fn supported(self) -> &'static [&'static SupportedProtocolVersion] {
+        static TLS12: [&SupportedProtocolVersion; 1] = [&version::TLS12];
+        static TLS13: [&SupportedProtocolVersion; 1] = [&version::TLS13];
+        match (self.min, self.max) {
+            (_, TlsVersion::Tls12) => &TLS12,
+            (TlsVersion::Tls12, TlsVersion::Tls13) => rustls::ALL_VERSIONS,
+            (TlsVersion::Tls13, TlsVersion::Tls13) => &TLS13,
+        }
+    }
+}
