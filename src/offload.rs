@@ -5,10 +5,12 @@
 
 use std::{
     panic::resume_unwind,
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -19,7 +21,7 @@ use tokio::{
 use tokio_util::task::AbortOnDropHandle;
 
 /// The time after which a computation in steps lets other tasks run.
-const TIME_SLICE: Duration = Duration::from_micros(500);
+const TIME_SLICE: Duration = Duration::from_micros(200);
 
 /// Whether the result of a computation is still wanted.
 #[derive(Debug, Default)]
@@ -80,13 +82,25 @@ impl TimeSlice {
         Self(Instant::now())
     }
 
+    /// Whether it is time to let other tasks run.
+    pub fn is_used(&self) -> bool {
+        self.0.elapsed() >= TIME_SLICE
+    }
+
     /// Lets other tasks run if the slice is used up, and starts the next one.
     pub async fn yield_if_used(&mut self) {
-        if self.0.elapsed() >= TIME_SLICE {
+        if self.is_used() {
             yield_now().await;
-            self.0 = Instant::now();
+            *self = Self::start();
         }
     }
+}
+
+/// Lets other tasks run before the current one is polled again, for what is polled by hand.
+pub(crate) fn yield_once<T>(context: &mut Context<'_>) -> Poll<T> {
+    let first_poll = pin!(yield_now()).poll(context);
+    debug_assert!(first_poll.is_pending());
+    Poll::Pending
 }
 
 #[cfg(test)]

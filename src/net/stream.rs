@@ -11,7 +11,6 @@ use rustls::pki_types::ServerName;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
     net::{TcpStream, UnixStream},
-    task::coop,
     time::{Duration, timeout},
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
@@ -20,7 +19,10 @@ use super::{
     ErrorClassifier,
     tls::{HandshakeLog, TlsConfig, cipher_suite_name, version_name},
 };
-use crate::check::{Attempt, Fact, Failure, Phase};
+use crate::{
+    check::{Attempt, Fact, Failure, Phase},
+    offload::{TimeSlice, yield_once},
+};
 
 /// How to speak TLS over a connection, and with whom.
 #[derive(Clone)]
@@ -33,11 +35,8 @@ pub struct TlsClient {
 /// How long a peer may take to refuse a certificate; one that says nothing is content.
 const VERDICT_WITHIN: Duration = Duration::from_millis(500);
 
-/// Bytes that are read at once: no more than can be parsed within a few milliseconds.
-const MAX_READ: usize = 64 << 10;
-
-/// Bytes received that count as one of the 128 steps after which tokio lets other tasks run.
-const BYTES_PER_STEP: usize = 2 << 10;
+/// Bytes that are read at once: no more than can be parsed within a fraction of a millisecond.
+const MAX_READ: usize = 32 << 10;
 
 /// What carries the bytes.
 pub(super) enum Transport {
@@ -52,6 +51,8 @@ pub struct Stream {
     errors: ErrorClassifier,
     /// For reads into buffers that are larger than [`MAX_READ`].
     scratch: Vec<u8>,
+    /// Since when there has always been something to read.
+    slice: Option<TimeSlice>,
 }
 
 impl Stream {
@@ -60,6 +61,7 @@ impl Stream {
             transport,
             errors,
             scratch: Vec::new(),
+            slice: None,
         }
     }
 
@@ -205,8 +207,18 @@ impl AsyncRead for Stream {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        // A peer that always has more to say takes no more than its share of the worker's time,
+        // whatever it costs to parse.
+        if self.slice.get_or_insert_with(TimeSlice::start).is_used() {
+            self.slice = None;
+            return yield_once(context);
+        }
         let before = buffer.filled().len();
-        match ready!(self.poll_read_some(context, buffer)) {
+        let read = self.poll_read_some(context, buffer);
+        if read.is_pending() {
+            self.slice = None;
+        }
+        match ready!(read) {
             Ok(()) => {}
             // Closed without close_notify: whoever knows how much was to come, knows whether it is
             // all, and of the others too many servers do it.
@@ -219,13 +231,6 @@ impl AsyncRead for Stream {
             }
         }
         let received = buffer.filled().len() - before;
-        for _ in 0..received / BYTES_PER_STEP {
-            match coop::poll_proceed(context) {
-                Poll::Ready(step) => step.made_progress(),
-                // The next read lets others run.
-                Poll::Pending => break,
-            }
-        }
         Poll::Ready(self.errors.count_received(received))
     }
 }

@@ -18,6 +18,7 @@ mod dns_https;
 mod dns_transports;
 mod documentation;
 mod echoes;
+mod floods;
 mod forbidden_targets;
 mod grpc;
 mod http_addresses;

@@ -40,8 +40,12 @@ const MAX_HEADER_LIST_BYTES: u32 = MAX_HEAD_BYTES as u32;
 /// frames that concern the connection among them.
 const MAX_BYTES_BEFORE_BODY: u64 = 2 << 20;
 
-/// Bytes that may be received for one byte of body: a chunk of one byte takes six, a frame ten.
-const MAX_BYTES_FOR_ONE: u64 = 16;
+/// Bytes that may be received for one byte of body, beyond [`MAX_BYTES_BEFORE_BODY`]: a peer that sends
+/// its whole body in chunks of a byte, each of which takes six, comes to some 500,000 of them.
+const MAX_BYTES_FOR_ONE: u64 = 2;
+
+/// Bytes of a body that may come over HTTP/2 before they are asked for: less than what may come in all.
+const WINDOW_BYTES: u32 = 1 << 20;
 
 type Message = http::Request<Full<Bytes>>;
 
@@ -100,6 +104,8 @@ pub(super) async fn send_over_http2(
     let response = async {
         let (mut sender, connection) = http2::Builder::new(executor.clone())
             .max_header_list_size(MAX_HEADER_LIST_BYTES)
+            .initial_stream_window_size(WINDOW_BYTES)
+            .initial_connection_window_size(WINDOW_BYTES)
             .handshake(TokioIo::new(stream))
             .await?;
         // The error of a connection reaches the request that it was for.

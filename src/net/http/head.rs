@@ -34,6 +34,8 @@ pub(super) struct LenientStream {
     pending: Vec<u8>,
     /// How many bytes of `pending` may be passed on.
     ready: usize,
+    /// How far the rest of `pending` has been searched for the end of a head.
+    search: HeadSearch,
     /// Whether the rest of the stream is passed on as it is.
     in_body: bool,
 }
@@ -83,6 +85,7 @@ impl LenientStream {
             log: log.clone(),
             pending: Vec::new(),
             ready: 0,
+            search: HeadSearch::default(),
             in_body: false,
         };
         (lenient, log)
@@ -91,16 +94,21 @@ impl LenientStream {
     /// Looks for whole heads in what is pending.
     fn advance(&mut self) {
         while !self.in_body {
+            // Empty lines may come before a head (RFC 9112, section 2.2).
+            let is_blank = |byte: &&u8| matches!(byte, b'\r' | b'\n');
+            let rest = self.pending[self.ready..].iter();
+            let blank = rest.take_while(is_blank).count();
+            self.pending.drain(self.ready..self.ready + blank);
             let rest = &self.pending[self.ready..];
-            let Some(length) = head_length(rest) else {
+            let Some(length) = self.search.next(rest) else {
                 // What does not begin like HTTP never will, and what is too long is for hyper to refuse.
-                let begins = rest.trim_ascii_start();
-                let is_http = b"HTTP/".starts_with(&begins[..begins.len().min(5)]);
+                let is_http = b"HTTP/".starts_with(&rest[..rest.len().min(5)]);
                 if !is_http || rest.len() > MAX_HEAD_BYTES {
                     self.finish(rest.len());
                 }
                 return;
             };
+            self.search = HeadSearch::default();
             let head = &rest[..length];
             let is_final = !is_interim(head);
             if is_final {
@@ -201,19 +209,33 @@ impl AsyncWrite for LenientStream {
     }
 }
 
-/// The length of the head that `bytes` begin with, the empty line at its end included.
-fn head_length(bytes: &[u8]) -> Option<usize> {
-    // Empty lines before a head are no end of one (RFC 9112, section 2.2).
-    let start = bytes
-        .iter()
-        .take_while(|byte| matches!(byte, b'\r' | b'\n'));
-    let mut line = start.count();
-    loop {
-        let length = bytes[line..].iter().position(|byte| *byte == b'\n')?;
-        let is_empty = matches!(&bytes[line..line + length], b"" | b"\r");
-        line += length + 1;
-        if is_empty {
-            return Some(line);
+/// The search for the end of a head whose bytes come in pieces: each byte is looked at once.
+#[derive(Default)]
+struct HeadSearch {
+    /// Where the last line begins.
+    line: usize,
+    /// How many bytes have been searched.
+    searched: usize,
+}
+
+impl HeadSearch {
+    /// The length of the head that `bytes` begin with, the empty line at its end included.
+    ///
+    /// `bytes` are those of the last call and what came after them.
+    fn next(&mut self, bytes: &[u8]) -> Option<usize> {
+        loop {
+            let rest = &bytes[self.searched..];
+            let Some(length) = rest.iter().position(|byte| *byte == b'\n') else {
+                self.searched = bytes.len();
+                return None;
+            };
+            let end = self.searched + length;
+            let is_empty = matches!(&bytes[self.line..end], b"" | b"\r");
+            self.searched = end + 1;
+            self.line = self.searched;
+            if is_empty {
+                return Some(self.searched);
+            }
         }
     }
 }
@@ -317,10 +339,14 @@ mod tests {
             ("HTTP/1.1 200 OK\r\n", None),
             ("HTTP/1.1 200 OK\r\n\r\nbody", Some(19)),
             ("HTTP/1.1 200 OK\n\nbody", Some(17)),
-            ("\r\nHTTP/1.1 200 OK\r\n\r\n", Some(21)),
             ("HTTP/1.1 200 OK\r\na: b\r\n c\r\n\r\n", Some(29)),
         ] {
-            assert_eq!(head_length(bytes.as_bytes()), expected, "{bytes:?}");
+            let bytes = bytes.as_bytes();
+            assert_eq!(HeadSearch::default().next(bytes), expected, "{bytes:?}");
+            // The same byte by byte.
+            let mut search = HeadSearch::default();
+            let mut lengths = (0..=bytes.len()).map(|length| search.next(&bytes[..length]));
+            assert_eq!(lengths.find_map(|found| found), expected, "{bytes:?}");
         }
     }
 
@@ -359,7 +385,7 @@ mod tests {
         #[test]
         fn any_bytes_are_taken(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
             let log = HeadLog::default();
-            if let Some(length) = head_length(&bytes) {
+            if let Some(length) = HeadSearch::default().next(&bytes) {
                 prop_assert!(length <= bytes.len());
                 let _ = (is_interim(&bytes[..length]), mend(&bytes[..length], &log));
             }
