@@ -77,9 +77,12 @@ impl Daemon {
         complete(&mut config, ANY_PORT);
         let (mut daemon, stdout) = Self::spawn(config, |_| {});
         let mut stdout = BufReader::new(stdout);
-        let mut line = String::new();
-        stdout.read_line(&mut line).expect("a line in UTF-8");
-        daemon.address = listening_address(&line).expect("the first line tells it");
+        let mut lines = stdout
+            .by_ref()
+            .lines()
+            .map(|line| line.expect("a line in UTF-8"));
+        let address = lines.find_map(|line| listening_address(&line));
+        daemon.address = address.expect("it listens");
         (daemon, stdout)
     }
 
