@@ -261,7 +261,8 @@ fn idle_clients_leave_checks_their_descriptors() {
     let _idle: Vec<_> = (0..150).map(|_| connect(daemon.address)).collect();
     let before = daemon.page().completed();
     let page = daemon.until_page("checks go on", |page| page.completed() >= before + 10.0);
-    let failures = page.sum("monitor_check_failures_total", &[]);
+    // A busy machine may make a check late; what the clients could make it is a failure of the daemon.
+    let failures = page.sum("monitor_check_failures_total", &[("reason", "agent_error")]);
     assert!(failures < 0.5, "{failures}");
 }
 

@@ -372,7 +372,7 @@ mod dialogue {
             json!([{ "name": "n", "value": "number ${n}" }, { "name": "all", "value": "$0" }]);
         let dialogue = json!([
             { "expect": "^incoming_(?<n>[0-9]+)", "send": "outgoing_${1}", "labels": labels },
-            { "expect": "(?-u)^passed\\xfe$", "labels": [{ "name": "last", "value": "x" }] },
+            { "expect": r"^passed\x{FFFD}$", "labels": [{ "name": "last", "value": "x" }] },
             { "send": "bye ${1}" },
         ]);
         let report = check_peer(&peer, json!({ "query_response": dialogue })).await;
