@@ -2,6 +2,7 @@
 
 mod kinds;
 mod message;
+mod monitor;
 mod presentation;
 mod rules;
 mod settings;
@@ -9,137 +10,8 @@ mod settings;
 mod tests;
 mod transport;
 
-use std::sync::Arc;
-
-use url::Host;
-
-use crate::{
-    check::{Attempt, Failure, Monitor, Phase, Rcode, Reason, Report, log_check},
-    net::Net,
-    offload,
-    value::Endpoint,
-};
-
 pub use kinds::{Class, RecordType};
 pub use message::Question;
-use message::Response;
+pub use monitor::Dns;
 pub use rules::{Rules, SectionRules};
 pub use settings::{Server, Settings};
-use transport::Client;
-
-/// Bytes of a message that is matched right away. With its names compressed, one that was made for
-/// it becomes a hundred times as much text.
-const MATCHED_AT_ONCE: usize = 4 << 10;
-
-/// Asks one server one question.
-pub struct Dns {
-    client: Client,
-    settings: Arc<Settings>,
-    target: String,
-    query_name: String,
-}
-
-impl Settings {
-    /// The monitor that checks as these settings say.
-    #[must_use]
-    pub fn bind(self: &Arc<Self>, net: &Net) -> Dns {
-        Dns::new(Client::new(self, net), self.clone())
-    }
-}
-
-impl Dns {
-    fn new(client: Client, settings: Arc<Settings>) -> Self {
-        let mut query_name = String::new();
-        presentation::write_name(&settings.question.name, &mut query_name);
-        Self {
-            client,
-            target: settings.server.to_string(),
-            query_name,
-            settings,
-        }
-    }
-
-    /// Asks until there is a response to judge.
-    async fn response(&self, attempt: &Attempt) -> Result<Response, Failure> {
-        let response = self.client.ask(&self.settings, true, attempt).await?;
-        // What a server says that has never heard of EDNS (RFC 6891, section 7).
-        if response.says.rcode == FORMERR && !response.has_edns {
-            return self.client.ask(&self.settings, false, attempt).await;
-        }
-        Ok(response)
-    }
-
-    /// What is wrong with `response`: of a large one, on a thread where it keeps no other check waiting.
-    async fn complaint(&self, response: Response) -> Option<String> {
-        let rules = self.settings.rules.clone();
-        let is_short = response.len() <= MATCHED_AT_ONCE;
-        // What has begun ends in linear time.
-        offload::run(is_short, move |_| rules.complaint(&response)).await
-    }
-}
-
-const FORMERR: Rcode = Rcode(1);
-
-impl Monitor for Dns {
-    fn kind(&self) -> &'static str {
-        "dns"
-    }
-
-    fn target(&self) -> String {
-        self.target.clone()
-    }
-
-    fn host(&self) -> Option<String> {
-        match &self.settings.server {
-            Server::Udp(Endpoint { host, .. })
-            | Server::Tcp(Endpoint { host, .. })
-            | Server::Tls(Endpoint { host, .. }) => Some(host.to_string()),
-            Server::Https(url) => url.host_str().map(str::to_owned),
-        }
-    }
-
-    fn phases(&self) -> Vec<Phase> {
-        let (named, then) = match &self.settings.server {
-            Server::Udp(server) | Server::Tcp(server) => {
-                (server.host.is_name(), &[Phase::Connect, Phase::Request][..])
-            }
-            Server::Tls(server) => (
-                server.host.is_name(),
-                &[Phase::Connect, Phase::Tls, Phase::Request][..],
-            ),
-            Server::Https(url) => (
-                matches!(url.host(), Some(Host::Domain(_))),
-                &[
-                    Phase::Connect,
-                    Phase::Tls,
-                    Phase::Processing,
-                    Phase::Transfer,
-                ][..],
-            ),
-        };
-        let resolve = named.then_some(Phase::Resolve);
-        resolve.into_iter().chain(then.iter().copied()).collect()
-    }
-
-    async fn check(&self, attempt: &Attempt) -> Result<(), Failure> {
-        let response = self.response(attempt).await?;
-        response.report(attempt);
-        match self.complaint(response).await {
-            None => self.settings.freshness.judge(attempt),
-            Some(error) => Err(attempt.failure(Reason::ResponseMismatch, error)),
-        }
-    }
-
-    fn log(&self, monitor: &str, report: &Report) {
-        let response = report.dns();
-        log_check!(
-            monitor,
-            report,
-            target = self.target,
-            query_name = self.query_name,
-            query_type = self.settings.question.kind.to_string(),
-            rcode = response.map(|response| response.rcode.to_string()),
-            answers = response.map(|response| response.answers),
-        );
-    }
-}

@@ -9,7 +9,10 @@ use super::{
     message::{Asked, Question, Response, Unfit},
     *,
 };
-use crate::value::{Fields, Node, Path, Problems};
+use crate::{
+    check::Rcode,
+    value::{Fields, Node, Path, Problems},
+};
 
 /// A pointer to the name in the question.
 const THE_NAME: [u8; 2] = [0xc0, 0x0c];

@@ -1,0 +1,281 @@
+//! The monitor: one call over one connection, and what its end says of the service.
+
+use std::{pin::pin, sync::Arc};
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use h2::{RecvStream, client::SendRequest};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
+
+use super::{
+    health::{self, Code, PATH, status_message},
+    settings::Settings,
+};
+use crate::{
+    check::{Attempt, Fact, Failure, Monitor, Phase, Reason, Report, ServingStatus, log_check},
+    net::{Connector, ErrorClassifier, LimitedBuffer, Stream, TlsClient, http::USER_AGENT},
+};
+
+/// Target of log lines: the type.
+const LOG_TARGET: &str = "monitoringdaemon::monitors::grpc";
+
+/// Bytes of an answer, which has seven of them.
+const MAX_ANSWER: usize = 4 << 10;
+
+/// Bytes of the headers of an answer, as HTTP/2 counts them.
+const MAX_HEADERS: u32 = 16 << 10;
+
+/// Bytes that the connection may receive in all: more is a flood of frames that are no part of an
+/// answer.
+const MAX_RECEIVED: u64 = 128 << 10;
+
+/// Asks one server for the health of a service.
+pub struct Grpc {
+    connector: Connector,
+    tls: Option<TlsClient>,
+    settings: Arc<Settings>,
+    request: Request<()>,
+    question: Bytes,
+}
+
+impl Grpc {
+    pub(super) fn new(
+        connector: Connector,
+        tls: Option<TlsClient>,
+        settings: Arc<Settings>,
+    ) -> Self {
+        let mut request = Request::post(settings.uri(PATH))
+            .header(header::TE, "trailers")
+            .header(header::CONTENT_TYPE, "application/grpc")
+            .body(())
+            .expect("names and values are right");
+        let headers = request.headers_mut();
+        for (name, value) in settings.headers() {
+            headers.append(name, value);
+        }
+        headers
+            .entry(header::USER_AGENT)
+            .or_insert(HeaderValue::from_static(USER_AGENT));
+        Self {
+            connector,
+            tls,
+            question: health::encode_request(&settings.service),
+            request,
+            settings,
+        }
+    }
+
+    /// A connection that HTTP/2 can be spoken over.
+    async fn connect(&self, attempt: &Attempt) -> Result<Stream, Failure> {
+        let Settings {
+            endpoint, route, ..
+        } = &*self.settings;
+        let tls = self.tls.as_ref();
+        let connect = self.connector.connect_over(tls, endpoint, *route, attempt);
+        let stream = connect.await?;
+        if tls.is_some() && stream.protocol() != Some(b"h2") {
+            let error = "the server does not agree on HTTP/2, which gRPC is spoken over";
+            return Err(attempt.failure(Reason::ProtocolError, error));
+        }
+        Ok(stream)
+    }
+
+    /// The call, from its connection to its end.
+    async fn call(&self, stream: Stream, attempt: &Attempt) -> Result<CallResult, Failure> {
+        attempt.enter(Phase::Check);
+        let errors = stream.errors();
+        errors.allow(MAX_RECEIVED);
+        let client = h2::client::Builder::new()
+            .enable_push(false)
+            .max_header_list_size(MAX_HEADERS)
+            .handshake(stream);
+        let (client, connection) = client.await.map_err(|error| failure(&errors, &error))?;
+        let mut connection = pin!(connection);
+        let mut call = pin!(self.exchange(client, &errors, attempt));
+        // The connection makes progress only while it is polled. It may end with the whole answer
+        // received; else its error says more than the call's, which is not always told of it.
+        tokio::select! {
+            biased;
+            ended = &mut call => {
+                // Takes leave, as far as that goes at once.
+                let _ = connection.now_or_never();
+                ended
+            }
+            end = &mut connection => match (call.now_or_never(), end) {
+                (Some(Ok(ended)), _) => Ok(ended),
+                (_, Err(error)) => Err(failure(&errors, &error)),
+                (Some(Err(failure)), Ok(())) => Err(failure),
+                (None, Ok(())) => {
+                    let error = "the server closed the connection";
+                    Err(attempt.failure(Reason::ConnectionReset, error))
+                }
+            },
+        }
+    }
+
+    async fn exchange(
+        &self,
+        client: SendRequest<Bytes>,
+        errors: &ErrorClassifier,
+        attempt: &Attempt,
+    ) -> Result<CallResult, Failure> {
+        let failure = |error: h2::Error| {
+            let code = error.reason().and_then(Code::from_reset);
+            if let Some(code) = code.filter(|_| error.is_reset() && error.is_remote()) {
+                attempt.learn(Fact::GrpcStatus(code.0));
+            }
+            failure(errors, &error)
+        };
+        let mut client = client.ready().await.map_err(failure)?;
+        let (response, mut question) = client
+            .send_request(self.request.clone(), false)
+            .map_err(failure)?;
+        question
+            .send_data(self.question.clone(), true)
+            .map_err(failure)?;
+        let response = response.await.map_err(failure)?;
+        judge_head(&response, attempt)?;
+        let (head, mut body) = response.into_parts();
+        let mut answer = LimitedBuffer::new(MAX_ANSWER);
+        while let Some(data) = body.data().await {
+            let added = answer.add(&data.map_err(failure)?);
+            added.map_err(|error| {
+                let error = format!("the answer is larger than {error}");
+                attempt.failure(Reason::ProtocolError, error)
+            })?;
+        }
+        // Without a body, what would stand in the trailers stands in the headers.
+        let trailers = body.trailers().await.map_err(failure)?;
+        Ok(CallResult {
+            answer: answer.into_bytes(),
+            trailers: trailers.unwrap_or(head.headers),
+        })
+    }
+
+    /// What the end of the call says of the service.
+    fn judge(&self, ended: &CallResult, attempt: &Attempt) -> Result<(), Failure> {
+        let wrong = |reason, error: String| Err(attempt.failure(reason, error));
+        let trailers = &ended.trailers;
+        let code = match Code::of(trailers) {
+            Ok(Some(code)) => code,
+            Ok(None) => {
+                attempt.learn(Fact::GrpcStatus(Code::from_http_status(StatusCode::OK).0));
+                let error = "the call ended without a status".to_owned();
+                return wrong(Reason::ProtocolError, error);
+            }
+            Err(error) => return wrong(Reason::ProtocolError, error.to_owned()),
+        };
+        attempt.learn(Fact::GrpcStatus(code.0));
+        if code == Code::OK {
+            return match health::decode_response(&ended.answer) {
+                Ok(status) => {
+                    attempt.learn(Fact::Serving(status));
+                    self.judge_status(status, attempt)
+                }
+                Err(error) => wrong(Reason::ProtocolError, error),
+            };
+        }
+        let secrets = self.settings.metadata.iter();
+        let remark = status_message(trailers, secrets.map(|(_, value)| value.reveal()));
+        let service = &self.settings.service;
+        match code {
+            Code::NOT_FOUND => {
+                let error = format!("the server does not know the service {service:?}{remark}");
+                wrong(Reason::NotServing, error)
+            }
+            Code::UNIMPLEMENTED => {
+                let error = format!("the server has no health service{remark}");
+                wrong(Reason::ProtocolError, error)
+            }
+            Code::UNAVAILABLE => wrong(Reason::NotServing, format!("{code}{remark}")),
+            code => wrong(Reason::ResponseMismatch, format!("{code}{remark}")),
+        }
+    }
+
+    fn judge_status(&self, status: ServingStatus, attempt: &Attempt) -> Result<(), Failure> {
+        if status == ServingStatus::Serving {
+            return Ok(());
+        }
+        let service = &self.settings.service;
+        let error = format!("the service {service:?} is {status}");
+        Err(attempt.failure(Reason::NotServing, error))
+    }
+}
+
+/// What a call ended with.
+struct CallResult {
+    answer: Vec<u8>,
+    trailers: HeaderMap,
+}
+
+/// Whether a response is one of gRPC; one of HTTP alone stands for a status all the same.
+fn judge_head(response: &Response<RecvStream>, attempt: &Attempt) -> Result<(), Failure> {
+    let (status, headers) = (response.status(), response.headers());
+    if headers.contains_key("grpc-status") {
+        return Ok(());
+    }
+    let kind = headers.get(header::CONTENT_TYPE);
+    let is_grpc = kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
+    if status == StatusCode::OK && is_grpc {
+        return Ok(());
+    }
+    attempt.learn(Fact::GrpcStatus(Code::from_http_status(status).0));
+    let status = status.as_u16();
+    let error = format!("the response is of HTTP with status {status}, not of gRPC");
+    Err(attempt.failure(Reason::ProtocolError, error))
+}
+
+/// What an `error` of HTTP/2 means, without the text that the server may have sent with it.
+fn failure(errors: &ErrorClassifier, error: &h2::Error) -> Failure {
+    let mut failure = errors.failure(error);
+    if let Some(reason) = error.reason().filter(|_| failure.phase == Phase::Check) {
+        failure.error = if error.is_remote() {
+            format!("the server gave up the call with {reason:?}")
+        } else {
+            format!("what the server says is no HTTP/2: {reason:?}")
+        }
+        .into();
+    }
+    failure
+}
+
+impl Monitor for Grpc {
+    fn kind(&self) -> &'static str {
+        "grpc"
+    }
+
+    fn target(&self) -> String {
+        self.settings.endpoint.to_string()
+    }
+
+    fn host(&self) -> Option<String> {
+        Some(self.settings.endpoint.host.to_string())
+    }
+
+    fn phases(&self) -> Vec<Phase> {
+        let named = self.settings.endpoint.host.is_name();
+        let resolve = named.then_some(Phase::Resolve);
+        let tls = self.tls.as_ref().map(|_| Phase::Tls);
+        let phases = [resolve, Some(Phase::Connect), tls, Some(Phase::Check)];
+        phases.into_iter().flatten().collect()
+    }
+
+    async fn check(&self, attempt: &Attempt) -> Result<(), Failure> {
+        let stream = self.connect(attempt).await?;
+        let ended = self.call(stream, attempt).await?;
+        self.judge(&ended, attempt)?;
+        self.settings.freshness.judge(attempt)
+    }
+
+    fn log(&self, monitor: &str, report: &Report) {
+        log_check!(
+            target: LOG_TARGET,
+            monitor,
+            report,
+            target = self.target(),
+            service = self.settings.service,
+            grpc_status = report.grpc_status(),
+            serving_status = report.serving().map(ServingStatus::as_str),
+        );
+    }
+}

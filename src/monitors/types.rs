@@ -1,0 +1,87 @@
+//! The list of types: the enum of their settings, and what is done by type.
+
+use std::sync::Arc;
+
+use super::{dns, grpc, http, icmp, tcp, tls, unix, websocket};
+use crate::{
+    check::Job,
+    net::Net,
+    value::{Fields, FromNode, Node},
+};
+
+/// From the list of types: the enum of their settings, and what is done by type.
+macro_rules! types {
+    ($($variant:ident($module:ident),)+) => {
+        /// The word of a type, as `type:` has it.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Type {
+            $(
+                #[doc = concat!("`", stringify!($module), "`")]
+                $variant,
+            )+
+        }
+
+        /// How to check one target, by type.
+        #[derive(Clone, Debug)]
+        pub enum Settings {
+            $(
+                #[doc = concat!("Of `type: ", stringify!($module), "`.")]
+                $variant(Arc<$module::Settings>),
+            )+
+        }
+
+        const TYPES: &str = concat!("one of:" $(, " ", stringify!($module))+);
+
+        impl Type {
+            /// Every type.
+            pub const ALL: &[Self] = &[$(Self::$variant,)+];
+
+            /// Its word.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => stringify!($module),)+ }
+            }
+
+            /// Reads the keys that only this type has; `None` where one that must be there is not.
+            pub fn read(self, fields: &mut Fields<'_>) -> Option<Settings> {
+                match self {
+                    $(Self::$variant => {
+                        Some(Settings::$variant(Arc::new($module::Settings::read(fields)?)))
+                    })+
+                }
+            }
+        }
+
+        impl Settings {
+            /// The monitor that checks as these settings say, under `name`.
+            #[must_use]
+            pub fn bind(&self, name: &str, net: &Net) -> Job {
+                match self { $(Self::$variant(settings) => Job::new(name, settings.bind(net)),)+ }
+            }
+        }
+    };
+}
+
+types! {
+    Dns(dns),
+    Grpc(grpc),
+    Http(http),
+    Icmp(icmp),
+    Tcp(tcp),
+    Tls(tls),
+    Unix(unix),
+    Websocket(websocket),
+}
+
+impl FromNode for Type {
+    const ALLOWED: &'static str = TYPES;
+
+    fn from_node(node: &Node) -> Result<Self, String> {
+        let word = String::from_node(node)?;
+        let known = Self::ALL
+            .iter()
+            .copied()
+            .find(|known| known.as_str() == word);
+        known.ok_or_else(|| format!("{word:?} is no type of monitor"))
+    }
+}
