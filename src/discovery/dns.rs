@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     payload::Target,
+    refresh_interval,
     relabel::Labels,
-    settings::read_interval,
     source::{Found, Look, Source},
 };
 use crate::{
@@ -93,7 +93,7 @@ impl Settings {
             let wrong = "port is missing, as only SRV records have one";
             fields.wrong(wrong, Port::ALLOWED);
         }
-        let refresh_interval = read_interval(&mut fields, Duration::from_secs(30));
+        let refresh_interval = refresh_interval::read(&mut fields, Duration::from_secs(30));
         fields.finish();
         Some(Self {
             names,

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::{
     payload::{self, Format},
-    settings::read_interval,
+    refresh_interval,
     source::{Found, Look, Source},
 };
 use crate::value::{Fields, FromNode, Node, Place, Warning, read_regular_file};
@@ -58,7 +58,7 @@ impl Settings {
         if patterns.is_empty() && fields.problems().count() == count {
             fields.wrong("files is missing", FilePattern::ALLOWED);
         }
-        let refresh_interval = read_interval(&mut fields, Duration::from_secs(300));
+        let refresh_interval = refresh_interval::read(&mut fields, Duration::from_secs(300));
         fields.finish();
         Self {
             patterns,

@@ -8,7 +8,7 @@ use url::Url;
 
 use super::{
     payload::{self, Format, Target},
-    settings::read_interval,
+    refresh_interval,
     source::{Found, Look, Source},
 };
 use crate::{
@@ -56,7 +56,7 @@ impl std::fmt::Debug for Settings {
 impl Settings {
     pub fn read(mut fields: Fields<'_>) -> Option<Self> {
         let url = fields.required::<HttpUrl>("url");
-        let refresh_interval = read_interval(&mut fields, Duration::from_secs(60));
+        let refresh_interval = refresh_interval::read(&mut fields, Duration::from_secs(60));
         let userinfo = url.as_ref().and_then(|url| url.userinfo.clone());
         let own_headers = fields.http_headers(|name| {
             let is_own = [

@@ -32,9 +32,6 @@ pub(super) enum SourceSettings {
     Dns(dns::Settings),
 }
 
-/// A shorter interval is a mistake, and a burden for whoever is asked.
-const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
-
 /// A list that others write does not make the daemon check more often than that.
 const MIN_CHECK_EVERY: Duration = Duration::from_secs(1);
 
@@ -130,13 +127,4 @@ impl Block {
         };
         self.sources.iter().map(name).collect()
     }
-}
-
-/// `refresh_interval`, which is at least a second.
-pub(super) fn read_interval(fields: &mut Fields<'_>, default: Duration) -> Duration {
-    let interval: Duration = fields.optional("refresh_interval").unwrap_or(default);
-    if interval < SHORTEST_INTERVAL {
-        fields.wrong_value("refresh_interval", "is too short", "1s or more");
-    }
-    interval
 }

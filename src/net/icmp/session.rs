@@ -1,0 +1,158 @@
+//! The echo requests of one check.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use tokio::{sync::mpsc, time::Instant};
+
+use super::{
+    packet::{HEADER, Notice},
+    socket::Socket,
+    waiting::{Answer, Said},
+};
+use crate::{
+    check::{Attempt, Failure, Reason},
+    net::io_reason,
+};
+
+/// An echo request that was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Request {
+    sequence: u16,
+    /// Which one of its session, from 0.
+    pub index: usize,
+    /// When it was sent.
+    pub sent_at: Instant,
+}
+
+/// What became of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The target answered.
+    Reply {
+        /// From the request until the kernel had the reply.
+        round_trip: Duration,
+        /// Hops that the reply could still have made.
+        hop_limit: Option<u8>,
+    },
+    /// Somebody says that the request did not arrive.
+    Lost(Notice),
+}
+
+/// Echo requests to one target, and what becomes of them; dropped, nobody waits for them any more.
+pub struct EchoSession {
+    socket: Arc<Socket>,
+    number: u64,
+    target: SocketAddr,
+    payload_size: usize,
+    sent: usize,
+    pending: Vec<Request>,
+    inbox: mpsc::Sender<Answer>,
+    answers: mpsc::Receiver<Answer>,
+}
+
+impl EchoSession {
+    /// Over `socket`, at most `count` requests to `target`, each with so many bytes.
+    #[must_use]
+    pub fn new(socket: Arc<Socket>, target: SocketAddr, payload_size: usize, count: usize) -> Self {
+        let (inbox, answers) = mpsc::channel(count.max(1));
+        Self {
+            number: socket.shared().number(),
+            socket,
+            target,
+            payload_size,
+            sent: 0,
+            pending: Vec::new(),
+            inbox,
+            answers,
+        }
+    }
+
+    /// Sends a request.
+    ///
+    /// # Errors
+    /// A [`Failure`] where it does not even leave.
+    pub async fn send(&mut self, attempt: &Attempt) -> Result<Request, Failure> {
+        let shared = self.socket.shared();
+        let inbox = self.inbox.clone();
+        let sent = shared.send(self.number, self.target, self.payload_size, inbox);
+        let (sequence, sent_at) = sent.await.map_err(|error| {
+            const EMSGSIZE: i32 = 90;
+            let size = HEADER + self.payload_size;
+            let (reason, what) = match error.raw_os_error() {
+                Some(EMSGSIZE) => (Reason::HostUnreachable, format!(" of {size} bytes")),
+                _ => (io_reason(&error), String::new()),
+            };
+            let error = format!("the echo request{what} cannot be sent: {error}");
+            attempt.failure(reason, error)
+        })?;
+        let request = Request {
+            sequence,
+            index: self.sent,
+            sent_at,
+        };
+        self.sent += 1;
+        self.pending.push(request);
+        Ok(request)
+    }
+
+    /// The next request that something becomes of; waits for ever where none is pending.
+    pub async fn next(&mut self) -> (Request, Outcome) {
+        loop {
+            let answer = self.answers.recv().await;
+            let Some(answer) = answer else {
+                return std::future::pending().await;
+            };
+            let mut pending = self.pending.iter();
+            let index = pending.position(|request| request.sequence == answer.sequence);
+            // What came just after its request was given up is of no use.
+            if let Some(index) = index {
+                let request = self.pending.remove(index);
+                return (request, request.outcome(answer.said));
+            }
+        }
+    }
+
+    /// The request that is pending longest.
+    #[must_use]
+    pub fn oldest(&self) -> Option<Request> {
+        self.pending.first().copied()
+    }
+
+    /// Waits no longer for the request that is pending longest.
+    pub fn give_up_oldest(&mut self) {
+        if !self.pending.is_empty() {
+            let request = self.pending.remove(0);
+            self.forget(request);
+        }
+    }
+
+    fn forget(&self, request: Request) {
+        let mut waiting = self.socket.shared().waiting();
+        waiting.forget(request.sequence, self.number);
+    }
+}
+
+impl Drop for EchoSession {
+    fn drop(&mut self) {
+        for request in &self.pending {
+            self.forget(*request);
+        }
+    }
+}
+
+impl Request {
+    fn outcome(&self, said: Said) -> Outcome {
+        match said {
+            Said::Notice(notice) => Outcome::Lost(notice),
+            Said::Reply(arrival) => {
+                let until_read = arrival.read_at.saturating_duration_since(self.sent_at);
+                // The clock by which it lay with the kernel can be set, the other one cannot.
+                let until_kernel = until_read.checked_sub(arrival.lay);
+                Outcome::Reply {
+                    round_trip: until_kernel.unwrap_or(until_read),
+                    hop_limit: arrival.hop_limit,
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! The parts that all monitors share.
+
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+use rustls::pki_types::ServerName;
+
+use super::{Connector, FetchOptions, Fetcher, Resolver, TlsClient, http, icmp, oauth2, tls};
+use crate::value::ForbiddenTargets;
+
+/// What monitors share: the resolver, the trusted certificate authorities, the tokens and the sockets
+/// for ICMP.
+pub struct Net {
+    resolver: Arc<Resolver>,
+    trust: tls::Trust,
+    icmp: Arc<icmp::Sockets>,
+    forbidden: Arc<RwLock<ForbiddenTargets>>,
+    tokens: oauth2::Shared,
+}
+
+impl Net {
+    /// The system's resolver and its certificate authorities.
+    #[must_use]
+    pub fn system() -> Self {
+        Self::new(Resolver::system(), tls::Trust::system())
+    }
+
+    /// A given resolver and given certificate authorities.
+    #[must_use]
+    pub fn new(resolver: Resolver, trust: tls::Trust) -> Self {
+        Self {
+            resolver: Arc::new(resolver),
+            trust,
+            icmp: Arc::default(),
+            forbidden: Arc::default(),
+            tokens: oauth2::Shared::default(),
+        }
+    }
+
+    /// What finds and connects to hosts.
+    #[must_use]
+    pub fn connector(&self) -> Connector {
+        Connector {
+            resolver: self.resolver.clone(),
+            forbidden: Some(self.forbidden.clone()),
+        }
+    }
+
+    /// Forbids checks to connect to these addresses, those of monitors that are bound already
+    /// included.
+    pub fn forbid_targets(&self, targets: ForbiddenTargets) {
+        *self.forbidden.write() = targets;
+    }
+
+    /// What asks name servers.
+    #[must_use]
+    pub fn resolver(&self) -> Arc<Resolver> {
+        self.resolver.clone()
+    }
+
+    /// The sockets for echo requests, of which none is open until somebody asks for it.
+    #[must_use]
+    pub fn icmp(&self) -> Arc<icmp::Sockets> {
+        self.icmp.clone()
+    }
+
+    /// TLS with these settings and a peer of this name, that offers `protocols` (ALPN, RFC 7301).
+    #[must_use]
+    pub fn tls_client(
+        &self,
+        settings: &tls::Settings,
+        server_name: ServerName<'static>,
+        protocols: &[&str],
+    ) -> TlsClient {
+        TlsClient {
+            config: self.trust.config(settings, protocols),
+            server_name,
+        }
+    }
+
+    /// A client for measured requests.
+    #[must_use]
+    pub fn http_client(&self, options: http::ClientOptions<'_>) -> http::Client {
+        http::Client::new(self.connector(), &self.trust, options)
+    }
+
+    /// A client for requests on our own account.
+    #[must_use]
+    pub fn fetcher(&self, options: FetchOptions<'_>) -> Fetcher {
+        Fetcher::new(&self.resolver, &self.trust, options)
+    }
+
+    /// What has tokens for these settings; monitors with equal ones share them.
+    #[must_use]
+    pub fn tokens(&self, settings: &oauth2::Settings) -> Arc<oauth2::Tokens> {
+        self.tokens
+            .get(settings, || oauth2::Tokens::new(settings, self))
+    }
+}
