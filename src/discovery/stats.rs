@@ -1,10 +1,8 @@
 //! What is known of each source and of each block, for metrics.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
-    time::SystemTime,
-};
+use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
+
+use parking_lot::Mutex;
 
 /// What all of discovery tells of itself. It outlives a change of the configuration.
 #[derive(Debug, Default)]
@@ -46,7 +44,7 @@ pub(super) struct SourceStats(Mutex<Findings>);
 
 impl SourceStats {
     pub fn update(&self, change: impl FnOnce(&mut Findings)) {
-        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        change(&mut self.0.lock());
     }
 }
 
@@ -56,7 +54,7 @@ pub(super) struct BlockStats(Mutex<Option<Outcomes>>);
 
 impl BlockStats {
     pub fn set(&self, outcomes: Outcomes) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcomes);
+        *self.0.lock() = Some(outcomes);
     }
 }
 
@@ -64,9 +62,9 @@ impl Stats {
     /// Every source: the name of its block, its own name such as `http_sd/0`, and what it has found.
     #[must_use]
     pub fn sources(&self) -> Vec<(Arc<str>, String, Findings)> {
-        let sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        let sources = self.sources.lock();
         let all = sources.iter().map(|((block, source), stats)| {
-            let findings = *stats.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let findings = *stats.0.lock();
             (block.clone(), source.clone(), findings)
         });
         all.collect()
@@ -75,31 +73,31 @@ impl Stats {
     /// Every block whose first lists are there, and what became of its targets.
     #[must_use]
     pub fn blocks(&self) -> Vec<(Arc<str>, Outcomes)> {
-        let blocks = self.blocks.lock().unwrap_or_else(PoisonError::into_inner);
+        let blocks = self.blocks.lock();
         let all = blocks.iter().filter_map(|(block, stats)| {
-            let outcomes = *stats.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let outcomes = *stats.0.lock();
             Some((block.clone(), outcomes?))
         });
         all.collect()
     }
 
     pub(super) fn source(&self, block: &Arc<str>, source: &str) -> Arc<SourceStats> {
-        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sources = self.sources.lock();
         let key = (block.clone(), source.to_owned());
         sources.entry(key).or_default().clone()
     }
 
     pub(super) fn block(&self, block: &Arc<str>) -> Arc<BlockStats> {
-        let mut blocks = self.blocks.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut blocks = self.blocks.lock();
         blocks.entry(block.clone()).or_default().clone()
     }
 
     /// Forgets all sources and blocks but those of which `has` is true, by block and source.
     pub(super) fn retain(&self, has: impl Fn(&str, Option<&str>) -> bool) {
-        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sources = self.sources.lock();
         sources.retain(|(block, source), _| has(block, Some(source)));
         drop(sources);
-        let mut blocks = self.blocks.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut blocks = self.blocks.lock();
         blocks.retain(|block, _| has(block, None));
     }
 

@@ -2,10 +2,11 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::{sync::broadcast, time::Instant};
 
 use super::{Change, Record};
@@ -207,7 +208,7 @@ impl MonitorHistory {
 
     fn progress(&self) -> MutexGuard<'_, Progress> {
         // After a panic between two assignments, the history is still worth showing.
-        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+        self.progress.lock()
     }
 
     /// Sends a change to whoever listens.

@@ -3,11 +3,12 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc, PoisonError, RwLock,
+        Arc,
         atomic::{AtomicU32, Ordering},
     },
 };
 
+use parking_lot::RwLock;
 use tokio::sync::broadcast;
 
 use super::monitor::MonitorHistory;
@@ -46,14 +47,14 @@ impl History {
     /// Every monitor, in the order of their names.
     #[must_use]
     pub fn monitors(&self) -> Vec<Arc<MonitorHistory>> {
-        let monitors = self.monitors.read().unwrap_or_else(PoisonError::into_inner);
+        let monitors = self.monitors.read();
         monitors.values().cloned().collect()
     }
 
     /// The monitor `name`.
     #[must_use]
     pub fn monitor(&self, name: &str) -> Option<Arc<MonitorHistory>> {
-        let monitors = self.monitors.read().unwrap_or_else(PoisonError::into_inner);
+        let monitors = self.monitors.read();
         monitors.get(name).cloned()
     }
 
@@ -68,10 +69,7 @@ impl Overseer for History {
     fn observe(&self, job: &Job) -> Arc<dyn Observer> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let monitor = Arc::new(MonitorHistory::new(id, job, self.changes.clone()));
-        let mut monitors = self
-            .monitors
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut monitors = self.monitors.write();
         monitors.insert(job.name.clone(), monitor.clone());
         drop(monitors);
         monitor.notify(true);
@@ -79,10 +77,7 @@ impl Overseer for History {
     }
 
     fn stopped(&self, job: &Job) {
-        let mut monitors = self
-            .monitors
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut monitors = self.monitors.write();
         let gone = monitors.remove(&job.name);
         drop(monitors);
         if let Some(monitor) = gone {

@@ -1,11 +1,8 @@
 //! The daemon's own values.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
-    time::SystemTime,
-};
+use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 
+use parking_lot::Mutex;
 use prometheus::{HistogramOpts, IntCounter};
 
 use super::{buckets::LAG_BUCKETS, process::ProcessStats};
@@ -87,7 +84,7 @@ impl Default for Reloads {
 impl Reloads {
     /// Records a reload that has ended.
     pub fn record(&self, successful: bool) {
-        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = self.0.lock();
         last.successful = successful;
         if successful {
             last.success_at = SystemTime::now();
@@ -96,13 +93,13 @@ impl Reloads {
 
     /// Records whether the last successful reload has changes that take effect after a restart only.
     pub fn record_restart_required(&self, required: bool) {
-        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = self.0.lock();
         last.restart_required = required;
     }
 
     /// The last reload.
     pub fn last(&self) -> LastReload {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.0.lock()
     }
 }
 

@@ -1,10 +1,8 @@
 //! The metrics of all monitors and of the daemon.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, PoisonError, RwLock},
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use parking_lot::RwLock;
 
 use super::{
     Settings,
@@ -81,7 +79,7 @@ impl Metrics {
     /// Takes long with many monitors: for a thread that runs no checks.
     #[must_use]
     pub fn page(&self) -> Page {
-        let monitors = self.monitors.read().unwrap_or_else(PoisonError::into_inner);
+        let monitors = self.monitors.read();
         // The lock is released before the page is written.
         Page::new(
             monitors.values().cloned(),
@@ -95,19 +93,13 @@ impl Overseer for Metrics {
     fn observe(&self, job: &Job) -> Arc<dyn Observer> {
         let counters = self.daemon.checks.clone();
         let monitor = Arc::new(MonitorMetrics::new(job, self.buckets.clone(), counters));
-        let mut monitors = self
-            .monitors
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut monitors = self.monitors.write();
         monitors.insert(job.name.clone(), monitor.clone());
         monitor
     }
 
     fn stopped(&self, job: &Job) {
-        self.monitors
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&job.name);
+        self.monitors.write().remove(&job.name);
     }
 
     fn runtime_delay(&self, delay: Duration) {

@@ -3,9 +3,11 @@
 use std::{
     borrow::Cow,
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::{Duration, SystemTime},
 };
+
+use parking_lot::{Mutex, MutexGuard};
 
 use super::{
     buckets::Buckets, daemon::CheckCounters, family::MonitorWriter, histogram::Histogram,
@@ -182,7 +184,7 @@ impl MonitorMetrics {
 
     fn state(&self) -> MutexGuard<'_, State> {
         // After a panic between two assignments, every counter is still right by itself.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 
