@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use glob::Pattern;
 use tokio::time::Instant;
 
 use super::{
@@ -22,7 +23,7 @@ pub(super) const KEY: &str = "file_sd_configs";
 
 /// How often files are looked at. Inotify does not tell of all changes: of none that other machines
 /// make on a file system they share, and of few that come by a link to another folder, as Kubernetes'.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
+const POLL_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Files of one pattern.
 const MAX_FILES: usize = 1_000;
@@ -44,7 +45,7 @@ impl Settings {
             .map(|(pattern, place): (FilePattern, _)| {
                 let path = problems.resolve(&place, &pattern.path);
                 let pattern = pattern.at(path);
-                if !pattern.is_one_file() && pattern.files().is_ok_and(|files| files.is_empty()) {
+                if !pattern.is_one_file && pattern.files().is_ok_and(|files| files.is_empty()) {
                     problems.warn(Warning {
                         path: place,
                         place: Place::Value,
@@ -80,7 +81,8 @@ impl Settings {
 struct FilePattern {
     path: PathBuf,
     folder: PathBuf,
-    name: String,
+    name: Pattern,
+    is_one_file: bool,
 }
 
 impl FromNode for FilePattern {
@@ -101,8 +103,14 @@ impl FromNode for FilePattern {
         if folder.to_string_lossy().contains('*') {
             return Err(format!("{text:?} has a * in a folder"));
         }
+        // Of the wildcards of `Pattern`, this has `*` alone, and several in a row are one.
+        let parts = name.split('*').filter(|part| !part.is_empty());
+        let parts: Vec<_> = parts.map(Pattern::escape).collect();
+        let before = if name.starts_with('*') { "*" } else { "" };
+        let pattern = format!("{before}{}", parts.join("*"));
         Ok(Self {
-            name: name.to_owned(),
+            name: Pattern::new(&pattern).map_err(|error| error.to_string())?,
+            is_one_file: !name.contains('*'),
             folder: PathBuf::new(),
             path: PathBuf::new(),
         }
@@ -135,36 +143,13 @@ impl FilePattern {
         }
     }
 
-    fn is_one_file(&self) -> bool {
-        !self.name.contains('*')
-    }
-
-    /// Whether a file with this name in the folder is one of it.
-    fn matches(&self, name: &str) -> bool {
-        let mut parts = self.name.split('*');
-        let first = parts.next().unwrap_or_default();
-        let Some(mut rest) = name.strip_prefix(first) else {
-            return false;
-        };
-        let Some(last) = parts.next_back() else {
-            return rest.is_empty();
-        };
-        for part in parts {
-            match rest.split_once(part) {
-                Some((_, behind)) => rest = behind,
-                None => return false,
-            }
-        }
-        rest.ends_with(last)
-    }
-
     /// The files that there are, in order.
     fn files(&self) -> Result<Vec<PathBuf>, String> {
         let error = |error: std::io::Error| format!("the folder cannot be listed: {error}");
         let mut files = Vec::new();
         for entry in fs::read_dir(&self.folder).map_err(error)? {
             let name = entry.map_err(error)?.file_name();
-            if name.to_str().is_some_and(|name| self.matches(name)) {
+            if name.to_str().is_some_and(|name| self.name.matches(name)) {
                 files.push(self.path_of(&name));
             }
             if files.len() > MAX_FILES {
@@ -234,7 +219,7 @@ impl Source for Files {
     }
 
     fn pause(&self) -> Duration {
-        LOOK_EVERY.min(self.settings.refresh_interval)
+        POLL_INTERVAL.min(self.settings.refresh_interval)
     }
 }
 
@@ -243,7 +228,7 @@ fn look(patterns: &[FilePattern], mut seen: Seen, all: bool) -> (Vec<Look>, Seen
     let mut looks = Vec::new();
     let mut now = Seen::new();
     for pattern in patterns {
-        if pattern.is_one_file() {
+        if pattern.is_one_file {
             let path = pattern.path.clone();
             now.insert(path.clone(), version(&path));
             continue;
@@ -253,7 +238,7 @@ fn look(patterns: &[FilePattern], mut seen: Seen, all: bool) -> (Vec<Look>, Seen
                 && path
                     .file_name()
                     .and_then(|name| name.to_str())
-                    .is_some_and(|name| pattern.matches(name))
+                    .is_some_and(|name| pattern.name.matches(name))
         };
         let before: Vec<_> = seen
             .keys()

@@ -63,13 +63,14 @@ impl<M: Send + Sync + 'static> Discovery<M> {
             for (source, name) in block.sources.iter().zip(block.source_names()) {
                 known.insert((block.name.to_string(), Some(name.clone())));
                 let counters = stats.source(&block.name, &name);
-                let watch = Watch::new(
+                let mut watch = Watch::new(
                     sources.len(),
                     (block.name.clone(), name),
                     counters,
                     kept.clone(),
                     updates.clone(),
                 );
+                watch.poll_interval = settings.poll_interval;
                 let shutdown = shutdown.clone();
                 match source {
                     SourceSettings::File(files) => {

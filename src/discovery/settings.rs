@@ -10,6 +10,8 @@ use crate::value::{Fields, Place, Warning, nearest};
 pub struct Settings {
     /// In the order of the file.
     pub(super) blocks: Vec<Block>,
+    /// The time from one look at a source to the next, in place of the sources' own.
+    pub(super) poll_interval: Option<Duration>,
 }
 
 /// Sources whose targets become monitors by the same rules.
@@ -61,7 +63,20 @@ impl Settings {
                 blocks.extend(Block::read(name, templates, fields));
             }
         }
-        Self { blocks }
+        Self {
+            blocks,
+            poll_interval: None,
+        }
+    }
+
+    /// Looks at all sources this often, whatever their refresh intervals are: tests need not wait for
+    /// those.
+    #[must_use]
+    pub fn polling_every(self, interval: Duration) -> Self {
+        Self {
+            poll_interval: Some(interval),
+            ..self
+        }
     }
 
     /// Whether there is nothing to discover.

@@ -65,6 +65,8 @@ pub(super) struct Watch {
     pub stats: Arc<SourceStats>,
     pub before: Arc<Kept>,
     pub updates: mpsc::Sender<Update>,
+    /// The time from one look to the next, in place of the source's own.
+    pub poll_interval: Option<Duration>,
     pieces: BTreeMap<String, Piece>,
 }
 
@@ -83,6 +85,7 @@ impl Watch {
             stats,
             before,
             updates,
+            poll_interval: None,
             pieces: BTreeMap::new(),
         }
     }
@@ -104,7 +107,8 @@ impl Watch {
                         let _ = self.updates.send(update).await;
                     }
                     is_first = false;
-                    tokio::time::sleep(source.pause()).await;
+                    let pause = self.poll_interval.unwrap_or_else(|| source.pause());
+                    tokio::time::sleep(pause).await;
                 }
             })
             .await;

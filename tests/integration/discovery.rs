@@ -42,22 +42,32 @@ struct Bench {
 
 impl Bench {
     fn new(sources: Value) -> Self {
-        Self::with_net(
-            sources,
-            &Net::new(Resolver::system(), Trust::new(pki::AUTHORITY.roots())),
-        )
+        Self::with_net(sources, &system())
     }
 
     fn with_net(sources: Value, net: &Net) -> Self {
+        Self::start(&Self::settings(sources), net)
+    }
+
+    /// Does not wait for refresh intervals, which are at least a second.
+    fn polling(sources: Value, net: &Net) -> Self {
+        let settings = Self::settings(sources);
+        Self::start(&settings.polling_every(Duration::from_millis(20)), net)
+    }
+
+    fn settings(sources: Value) -> Settings {
         let mut block = sources;
         block["template"] = json!("web");
-        let settings = settings(&json!({ "b": block }));
+        settings(&json!({ "b": block }))
+    }
+
+    fn start(settings: &Settings, net: &Net) -> Self {
         let stats = Stats::default();
         let make: Arc<Make<Wanted>> = Arc::new(Ok);
         let shutdown = CancellationToken::new();
         let kept = Kept::default();
         Self {
-            discovery: Discovery::start(&settings, net, make, &stats, kept, &shutdown),
+            discovery: Discovery::start(settings, net, make, &stats, kept, &shutdown),
             stats,
         }
     }
@@ -86,6 +96,10 @@ impl Bench {
         let failed = tokio::time::timeout(PATIENCE, failed).await;
         failed.expect("failures are counted");
     }
+}
+
+fn system() -> Net {
+    Net::new(Resolver::system(), Trust::new(pki::AUTHORITY.roots()))
 }
 
 fn settings(section: &Value) -> Settings {
@@ -211,9 +225,12 @@ async fn what_a_web_service_says_instead_of_a_list_leaves_the_last_one() {
         "SSH-2.0-OpenSSH\r\n".to_owned(),
     ] {
         let (server, well) = moody(bad);
-        let mut bench = Bench::new(json!({
-            "http_sd_configs": [{ "url": server.http("/"), "refresh_interval": 1 }],
-        }));
+        let mut bench = Bench::polling(
+            json!({
+                "http_sd_configs": [{ "url": server.http("/"), "refresh_interval": 1 }],
+            }),
+            &system(),
+        );
         assert_eq!(bench.next().await, ["a", "b"]);
         bench.until_failed(1).await;
         assert_eq!(bench.findings().targets, Some(2));
@@ -291,9 +308,17 @@ async fn redirects_stay_with_the_host() {
 async fn files_are_followed() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("targets.yml");
-    let write = |text: &str| fs::write(&path, text).expect("room for a file");
+    // Whole or not at all.
+    let write = |text: &str| {
+        let new = folder.path().join("new");
+        fs::write(&new, text).expect("room for a file");
+        fs::rename(&new, &path).expect("the same folder");
+    };
     write("- targets: [a, b]\n");
-    let mut bench = Bench::new(json!({ "file_sd_configs": [{ "files": [path] }] }));
+    let mut bench = Bench::polling(
+        json!({ "file_sd_configs": [{ "files": [path] }] }),
+        &system(),
+    );
     assert_eq!(bench.next().await, ["a", "b"]);
     write("- targets: [a\n");
     bench.until_failed(1).await;
@@ -332,7 +357,7 @@ async fn services_are_found_by_their_records() {
         };
         vec![Act::Send(message)]
     });
-    let mut bench = Bench::with_net(
+    let mut bench = Bench::polling(
         json!({
             "dns_sd_configs": [{ "names": ["_http._tcp.example.com."], "refresh_interval": 1 }],
             "relabel_configs": [
