@@ -11,7 +11,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     COMPONENT_STOP_TIMEOUT, LOG_TARGET,
-    file_hashes::FileHashes,
     reload::{DesiredState, Reloader, log_missing_prerequisites},
     signals::SignalThread,
 };
@@ -28,6 +27,7 @@ use crate::{
     runtime,
     server::{Address, Readiness, ReloadHandle, ReloadRequest, Server, Services},
     status::Status,
+    value::FileHashes,
 };
 
 /// Why the daemon failed.

@@ -2,7 +2,6 @@
 //! them in order.
 
 mod daemon;
-mod file_hashes;
 mod reload;
 mod signals;
 

@@ -17,7 +17,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{LOG_TARGET, file_hashes::FileHashes};
+use super::LOG_TARGET;
 use crate::{
     check::{Job, Replica, missing_prerequisites},
     config::{self, Config, Invalid},
@@ -26,6 +26,7 @@ use crate::{
     metrics::Metrics,
     net::Net,
     server::ReloadRequest,
+    value::FileHashes,
 };
 
 /// How long to wait at most before files that have changed are looked at once more: what is half
@@ -131,7 +132,7 @@ impl DesiredState {
         for monitor in self.config.monitors.iter().chain(discovered) {
             // What has changed since is to be seen to have changed.
             if monitor.files.iter().any(|file| !before.contains(file))
-                && config::fingerprint_files(&monitor.files) != monitor.version.files
+                && FileHashes::read(&monitor.files).fingerprint() != monitor.version.files
             {
                 let new = monitor.files.iter().filter(|file| !before.contains(file));
                 new.for_each(|file| named.mark_changed(file));

@@ -35,8 +35,6 @@ pub use settings::{Config, Dispatcher, Fixed, Log};
 pub use slo::{LatencySlo, Percentage, Slo};
 pub use source::Warning;
 pub use templates::Blueprints;
-pub(crate) use version::fingerprint_files;
-pub use version::of_files;
 
 /// Room for a hundred thousand monitors, in all files together; what is larger was not written as a
 /// configuration.

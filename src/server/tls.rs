@@ -2,7 +2,6 @@
 
 use std::{
     fmt,
-    hash::{DefaultHasher, Hash, Hasher},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -19,7 +18,7 @@ use tokio::{task::spawn_blocking, time::sleep};
 use tokio_rustls::TlsAcceptor;
 
 use super::LOG_TARGET;
-use crate::value::{Fields, FromNode, Node, TlsVersions, pem, read_regular_file};
+use crate::value::{Fields, FileHashes, FromNode, Node, TlsVersions, pem, read_regular_file};
 
 /// How to speak TLS, with the names of Prometheus' web configuration.
 #[derive(Clone)]
@@ -29,7 +28,7 @@ pub struct Settings {
     versions: TlsVersions,
     /// As the files were when the settings were read.
     config: Arc<ServerConfig>,
-    contents: u64,
+    contents: FileHashes,
 }
 
 #[derive(Clone, Debug)]
@@ -135,15 +134,9 @@ impl FromNode for ClientAuth {
 }
 
 impl Files {
-    /// The hash of what they hold.
-    fn contents(&self) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        for file in [&self.cert, &self.key].into_iter().chain(&self.client_ca) {
-            read_regular_file(file, MAX_FILE_BYTES)
-                .ok()
-                .hash(&mut hasher);
-        }
-        hasher.finish()
+    /// Hashes of what they hold.
+    fn contents(&self) -> FileHashes {
+        FileHashes::read([&self.cert, &self.key].into_iter().chain(&self.client_ca))
     }
 
     fn config(&self, auth: ClientAuth, versions: TlsVersions) -> Result<ServerConfig, FileError> {
@@ -226,15 +219,16 @@ impl TlsReloader {
     /// Reads the files again whenever they change, looking every `poll_interval`. If they cannot be
     /// used, the certificate stays as it is, which is logged once.
     pub async fn watch_files(self: Arc<Self>, poll_interval: Duration) {
-        let mut seen = self.settings.contents;
+        let mut seen = self.settings.contents.clone();
         // Of files that are written one after the other, the first does not go with the others yet.
         let mut unconfirmed = None;
         loop {
             sleep(poll_interval).await;
             let reloader = self.clone();
+            let before = seen.clone();
             let look = move || {
                 let contents = reloader.settings.files.contents();
-                let config = (contents != seen).then(|| reloader.settings.build());
+                let config = (contents != before).then(|| reloader.settings.build());
                 (contents, config)
             };
             let Ok((contents, config)) = spawn_blocking(look).await else {
@@ -242,7 +236,9 @@ impl TlsReloader {
             };
             match config {
                 None => {}
-                Some(Err(_)) if unconfirmed != Some(contents) => unconfirmed = Some(contents),
+                Some(Err(_)) if unconfirmed.as_ref() != Some(&contents) => {
+                    unconfirmed = Some(contents);
+                }
                 Some(Ok(config)) => {
                     seen = contents;
                     *self.config.write() = Arc::new(config);

@@ -1,8 +1,7 @@
 //! What values are read with besides the text that they stand in: folders, files and compiled patterns.
 
 use std::{
-    collections::{BTreeMap, HashMap},
-    hash::{DefaultHasher, Hash, Hasher},
+    collections::HashMap,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -48,30 +47,5 @@ impl Context {
             Some(folder) => folder.join(path),
             None => path.to_owned(),
         }
-    }
-}
-
-/// Files that settings were read from, each with a hash of its contents at that time.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct FilesRead(BTreeMap<PathBuf, u64>);
-
-impl FilesRead {
-    pub(crate) fn add(&mut self, path: PathBuf, contents: Option<&[u8]>) {
-        let mut hasher = DefaultHasher::new();
-        contents.hash(&mut hasher);
-        self.0.insert(path, hasher.finish());
-    }
-
-    /// Their paths.
-    pub fn paths(&self) -> impl Iterator<Item = &PathBuf> {
-        self.0.keys()
-    }
-
-    /// A hash of which files they are and what they held.
-    #[must_use]
-    pub fn fingerprint(&self) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        self.0.hash(&mut hasher);
-        hasher.finish()
     }
 }

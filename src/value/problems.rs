@@ -7,11 +7,7 @@ use std::{
     path::{self, PathBuf},
 };
 
-use super::{
-    Node, Pattern,
-    context::{Context, FilesRead},
-    merge::MERGE,
-};
+use super::{Node, Pattern, context::Context, file_hashes::FileHashes, merge::MERGE};
 
 /// One step from the top of the file to a value.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -179,7 +175,7 @@ pub struct Problems {
     more: Cell<usize>,
     warnings: RefCell<Vec<Warning>>,
     context: RefCell<Context>,
-    files: RefCell<FilesRead>,
+    files: RefCell<FileHashes>,
     /// Places of which nothing more is told.
     told: RefCell<HashSet<PlaceKey>>,
     /// What is being read, where it is made of several mappings.
@@ -338,7 +334,7 @@ impl Problems {
     }
 
     /// The files that were read since the last call.
-    pub fn take_files(&self) -> FilesRead {
+    pub fn take_files(&self) -> FileHashes {
         self.files.take()
     }
 
