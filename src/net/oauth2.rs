@@ -10,6 +10,7 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use parking_lot::Mutex;
+use scopeguard::{ScopeGuard, guard};
 use serde::Deserialize;
 use tokio::time::Instant;
 use url::{Url, form_urlencoded};
@@ -132,9 +133,12 @@ impl Tokens {
     /// # Errors
     /// A [`Failure`] where the token endpoint gives none; `attempt` learns nothing of how.
     pub async fn get(&self, attempt: &Attempt) -> Result<HeaderValue, Failure> {
-        let unanswered = Unanswered(Some(attempt));
+        // Says whose silence it was, where the deadline drops a check that waits for a token.
+        let unanswered = guard((), |()| {
+            attempt.presume(failure(Reason::Timeout, "gave no token in time"));
+        });
         let result = attempt.aside(self.get_or_fetch()).await;
-        unanswered.settle();
+        ScopeGuard::into_inner(unanswered);
         result
     }
 
@@ -252,23 +256,6 @@ impl Tokens {
             body.append_pair("client_secret", &grant.client_secret);
         }
         body.finish().into()
-    }
-}
-
-/// Says whose silence it was, where the deadline drops a check that waits for a token.
-struct Unanswered<'a>(Option<&'a Attempt>);
-
-impl Unanswered<'_> {
-    fn settle(mut self) {
-        self.0 = None;
-    }
-}
-
-impl Drop for Unanswered<'_> {
-    fn drop(&mut self) {
-        if let Some(attempt) = self.0 {
-            attempt.presume(failure(Reason::Timeout, "gave no token in time"));
-        }
     }
 }
 

@@ -23,6 +23,7 @@ use nix::{
     },
 };
 use parking_lot::{Mutex, MutexGuard};
+use scopeguard::{ScopeGuard, guard};
 use socket2::SockRef;
 use tokio::{io::Interest, net::UdpSocket, sync::mpsc, time::Instant};
 use tokio_util::task::AbortOnDropHandle;
@@ -129,16 +130,13 @@ impl Shared {
             )
         })?;
         // Forgets it where the check is dropped meanwhile.
-        let mut reserved = Reserved {
-            shared: self,
-            sequence: Some(sequence),
-            owner,
-        };
+        let reserved = guard(sequence, |sequence| {
+            self.waiting().forget(sequence, owner);
+        });
         let identifier = self.identifier.unwrap_or(0);
         let packet = request(self.family, identifier, sequence, cookie, size);
         let sent_at = self.send_packet(&packet, target).await?;
-        reserved.sequence = None;
-        Ok((sequence, sent_at))
+        Ok((ScopeGuard::into_inner(reserved), sent_at))
     }
 
     async fn send_packet(&self, packet: &[u8], target: SocketAddr) -> io::Result<Instant> {
@@ -221,21 +219,6 @@ impl Shared {
 
     fn is_ours(&self, identifier: u16) -> bool {
         self.identifier.is_none_or(|ours| ours == identifier)
-    }
-}
-
-/// A sequence that is given back on drop, unless its request was sent.
-struct Reserved<'s> {
-    shared: &'s Shared,
-    sequence: Option<u16>,
-    owner: u64,
-}
-
-impl Drop for Reserved<'_> {
-    fn drop(&mut self) {
-        if let Some(sequence) = self.sequence {
-            self.shared.waiting().forget(sequence, self.owner);
-        }
     }
 }
 
