@@ -20,7 +20,7 @@ use crate::{
         tls,
     },
     settings::{Credentials, read_credentials, read_proxies, read_tls_config},
-    value::{Fields, HttpUrl, format_duration, is_same_service},
+    value::{Fields, HttpUrl, MAX_REDIRECTS, format_duration, is_same_service},
 };
 
 /// The key of the list.
@@ -28,9 +28,6 @@ pub(super) const KEY: &str = "http_sd_configs";
 
 /// The longest time that one answer may take.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Redirects that are followed.
-const MAX_REDIRECTS: usize = 10;
 
 /// Whom to ask, and how. It holds secrets.
 #[derive(Clone)]

@@ -126,19 +126,6 @@ impl std::fmt::Debug for HttpUrl {
     }
 }
 
-/// Whether credentials for `home` may be sent to `other`: the same host and port, by the same scheme, or by
-/// https instead of http, each on its own port.
-pub fn is_same_service(home: &Url, other: &Url) -> bool {
-    let is_upgraded = home.scheme() == "http"
-        && other.scheme() == "https"
-        && home.port().is_none()
-        && other.port().is_none();
-    home.host() == other.host()
-        && (is_upgraded
-            || home.scheme() == other.scheme()
-                && home.port_or_known_default() == other.port_or_known_default())
-}
-
 /// User and password of `url`, percent-decoded, where it has any.
 pub fn userinfo(url: &Url) -> Option<(String, String)> {
     let decode = |text: &str| {

@@ -17,7 +17,7 @@ pub(super) const MOST_ADDRESSES: usize = 32;
 
 /// What few monitors have.
 #[derive(Clone, Default)]
-pub struct Rare {
+pub struct AdvancedSettings {
     /// The encoding of the body.
     pub compression: Option<Encoding>,
     /// Whether the check ends with the headers of the response.
@@ -34,7 +34,7 @@ pub struct Rare {
     pub freshness: Freshness,
 }
 
-impl Rare {
+impl AdvancedSettings {
     /// Reads the keys, apart from `oauth2`.
     pub(super) fn read(fields: &mut Fields<'_>, headers: &HeaderMap) -> Self {
         let compression: Option<Encoding> = fields.optional("compression");

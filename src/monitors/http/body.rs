@@ -6,7 +6,7 @@ use http::{HeaderMap, Method, StatusCode};
 use super::{
     Http,
     encoding::{DecodedBody, Decoder, Encoding, Undecodable},
-    hops::Hop,
+    redirects::Hop,
     segments::Segments,
 };
 use crate::{

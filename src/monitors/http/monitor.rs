@@ -1,23 +1,13 @@
-//! `type: http`: asks for a URL, reads the response to its end, and judges it.
+//! The monitor: what is fetched or looked up before, the response, and its verdicts in their order.
 
-mod body;
-mod cookies;
-mod encoding;
-mod hops;
-mod json;
-mod matchers;
-mod rare;
-mod segments;
-pub(in crate::monitors) mod settings;
-#[cfg(test)]
-mod tests;
+use std::sync::Arc;
 
-use std::{net::IpAddr, sync::Arc};
+use scopeguard::{ScopeGuard, guard};
+use url::Host;
 
-use http::{HeaderMap, header, response::Parts};
-use url::{Host, Url};
-
-use self::hops::Course;
+use super::{
+    advanced::MOST_ADDRESSES, redirects::Course, settings::Settings, verdict::name_encoding,
+};
 use crate::{
     check::{Attempt, Fact, Failure, Monitor, Phase, Reason, Report, log_check},
     net::{
@@ -28,30 +18,27 @@ use crate::{
     value::ZonedHttpUrl,
 };
 
-pub use encoding::Encoding;
-pub use json::Expression;
-pub use matchers::{BodyMatchers, HeaderMatcher};
-pub use rare::Rare;
-pub use settings::Settings;
+/// Target of log lines: the type.
+const LOG_TARGET: &str = "monitoringdaemon::monitors::http";
 
 /// Checks one URL over `T`.
 pub struct Http<T = Client> {
-    client: T,
+    pub(super) client: T,
     /// For other hosts that a redirect leads to, where they must not see the client's certificate.
-    anonymous: Option<T>,
+    pub(super) anonymous: Option<T>,
     /// What few monitors need.
-    means: Option<Box<Means>>,
-    settings: Arc<Settings>,
+    pub(super) means: Option<Box<Means>>,
+    pub(super) settings: Arc<Settings>,
     /// The URL as it may be seen.
-    shown_url: String,
+    pub(super) shown_url: String,
 }
 
 /// What is needed before a request can be sent.
-struct Means {
+pub(super) struct Means {
     /// What gives tokens.
-    tokens: Option<Arc<Tokens>>,
+    pub tokens: Option<Arc<Tokens>>,
     /// What looks up all addresses, where all are to be checked.
-    connector: Option<Connector>,
+    pub connector: Option<Connector>,
 }
 
 impl<T: Transport> Http<T> {
@@ -79,17 +66,17 @@ impl<T: Transport> Http<T> {
         else {
             return self.check_at(&course, attempt).await;
         };
-        let addresses =
-            connector.resolve_all(name, self.settings.route, rare::MOST_ADDRESSES, attempt);
+        let addresses = connector.resolve_all(name, self.settings.route, MOST_ADDRESSES, attempt);
         for address in addresses.await? {
             attempt.forget();
             course.address = Some(address);
-            let silence = Silence {
-                attempt,
-                address: Some(address),
-            };
+            // Says at which address it was silent, where the deadline drops a check of several.
+            let silence = guard((), |()| {
+                let error = format!("at {address}: no result in time");
+                attempt.presume(attempt.failure(Reason::Timeout, error));
+            });
             let result = self.check_at(&course, attempt).await;
-            silence.end();
+            ScopeGuard::into_inner(silence);
             result.map_err(|failure| Failure {
                 error: format!("at {address}: {}", failure.error).into(),
                 ..failure
@@ -125,103 +112,10 @@ impl<T: Transport> Http<T> {
         }
     }
 
-    fn token_was_refused(&self, course: &Course) {
+    pub(super) fn token_was_refused(&self, course: &Course) {
         let tokens = self.means.as_ref().and_then(|means| means.tokens.as_ref());
         if let (Some(tokens), Some(authorization)) = (tokens, &course.authorization) {
             tokens.refused(authorization);
-        }
-    }
-
-    /// What is wrong with everything but the body.
-    async fn judge_head(&self, url: &Url, response: &Parts) -> Result<(), Failure> {
-        let settings = &self.settings;
-        let wrong = |reason, error| Err(Failure::new(Phase::Processing, reason, error));
-        let status = response.status;
-        if !settings
-            .valid_status_codes
-            .iter()
-            .any(|codes| codes.contains(status))
-        {
-            let valid: Vec<_> = settings
-                .valid_status_codes
-                .iter()
-                .map(ToString::to_string)
-                .collect();
-            let error = format!(
-                "status {} is not among {}",
-                status.as_u16(),
-                valid.join(", ")
-            );
-            return wrong(Reason::StatusCode, error);
-        }
-        let version = response.version;
-        let versions = &settings.valid_http_versions;
-        if !versions.is_empty() && !versions.iter().any(|valid| valid.0 == version) {
-            return wrong(
-                Reason::HttpVersion,
-                format!("the response came in {version:?}"),
-            );
-        }
-        if let Some(error) = self.header_complaint(&response.headers).await {
-            return wrong(Reason::HeaderMismatch, error);
-        }
-        let secure = url.scheme() == "https";
-        if settings.fail_if_ssl && secure {
-            let error = "the final response came over TLS";
-            return Err(Failure::new(Phase::Tls, Reason::SslForbidden, error));
-        }
-        if settings.fail_if_not_ssl && !secure {
-            let error = "the final response came without TLS";
-            return Err(Failure::new(Phase::Tls, Reason::SslRequired, error));
-        }
-        Ok(())
-    }
-}
-
-/// The failure of a body that was encoded though `compression` does not say so, with a word on that.
-fn name_encoding(failure: Failure, decoded: Option<Encoding>, headers: &HeaderMap) -> Failure {
-    let is_mismatch = matches!(failure.reason, Reason::BodyMismatch | Reason::JsonMismatch);
-    let named = headers
-        .get(header::CONTENT_ENCODING)
-        .filter(|_| is_mismatch);
-    let (None, Some(named)) = (decoded, named) else {
-        return failure;
-    };
-    let named = named.as_bytes();
-    let is = |name: &&Encoding| named.eq_ignore_ascii_case(name.as_str().as_bytes());
-    let hint = match Encoding::ALL.iter().find(is) {
-        Some(Encoding::Identity) => return failure,
-        Some(encoding) => format!(
-            "the body is encoded in {0} (set compression: {0})",
-            encoding.as_str()
-        ),
-        // What the header says is not repeated: it could be anything.
-        None => "the body is in an encoding that is not decoded".to_owned(),
-    };
-    Failure {
-        error: format!("{}; {hint}", failure.error).into(),
-        ..failure
-    }
-}
-
-/// Says at which address it was silent, where the deadline drops a check of several.
-struct Silence<'a> {
-    attempt: &'a Attempt,
-    address: Option<IpAddr>,
-}
-
-impl Silence<'_> {
-    fn end(mut self) {
-        self.address = None;
-    }
-}
-
-impl Drop for Silence<'_> {
-    fn drop(&mut self) {
-        if let Some(address) = self.address {
-            let error = format!("at {address}: no result in time");
-            let failure = self.attempt.failure(Reason::Timeout, error);
-            self.attempt.presume(failure);
         }
     }
 }
@@ -269,6 +163,7 @@ impl<T: Transport> Monitor for Http<T> {
 
     fn log(&self, monitor: &str, report: &Report) {
         log_check!(
+            target: LOG_TARGET,
             monitor,
             report,
             method = self.settings.method.as_str(),

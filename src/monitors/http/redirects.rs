@@ -14,11 +14,8 @@ use super::{Http, cookies::Jar};
 use crate::{
     check::{Attempt, Fact, Failure, Reason},
     net::http::{Request, Transport},
-    value::is_same_service,
+    value::{MAX_REDIRECTS, is_same_service},
 };
-
-/// Redirects followed in one check, as many as blackbox_exporter follows.
-const MAX_REDIRECTS: usize = 10;
 
 /// Headers that go along with a redirect to another host; any other could be a credential.
 const HARMLESS_HEADERS: [HeaderName; 8] = [

@@ -9,7 +9,11 @@ use http::{
 };
 use url::Url;
 
-use super::{BodyMatchers, HeaderMatcher, Http, Means, Rare, rare::accept_encoding};
+use super::{
+    advanced::{AdvancedSettings, accept_encoding},
+    matchers::{BodyMatchers, HeaderMatcher},
+    monitor::{Http, Means},
+};
 use crate::{
     net::{
         Net, Route,
@@ -60,7 +64,7 @@ pub struct Settings {
     /// Which versions of HTTP are offered.
     pub versions: Versions,
     /// What few monitors have.
-    pub rare: Option<Box<Rare>>,
+    pub rare: Option<Box<AdvancedSettings>>,
 }
 
 /// 10 MiB: past any page that people wait for, short of what hurts.
@@ -114,7 +118,7 @@ impl Settings {
         let body_size_limit = fields
             .optional("body_size_limit")
             .unwrap_or(BODY_SIZE_LIMIT);
-        let mut rare = Rare::read(fields, &headers);
+        let mut rare = AdvancedSettings::read(fields, &headers);
         if let Some(encoding) = rare.compression {
             let accepted = headers.entry(header::ACCEPT_ENCODING);
             accepted.or_insert_with(|| accept_encoding(encoding));

@@ -10,11 +10,12 @@ use http::{
     HeaderMap, HeaderValue, Method, Response, StatusCode, Version,
     header::{self, HeaderName},
 };
+use url::Url;
 
-use super::*;
+use super::{BodyMatchers, Http, Settings, settings};
 use crate::{
-    check::Job,
-    net::http::{Body, Request},
+    check::{Attempt, Failure, Job, Phase, Reason, Report},
+    net::http::{Body, Request, Transport},
     value::{Fields, FromNode, Node, Path, Problems},
 };
 

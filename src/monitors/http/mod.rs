@@ -1,0 +1,22 @@
+//! `type: http`: asks for a URL, reads the response to its end, and judges it.
+
+mod advanced;
+mod body;
+mod cookies;
+mod encoding;
+mod json;
+mod matchers;
+mod monitor;
+mod redirects;
+mod segments;
+pub(in crate::monitors) mod settings;
+#[cfg(test)]
+mod tests;
+mod verdict;
+
+pub use advanced::AdvancedSettings;
+pub use encoding::Encoding;
+pub use json::Expression;
+pub use matchers::{BodyMatchers, HeaderMatcher};
+pub use monitor::Http;
+pub use settings::Settings;

@@ -1,0 +1,87 @@
+//! The verdict on the head of a response: its status, version and headers, and whether it came over TLS.
+
+use http::{HeaderMap, header, response::Parts};
+use url::Url;
+
+use super::{encoding::Encoding, monitor::Http};
+use crate::{
+    check::{Failure, Phase, Reason},
+    net::http::Transport,
+};
+
+impl<T: Transport> Http<T> {
+    /// What is wrong with everything but the body.
+    pub(super) async fn judge_head(&self, url: &Url, response: &Parts) -> Result<(), Failure> {
+        let settings = &self.settings;
+        let wrong = |reason, error| Err(Failure::new(Phase::Processing, reason, error));
+        let status = response.status;
+        if !settings
+            .valid_status_codes
+            .iter()
+            .any(|codes| codes.contains(status))
+        {
+            let valid: Vec<_> = settings
+                .valid_status_codes
+                .iter()
+                .map(ToString::to_string)
+                .collect();
+            let error = format!(
+                "status {} is not among {}",
+                status.as_u16(),
+                valid.join(", ")
+            );
+            return wrong(Reason::StatusCode, error);
+        }
+        let version = response.version;
+        let versions = &settings.valid_http_versions;
+        if !versions.is_empty() && !versions.iter().any(|valid| valid.0 == version) {
+            return wrong(
+                Reason::HttpVersion,
+                format!("the response came in {version:?}"),
+            );
+        }
+        if let Some(error) = self.header_complaint(&response.headers).await {
+            return wrong(Reason::HeaderMismatch, error);
+        }
+        let secure = url.scheme() == "https";
+        if settings.fail_if_ssl && secure {
+            let error = "the final response came over TLS";
+            return Err(Failure::new(Phase::Tls, Reason::SslForbidden, error));
+        }
+        if settings.fail_if_not_ssl && !secure {
+            let error = "the final response came without TLS";
+            return Err(Failure::new(Phase::Tls, Reason::SslRequired, error));
+        }
+        Ok(())
+    }
+}
+
+/// The failure of a body that was encoded though `compression` does not say so, with a word on that.
+pub(super) fn name_encoding(
+    failure: Failure,
+    decoded: Option<Encoding>,
+    headers: &HeaderMap,
+) -> Failure {
+    let is_mismatch = matches!(failure.reason, Reason::BodyMismatch | Reason::JsonMismatch);
+    let named = headers
+        .get(header::CONTENT_ENCODING)
+        .filter(|_| is_mismatch);
+    let (None, Some(named)) = (decoded, named) else {
+        return failure;
+    };
+    let named = named.as_bytes();
+    let is = |name: &&Encoding| named.eq_ignore_ascii_case(name.as_str().as_bytes());
+    let hint = match Encoding::ALL.iter().find(is) {
+        Some(Encoding::Identity) => return failure,
+        Some(encoding) => format!(
+            "the body is encoded in {0} (set compression: {0})",
+            encoding.as_str()
+        ),
+        // What the header says is not repeated: it could be anything.
+        None => "the body is in an encoding that is not decoded".to_owned(),
+    };
+    Failure {
+        error: format!("{}; {hint}", failure.error).into(),
+        ..failure
+    }
+}
