@@ -2,7 +2,7 @@
 
 use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
 
-use super::report::words;
+use super::words::words;
 use crate::text;
 
 words! {

@@ -124,7 +124,7 @@ impl fmt::Debug for Job {
     }
 }
 
-super::report::words! {
+super::words::words! {
     /// Why a slot was not run.
     Skip {
         /// Its monitor's last check was still running.

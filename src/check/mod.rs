@@ -9,6 +9,7 @@ mod job;
 mod monitor;
 mod prerequisites;
 mod report;
+mod words;
 
 pub use attempt::Attempt;
 pub use both::Both;

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     check::{Attempt, Fact, Failure, Monitor, Phase, Reason, Report, ServingStatus, log_check},
-    net::{Connector, ErrorClassifier, LimitedBuffer, Stream, TlsClient, http::USER_AGENT},
+    net::{Connector, ErrorClassifier, LimitedBuffer, Net, Stream, TlsClient, http::USER_AGENT},
 };
 
 /// Target of log lines: the type.
@@ -38,12 +38,18 @@ pub struct Grpc {
     question: Bytes,
 }
 
+impl Settings {
+    /// The monitor that checks as these settings say.
+    #[must_use]
+    pub fn bind(self: &Arc<Self>, net: &Net) -> Grpc {
+        let tls = self.tls.as_ref();
+        let tls = tls.map(|tls| net.tls_client(tls, tls.name_of(&self.endpoint.host), &["h2"]));
+        Grpc::new(net.connector(), tls, self.clone())
+    }
+}
+
 impl Grpc {
-    pub(super) fn new(
-        connector: Connector,
-        tls: Option<TlsClient>,
-        settings: Arc<Settings>,
-    ) -> Self {
+    fn new(connector: Connector, tls: Option<TlsClient>, settings: Arc<Settings>) -> Self {
         let mut request = Request::post(settings.uri(PATH))
             .header(header::TE, "trailers")
             .header(header::CONTENT_TYPE, "application/grpc")

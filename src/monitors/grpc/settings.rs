@@ -1,14 +1,11 @@
 //! The keys of `type: grpc`, with blackbox_exporter's names and meanings.
 
-use std::sync::Arc;
-
 use base64::{Engine, prelude::BASE64_STANDARD_NO_PAD};
 use http::{HeaderName, HeaderValue, Uri, uri::Scheme};
 
-use super::Grpc;
 use crate::{
     net::{
-        Net, Route,
+        Route,
         tls::{self, Freshness},
     },
     settings::{read_freshness, read_route, read_tls_config, refuse_tls_keys},
@@ -72,14 +69,6 @@ impl Settings {
             // Last, so that what is wrong with the others is found out too.
             endpoint: target?.endpoint(port),
         })
-    }
-
-    /// The monitor that checks as these settings say.
-    #[must_use]
-    pub fn bind(self: &Arc<Self>, net: &Net) -> Grpc {
-        let tls = self.tls.as_ref();
-        let tls = tls.map(|tls| net.tls_client(tls, tls.name_of(&self.endpoint.host), &["h2"]));
-        Grpc::new(net.connector(), tls, self.clone())
     }
 
     /// The name that TLS asks for and verifies, where it is another one than the target's.

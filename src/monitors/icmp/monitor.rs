@@ -25,8 +25,16 @@ pub struct Icmp {
     settings: Arc<Settings>,
 }
 
+impl Settings {
+    /// The monitor that checks as these settings say.
+    #[must_use]
+    pub fn bind(self: &Arc<Self>, net: &Net) -> Icmp {
+        Icmp::new(net, self.clone())
+    }
+}
+
 impl Icmp {
-    pub(super) fn new(net: &Net, settings: Arc<Settings>) -> Self {
+    fn new(net: &Net, settings: Arc<Settings>) -> Self {
         Self {
             connector: net.connector(),
             sockets: net.icmp(),

@@ -1,10 +1,9 @@
 //! The keys of `type: icmp`.
 
-use std::{ops::RangeInclusive, sync::Arc, time::Duration};
+use std::{ops::RangeInclusive, time::Duration};
 
-use super::Icmp;
 use crate::{
-    net::{Net, Route, icmp::MAX_PAYLOAD},
+    net::{Route, icmp::MAX_PAYLOAD},
     settings::read_route,
     value::{Fields, FromNode, Host, format_duration},
 };
@@ -116,12 +115,6 @@ impl Settings {
                 "more than (count - 1) * interval + reply_timeout",
             );
         }
-    }
-
-    /// The monitor that checks as these settings say.
-    #[must_use]
-    pub fn bind(self: &Arc<Self>, net: &Net) -> Icmp {
-        Icmp::new(net, self.clone())
     }
 }
 

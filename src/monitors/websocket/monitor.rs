@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{session::WebSocketSession, settings::Settings, upgrade::Upgrade};
 use crate::{
     check::{Attempt, Failure, Monitor, Phase, Report, log_check},
-    net::{Connector, SentWords, TlsClient},
+    net::{Connector, Net, SentWords, TlsClient},
     value::{Host, ZonedHttpUrl},
 };
 
@@ -22,12 +22,19 @@ pub struct WebSocket {
     shown_url: String,
 }
 
+impl Settings {
+    /// The monitor that checks as these settings say.
+    #[must_use]
+    pub fn bind(self: &Arc<Self>, net: &Net) -> WebSocket {
+        let tls = self.tls.as_ref();
+        let tls =
+            tls.map(|tls| net.tls_client(tls, tls.name_of(&self.endpoint.host), &["http/1.1"]));
+        WebSocket::new(net.connector(), tls, self.clone())
+    }
+}
+
 impl WebSocket {
-    pub(super) fn new(
-        connector: Connector,
-        tls: Option<TlsClient>,
-        settings: Arc<Settings>,
-    ) -> Self {
+    fn new(connector: Connector, tls: Option<TlsClient>, settings: Arc<Settings>) -> Self {
         let zone = match &settings.endpoint.host {
             Host::Zoned(zoned) => Some(&*zoned.zone),
             _ => None,

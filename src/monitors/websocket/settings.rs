@@ -8,11 +8,11 @@ use http::{
 };
 use url::Url;
 
-use super::{Entry, WebSocket};
+use super::query_response::Entry;
 use crate::{
     monitors::http::settings::{host_name, read_headers},
     net::{
-        Net, Route,
+        Route,
         http::USER_AGENT,
         tls::{self, Freshness},
     },
@@ -84,15 +84,6 @@ impl Settings {
             route,
             freshness,
         })
-    }
-
-    /// The monitor that checks as these settings say.
-    #[must_use]
-    pub fn bind(self: &Arc<Self>, net: &Net) -> WebSocket {
-        let tls = self.tls.as_ref();
-        let tls =
-            tls.map(|tls| net.tls_client(tls, tls.name_of(&self.endpoint.host), &["http/1.1"]));
-        WebSocket::new(net.connector(), tls, self.clone())
     }
 }
 

@@ -11,7 +11,7 @@ use tokio_tungstenite::tungstenite::handshake::{
     machine::TryParse,
 };
 
-use super::Settings;
+use super::settings::Settings;
 use crate::{
     check::{Attempt, Fact, Failure, Reason},
     net::Stream,
