@@ -252,6 +252,7 @@ discovery:
     file_sd_configs: [{?: 1}]
     http_sd_configs: [{?: 1, url: 'http://x'}]
     dns_sd_configs: [{?: 1}]
+    static_configs: [{?: 1}]
     relabel_configs: [{?: 1}]
 defaults: {?: 1}
 dispatcher: {?: 1}

@@ -161,12 +161,15 @@ impl Blueprints {
             template,
             target,
             url,
+            hostname,
             mut keys,
         } = wanted;
-        let (key, value) = match self.0.type_of(&template) {
+        let monitor_type = self.0.type_of(&template);
+        let (key, value) = match monitor_type {
             Type::Http => ("url", url),
             _ => ("target", target),
         };
+        keys.extend(hostname.and_then(|name| self.0.hostname_key(&template, monitor_type, name)));
         keys.insert(0, (key.to_owned(), Node::Text(value)));
         self.monitor(&name, &template, Node::Map(keys))
     }
@@ -244,6 +247,39 @@ impl TemplateSet {
             next = template.base.as_deref();
         }
         Some(layers)
+    }
+
+    /// The key with which a monitor of `template` asks for `hostname`, as the parameter of blackbox_exporter
+    /// does: a Host header, whose name is sent in the handshake too, or the name for the handshake alone.
+    fn hostname_key(
+        &self,
+        template: &str,
+        monitor_type: Type,
+        hostname: String,
+    ) -> Option<(String, Node)> {
+        let (section, key) = match monitor_type {
+            Type::Http | Type::Websocket => ("headers", "Host"),
+            Type::Tcp | Type::Tls | Type::Grpc => ("tls_config", "server_name"),
+            _ => return None,
+        };
+        if section == "tls_config" {
+            let scratch = Problems::default();
+            let mut fields = Fields::over(self.layers(template)?, &scratch)?;
+            let mut settings = fields.section(section);
+            let is_given = settings.as_mut().is_some_and(|s| s.node(key).is_some());
+            let speaks_tls = monitor_type == Type::Tls
+                || settings.is_some()
+                || fields.optional("tls") == Some(true)
+                || fields
+                    .items("query_response", "")
+                    .iter()
+                    .any(|(entry, _)| has_starttls(entry));
+            if is_given || !speaks_tls {
+                return None;
+            }
+        }
+        let value = Node::Map(vec![(key.to_owned(), Node::Text(hostname))]);
+        Some((section.to_owned(), value))
     }
 
     /// The type of the monitors of `template`.
@@ -362,6 +398,12 @@ impl TemplateSet {
             problems.take(problem);
         }
     }
+}
+
+/// Whether an entry of `query_response` begins TLS.
+fn has_starttls(entry: &Node) -> bool {
+    let Node::Map(keys) = entry else { return false };
+    keys.iter().any(|(key, _)| key == "starttls")
 }
 
 /// Names for people, as many as they would read.

@@ -30,6 +30,8 @@ pub struct Wanted {
     pub target: String,
     /// The same, for types that take a `url`.
     pub url: String,
+    /// The host to ask for, where that is not the one of the target.
+    pub hostname: Option<String>,
     /// Keys that it has beside that: `labels`, and `check_every` and `timeout` where it says so.
     pub keys: Vec<(String, Node)>,
 }
@@ -244,6 +246,7 @@ fn wanted(block: &Block, target: &Target, lines: &mut Lines) -> Result<Option<Wa
         return Err("its name is longer than 200 characters, or has one for control".to_owned());
     }
     let url = url(&address, &labels);
+    let hostname = labels.remove("__param_hostname");
     let mut keys = Vec::new();
     for (key, label) in [
         ("check_every", "__check_every__"),
@@ -271,6 +274,7 @@ fn wanted(block: &Block, target: &Target, lines: &mut Lines) -> Result<Option<Wa
         template: block.template.clone(),
         target: address,
         url,
+        hostname,
         keys,
     }))
 }

@@ -14,6 +14,7 @@ pub mod relabel;
 mod running;
 mod settings;
 mod source;
+mod static_list;
 mod stats;
 #[cfg(test)]
 mod tests;

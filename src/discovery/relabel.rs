@@ -118,7 +118,7 @@ impl FromNode for Anchored {
 }
 
 /// A text, or a number or a boolean that counts as one, as in Prometheus.
-struct Scalar(String);
+pub(super) struct Scalar(pub String);
 
 impl FromNode for Scalar {
     const ALLOWED: &'static str = String::ALLOWED;

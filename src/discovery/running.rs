@@ -80,6 +80,9 @@ impl<M: Send + Sync + 'static> Discovery<M> {
                         sources.spawn(watch.run(http.source(net), shutdown))
                     }
                     SourceSettings::Dns(dns) => sources.spawn(watch.run(dns.source(net), shutdown)),
+                    SourceSettings::Static(list) => {
+                        sources.spawn(watch.run(list.source(), shutdown))
+                    }
                 };
             }
             blocks.push((block.clone(), stats.block(&block.name)));

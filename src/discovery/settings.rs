@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{dns, file, http, relabel};
+use super::{dns, file, http, relabel, static_list};
 use crate::value::{Fields, Place, Warning, nearest};
 
 /// The whole section.
@@ -32,6 +32,7 @@ pub(super) enum SourceSettings {
     File(file::Settings),
     Http(Box<http::Settings>),
     Dns(dns::Settings),
+    Static(static_list::Settings),
 }
 
 /// A list that others write does not make the daemon check more often than that.
@@ -108,7 +109,14 @@ impl Block {
         sources.extend(http.map(SourceSettings::Http));
         let dns = fields.list_of(dns::KEY, dns::Settings::read);
         sources.extend(dns.into_iter().map(SourceSettings::Dns));
-        let keys = [file::KEY, http::KEY, dns::KEY];
+        let groups = fields.list_of(static_list::KEY, |fields| {
+            Some(static_list::read_group(fields))
+        });
+        if !groups.is_empty() {
+            let list = static_list::Settings::new(groups);
+            sources.push(SourceSettings::Static(list));
+        }
+        let keys = [file::KEY, http::KEY, dns::KEY, static_list::KEY];
         if keys.iter().all(|key| fields.node(key).is_none()) {
             fields.wrong(
                 "finds no targets",
@@ -129,12 +137,13 @@ impl Block {
 
     /// The names of the sources, such as `http_sd/0`.
     pub fn source_names(&self) -> Vec<String> {
-        let mut counts = [0; 3];
+        let mut counts = [0; 4];
         let name = |source: &SourceSettings| {
             let (kind, word) = match source {
                 SourceSettings::File(_) => (0, "file_sd"),
                 SourceSettings::Http(_) => (1, "http_sd"),
                 SourceSettings::Dns(_) => (2, "dns_sd"),
+                SourceSettings::Static(_) => (3, "static"),
             };
             let index = counts[kind];
             counts[kind] += 1;

@@ -31,7 +31,7 @@ use crate::support::{
     nameserver::{Act, NameServer},
     pki,
     report::assert_success,
-    server::{Server, Step, redirect, response},
+    server::{Server, Step, ok, redirect, response},
 };
 
 /// Discovery of one block, `b`.
@@ -541,5 +541,95 @@ async fn targets_become_monitors_of_their_template() {
             .map(|outcomes| outcomes.refused)
             .collect::<Vec<_>>(),
         [1, 0]
+    );
+}
+
+/// The monitors of a whole configuration, once its sources have been looked at.
+async fn discovered(whole: &Value, net: &Net) -> (Arc<[Arc<config::Monitor>]>, Stats) {
+    let config = config_of(whole);
+    let stats = Stats::default();
+    let blueprints = config.blueprints.clone();
+    let make: Arc<Make<config::Monitor>> = Arc::new(move |wanted| blueprints.discovered(wanted));
+    let shutdown = CancellationToken::new();
+    let kept = Kept::default();
+    let mut discovery = Discovery::start(&config.discovery, net, make, &stats, kept, &shutdown);
+    let monitors = tokio::time::timeout(PATIENCE, discovery.changed()).await;
+    (monitors.expect("monitors").expect("it goes on"), stats)
+}
+
+#[tokio::test]
+async fn targets_can_be_listed_in_the_configuration() {
+    let groups = json!([
+        { "targets": ["a.example:80", "b.example:80"], "labels": { "env": "prod", "shard": 7, "none": "" } },
+        { "targets": ["c.example:80"] },
+    ]);
+    let whole = json!({
+        "templates": { "port": { "type": "tcp" } },
+        "discovery": { "ports": { "template": "port", "static_configs": groups } },
+    });
+    let (monitors, stats) = discovered(&whole, &Net::system()).await;
+    let shown: Vec<_> = monitors
+        .iter()
+        .map(|monitor| {
+            let labels: Vec<_> = monitor.labels.iter().collect();
+            format!("{} {labels:?}", monitor.name)
+        })
+        .collect();
+    let labels = r#"[("env", "prod"), ("shard", "7")]"#;
+    assert_eq!(
+        shown,
+        [
+            format!("ports/a.example:80 {labels}"),
+            format!("ports/b.example:80 {labels}"),
+            "ports/c.example:80 []".to_owned(),
+        ]
+    );
+    let (_, source, findings) = stats.sources()[0].clone();
+    assert_eq!((&*source, findings.targets), ("static/0", Some(3)));
+}
+
+#[tokio::test]
+async fn a_target_says_which_host_to_ask_for() {
+    let web = Server::start([pki::IDENTITY.tls(), Step::Request, Step::send(ok("hello"))]);
+    let port = Server::start([pki::IDENTITY.tls(), Step::Hang]);
+    let list = |server: &Server| {
+        let labels = json!({ "__param_hostname": "service.test", "__scheme__": "https" });
+        json!([{ "targets": [server.address.to_string()], "labels": labels }])
+    };
+    let whole = json!({
+        "templates": {
+            "web": { "headers": { "X-Other": "kept" } },
+            "own": { "tls_config": { "server_name": "own.test", "insecure_skip_verify": true } },
+            "tls": { "type": "tls" },
+            "plain": { "type": "tcp" },
+        },
+        "discovery": {
+            "web": { "template": "web", "static_configs": list(&web) },
+            "own": { "template": "own", "static_configs": list(&web) },
+            "tls": { "template": "tls", "static_configs": list(&port) },
+            "plain": { "template": "plain", "static_configs": list(&port) },
+        },
+    });
+    let net = Net::new(Resolver::system(), Trust::new(pki::AUTHORITY.roots()));
+    let (monitors, _) = discovered(&whole, &net).await;
+    assert_eq!(monitors.len(), 4);
+    for monitor in &*monitors {
+        let mut job = monitor.settings.bind(&monitor.name, &net);
+        job.timeout = PATIENCE;
+        assert_success(&job.check_once().await);
+    }
+    let requests = web.seen().requests.into_iter().map(|request| {
+        let header = |name| request.header(name).unwrap_or_default().to_owned();
+        let (host, other) = (header("host"), header("x-other"));
+        (host, request.server_name.unwrap_or_default(), other)
+    });
+    let expected = [
+        ("service.test", "own.test", ""),
+        ("service.test", "service.test", "kept"),
+    ];
+    let expected = expected.map(|(host, name, other)| (host.into(), name.into(), other.into()));
+    assert_eq!(
+        requests.collect::<Vec<(String, String, String)>>(),
+        expected
     );
 }

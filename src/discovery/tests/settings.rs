@@ -28,6 +28,9 @@ fn every_key_that_prometheus_has_for_it_is_read() {
            dns_sd_configs:
              - {names: [_http._tcp.example.com]}
              - {names: [example.com], type: a, port: 443, refresh_interval: 1m}
+           static_configs:
+             - {targets: ['a:80', 'b:80'], labels: {env: prod, __param_hostname: a.example}}
+             - targets: ['c:80']
            relabel_configs:
              - {source_labels: [env], regex: prod, action: keep}
 routers: {template: port, dns_sd_configs: [{names: [r.example.com], type: AAAA, port: 22}]}",
@@ -41,6 +44,7 @@ routers: {template: port, dns_sd_configs: [{names: [r.example.com], type: AAAA, 
         "http_sd/1",
         "dns_sd/0",
         "dns_sd/1",
+        "static/0",
     ];
     assert_eq!(names, [&shops[..], &["dns_sd/0"]]);
     assert!(!format!("{settings:?}").contains("hunter2"), "{settings:?}");
@@ -49,7 +53,7 @@ routers: {template: port, dns_sd_configs: [{names: [r.example.com], type: AAAA, 
 
 #[test]
 fn what_is_wrong_is_told_with_its_place() {
-    let sources = "file_sd_configs, http_sd_configs, dns_sd_configs";
+    let sources = "file_sd_configs, http_sd_configs, dns_sd_configs, static_configs";
     let at = "discovery.shops";
     check_wrong(
         "{template: web}",
@@ -133,6 +137,22 @@ fn what_is_wrong_is_told_with_its_place() {
         check_wrong(
             &format!("{{template: web, dns_sd_configs: [{given}]}}"),
             &[&format!("{at}.dns_sd_configs[0]{wrong}")],
+        );
+    }
+    for (given, wrong) in [
+        ("{}", ": targets is missing (a list of addresses or URLs)"),
+        (
+            "{targets: ['']}",
+            ".targets: has an empty target (addresses or URLs)",
+        ),
+        (
+            "{targets: ['a:80'], label: {}}",
+            ".label: unknown key (did you mean labels?)",
+        ),
+    ] {
+        check_wrong(
+            &format!("{{template: web, static_configs: [{given}]}}"),
+            &[&format!("{at}.static_configs[0]{wrong}")],
         );
     }
     let wrong = read("{\"a\\nb\": {template: web, file_sd_configs: [{files: [a.yml]}]}}")

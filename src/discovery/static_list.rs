@@ -1,0 +1,71 @@
+//! `static_configs`: targets that the configuration lists itself.
+
+use std::time::Duration;
+
+use super::{
+    payload::{self, Group, Target},
+    relabel::{Labels, Scalar},
+    source::{Found, Look, Source},
+};
+use crate::value::Fields;
+
+/// The key of the list.
+pub(super) const KEY: &str = "static_configs";
+
+/// All targets of the list, which are one source.
+#[derive(Clone, Debug)]
+pub(super) struct Settings {
+    targets: Vec<Target>,
+}
+
+impl Settings {
+    pub fn new(groups: Vec<Group>) -> Self {
+        Self {
+            targets: payload::targets(groups, &[]),
+        }
+    }
+
+    pub fn source(&self) -> Targets {
+        Targets(self.clone())
+    }
+}
+
+/// Reads one group of the list.
+pub(super) fn read_group(mut fields: Fields<'_>) -> Group {
+    let problems = fields.problems().count();
+    let targets: Vec<String> = fields.list("targets");
+    if targets.iter().any(String::is_empty) {
+        fields.wrong_value("targets", "has an empty target", "addresses or URLs");
+    } else if targets.is_empty() && fields.problems().count() == problems {
+        fields.wrong("targets is missing", "a list of addresses or URLs");
+    }
+    let labels = fields.map("labels", |name| {
+        if name.is_empty() {
+            return Err(("is empty".to_owned(), "the name of a label"));
+        }
+        Ok(())
+    });
+    let labels = labels
+        .into_iter()
+        .map(|(name, Scalar(value))| (name, value));
+    // As in Prometheus, a label without a value is none.
+    let labels: Labels = labels.filter(|(_, value)| !value.is_empty()).collect();
+    fields.finish();
+    Group { targets, labels }
+}
+
+/// The targets, which never change.
+pub(super) struct Targets(Settings);
+
+impl Source for Targets {
+    async fn look(&mut self) -> Vec<Look> {
+        vec![Look {
+            piece: KEY.to_owned(),
+            found: Ok(Found::Targets(self.0.targets.clone())),
+        }]
+    }
+
+    fn pause(&self) -> Duration {
+        Duration::MAX
+    }
+}
