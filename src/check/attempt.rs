@@ -112,7 +112,7 @@ impl Attempt {
     /// Forgets the certificates of earlier handshakes.
     pub(crate) fn forget_certificates(&self) {
         let facts = &mut self.progress().facts;
-        facts.retain(|fact| !matches!(fact, Fact::Certificate(..)));
+        facts.retain(|fact| !matches!(fact, Fact::Certificate(..) | Fact::LeafCertificate(_)));
     }
 
     /// Records what the check will fail with in any case: a deadline that passes afterwards, while

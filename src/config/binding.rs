@@ -11,6 +11,7 @@ impl Config {
     /// The monitors, ready to run.
     pub(crate) fn jobs(&self, net: &Net) -> Vec<Job> {
         net.forbid_targets(self.forbid_targets.clone());
+        net.record_leaf_certificates(self.metrics.exports_leaf_certificates());
         let monitors = self.monitors.iter();
         monitors.map(|monitor| monitor.job(net)).collect()
     }

@@ -23,6 +23,9 @@ const GRPC: Scope = Scope::Types(&["grpc"]);
 const RESPONSE: Scope = Scope::Phases(&[Phase::Request, Phase::Processing]);
 const TLS: Scope = Scope::Phases(&[Phase::Tls]);
 
+/// The family that needs the identity of the peer's certificate.
+pub(super) const CERTIFICATE_INFO: &str = "monitor_tls_certificate_info";
+
 /// Certificates of which a handshake with a verified chain records the validity.
 const CERTIFICATES: usize = CertificateRank::ALL.len();
 
@@ -440,7 +443,7 @@ pub const FAMILIES: &[Family] = &[
         })),
     },
     Family {
-        name: "monitor_tls_certificate_info",
+        name: CERTIFICATE_INFO,
         kind: Kind::Gauge,
         labels: &[
             "dns_names",

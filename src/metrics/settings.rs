@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
-use super::{buckets::BucketSet, family::Family};
+use super::{
+    buckets::BucketSet,
+    families::{CERTIFICATE_INFO, FAMILIES},
+    family::Family,
+};
 
 /// Which metrics monitors have, and the buckets of their histograms.
 #[derive(Clone, Debug, Default)]
@@ -22,6 +26,14 @@ impl Settings {
     pub(crate) fn exports(&self, family: &Family) -> bool {
         let is_on = !family.is_opt_in() || self.enabled.contains(&family.name);
         family.is_per_monitor() && is_on && !self.disabled.contains(&family.name)
+    }
+
+    /// Whether monitors export what only checks that record the peer's certificate know.
+    pub(crate) fn exports_leaf_certificates(&self) -> bool {
+        let family = FAMILIES
+            .iter()
+            .find(|family| family.name == CERTIFICATE_INFO);
+        family.is_some_and(|family| self.exports(family))
     }
 
     /// The upper bounds of the buckets in `set`.

@@ -52,6 +52,11 @@ impl Net {
         *self.forbidden.write() = targets;
     }
 
+    /// Records the identity of the certificates that peers have, or leaves it: that takes time in each handshake.
+    pub fn record_leaf_certificates(&self, records: bool) {
+        self.trust.record_identity(records);
+    }
+
     /// What asks name servers.
     #[must_use]
     pub fn resolver(&self) -> Arc<Resolver> {

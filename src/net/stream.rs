@@ -100,7 +100,7 @@ impl Stream {
     /// The same connection under TLS; what the handshake tells is recorded on `attempt`.
     async fn handshake_for(self, tls: &TlsClient, attempt: &Attempt) -> Result<Self, Failure> {
         self.send_at_once()?;
-        let log = HandshakeLog::new(attempt);
+        let log = HandshakeLog::new(attempt, tls.config.records_identity());
         let connector = TlsConnector::from(tls.config.for_handshake(&log));
         let errors = self.errors.after_handshake(log);
         let connect = connector.connect(tls.server_name.clone(), self.transport);

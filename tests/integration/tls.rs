@@ -1,5 +1,6 @@
 //! `type: tls` against servers that speak it, or do not.
 
+use aws_lc_rs::digest::{SHA256, digest};
 use monitoringdaemon::check::{CertificateRank, Phase, Reason, Report};
 use rustls::version::{TLS12, TLS13};
 use serde_json::{Value, json};
@@ -37,6 +38,30 @@ async fn a_handshake_tells_of_version_cipher_and_certificates() {
         let leaf = certificate(&report, CertificateRank::Leaf).expect("a leaf");
         assert_eq!(leaf.not_before, start_of(2020));
     }
+}
+
+#[tokio::test]
+async fn the_certificate_of_the_server_is_recorded_if_it_is_asked_for() {
+    let server = Server::start([IDENTITY.tls(), Step::Hang]);
+    let monitor = json!({ "type": "tls", "target": server.address.to_string() });
+    let lab = Lab::new();
+    let report = lab.check(monitor.clone()).await;
+    assert_success(&report);
+    assert_eq!(report.leaf_certificate(), None);
+    lab.net.record_leaf_certificates(true);
+    let report = lab.check(monitor).await;
+    let leaf = report.leaf_certificate().expect("it is asked for");
+    assert_eq!(leaf.subject, "CN=rcgen self signed cert");
+    assert_eq!(leaf.issuer, "CN=trusted root,CN=rcgen self signed cert");
+    assert_eq!(leaf.dns_names, ["service.test"]);
+    let digest = digest(&SHA256, &IDENTITY.certificate());
+    let digest: Vec<_> = digest.as_ref().iter().map(|b| format!("{b:02x}")).collect();
+    assert_eq!(leaf.fingerprint_sha256, digest.concat());
+    let is_serial = |c: char| matches!(c, '0'..='9' | 'a'..='f');
+    assert!(
+        leaf.serial.len() >= 16 && leaf.serial.chars().all(is_serial),
+        "{leaf:?}"
+    );
 }
 
 #[tokio::test]

@@ -9,12 +9,15 @@ use rustls::{
 };
 use x509_parser::{certificate::X509Certificate, prelude::FromDer};
 
+use super::leaf::identity;
 use crate::check::{Attempt, Certificate, CertificateRank, Fact, Failure, Phase, Reason};
 
 /// The record of one handshake.
 #[derive(Debug)]
 pub(in crate::net) struct HandshakeLog {
     attempt: Attempt,
+    /// Whether the identity of the peer's certificate is recorded.
+    records_identity: bool,
     seen: Mutex<Seen>,
 }
 
@@ -27,9 +30,10 @@ struct Seen {
 }
 
 impl HandshakeLog {
-    pub fn new(attempt: &Attempt) -> Arc<Self> {
+    pub fn new(attempt: &Attempt, records_identity: bool) -> Arc<Self> {
         Arc::new(Self {
             attempt: attempt.clone(),
+            records_identity,
             seen: Mutex::default(),
         })
     }
@@ -54,12 +58,17 @@ impl HandshakeLog {
         leaf: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
     ) {
-        let Ok((_, leaf)) = X509Certificate::from_der(leaf) else {
+        let der = leaf;
+        let Ok((_, leaf)) = X509Certificate::from_der(der) else {
             return;
         };
         let attempt = &self.attempt;
         // Another certificate may have been verified before, of the server that redirected here.
         attempt.forget_certificates();
+        if self.records_identity {
+            let identity = identity(&leaf, der);
+            attempt.learn(Fact::LeafCertificate(Arc::new(identity)));
+        }
         let validity = validity_of(&leaf);
         attempt.learn(Fact::Certificate(CertificateRank::Leaf, validity));
         let earliest = earliest_expiry(&leaf, intermediates);

@@ -3,6 +3,7 @@
 mod authorities;
 mod expiry;
 mod handshake;
+mod leaf;
 mod reasons;
 mod settings;
 mod trust;

@@ -1,6 +1,12 @@
 //! The certificate authorities that are trusted, and the configurations of TLS that come of them.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use parking_lot::Mutex;
 use rustls::{
@@ -23,6 +29,8 @@ pub struct Trust {
     authorities: Arc<Authorities>,
     /// Configurations with default settings, by the protocols that they offer.
     defaults: Mutex<HashMap<Vec<Vec<u8>>, Arc<TlsConfig>>>,
+    /// Whether handshakes record the identity of the peer's certificate.
+    records_identity: Arc<AtomicBool>,
 }
 
 impl Trust {
@@ -51,7 +59,14 @@ impl Trust {
             provider: Arc::new(aws_lc_rs::default_provider()),
             authorities: Arc::new(roots.into()),
             defaults: Mutex::default(),
+            records_identity: Arc::default(),
         }
+    }
+
+    /// Says whether handshakes record the identity of the peer's certificate, those of monitors that are bound already
+    /// included.
+    pub(in crate::net) fn record_identity(&self, records: bool) {
+        self.records_identity.store(records, Ordering::Relaxed);
     }
 
     /// TLS with these settings that offers `protocols` (ALPN, RFC 7301).
@@ -79,6 +94,7 @@ pub(in crate::net) struct TlsConfig {
     identity: Option<Arc<CertifiedKey>>,
     /// All but the verifier and the client certificate, which each handshake has of its own.
     client: ClientConfig,
+    records_identity: Arc<AtomicBool>,
 }
 
 impl TlsConfig {
@@ -113,7 +129,13 @@ impl TlsConfig {
             policy,
             identity,
             client,
+            records_identity: trust.records_identity.clone(),
         }
+    }
+
+    /// Whether handshakes record the identity of the peer's certificate.
+    pub fn records_identity(&self) -> bool {
+        self.records_identity.load(Ordering::Relaxed)
     }
 
     /// The configuration of one handshake, which `log` records.
