@@ -9,13 +9,19 @@ use std::{
 
 use parking_lot::RwLock;
 use rustls::{
-    RootCertStore, ServerConfig,
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, ServerConfig,
+    SignatureScheme,
+    client::danger::HandshakeSignatureValid,
     crypto::aws_lc_rs,
-    pki_types::CertificateDer,
-    server::{WebPkiClientVerifier, danger::ClientCertVerifier},
+    pki_types::{CertificateDer, UnixTime},
+    server::{
+        WebPkiClientVerifier,
+        danger::{ClientCertVerified, ClientCertVerifier},
+    },
 };
 use tokio::{task::spawn_blocking, time::sleep};
 use tokio_rustls::TlsAcceptor;
+use x509_parser::{certificate::X509Certificate, prelude::FromDer};
 
 use super::LOG_TARGET;
 use crate::value::{Fields, FileHashes, FromNode, Node, TlsVersions, pem, read_regular_file};
@@ -172,8 +178,9 @@ fn client_verifier(
 ) -> Result<Arc<dyn ClientCertVerifier>, FileError> {
     const KEY: &str = "client_ca_file";
     let mut roots = RootCertStore::empty();
-    for certificate in certificates(KEY, file)? {
-        roots.add(certificate).map_err(|error| {
+    let trusted = certificates(KEY, file)?;
+    for certificate in &trusted {
+        roots.add(certificate.clone()).map_err(|error| {
             let wrong = format!("holds a certificate that cannot be trusted: {error}");
             (KEY, wrong)
         })?;
@@ -183,7 +190,76 @@ fn client_verifier(
         ClientAuth::IfGiven => builder.allow_unauthenticated(),
         _ => builder,
     };
-    builder.build().map_err(|error| (KEY, error.to_string()))
+    let issued = builder.build().map_err(|error| (KEY, error.to_string()))?;
+    Ok(Arc::new(ClientVerifier { issued, trusted }))
+}
+
+/// Accepts certificates that one of the authorities has issued, and those of the authorities themselves.
+#[derive(Debug)]
+struct ClientVerifier {
+    issued: Arc<dyn ClientCertVerifier>,
+    /// The certificates of `client_ca_file`.
+    trusted: Vec<CertificateDer<'static>>,
+}
+
+impl ClientCertVerifier for ClientVerifier {
+    fn offer_client_auth(&self) -> bool {
+        self.issued.offer_client_auth()
+    }
+
+    fn client_auth_mandatory(&self) -> bool {
+        self.issued.client_auth_mandatory()
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.issued.root_hint_subjects()
+    }
+
+    fn verify_client_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        if !self.trusted.contains(leaf) {
+            return self.issued.verify_client_cert(leaf, intermediates, now);
+        }
+        // Trusted as it is, like every authority: what is left are its dates.
+        let (_, certificate) =
+            X509Certificate::from_der(leaf).map_err(|_| CertificateError::BadEncoding)?;
+        let (validity, now) = (certificate.validity(), now.as_secs().cast_signed());
+        if now > validity.not_after.timestamp() {
+            return Err(CertificateError::Expired.into());
+        }
+        if now < validity.not_before.timestamp() {
+            return Err(CertificateError::NotValidYet.into());
+        }
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.issued
+            .verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.issued
+            .verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.issued.supported_verify_schemes()
+    }
 }
 
 fn read(key: &'static str, file: &Path) -> Result<Vec<u8>, FileError> {

@@ -341,6 +341,26 @@ async fn a_certificate_may_be_demanded_of_whoever_asks() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_certificate_of_a_client_may_be_configured_itself() {
+    let folder = Folder::new();
+    let own = Identity::self_signed(&["client.test"]);
+    let expired = Identity::self_signed_authority(&["client.test"], 2020..2021);
+    let stranger = Identity::self_signed(&["client.test"]);
+    let pem = format!("{}{}", own.certificate_pem, expired.certificate_pem);
+    let mut tls = folder.tls(&AUTHORITY.issue(&["127.0.0.1"], YEARS));
+    tls["client_ca_file"] = json!(folder.write("clients.pem", &pem));
+    tls["client_auth_type"] = json!("RequireAndVerifyClientCert");
+    let mut daemon = Daemon::start(config(&json!({ "tls": tls })));
+    let of = |client: &Identity| json!({ "cert": client.certificate_pem, "key": client.key_pem() });
+    assert_success(&Lab::new().check(healthy(&daemon, &of(&own))).await);
+    for refused in [&expired, &stranger] {
+        let report = Lab::new().check(healthy(&daemon, &of(refused))).await;
+        assert_failure(&report, Phase::Tls, Reason::TlsHandshake);
+    }
+    daemon.stop();
+}
+
 fn ask_over(path: &Path) -> String {
     let mut stream = UnixStream::connect(path).expect("somebody listens");
     let head = "GET /-/healthy HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
