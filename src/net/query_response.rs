@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     check::{Attempt, Fact, Failure, Phase, Reason},
+    offload::{self, CancelFlag},
     value::{Bytes, CaughtLabel, Host, Pattern},
 };
 
@@ -127,9 +128,7 @@ impl QueryResponse {
         let mut caught = Vec::new();
         for (index, entry) in entries.iter().enumerate() {
             let whole_lines = before_tls.is_some_and(|last| index <= last);
-            entry
-                .run(&mut session, index, whole_lines, &mut caught)
-                .await?;
+            Entry::run(entries, index, &mut session, whole_lines, &mut caught).await?;
             if !caught.is_empty() {
                 attempt.learn(Fact::Captured(caught.clone()));
             }
@@ -146,18 +145,34 @@ impl QueryResponse {
     }
 }
 
+/// The consequence of one line.
+enum Verdict {
+    /// It does not match.
+    Skip,
+    /// It matches the pattern at this place in `reject`.
+    Reject(usize),
+    /// It matches `expect`; without a reply where that would be too long.
+    Match(Option<Reply>),
+}
+
+/// What follows a line that is as expected.
+struct Reply {
+    caught: Vec<(String, String)>,
+    send: Option<Vec<u8>>,
+}
+
 impl Entry {
-    /// Awaits and sends what this entry, the one at `index`, has to, and adds what it catches.
+    /// Awaits and sends what the entry at `index` has to, and adds what it catches.
     async fn run(
-        &self,
-        session: &mut TextSession<'_>,
+        entries: &Arc<[Self]>,
         index: usize,
+        session: &mut TextSession<'_>,
         whole_lines: bool,
         caught: &mut Vec<(String, String)>,
     ) -> Result<(), Failure> {
-        let mut send = self.send.as_ref().map(|send| send.0.clone());
-        match &self.expect {
-            None => {}
+        let entry = &entries[index];
+        let send = match &entry.expect {
+            None => entry.send.as_ref().map(|send| send.0.clone()),
             Some(Expect::Exactly(expected)) => {
                 let count = expected.0.len();
                 session.awaiting(format!("{count} bytes (query_response[{index}])"));
@@ -166,35 +181,31 @@ impl Entry {
                     let error = format!("the peer sent {}", session.quote(&found));
                     return Err(session.failure(Reason::ResponseMismatch, error));
                 }
+                entry.send.as_ref().map(|send| send.0.clone())
             }
             Some(Expect::Line(pattern)) => {
                 let awaited =
                     format!("a line that matches \"{pattern}\" (query_response[{index}])");
                 session.awaiting(awaited);
-                let line = self.matching_line(session, pattern, whole_lines).await?;
-                if let Some(captures) = pattern.captures(&line) {
-                    let too_long = || session.failure(Reason::ProtocolError, TOO_LONG);
-                    for label in &self.labels {
-                        caught.push(label.of(&captures).ok_or_else(too_long)?);
-                    }
-                    let expand = |send: Vec<u8>| captures.expand(&send).ok_or_else(too_long);
-                    send = send.map(expand).transpose()?;
-                }
+                let reply = Self::await_line(entries, index, session, pattern, whole_lines).await?;
+                caught.extend(reply.caught);
+                reply.send
             }
-        }
+        };
         match send {
             Some(send) => session.send(&send).await,
             None => Ok(()),
         }
     }
 
-    /// The first line that matches `pattern`.
-    async fn matching_line(
-        &self,
+    /// Reads lines until one matches `pattern`, of the entry at `index`.
+    async fn await_line(
+        entries: &Arc<[Self]>,
+        index: usize,
         session: &mut TextSession<'_>,
         pattern: &Pattern,
         whole_lines: bool,
-    ) -> Result<Vec<u8>, Failure> {
+    ) -> Result<Reply, Failure> {
         let mut last = None;
         loop {
             let line = if whole_lines {
@@ -207,19 +218,28 @@ impl Entry {
                 Some(ReceivedLine::Unfinished(line)) => (line, false),
                 None => break,
             };
-            if let Some(rejected) = self.reject.iter().find(|pattern| pattern.matches(&line)) {
-                let line = session.quote(&line);
-                let error = format!("the peer sent {line}, which matches reject \"{rejected}\"");
-                return Err(session.failure(Reason::ResponseMismatch, error));
-            }
-            if pattern.matches(&line) {
-                if !is_whole {
-                    session.take_unfinished();
+            // On a thread where it keeps no other check waiting, if that can take long.
+            let is_short = entries[index].cost(line.len()) <= Pattern::MAX_QUICK_STEPS;
+            let judging = entries.clone();
+            let judged = offload::run(is_short, move |cancel| {
+                (judging[index].judge(&line, cancel), line)
+            });
+            let (verdict, line) = judged.await;
+            match verdict {
+                Verdict::Reject(rejected) => {
+                    let (line, rejected) = (session.quote(&line), &entries[index].reject[rejected]);
+                    let error =
+                        format!("the peer sent {line}, which matches reject \"{rejected}\"");
+                    return Err(session.failure(Reason::ResponseMismatch, error));
                 }
-                return Ok(line);
-            }
-            if is_whole {
-                last = Some(line);
+                Verdict::Match(reply) => {
+                    if !is_whole {
+                        session.take_unfinished();
+                    }
+                    return reply.ok_or_else(|| session.failure(Reason::ProtocolError, TOO_LONG));
+                }
+                Verdict::Skip if is_whole => last = Some(line),
+                Verdict::Skip => {}
             }
         }
         Err(match last {
@@ -230,5 +250,47 @@ impl Entry {
                 session.failure(Reason::ResponseMismatch, error)
             }
         })
+    }
+
+    /// An upper estimate of the steps that a line of so many bytes takes to be judged.
+    fn cost(&self, length: usize) -> u64 {
+        let expect = match &self.expect {
+            Some(Expect::Line(pattern)) => Some(pattern),
+            _ => None,
+        };
+        let patterns = self.reject.iter().chain(expect);
+        let steps: u64 = patterns.map(Pattern::steps_per_byte).sum();
+        steps.saturating_mul(u64::try_from(length).unwrap_or(u64::MAX))
+    }
+
+    /// The consequence of `line`; given up if nobody waits for it any more.
+    fn judge(&self, line: &[u8], cancel: &CancelFlag) -> Verdict {
+        // Of a search that was given up, nobody reads the result.
+        let matches = |pattern: &Pattern| {
+            let matches = pattern.matches_unless(line, || cancel.is_set());
+            matches.unwrap_or_default()
+        };
+        if let Some(rejected) = self.reject.iter().position(matches) {
+            return Verdict::Reject(rejected);
+        }
+        let Some(Expect::Line(pattern)) = &self.expect else {
+            return Verdict::Skip;
+        };
+        if !matches(pattern) {
+            return Verdict::Skip;
+        }
+        let reply = || {
+            let captures = pattern.captures(line)?;
+            let caught = self.labels.iter().map(|label| label.of(&captures));
+            let send = self.send.as_ref();
+            Some(Reply {
+                caught: caught.collect::<Option<_>>()?,
+                send: match send {
+                    Some(send) => Some(captures.expand(&send.0)?),
+                    None => None,
+                },
+            })
+        };
+        Verdict::Match(reply())
     }
 }

@@ -29,8 +29,8 @@ impl Pattern {
     /// Bytes of its text.
     const MAX_TEXT_BYTES: usize = 256 << 10;
 
-    /// Steps of a search that need not be stopped.
-    const MAX_QUICK_STEPS: u64 = 100_000;
+    /// Steps of a search that need not be stopped, and keeps no other check waiting.
+    pub const MAX_QUICK_STEPS: u64 = 100_000;
 
     /// Compiles an expression that may match anywhere.
     ///

@@ -4,6 +4,7 @@ use std::{cell::Cell, io::Write, rc::Rc, time::Duration};
 
 use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
+use futures_util::SinkExt;
 use monitoringdaemon::check::{Phase, Reason, Report};
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Value, json};
@@ -12,6 +13,7 @@ use tokio::{
     task::LocalSet,
     time::{Instant, sleep},
 };
+use tokio_tungstenite::tungstenite::Message;
 
 use crate::support::{
     SOON,
@@ -19,6 +21,7 @@ use crate::support::{
     process::{alone, resident_bytes},
     report::assert_failure,
     server::{Server, Step},
+    websocket::Peer,
 };
 
 /// The promise is 10 ms, of a program that is optimized and not shared with other tests. What is
@@ -151,6 +154,50 @@ fn large_headers_are_matched_beside_others() {
     let matcher = json!({ "header": "X", "regexp": "(?:[ab]{1,90}){9}c" });
     let monitor = json!({ "fail_if_header_matches": [matcher] });
     assert_no_stall("header", &server, monitor);
+}
+
+/// Text for which [`SLOW`] has no quick answer.
+fn hostile_text(bytes: usize) -> String {
+    let mut state = 1_u32;
+    let letters = std::iter::repeat_with(|| {
+        state = state.wrapping_mul(1_103_515_245).wrapping_add(12_345);
+        if state >> 16 & 1 == 0 { 'a' } else { 'b' }
+    });
+    letters.take(bytes).collect()
+}
+
+const SLOW: &str = "a[ab]{900}c";
+
+#[test]
+fn lines_and_messages_are_matched_beside_others() {
+    let text = hostile_text(60_000);
+    let server = Server::start([Step::send(text.clone() + "\n")]);
+    for key in ["expect", "reject"] {
+        let mut entry = json!({ "expect": "x" });
+        entry[key] = if key == "expect" {
+            json!(SLOW)
+        } else {
+            json!([SLOW])
+        };
+        let (report, longest) = check_with_ticker(json!({
+            "type": "tcp", "target": server.address.to_string(), "query_response": [entry],
+        }));
+        assert_failure(&report, Phase::Processing, Reason::ResponseMismatch);
+        assert!(longest < LONGEST_STALL, "{key}: {longest:?}");
+    }
+    let peer = Peer::start(move |mut socket| {
+        let message = Message::text(text.clone());
+        async move {
+            let _ = socket.send(message).await;
+            let _ = socket.close(None).await;
+        }
+    });
+    let (report, longest) = check_with_ticker(json!({
+        "type": "websocket", "target": format!("ws://{}/", peer.address),
+        "query_response": [{ "expect": SLOW }],
+    }));
+    assert!(report.failure.is_some(), "{report:#?}");
+    assert!(longest < LONGEST_STALL, "{longest:?}");
 }
 
 #[test]

@@ -14,15 +14,15 @@ use crate::{
     check::{Attempt, Failure, Monitor, Phase, Rcode, Reason, Report, log_check},
     net::Net,
     offload,
-    value::Endpoint,
+    value::{Endpoint, Pattern},
 };
 
 /// Target of log lines: the type.
 const LOG_TARGET: &str = "monitoringdaemon::monitors::dns";
 
-/// Bytes of a message that is matched right away. With its names compressed, one that was made for
-/// it becomes a hundred times as much text.
-const MATCHED_AT_ONCE: usize = 4 << 10;
+/// Steps for the bytes of a message that is matched right away. With its names compressed, one that was made
+/// for it becomes a hundred times as much text.
+const MAX_INLINE_STEPS: u64 = Pattern::MAX_QUICK_STEPS / 10;
 
 /// Asks one server one question.
 pub struct Dns {
@@ -65,7 +65,8 @@ impl Dns {
     /// What is wrong with `response`: of a large one, on a thread where it keeps no other check waiting.
     async fn complaint(&self, response: Response) -> Option<String> {
         let rules = self.settings.rules.clone();
-        let is_short = response.len() <= MATCHED_AT_ONCE;
+        let length = u64::try_from(response.len()).unwrap_or(u64::MAX);
+        let is_short = length.saturating_mul(rules.steps_per_byte()) <= MAX_INLINE_STEPS;
         // What has begun ends in linear time.
         offload::run(is_short, move |_| rules.complaint(&response)).await
     }

@@ -48,6 +48,11 @@ impl Rules {
         }
     }
 
+    /// An upper estimate of the steps that a byte of a record takes.
+    pub(super) fn steps_per_byte(&self) -> u64 {
+        self.sections.iter().map(SectionRules::steps_per_byte).sum()
+    }
+
     /// What is wrong with `response`.
     pub(super) fn complaint(&self, response: &Response) -> Option<String> {
         let rcode = response.says.rcode;
@@ -101,6 +106,18 @@ impl SectionRules {
         [absent, not_all, in_all, in_one]
             .iter()
             .all(|patterns| patterns.is_empty())
+    }
+
+    /// An upper estimate of the steps that a byte of a record takes.
+    fn steps_per_byte(&self) -> u64 {
+        let Self {
+            absent,
+            not_all,
+            in_all,
+            in_one,
+        } = self;
+        let patterns = [absent, not_all, in_all, in_one].into_iter().flatten();
+        patterns.map(Pattern::steps_per_byte).sum()
     }
 
     fn complaint(&self, response: &Response, section: usize, word: &str) -> Option<String> {

@@ -2,7 +2,10 @@
 
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::value::{CaughtLabel, Fields, Pattern, Secret};
+use crate::{
+    offload::CancelFlag,
+    value::{CaughtLabel, Fields, Pattern, Secret},
+};
 
 /// One entry: a message that is waited for, and one that is sent.
 #[derive(Clone, Debug)]
@@ -71,13 +74,24 @@ impl Entry {
         }
     }
 
-    /// The consequence of `message`.
-    pub(super) fn judge(&self, message: &[u8]) -> Verdict {
-        let mut rejects = self.reject.iter();
-        if let Some(pattern) = rejects.find(|pattern| pattern.matches(message)) {
+    /// An upper estimate of the steps that a message of so many bytes takes to be judged.
+    pub(super) fn cost(&self, length: usize) -> u64 {
+        let patterns = self.reject.iter().chain(&self.expect);
+        let steps: u64 = patterns.map(Pattern::steps_per_byte).sum();
+        steps.saturating_mul(u64::try_from(length).unwrap_or(u64::MAX))
+    }
+
+    /// The consequence of `message`; given up if nobody waits for it any more.
+    pub(super) fn judge(&self, message: &[u8], cancel: &CancelFlag) -> Verdict {
+        // Of a search that was given up, nobody reads the result.
+        let matches = |pattern: &&Pattern| {
+            let matches = pattern.matches_unless(message, || cancel.is_set());
+            matches.unwrap_or_default()
+        };
+        if let Some(pattern) = self.reject.iter().find(matches) {
             return Verdict::Reject(pattern.clone());
         }
-        let expect = self.expect.as_ref();
+        let expect = self.expect.as_ref().filter(matches);
         let Some(caught) = expect.and_then(|expect| expect.captures(message)) else {
             return Verdict::Skip;
         };
@@ -134,7 +148,7 @@ mod tests {
 
     #[track_caller]
     fn reply(entry: &Entry, message: &[u8]) -> Result<Reply, ExpansionTooLong> {
-        match entry.judge(message) {
+        match entry.judge(message, &CancelFlag::default()) {
             Verdict::Match(reply) => reply,
             other => panic!("no match: {other:?}"),
         }
@@ -148,7 +162,10 @@ mod tests {
     #[test]
     fn what_was_caught_stands_in_what_is_sent() {
         let pong = entry("^ping (?<n>.*)$", &[], Some("pong ${1} $n $$1 ${9}!"));
-        assert_eq!(pong.judge(b"no ping"), Verdict::Skip);
+        assert_eq!(
+            pong.judge(b"no ping", &CancelFlag::default()),
+            Verdict::Skip
+        );
         assert_eq!(sent(&pong, b"ping 7"), Some(Message::text("pong 7 7 $1 !")));
     }
 

@@ -32,9 +32,6 @@ const MAX_WIRE_BYTES: u64 = (MAX_BYTES + (256 << 10)) as u64;
 /// Messages of one check, pings and pongs among them.
 const MAX_MESSAGES: usize = 1000;
 
-/// Bytes that are matched right away: the slowest expressions take some milliseconds for them.
-const INLINE_MATCH_LIMIT: usize = 64 << 10;
-
 /// A connection of which only so much is read.
 type Bounded = Join<Limited<ReadHalf<Stream>>, WriteHalf<Stream>>;
 
@@ -143,12 +140,15 @@ impl<'a> WebSocketSession<'a> {
         }
     }
 
-    /// The consequence of `message`: a long one is matched on a thread where it keeps no other check
-    /// waiting.
+    /// The consequence of `message`: found on a thread where it keeps no other check waiting, if that can
+    /// take long.
     async fn judge(&self, entries: &Arc<[Entry]>, index: usize, message: Bytes) -> Verdict {
-        let (is_short, entries) = (message.len() <= INLINE_MATCH_LIMIT, entries.clone());
-        // What has begun ends in linear time.
-        offload::run(is_short, move |_| entries[index].judge(&message)).await
+        let is_short = entries[index].cost(message.len()) <= Pattern::MAX_QUICK_STEPS;
+        let entries = entries.clone();
+        offload::run(is_short, move |cancel| {
+            entries[index].judge(&message, cancel)
+        })
+        .await
     }
 
     /// Sends a ping that nobody could have foreseen, and waits for its pong.
