@@ -163,6 +163,7 @@ async fn a_web_service_is_asked_as_prometheus_asks() {
             "url": url,
             "refresh_interval": "90s",
             "basic_auth": { "username": "me", "password": "hunter2" },
+            "http_headers": { "X-Team": { "values": ["a"], "secrets": ["b"] } },
         }],
         "relabel_configs": [{ "action": "labelmap", "regex": "__meta_(url)" }],
     }));
@@ -187,6 +188,9 @@ async fn a_web_service_is_asked_as_prometheus_asks() {
         (&*request.method, &*request.target),
         ("GET", "/targets?team=x")
     );
+    let teams = request.headers.iter().filter(|(name, _)| name == "x-team");
+    let teams: Vec<_> = teams.map(|(_, value)| &**value).collect();
+    assert_eq!(teams, ["a", "b"]);
     assert_eq!(
         request.header("x-prometheus-refresh-interval-seconds"),
         Some("90")

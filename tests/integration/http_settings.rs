@@ -174,6 +174,8 @@ async fn valid_status_codes_are_codes_classes_and_ranges() {
         (json!(["500-503", 200]), 503, None),
         (json!(["500-503", 200]), 200, None),
         (json!(["500-503", 200]), 504, Some(Reason::StatusCode)),
+        (json!([999]), 999, None),
+        (json!(["900-998"]), 999, Some(Reason::StatusCode)),
     ] {
         let server = Server::answering(move |_| response(&format!("{status} Status"), &[], ""));
         let monitor = json!({ "url": server.http("/"), "valid_status_codes": valid });

@@ -127,6 +127,17 @@ mod upgrade {
     }
 
     #[tokio::test]
+    async fn headers_may_have_the_form_of_prometheus() {
+        let server = Server::start([greeting(CLOSE)]);
+        let headers = json!({ "X-Key": { "values": ["a"], "secrets": ["b"] } });
+        assert_success(&check_server(&server, json!({ "http_headers": headers })).await);
+        let request = server.request();
+        let values = request.headers.iter().filter(|(name, _)| name == "x-key");
+        let values: Vec<_> = values.map(|(_, value)| &**value).collect();
+        assert_eq!(values, ["a", "b"]);
+    }
+
+    #[tokio::test]
     async fn the_request_is_as_the_protocol_has_it() {
         let server = Server::start([greeting(CLOSE)]);
         let target = format!("ws://us%65r:p@{}/path?query#fragment", server.address);
