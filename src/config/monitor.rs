@@ -17,7 +17,10 @@ use crate::{
     check::{Replica, Version},
     metrics,
     monitors::{self, Type},
-    value::{Fields, FromNode, Node, Path, Problems, check_label_name, format_duration},
+    value::{
+        Fields, FromNode, Node, Path, Place, Problems, check_label_name, format_duration,
+        warn_of_label_name,
+    },
 };
 
 /// One configured monitor.
@@ -182,6 +185,12 @@ fn warn_of_interval(fields: &Fields<'_>) {
 pub(crate) const OWN_LABELS: [&str; 5] = ["monitor", "type", "target", "check_every", "timeout"];
 
 fn read_labels(fields: &mut Fields<'_>) -> BTreeMap<String, String> {
+    if let Some((Node::Map(labels), path)) = fields.node("labels") {
+        for (index, (name, _)) in labels.iter().enumerate() {
+            let path = path.entry(name, index);
+            warn_of_label_name(name, path, Place::Key, fields.problems());
+        }
+    }
     let check_name = |name: &str| {
         check_label_name(name)?;
         if OWN_LABELS.contains(&name) {

@@ -12,7 +12,7 @@ use url::Url;
 
 use super::{
     payload::Target,
-    relabel::{Labels, is_label_name},
+    relabel::Labels,
     settings::Block,
     source::Update,
     stats::{BlockStats, Outcomes},
@@ -206,7 +206,7 @@ impl<M> Assembled<M> {
 
 /// What becomes of a target that was not there before.
 fn new<M>(block: &Block, target: &Target, make: &Make<M>, lines: &mut Lines) -> Became<M> {
-    let wanted = match wanted(block, target, lines) {
+    let wanted = match wanted(block, target) {
         Ok(Some(wanted)) => wanted,
         Ok(None) => return Became::Dropped,
         Err(error) => {
@@ -225,7 +225,7 @@ fn new<M>(block: &Block, target: &Target, make: &Make<M>, lines: &mut Lines) -> 
 }
 
 /// The monitor that `target` is to become; `None` where the rules drop it.
-fn wanted(block: &Block, target: &Target, lines: &mut Lines) -> Result<Option<Wanted>, String> {
+fn wanted(block: &Block, target: &Target) -> Result<Option<Wanted>, String> {
     let mut labels = Labels::clone(&target.labels);
     labels.insert(ADDRESS.to_owned(), target.address.clone());
     let Some(mut labels) = block.rules.apply(labels) else {
@@ -259,12 +259,8 @@ fn wanted(block: &Block, target: &Target, lines: &mut Lines) -> Result<Option<Wa
             keys.push((key.to_owned(), Node::Text(value)));
         }
     }
-    let (own, unusable): (Vec<_>, Vec<_>) = labels
-        .into_iter()
-        .filter(|(name, _)| !name.starts_with("__"))
-        .partition(|(name, _)| is_label_name(name));
-    lines.left_out(block, unusable.first().map(|(name, _)| name.as_str()));
-    let own = own.into_iter();
+    let own = labels.into_iter();
+    let own = own.filter(|(name, _)| !name.starts_with("__"));
     let own: Vec<_> = own.map(|(name, value)| (name, Node::Text(value))).collect();
     if !own.is_empty() {
         keys.push(("labels".to_owned(), Node::Map(own)));
@@ -326,8 +322,6 @@ fn redacted(address: &str) -> String {
 #[derive(Default)]
 struct Lines {
     count: usize,
-    /// Whether it has been said that a label is left out.
-    has_left_out: bool,
 }
 
 impl Lines {
@@ -341,20 +335,6 @@ impl Lines {
             let block = &*block.name;
             tracing::warn!(block, target, error, "A target cannot be monitored");
         }
-    }
-
-    /// Says once that labels with such names are not exported.
-    fn left_out(&mut self, block: &Block, label: Option<&str>) {
-        let Some(label) = label else { return };
-        if mem::replace(&mut self.has_left_out, true) {
-            return;
-        }
-        let shown: String = label.chars().take(50).collect();
-        tracing::warn!(
-            block = &*block.name,
-            label = format!("{shown:?}"),
-            "Discovered labels left out: names must be letters, digits and _, no digit first"
-        );
     }
 
     fn finish(self, message: &str) {

@@ -206,7 +206,7 @@ impl Rule {
     fn check(&self, fields: &mut Fields<'_>) {
         let name = self.action.name();
         for key in self.action.unused_keys() {
-            if fields.node(key).is_some() {
+            if fields.node(key).is_some() && !self.has_default(key) {
                 fields.wrong_value(
                     key,
                     format_args!("has no meaning for {name}"),
@@ -220,9 +220,20 @@ impl Rule {
         if self.action.has_target() {
             self.check_target(fields);
         }
-        if self.action == Action::LabelMap && !is_template_of_name(&self.replacement) {
+        if self.action == Action::LabelMap && !is_label_name(&self.replacement) {
             let wrong = format_args!("{:?} makes no label name", self.replacement);
-            fields.wrong_value("replacement", wrong, TEMPLATES);
+            fields.wrong_value("replacement", wrong, LABEL_NAMES);
+        }
+    }
+
+    /// Whether the value of `key` is what it is by default, which Prometheus accepts everywhere.
+    fn has_default(&self, key: &str) -> bool {
+        match key {
+            "separator" => self.separator == SEPARATOR,
+            "regex" => self.regex.to_string() == REGEX,
+            "replacement" => self.replacement == REPLACEMENT,
+            "target_label" => self.target_label.is_empty(),
+            _ => false,
         }
     }
 
@@ -236,14 +247,9 @@ impl Rule {
             return;
         }
         let target = &self.target_label;
-        let (is_valid, allowed) = if self.action == Action::Replace && target.contains('$') {
-            (is_template_of_name(target), TEMPLATES)
-        } else {
-            (is_label_name(target), LABEL_NAMES)
-        };
-        if !is_valid {
+        if !is_label_name(target) {
             let wrong = format_args!("{target:?} is no label name");
-            fields.wrong_value("target_label", wrong, allowed);
+            fields.wrong_value("target_label", wrong, LABEL_NAMES);
         }
     }
 
@@ -326,41 +332,9 @@ fn set(labels: &mut Labels, name: &str, value: String) {
     }
 }
 
-const LABEL_NAMES: &str = "letters, digits and _, no digit first";
-const TEMPLATES: &str = "letters, digits, _ and $1 or ${1}, no digit first";
+const LABEL_NAMES: &str = "a name, which may be any text";
 
-/// Whether `name` is one of a label, of those too that are for Prometheus alone.
-pub(super) fn is_label_name(name: &str) -> bool {
-    let starts = name
-        .bytes()
-        .next()
-        .is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_');
-    starts && name.bytes().all(is_word)
-}
-
-fn is_word(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || byte == b'_'
-}
-
-/// Whether `template` is the name of a label when groups are put into it: what Prometheus' own
-/// `^(?:(?:[a-zA-Z_]|\$(?:\{\w+\}|\w+))+\w*)+$` says.
-fn is_template_of_name(template: &str) -> bool {
-    if template.as_bytes().first().is_none_or(u8::is_ascii_digit) {
-        return false;
-    }
-    let mut rest = template;
-    while let Some((plain, reference)) = rest.split_once('$') {
-        let end = reference.bytes().position(|byte| !is_word(byte));
-        let plainly = reference.split_at(end.unwrap_or(reference.len()));
-        let braced = reference.strip_prefix('{');
-        let Some((name, behind)) = braced.map_or(Some(plainly), |braced| braced.split_once('}'))
-        else {
-            return false;
-        };
-        if name.is_empty() || !name.bytes().all(is_word) || !plain.bytes().all(is_word) {
-            return false;
-        }
-        rest = behind;
-    }
-    rest.bytes().all(is_word)
+/// Whether `name` is one of a label, of those too that are for Prometheus alone: in Prometheus 3, any text.
+fn is_label_name(name: &str) -> bool {
+    !name.is_empty()
 }

@@ -1,6 +1,13 @@
 //! The metrics of all monitors and of the daemon.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use parking_lot::RwLock;
 
@@ -8,12 +15,14 @@ use super::{
     Settings,
     buckets::{BucketSet, Buckets},
     daemon::{DaemonMetrics, Limits},
+    label_name::LabelNames,
     monitor::{MonitorBuckets, MonitorMetrics},
     page::Page,
 };
 use crate::{
     check::{Job, Observer, Overseer},
     discovery::Stats,
+    value::is_plain_label_name,
 };
 
 /// Everything on a page of `/metrics`.
@@ -24,6 +33,9 @@ pub struct Metrics {
     monitors: RwLock<BTreeMap<Arc<str>, Arc<MonitorMetrics>>>,
     buckets: MonitorBuckets,
     daemon: DaemonMetrics,
+    /// A label that not every scraper can read.
+    utf8_label: OnceLock<String>,
+    has_warned_of_label: AtomicBool,
 }
 
 impl Metrics {
@@ -44,6 +56,8 @@ impl Metrics {
                 response_sizes: buckets(BucketSet::ResponseSize),
             },
             daemon: DaemonMetrics::new(dropped_log_lines),
+            utf8_label: OnceLock::new(),
+            has_warned_of_label: AtomicBool::new(false),
         }
     }
 
@@ -74,23 +88,45 @@ impl Metrics {
         self.daemon.reloads.record_restart_required(required);
     }
 
-    /// A page of `/metrics` in the text format 0.0.4, to be written piece by piece.
+    /// A page of `/metrics` in the text format for a scraper that can read such `names`, to be written piece by
+    /// piece.
     ///
     /// Takes long with many monitors: for a thread that runs no checks.
     #[must_use]
-    pub fn page(&self) -> Page {
+    pub fn page(&self, names: LabelNames) -> Page {
+        if names == LabelNames::Plain {
+            self.warn_of_labels();
+        }
         let monitors = self.monitors.read();
         // The lock is released before the page is written.
         Page::new(
             monitors.values().cloned(),
             |family| self.settings.exports(family),
             self.daemon.clone(),
+            names,
         )
+    }
+
+    /// Says once that a page lacks labels.
+    fn warn_of_labels(&self) {
+        let Some(label) = self.utf8_label.get() else {
+            return;
+        };
+        if !self.has_warned_of_label.swap(true, Ordering::Relaxed) {
+            let shown: String = label.chars().take(50).collect();
+            tracing::warn!(
+                label = format!("{shown:?}"),
+                "Labels left out of /metrics: the scraper does not read UTF-8 names (escaping=allow-utf-8)"
+            );
+        }
     }
 }
 
 impl Overseer for Metrics {
     fn observe(&self, job: &Job) -> Arc<dyn Observer> {
+        if let Some(name) = job.labels.keys().find(|name| !is_plain_label_name(name)) {
+            self.utf8_label.get_or_init(|| name.clone());
+        }
         let counters = self.daemon.checks.clone();
         let monitor = Arc::new(MonitorMetrics::new(job, self.buckets.clone(), counters));
         let mut monitors = self.monitors.write();

@@ -7,6 +7,7 @@ use super::{
     daemon::{DaemonMetrics, DaemonState},
     families::FAMILIES,
     family::{Family, MonitorWriter, Writer},
+    label_name::LabelNames,
     monitor::{MonitorMetrics, SlotCounts},
     process::ProcessStats,
     text::FamilyWriter,
@@ -22,6 +23,7 @@ const PIECE_BYTES: usize = 256 << 10;
 pub struct Page {
     monitors: Vec<(Arc<MonitorMetrics>, SlotCounts)>,
     daemon: DaemonMetrics,
+    names: LabelNames,
     /// The parts left to write, the next one last.
     parts: Vec<Part>,
 }
@@ -39,11 +41,13 @@ enum Part {
 }
 
 impl Page {
-    /// A page of `monitors` with those of their families that `exports` says, and of the daemon.
+    /// A page of `monitors` with those of their families that `exports` says, and of the daemon, for a scraper that
+    /// can read such `names`.
     pub(super) fn new(
         monitors: impl Iterator<Item = Arc<MonitorMetrics>>,
         exports: impl Fn(&Family) -> bool,
         daemon: DaemonMetrics,
+        names: LabelNames,
     ) -> Self {
         let of_monitors = FAMILIES.iter().rev().filter_map(|family| {
             let Writer::Monitor(writer) = family.writer else {
@@ -64,6 +68,7 @@ impl Page {
                 })
                 .collect(),
             daemon,
+            names,
             parts: [Part::Daemon].into_iter().chain(of_monitors).collect(),
         }
     }
@@ -83,7 +88,7 @@ impl Page {
                 from,
                 has_head,
             } => {
-                let mut out = FamilyWriter::new(piece, family, has_head);
+                let mut out = FamilyWriter::new(piece, family, has_head, self.names);
                 for (index, (monitor, slots)) in self.monitors.iter().enumerate().skip(from) {
                     if out.page_len() >= PIECE_BYTES {
                         return Some(Part::Monitors {
@@ -117,7 +122,8 @@ impl Page {
         };
         for family in FAMILIES {
             if let Writer::Daemon(write) = family.writer {
-                write(&state, &mut FamilyWriter::new(piece, family, false));
+                let mut out = FamilyWriter::new(piece, family, false, self.names);
+                write(&state, &mut out);
             }
         }
     }

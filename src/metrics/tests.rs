@@ -41,7 +41,7 @@ const fn ms(millis: u64) -> Duration {
 }
 
 fn page(metrics: &Metrics) -> String {
-    let pieces: Vec<_> = metrics.page().collect();
+    let pieces: Vec<_> = metrics.page(LabelNames::Plain).collect();
     String::from_utf8(pieces.concat()).expect("labels and help are UTF-8")
 }
 
@@ -345,7 +345,7 @@ fn a_page_of_many_pieces_has_every_sample_once_and_each_family_together() {
         observer.begun(ms(0));
         observer.completed(&succeeded());
     }
-    let pieces: Vec<_> = metrics.page().collect();
+    let pieces: Vec<_> = metrics.page(LabelNames::Plain).collect();
     assert!(pieces.len() > 20, "{} pieces", pieces.len());
     assert!(pieces.iter().all(|piece| piece.len() < 300 << 10));
     let page = String::from_utf8(pieces.concat()).expect("labels and help are UTF-8");

@@ -8,7 +8,9 @@ use std::{fmt::Display, io::Write};
 
 use prometheus::core::Metric;
 
-use super::{family::Family, histogram::Histogram, label_value::escape_untrusted};
+use super::{
+    family::Family, histogram::Histogram, label_name::LabelNames, label_value::escape_untrusted,
+};
 
 /// Writes the samples of one family.
 ///
@@ -23,11 +25,17 @@ pub(super) struct FamilyWriter<'p> {
     monitor: &'p str,
     /// Whether HELP and TYPE are on the page. A family without samples has neither.
     has_head: bool,
+    names: LabelNames,
 }
 
 impl<'p> FamilyWriter<'p> {
-    /// A writer of the samples of `family`; `has_head` if some are on the page already.
-    pub fn new(page: &'p mut Vec<u8>, family: &'static Family, has_head: bool) -> Self {
+    /// A writer of the samples of `family` with labels of such `names`; `has_head` if some are on the page already.
+    pub fn new(
+        page: &'p mut Vec<u8>,
+        family: &'static Family,
+        has_head: bool,
+        names: LabelNames,
+    ) -> Self {
         let mut labels = family.labels.iter();
         Self {
             page,
@@ -35,6 +43,7 @@ impl<'p> FamilyWriter<'p> {
             monitor_at: labels.position(|label| *label == "monitor"),
             monitor: "",
             has_head,
+            names,
         }
     }
 
@@ -91,17 +100,18 @@ impl<'p> FamilyWriter<'p> {
         self.info_escaped(escaped.iter().map(|(name, value)| (*name, &**value)));
     }
 
-    /// As [`info`](Self::info), with values that are escaped already.
+    /// As [`info`](Self::info), with values that are escaped already. Labels with names that cannot be read are left
+    /// out.
     pub fn info_escaped<'l>(&mut self, labels: impl IntoIterator<Item = (&'l str, &'l str)>) {
-        let mut all = vec![("monitor", self.monitor)];
+        let mut all = vec![("monitor".into(), self.monitor)];
         for (name, value) in labels {
-            all.push((name, value));
+            all.extend(self.names.write(name).map(|name| (name, value)));
         }
         all.sort_unstable();
         self.write_head();
         self.page.extend_from_slice(self.family.name.as_bytes());
         for (index, (name, value)) in all.into_iter().enumerate() {
-            self.write_label(index, name, value);
+            self.write_label(index, &name, value);
         }
         self.page.extend_from_slice(b"} ");
         self.write_count(1);
@@ -239,7 +249,12 @@ mod tests {
     fn written(name: &str, write: impl FnOnce(&mut FamilyWriter<'_>)) -> String {
         let mut page = Vec::new();
         let family = FAMILIES.iter().find(|family| family.name == name);
-        let mut writer = FamilyWriter::new(&mut page, family.expect("it is in the table"), true);
+        let mut writer = FamilyWriter::new(
+            &mut page,
+            family.expect("it is in the table"),
+            true,
+            LabelNames::Utf8,
+        );
         writer.set_monitor("a");
         write(&mut writer);
         String::from_utf8(page).expect("what was written is UTF-8")
@@ -273,6 +288,13 @@ mod tests {
         let info = written("monitor_expect_info", |writer| {
             writer.info([("version", "\"9\""), ("banner", "\u{1b}")]);
         });
+        let utf8 = written("monitor_expect_info", |writer| {
+            writer.info([("b.c", "1"), ("n", "2")]);
+        });
+        assert_eq!(
+            utf8,
+            "monitor_expect_info{\"b.c\"=\"1\",monitor=\"a\",n=\"2\"} 1\n"
+        );
         assert_eq!(
             info,
             "monitor_expect_info{banner=\"\\\\u{1b}\",monitor=\"a\",version=\"\\\"9\\\"\"} 1\n"

@@ -16,7 +16,7 @@ use super::{
     compression::compress,
     response::{Body, full_body},
 };
-use crate::metrics::{Metrics, Page};
+use crate::metrics::{LabelNames, Metrics, Page};
 
 /// The page of `/metrics`, rendered on demand.
 ///
@@ -33,6 +33,7 @@ pub(super) struct MetricsRenderer {
 struct Last {
     began: Option<Instant>,
     page: Weak<Vec<u8>>,
+    names: LabelNames,
 }
 
 impl MetricsRenderer {
@@ -44,10 +45,10 @@ impl MetricsRenderer {
     }
 
     /// A page that is not older than this call.
-    pub async fn plain(&self) -> Result<Body, JoinError> {
+    pub async fn plain(&self, names: LabelNames) -> Result<Body, JoinError> {
         let metrics = self.metrics.clone();
         let turn = self.last.lock().await;
-        let (first, page) = spawn_blocking(move || next_piece(metrics.page())).await?;
+        let (first, page) = spawn_blocking(move || next_piece(metrics.page(names))).await?;
         drop(turn);
         if page.is_finished() {
             return Ok(full_body(first.into()));
@@ -68,29 +69,30 @@ impl MetricsRenderer {
     }
 
     /// The same, compressed.
-    pub async fn gzip(&self) -> Result<Body, JoinError> {
-        let page = self.compressed().await?;
+    pub async fn gzip(&self, names: LabelNames) -> Result<Body, JoinError> {
+        let page = self.compressed(names).await?;
         // A small page is sent, and gone, within one poll: whoever waits for it takes it over first.
         yield_now().await;
         Ok(full_body(Bytes::from_owner(SharedBytes(page))))
     }
 
-    async fn compressed(&self) -> Result<Arc<Vec<u8>>, JoinError> {
+    async fn compressed(&self, names: LabelNames) -> Result<Arc<Vec<u8>>, JoinError> {
         let asked = Instant::now();
         let mut last = self.last.lock().await;
         let shared = last
             .page
             .upgrade()
-            .filter(|_| last.began.is_some_and(|began| began >= asked));
+            .filter(|_| last.names == names && last.began.is_some_and(|began| began >= asked));
         if let Some(page) = shared {
             return Ok(page);
         }
         let began = Instant::now();
         let metrics = self.metrics.clone();
-        let page = Arc::new(spawn_blocking(move || compress(metrics.page())).await?);
+        let page = Arc::new(spawn_blocking(move || compress(metrics.page(names))).await?);
         *last = Last {
             began: Some(began),
             page: Arc::downgrade(&page),
+            names,
         };
         Ok(page)
     }

@@ -16,6 +16,7 @@ mod routes;
 mod serve;
 mod settings;
 mod status;
+mod text_format;
 mod tls;
 
 pub use host::AllowedHosts;

@@ -22,6 +22,7 @@ use super::{
     reload::ReloadRoute,
     response::{HttpResponse, text},
     status::{StatusPath, StatusRoutes},
+    text_format::{content_type, label_names},
 };
 
 /// Everything that is served, by path.
@@ -139,11 +140,11 @@ impl Routes {
     }
 
     async fn metrics(&self, headers: &HeaderMap) -> HttpResponse {
-        let gzip = accepts_gzip(headers);
+        let (gzip, names) = (accepts_gzip(headers), label_names(headers));
         let page = if gzip {
-            self.metrics.gzip().await
+            self.metrics.gzip(names).await
         } else {
-            self.metrics.plain().await
+            self.metrics.plain(names).await
         };
         let page = match page {
             Ok(page) => page,
@@ -155,9 +156,8 @@ impl Routes {
         };
         let mut response = HttpResponse::new(page);
         let headers = response.headers_mut();
-        let content_type = HeaderValue::from_static(METRICS_CONTENT_TYPE);
-        headers.insert(CONTENT_TYPE, content_type);
-        headers.insert(VARY, HeaderValue::from_static("accept-encoding"));
+        headers.insert(CONTENT_TYPE, content_type(names));
+        headers.insert(VARY, HeaderValue::from_static("accept, accept-encoding"));
         if gzip {
             headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         }
@@ -169,16 +169,4 @@ fn try_later(mut response: HttpResponse) -> HttpResponse {
     let second = HeaderValue::from_static("1");
     response.headers_mut().insert(RETRY_AFTER, second);
     response
-}
-
-const METRICS_CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_content_type_is_that_of_the_text_format() {
-        assert!(METRICS_CONTENT_TYPE.starts_with(prometheus::TEXT_FORMAT));
-    }
 }

@@ -67,9 +67,11 @@ impl Selection {
 /// Whether `query`, whose text in lower case is `text`, selects `monitor`.
 fn matches(query: &Query, text: &str, monitor: &MonitorHistory, state: MonitorState) -> bool {
     let has = |known: &str| known.to_lowercase().contains(text);
-    let has_label = |wanted: &String| match wanted.split_once(':') {
-        Some((name, value)) => monitor.label(name) == Some(value),
-        None => monitor.label(wanted).is_some(),
+    // Names may have colons too.
+    let has_label = |wanted: &String| {
+        let mut colons = wanted.match_indices(':').map(|(at, _)| wanted.split_at(at));
+        monitor.label(wanted).is_some()
+            || colons.any(|(name, value)| monitor.label(name) == Some(&value[1..]))
     };
     (query.state.is_empty() || query.state == state.as_str())
         && query

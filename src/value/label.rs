@@ -1,6 +1,6 @@
 //! Labels that users choose: their names, and those whose values are made of what a peer says.
 
-use super::{Captures, Fields};
+use super::{Captures, Fields, Path, Place, Problems, Warning, merge::MERGE};
 
 /// What is wrong with `name` as that of a label, and what is allowed
 /// (<https://prometheus.io/docs/concepts/data_model/>).
@@ -8,13 +8,8 @@ use super::{Captures, Fields};
 /// # Errors
 /// Both, where something is.
 pub fn check_label_name(name: &str) -> Result<(), (String, &'static str)> {
-    let mut bytes = name.bytes();
-    let starts = bytes
-        .next()
-        .is_some_and(|b| b.is_ascii_alphabetic() || b == b'_');
-    if !starts || !bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_') {
-        let allowed = "letters, digits and _, no digit first";
-        return Err(("is no label name".to_owned(), allowed));
+    if name.is_empty() {
+        return Err(("is no label name".to_owned(), "at least one character"));
     }
     // Of a metric that is neither, promtool refuses them.
     if matches!(name, "le" | "quantile") {
@@ -26,6 +21,28 @@ pub fn check_label_name(name: &str) -> Result<(), (String, &'static str)> {
         return Err(("is reserved for Prometheus".to_owned(), allowed));
     }
     Ok(())
+}
+
+/// Whether every scraper can read `name` as that of a label: letters, digits and `_`, no digit first.
+#[must_use]
+pub fn is_plain_label_name(name: &str) -> bool {
+    let is_start = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_';
+    let is_other = |byte: u8| is_start(byte) || byte.is_ascii_digit();
+    name.bytes().next().is_some_and(is_start) && name.bytes().all(is_other)
+}
+
+/// Warns of `name` at `path` if some scrapers cannot read it: it may be a typing error.
+pub fn warn_of_label_name(name: &str, path: Path, place: Place, problems: &Problems) {
+    if matches!(name, "" | MERGE) || is_plain_label_name(name) {
+        return;
+    }
+    problems.warn(Warning {
+        path,
+        place,
+        message: "only scrapers that read UTF-8 names see this label, as Prometheus 3 does"
+            .to_owned(),
+        is_for_validate: true,
+    });
 }
 
 /// A label of `monitor_expect_info`, and what its value is made of.

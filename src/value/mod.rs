@@ -39,7 +39,7 @@ pub use file::{File, ReadError, read_regular_file};
 pub use file_hashes::FileHashes;
 pub use http::{HttpUrl, HttpVersion, ZonedHttpUrl};
 pub(crate) use http::{basic_authorization, userinfo};
-pub use label::{CaughtLabel, check_label_name};
+pub use label::{CaughtLabel, check_label_name, is_plain_label_name, warn_of_label_name};
 pub use network::IpFamily;
 pub use node::{FromNode, Node};
 pub use pattern::{Captures, Pattern};

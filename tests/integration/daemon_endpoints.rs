@@ -152,6 +152,68 @@ fn metrics_are_the_text_format_compressed_for_those_who_take_it() {
 }
 
 #[test]
+fn names_of_labels_are_for_scrapers_that_can_read_them() {
+    let server = Server::ok();
+    let labels = json!({ "app.example/name": "shop", "team": "a" });
+    let mut daemon = Daemon::start(json!({
+        "log": { "checks": "none", "format": "%(message)s" },
+        "monitors": { "a": { "url": server.http("/"), "labels": labels } },
+    }));
+    let prometheus_3 = "accept: application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,\
+                        text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,\
+                        text/plain;version=0.0.4;q=0.3,*/*;q=0.2\r\n";
+    for gzip in ["", "accept-encoding: gzip\r\n"] {
+        let headers = format!("{prometheus_3}{gzip}");
+        let utf8 = ask(daemon.address, "GET", "/metrics", &headers);
+        let format = "text/plain; version=1.0.0; charset=utf-8; escaping=allow-utf-8";
+        assert_eq!(utf8.header("content-type"), Some(format));
+        let mut text = utf8.body.clone();
+        if !gzip.is_empty() {
+            text.clear();
+            let read = GzDecoder::new(&*utf8.body).read_to_end(&mut text);
+            read.expect("gzip");
+        }
+        let text = String::from_utf8(text).expect("UTF-8");
+        let info = "\nmonitor_info{\"app.example/name\"=\"shop\",check_every=\"1m\",monitor=\"a\",";
+        assert!(text.contains(info), "{text}");
+    }
+    for _ in 0..2 {
+        let page = daemon.page();
+        assert_eq!(page.values("monitor_info", &[("team", "a")]).len(), 1);
+        assert!(!page.text.contains("app.example"), "{}", page.text);
+    }
+    daemon.stop();
+    let log = daemon.whole_log();
+    let warnings = log
+        .iter()
+        .filter(|line| line.contains("left out of /metrics"));
+    assert_eq!(warnings.count(), 1, "{log:#?}");
+}
+
+#[test]
+fn the_certificate_of_a_server_is_exported_if_it_is_asked_for() {
+    let server = Server::start([IDENTITY.tls(), Step::answer(|_| ok("hello"))]);
+    let monitor =
+        json!({ "url": server.https("/"), "tls_config": { "insecure_skip_verify": true } });
+    let daemon = Daemon::start(json!({
+        "metrics": { "enabled": ["monitor_tls_certificate_info"] },
+        "monitors": { "a": monitor },
+    }));
+    let page = daemon.until_page("a check", |page| page.completed() > 0.5);
+    let labels = [
+        ("monitor", "a"),
+        ("dns_names", "service.test"),
+        ("subject", "CN=rcgen self signed cert"),
+    ];
+    assert_eq!(
+        page.values("monitor_tls_certificate_info", &labels).len(),
+        1,
+        "{}",
+        page.text
+    );
+}
+
+#[test]
 fn the_families_of_a_page_are_those_that_are_listed() {
     let (daemon, ..) = full_daemon();
     let page = daemon.page();

@@ -162,12 +162,15 @@ fn a_list_cannot_ask_for_too_many_checks() {
 }
 
 #[test]
-fn labels_that_cannot_be_exported_are_left_out() {
+fn names_of_labels_may_be_any_text() {
     check(
         "[{source_labels: [env], target_label: stage}]",
         r#"[{"targets": ["h:1"], "labels": {"env": "prod", "app.kubernetes.io/name": "shop", "größe": "1", "__été": "x"}}]"#,
         ("block0/h:1", "h:1", "http://h:1"),
-        &[("labels", "env=prod,stage=prod")],
+        &[(
+            "labels",
+            "app.kubernetes.io/name=shop,env=prod,größe=1,stage=prod",
+        )],
     );
 }
 
