@@ -38,6 +38,7 @@ mod icmp;
 mod icmp_networks;
 mod mariadb;
 mod names;
+mod nginx;
 mod once;
 mod patterns;
 mod plan;
