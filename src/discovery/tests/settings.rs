@@ -139,6 +139,19 @@ fn what_is_wrong_is_told_with_its_place() {
             &[&format!("{at}.dns_sd_configs[0]{wrong}")],
         );
     }
+    let wrong = read("{\"a\\nb\": {template: web, file_sd_configs: [{files: [a.yml]}]}}")
+        .expect_err("a name");
+    assert_eq!(
+        wrong,
+        [
+            "discovery.\"a\\nb\": cannot be a name (1 to 100 characters, none of them a control character)"
+        ]
+    );
+}
+
+#[test]
+fn what_is_wrong_with_a_list_of_targets_is_told_with_its_place() {
+    let at = "discovery.shops";
     for (given, wrong) in [
         ("{}", ": targets is missing (a list of addresses or URLs)"),
         (
@@ -155,12 +168,4 @@ fn what_is_wrong_is_told_with_its_place() {
             &[&format!("{at}.static_configs[0]{wrong}")],
         );
     }
-    let wrong = read("{\"a\\nb\": {template: web, file_sd_configs: [{files: [a.yml]}]}}")
-        .expect_err("a name");
-    assert_eq!(
-        wrong,
-        [
-            "discovery.\"a\\nb\": cannot be a name (1 to 100 characters, none of them a control character)"
-        ]
-    );
 }
