@@ -32,7 +32,7 @@ use crate::{
     args_override_self = true
 )]
 pub struct Cli {
-    /// The configuration file
+    /// Configuration file
     #[arg(long, global = true, value_name = "FILE", default_value = "config.yml")]
     config: PathBuf,
 
@@ -40,12 +40,12 @@ pub struct Cli {
     #[arg(long)]
     watch: bool,
 
-    /// How often to look for changed files: those of the configuration, those that it names, and the
-    /// server's certificate
+    /// How often to look for changed files: the configuration, files it refers to, and the server's
+    /// certificate
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = interval)]
     poll_interval: Duration,
 
-    /// The shortest time from one reload to the next
+    /// Minimum time between two reloads
     #[arg(long, hide = true, value_name = "DURATION", default_value = "1s", value_parser = interval)]
     min_reload_interval: Duration,
 
@@ -68,17 +68,17 @@ enum Command {
     },
     /// Estimate the resources this configuration needs, and warn about limits it exceeds
     Plan,
-    /// Print a JSON Schema of the configuration, for completion in editors
+    /// Print a JSON Schema of the configuration, for editors
     Schema,
     /// Print Prometheus recording and alerting rules for the configured SLOs
     Rules,
-    /// Run every monitor once, print the results, and exit with 1 if a check failed
+    /// Run every monitor once, print the results, and exit with status 1 if a check failed
     Once {
-        /// A table for people, JSON lines, or JUnit XML
+        /// Output format
         #[arg(long, value_enum, default_value_t)]
         output: Output,
 
-        /// The monitors to run, by name; all if none is named
+        /// Monitors to run, by name [default: all]
         #[arg(value_name = "MONITOR")]
         monitors: Vec<String>,
     },

@@ -102,7 +102,7 @@ impl<'v> Environment<'v> {
         if is_substituted {
             self.grown.set(self.grown.get() + result.len());
             if self.grown.get() > MAX_TEXT {
-                let wrong = "holds too much with what the environment has for it";
+                let wrong = "too large with the values from the environment";
                 let allowed = format_args!("at most {MAX_TEXT} bytes in all files together");
                 self.problems.add_last(path, Place::Value, wrong, allowed);
                 return None;
@@ -130,7 +130,7 @@ impl<'v> Environment<'v> {
             .collect();
         let name = missing.first().map_or("NAME", |(name, _)| name);
         let allowed = format!(
-            "a variable of the environment, ${{{name}:-default}}, or $${{{name}}} for that text itself"
+            "a variable that is set, ${{{name}:-default}}, or $${{{name}}} for the literal text"
         );
         let wrong = wrong.join(", ");
         self.problems.add_last(path, Place::Value, wrong, allowed);
@@ -359,8 +359,8 @@ mod tests {
         assert_eq!(
             substitute(&mut node),
             [
-                "A is not set, BYTES is not UTF-8 (a variable of the environment, ${A:-default}, \
-              or $${A} for that text itself)"
+                "A is not set, BYTES is not UTF-8: expected a variable that is set, ${A:-default}, \
+                 or $${A} for the literal text"
             ]
         );
     }
@@ -370,6 +370,6 @@ mod tests {
         let item = Node::Text("${USER}".repeat(1000));
         let mut node = Node::List(vec![item; 2000]);
         let problems = substitute(&mut node);
-        assert!(problems[0].contains("holds too much"), "{}", problems[0]);
+        assert!(problems[0].contains("too large"), "{}", problems[0]);
     }
 }

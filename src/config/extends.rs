@@ -8,7 +8,7 @@ const EXTENDS: &str = "extends";
 pub(super) struct TemplateName(String);
 
 impl FromNode for TemplateName {
-    const ALLOWED: &'static str = "the name of one of templates";
+    const ALLOWED: &'static str = "the name of a template";
 
     fn from_node(node: &Node) -> Result<Self, String> {
         String::from_node(node).map(Self)

@@ -15,25 +15,25 @@ struct Include(String);
 
 impl FromNode for Include {
     const ALLOWED: &'static str =
-        "a path or a pattern such as conf.d/*.yml, from the file's folder";
+        "a path or pattern such as conf.d/*.yml, relative to the file's folder";
 
     fn from_node(node: &Node) -> Result<Self, String> {
         let text = String::from_node(node)?;
         if text.is_empty() {
-            return Err("is empty".to_owned());
+            return Err("empty".to_owned());
         }
         if text.contains("**") {
-            return Err("has a **, which would look through all folders below".to_owned());
+            return Err("** is not supported".to_owned());
         }
         if text.split('/').any(|part| Pattern::new(part).is_err()) {
-            return Err(format!("{text:?} is no pattern"));
+            return Err(format!("invalid pattern {text:?}"));
         }
         Ok(Self(text))
     }
 }
 
 /// What is wrong, whatever it is, with a path that may not be shown.
-pub(super) const UNSHOWN: &str = "cannot be included with what the environment has for it";
+pub(super) const UNSHOWN: &str = "invalid value from the environment";
 
 /// Files that one configuration may include.
 const MAX_FILES: usize = 1000;
@@ -94,11 +94,11 @@ pub(super) fn find(
             // What cannot be followed is told when it is read.
             let real = path.canonicalize().unwrap_or_else(|_| path.clone());
             if main.canonicalize().is_ok_and(|main| main == real) {
-                wrong(&"names the file that it stands in", &"other files");
+                wrong(&"includes itself", &"other files");
             } else if seen.insert(real) {
                 if found.len() == MAX_FILES {
-                    let error = format!("names more than {MAX_FILES} files with those before it");
-                    wrong(&error, &"fewer, larger ones");
+                    let error = format!("more than {MAX_FILES} included files");
+                    wrong(&error, &"fewer, larger files");
                     return found;
                 }
                 let place = place.clone();
@@ -177,7 +177,7 @@ fn entries_of(folder: &Path, pattern: &Pattern, left: &mut usize) -> Result<Vec<
     for entry in listing {
         let name = entry.map_err(failed)?.file_name();
         *left = left.checked_sub(1).ok_or_else(|| {
-            format!("is held against more than {MAX_ENTRIES} names with those before it")
+            format!("matched against more than {MAX_ENTRIES} names with the patterns before it")
         })?;
         if name
             .to_str()

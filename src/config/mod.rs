@@ -61,7 +61,14 @@ fn read_with(path: &Path, variables: Variables<'_>) -> Result<Config, Invalid> {
             index: 0,
             position: Position::START,
             path: "file".to_owned(),
-            message: format!("{error} (a regular file of at most {MAX_FILE_SIZE} bytes)"),
+            message: match error {
+                ReadError::Io(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                    "no such file; name one with --config".to_owned()
+                }
+                error => {
+                    format!("{error}: expected a regular file of at most {MAX_FILE_SIZE} bytes")
+                }
+            },
         })
     })?;
     let left = MAX_FILE_SIZE - bytes.len() as u64;
@@ -163,7 +170,10 @@ impl Files {
         self.size.add(Size::of(&tree));
         if self.size.is_too_much() {
             self.is_partial = true;
-            refuse(&"holds too much with the files before it", &Size::ALLOWED);
+            refuse(
+                &"configuration too large with the files before it",
+                &Size::ALLOWED,
+            );
             return None;
         }
         let top = value::Path::top_of(index);

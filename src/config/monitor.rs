@@ -74,7 +74,7 @@ pub(super) fn read_buckets(
         let allowed = format_args!(
             "1 to 100 numbers of {units}, each greater than the one before, the first above 0"
         );
-        fields.wrong_value(key, "cannot be buckets", allowed);
+        fields.wrong_value(key, "invalid buckets", allowed);
         return None;
     }
     Some(buckets.into())
@@ -195,8 +195,8 @@ fn read_labels(fields: &mut Fields<'_>) -> BTreeMap<String, String> {
         check_label_name(name)?;
         if OWN_LABELS.contains(&name) {
             return Err((
-                "is a label of monitor_info already".to_owned(),
-                "any other name",
+                "reserved: a label of monitor_info".to_owned(),
+                "another name",
             ));
         }
         Ok(())
@@ -250,7 +250,7 @@ impl Monitor {
         let duration_buckets = read_buckets(&mut fields, DURATION_BUCKETS, "seconds");
         let fail_if_slower_than = fields.optional("fail_if_slower_than");
         if fail_if_slower_than.is_some_and(|limit| limit >= timeout) {
-            let wrong = "is not shorter than the timeout, and so never fails anything";
+            let wrong = "has no effect: not shorter than the timeout";
             fields.wrong_value("fail_if_slower_than", wrong, "less than the timeout");
         }
         let bounds = Timing {

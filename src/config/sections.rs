@@ -28,8 +28,8 @@ impl<'a> Sections<'a> {
         let sections = Self::read(&mut fields);
         for key in MAIN_SECTIONS {
             if fields.node(key).is_some() {
-                let wrong = "stands in an included file";
-                let allowed = "monitors and templates; the rest in the file that includes them";
+                let wrong = "not allowed in an included file";
+                let allowed = "monitors and templates only";
                 fields.wrong_value(key, wrong, allowed);
             }
         }
@@ -58,15 +58,14 @@ pub(super) fn reject_duplicate_names<'a>(
     let mut once = Vec::with_capacity(entries.len());
     for (name, node, path) in entries {
         if let Some(wrong) = wrong_name(name) {
-            let allowed = "1 to 200 characters, none of them a control character";
+            let allowed = "1 to 200 characters without control characters";
             problems.add(path.clone(), Place::Key, wrong, allowed);
         }
         match first.entry(name) {
             // Of two in one file, the mapping has told.
             Entry::Occupied(first) if first.get().file == path.file => {}
             Entry::Occupied(first) => {
-                let allowed = "each name once, whichever file it is in";
-                problems.add_second(path.clone(), first.get().clone(), allowed);
+                problems.add_second(path.clone(), first.get().clone());
             }
             Entry::Vacant(vacant) => {
                 vacant.insert(path.clone());
@@ -80,7 +79,9 @@ pub(super) fn reject_duplicate_names<'a>(
 fn wrong_name(name: &str) -> Option<&'static str> {
     match name.chars().count() {
         0 => Some("the name is empty"),
-        1..=200 if name.chars().any(char::is_control) => Some("the name has a control character"),
+        1..=200 if name.chars().any(char::is_control) => {
+            Some("the name contains a control character")
+        }
         1..=200 => None,
         _ => Some("the name is too long"),
     }

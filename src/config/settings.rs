@@ -242,18 +242,18 @@ impl Log {
 struct Level(LevelFilter);
 
 impl FromNode for Level {
-    const ALLOWED: &'static str = "DEBUG, INFO, WARNING, ERROR or CRITICAL; TRACE and WARN too";
+    const ALLOWED: &'static str = "DEBUG, INFO, WARNING, ERROR or CRITICAL (also TRACE and WARN)";
 
     fn from_node(node: &Node) -> Result<Self, String> {
         let text = String::from_node(node)?;
         logging::parse_level(&text)
             .map(Self)
-            .ok_or_else(|| format!("{text:?} is no level"))
+            .ok_or_else(|| format!("unknown level {text:?}"))
     }
 }
 
 impl FromNode for logging::Format {
-    const ALLOWED: &'static str = "json, logfmt, or a template as of Python's logging";
+    const ALLOWED: &'static str = "json, logfmt, or a template of Python's logging module";
 
     fn from_node(node: &Node) -> Result<Self, String> {
         String::from_node(node)?
@@ -271,7 +271,7 @@ impl FromNode for CheckLog {
             "changes" => Ok(Self::Changes),
             "failures" => Ok(Self::Failures),
             "none" => Ok(Self::None),
-            other => Err(format!("{other:?} selects no checks")),
+            other => Err(format!("unknown selection {other:?}")),
         }
     }
 }
@@ -332,8 +332,7 @@ fn read_families(
 }
 
 impl FromNode for &'static Family {
-    const ALLOWED: &'static str =
-        "the name of a metric that monitors have, as in the documentation";
+    const ALLOWED: &'static str = "a metric of monitors from docs/metrics.md";
 
     fn from_node(node: &Node) -> Result<Self, String> {
         let name = String::from_node(node)?;
@@ -343,8 +342,8 @@ impl FromNode for &'static Family {
         }
         let names: Vec<_> = known.iter().map(|family| family.name).collect();
         Err(match nearest(&name, &names) {
-            Some(near) => format!("{name:?} is no metric of monitors; did you mean {near}?"),
-            None => format!("{name:?} is no metric of monitors"),
+            Some(near) => format!("unknown monitor metric {name:?}, did you mean {near}?"),
+            None => format!("unknown monitor metric {name:?}"),
         })
     }
 }
@@ -363,7 +362,7 @@ fn read_monitors(
         monitors.extend(monitor);
         added.add(size);
         if added.is_too_much() {
-            let wrong = "adds too much to what is there";
+            let wrong = "expanded configuration too large";
             problems.add(path, Place::Key, wrong, Size::ALLOWED);
             break;
         }

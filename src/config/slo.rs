@@ -92,7 +92,7 @@ impl Slo {
             latency,
         };
         if slo.availability.is_none() && !has_latency && fields.problems().count() == given {
-            fields.wrong("says nothing", "availability, latency or both");
+            fields.wrong("no objective", "availability, latency or both");
         }
         for (key, is_given, family) in [
             ("availability", slo.availability.is_some(), CHECKS),
@@ -125,7 +125,7 @@ impl LatencySlo {
         };
         if let Some(threshold) = threshold.filter(|threshold| *threshold >= longest.1) {
             let (threshold, limit) = (format_duration(threshold), format_duration(longest.1));
-            let wrong = format_args!("{threshold} is as long as no successful check takes");
+            let wrong = format_args!("{threshold} can never be exceeded by a successful check");
             let allowed = format_args!("less than {}, {limit}", longest.0);
             fields.wrong_value("threshold", wrong, allowed);
         }

@@ -114,13 +114,14 @@ impl Source {
         };
         let (text, root) = match String::from_utf8(bytes) {
             Ok(text) => {
-                let root = yaml::parse(&text)
-                    .map_err(|error| broken(error.position, format!("{} (YAML)", error.message)));
+                let root = yaml::parse(&text).map_err(|error| {
+                    broken(error.position, format!("invalid YAML: {}", error.message))
+                });
                 (text, root)
             }
             Err(error) => {
                 let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-                let message = "is not UTF-8 (YAML in UTF-8)".to_owned();
+                let message = "not UTF-8: expected YAML in UTF-8".to_owned();
                 (String::new(), Err(broken(end_of(valid), message)))
             }
         };
@@ -149,8 +150,7 @@ pub(super) fn locate(sources: &[Source], problems: Vec<Problem>) -> Vec<Located>
             Some(first) => {
                 let file = sources[first.file].file.display();
                 let Position { line, column } = firsts[id];
-                let allowed = problem.message;
-                format!("has the name of what is at {file}:{line}:{column} {allowed}")
+                format!("duplicate name, first used at {file}:{line}:{column}")
             }
             None => problem.message,
         };

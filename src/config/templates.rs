@@ -313,13 +313,13 @@ impl TemplateSet {
         }
         let names: Vec<_> = self.templates.keys().map(String::as_str).collect();
         let wrong = if is_shown {
-            format!("{template:?} is no template")
+            format!("unknown template {template:?}")
         } else {
-            "is no template".to_owned()
+            "unknown template".to_owned()
         };
         let allowed = match nearest(template, &names) {
             Some(near) => format!("did you mean {near}?"),
-            None if names.is_empty() => "there are no templates".to_owned(),
+            None if names.is_empty() => "the name of a template, and none is defined".to_owned(),
             None => format!("{}", Listed(&names)),
         };
         problems.add(path.clone(), Place::Value, wrong, allowed);
@@ -339,12 +339,12 @@ impl TemplateSet {
             let mut next = Some(&**base);
             while let Some(other) = next {
                 if other == name {
-                    let wrong = "comes back to this template";
+                    let wrong = "extends itself through other templates";
                     problems.add(
                         path,
                         Place::Value,
                         wrong,
-                        "one that does not extend this one",
+                        "a template that does not extend this one",
                     );
                     return;
                 }

@@ -142,16 +142,16 @@ fn check_bytes(bytes: &[u8], expected: &str) {
 fn what_is_no_text_is_refused() {
     check_bytes(
         b"log:\n  level: \xff",
-        "config.yml:2:10: file: is not UTF-8 (YAML in UTF-8)",
+        "config.yml:2:10: file: not UTF-8: expected YAML in UTF-8",
     );
     check_bytes(
         &[0; 64],
-        "config.yml:1:1: file: control characters are not allowed (YAML)",
+        "config.yml:1:1: file: invalid YAML: control characters are not allowed",
     );
     let large = vec![b'#'; 17 << 20];
     check_bytes(
         &large,
-        "config.yml:1:1: file: is larger than 16777216 bytes (a regular file of at most 16777216 bytes)",
+        "config.yml:1:1: file: is larger than 16777216 bytes: expected a regular file of at most 16777216 bytes",
     );
 }
 
@@ -162,13 +162,10 @@ fn what_is_no_file_is_refused() {
     for (path, wrong) in [
         (folder.path(), "is not a regular file"),
         (Path::new("/dev/zero"), "is not a regular file"),
-        (
-            &missing,
-            "cannot be read: No such file or directory (os error 2)",
-        ),
+        (&missing, "no such file; name one with --config"),
     ] {
         let message = read(path).expect_err("no file").to_string();
-        let place = format!("{}:1:1: file: {wrong} (", path.display());
+        let place = format!("{}:1:1: file: {wrong}", path.display());
         assert!(message.starts_with(&place), "{message}");
     }
 }
@@ -350,8 +347,8 @@ fn a_blueprint_makes_monitors_as_if_they_stood_in_the_file() {
     assert_eq!(
         wrong,
         [
-            "monitors.found.labels: is a text (a mapping)",
-            "monitors.found.url: has no scheme (a URL that starts with http:// or https://)",
+            "monitors.found.labels: expected a mapping, found text",
+            "monitors.found.url: no scheme: expected a URL that starts with http:// or https://",
         ]
     );
     let wrong = blueprints
@@ -359,7 +356,7 @@ fn a_blueprint_makes_monitors_as_if_they_stood_in_the_file() {
         .expect_err("no template");
     assert_eq!(
         wrong,
-        ["monitors.found: \"webb\" is no template (did you mean web?)"]
+        ["monitors.found: unknown template \"webb\", did you mean web?"]
     );
     assert!(!format!("{blueprints:?}").contains("hunter2"));
 }
@@ -377,7 +374,7 @@ fn templates_do_not_multiply_without_bounds() {
     let (problems, _) = parse(&whole).expect_err("100 MB");
     assert_eq!(problems.len(), 1);
     assert!(
-        problems[0].message.contains("adds too much"),
+        problems[0].message.contains("too large"),
         "{}",
         problems[0].message
     );
@@ -490,14 +487,14 @@ fn what_is_included_is_bounded() {
     assert_eq!(messages("'*.yaml'", 1000, ""), "");
     assert_eq!(
         messages("'*.yaml'", 1001, ""),
-        "config.yml:1:11: include[0]: names more than 1000 files with those before it \
-         (fewer, larger ones)"
+        "config.yml:1:11: include[0]: more than 1000 included files: \
+         expected fewer, larger files"
     );
     let comment = format!("#{}\n", "x".repeat(6 << 20));
     assert_eq!(
         messages("'*.yaml'", 3, &comment),
-        "config.yml:1:11: include[0]: 00002.yaml is too large with the files before it \
-         (regular files of at most 16777216 bytes together)"
+        "config.yml:1:11: include[0]: 00002.yaml is too large with the files before it: \
+         expected regular files of at most 16777216 bytes together"
     );
     let aliases = format!(
         "x: &x [{}]\ny: [{}]\n",
@@ -505,11 +502,14 @@ fn what_is_included_is_bounded() {
         "*x, ".repeat(400)
     );
     let many = messages("'*.yaml'", 20, &aliases);
-    assert!(many.contains("00012.yaml holds too much"), "{many}");
+    assert!(
+        many.contains("00012.yaml configuration too large"),
+        "{many}"
+    );
     assert_eq!(
         messages("/dev/zero", 0, ""),
-        "config.yml:1:11: include[0]: /dev/zero is not a regular file \
-         (regular files of at most 16777216 bytes together)"
+        "config.yml:1:11: include[0]: /dev/zero is not a regular file: \
+         expected regular files of at most 16777216 bytes together"
     );
 }
 

@@ -77,7 +77,7 @@ impl Settings {
         let problems = fields.problems().count();
         let names: Vec<String> = fields.list("names");
         if names.iter().any(String::is_empty) {
-            fields.wrong_value("names", "has an empty name", "names to look up");
+            fields.wrong_value("names", "empty name", "names to look up");
         } else if names.is_empty() && fields.problems().count() == problems {
             fields.wrong("names is missing", "names to look up");
         }
@@ -90,7 +90,7 @@ impl Settings {
             && records != Records::Srv
             && fields.node("port").is_none()
         {
-            let wrong = "port is missing, as only SRV records have one";
+            let wrong = "port is missing (only SRV records have one)";
             fields.wrong(wrong, Port::ALLOWED);
         }
         let refresh_interval = refresh_interval::read(&mut fields, Duration::from_secs(30));

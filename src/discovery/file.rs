@@ -87,7 +87,7 @@ struct FilePattern {
 
 impl FromNode for FilePattern {
     const ALLOWED: &'static str =
-        "paths that end in .json, .yml or .yaml, with * in their last part alone";
+        "a path ending in .json, .yml or .yaml, with * only in the last part";
 
     fn from_node(node: &Node) -> Result<Self, String> {
         let text = String::from_node(node)?;
@@ -98,10 +98,10 @@ impl FromNode for FilePattern {
             .unwrap_or_default();
         let folder = path.parent().unwrap_or(Path::new(""));
         if format_of(path).is_none() {
-            return Err(format!("{text:?} ends in none of them"));
+            return Err(format!("unsupported file name {text:?}"));
         }
         if folder.to_string_lossy().contains('*') {
-            return Err(format!("{text:?} has a * in a folder"));
+            return Err(format!("* in a folder of {text:?}"));
         }
         // Of the wildcards of `Pattern`, this has `*` alone, and several in a row are one.
         let parts = name.split('*').filter(|part| !part.is_empty());

@@ -62,7 +62,7 @@ impl Settings {
                 header::TRANSFER_ENCODING,
             ];
             if is_own.contains(name) {
-                return Err(("follows from the URL", "no such header here"));
+                return Err(("set from the URL", "no such header"));
             }
             Ok(())
         });

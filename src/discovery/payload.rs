@@ -305,9 +305,7 @@ impl<'de> Visitor<'de> for GroupLabels<'_> {
             let Text(value) = map.next_value()?;
             let value = self.0.text(value)?;
             if labels.insert(name.clone(), value).is_some() {
-                return Err(de::Error::custom(format_args!(
-                    "has the label {name} twice"
-                )));
+                return Err(de::Error::custom(format_args!("duplicate label {name}")));
             }
         }
         // As in Prometheus, a label without a value is none.

@@ -70,7 +70,7 @@ impl FromNode for Action {
         let known = ACTIONS.iter().find(|(name, _)| *name == lower);
         known
             .map(|(_, action)| *action)
-            .ok_or_else(|| format!("{word:?} is no action"))
+            .ok_or_else(|| format!("unknown action {word:?}"))
     }
 }
 
@@ -176,7 +176,11 @@ impl Rule {
         };
         let source_labels: Vec<String> = fields.list("source_labels");
         if source_labels.iter().any(|name| !is_label_name(name)) {
-            fields.wrong_value("source_labels", "has what is no label name", LABEL_NAMES);
+            fields.wrong_value(
+                "source_labels",
+                "contains an invalid label name",
+                LABEL_NAMES,
+            );
         }
         let regex = fields.optional::<Anchored>("regex");
         let modulus = fields.optional("modulus").map(|Modulus(modulus)| modulus);
@@ -207,11 +211,7 @@ impl Rule {
         let name = self.action.name();
         for key in self.action.unused_keys() {
             if fields.node(key).is_some() && !self.has_default(key) {
-                fields.wrong_value(
-                    key,
-                    format_args!("has no meaning for {name}"),
-                    "no such key",
-                );
+                fields.wrong_value(key, format_args!("has no effect with action {name}"), "");
             }
         }
         if self.action == Action::HashMod && fields.node("modulus").is_none() {
@@ -221,7 +221,7 @@ impl Rule {
             self.check_target(fields);
         }
         if self.action == Action::LabelMap && !is_label_name(&self.replacement) {
-            let wrong = format_args!("{:?} makes no label name", self.replacement);
+            let wrong = format_args!("invalid label name {:?}", self.replacement);
             fields.wrong_value("replacement", wrong, LABEL_NAMES);
         }
     }
@@ -239,16 +239,13 @@ impl Rule {
 
     fn check_target(&self, fields: &mut Fields<'_>) {
         if fields.node("target_label").is_none() {
-            let wrong = format_args!(
-                "target_label is missing, which {} needs",
-                self.action.name()
-            );
+            let wrong = format_args!("action {} needs target_label", self.action.name());
             fields.wrong(wrong, LABEL_NAMES);
             return;
         }
         let target = &self.target_label;
         if !is_label_name(target) {
-            let wrong = format_args!("{target:?} is no label name");
+            let wrong = format_args!("invalid label name {target:?}");
             fields.wrong_value("target_label", wrong, LABEL_NAMES);
         }
     }

@@ -50,8 +50,8 @@ impl Settings {
         for (name, node, path) in fields.entries() {
             let length = name.chars().count();
             if !(1..=LONGEST_NAME).contains(&length) || name.chars().any(char::is_control) {
-                let allowed = "1 to 100 characters, none of them a control character";
-                problems.add(path.clone(), Place::Key, "cannot be a name", allowed);
+                let allowed = "1 to 100 characters without control characters";
+                problems.add(path.clone(), Place::Key, "invalid name", allowed);
             }
             problems.warn(Warning {
                 path: path.clone(),
@@ -93,12 +93,12 @@ impl Block {
         if let (Some(template), Some(templates)) = (&template, templates)
             && !templates.contains(&template.as_str())
         {
-            let wrong = format_args!("{template:?} is no template");
+            let wrong = format_args!("unknown template {template:?}");
             match nearest(template, templates) {
                 Some(near) => {
                     fields.wrong_value("template", wrong, format_args!("did you mean {near}?"));
                 }
-                None => fields.wrong_value("template", wrong, "the name of one in templates"),
+                None => fields.wrong_value("template", wrong, "the name of a template"),
             }
         }
         let mut sources = Vec::new();
@@ -119,7 +119,7 @@ impl Block {
         let keys = [file::KEY, http::KEY, dns::KEY, static_list::KEY];
         if keys.iter().all(|key| fields.node(key).is_none()) {
             fields.wrong(
-                "finds no targets",
+                "no target source",
                 format_args!("one of {}", keys.join(", ")),
             );
         }

@@ -41,7 +41,7 @@ pub(super) fn read_group(mut fields: Fields<'_>) -> Group {
     }
     let labels = fields.map("labels", |name| {
         if name.is_empty() {
-            return Err(("is empty".to_owned(), "the name of a label"));
+            return Err(("empty".to_owned(), "the name of a label"));
         }
         Ok(())
     });

@@ -41,7 +41,7 @@ impl FromNode for Protocol {
         let name = String::from_node(node)?;
         match name.len() {
             1..=255 => Ok(Self(name)),
-            _ => Err(format!("{name:?} is no name of a protocol")),
+            _ => Err(format!("invalid protocol name {name:?}")),
         }
     }
 }

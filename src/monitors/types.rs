@@ -6,7 +6,7 @@ use super::{dns, grpc, http, icmp, tcp, tls, unix, websocket};
 use crate::{
     check::Job,
     net::Net,
-    value::{Fields, FromNode, Node},
+    value::{Fields, FromNode, Node, nearest},
 };
 
 /// From the list of types: the enum of their settings, and what is done by type.
@@ -30,7 +30,7 @@ macro_rules! types {
             )+
         }
 
-        const TYPES: &str = concat!("one of:" $(, " ", stringify!($module))+);
+        const TYPES: &str = concat!("one of" $(, " ", stringify!($module))+);
 
         impl Type {
             /// Every type.
@@ -82,6 +82,34 @@ impl FromNode for Type {
             .iter()
             .copied()
             .find(|known| known.as_str() == word);
-        known.ok_or_else(|| format!("{word:?} is no type of monitor"))
+        known.ok_or_else(|| match meant(&word) {
+            Some(near) => format!("unknown monitor type {word:?}, did you mean {near}?"),
+            None => format!("unknown monitor type {word:?}"),
+        })
     }
+}
+
+/// The type that `word` seems to mean: another name of it, or a protocol that a type speaks.
+fn meant(word: &str) -> Option<&'static str> {
+    let word = word.to_ascii_lowercase();
+    Some(match &*word {
+        "ping" | "icmp4" | "icmp6" => "icmp",
+        "https" | "url" | "web" | "website" => "http",
+        "smtp" | "imap" | "pop3" | "ftp" | "ldap" | "postgres" | "postgresql" | "mysql"
+        | "mariadb" => "tcp with starttls",
+        "port" | "redis" | "ssh" => "tcp",
+        "ssl" | "certificate" | "cert" => "tls",
+        "ws" | "wss" => "websocket",
+        "socket" => "unix",
+        "domain" | "nameserver" => "dns",
+        _ => {
+            return nearest(
+                &word,
+                &Type::ALL
+                    .iter()
+                    .map(|known| known.as_str())
+                    .collect::<Vec<_>>(),
+            );
+        }
+    })
 }

@@ -33,7 +33,7 @@ impl SocketPath {
 
 impl FromNode for SocketPath {
     const ALLOWED: &'static str =
-        "the path of a socket, or @ and the name of an abstract one, of 1 to 107 bytes";
+        "a socket path, or @ and the name of an abstract socket, of 1 to 107 bytes";
 
     fn from_node(node: &Node) -> Result<Self, String> {
         // unix(7): sun_path has 108 bytes; the last of them is 0 in a path, and the first in a name.
@@ -44,7 +44,7 @@ impl FromNode for SocketPath {
             None => ("", &*text),
         };
         if name.is_empty() || name.len() > MAX_BYTES || name.contains('\0') {
-            return Err(format!("{text:?} cannot be the path of a socket"));
+            return Err(format!("invalid socket path {text:?}"));
         }
         Ok(Self(format!("{prefix}{name}").into()))
     }
@@ -66,7 +66,7 @@ impl Settings {
         let target = fields.required("target");
         let query_response = read_query_response(fields);
         if query_response.speaks_tls() && !query_response.has_server_name() {
-            let wrong = "a socket has no name that a certificate could be for";
+            let wrong = "a socket has no name to verify the certificate against";
             fields.wrong(wrong, "tls_config with server_name");
         }
         Some(Self {

@@ -67,8 +67,8 @@ impl Users {
         let check_name = |name: &str| {
             if name.is_empty() || name.contains([':', '\n', '\r']) {
                 return Err((
-                    "is no name of a user".to_owned(),
-                    "a text without colons and line breaks",
+                    "invalid user name".to_owned(),
+                    "text without colons and line breaks",
                 ));
             }
             Ok(())
@@ -83,8 +83,12 @@ impl Users {
         // Of none, a mapping that was left empty by mistake would let everybody in.
         let Some(dummy_hash) = hashes.values().next().cloned() else {
             if fields.problems().count() == problems {
-                let allowed = "leave the key out to let everybody in";
-                fields.wrong_value("basic_auth_users", "must list at least one user", allowed);
+                let allowed = "";
+                fields.wrong_value(
+                    "basic_auth_users",
+                    "must list at least one user or be left out",
+                    allowed,
+                );
             }
             return None;
         };
@@ -178,12 +182,12 @@ struct PasswordHash(String);
 
 impl FromNode for PasswordHash {
     const ALLOWED: &'static str =
-        "a hash of bcrypt with a cost from 4 to 15, as of htpasswd -nBC 10";
+        "a bcrypt hash with a cost from 4 to 15, as printed by htpasswd -nBC 10";
 
     fn from_node(node: &Node) -> Result<Self, String> {
         let text = String::from_node(node)?;
         // The text is not repeated: somebody may have written the password itself.
-        let parts: HashParts = text.parse().map_err(|_| "is no hash of bcrypt")?;
+        let parts: HashParts = text.parse().map_err(|_| "invalid bcrypt hash")?;
         if !(MIN_COST..=MAX_COST).contains(&parts.get_cost()) {
             return Err(format!("has the cost {}", parts.get_cost()));
         }
@@ -219,7 +223,7 @@ mod tests {
         let read = |text: &str| PasswordHash::from_node(&Node::Text(text.to_owned())).map(|_| ());
         let hash = "$2y$10$QOauhQNbBCuQDKes6eFzPeMqBSjb7Mr5DUmpZ/VcEd00UAV/LDeSi";
         assert_eq!(read(hash), Ok(()));
-        assert_eq!(read("hunter2"), Err("is no hash of bcrypt".to_owned()));
+        assert_eq!(read("hunter2"), Err("invalid bcrypt hash".to_owned()));
         let dear = hash.replace("$10$", "$16$");
         assert_eq!(read(&dear), Err("has the cost 16".to_owned()));
     }

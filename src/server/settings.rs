@@ -73,7 +73,7 @@ impl Settings {
         let open_probes: Option<bool> = fields.optional("open_probes");
         if open_probes.is_some() && users.is_none() {
             let wrong = "has no effect without basic_auth_users";
-            fields.wrong_value("open_probes", wrong, "together with basic_auth_users");
+            fields.wrong_value("open_probes", wrong, "");
         }
         let settings = Self {
             listen: read_listen(&mut fields).unwrap_or(defaults.listen),
@@ -103,15 +103,15 @@ fn read_listen(fields: &mut Fields<'_>) -> Option<Vec<Address>> {
     if matches!(node, Node::List(_)) {
         let addresses: Vec<Address> = fields.list("listen");
         if addresses.is_empty() {
-            fields.wrong_value("listen", "is empty", "an address at least, or off");
+            fields.wrong_value("listen", "empty", "an address at least, or off");
         }
         let mut seen = Vec::new();
         for address in &addresses {
             // A port that the system chooses is another one each time.
             let any_port = matches!(address, Address::Tcp(address) if address.port() == 0);
             if seen.contains(address) && !any_port {
-                let wrong = format_args!("has {address} twice");
-                fields.wrong_value("listen", wrong, "each address once");
+                let wrong = format_args!("duplicate address {address}");
+                fields.wrong_value("listen", wrong, "");
             }
             seen.push(address.clone());
         }
@@ -128,7 +128,7 @@ fn read_allowed_hosts(fields: &mut Fields<'_>) -> Option<AllowedHosts> {
     let hosts: Vec<AllowedHost> = fields.list(KEY);
     if hosts.is_empty() && fields.problems().count() == problems {
         let allowed = "at least one host; leave the key out to allow any";
-        fields.wrong_value(KEY, "is empty", allowed);
+        fields.wrong_value(KEY, "empty", allowed);
     }
     Some(AllowedHosts::new(hosts))
 }
@@ -162,7 +162,7 @@ impl FromNode for Address {
         }
         if let Some(path) = text.strip_prefix("unix:") {
             if path.is_empty() || path.len() > LONGEST || path.contains('\0') {
-                return Err(format!("{path:?} cannot be the path of a socket"));
+                return Err(format!("invalid socket path {path:?}"));
             }
             return Ok(Self::Unix(path.into()));
         }
@@ -171,7 +171,7 @@ impl FromNode for Address {
             None => text.replacen("localhost:", "127.0.0.1:", 1),
         };
         let address = address.parse().map(Self::Tcp);
-        address.map_err(|_| format!("{text:?} is no address to listen on"))
+        address.map_err(|_| format!("invalid listen address {text:?}"))
     }
 }
 
@@ -196,7 +196,7 @@ impl FromNode for OnOff {
             Node::Bool(on) => Ok(Self(*on)),
             Node::Text(text) if text == "on" => Ok(Self(true)),
             Node::Text(text) if text == "off" => Ok(Self(false)),
-            other => Err(format!("{:?} is neither", String::from_node(other)?)),
+            other => Err(format!("invalid value {:?}", String::from_node(other)?)),
         }
     }
 }

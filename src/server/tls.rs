@@ -58,7 +58,7 @@ type FileError = (&'static str, String);
 /// Bytes of a file.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
-const FILE: &str = "the path of a readable file in PEM";
+const FILE: &str = "a readable PEM file";
 
 impl Settings {
     /// Reads the section; `None` where it cannot be used.
@@ -76,7 +76,7 @@ impl Settings {
         let versions = TlsVersions::read(&mut fields);
         let auth = given.unwrap_or(ClientAuth::None);
         if (auth == ClientAuth::None) != client_ca.is_none() {
-            let wrong = "client_ca_file and client_auth_type belong together";
+            let wrong = "client_ca_file and client_auth_type require each other";
             let allowed = "both, or neither: NoClientCert is the default";
             fields.wrong(wrong, allowed);
         }
@@ -132,9 +132,9 @@ impl FromNode for ClientAuth {
             "VerifyClientCertIfGiven" => Ok(Self::IfGiven),
             "RequireAndVerifyClientCert" => Ok(Self::Required),
             other @ ("RequestClientCert" | "RequireAnyClientCert") => Err(format!(
-                "{other} would take certificates that nobody has issued"
+                "{other} accepts unverified client certificates, which is not supported"
             )),
-            other => Err(format!("{other:?} asks for nothing")),
+            other => Err(format!("unknown client_auth_type {other:?}")),
         }
     }
 }
@@ -181,7 +181,7 @@ fn client_verifier(
     let trusted = certificates(KEY, file)?;
     for certificate in &trusted {
         roots.add(certificate.clone()).map_err(|error| {
-            let wrong = format!("holds a certificate that cannot be trusted: {error}");
+            let wrong = format!("contains an invalid CA certificate: {error}");
             (KEY, wrong)
         })?;
     }

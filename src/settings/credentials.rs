@@ -66,7 +66,7 @@ fn known(
             "basic_auth, authorization"
         };
         fields.wrong(
-            "has credentials in more than one place",
+            "credentials are set more than once",
             format_args!("one of {keys}, the Authorization header and the URL"),
         );
     }
@@ -86,13 +86,16 @@ fn read_authorization(mut fields: Fields<'_>) -> Option<HeaderValue> {
         .optional("type")
         .unwrap_or_else(|| "Bearer".to_owned());
     if scheme.eq_ignore_ascii_case("basic") {
-        fields.wrong_value("type", "is basic", "any other; basic_auth is for that");
+        fields.wrong_value("type", "basic is set with basic_auth", "another scheme");
     }
     let credentials = Secret::required(&mut fields, "credentials", "credentials_file");
     let value = credentials.and_then(|credentials| {
         let value = HeaderValue::try_from(format!("{scheme} {}", credentials.reveal()));
         if value.is_err() {
-            fields.wrong("cannot be sent in a header", "text without line breaks");
+            fields.wrong(
+                "contains characters that a header cannot have",
+                "text without line breaks",
+            );
         }
         value.ok()
     });

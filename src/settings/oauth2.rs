@@ -16,7 +16,7 @@ pub(crate) fn read_oauth2(mut fields: Fields<'_>) -> Option<oauth2::Settings> {
     let url = fields.required::<HttpUrl>("token_url");
     if url.as_ref().is_some_and(|url| url.userinfo.is_some()) {
         let allowed = "client_id and client_secret";
-        fields.wrong_value("token_url", "holds credentials", allowed);
+        fields.wrong_value("token_url", "contains credentials", allowed);
     }
     let scopes: Vec<String> = fields.list("scopes");
     if scopes
@@ -25,8 +25,8 @@ pub(crate) fn read_oauth2(mut fields: Fields<'_>) -> Option<oauth2::Settings> {
     {
         fields.wrong_value(
             "scopes",
-            "holds none or several in one",
-            "one scope an item",
+            "item is empty or contains several scopes",
+            "one scope per item",
         );
     }
     let mut parameters = Vec::new();
@@ -35,7 +35,7 @@ pub(crate) fn read_oauth2(mut fields: Fields<'_>) -> Option<oauth2::Settings> {
     }
     let check_name = |name: &str| {
         if RESERVED.contains(&name) {
-            return Err(("is not for here".to_owned(), "any other parameter"));
+            return Err(("reserved parameter".to_owned(), "another parameter"));
         }
         Ok(())
     };

@@ -21,18 +21,22 @@ pub(crate) fn read_proxies(fields: &mut Fields<'_>) -> Option<Proxies> {
     let headers = connect_headers(fields);
     let wrong = |key: &str, wrong: &str, allowed: &str| fields.wrong_value(key, wrong, allowed);
     if from_environment && given {
-        let both = "proxy_url and proxy_from_environment exclude each other";
+        let both = "proxy_url and proxy_from_environment cannot be used together";
         wrong("proxy_url", both, "one of them");
     }
     if exempt.is_some() && from_environment {
-        let both = "no_proxy and proxy_from_environment exclude each other";
+        let both = "no_proxy and proxy_from_environment cannot be used together";
         wrong("no_proxy", both, "NO_PROXY in the environment");
     } else if exempt.is_some() && !given {
-        wrong("no_proxy", "exempts from no proxy", "proxy_url beside it");
+        wrong("no_proxy", "has no effect without proxy_url", "");
     }
     if !headers.is_empty() && !given && !from_environment {
-        let allowed = "proxy_url or proxy_from_environment beside it";
-        wrong("proxy_connect_header", "is sent to no proxy", allowed);
+        let allowed = "proxy_url or proxy_from_environment";
+        wrong(
+            "proxy_connect_header",
+            "has no effect without a proxy",
+            allowed,
+        );
     }
     let (http, https, exempt) = if from_environment {
         environment_proxies(&|name| env::var(name).ok(), fields)
@@ -83,10 +87,10 @@ fn environment_proxies(
 fn connect_headers(fields: &mut Fields<'_>) -> HeaderMap {
     let check_name = |name: &str| match HeaderName::from_bytes(name.as_bytes()) {
         Ok(header::HOST | header::CONTENT_LENGTH | header::TRANSFER_ENCODING) => {
-            Err(("follows from the URL".to_owned(), "no such header here"))
+            Err(("set from the URL".to_owned(), "no such header"))
         }
         Ok(_) => Ok(()),
-        Err(_) => Err(("is no name of a header".to_owned(), "letters, digits and -")),
+        Err(_) => Err(("invalid header name".to_owned(), "letters, digits and -")),
     };
     let mut headers = HeaderMap::new();
     for (name, values) in fields.map::<HeaderValues>("proxy_connect_header", check_name) {
@@ -104,7 +108,7 @@ fn connect_headers(fields: &mut Fields<'_>) -> HeaderMap {
 struct HeaderValues(Vec<HeaderValue>);
 
 impl FromNode for HeaderValues {
-    const ALLOWED: &'static str = "a text or a list of texts, without line breaks";
+    const ALLOWED: &'static str = "text or a list of texts, without line breaks";
 
     fn from_node(node: &Node) -> Result<Self, String> {
         let values = match node {
@@ -116,8 +120,7 @@ impl FromNode for HeaderValues {
 }
 
 impl FromNode for Proxy {
-    const ALLOWED: &'static str =
-        "http://, https://, socks5:// or socks5h:// with a host and a port";
+    const ALLOWED: &'static str = "http://, https://, socks5:// or socks5h:// with host and port";
 
     fn from_node(node: &Node) -> Result<Self, String> {
         String::from_node(node)?.parse()
@@ -125,8 +128,7 @@ impl FromNode for Proxy {
 }
 
 impl FromNode for NoProxy {
-    const ALLOWED: &'static str =
-        "hosts with commas between them: example.com, .example.com, 192.0.2.1, 192.0.2.0/24, *";
+    const ALLOWED: &'static str = "a comma-separated list of hosts such as example.com, .example.com, 192.0.2.1, 192.0.2.0/24, *";
 
     fn from_node(node: &Node) -> Result<Self, String> {
         String::from_node(node)?.parse()

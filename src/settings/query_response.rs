@@ -13,8 +13,8 @@ pub(crate) fn read_query_response(fields: &mut Fields<'_>) -> Settings {
     let entries = fields.list_of("query_response", |entry| Some(read_entry(entry)));
     let upgrades = entries.iter().filter(|entry| entry.starttls).count();
     if upgrades + usize::from(tls) > 1 {
-        let wrong = "begins TLS more than once, with tls and starttls";
-        fields.wrong_value("query_response", wrong, "once");
+        let wrong = "starts TLS more than once";
+        fields.wrong_value("query_response", wrong, "");
     }
     let settings = Settings {
         tls,
@@ -23,8 +23,8 @@ pub(crate) fn read_query_response(fields: &mut Fields<'_>) -> Settings {
         tls_config: tls_config.unwrap_or_default(),
     };
     if !settings.speaks_tls() {
-        let wrong = "has no effect, as no TLS is spoken";
-        refuse_tls_keys(fields, wrong, "together with tls or starttls");
+        let wrong = "has no effect without TLS";
+        refuse_tls_keys(fields, wrong, "tls or starttls");
     }
     let labels = settings.entries.iter().flat_map(|entry| &entry.labels);
     CaughtLabel::check_distinct(labels, fields);
@@ -40,13 +40,13 @@ fn read_entry(mut fields: Fields<'_>) -> Entry {
     let expect = line.or(bytes);
     let reject = fields.patterns("reject");
     if !reject.is_empty() && fields.node("expect").is_none() {
-        let wrong = "requires expect";
-        fields.wrong_value("reject", wrong, "expect beside it");
+        let wrong = "labels need expect";
+        fields.wrong_value("reject", wrong, "expect in the same step");
     }
     let labels: Vec<_> = fields.list_of("labels", CaughtLabel::read);
     if !labels.is_empty() && fields.node("expect").is_none() {
-        let wrong = "have nothing to be made of";
-        fields.wrong_value("labels", wrong, "together with expect");
+        let wrong = "has no effect without expect";
+        fields.wrong_value("labels", wrong, "expect in the same step");
     }
     // As blackbox_exporter has it, a text is a line; its end is the user's own where it is another.
     let line = fields
@@ -58,7 +58,7 @@ fn read_entry(mut fields: Fields<'_>) -> Entry {
     let is_sound = fields.problems().count() == problems;
     if is_sound && expect.is_none() && send.is_none() && !starttls {
         fields.wrong(
-            "does nothing",
+            "empty step",
             "expect, expect_bytes, send, send_bytes or starttls",
         );
     }

@@ -28,7 +28,7 @@ pub(crate) fn read_route(fields: &mut Fields<'_>) -> Route {
         IpFamily::Ip6
     };
     if route.family != IpFamily::Auto && route.family != family {
-        let wrong = format_args!("{source} is of the other family than preferred_ip_protocol");
+        let wrong = format_args!("{source} does not match preferred_ip_protocol");
         fields.wrong_value("source_ip_address", wrong, "an address of that family");
     }
     route.family = family;
@@ -41,6 +41,7 @@ impl FromNode for IpAddr {
 
     fn from_node(node: &Node) -> Result<Self, String> {
         let text = String::from_node(node)?;
-        text.parse().map_err(|_| format!("{text:?} is no address"))
+        text.parse()
+            .map_err(|_| format!("invalid IP address {text:?}"))
     }
 }

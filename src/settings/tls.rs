@@ -68,7 +68,7 @@ impl FromNode for DnsName {
         let name = String::from_node(node)?;
         match ServerName::try_from(name.as_str()) {
             Ok(ServerName::DnsName(_)) => Ok(Self(name)),
-            _ => Err(format!("{name:?} is no host name")),
+            _ => Err(format!("invalid host name {name:?}")),
         }
     }
 }
@@ -94,7 +94,7 @@ struct Pem {
 }
 
 impl Pem {
-    const CERTIFICATES: &str = "one or more certificates in PEM";
+    const CERTIFICATES: &str = "PEM with one or more certificates";
 
     fn certificates(&self, fields: &Fields<'_>) -> Option<Vec<CertificateDer<'static>>> {
         let certificates = pem::certificates(&self.bytes);
@@ -109,7 +109,7 @@ fn authorities(fields: &mut Fields<'_>) -> Option<Arc<Authorities>> {
     match Authorities::new(pem.certificates(fields)?) {
         Ok(authorities) => Some(Arc::new(authorities)),
         Err(error) => {
-            let wrong = format!("holds a certificate that cannot be trusted: {error}");
+            let wrong = format!("contains an invalid CA certificate: {error}");
             fields.wrong_value(pem.key, wrong, Pem::CERTIFICATES);
             None
         }
@@ -127,15 +127,15 @@ fn identity(fields: &mut Fields<'_>) -> Option<Arc<CertifiedKey>> {
         _ if fields.problems().count() > given => return None,
         (Some(_), None) => {
             fields.wrong(
-                "a client certificate has no key",
-                "key or key_file beside it",
+                "client certificate without a key",
+                "key or key_file as well",
             );
             return None;
         }
         (None, Some(_)) => {
             fields.wrong(
-                "a client key has no certificate",
-                "cert or cert_file beside it",
+                "client key without a certificate",
+                "cert or cert_file as well",
             );
             return None;
         }

@@ -7,7 +7,7 @@ use super::{FromNode, Node, node::wrong_kind};
 pub struct Bytes(pub Vec<u8>);
 
 impl FromNode for Bytes {
-    const ALLOWED: &'static str = "a text, !!binary with base64, or a list of bytes from 0 to 255 such as [0x00, 0x16, 47]; not empty";
+    const ALLOWED: &'static str = "text, !!binary with base64, or a list of bytes from 0 to 255 such as [0x00, 0x16, 47]; not empty";
 
     fn from_node(node: &Node) -> Result<Self, String> {
         let bytes = match node {
@@ -19,12 +19,12 @@ impl FromNode for Bytes {
                     _ => None,
                 };
                 let bytes: Option<_> = items.iter().map(byte).collect();
-                bytes.ok_or("holds what is no byte")?
+                bytes.ok_or("contains a value that is not a byte")?
             }
             _ => return Err(wrong_kind(node)),
         };
         if bytes.is_empty() {
-            return Err("is empty".to_owned());
+            return Err("empty".to_owned());
         }
         Ok(Self(bytes))
     }
@@ -32,7 +32,7 @@ impl FromNode for Bytes {
 
 /// A text or `!!binary`, which may be empty.
 impl FromNode for ::bytes::Bytes {
-    const ALLOWED: &'static str = "a text, or !!binary with base64";
+    const ALLOWED: &'static str = "text, or !!binary with base64";
 
     fn from_node(node: &Node) -> Result<Self, String> {
         match node {
@@ -47,7 +47,7 @@ impl FromNode for ::bytes::Bytes {
 pub struct Line(pub Vec<u8>);
 
 impl FromNode for Line {
-    const ALLOWED: &'static str = "a text, or !!binary with base64";
+    const ALLOWED: &'static str = "text, or !!binary with base64";
 
     fn from_node(node: &Node) -> Result<Self, String> {
         match node {
@@ -80,15 +80,15 @@ mod tests {
         let list = |numbers: &[i128]| Node::List(numbers.iter().copied().map(Node::Int).collect());
         check(&Node::Text("é".to_owned()), Ok("é".as_bytes()));
         check(&list(&[0, 210, 255]), Ok(&[0, 210, 255]));
-        check(&list(&[256]), Err("holds what is no byte"));
-        check(&list(&[-1]), Err("holds what is no byte"));
+        check(&list(&[256]), Err("contains a value that is not a byte"));
+        check(&list(&[-1]), Err("contains a value that is not a byte"));
         check(
             &Node::List(vec![Node::Text("S".to_owned())]),
-            Err("holds what is no byte"),
+            Err("contains a value that is not a byte"),
         );
-        check(&list(&[]), Err("is empty"));
-        check(&Node::Text(String::new()), Err("is empty"));
-        check(&Node::Int(5), Err("is a number"));
+        check(&list(&[]), Err("empty"));
+        check(&Node::Text(String::new()), Err("empty"));
+        check(&Node::Int(5), Err("found a number"));
         check(&Node::Binary(vec![0, 255]), Ok(&[0, 255]));
     }
 

@@ -20,11 +20,11 @@ const SHORTEST: Duration = Duration::from_millis(1);
 const LONGEST: Duration = Duration::from_secs(366 * 86_400);
 
 impl FromNode for Duration {
-    const ALLOWED: &'static str = "seconds such as 5 or 0.5, or units such as 500ms, 5s, 1m30s, 1h, 1d, 2w, 1y; from 1ms to 366d";
+    const ALLOWED: &'static str = "seconds (5, 0.5) or a value with a unit (500ms, 5s, 1m30s, 1h, 1d, 2w, 1y) from 1ms to 366d";
 
     fn from_node(node: &Node) -> Result<Self, String> {
         let seconds = match node {
-            Node::Text(text) => parse(text).ok_or_else(|| format!("{text:?} is no duration"))?,
+            Node::Text(text) => parse(text).ok_or_else(|| format!("invalid duration {text:?}"))?,
             Node::Int(_) | Node::Float(_) => f64::from_node(node)?,
             _ => return Err(wrong_kind(node)),
         };
@@ -100,7 +100,7 @@ mod tests {
             &Node::Int(i128::MAX),
             Err("170141183460469230000000000000000000000 is out of range"),
         );
-        check(&Node::Bool(true), Err("is a boolean"));
+        check(&Node::Bool(true), Err("found a boolean"));
     }
 
     #[test]
@@ -125,7 +125,7 @@ mod tests {
         ] {
             check(
                 &Node::Text(text.into()),
-                Err(&format!("{text:?} is no duration")),
+                Err(&format!("invalid duration {text:?}")),
             );
         }
         check(&Node::Text("0s".into()), Err("\"0s\" is out of range"));

@@ -108,7 +108,7 @@ impl Host {
             return Ok(Self::Zoned(zoned));
         }
         let host = url::Host::parse(text).ok().and_then(Self::of);
-        host.ok_or_else(|| shown_wrong(text, "is no host"))
+        host.ok_or_else(|| redacted_error(text, "invalid host"))
     }
 
     /// `None` for what a URL may call a host and DNS cannot carry.
@@ -183,17 +183,17 @@ impl Target {
         let port = port.parse().ok().filter(|port| *port > 0);
         Ok(Self {
             host: Host::parse(host)?,
-            port: Some(port.ok_or_else(|| shown_wrong(text, "has no port from 1 to 65535"))?),
+            port: Some(port.ok_or_else(|| redacted_error(text, "no port from 1 to 65535 in"))?),
         })
     }
 }
 
-/// What is wrong with `text`, without it where it may have a password in it.
-fn shown_wrong(text: &str, wrong: &str) -> String {
+/// `wrong` and then `text`, which is left out if it may contain a password.
+fn redacted_error(text: &str, wrong: &str) -> String {
     if text.contains('@') {
-        "has a user".to_owned()
+        "contains credentials".to_owned()
     } else {
-        format!("{text:?} {wrong}")
+        format!("{wrong} {text:?}")
     }
 }
 
@@ -229,7 +229,7 @@ impl FromStr for Host {
 }
 
 impl FromNode for Host {
-    const ALLOWED: &'static str = "the name or the address of a host";
+    const ALLOWED: &'static str = "a host name or address";
 
     fn from_node(node: &Node) -> Result<Self, String> {
         String::from_node(node)?.parse()
@@ -237,7 +237,7 @@ impl FromNode for Host {
 }
 
 impl FromNode for Target {
-    const ALLOWED: &'static str = "HOST or HOST:PORT, an IPv6 address with a port in brackets";
+    const ALLOWED: &'static str = "HOST or HOST:PORT (IPv6 addresses with a port in brackets)";
 
     fn from_node(node: &Node) -> Result<Self, String> {
         Self::parse(&String::from_node(node)?)
@@ -245,12 +245,12 @@ impl FromNode for Target {
 }
 
 impl FromNode for Endpoint {
-    const ALLOWED: &'static str = "HOST:PORT, an IPv6 address in brackets";
+    const ALLOWED: &'static str = "HOST:PORT (IPv6 addresses in brackets)";
 
     fn from_node(node: &Node) -> Result<Self, String> {
         let text = String::from_node(node)?;
         let Target { host, port } = Target::parse(&text)?;
-        let port = port.ok_or_else(|| format!("{text:?} has no port"))?;
+        let port = port.ok_or_else(|| format!("no port in {text:?}"))?;
         Ok(Self { host, port })
     }
 }
@@ -292,27 +292,27 @@ mod tests {
         check("[::1]:25", Ok("[::1]:25"));
         check("[fe80::1%eth0]:25", Ok("[fe80::1%eth0]:25"));
         check("[fe80::1%2]:25", Ok("[fe80::1%2]:25"));
-        check("fe80::1%eth0", Err("\"fe80::1%eth0\" has no port"));
+        check("fe80::1%eth0", Err("no port in \"fe80::1%eth0\""));
         for host in [
             "[fe80::1%]",
             "[127.0.0.1%lo]",
             "[fe80::1%a/b]",
             "[fe80::1%0123456789abcdef]",
         ] {
-            check(&format!("{host}:1"), Err(&format!("{host:?} is no host")));
+            check(&format!("{host}:1"), Err(&format!("invalid host {host:?}")));
         }
-        check("localhost", Err("\"localhost\" has no port"));
-        check("::1", Err("\"::1\" has no port"));
-        check("[::1]", Err("\"[::1]\" has no port"));
+        check("localhost", Err("no port in \"localhost\""));
+        check("::1", Err("no port in \"::1\""));
+        check("[::1]", Err("no port in \"[::1]\""));
         for text in [
             "localhost:0",
             "localhost:65536",
             "localhost:",
             "localhost:http",
         ] {
-            check(text, Err(&format!("{text:?} has no port from 1 to 65535")));
+            check(text, Err(&format!("no port from 1 to 65535 in {text:?}")));
         }
-        check("user:hunter2@host:1", Err("has a user"));
+        check("user:hunter2@host:1", Err("contains credentials"));
         let too_long = format!("{longest}y");
         let long_label = format!("{label}x.example");
         for host in [
@@ -327,9 +327,9 @@ mod tests {
             &too_long,
             &long_label,
         ] {
-            check(&format!("{host}:1"), Err(&format!("{host:?} is no host")));
+            check(&format!("{host}:1"), Err(&format!("invalid host {host:?}")));
         }
-        check("http://a:1", Err("\"http://a\" is no host"));
+        check("http://a:1", Err("invalid host \"http://a\""));
     }
 
     #[test]

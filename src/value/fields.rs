@@ -293,7 +293,7 @@ impl<'a> Fields<'a> {
         if let [_, excess, ..] = given[..]
             && let Some((_, path)) = self.top(excess)
         {
-            let wrong = format_args!("{} exclude each other", given.join(" and "));
+            let wrong = format_args!("{} cannot be used together", given.join(" and "));
             self.problems
                 .add_relative(path, Place::Value, wrong, "one of them");
         }
@@ -306,11 +306,15 @@ impl<'a> Fields<'a> {
                 if self.asked.contains(&name) {
                     continue;
                 }
-                let allowed = match nearest(name, &self.asked) {
-                    Some(near) => format!("did you mean {near}?"),
-                    None => format!("known here: {}", self.asked.join(", ")),
-                };
                 let path = layer.path.entry(name, index);
+                if let Some(near) = meant(name, &self.asked) {
+                    let allowed = format_args!("did you mean {near}?");
+                    self.problems.add(path, Place::Key, "unknown key", allowed);
+                    continue;
+                }
+                let mut known: Vec<&str> = self.asked.clone();
+                known.sort_unstable();
+                let allowed = format_args!("one of {}", known.join(", "));
                 self.problems.add(path, Place::Key, "unknown key", allowed);
             }
         }
@@ -326,13 +330,52 @@ impl<'a> Fields<'a> {
                 .map(|(index, item)| (item, path.item(index)))
                 .collect(),
             Some((node, path)) => {
-                let allowed = format!("a list, each item {allowed}");
+                let allowed = format!("a list (each item {allowed})");
                 self.problems
                     .add(path, Place::Value, super::node::wrong_kind(node), allowed);
                 Vec::new()
             }
         }
     }
+}
+
+/// Words of other programs for keys of ours.
+const ALIASES: &[(&str, &[&str])] = &[
+    ("interval", &["check_every"]),
+    ("scrape_interval", &["check_every"]),
+    ("period", &["check_every"]),
+    ("frequency", &["check_every"]),
+    ("every", &["check_every"]),
+    ("scrape_timeout", &["timeout"]),
+    ("url", &["target"]),
+    ("target", &["url"]),
+    ("host", &["target", "url"]),
+    ("hostname", &["target", "url"]),
+    ("address", &["target", "url"]),
+    ("endpoint", &["url", "target"]),
+    ("uri", &["url", "target"]),
+    ("prober", &["type"]),
+    ("kind", &["type"]),
+    ("module", &["type"]),
+    ("tags", &["labels"]),
+    ("template", &["extends"]),
+    ("status", &["valid_status_codes"]),
+    ("status_codes", &["valid_status_codes"]),
+    ("expected_status", &["valid_status_codes"]),
+    ("bearer_token", &["authorization"]),
+    ("insecure", &["insecure_skip_verify"]),
+    ("listen_address", &["listen"]),
+    ("user", &["username"]),
+];
+
+/// The one of `known` that is meant by `word`: written almost like it, or what another program calls it.
+fn meant<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
+    nearest(word, known).or_else(|| {
+        let alias = |(alias, _): &&(&str, _)| alias.eq_ignore_ascii_case(word);
+        let (_, keys) = ALIASES.iter().find(alias)?;
+        let known_key = |key: &&str| known.iter().find(|known| *known == key).copied();
+        keys.iter().find_map(known_key)
+    })
 }
 
 /// Longer ones are no typing errors of any word that is known; to compare them takes long.
@@ -430,11 +473,11 @@ mod tests {
             &node,
             read,
             &[
-                "flag: duplicate key (each key once)",
-                "count: 0 is out of range (a whole number from 1 to 1000000)",
-                "flag: is a text (true or false)",
-                "file: name is missing (a text; quote what YAML takes for something else)",
-                "colour: unknown key (did you mean color?)",
+                "flag: duplicate key",
+                "count: 0 is out of range: expected a whole number from 1 to 1000000",
+                "flag: expected true or false, found text",
+                "file: name is missing: expected text (quote values that YAML reads as something else)",
+                "colour: unknown key, did you mean color?",
             ],
         );
     }
@@ -448,7 +491,7 @@ mod tests {
         check(
             &map(&[("elephant", Node::Null)]),
             read,
-            &["elephant: unknown key (known here: one, two)"],
+            &["elephant: unknown key: expected one of one, two"],
         );
     }
 
@@ -467,14 +510,14 @@ mod tests {
             &map(&[("flags", list)]),
             read,
             &[
-                "flags[1]: is a number (true or false)",
-                "flags[3]: is nothing (true or false)",
+                "flags[1]: expected true or false, found a number",
+                "flags[3]: expected true or false, found null",
             ],
         );
         check(
             &map(&[("flags", Node::Bool(true))]),
             read,
-            &["flags: is a boolean (a list, each item true or false)"],
+            &["flags: expected a list (each item true or false), found a boolean"],
         );
     }
 
@@ -491,7 +534,7 @@ mod tests {
         check(
             &node,
             read,
-            &["b: a and b exclude each other (one of them)"],
+            &["b: a and b cannot be used together: expected one of them"],
         );
     }
 }

@@ -40,7 +40,7 @@ pub fn read_regular_file(path: &path::Path, limit: u64) -> Result<Vec<u8>, ReadE
 }
 
 impl File {
-    pub(super) const ALLOWED: &'static str = "the path of a readable file of at most 1 MiB";
+    pub(super) const ALLOWED: &'static str = "a readable file of at most 1 MiB";
 
     const LIMIT: u64 = 1 << 20;
 

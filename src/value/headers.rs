@@ -42,7 +42,7 @@ impl Fields<'_> {
                 problems.add(path.clone(), Place::Key, wrong, allowed);
             };
             let Ok(header) = HeaderName::try_from(name) else {
-                wrong("is no name of a header", "letters, digits and -");
+                wrong("invalid header name", "letters, digits and -");
                 continue;
             };
             if let Err((case, allowed)) = check_name(&header) {
@@ -51,7 +51,7 @@ impl Fields<'_> {
             }
             let values = self.header_values(key, node, path.clone());
             if headers.contains_key(&header) {
-                let case = format_args!("{name} is there more than once, in whatever case");
+                let case = format_args!("duplicate header {name} (names ignore case)");
                 self.wrong_value(key, case, "each header once, with a list of values");
             }
             for value in values {
@@ -81,7 +81,7 @@ impl Fields<'_> {
                 }
                 let keys = ["values", "secrets", "files"];
                 if keys.iter().all(|key| fields.node(key).is_none()) {
-                    fields.wrong("has no value", "values, secrets or files");
+                    fields.wrong("header without a value", "values, secrets or files");
                 }
                 fields.finish();
                 values
@@ -114,7 +114,7 @@ fn read_file(file: &File, fields: &Fields<'_>) -> Option<HeaderValue> {
         Some(value)
     });
     if value.is_none() {
-        let wrong = "name a file that cannot be sent in a header";
+        let wrong = "file contains characters that a header cannot have";
         fields.wrong_value("files", wrong, "text in one line");
     }
     value

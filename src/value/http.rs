@@ -37,15 +37,15 @@ impl FromNode for HttpUrl {
     fn from_node(node: &Node) -> Result<Self, String> {
         let text = String::from_node(node)?;
         if !text.contains("://") {
-            return Err("has no scheme".to_owned());
+            return Err("no scheme".to_owned());
         }
         // The text is not repeated: it may hold a password.
-        let mut url = Url::parse(&text).map_err(|error| format!("is no URL: {error}"))?;
+        let mut url = Url::parse(&text).map_err(|error| format!("invalid URL: {error}"))?;
         if !matches!(url.scheme(), "http" | "https") {
-            return Err(format!("has the scheme {}", url.scheme()));
+            return Err(format!("unsupported scheme {}", url.scheme()));
         }
         if Uri::try_from(url.as_str()).is_err() {
-            return Err("cannot be sent over HTTP".to_owned());
+            return Err("cannot be requested over HTTP".to_owned());
         }
         url.set_fragment(None);
         let userinfo = userinfo(&url);
@@ -158,7 +158,7 @@ impl FromNode for HttpVersion {
             "HTTP/1.0" => Ok(Self(Version::HTTP_10)),
             "HTTP/1.1" => Ok(Self(Version::HTTP_11)),
             "HTTP/2.0" | "HTTP/2" => Ok(Self(Version::HTTP_2)),
-            other => Err(format!("{other:?} is not spoken")),
+            other => Err(format!("HTTP version {other:?} is not supported")),
         }
     }
 }
@@ -170,21 +170,21 @@ impl FromNode for Method {
         let text = String::from_node(node)?.to_uppercase();
         match Self::from_bytes(text.as_bytes()) {
             // A proxy's method: its answer is a tunnel and no response.
-            Ok(Self::CONNECT) => Err("CONNECT asks for a tunnel".to_owned()),
+            Ok(Self::CONNECT) => Err("CONNECT is not supported".to_owned()),
             Ok(method) => Ok(method),
-            Err(_) => Err(format!("{text:?} is no method")),
+            Err(_) => Err(format!("invalid method {text:?}")),
         }
     }
 }
 
 /// A header's value is taken for a secret, so nothing here repeats it.
 impl FromNode for HeaderValue {
-    const ALLOWED: &'static str = "a text without line breaks and other control characters";
+    const ALLOWED: &'static str = "text without line breaks and other control characters";
 
     fn from_node(node: &Node) -> Result<Self, String> {
         let text = String::from_node(node)?;
         let mut value = Self::from_bytes(text.as_bytes())
-            .map_err(|_| "cannot be sent in a header".to_owned())?;
+            .map_err(|_| "contains characters that a header cannot have".to_owned())?;
         value.set_sensitive(true);
         Ok(value)
     }
@@ -230,16 +230,19 @@ mod tests {
 
     #[test]
     fn what_is_no_web_address_is_refused_without_repeating_it() {
-        check("example.com", Err("has no scheme"));
-        check("localhost:8080/x", Err("has no scheme"));
-        check("ftp://example.com", Err("has the scheme ftp"));
-        check("http://", Err("is no URL: empty host"));
-        check("http://secret@", Err("is no URL: empty host"));
-        check("http://exa{mple.com/", Err("cannot be sent over HTTP"));
-        check("http://a:b@c:99999/", Err("is no URL: invalid port number"));
+        check("example.com", Err("no scheme"));
+        check("localhost:8080/x", Err("no scheme"));
+        check("ftp://example.com", Err("unsupported scheme ftp"));
+        check("http://", Err("invalid URL: empty host"));
+        check("http://secret@", Err("invalid URL: empty host"));
+        check("http://exa{mple.com/", Err("cannot be requested over HTTP"));
+        check(
+            "http://a:b@c:99999/",
+            Err("invalid URL: invalid port number"),
+        );
         check(
             "http://exa mple.com/",
-            Err("is no URL: invalid international domain name"),
+            Err("invalid URL: invalid international domain name"),
         );
     }
 
@@ -262,7 +265,7 @@ mod tests {
         ] {
             assert_eq!(
                 read(text),
-                Err("is no URL: invalid IPv6 address".to_owned()),
+                Err("invalid URL: invalid IPv6 address".to_owned()),
                 "{text}"
             );
         }
@@ -279,7 +282,7 @@ mod tests {
         let read = |text: &str| Method::from_node(&Node::Text(text.to_owned()));
         assert_eq!(read("get"), Ok(Method::GET));
         assert_eq!(read("Purge").map(|m| m.to_string()), Ok("PURGE".to_owned()));
-        assert_eq!(read("GE T"), Err("\"GE T\" is no method".to_owned()));
+        assert_eq!(read("GE T"), Err("invalid method \"GE T\"".to_owned()));
         assert!(read("connect").is_err());
         assert!(read("").is_err());
     }

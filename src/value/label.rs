@@ -9,16 +9,16 @@ use super::{Captures, Fields, Path, Place, Problems, Warning, merge::MERGE};
 /// Both, where something is.
 pub fn check_label_name(name: &str) -> Result<(), (String, &'static str)> {
     if name.is_empty() {
-        return Err(("is no label name".to_owned(), "at least one character"));
+        return Err(("invalid label name".to_owned(), "at least one character"));
     }
     // Of a metric that is neither, promtool refuses them.
     if matches!(name, "le" | "quantile") {
-        let allowed = "any other name";
-        return Err(("is for histograms and summaries".to_owned(), allowed));
+        let allowed = "another name";
+        return Err(("reserved for histograms and summaries".to_owned(), allowed));
     }
     if name.starts_with("__") {
-        let allowed = "no __ at the start";
-        return Err(("is reserved for Prometheus".to_owned(), allowed));
+        let allowed = "a name that does not start with __";
+        return Err(("reserved for Prometheus".to_owned(), allowed));
     }
     Ok(())
 }
@@ -65,7 +65,7 @@ impl CaughtLabel {
             if let Err((wrong, allowed)) = check_label_name(name) {
                 fields.wrong_value("name", wrong, allowed);
             } else if name == "monitor" {
-                fields.wrong_value("name", "is a label already", "any other name");
+                fields.wrong_value("name", "duplicate label", "another name");
             }
         }
         fields.finish();
@@ -80,8 +80,8 @@ impl CaughtLabel {
         let mut names = Vec::new();
         for Self { name, .. } in labels {
             if names.contains(&name) {
-                let wrong = format_args!("has the label {name} twice");
-                fields.wrong_value("query_response", wrong, "each label once");
+                let wrong = format_args!("duplicate label {name}");
+                fields.wrong_value("query_response", wrong, "");
             }
             names.push(name);
         }

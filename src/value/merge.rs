@@ -45,12 +45,8 @@ impl<'a> Layers<'a> {
         let mut names = HashSet::with_capacity(entries.len());
         for (index, (name, _)) in entries.iter().enumerate() {
             if !names.insert(name) {
-                self.problems.add(
-                    path.entry(name, index),
-                    Place::Key,
-                    "duplicate key",
-                    "each key once",
-                );
+                self.problems
+                    .add(path.entry(name, index), Place::Key, "duplicate key", "");
             }
         }
         self.found.push(Layer {

@@ -22,7 +22,7 @@ impl FromNode for IpFamily {
             "auto" => Ok(Self::Auto),
             "ip4" => Ok(Self::Ip4),
             "ip6" => Ok(Self::Ip6),
-            other => Err(format!("{other:?} is no family")),
+            other => Err(format!("unknown IP family {other:?}")),
         }
     }
 }

@@ -29,11 +29,11 @@ impl Node {
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
-            Self::Null => "nothing",
+            Self::Null => "null",
             Self::Bool(_) => "a boolean",
             Self::Int(_) | Self::Float(_) => "a number",
-            Self::Text(_) | Self::Substituted(_) => "a text",
-            Self::Binary(_) => "binary",
+            Self::Text(_) | Self::Substituted(_) => "text",
+            Self::Binary(_) => "binary data",
             Self::List(_) => "a list",
             Self::Map(_) => "a mapping",
         }
@@ -61,13 +61,13 @@ impl Node {
 
 /// A setting's type: how it is read from a scalar.
 pub trait FromNode: Sized {
-    /// What is allowed, in a few words; stands in brackets behind what is wrong.
+    /// What is allowed, in a few words that can follow "expected".
     const ALLOWED: &'static str;
 
     /// Reads the value.
     ///
     /// # Errors
-    /// What is wrong, as a fragment; it never repeats a value that may be secret.
+    /// What is wrong, as a fragment, or what was found (`found a list`); it never repeats a value that may be secret.
     fn from_node(node: &Node) -> Result<Self, String>;
 
     /// Reads the value, whether it stands in the file or comes from the environment.
@@ -85,11 +85,11 @@ pub trait FromNode: Sized {
 }
 
 /// What is wrong with a value that may be secret, whatever is wrong with it.
-pub(super) const WRONG_SUBSTITUTE: &str = "cannot be what the environment has for it";
+pub(super) const WRONG_SUBSTITUTE: &str = "invalid value from the environment";
 
 /// What is wrong with a value of another kind than the wanted one.
 pub(super) fn wrong_kind(node: &Node) -> String {
-    format!("is {}", node.kind())
+    format!("found {}", node.kind())
 }
 
 impl FromNode for bool {
@@ -145,15 +145,14 @@ impl FromNode for f64 {
 }
 
 impl FromNode for String {
-    const ALLOWED: &'static str = "a text; quote what YAML takes for something else";
+    const ALLOWED: &'static str = "text (quote values that YAML reads as something else)";
 
     fn from_node(node: &Node) -> Result<Self, String> {
         match node {
             Node::Text(text) | Node::Substituted(text) => Ok(text.clone()),
             Node::Binary(bytes) => {
                 let text = std::str::from_utf8(bytes);
-                text.map(str::to_owned)
-                    .map_err(|_| "is binary, and not UTF-8".to_owned())
+                text.map(str::to_owned).map_err(|_| "not UTF-8".to_owned())
             }
             _ => Err(wrong_kind(node)),
         }

@@ -10,7 +10,7 @@ pub(crate) fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, &
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     match certificates {
         Ok(certificates) if !certificates.is_empty() => Ok(certificates),
-        _ => Err("holds no certificate"),
+        _ => Err("contains no certificate"),
     }
 }
 
@@ -21,9 +21,9 @@ pub(crate) fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, &
 pub(crate) fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, &'static str> {
     PrivateKeyDer::from_pem_slice(pem).map_err(|_| {
         if is_encrypted(pem) {
-            "holds an encrypted private key"
+            "contains an encrypted private key"
         } else {
-            "holds no private key"
+            "contains no private key"
         }
     })
 }
@@ -41,10 +41,10 @@ mod tests {
     #[test]
     fn a_key_with_a_passphrase_is_told_from_none() {
         let wrong = |pem: &str| private_key(pem.as_bytes()).expect_err("no key");
-        assert_eq!(wrong(""), "holds no private key");
+        assert_eq!(wrong(""), "contains no private key");
         let encrypted = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n\
                          -----END ENCRYPTED PRIVATE KEY-----\n";
-        assert_eq!(wrong(encrypted), "holds an encrypted private key");
-        assert_eq!(certificates(b"hunter2"), Err("holds no certificate"));
+        assert_eq!(wrong(encrypted), "contains an encrypted private key");
+        assert_eq!(certificates(b"hunter2"), Err("contains no certificate"));
     }
 }

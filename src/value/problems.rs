@@ -138,11 +138,11 @@ pub struct Problem {
     pub path: Path,
     /// Which part of the entry there.
     pub place: Place,
-    /// What is wrong, with what is allowed in brackets.
+    /// What is wrong, and what was expected instead.
     pub message: String,
     /// Whether it is wrong in itself, whatever stands beside it.
     pub is_inherent: bool,
-    /// What has the same name already; the message is only what is allowed.
+    /// What has the same name already; the message is empty then.
     pub first: Option<Path>,
 }
 
@@ -201,7 +201,7 @@ impl Problems {
         }
     }
 
-    /// Adds a problem: `wrong` is the case, `allowed` would be right.
+    /// Adds a problem: `wrong` is the case, `allowed` would be right; see [`message`].
     pub fn add(
         &self,
         path: Path,
@@ -212,7 +212,7 @@ impl Problems {
         self.take(Problem {
             path,
             place,
-            message: format!("{wrong} ({allowed})"),
+            message: message(wrong, allowed),
             is_inherent: true,
             first: None,
         });
@@ -227,8 +227,8 @@ impl Problems {
         allowed: impl fmt::Display,
     ) {
         let message = match &*self.whole.borrow() {
-            Some(whole) if path.is_shared => format!("{wrong}, in {whole} ({allowed})"),
-            _ => format!("{wrong} ({allowed})"),
+            Some(whole) if path.is_shared => message(format_args!("{wrong}, in {whole}"), allowed),
+            _ => message(wrong, allowed),
         };
         self.take(Problem {
             path,
@@ -260,11 +260,11 @@ impl Problems {
     }
 
     /// Adds that the name at `path` is that of what is at `first`, which whoever shows it has to say.
-    pub fn add_second(&self, path: Path, first: Path, allowed: impl fmt::Display) {
+    pub fn add_second(&self, path: Path, first: Path) {
         self.take(Problem {
             path,
             place: Place::Key,
-            message: format!("({allowed})"),
+            message: String::new(),
             is_inherent: true,
             first: Some(first),
         });
@@ -353,6 +353,25 @@ impl Problems {
     }
 }
 
+/// The message for `wrong` where `allowed` was expected: `unknown level "x": expected INFO or ERROR`.
+///
+/// Values of the wrong kind are `wrong` in the form `found a list`, which stands behind what was expected.
+/// `allowed` may be a question (`did you mean level?`), and is empty or left out if `wrong` says it all.
+fn message(wrong: impl fmt::Display, allowed: impl fmt::Display) -> String {
+    let (wrong, allowed) = (wrong.to_string(), allowed.to_string());
+    if allowed.is_empty() || wrong.ends_with('?') {
+        wrong
+    } else if allowed.starts_with("did you mean ") {
+        format!("{wrong}, {allowed}")
+    } else if wrong.starts_with("found ") {
+        format!("expected {allowed}, {wrong}")
+    } else if wrong.contains(": ") {
+        format!("{wrong}; expected {allowed}")
+    } else {
+        format!("{wrong}: expected {allowed}")
+    }
+}
+
 fn key(path: &Path, place: Place) -> PlaceKey {
     (path.file, path.segments.clone(), place)
 }
@@ -384,6 +403,18 @@ mod tests {
     }
 
     #[test]
+    fn a_message_says_what_was_expected() {
+        assert_eq!(message("is odd", "even"), "is odd: expected even");
+        assert_eq!(
+            message("found a list", "text"),
+            "expected text, found a list"
+        );
+        assert_eq!(message("bad: x", "good"), "bad: x; expected good");
+        assert_eq!(message("is odd", ""), "is odd");
+        assert_eq!(message("no", "did you mean on?"), "no, did you mean on?");
+    }
+
+    #[test]
     fn a_problem_with_what_is_shared_is_told_once() {
         let problems = Problems::default();
         let own = Path::default().entry("own", 0);
@@ -391,7 +422,7 @@ mod tests {
         for name in ["one", "two"] {
             problems.within(name, || {
                 for path in [&own, &shared] {
-                    problems.add_relative(path.clone(), Place::Value, "is long", "short");
+                    problems.add_relative(path.clone(), Place::Value, "too long", "less");
                 }
             });
         }
@@ -400,9 +431,9 @@ mod tests {
         assert_eq!(
             messages,
             [
-                "is long (short)",
-                "is long, in one (short)",
-                "is long (short)"
+                "too long: expected less",
+                "too long, in one: expected less",
+                "too long: expected less"
             ]
         );
     }

@@ -61,7 +61,7 @@ impl std::fmt::Debug for Secret {
 }
 
 impl FromNode for Secret {
-    const ALLOWED: &'static str = "a text; quote what YAML takes for something else";
+    const ALLOWED: &'static str = "text (quote values that YAML reads as something else)";
 
     fn from_node(node: &Node) -> Result<Self, String> {
         String::from_node(node).map(Self)

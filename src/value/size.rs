@@ -8,7 +8,7 @@ pub struct ByteSize(pub u64);
 
 impl FromNode for ByteSize {
     const ALLOWED: &'static str =
-        "bytes such as 65536, or units such as 64KB, 64KiB, 10MB, 1GB; base 1024";
+        "bytes (65536) or a value with a unit (64KB, 64KiB, 10MB, 1GB; base 1024)";
 
     fn from_node(node: &Node) -> Result<Self, String> {
         match node {
@@ -17,7 +17,7 @@ impl FromNode for ByteSize {
                 .map_err(|_| format!("{bytes} is out of range")),
             Node::Text(text) => parse(text)
                 .map(Self)
-                .ok_or_else(|| format!("{text:?} is no size")),
+                .ok_or_else(|| format!("invalid size {text:?}")),
             _ => Err(wrong_kind(node)),
         }
     }

@@ -53,8 +53,8 @@ impl FromNode for StatusCodes {
             .filter(|range| *range.start() >= 100 && *range.end() <= 999 && !range.is_empty())
             .map(Self)
             .ok_or_else(|| match node {
-                Node::Int(code) => format!("{code} is no status code"),
-                Node::Text(text) => format!("{text:?} is no set of status codes"),
+                Node::Int(code) => format!("invalid status code {code}"),
+                Node::Text(text) => format!("invalid status codes {text:?}"),
                 _ => wrong_kind(node),
             })
     }

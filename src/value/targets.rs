@@ -81,7 +81,7 @@ impl FromNode for ForbiddenNetworks {
         let named = NAMED.iter().find(|(name, _)| *name == text);
         let networks = match named {
             Some((_, networks)) => networks.iter().filter_map(|text| network(text)).collect(),
-            None => vec![network(&text).ok_or_else(|| format!("{text:?} is not a network"))?],
+            None => vec![network(&text).ok_or_else(|| format!("invalid network {text:?}"))?],
         };
         Ok(Self { text, networks })
     }

@@ -20,8 +20,8 @@ impl FromNode for TlsVersion {
         match String::from_node(node)?.as_str() {
             "TLS12" => Ok(Self::Tls12),
             "TLS13" => Ok(Self::Tls13),
-            old @ ("TLS10" | "TLS11") => Err(format!("{old} is not spoken any more")),
-            other => Err(format!("{other:?} is no version of TLS")),
+            old @ ("TLS10" | "TLS11") => Err(format!("{old} is no longer supported")),
+            other => Err(format!("unknown TLS version {other:?}")),
         }
     }
 }
@@ -54,8 +54,8 @@ impl TlsVersions {
             max: fields.optional("max_version").unwrap_or(defaults.max),
         };
         if versions.max < versions.min {
-            let wrong = "is older than min_version";
-            fields.wrong_value("max_version", wrong, "at least min_version");
+            let wrong = "lower than min_version";
+            fields.wrong_value("max_version", wrong, "min_version or higher");
         }
         versions
     }

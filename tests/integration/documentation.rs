@@ -147,13 +147,9 @@ fn known_keys(text: &str) -> BTreeMap<String, Vec<String>> {
         .to_string();
     let mut known = BTreeMap::new();
     for message in messages.lines() {
-        if let Some((place, keys)) = message.split_once(": unknown key (known here: ") {
+        if let Some((place, keys)) = message.split_once(": unknown key: expected one of ") {
             let path = place.rsplit_once(": ").expect("a path behind the place").1;
-            let keys = keys
-                .trim_end_matches(')')
-                .split(", ")
-                .map(ToOwned::to_owned)
-                .collect();
+            let keys = keys.split(", ").map(ToOwned::to_owned).collect();
             known.insert(path.to_owned(), keys);
         }
     }

@@ -273,54 +273,52 @@ fn what_prometheus_refuses_is_refused() {
     check_wrong(
         "{action: tidy}",
         &[&format!(
-            "{at}.action: \"tidy\" is no action (replace, keep, drop, keepequal, dropequal, hashmod, labelmap, labeldrop, labelkeep, lowercase or uppercase)"
+            "{at}.action: unknown action \"tidy\": expected replace, keep, drop, keepequal, dropequal, hashmod, labelmap, labeldrop, labelkeep, lowercase or uppercase"
         )],
     );
     check_wrong(
         "{source_labels: [a]}",
         &[&format!(
-            "{at}: target_label is missing, which replace needs (a name, which may be any text)"
+            "{at}: action replace needs target_label: expected a name, which may be any text"
         )],
     );
     check_wrong(
         "{target_label: ''}",
         &[&format!(
-            "{at}.target_label: \"\" is no label name (a name, which may be any text)"
+            "{at}.target_label: invalid label name \"\": expected a name, which may be any text"
         )],
     );
     check_wrong(
         "{action: hashmod, target_label: a}",
         &[&format!(
-            "{at}: modulus is missing (a whole number above 0)"
+            "{at}: modulus is missing: expected a whole number above 0"
         )],
     );
     check_wrong(
         "{action: labelmap, replacement: ''}",
         &[&format!(
-            "{at}.replacement: \"\" makes no label name (a name, which may be any text)"
+            "{at}.replacement: invalid label name \"\": expected a name, which may be any text"
         )],
     );
     check_wrong(
         "{action: labeldrop, regex: a, source_labels: [b]}",
         &[&format!(
-            "{at}.source_labels: has no meaning for labeldrop (no such key)"
+            "{at}.source_labels: has no effect with action labeldrop"
         )],
     );
     check_wrong(
         "{action: keepequal, target_label: a, regex: b}",
-        &[&format!(
-            "{at}.regex: has no meaning for keepequal (no such key)"
-        )],
+        &[&format!("{at}.regex: has no effect with action keepequal")],
     );
     check_wrong(
         "{action: keep, regex: 'a)(b'}",
         &[&format!(
-            "{at}.regex: invalid regular expression: unexpected ) (a regular expression in RE2 syntax, https://github.com/google/re2/wiki/Syntax)"
+            "{at}.regex: invalid regular expression: unexpected ); expected a regular expression in RE2 syntax, https://github.com/google/re2/wiki/Syntax"
         )],
     );
     check_wrong(
         "{action: keep, regx: a}",
-        &[&format!("{at}.regx: unknown key (did you mean regex?)")],
+        &[&format!("{at}.regx: unknown key, did you mean regex?")],
     );
 }
 

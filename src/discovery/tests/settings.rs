@@ -57,42 +57,47 @@ fn what_is_wrong_is_told_with_its_place() {
     let at = "discovery.shops";
     check_wrong(
         "{template: web}",
-        &[&format!("{at}: finds no targets (one of {sources})")],
+        &[&format!(
+            "{at}: no target source: expected one of {sources}"
+        )],
     );
     check_wrong(
         "{file_sd_configs: [{files: [a.json]}]}",
         &[&format!(
-            "{at}: template is missing (a text; quote what YAML takes for something else)"
+            "{at}: template is missing: expected text (quote values that YAML reads as something else)"
         )],
     );
     check_wrong(
         "{template: wbe, file_sd_configs: [{files: [a.json]}]}",
         &[&format!(
-            "{at}.template: \"wbe\" is no template (did you mean web?)"
+            "{at}.template: unknown template \"wbe\", did you mean web?"
         )],
     );
     check_wrong(
         "{template: web, file_sd_config: [{files: [a.json]}]}",
         &[
-            &format!("{at}: finds no targets (one of {sources})"),
-            &format!("{at}.file_sd_config: unknown key (did you mean file_sd_configs?)"),
+            &format!("{at}: no target source: expected one of {sources}"),
+            &format!("{at}.file_sd_config: unknown key, did you mean file_sd_configs?"),
         ],
     );
-    let files = "paths that end in .json, .yml or .yaml, with * in their last part alone";
+    let files = "a path ending in .json, .yml or .yaml, with * only in the last part";
     for (given, wrong) in [
-        ("{}", format!(": files is missing ({files})")),
-        ("{files: []}", format!(": files is missing ({files})")),
+        ("{}", format!(": files is missing: expected {files}")),
+        (
+            "{files: []}",
+            format!(": files is missing: expected {files}"),
+        ),
         (
             "{files: [a.txt]}",
-            format!(".files[0]: \"a.txt\" ends in none of them ({files})"),
+            format!(".files[0]: unsupported file name \"a.txt\": expected {files}"),
         ),
         (
             "{files: ['*/a.yml']}",
-            format!(".files[0]: \"*/a.yml\" has a * in a folder ({files})"),
+            format!(".files[0]: * in a folder of \"*/a.yml\": expected {files}"),
         ),
         (
             "{files: [a.yml], refresh_interval: 10ms}",
-            ".refresh_interval: is too short (1s or more)".to_owned(),
+            ".refresh_interval: too short: expected 1s or more".to_owned(),
         ),
     ] {
         check_wrong(
@@ -103,15 +108,15 @@ fn what_is_wrong_is_told_with_its_place() {
     for (given, wrong) in [
         (
             "{}",
-            ": url is missing (a URL that starts with http:// or https://)",
+            ": url is missing: expected a URL that starts with http:// or https://",
         ),
         (
             "{url: 'ftp://hunter2@a/'}",
-            ".url: has the scheme ftp (a URL that starts with http:// or https://)",
+            ".url: unsupported scheme ftp: expected a URL that starts with http:// or https://",
         ),
         (
             "{url: 'http://a/', bearer_token: x}",
-            ".bearer_token: unknown key (known here: url, refresh_interval, http_headers, oauth2, basic_auth, authorization, tls_config, proxy_url, no_proxy, proxy_from_environment, proxy_connect_header, follow_redirects, enable_http2)",
+            ".bearer_token: unknown key, did you mean authorization?",
         ),
     ] {
         check_wrong(
@@ -120,18 +125,18 @@ fn what_is_wrong_is_told_with_its_place() {
         );
     }
     for (given, wrong) in [
-        ("{}", ": names is missing (names to look up)"),
+        ("{}", ": names is missing: expected names to look up"),
         (
             "{names: [a], type: A}",
-            ": port is missing, as only SRV records have one (a port from 1 to 65535)",
+            ": port is missing (only SRV records have one): expected a port from 1 to 65535",
         ),
         (
             "{names: [a], type: TXT}",
-            ".type: unknown record type \"TXT\" (SRV, A, AAAA, MX or NS)",
+            ".type: unknown record type \"TXT\": expected SRV, A, AAAA, MX or NS",
         ),
         (
             "{names: [a], type: A, port: 70000}",
-            ".port: 70000 is out of range (a port from 1 to 65535)",
+            ".port: 70000 is out of range: expected a port from 1 to 65535",
         ),
     ] {
         check_wrong(
@@ -144,7 +149,7 @@ fn what_is_wrong_is_told_with_its_place() {
     assert_eq!(
         wrong,
         [
-            "discovery.\"a\\nb\": cannot be a name (1 to 100 characters, none of them a control character)"
+            "discovery.\"a\\nb\": invalid name: expected 1 to 100 characters without control characters"
         ]
     );
 }
@@ -153,14 +158,17 @@ fn what_is_wrong_is_told_with_its_place() {
 fn what_is_wrong_with_a_list_of_targets_is_told_with_its_place() {
     let at = "discovery.shops";
     for (given, wrong) in [
-        ("{}", ": targets is missing (a list of addresses or URLs)"),
+        (
+            "{}",
+            ": targets is missing: expected a list of addresses or URLs",
+        ),
         (
             "{targets: ['']}",
-            ".targets: has an empty target (addresses or URLs)",
+            ".targets: has an empty target: expected addresses or URLs",
         ),
         (
             "{targets: ['a:80'], label: {}}",
-            ".label: unknown key (did you mean labels?)",
+            ".label: unknown key, did you mean labels?",
         ),
     ] {
         check_wrong(

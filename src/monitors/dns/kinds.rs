@@ -181,7 +181,7 @@ impl FromNode for RecordType {
         let number = parse(Self::NAMED, "TYPE", &text);
         number
             .map(Self)
-            .ok_or_else(|| format!("{text:?} is no record type"))
+            .ok_or_else(|| format!("unknown record type {text:?}"))
     }
 }
 
@@ -193,7 +193,7 @@ impl FromNode for Class {
         let number = parse(Self::NAMED, "CLASS", &text);
         number
             .map(Self)
-            .ok_or_else(|| format!("{text:?} is no class"))
+            .ok_or_else(|| format!("unknown class {text:?}"))
     }
 }
 
@@ -209,7 +209,7 @@ impl FromNode for Rcode {
             // Four bits in the header and eight in EDNS.
             .filter(|number| *number < 1 << 12)
             .map(Self)
-            .ok_or_else(|| format!("{text:?} is no response code"))
+            .ok_or_else(|| format!("unknown response code {text:?}"))
     }
 }
 
@@ -233,7 +233,7 @@ mod tests {
             assert_eq!(read::<RecordType>(text).as_deref(), Ok(expected));
         }
         for text in ["", "TYPE", "TYPE65536", "TYPE-1", "TYPE+1", "AAAAA", "1"] {
-            let wrong = format!("{text:?} is no record type");
+            let wrong = format!("unknown record type {text:?}");
             assert_eq!(read::<RecordType>(text), Err(wrong));
         }
     }

@@ -65,8 +65,8 @@ impl Settings {
         let tls = fields.section("tls_config").map(read_tls_config);
         let freshness = read_freshness(fields);
         if !matches!(transport, Transport::Tls | Transport::Https) {
-            let wrong = "is for a server that speaks TLS";
-            refuse_tls_keys(fields, wrong, "with transport_protocol tls or https");
+            let wrong = "has no effect without TLS";
+            refuse_tls_keys(fields, wrong, "transport_protocol tls or https");
         }
         let tls = tls.unwrap_or_default();
         let name = fields.required::<QueryName>("query_name");
@@ -97,15 +97,15 @@ impl Transport {
         let over_tls: Option<bool> = fields.optional("dns_over_tls");
         match (given, over_tls) {
             (Some(Self::Udp), Some(true)) => {
-                let wrong = "is not spoken over datagrams";
-                fields.wrong_value("dns_over_tls", wrong, "with transport_protocol tcp");
+                let wrong = "not supported over UDP";
+                fields.wrong_value("dns_over_tls", wrong, "transport_protocol tcp");
             }
             (Some(Self::Tls | Self::Https), Some(false)) => {
                 let wrong = "contradicts transport_protocol";
                 fields.wrong_value("dns_over_tls", wrong, "one of them");
             }
             (_, Some(true)) if by_url || given == Some(Self::Https) => {
-                let wrong = "is another protocol than DNS over HTTPS";
+                let wrong = "contradicts the https:// target";
                 fields.wrong_value("dns_over_tls", wrong, "one of them");
             }
             _ => {}
@@ -113,10 +113,10 @@ impl Transport {
         match given {
             Some(Self::Https) if target.is_some() && !by_url => {
                 let allowed = "https://HOST/PATH with transport_protocol https";
-                fields.wrong_value("target", "is no URL", allowed);
+                fields.wrong_value("target", "not a URL", allowed);
             }
             Some(Self::Udp | Self::Tcp | Self::Tls) if by_url => {
-                let wrong = "is not spoken with a URL";
+                let wrong = "not supported with a URL as target";
                 fields.wrong_value("transport_protocol", wrong, "https, or a target HOST:PORT");
             }
             _ => {}
@@ -138,7 +138,7 @@ impl FromNode for Transport {
             "tcp" => Ok(Self::Tcp),
             "tls" => Ok(Self::Tls),
             "https" => Ok(Self::Https),
-            other => Err(format!("{other:?} carries no DNS")),
+            other => Err(format!("unknown transport {other:?}")),
         }
     }
 }
@@ -175,10 +175,10 @@ impl FromNode for Where {
         }
         let HttpUrl { url, userinfo } = HttpUrl::from_node(node)?;
         if url.scheme() != "https" {
-            return Err("has the scheme http".to_owned());
+            return Err("unsupported scheme http".to_owned());
         }
         if userinfo.is_some() {
-            return Err("has a user, whom no name server asks for".to_owned());
+            return Err("URL with credentials is not supported".to_owned());
         }
         Ok(Self::Url(url))
     }
@@ -189,11 +189,11 @@ struct QueryName(Name);
 
 impl FromNode for QueryName {
     const ALLOWED: &'static str = "a domain name such as example.com or _dmarc.example.com; \
-                                   \\. or \\032 for what it may not have otherwise";
+                                   escapes such as \\. or \\032 for other characters";
 
     fn from_node(node: &Node) -> Result<Self, String> {
         let text = String::from_node(node)?;
-        let wrong = || format!("{text:?} is no domain name");
+        let wrong = || format!("invalid domain name {text:?}");
         if text == "." {
             return Ok(Self(Name::root()));
         }

@@ -57,7 +57,7 @@ impl Settings {
         let route = read_route(fields);
         let freshness = read_freshness(fields);
         if !tls {
-            refuse_tls_keys(fields, "is of no use without tls", "tls: true beside it");
+            refuse_tls_keys(fields, "has no effect without TLS", "tls: true");
         }
         let port = if tls { TLS_PORT } else { PLAIN_PORT };
         Some(Self {
@@ -128,7 +128,8 @@ impl std::fmt::Debug for Settings {
 struct Values(Vec<Secret>);
 
 impl FromNode for Values {
-    const ALLOWED: &'static str = "a text or a list of texts; quote what YAML takes otherwise";
+    const ALLOWED: &'static str =
+        "text or a list of texts (quote values that YAML reads as something else)";
 
     fn from_node(node: &Node) -> Result<Self, String> {
         match node {
@@ -150,7 +151,7 @@ fn read_metadata(fields: &mut Fields<'_>) -> Vec<(HeaderName, Secret)> {
             if is_binary(&header) || is_plain(value.reveal()) {
                 metadata.push((header.clone(), value));
             } else {
-                let wrong = format_args!("has a value of {name} that cannot be sent");
+                let wrong = format_args!("value of {name} cannot be sent as metadata");
                 let allowed = "printable ASCII without spaces around it; a name that ends with -bin \
                                takes any text";
                 fields.wrong_value("metadata", wrong, allowed);
@@ -177,12 +178,12 @@ fn check_name(name: &str) -> Result<(), (String, &'static str)> {
     let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_-.".contains(&b);
     if name.is_empty() || !name.bytes().all(allowed) {
         return Err((
-            "is no name of metadata".to_owned(),
+            "invalid metadata name".to_owned(),
             "letters, digits, _ - and .",
         ));
     }
     if name.starts_with("grpc-") || TAKEN.contains(&name) {
-        return Err(("is not for metadata".to_owned(), "any other name"));
+        return Err(("reserved by gRPC".to_owned(), "another name"));
     }
     Ok(())
 }

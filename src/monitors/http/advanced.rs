@@ -42,8 +42,7 @@ impl AdvancedSettings {
             (compression, headers.get(header::ACCEPT_ENCODING))
             && !encoding.is_accepted_by(accepted)
         {
-            let wrong =
-                format!("is not what the Accept-Encoding in headers asks for: {encoding:?}");
+            let wrong = format!("contradicts the Accept-Encoding in headers, {encoding:?}");
             let allowed = "an encoding that it accepts, or no such header";
             fields.wrong_value("compression", wrong.to_lowercase(), allowed);
         }
@@ -84,7 +83,7 @@ impl AdvancedSettings {
             .iter()
             .any(|(_, address)| of_other_family(address))
         {
-            let wrong = "has an address of the other family than source_ip_address";
+            let wrong = "IP family differs from that of source_ip_address";
             fields.wrong_value("resolve", wrong, "addresses of that family");
         }
         if !self.all_addresses {
@@ -95,11 +94,11 @@ impl AdvancedSettings {
             _ => "",
         };
         let wrong = if host.is_empty() {
-            "has no choice: the URL has an address"
+            "has no effect: the URL contains an address"
         } else if self.address_of(url).is_some() {
-            "has no choice: resolve has the one address"
+            "has no effect: resolve names the address"
         } else if self.proxy_of(url).is_some() {
-            "has no choice: the proxy looks the name up"
+            "has no effect: the proxy resolves the name"
         } else {
             return;
         };
@@ -133,7 +132,7 @@ fn read_resolve(fields: &mut Fields<'_>) -> Vec<(String, IpAddr)> {
     };
     let check_name = |text: &str| match as_name(text) {
         Some(_) => Ok(()),
-        None => Err(("is no name of a host".to_owned(), "a name to look up")),
+        None => Err(("invalid host name".to_owned(), "a name to look up")),
     };
     let addresses = fields.map::<IpAddr>("resolve", check_name);
     let names = addresses

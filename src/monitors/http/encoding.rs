@@ -59,7 +59,7 @@ impl FromNode for Encoding {
     fn from_node(node: &Node) -> Result<Self, String> {
         let word = String::from_node(node)?;
         let known = Self::ALL.into_iter().find(|known| known.as_str() == word);
-        known.ok_or_else(|| format!("{word:?} is no encoding"))
+        known.ok_or_else(|| format!("unknown encoding {word:?}"))
     }
 }
 

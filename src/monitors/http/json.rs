@@ -66,9 +66,9 @@ impl Expression {
     /// recursive, and how deep it is, is known afterwards.
     fn parse(source: &str) -> Result<Self, String> {
         if source.len() > LONGEST {
-            return Err(format!("is longer than {LONGEST} bytes"));
+            return Err(format!("longer than {LONGEST} bytes"));
         }
-        let failed = |_| "cannot be compiled: there is no thread for it".to_owned();
+        let failed = |_| "cannot be compiled: no thread available".to_owned();
         thread::scope(|scope| {
             let parsing = thread::Builder::new()
                 .stack_size(STACK)
@@ -156,7 +156,7 @@ impl fmt::Debug for Expression {
 }
 
 impl FromNode for Expression {
-    const ALLOWED: &'static str = "an expression of CEL over body, https://cel.dev";
+    const ALLOWED: &'static str = "a CEL expression over `body`, see https://cel.dev";
 
     fn from_node(node: &Node) -> Result<Self, String> {
         Self::parse(&String::from_node(node)?)
@@ -196,7 +196,7 @@ struct Preparation {
 impl Preparation {
     fn visit(&mut self, node: &mut IdedExpr, depth: usize) -> Result<(), String> {
         if depth > DEEPEST {
-            return Err(format!("is nested more than {DEEPEST} deep"));
+            return Err(format!("nested more than {DEEPEST} levels deep"));
         }
         let deeper = depth + 1;
         match &mut node.expr {
@@ -221,7 +221,7 @@ impl Preparation {
                 self.visit(&mut entry.key, deeper)?;
                 self.visit(&mut entry.value, deeper)
             }),
-            Expr::Struct(_) => Err("makes a structure, of which there are none".to_owned()),
+            Expr::Struct(_) => Err("structures are not supported".to_owned()),
             Expr::Comprehension(inner) => self.visit_loop(inner, deeper),
         }
     }
@@ -249,7 +249,7 @@ impl Preparation {
         if known {
             return Ok(());
         }
-        Err(format!("has the unknown name {name:?}"))
+        Err(format!("unknown name {name:?}"))
     }
 }
 
@@ -310,7 +310,7 @@ fn check_function(name: &str) -> Result<(), String> {
     if called_on(None) || called_on(Some(null)) {
         return Ok(());
     }
-    Err(format!("calls the unknown function {name:?}"))
+    Err(format!("unknown function {name:?}"))
 }
 
 /// Why a body cannot be read as JSON.
@@ -563,19 +563,16 @@ mod tests {
             "{}",
             wrong("body.")
         );
-        assert_eq!(wrong("foo.bar"), "has the unknown name \"foo\"");
-        assert_eq!(wrong("body.all(x, y)"), "has the unknown name \"y\"");
-        assert_eq!(wrong("body.all(x, x) && x"), "has the unknown name \"x\"");
-        assert_eq!(wrong("bodi.foo"), "has the unknown name \"bodi\"");
-        assert_eq!(wrong("foo(body)"), "calls the unknown function \"foo\"");
-        assert_eq!(
-            wrong("body.lenght() == 1"),
-            "calls the unknown function \"lenght\""
-        );
-        assert_eq!(wrong("body.all(x)"), "calls the unknown function \"all\"");
-        assert_eq!(wrong(&"!".repeat(5000)), "is longer than 2048 bytes");
+        assert_eq!(wrong("foo.bar"), "unknown name \"foo\"");
+        assert_eq!(wrong("body.all(x, y)"), "unknown name \"y\"");
+        assert_eq!(wrong("body.all(x, x) && x"), "unknown name \"x\"");
+        assert_eq!(wrong("bodi.foo"), "unknown name \"bodi\"");
+        assert_eq!(wrong("foo(body)"), "unknown function \"foo\"");
+        assert_eq!(wrong("body.lenght() == 1"), "unknown function \"lenght\"");
+        assert_eq!(wrong("body.all(x)"), "unknown function \"all\"");
+        assert_eq!(wrong(&"!".repeat(5000)), "longer than 2048 bytes");
         let sum = format!("body == {}", ["1"; 500].join(" + "));
-        assert_eq!(wrong(&sum), "is nested more than 100 deep");
+        assert_eq!(wrong(&sum), "nested more than 100 levels deep");
         for part in [
             "(",
             "[",
@@ -595,7 +592,7 @@ mod tests {
         let longest = "1+".repeat(LONGEST / 2 - 1);
         assert_eq!(
             wrong(&format!("{longest}1")),
-            "is nested more than 100 deep"
+            "nested more than 100 levels deep"
         );
     }
 

@@ -162,7 +162,7 @@ impl HeaderMatcher {
         let header = name.and_then(|name| {
             let header = HeaderName::try_from(name);
             if header.is_err() {
-                fields.wrong_value("header", "is no name of a header", "letters, digits and -");
+                fields.wrong_value("header", "invalid header name", "letters, digits and -");
             }
             header.ok()
         });

@@ -169,16 +169,20 @@ impl Settings {
 
     fn check_consistency(&self, fields: &Fields<'_>) {
         if self.fail_if_ssl && self.fail_if_not_ssl {
-            let wrong = "fails every check together with fail_if_ssl";
-            fields.wrong_value("fail_if_not_ssl", wrong, "one of them");
+            let wrong = "cannot be used together with fail_if_ssl";
+            fields.wrong_value("fail_if_not_ssl", wrong, "");
         }
         if self.body_size_limit.is_none() && !self.body_matchers.is_empty() {
-            let allowed = "a limit, as the body is kept in memory for its matchers";
-            fields.wrong_value("body_size_limit", "sets no limit", allowed);
+            let allowed = "a limit, because the body is kept in memory";
+            fields.wrong_value(
+                "body_size_limit",
+                "0 (no limit) is not allowed with body matchers",
+                allowed,
+            );
         }
         let is_without_body = self.rare.as_ref().is_some_and(|rare| rare.without_body);
         if is_without_body && !self.body_matchers.is_empty() {
-            let wrong = "is false, though there are matchers of the body";
+            let wrong = "body matchers need the body";
             fields.wrong_value("read_body", wrong, "true, or no matchers");
         }
         let valid = &self.valid_http_versions;
@@ -275,7 +279,7 @@ fn request_headers(
 pub(in crate::monitors) fn read_headers(fields: &mut Fields<'_>) -> HeaderMap {
     fields.headers(|name| {
         if name == header::CONTENT_LENGTH || name == header::TRANSFER_ENCODING {
-            return Err(("follows from the body", "no such header here"));
+            return Err(("set from the body", "no such header"));
         }
         Ok(())
     })

@@ -105,7 +105,7 @@ impl Settings {
         };
         if longest >= timeout {
             let wrong = format!(
-                "{} is not longer than the {} that a check takes where every reply is late",
+                "{} is not longer than the {} that a check takes if every reply is late",
                 format_duration(timeout),
                 format_duration(longest),
             );
@@ -142,7 +142,7 @@ fn read_max_packet_loss(fields: &mut Fields<'_>) -> Option<f64> {
     let loss: f64 = fields.optional(KEY)?;
     if !(0.0..1.0).contains(&loss) {
         let wrong = format!("{loss} is out of range");
-        fields.wrong_value(KEY, wrong, "a part of 1, such as 0.2; from 0 to below 1");
+        fields.wrong_value(KEY, wrong, "a ratio from 0 to below 1, such as 0.2");
         return None;
     }
     Some(loss)

@@ -53,14 +53,14 @@ impl Entry {
         let given = |fields: &mut Fields<'_>, key| fields.node(key).is_some();
         let expects = given(&mut fields, "expect");
         if !expects && !given(&mut fields, "send") {
-            fields.wrong("neither expects nor sends anything", "expect, send or both");
+            fields.wrong("empty step", "expect, send or both");
         }
         if !expects && !entry.reject.is_empty() {
-            fields.wrong_value("reject", "requires expect", "expect beside it");
+            fields.wrong_value("reject", "labels need expect", "expect in the same step");
         }
         if !expects && !entry.labels.is_empty() {
-            let wrong = "requires expect";
-            fields.wrong_value("labels", wrong, "expect beside it, which they tell of");
+            let wrong = "labels need expect";
+            fields.wrong_value("labels", wrong, "expect in the same step");
         }
         fields.finish();
         entry

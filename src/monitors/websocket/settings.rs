@@ -57,7 +57,7 @@ impl Settings {
         let tls = fields.section("tls_config").map(read_tls_config);
         let freshness = read_freshness(fields);
         if target.as_ref().is_some_and(|target| !target.is_secure()) {
-            let wrong = "is of no use without TLS";
+            let wrong = "has no effect without TLS";
             refuse_tls_keys(fields, wrong, "a target that starts with wss://");
         }
         let subprotocols = read_subprotocols(fields);
@@ -114,13 +114,13 @@ impl FromNode for Target {
     fn from_node(node: &Node) -> Result<Self, String> {
         let text = String::from_node(node)?;
         let Some((scheme, rest)) = text.split_once("://") else {
-            return Err("has no scheme".to_owned());
+            return Err("no scheme".to_owned());
         };
         // The same URLs as those of HTTP, with the same ports.
         let (scheme, equivalent) = match scheme.to_lowercase().as_str() {
             "ws" => ("ws", "http"),
             "wss" => ("wss", "https"),
-            other => return Err(format!("has the scheme {other:.20}")),
+            other => return Err(format!("unsupported scheme {other:.20}")),
         };
         let read = ZonedHttpUrl::from_node(&Node::Text(format!("{equivalent}://{rest}")))?;
         let HttpUrl { mut url, userinfo } = read.url;
@@ -146,15 +146,15 @@ fn check_headers(fields: &Fields<'_>, headers: &HeaderMap) {
             || name == header::UPGRADE
             || name.as_str().starts_with("sec-websocket-");
         if asks {
-            let wrong = format_args!("has {name}, which asks for the upgrade");
-            fields.wrong_value("headers", wrong, "any other; subprotocols is a key");
+            let wrong = format_args!("{name} is set by the WebSocket handshake");
+            fields.wrong_value("headers", wrong, "another header, or the key subprotocols");
         }
     }
     if headers
         .get(header::HOST)
         .is_some_and(|host| host.to_str().is_err())
     {
-        fields.wrong_value("headers", "has a host that is not ASCII", "a host");
+        fields.wrong_value("headers", "Host is not ASCII", "an ASCII host name");
     }
 }
 
@@ -188,7 +188,7 @@ impl FromNode for Subprotocol {
         let name = String::from_node(node)?;
         let allowed = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
         if name.is_empty() || !name.bytes().all(allowed) {
-            return Err(format!("{name:?} is no subprotocol"));
+            return Err(format!("invalid subprotocol {name:?}"));
         }
         Ok(Self(name))
     }
@@ -198,8 +198,8 @@ fn read_subprotocols(fields: &mut Fields<'_>) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
     for Subprotocol(name) in fields.list("subprotocols") {
         if names.contains(&name) {
-            let wrong = format_args!("has {name:?} twice");
-            fields.wrong_value("subprotocols", wrong, "each name once");
+            let wrong = format_args!("duplicate name {name:?}");
+            fields.wrong_value("subprotocols", wrong, "");
         } else {
             names.push(name);
         }

@@ -97,18 +97,18 @@ impl FromStr for Proxy {
 
     fn from_str(text: &str) -> Result<Self, String> {
         if !text.contains("://") {
-            return Err("has no scheme".to_owned());
+            return Err("no scheme".to_owned());
         }
-        let url = Url::parse(text).map_err(|error| format!("is no URL: {error}"))?;
+        let url = Url::parse(text).map_err(|error| format!("invalid URL: {error}"))?;
         let (scheme, port) = match url.scheme() {
             "http" => (ProxyScheme::Http, 80),
             "https" => (ProxyScheme::Https, 443),
             "socks5" => (ProxyScheme::Socks5, 1080),
             "socks5h" => (ProxyScheme::Socks5h, 1080),
-            other => return Err(format!("has the scheme {other}")),
+            other => return Err(format!("unsupported scheme {other}")),
         };
         if !matches!(url.path(), "" | "/") || url.query().is_some() || url.fragment().is_some() {
-            return Err("has more than a host and a port".to_owned());
+            return Err("more than a host and a port".to_owned());
         }
         let host = url.host_str().unwrap_or_default();
         let host: Host = host.parse()?;
@@ -123,7 +123,7 @@ impl FromStr for Proxy {
         if let Some((user, password)) = &userinfo
             && user.len().max(password.len()) > u8::MAX.into()
         {
-            return Err("has a user or password of more than 255 bytes".to_owned());
+            return Err("user or password of more than 255 bytes".to_owned());
         }
         Ok(Self {
             scheme,
@@ -196,16 +196,16 @@ impl FromStr for NoProxy {
 impl Rule {
     fn parse(text: &str) -> Result<Self, String> {
         if text.contains('@') {
-            return Err("has a user".to_owned());
+            return Err("contains credentials".to_owned());
         }
-        let wrong = || format!("{text:?} is no host");
+        let wrong = || format!("invalid host {text:?}");
         if text == "*" {
             return Ok(Self::All);
         }
         if text.contains('/') {
             let network = text
                 .parse()
-                .map_err(|_| format!("{text:?} is no network"))?;
+                .map_err(|_| format!("invalid network {text:?}"))?;
             return Ok(Self::Network(network));
         }
         if let Ok(address) = text.parse() {
@@ -298,9 +298,9 @@ mod tests {
         );
         assert_eq!(shown("socks5h://[::1]:9").as_deref(), Ok("Socks5h [::1]:9"));
         let wrong = |text: &str| text.parse::<Proxy>().map(|_| ()).expect_err("no proxy");
-        assert_eq!(wrong("a:1"), "has no scheme");
-        assert_eq!(wrong("socks4://a"), "has the scheme socks4");
-        assert_eq!(wrong("http://a/path"), "has more than a host and a port");
+        assert_eq!(wrong("a:1"), "no scheme");
+        assert_eq!(wrong("socks4://a"), "unsupported scheme socks4");
+        assert_eq!(wrong("http://a/path"), "more than a host and a port");
         for text in [
             "http://hunter2@",
             "socks5://hunter2@",

@@ -26,9 +26,9 @@ pub(super) struct Refused {
     pub message: &'static str,
 }
 
-const TOO_DEEP: &str = "is nested more than 128 levels deep";
-const VERBATIM_TAG: &str = "has a verbatim tag, !<…>, which is not supported";
-const TAG_DIRECTIVE: &str = "has a %TAG directive, which is not supported";
+const TOO_DEEP: &str = "nested more than 128 levels deep";
+const VERBATIM_TAG: &str = "verbatim tags, !<…>, are not supported";
+const TAG_DIRECTIVE: &str = "%TAG directives are not supported";
 
 /// The outline of `text`. Text that is not YAML has one too: what is wrong with it is found later.
 pub(super) fn outline(text: &str) -> Result<Outline, Refused> {

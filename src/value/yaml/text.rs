@@ -56,7 +56,7 @@ pub(crate) fn read<'de, S: DeserializeSeed<'de>>(
     if outlined(text)?.has_tags {
         return Err(SyntaxError {
             position: Position::START,
-            message: "has a tag, and tags are not supported here".to_owned(),
+            message: "tags are not supported here".to_owned(),
         });
     }
     deserialize(text, 0, seed)

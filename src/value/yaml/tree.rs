@@ -35,10 +35,25 @@ pub(crate) fn parse(text: &str) -> Result<Node, SyntaxError> {
 fn without_values(message: &str) -> String {
     for repeats in ["invalid type: ", "invalid value: "] {
         if let Some((path, _)) = message.split_once(repeats) {
-            return format!("{path}a value is not what its tag says");
+            return format!("{path}value does not match its tag");
         }
     }
-    message.to_owned()
+    let known = [
+        (
+            "deserializing from YAML containing more than one document",
+            "more than one document; use `include` to combine files",
+        ),
+        (
+            "repetition limit exceeded",
+            "aliases expand to too many values",
+        ),
+        (
+            "found character that cannot start any token",
+            "unexpected character; indent with spaces, and quote values that start with @, ` or %",
+        ),
+    ];
+    let better = known.iter().find(|(theirs, _)| message.starts_with(theirs));
+    better.map_or(message, |(_, ours)| ours).to_owned()
 }
 
 #[derive(Default)]
@@ -58,7 +73,7 @@ impl Grow<'_> {
         grown.text += text;
         if grown.nodes > MAX_NODES || grown.text > MAX_TEXT {
             return Err(E::custom(format_args!(
-                "holds too much: more than {MAX_NODES} values or {MAX_TEXT} bytes, aliases expanded"
+                "too large: more than {MAX_NODES} values or {MAX_TEXT} bytes after aliases are expanded"
             )));
         }
         Ok(())
@@ -164,7 +179,7 @@ impl<'de> Visitor<'de> for Grow<'_> {
             value.newtype_variant_seed(self)?
         };
         tag.apply(node)
-            .ok_or_else(|| de::Error::custom("a value is not what its tag says"))
+            .ok_or_else(|| de::Error::custom("value does not match its tag"))
     }
 }
 
@@ -237,7 +252,7 @@ mod tests {
 
     #[test]
     fn a_value_that_its_tag_does_not_fit_is_refused() {
-        let wrong = "a: a value is not what its tag says";
+        let wrong = "a: value does not match its tag";
         for text in [
             "a: !!int hunter2",
             "a: !!bool hunter2",
@@ -279,11 +294,7 @@ mod tests {
             "- *a\n".repeat(10_000)
         );
         let error = parse(&linear).expect_err("half a gigabyte");
-        assert!(
-            error.message.contains("holds too much"),
-            "{}",
-            error.message
-        );
+        assert!(error.message.contains("too large"), "{}", error.message);
     }
 
     #[test]
