@@ -65,6 +65,10 @@ impl Stream {
         }
     }
 
+    pub(super) fn is_tls(&self) -> bool {
+        matches!(self.transport, Transport::Tls(_))
+    }
+
     /// Sends each piece that is written at once (TCP_NODELAY).
     pub(super) fn send_at_once(&self) -> Result<(), Failure> {
         let Transport::Tcp(stream) = &self.transport else {

@@ -9,7 +9,7 @@ from harness.process import number, on_core, pinned, tool, two_cores
 from harness.report import CannotMeasure, Row, Unsound, progress, shout
 from harness.target import nginx
 
-BLACKBOX_BAR = 3
+BLACKBOX_BAR = 5
 
 STEP = 1.25
 SHARE = 0.98  # of the checks that were due, within the window

@@ -29,9 +29,6 @@ use crate::{
     net::{ErrorClassifier, Stream},
 };
 
-/// Lines of a response's headers.
-const MAX_HEADERS: usize = 1_024;
-
 /// Bytes of a response's headers over HTTP/2, as over HTTP/1: more than any browser takes.
 #[expect(clippy::cast_possible_truncation, reason = "it is a mebibyte")]
 const MAX_HEADER_LIST_BYTES: u32 = MAX_HEAD_BYTES as u32;
@@ -62,7 +59,6 @@ pub(super) async fn send_over_http1(
     let (stream, head) = LenientStream::new(stream);
     let response = async {
         let (mut sender, connection) = http1::Builder::new()
-            .max_headers(MAX_HEADERS)
             .max_buf_size(2 * MAX_HEAD_BYTES)
             .allow_obsolete_multiline_headers_in_responses(true)
             .allow_spaces_after_header_name_in_responses(true)
@@ -87,8 +83,7 @@ pub(super) async fn send_over_http1(
             },
             _ => failure,
         })?;
-    let version = response.version_mut();
-    *version = head.version(*version);
+    head.restore(&mut response);
     Ok(response)
 }
 

@@ -1,8 +1,8 @@
 //! Heads of HTTP/1 responses that browsers and curl accept and hyper does not.
 //!
 //! What hyper's own options reach is left to it: folded lines, spaces before a colon, lines that are no
-//! headers. Here are an empty Content-Length, chunks under HTTP/1.0, and control characters in the
-//! reason phrase.
+//! headers. Here are an empty Content-Length, chunks under HTTP/1.0, control characters in the reason
+//! phrase, and more lines than hyper takes without an allocation for each response.
 
 use std::{
     borrow::Cow,
@@ -12,6 +12,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use http::{HeaderName, HeaderValue};
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -19,6 +20,15 @@ use crate::net::{Stream, echo::SentWords};
 
 /// Bytes of a head, beyond which hyper is left to refuse it.
 pub(super) const MAX_HEAD_BYTES: usize = 1 << 20;
+
+/// Lines of a response's headers, beyond which hyper is left to refuse it.
+const MAX_LINES: usize = 1_024;
+
+/// Lines that hyper gets. By default it takes 100.
+const MAX_PASSED_LINES: usize = 96;
+
+/// Headers that hyper needs to know where the body ends, in lower case.
+const FRAMING_HEADERS: [&[u8]; 3] = [b"connection", b"content-length", b"transfer-encoding"];
 
 /// Bytes that are read at once until the head is complete.
 const READ_BYTES: usize = 4 << 10;
@@ -50,15 +60,19 @@ struct Head {
     received: Vec<u8>,
     /// Whether HTTP/1.0 was passed on as HTTP/1.1.
     is_http10: bool,
+    /// Headers that were not passed on.
+    surplus: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl HeadLog {
-    /// The version of the response that hyper takes for one of `version`.
-    pub fn version(&self, version: http::Version) -> http::Version {
-        if self.0.lock().is_http10 {
-            http::Version::HTTP_10
-        } else {
-            version
+    /// Makes `response` what the peer sent.
+    pub fn restore<B>(&self, response: &mut http::Response<B>) {
+        let mut head = self.0.lock();
+        if head.is_http10 {
+            *response.version_mut() = http::Version::HTTP_10;
+        }
+        for (name, value) in head.surplus.drain(..) {
+            response.headers_mut().append(name, value);
         }
     }
 
@@ -205,7 +219,12 @@ impl AsyncWrite for LenientStream {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+        // What is closed next needs no shutdown, unless TLS has a word to say.
+        if self.stream.is_tls() {
+            Pin::new(&mut self.stream).poll_shutdown(context)
+        } else {
+            Poll::Ready(Ok(()))
+        }
     }
 }
 
@@ -261,7 +280,11 @@ fn mend(head: &[u8], log: &HeadLog) -> Option<Vec<u8>> {
     let is_superfluous =
         |line: &[u8]| value_of(line, b"content-length").is_some_and(<[u8]>::is_empty);
     let status_line = printable(status_line);
-    if !has_chunks && matches!(status_line, Cow::Borrowed(_)) && !lines.clone().any(is_superfluous)
+    let has_surplus = (MAX_PASSED_LINES..MAX_LINES).contains(&lines.clone().count());
+    if !has_chunks
+        && !has_surplus
+        && matches!(status_line, Cow::Borrowed(_))
+        && !lines.clone().any(is_superfluous)
     {
         return None;
     }
@@ -270,10 +293,49 @@ fn mend(head: &[u8], log: &HeadLog) -> Option<Vec<u8>> {
         mended[b"HTTP/1.".len()] = b'1';
         log.0.lock().is_http10 = true;
     }
-    for line in lines.filter(|line| !is_superfluous(line)) {
+    let mut lines = lines.filter(|line| !is_superfluous(line));
+    if has_surplus {
+        let surplus = pass_some(&mut lines, &mut mended);
+        log.0.lock().surplus = surplus;
+    }
+    for line in lines {
         mended.extend_from_slice(line);
     }
     Some(mended)
+}
+
+/// Adds some of `lines`, and all that hyper needs, to `passed`. Returns the headers in the others.
+fn pass_some<'l>(
+    lines: &mut impl Iterator<Item = &'l [u8]>,
+    passed: &mut Vec<u8>,
+) -> Vec<(HeaderName, HeaderValue)> {
+    let mut surplus: Vec<Vec<u8>> = Vec::new();
+    let mut is_last_passed = true;
+    for (number, line) in lines.enumerate() {
+        let is_end = line.trim_ascii().is_empty();
+        let is_continuation = line.starts_with(b" ") || line.starts_with(b"\t");
+        let is_framing = || FRAMING_HEADERS.iter().any(|name| value_of(line, name).is_some());
+        if !is_continuation {
+            is_last_passed = number < MAX_PASSED_LINES / 2 || is_end || is_framing();
+        }
+        match surplus.last_mut() {
+            _ if is_last_passed => passed.extend_from_slice(line),
+            Some(folded) if is_continuation => {
+                folded.push(b' ');
+                folded.extend_from_slice(line.trim_ascii());
+            }
+            _ => surplus.push(line.trim_ascii_end().to_vec()),
+        }
+    }
+    surplus.iter().filter_map(|line| header(line)).collect()
+}
+
+/// The header in `line`, if it is one.
+fn header(line: &[u8]) -> Option<(HeaderName, HeaderValue)> {
+    let colon = line.iter().position(|byte| *byte == b':')?;
+    let (name, value) = (line[..colon].trim_ascii(), line[colon + 1..].trim_ascii());
+    let name = HeaderName::from_bytes(name).ok()?;
+    Some((name, HeaderValue::from_bytes(value).ok()?))
 }
 
 /// The value in `line`, if it is of the header `name`.
@@ -371,6 +433,30 @@ mod tests {
             mended("HTTP/1.1 200 O\u{1}K\r\n\r\n").as_deref(),
             Some("HTTP/1.1 200 O K\r\n\r\n")
         );
+    }
+
+    #[test]
+    fn headers_beyond_those_that_hyper_takes_are_kept() {
+        let lines: String = (0..1_000).map(|index| format!("x-{index}: {index}\r\n a\r\n")).collect();
+        let lines = &lines[..lines.len() / 2];
+        let lines = &lines[..=lines.rfind('\n').expect("lines")];
+        let head = format!("HTTP/1.1 200 OK\r\n{lines}\r\n");
+        let head = head.replace("\r\n\r\n", "\r\nContent-Length: 7\r\n\r\n");
+        let log = HeadLog::default();
+        let mended = mend(head.as_bytes(), &log).expect("it has too many lines");
+        let mended = String::from_utf8(mended).expect("text");
+        assert!(mended.ends_with("\r\nContent-Length: 7\r\n\r\n"), "{mended}");
+        let passed = mended.matches("\r\nx-").count();
+        assert_eq!(mended.lines().count(), 2 * passed + 3);
+        assert!(mended.lines().count() <= MAX_PASSED_LINES, "{mended}");
+        let mut response = http::Response::new(());
+        log.restore(&mut response);
+        let kept = response.headers();
+        assert_eq!(kept.len() + passed, head.matches("\r\nx-").count());
+        let last = format!("x-{}", kept.len() + passed - 1);
+        let expected = format!("{} a", kept.len() + passed - 1);
+        let value = kept.get(&last).map(|value| value.as_bytes());
+        assert_eq!(value, Some(expected.as_bytes()));
     }
 
     #[test]

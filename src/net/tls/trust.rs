@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc,
+        Arc, Once,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -100,6 +100,7 @@ pub(in crate::net) struct TlsConfig {
 impl TlsConfig {
     fn new(trust: &Trust, settings: &Settings, protocols: Vec<Vec<u8>>) -> Self {
         let provider = trust.provider.clone();
+        seed_random_numbers(&provider);
         let authorities = settings.authorities.as_ref().unwrap_or(&trust.authorities);
         let policy = if settings.insecure_skip_verify {
             Policy::AcceptAny
@@ -173,4 +174,14 @@ impl TlsConfig {
             server_name,
         }
     }
+}
+
+/// Has the random number generator seeded, which takes some 40 ms once in a process, so that it is not
+/// the first check that waits for it.
+fn seed_random_numbers(provider: &CryptoProvider) {
+    static SEEDED: Once = Once::new();
+    SEEDED.call_once(|| {
+        // If there is no randomness, the handshakes say so.
+        let _ = provider.secure_random.fill(&mut [0; 32]);
+    });
 }
