@@ -314,7 +314,11 @@ fn pass_some<'l>(
     for (number, line) in lines.enumerate() {
         let is_end = line.trim_ascii().is_empty();
         let is_continuation = line.starts_with(b" ") || line.starts_with(b"\t");
-        let is_framing = || FRAMING_HEADERS.iter().any(|name| value_of(line, name).is_some());
+        let is_framing = || {
+            FRAMING_HEADERS
+                .iter()
+                .any(|name| value_of(line, name).is_some())
+        };
         if !is_continuation {
             is_last_passed = number < MAX_PASSED_LINES / 2 || is_end || is_framing();
         }
@@ -437,26 +441,26 @@ mod tests {
 
     #[test]
     fn headers_beyond_those_that_hyper_takes_are_kept() {
-        let lines: String = (0..1_000).map(|index| format!("x-{index}: {index}\r\n a\r\n")).collect();
-        let lines = &lines[..lines.len() / 2];
-        let lines = &lines[..=lines.rfind('\n').expect("lines")];
-        let head = format!("HTTP/1.1 200 OK\r\n{lines}\r\n");
-        let head = head.replace("\r\n\r\n", "\r\nContent-Length: 7\r\n\r\n");
+        const COUNT: usize = 400;
+        let lines = (0..COUNT).map(|index| format!("x-{index}: {index}\r\n a"));
+        let lines: Vec<_> = lines.collect();
+        let lines = lines.join("\r\n");
+        let head = format!("HTTP/1.1 200 OK\r\n{lines}\r\nContent-Length: 7\r\n\r\n");
         let log = HeadLog::default();
         let mended = mend(head.as_bytes(), &log).expect("it has too many lines");
         let mended = String::from_utf8(mended).expect("text");
-        assert!(mended.ends_with("\r\nContent-Length: 7\r\n\r\n"), "{mended}");
-        let passed = mended.matches("\r\nx-").count();
-        assert_eq!(mended.lines().count(), 2 * passed + 3);
+        assert!(
+            mended.ends_with("\r\nContent-Length: 7\r\n\r\n"),
+            "{mended}"
+        );
         assert!(mended.lines().count() <= MAX_PASSED_LINES, "{mended}");
+        let passed = mended.matches("\r\nx-").count();
         let mut response = http::Response::new(());
         log.restore(&mut response);
-        let kept = response.headers();
-        assert_eq!(kept.len() + passed, head.matches("\r\nx-").count());
-        let last = format!("x-{}", kept.len() + passed - 1);
-        let expected = format!("{} a", kept.len() + passed - 1);
-        let value = kept.get(&last).map(|value| value.as_bytes());
-        assert_eq!(value, Some(expected.as_bytes()));
+        assert_eq!(response.headers().len() + passed, COUNT);
+        let last = response.headers().get(format!("x-{}", COUNT - 1));
+        let expected = format!("{} a", COUNT - 1);
+        assert_eq!(last.map(HeaderValue::as_bytes), Some(expected.as_bytes()));
     }
 
     #[test]
