@@ -2,11 +2,12 @@
 
 use std::{
     panic::AssertUnwindSafe,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use futures_util::FutureExt;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
 use super::{ErrorText, Fact, Failure, Job, Phase, Reason, Report};
@@ -228,13 +229,16 @@ impl Attempt {
         let phases = Phase::ALL.iter().zip(&progress.spent);
         let slowest = phases.max_by_key(|(_, spent)| **spent);
         let phase = slowest.map_or(UNPHASED, |(phase, _)| *phase);
-        let error = format!("the check took {duration:?}, longer than {limit:?}");
+        let error = format!(
+            "took {} ms, limit {} ms",
+            duration.as_millis(),
+            limit.as_millis()
+        );
         Err(Failure::new(phase, Reason::TooSlow, error))
     }
 
     fn progress(&self) -> MutexGuard<'_, Progress> {
-        // A panic between two assignments leaves nothing worse than a phase without its end.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

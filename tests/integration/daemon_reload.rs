@@ -499,7 +499,10 @@ fn what_would_change_is_told_beforehand() {
         complaint.contains("the daemon answered 500: "),
         "{complaint}"
     );
-    assert!(complaint.contains("monitors: is a number"), "{complaint}");
+    assert!(
+        complaint.contains("monitors: expected a mapping"),
+        "{complaint}"
+    );
     daemon.stop();
     let output = diff("/nowhere");
     assert_eq!(output.status.code(), Some(1));

@@ -130,7 +130,7 @@ async fn an_address_fails_for_whatever_its_answer_is() {
     });
     let report = lab_with(&[first, first]).check(all(&server)).await;
     let failure = assert_failure(&report, Phase::Processing, Reason::StatusCode);
-    assert_eq!(failure.error, "at 127.0.0.1: status 503 is not among 2xx");
+    assert_eq!(failure.error, "at 127.0.0.1: HTTP 503, expected 2xx");
     assert_eq!(report.status(), Some(503));
 }
 

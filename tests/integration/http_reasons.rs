@@ -805,13 +805,13 @@ mod verdicts {
             json!({ "valid_status_codes": [204, "3xx", "500-503"] }),
             Phase::Processing,
             Reason::StatusCode,
-            "status 200 is not among 204, 3xx, 500-503",
+            "HTTP 200, expected 204, 3xx, 500-503",
         )
         .await;
         let script = [Step::answer(|_| response("503 Busy", &[], "later"))];
         let (report, _server) = check("http", script).await;
         let error = error(&report, Phase::Processing, Reason::StatusCode);
-        assert_eq!(error, "status 503 is not among 2xx");
+        assert_eq!(error, "HTTP 503, expected 2xx");
         assert_eq!(report.status(), Some(503));
         assert_eq!(report.response_bytes(), Some(5));
     }

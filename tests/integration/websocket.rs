@@ -233,7 +233,7 @@ mod upgrade {
             let server = Server::answering(move |_| answer.clone());
             let report = check_server(&server, json!({})).await;
             let failure = assert_failure(&report, Phase::Processing, Reason::StatusCode);
-            assert_eq!(failure.error, format!("status {status} is not 101"));
+            assert_eq!(failure.error, format!("HTTP {status}, expected 101"));
             assert_eq!(report.status(), Some(status));
             assert_eq!(server.seen().connections, 1);
         }

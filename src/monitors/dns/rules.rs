@@ -59,7 +59,7 @@ impl Rules {
         if !self.valid_rcodes.contains(&rcode) {
             let valid: Vec<_> = self.valid_rcodes.iter().map(ToString::to_string).collect();
             return Some(format!(
-                "response code {rcode} is not among {}",
+                "response code {rcode}, expected {}",
                 valid.join(", ")
             ));
         }

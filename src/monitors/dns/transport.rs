@@ -184,7 +184,7 @@ async fn over_https(
     };
     let mut response = client.send(request, attempt).await?;
     if response.status() != StatusCode::OK {
-        let error = format!("status {} is not 200", response.status().as_u16());
+        let error = format!("HTTP {}, expected 200", response.status().as_u16());
         return Err(attempt.failure(Reason::StatusCode, error));
     }
     if !is_message(&response) {

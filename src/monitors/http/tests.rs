@@ -108,7 +108,7 @@ async fn a_wrong_status_is_a_failure_though_its_body_is_read() {
         (failure.phase, failure.reason),
         (Phase::Processing, Reason::StatusCode)
     );
-    assert_eq!(failure.error, "status 503 is not among 2xx");
+    assert_eq!(failure.error, "HTTP 503, expected 2xx");
     assert_eq!(report.response_bytes(), Some(5));
 }
 

@@ -25,11 +25,7 @@ impl<T: Transport> Http<T> {
                 .iter()
                 .map(ToString::to_string)
                 .collect();
-            let error = format!(
-                "status {} is not among {}",
-                status.as_u16(),
-                valid.join(", ")
-            );
+            let error = format!("HTTP {}, expected {}", status.as_u16(), valid.join(", "));
             return wrong(Reason::StatusCode, error);
         }
         let version = response.version;

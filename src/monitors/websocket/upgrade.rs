@@ -78,7 +78,7 @@ impl Upgrade {
         let (status, headers) = (response.status(), response.headers());
         let wrong = |reason, error: &str| Err((reason, error.to_owned()));
         if status != StatusCode::SWITCHING_PROTOCOLS {
-            let error = format!("status {} is not 101", status.as_u16());
+            let error = format!("HTTP {}, expected 101", status.as_u16());
             return Err((Reason::StatusCode, error));
         }
         let (connection, upgrade) = (header::CONNECTION, header::UPGRADE);
