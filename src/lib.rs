@@ -1,4 +1,4 @@
-//! An availability-monitoring agent that can be audited.
+//! Availability monitoring you can audit.
 //!
 //! The modules, in reading order:
 //!
@@ -17,7 +17,7 @@
 //! - [`app`]: the daemon
 //! - [`commands`], [`cli`]: the commands, and the command line
 //!
-//! To check in a way of one's own, implement [`check::Monitor`] and hand it to a
+//! To add a check of your own, implement [`check::Monitor`] and hand it to a
 //! [`dispatcher::Dispatcher`]; `examples/own_monitor.rs` does.
 
 pub mod app;

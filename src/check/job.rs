@@ -83,7 +83,7 @@ impl Job {
         self.monitor.target()
     }
 
-    /// The host that its connections go to, where there is one.
+    /// The host that its connections go to, if it has one.
     #[must_use]
     pub fn host(&self) -> Option<String> {
         self.monitor.host()

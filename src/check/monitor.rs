@@ -14,10 +14,10 @@ pub trait Monitor: Send + Sync + 'static {
     /// The word for the `type` label and the `type:` key, such as `http`.
     fn kind(&self) -> &'static str;
 
-    /// What is checked, for people and for the `target` label; never with a secret in it.
+    /// What is checked, as shown to users and in the `target` label; never with a secret in it.
     fn target(&self) -> String;
 
-    /// The host that its connections go to, a name or an address, where there is one: checks of one
+    /// The host that its connections go to, a name or an address, if it has one: checks of one
     /// host share its places (`dispatcher.max_concurrent_checks_per_host`).
     fn host(&self) -> Option<String> {
         None

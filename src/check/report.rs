@@ -144,12 +144,12 @@ pub struct Failure {
     pub phase: Phase,
     /// The word for why.
     pub reason: Reason,
-    /// The same for people, without secrets.
+    /// The same in words, without secrets.
     pub error: ErrorText,
 }
 
 impl Failure {
-    /// A failure of `phase` for `reason`, with `error` for people.
+    /// A failure of `phase` for `reason`, with `error` in words.
     pub fn new(phase: Phase, reason: Reason, error: impl Into<ErrorText>) -> Self {
         Self {
             phase,

@@ -406,7 +406,7 @@ fn has_starttls(entry: &Node) -> bool {
     keys.iter().any(|(key, _)| key == "starttls")
 }
 
-/// Names for people, as many as they would read.
+/// A list of names, shortened if it is long.
 struct Listed<'n>(&'n [&'n str]);
 
 impl fmt::Display for Listed<'_> {

@@ -26,7 +26,7 @@ pub(super) trait Source: Send + 'static {
 /// What a look at one piece of a source, such as a file, has found.
 #[derive(Debug)]
 pub(super) struct Look {
-    /// The piece, for people.
+    /// The piece in words.
     pub piece: String,
     /// Its list, or why there is none.
     pub found: Result<Found, String>,

@@ -57,7 +57,7 @@ pub struct Dispatcher {
     /// One task for each monitor; it ends when it is told to and returns the job that it ran.
     tasks: JoinSet<Job>,
     running: Arc<RunningMonitors>,
-    /// What comes by the handle, where there is one.
+    /// Changes requested with the handle, if there is a handle.
     changes: Option<Changes>,
     /// What watches over all monitors, from the first start on.
     watchdogs: Option<Watchdogs>,

@@ -117,7 +117,7 @@ impl RunningMonitors {
 pub struct Change {
     /// Those to stop.
     pub stop: Vec<Arc<str>>,
-    /// Those to start, in place of one of the same name where there is one.
+    /// Those to start, in place of one of the same name, if any.
     pub start: Vec<Job>,
     /// Those to go on with another way of checking, on the same slots.
     pub renew: Vec<Job>,

@@ -249,7 +249,7 @@ fn h2_reason(error: &h2::Error) -> Reason {
     }
 }
 
-/// An error of HTTP/2 for people, without the debug data of the peer: that may repeat the request.
+/// An error of HTTP/2 in words, without the debug data of the peer: that may repeat the request.
 fn describe_h2(error: &h2::Error) -> String {
     let Some(reason) = error.reason() else {
         return "the HTTP/2 connection failed".to_owned();

@@ -20,7 +20,7 @@ pub struct ReloadHandle(mpsc::Sender<ReloadRequest>);
 pub struct ReloadRequest {
     /// Whether only to report what would change.
     pub dry_run: bool,
-    /// Gets the outcome, for people: a summary of what changed, or the problems.
+    /// Gets the outcome in words: a summary of what changed, or the problems.
     pub answer: Option<oneshot::Sender<Result<String, String>>>,
 }
 

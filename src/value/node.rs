@@ -25,7 +25,7 @@ pub enum Node {
 }
 
 impl Node {
-    /// What kind of value this is, for people.
+    /// The kind of this value in words.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {

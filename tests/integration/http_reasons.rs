@@ -247,7 +247,7 @@ mod tls {
             let error = error(&report, Phase::Tls, reason);
             assert!(
                 !error.contains("Error"),
-                "not for people, over {tls}: {error}"
+                "not in words, over {tls}: {error}"
             );
             assert_eq!(reached(&report), [Phase::Connect, Phase::Tls]);
             assert!(server.seen().requests.is_empty());

@@ -1,4 +1,4 @@
-//! `once`: runs every monitor once and prints the results for people, programs or CI.
+//! `once`: runs every monitor once and prints the results as a table, JSON lines or JUnit XML.
 
 mod output;
 mod run;

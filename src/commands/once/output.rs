@@ -19,7 +19,7 @@ use crate::check::{Certificate, Echoes, Fact, Report};
 /// A form of the results.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Output {
-    /// A table for people
+    /// A table
     #[default]
     Table,
     /// A JSON object a line

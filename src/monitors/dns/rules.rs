@@ -167,7 +167,7 @@ impl SectionRules {
     }
 }
 
-/// The beginning of a record, for people.
+/// The beginning of a record, as quoted in errors.
 fn shown(record: &str) -> String {
     let mut shown: String = record.chars().take(SHOWN).collect();
     if shown.len() < record.len() {

@@ -38,7 +38,7 @@ const POSIX: [(&str, &[(u8, u8)]); 14] = [
     ("xdigit", &[(b'0', b'9'), (b'A', b'F'), (b'a', b'f')]),
 ];
 
-/// The class of the escape `\letter`, where there is one.
+/// The class of the escape `\letter`, if it has one.
 pub(super) fn perl(letter: char, fold: bool) -> Option<Ranges> {
     let lower = letter.to_ascii_lowercase();
     let (_, ranges) = PERL.iter().find(|(name, _)| *name == lower)?;

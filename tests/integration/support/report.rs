@@ -10,7 +10,7 @@ pub fn assert_consistent(report: &Report) {
     let sum: Duration = report.phases.iter().map(|(_, spent)| *spent).sum();
     assert!(sum <= report.duration, "phases overlap: {report:#?}");
     if let Some(failure) = &report.failure {
-        assert!(!failure.error.is_empty(), "nothing for people: {report:#?}");
+        assert!(!failure.error.is_empty(), "no error text: {report:#?}");
     }
 }
 
