@@ -346,6 +346,16 @@ async fn a_method_without_a_body_goes_to_another_host() {
 }
 
 #[tokio::test]
+async fn every_server_is_asked_to_close_the_connection() {
+    let other = Server::ok();
+    let server = redirecting(302, &other.named("http", "service.test", "/"));
+    assert_success(&check(&server, json!({})).await);
+    for request in [server.request(), other.request()] {
+        assert_eq!(request.header("connection"), Some("close"));
+    }
+}
+
+#[tokio::test]
 async fn another_name_for_tls_and_for_the_request_is_for_home_only() {
     let other = Server::start([IDENTITY.tls(), Step::answer(|_| ok("there"))]);
     let there = other.named("https", "service.test", "/there");
