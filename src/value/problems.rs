@@ -201,7 +201,7 @@ impl Problems {
         }
     }
 
-    /// Adds a problem: `wrong` is the case, `allowed` would be right; see [`message`].
+    /// Adds a problem: `wrong` is the case, `allowed` would be right; `message` puts them together.
     pub fn add(
         &self,
         path: Path,

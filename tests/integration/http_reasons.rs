@@ -591,6 +591,10 @@ mod protocol {
                 "header line 2 is malformed: something that repeats what was sent",
             ),
             (format!("\x1b[2J{}\r\n", "x".repeat(5_000)), "\"…"),
+            (
+                "\x15\x03\x01\0\x02\x02\x16".to_owned(),
+                "the peer speaks TLS, expected HTTP",
+            ),
         ] {
             let script = [Step::Request, Step::send(answer)];
             let secret = json!({ "headers": { "X-Key": "s3cr3t" } });

@@ -30,6 +30,9 @@ const MAX_PASSED_LINES: usize = 96;
 /// Headers that hyper needs to know where the body ends, in lower case.
 const FRAMING_HEADERS: [&[u8]; 3] = [b"connection", b"content-length", b"transfer-encoding"];
 
+/// The beginning of an alert, with which a server that expects TLS answers (RFC 8446, section 5.1).
+const TLS_ALERT: [u8; 2] = [21, 3];
+
 /// Bytes that are read at once until the head is complete.
 const READ_BYTES: usize = 4 << 10;
 
@@ -79,6 +82,9 @@ impl HeadLog {
     /// What is wrong with a head that hyper refused, quoted without words that were sent.
     pub fn complaint(&self, sent: &SentWords) -> Option<String> {
         let head = self.0.lock();
+        if head.received.starts_with(&TLS_ALERT) {
+            return Some("the peer speaks TLS, expected HTTP".to_owned());
+        }
         let mut lines = head.received.split(|byte| *byte == b'\n');
         let status_line = lines.next().unwrap_or_default().trim_ascii_end();
         if !is_status_line(status_line) {

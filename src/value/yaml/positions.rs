@@ -10,7 +10,7 @@ use serde::de::{
 use super::text::{Position, Text};
 use crate::value::{Path, Place, Segment};
 
-/// Where each of `places` is in `text`, which [`parse`] has read.
+/// Where each of `places` is in `text`, which `parse` has read.
 ///
 /// serde_yaml tells a position only with an error. So the text is walked once more, an error is
 /// raised at every place that is asked for, and the walk goes on behind it.
