@@ -92,7 +92,7 @@ function checkPanel(where, panel) {
 }
 
 const { version } = JSON.parse(fs.readFileSync(path.join(types, "../../package.json"), "utf8"));
-if (!fs.readFileSync("docker-compose.yml", "utf8").includes(`image: grafana/grafana:${version}\n`)) {
+if (!fs.readFileSync("docker-compose.yml", "utf8").includes(`image: grafana/grafana:${version}@sha256:`)) {
   console.error(`docker-compose.yml has another Grafana than ${version}, whose schema this is`);
   failed += 1;
 }
