@@ -38,7 +38,7 @@ static SOCKET: LazyLock<PathBuf> = LazyLock::new(|| {
     socket
 });
 
-/// What the daemon answers to `request` until it closes or is silent for `patience`, up to 1 MiB of it.
+/// Returns the first 1 MiB of the response to `request`; stops when the daemon closes or is silent for `patience`.
 fn ask(request: &[u8], patience: Duration) -> Vec<u8> {
     let mut connection = UnixStream::connect(&*SOCKET).expect("it listens");
     let _ = connection.set_read_timeout(Some(patience));

@@ -72,7 +72,7 @@ pub fn run_with_jobs(config: &Config, jobs: Vec<Job>) -> Result<(), Error> {
     run_with_options(config, options)
 }
 
-/// How the daemon runs, apart from what is configured.
+/// Options of the command line, and whatever else the configuration does not hold.
 pub struct RunOptions {
     /// Monitors that are in no configuration.
     pub extra_jobs: Vec<Job>,

@@ -58,7 +58,7 @@ pub(super) struct Reloader {
     pub desired: DesiredState,
     /// The files of a configuration that was rejected, and may be corrected.
     pub rejected_config_files: Vec<PathBuf>,
-    /// What the files of the configuration held when the daemon started.
+    /// Hashes of the configuration files when the daemon started.
     pub config_hashes: FileHashes,
     /// For a test of what becomes of a panic.
     #[cfg(test)]
@@ -89,7 +89,7 @@ impl DesiredState {
             .collect()
     }
 
-    /// How it differs from what runs, and what to change for it if that is to be applied.
+    /// Compares the configuration with what runs; with `apply`, also prepares the change.
     fn plan(&self, handle: &Handle, net: &Net, apply: bool) -> ReloadPlan {
         if apply {
             net.forbid_targets(self.config.forbid_targets.clone());
@@ -149,11 +149,11 @@ impl DesiredState {
     }
 }
 
-/// What is about to be done.
+/// A change of the running monitors that is ready to be applied.
 struct ReloadPlan {
     diff: ConfigDiff,
     change: Change,
-    /// For people.
+    /// The change in words.
     summary: String,
 }
 
@@ -183,7 +183,7 @@ struct Reading {
     result: Result<(DesiredState, ReloadPlan, Vec<String>), Error>,
 }
 
-/// What the loop keeps from one event to the next.
+/// State of the reload loop.
 struct State {
     discovery: Option<Discovery<config::Monitor>>,
     /// The last good lists of a discovery that has ended.
@@ -197,7 +197,7 @@ struct State {
     next_poll: Instant,
     /// Before that, nothing is read again.
     not_before: Instant,
-    /// Whether a file has changed for sure.
+    /// Whether a change of a file is confirmed.
     is_due: bool,
     requests: Vec<ReloadRequest>,
     is_open: bool,
@@ -368,7 +368,7 @@ impl Reloader {
         state.is_due = true;
     }
 
-    /// What the files held that the configuration was made from when the daemon started.
+    /// Hashes of the watched files when the daemon started.
     async fn first_look(&self) -> WatchedFiles {
         let (desired, config) = (self.desired.clone(), self.config_hashes.clone());
         let look = move || {

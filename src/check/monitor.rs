@@ -32,7 +32,7 @@ pub trait Monitor: Send + Sync + 'static {
     /// What on this machine, and not on the target's side, keeps every check from succeeding, such as a
     /// permission that is missing; asked when the daemon starts, and by `validate`.
     ///
-    /// For people, and the same text for all monitors that it keeps from it. Must return without
+    /// The text is shown to users, and must be the same for all affected monitors. Must return without
     /// waiting.
     fn obstacle(&self) -> Option<String> {
         None

@@ -35,12 +35,11 @@ const MAX_ERROR: usize = 512;
 /// The longest time that a check may keep its thread, in CPU time: 10 ms, and what the coverage costs.
 const MAX_POLL: Duration = Duration::from_millis(100);
 
-/// What the peer says to the next connection.
+/// The bytes that the peer sends over the next connection.
 #[derive(Clone, Default)]
 pub struct Script {
     pub bytes: Vec<u8>,
-    /// Whether the first two bytes of what is heard are a length, as of DNS over TCP, and the next two an id that the
-    /// peer has to repeat.
+    /// Whether requests begin with a length of two bytes, as in DNS over TCP, and an id of two bytes to repeat.
     pub is_dns: bool,
 }
 
