@@ -9,8 +9,7 @@ use std::{
 
 use parking_lot::RwLock;
 use rustls::{
-    CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, ServerConfig,
-    SignatureScheme,
+    DigitallySignedStruct, DistinguishedName, Error, RootCertStore, ServerConfig, SignatureScheme,
     client::danger::HandshakeSignatureValid,
     crypto::aws_lc_rs,
     pki_types::{CertificateDer, UnixTime},
@@ -21,10 +20,11 @@ use rustls::{
 };
 use tokio::{task::spawn_blocking, time::sleep};
 use tokio_rustls::TlsAcceptor;
-use x509_parser::{certificate::X509Certificate, prelude::FromDer};
 
 use super::LOG_TARGET;
-use crate::value::{Fields, FileHashes, FromNode, Node, TlsVersions, pem, read_regular_file};
+use crate::value::{
+    Fields, FileHashes, FromNode, Node, TlsVersions, check_validity, pem, read_regular_file,
+};
 
 /// How to speak TLS, with the names of Prometheus' web configuration.
 #[derive(Clone)]
@@ -225,15 +225,7 @@ impl ClientCertVerifier for ClientVerifier {
             return self.issued.verify_client_cert(leaf, intermediates, now);
         }
         // Trusted as it is, like every authority: what is left are its dates.
-        let (_, certificate) =
-            X509Certificate::from_der(leaf).map_err(|_| CertificateError::BadEncoding)?;
-        let (validity, now) = (certificate.validity(), now.as_secs().cast_signed());
-        if now > validity.not_after.timestamp() {
-            return Err(CertificateError::Expired.into());
-        }
-        if now < validity.not_before.timestamp() {
-            return Err(CertificateError::NotValidYet.into());
-        }
+        check_validity(leaf, now)?;
         Ok(ClientCertVerified::assertion())
     }
 

@@ -27,6 +27,7 @@ mod status;
 mod targets;
 mod tls_versions;
 mod units;
+mod validity;
 pub(crate) mod yaml;
 
 pub(crate) use accept_encoding::weighted_codings;
@@ -50,3 +51,4 @@ pub use size::ByteSize;
 pub use status::StatusCodes;
 pub use targets::{ForbiddenNetworks, ForbiddenTargets};
 pub use tls_versions::{TlsVersion, TlsVersions};
+pub(crate) use validity::check_validity;

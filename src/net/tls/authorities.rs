@@ -12,7 +12,7 @@ use rustls::{
 use webpki::{EndEntityCert, KeyUsage};
 
 use super::handshake::validity;
-use crate::check::Certificate;
+use crate::{check::Certificate, value::check_validity};
 
 /// The authorities that certificates are verified against.
 #[derive(Debug)]
@@ -63,9 +63,8 @@ impl Authorities {
     ) -> Result<Option<Certificate>, Error> {
         let earliest = if self.certificates.contains(leaf) {
             // Trusted as it is, like every authority: what is left are its dates.
-            let validity = validity(leaf);
-            check_dates(validity, now)?;
-            validity
+            check_validity(leaf, now)?;
+            validity(leaf)
         } else {
             let end_entity = EndEntityCert::try_from(leaf).map_err(certificate_error)?;
             let path = end_entity.verify_for_usage(
@@ -87,33 +86,6 @@ impl Authorities {
         verify_server_name(&ParsedCertificate::try_from(leaf)?, server_name)?;
         Ok(earliest)
     }
-}
-
-fn check_dates(validity: Option<Certificate>, now: UnixTime) -> Result<(), Error> {
-    let Some(validity) = validity else {
-        return Err(CertificateError::BadEncoding.into());
-    };
-    let seconds = now.as_secs().cast_signed();
-    let unix_time = |seconds: i64| {
-        UnixTime::since_unix_epoch(std::time::Duration::from_secs(
-            seconds.max(0).unsigned_abs(),
-        ))
-    };
-    if seconds > validity.not_after {
-        return Err(CertificateError::ExpiredContext {
-            time: now,
-            not_after: unix_time(validity.not_after),
-        }
-        .into());
-    }
-    if seconds < validity.not_before {
-        return Err(CertificateError::NotValidYetContext {
-            time: now,
-            not_before: unix_time(validity.not_before),
-        }
-        .into());
-    }
-    Ok(())
 }
 
 /// The error as rustls has it: its own translation is private.
