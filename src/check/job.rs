@@ -95,6 +95,12 @@ impl Job {
         self.monitor.phases()
     }
 
+    /// The most memory that the body of a response can take in one check, in bytes.
+    #[must_use]
+    pub fn max_body_memory(&self) -> u64 {
+        self.monitor.max_body_memory()
+    }
+
     /// What on this machine keeps every check from succeeding, if anything is known to.
     #[must_use]
     pub fn obstacle(&self) -> Option<String> {

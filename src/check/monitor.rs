@@ -29,6 +29,12 @@ pub trait Monitor: Send + Sync + 'static {
         Vec::new()
     }
 
+    /// The most memory that the body of a response can take in one check, in bytes: kept, decoded and
+    /// parsed. `plan` counts it.
+    fn max_body_memory(&self) -> u64 {
+        0
+    }
+
     /// What on this machine, and not on the target's side, keeps every check from succeeding, such as a
     /// permission that is missing; asked when the daemon starts, and by `validate`.
     ///
@@ -98,6 +104,7 @@ pub(crate) trait AnyMonitor: Send + Sync + 'static {
     fn target(&self) -> String;
     fn host(&self) -> Option<String>;
     fn phases(&self) -> Vec<Phase>;
+    fn max_body_memory(&self) -> u64;
     fn obstacle(&self) -> Option<String>;
     /// Boxed, so that a monitor that sleeps between its checks costs what a sleep costs.
     fn check<'a>(
@@ -122,6 +129,10 @@ impl<M: Monitor> AnyMonitor for M {
 
     fn phases(&self) -> Vec<Phase> {
         Monitor::phases(self)
+    }
+
+    fn max_body_memory(&self) -> u64 {
+        Monitor::max_body_memory(self)
     }
 
     fn obstacle(&self) -> Option<String> {

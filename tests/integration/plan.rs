@@ -114,6 +114,30 @@ fn check_all_well(config: &Value) {
 }
 
 #[test]
+fn bodies_are_counted_as_large_as_monitors_allow_them() {
+    let plan_of = |keys: Value| {
+        let mut monitor = json!({ "url": "http://192.0.2.1/", "body_size_limit": "100MiB" });
+        let keys = keys.as_object().expect("a mapping").clone();
+        monitor.as_object_mut().expect("a mapping").extend(keys);
+        planned(&json!({ "monitors": { "a": monitor, "b": { "url": "http://192.0.2.1/" } } }))
+    };
+    let bodies = |keys| row(&plan_of(keys), "with bodies as large as allowed")[1].to_owned();
+    let none = plan_of(json!({}));
+    assert!(!none.contains("with bodies"), "{none}");
+    // Two copies while patterns are searched for; the memory of the daemon is 11 MB.
+    assert_eq!(
+        bodies(json!({ "fail_if_body_matches_regexp": ["x"] })),
+        "221 MB"
+    );
+    // 250 bytes a value on top.
+    let cel =
+        json!({ "fail_if_body_json_not_matches_cel": "true", "json_values_limit": 1_000_000 });
+    assert_eq!(bodies(cel), "471 MB");
+    // Windows of brotli, whether the body is kept or not.
+    assert_eq!(bodies(json!({ "compression": "br" })), "44.6 MB");
+}
+
+#[test]
 fn the_series_of_a_daemon_where_all_is_well_are_those_that_were_planned() {
     let (plain, secure) = (
         Server::ok(),

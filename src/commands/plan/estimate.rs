@@ -12,11 +12,10 @@ use std::{
     time::Duration,
 };
 
-use rustix::process::{Resource, getrlimit};
-
 use super::{
     assumptions,
     in_flight::{self, InFlight, MonitorLoad},
+    machine::Machine,
     series::{self, SeriesModel},
 };
 use crate::{
@@ -25,24 +24,6 @@ use crate::{
     dispatcher, metrics,
     net::Net,
 };
-
-/// What the machine has to offer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Machine {
-    /// Cores that the daemon may use.
-    pub cores: usize,
-    /// The hard limit of open file descriptors, up to which the daemon raises its own; `None` for none.
-    pub descriptors: Option<u64>,
-}
-
-impl Machine {
-    fn this() -> Self {
-        Self {
-            cores: dispatcher::cores(),
-            descriptors: getrlimit(Resource::Nofile).maximum,
-        }
-    }
-}
 
 /// How many checks may be in flight at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,6 +89,8 @@ pub struct Load {
     pub descriptors: usize,
     /// Bytes of memory then.
     pub memory: usize,
+    /// Bytes that response bodies take on top, if every target sends as much as its monitor allows.
+    pub bodies: u64,
     /// Series of the monitors: sample lines with a label `monitor`.
     pub monitor_series: usize,
     /// Bytes of one scrape, not compressed.
@@ -170,6 +153,20 @@ pub enum Warning {
         /// How many at worst.
         needed: usize,
         /// The hard limit.
+        limit: u64,
+    },
+    /// More memory than there is.
+    Memory {
+        /// Bytes at worst.
+        needed: u64,
+        /// Bytes available.
+        limit: u64,
+    },
+    /// More memory than there is, if targets send bodies as large as their monitors allow.
+    Bodies {
+        /// Bytes of bodies at worst.
+        bodies: u64,
+        /// Bytes available.
         limit: u64,
     },
     /// More requests a second than one host may take for well meant; of several hosts, the busiest.
@@ -295,6 +292,14 @@ impl Plan {
         {
             warnings.push(Warning::Descriptors { needed, limit });
         }
+        if let Some(limit) = self.machine.memory {
+            let (needed, bodies) = (self.worst.memory as u64, self.worst.bodies);
+            if needed > limit {
+                warnings.push(Warning::Memory { needed, limit });
+            } else if needed.saturating_add(bodies) > limit {
+                warnings.push(Warning::Bodies { bodies, limit });
+            }
+        }
         let asked_often = |host: &&Host| host.requests_per_second > assumptions::REQUESTS_TO_A_HOST;
         if let Some(host) = hosts.first().filter(asked_often) {
             warnings.push(Warning::Requests {
@@ -319,6 +324,8 @@ struct Monitor<'s> {
     tls: bool,
     every: Duration,
     timeout: Duration,
+    /// Bytes that a response body can take in memory.
+    body: u64,
     series: SeriesModel<'s>,
 }
 
@@ -340,6 +347,7 @@ impl<'s> Monitor<'s> {
             tls: series.reaches(Phase::Tls),
             every: job.check_every,
             timeout: job.timeout,
+            body: job.max_body_memory(),
             series,
         }
     }
@@ -383,6 +391,9 @@ impl Load {
             Scenario::Healthy => (assumptions::SOCKETS_OF_A_LOOKUP, 1),
             Scenario::AllTimeOut => (assumptions::SOCKETS_OF_A_SILENT_LOOKUP, limits.connections),
         };
+        let mut bodies: Vec<_> = monitors.iter().map(|monitor| monitor.body).collect();
+        bodies.sort_unstable_by(|a, b| b.cmp(a));
+        let bodies = bodies.into_iter().take(in_flight);
         let series = |monitor: &Monitor| monitor.series(scenario);
         let models: Vec<_> = monitors.iter().map(|monitor| &monitor.series).collect();
         let scrape =
@@ -398,6 +409,7 @@ impl Load {
                 + monitors.len() * assumptions::MEMORY_OF_A_MONITOR
                 + over_tls * assumptions::MEMORY_OF_A_CHECK_OVER_TLS
                 + (in_flight - over_tls) * assumptions::MEMORY_OF_A_CHECK,
+            bodies: bodies.fold(0, u64::saturating_add),
             monitor_series: monitors.iter().map(series).sum(),
             scrape: monitors.iter().map(scrape).sum::<usize>()
                 + daemon_series * assumptions::BYTES_OF_A_SAMPLE

@@ -3,7 +3,9 @@
 mod assumptions;
 mod estimate;
 mod in_flight;
+mod machine;
 mod output;
 mod series;
 
-pub use estimate::{Host, Limits, Load, Machine, Plan, Warning, run};
+pub use estimate::{Host, Limits, Load, Plan, Warning, run};
+pub use machine::Machine;

@@ -83,7 +83,17 @@ impl Plan {
             &|load| load.descriptors.to_string(),
             &descriptors,
         );
-        row("memory then", &|load| bytes(load.memory), "");
+        let memory = self.machine.memory;
+        let memory = memory.map_or_else(String::new, bytes);
+        row("memory then", &|load| bytes(load.memory as u64), &memory);
+        let has_bodies = self.worst.bodies > 0;
+        if has_bodies {
+            row(
+                "with bodies as large as allowed",
+                &|load| bytes(load.memory as u64 + load.bodies),
+                &memory,
+            );
+        }
         row(
             "series of the monitors",
             &|load| load.monitor_series.to_string(),
@@ -94,7 +104,7 @@ impl Plan {
             &|_| self.daemon_series.to_string(),
             "",
         );
-        row("one scrape", &|load| bytes(load.scrape), "");
+        row("one scrape", &|load| bytes(load.scrape as u64), "");
         table
     }
 
@@ -188,6 +198,21 @@ impl Display for Warning {
                  will fail with agent_error; raise the hard limit (ulimit -Hn, LimitNOFILE, \
                  ulimits), or lower dispatcher.max_concurrent_checks"
             ),
+            Self::Memory { needed, limit } => write!(
+                f,
+                "up to {} of memory are needed, and there are {}: the daemon may be killed; raise the limit, lower dispatcher.max_concurrent_checks, or spread the monitors over several machines",
+                bytes(*needed),
+                bytes(*limit)
+            ),
+            Self::Bodies {
+                bodies: most,
+                limit,
+            } => write!(
+                f,
+                "if all targets send bodies as large as allowed, these take {}, and there are {} of memory: lower body_size_limit, json_values_limit or dispatcher.max_concurrent_checks",
+                bytes(*most),
+                bytes(*limit)
+            ),
             Self::Requests {
                 host,
                 others,
@@ -238,7 +263,7 @@ pub(super) fn rate(number: f64) -> String {
 
 /// A size in units of base 1000, as `benches/README.md` has them.
 #[expect(clippy::cast_precision_loss, reason = "three digits of it are shown")]
-pub(super) fn bytes(bytes: usize) -> String {
+pub(super) fn bytes(bytes: u64) -> String {
     let bytes = bytes as f64;
     let (size, unit) = match bytes {
         ..1e3 => (bytes, "B"),

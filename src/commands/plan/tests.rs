@@ -48,6 +48,7 @@ impl crate::check::Monitor for Silent {
 const MACHINE: Machine = Machine {
     cores: 4,
     descriptors: None,
+    memory: None,
 };
 
 const LIMITS: Limits = Limits {
@@ -351,6 +352,21 @@ fn a_limit_of_open_files_that_is_too_low_is_warned_of() {
         let expected = [&*expected];
         check_warnings(&jobs, LIMITS, machine, &expected[..usize::from(warned)]);
     }
+}
+
+#[test]
+fn memory_that_is_not_there_is_warned_of() {
+    let jobs = jobs(100, "http://192.0.2.1", 60_000, 60_000);
+    let needed = plan_of(&jobs).worst.memory as u64;
+    let check = |limit, expected: &[&str]| {
+        let memory = Some(limit);
+        check_warnings(&jobs, LIMITS, Machine { memory, ..MACHINE }, expected);
+    };
+    check(needed, &[]);
+    check(
+        needed - 1,
+        &["up to 15.6 MB of memory are needed, and there are 15.5 MB: "],
+    );
 }
 
 #[test]

@@ -35,6 +35,15 @@ impl Encoding {
         }
     }
 
+    /// The most memory that decoding takes, in bytes: a brotli decoder holds two windows of 16 MiB.
+    pub(super) const fn max_memory(self) -> u64 {
+        match self {
+            Self::Brotli => 32 << 20,
+            Self::Gzip | Self::Deflate => 64 << 10,
+            Self::Identity => 0,
+        }
+    }
+
     /// Whether a server that is told `accepted` may send it: the first that names it, or all, in the
     /// order of their weights, says so, as blackbox_exporter has it.
     pub(super) fn is_accepted_by(self, accepted: &HeaderValue) -> bool {

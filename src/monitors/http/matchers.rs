@@ -12,6 +12,9 @@ use crate::{
 /// JSON values of a body by default: some 50 MB in memory.
 const JSON_VALUES_LIMIT: usize = 200_000;
 
+/// Bytes of memory that a JSON value takes, beside its text.
+const JSON_VALUE_BYTES: u64 = 250;
+
 /// What the body of the response must be like.
 #[derive(Debug, Default)]
 pub struct BodyMatchers {
@@ -57,6 +60,21 @@ impl BodyMatchers {
             && self.present.is_empty()
             && self.untrue.is_none()
             && self.truth.is_none()
+    }
+
+    /// The most memory that a body of so many bytes takes to be checked, in bytes: the body, a copy of it
+    /// in one piece, and its JSON values.
+    pub(super) fn max_memory(&self, body_length: u64) -> u64 {
+        if self.is_empty() {
+            return 0;
+        }
+        let values = if self.have_expressions() {
+            u64::try_from(self.json_values_limit).unwrap_or(u64::MAX)
+        } else {
+            0
+        };
+        let values = values.saturating_mul(JSON_VALUE_BYTES);
+        body_length.saturating_mul(2).saturating_add(values)
     }
 
     /// An upper estimate of the steps that a body of so many bytes takes to be checked.

@@ -153,6 +153,10 @@ impl<T: Transport> Monitor for Http<T> {
         before.chain(transfer).collect()
     }
 
+    fn max_body_memory(&self) -> u64 {
+        self.settings.max_body_memory()
+    }
+
     async fn check(&self, attempt: &Attempt) -> Result<(), Failure> {
         match &self.means {
             // In a box, so that it is no part of what each check of the others allocates.

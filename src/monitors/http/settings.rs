@@ -11,6 +11,7 @@ use url::Url;
 
 use super::{
     advanced::{AdvancedSettings, accept_encoding},
+    encoding::Encoding,
     matchers::{BodyMatchers, HeaderMatcher},
     monitor::{Http, Means},
 };
@@ -165,6 +166,19 @@ impl Settings {
     pub(super) fn zone_of(&self, url: &Url) -> Option<Arc<str>> {
         let zone = self.zone.clone();
         zone.filter(|_| self.url.host() == url.host())
+    }
+
+    /// The most memory that the body of a response can take, in bytes.
+    pub(super) fn max_body_memory(&self) -> u64 {
+        let rare = self.rare.as_ref();
+        if rare.is_some_and(|rare| rare.without_body) {
+            return 0;
+        }
+        let compression = rare.and_then(|rare| rare.compression);
+        let decoding = compression.map_or(0, Encoding::max_memory);
+        // Without a limit there are no matchers.
+        let body = self.body_size_limit.unwrap_or_default();
+        decoding.saturating_add(self.body_matchers.max_memory(body))
     }
 
     fn check_consistency(&self, fields: &Fields<'_>) {
