@@ -1,11 +1,11 @@
 //! `basic_auth_users`: who may see anything, as Prometheus' web configuration has it.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     fmt,
     net::IpAddr,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use aws_lc_rs::hmac;
@@ -13,7 +13,10 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use bcrypt::HashParts;
 use http::{HeaderMap, HeaderValue, header};
 use parking_lot::Mutex;
-use tokio::{task::spawn_blocking, time::timeout};
+use tokio::{
+    task::spawn_blocking,
+    time::{sleep, timeout},
+};
 
 use super::hash_queue::{Client, HashQueue};
 use crate::value::{Fields, FromNode, Node};
@@ -32,12 +35,16 @@ struct UserDb {
     queue: Arc<HashQueue>,
 }
 
-/// Whether passwords were right or wrong: to find that out again would take too long for every
-/// scrape, and give a client with an old password all the time that there is.
+/// Results of earlier comparisons, because a hash for every scrape would cost too much.
 #[derive(Default)]
 struct Verdicts {
-    right: HashSet<Vec<u8>>,
+    /// The password of each user who has logged in. A user has one password, so every other one is
+    /// wrong without a hash, and a flood of them delays nobody.
+    right: HashMap<String, Vec<u8>>,
+    /// Wrong passwords of users who have not logged in yet.
     wrong: HashSet<Vec<u8>>,
+    /// The time that the last comparison took.
+    took: Duration,
 }
 
 /// Whether a request is from a user.
@@ -49,8 +56,11 @@ pub(super) enum Access {
     Busy,
 }
 
-/// Passwords that are remembered, of right ones and of wrong ones.
-const MAX_REMEMBERED: usize = 1000;
+/// Number of wrong passwords that are remembered.
+const MAX_WRONG: usize = 1000;
+
+/// Number of bytes of a password that bcrypt looks at.
+const SIGNIFICANT_BYTES: usize = 72;
 
 /// How long a password may wait for its turn to be compared.
 const MAX_WAIT: Duration = Duration::from_secs(10);
@@ -109,17 +119,23 @@ impl Users {
             return Access::Denied;
         };
         let users = &*self.0;
-        let tag = hmac::sign(&users.key, format!("{user}\n{password}").as_bytes());
-        if let Some(access) = users.remembered(tag.as_ref()) {
-            return access;
+        let tag = users.tag(&user, &password);
+        match users.recall(&user, &tag) {
+            Some((Access::Denied, delay)) => {
+                // As slow as a comparison, so that the time tells nobody which users there are.
+                sleep(delay).await;
+                return Access::Denied;
+            }
+            Some((access, _)) => return access,
+            None => {}
         }
         let hash = users.hashes.get(&user);
-        let client = Client::new(peer, hash.is_some().then_some(user));
+        let client = Client::new(peer, hash.is_some().then(|| user.clone()));
         let Ok(turn) = timeout(MAX_WAIT, users.queue.acquire(client)).await else {
             return Access::Busy;
         };
         // The same password may have been compared meanwhile.
-        if let Some(access) = users.remembered(tag.as_ref()) {
+        if let Some((access, _)) = users.recall(&user, &tag) {
             return access;
         }
         let is_known = hash.is_some();
@@ -128,11 +144,12 @@ impl Users {
         let verify = move || {
             // Goes on where the client has gone away, and so keeps its turn.
             let _turn = turn;
+            let started = Instant::now();
             let access = match bcrypt::verify(password, &hash) {
                 Ok(true) if is_known => Access::Granted,
                 _ => Access::Denied,
             };
-            users.0.remember(tag.as_ref(), access);
+            users.0.remember(user, tag, access, started.elapsed());
             access
         };
         spawn_blocking(verify).await.unwrap_or(Access::Busy)
@@ -140,24 +157,38 @@ impl Users {
 }
 
 impl UserDb {
-    fn remembered(&self, tag: &[u8]) -> Option<Access> {
-        let verdicts = self.verdicts.lock();
-        if verdicts.right.contains(tag) {
-            return Some(Access::Granted);
-        }
-        verdicts.wrong.contains(tag).then_some(Access::Denied)
+    /// A keyed hash of a user and a password, by which verdicts are remembered.
+    fn tag(&self, user: &str, password: &str) -> Vec<u8> {
+        let mut context = hmac::Context::with_key(&self.key);
+        context.update(user.as_bytes());
+        context.update(b"\n");
+        let password = password.as_bytes();
+        context.update(&password[..password.len().min(SIGNIFICANT_BYTES)]);
+        context.sign().as_ref().to_vec()
     }
 
-    fn remember(&self, tag: &[u8], access: Access) {
-        let mut verdicts = self.verdicts.lock();
-        let known = match access {
-            Access::Granted => &mut verdicts.right,
-            _ => &mut verdicts.wrong,
+    /// The verdict on a password, if it is known without a hash, and the time a hash takes.
+    fn recall(&self, user: &str, tag: &[u8]) -> Option<(Access, Duration)> {
+        let verdicts = self.verdicts.lock();
+        let access = match verdicts.right.get(user) {
+            Some(right) if right == tag => Access::Granted,
+            Some(_) => Access::Denied,
+            None => verdicts.wrong.contains(tag).then_some(Access::Denied)?,
         };
-        if known.len() >= MAX_REMEMBERED {
-            known.clear();
+        Some((access, verdicts.took))
+    }
+
+    fn remember(&self, user: String, tag: Vec<u8>, access: Access, took: Duration) {
+        let mut verdicts = self.verdicts.lock();
+        verdicts.took = took;
+        if access == Access::Granted {
+            verdicts.right.insert(user, tag);
+            return;
         }
-        known.insert(tag.to_vec());
+        if verdicts.wrong.len() >= MAX_WRONG {
+            verdicts.wrong.clear();
+        }
+        verdicts.wrong.insert(tag);
     }
 }
 
