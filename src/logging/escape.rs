@@ -63,7 +63,7 @@ impl<W: Write> Write for Escaped<'_, W> {
 
 /// Writes the value of a `key=value` pair: as it is where that is unmistakable, else quoted.
 pub(super) fn write_value(out: &mut impl Write, text: &str) -> fmt::Result {
-    if text.is_empty() || text.contains(is_mistakable) {
+    if text.is_empty() || text.contains(needs_quoting) {
         write_quoted(out, text)
     } else {
         out.write_str(text)
@@ -77,7 +77,7 @@ pub(super) fn write_quoted(out: &mut impl Write, text: &str) -> fmt::Result {
     out.write_char('"')
 }
 
-fn is_mistakable(c: char) -> bool {
+fn needs_quoting(c: char) -> bool {
     match c {
         '"' | '=' => true,
         '!'..='~' => false,

@@ -14,15 +14,15 @@ pub const LEVELS: [&str; 7] = [
 /// Events of these crates stay at warnings: their details hold headers, queries, addresses and
 /// bodies, and so passwords and tokens, which no log line may show. A name covers every target
 /// that begins with it (`hyper` is `hyper_util` too).
-const WIRE: [&str; 10] = [
+const SENSITIVE_TARGETS: [&str; 10] = [
     "aws_lc", "h2", "hickory", "http", "hyper", "mio", "reqwest", "rustls", "tokio", "tower",
 ];
 
-const WIRE_CEILING: LevelFilter = LevelFilter::WARN;
+const SENSITIVE_MAX_LEVEL: LevelFilter = LevelFilter::WARN;
 
 /// Why `RUST_LOG` is left aside.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Problem {
+pub(super) enum FilterError {
     #[error(transparent)]
     Directive(#[from] ParseError),
     #[error(transparent)]
@@ -46,20 +46,20 @@ pub fn parse_level(name: &str) -> Option<LevelFilter> {
 }
 
 /// The filter of a configured level.
-pub(super) fn of_level(level: LevelFilter) -> Targets {
-    under_ceiling(&Targets::new().with_default(level))
+pub(super) fn from_level(level: LevelFilter) -> Targets {
+    cap_sensitive(&Targets::new().with_default(level))
 }
 
 /// The filter that `RUST_LOG` asks for, none where it is empty or not set.
-pub(super) fn of_environment() -> Result<Option<Targets>, Problem> {
+pub(super) fn from_environment() -> Result<Option<Targets>, FilterError> {
     match env::var("RUST_LOG") {
-        Ok(directives) => of_directives(&directives),
+        Ok(directives) => parse_directives(&directives),
         Err(VarError::NotPresent) => Ok(None),
-        Err(error) => Err(Problem::Variable(error)),
+        Err(error) => Err(FilterError::Variable(error)),
     }
 }
 
-fn of_directives(directives: &str) -> Result<Option<Targets>, Problem> {
+fn parse_directives(directives: &str) -> Result<Option<Targets>, FilterError> {
     // An empty directive would mean ERROR for everything.
     let directives: Vec<String> = directives
         .split(',')
@@ -70,7 +70,7 @@ fn of_directives(directives: &str) -> Result<Option<Targets>, Problem> {
     if directives.is_empty() {
         return Ok(None);
     }
-    Ok(Some(under_ceiling(&directives.join(",").parse()?)))
+    Ok(Some(cap_sensitive(&directives.join(",").parse()?)))
 }
 
 /// A directive with dots for `::` and Python's names for levels, in the words of [`Targets`].
@@ -86,22 +86,24 @@ fn translate(directive: &str) -> String {
     }
 }
 
-fn under_ceiling(asked: &Targets) -> Targets {
+fn cap_sensitive(asked: &Targets) -> Targets {
     let default = asked.default_level().unwrap_or(LevelFilter::OFF);
     let mut filter = Targets::new().with_default(default);
-    for wire in WIRE {
+    for wire in SENSITIVE_TARGETS {
         // The directive for the longest prefix decides, as it does in `Targets`.
         let level = asked
             .iter()
             .filter(|(target, _)| wire.starts_with(target))
             .max_by_key(|(target, _)| target.len())
             .map_or(default, |(_, level)| level);
-        filter = filter.with_target(wire, level.min(WIRE_CEILING));
+        filter = filter.with_target(wire, level.min(SENSITIVE_MAX_LEVEL));
     }
     for (target, level) in asked {
-        let on_the_wire = WIRE.iter().any(|wire| target.starts_with(wire));
+        let on_the_wire = SENSITIVE_TARGETS
+            .iter()
+            .any(|wire| target.starts_with(wire));
         let ceiling = if on_the_wire {
-            WIRE_CEILING
+            SENSITIVE_MAX_LEVEL
         } else {
             LevelFilter::TRACE
         };
@@ -122,7 +124,7 @@ mod tests {
     /// The most verbose level that passes for a target.
     #[track_caller]
     fn check(directives: &str, expected: &[(&str, LevelFilter)]) {
-        let filter = of_directives(directives)
+        let filter = parse_directives(directives)
             .expect("the test's directives are valid")
             .expect("the test's directives are not empty");
         check_filter(&filter, expected);
@@ -198,7 +200,7 @@ mod tests {
     #[test]
     fn nothing_asked_is_no_filter() {
         for directives in ["", " ", ",", " , "] {
-            let filter = of_directives(directives).expect("empty is not wrong");
+            let filter = parse_directives(directives).expect("empty is not wrong");
             assert!(filter.is_none(), "{directives:?}");
         }
     }
@@ -206,7 +208,7 @@ mod tests {
     #[test]
     fn a_wrong_directive_is_an_error() {
         for directives in ["a=b=c", "info,a=loud", "a[{b=info"] {
-            assert!(of_directives(directives).is_err(), "{directives:?}");
+            assert!(parse_directives(directives).is_err(), "{directives:?}");
         }
     }
 
@@ -224,9 +226,9 @@ mod tests {
                 ("tower_http::trace", level),
             ]
         };
-        check_filter(&of_level(LevelFilter::TRACE), &wire(LevelFilter::WARN));
-        check_filter(&of_level(LevelFilter::ERROR), &wire(LevelFilter::ERROR));
-        check_filter(&of_level(LevelFilter::OFF), &wire(LevelFilter::OFF));
+        check_filter(&from_level(LevelFilter::TRACE), &wire(LevelFilter::WARN));
+        check_filter(&from_level(LevelFilter::ERROR), &wire(LevelFilter::ERROR));
+        check_filter(&from_level(LevelFilter::OFF), &wire(LevelFilter::OFF));
         check("trace", &wire(LevelFilter::WARN));
         check("h=trace,r=trace,t=trace", &wire(LevelFilter::WARN));
         check("h=trace,hyp=off", &[("hyper::client", LevelFilter::OFF)]);

@@ -22,7 +22,7 @@ use super::{
 };
 
 /// Scratch space that grew beyond this is given back.
-const SCRATCH_KEPT: usize = 16 * 1024;
+const MAX_SCRATCH_BYTES: usize = 16 * 1024;
 
 /// Members that every line has; a field of the same name gets an underscore.
 const RESERVED: [&str; 4] = ["time", "level", "name", "message"];
@@ -91,13 +91,13 @@ impl Record<'_> {
             Key::LevelName => spec.write_text(out, self.level()),
             Key::Asctime if spec.is_plain() => write_asctime(out, self.since_epoch),
             Key::Name if spec.is_plain() => self.write_name(out),
-            Key::Message if spec.is_plain() => self.write_sentence(out),
+            Key::Message if spec.is_plain() => self.write_message_with_fields(out),
             Key::ThreadName if spec.is_plain() => write_thread_name(out),
             Key::Asctime | Key::Name | Key::Message | Key::ThreadName => with_scratch(|text| {
                 match key {
                     Key::Asctime => write_asctime(text, self.since_epoch),
                     Key::Name => self.write_name(text),
-                    Key::Message => self.write_sentence(text),
+                    Key::Message => self.write_message_with_fields(text),
                     _ => write_thread_name(text),
                 }?;
                 spec.write_text(out, text)
@@ -120,7 +120,7 @@ impl Record<'_> {
         self.write_name(out)?;
         out.write_str(r#"","message":""#)?;
         visit_message(self.event, |message| {
-            show(&mut Escaped::inside_quotes(out), message);
+            write_lossy(&mut Escaped::inside_quotes(out), message);
         });
         out.write_char('"')?;
         visit_fields(self.event, |name, value| {
@@ -132,11 +132,13 @@ impl Record<'_> {
                 Value::Str(text) => write_quoted(out, text),
                 Value::Text(text) => {
                     out.write_char('"')?;
-                    show(&mut Escaped::inside_quotes(out), text);
+                    write_lossy(&mut Escaped::inside_quotes(out), text);
                     out.write_char('"')
                 }
                 Value::Plain(value) => out.write_fmt(value),
-                Value::Float(value) if value.is_finite() => write!(out, "{:?}", micros(value)),
+                Value::Float(value) if value.is_finite() => {
+                    write!(out, "{:?}", round_to_micros(value))
+                }
                 Value::Float(_) => out.write_str("null"),
             }
         })?;
@@ -150,7 +152,7 @@ impl Record<'_> {
         self.write_name(out)?;
         out.write_str(" message=")?;
         with_scratch(|text| {
-            visit_message(self.event, |message| show(text, message));
+            visit_message(self.event, |message| write_lossy(text, message));
             write_value(out, text)
         })?;
         visit_fields(self.event, |name, value| {
@@ -158,18 +160,18 @@ impl Record<'_> {
             Escaped::bare(out).write_str(name)?;
             out.write_str(if RESERVED.contains(&name) { "_=" } else { "=" })?;
             match value {
-                Value::Float(value) => write!(out, "{:?}", micros(value)),
-                value => write_unmistakably(out, &value),
+                Value::Float(value) => write!(out, "{:?}", round_to_micros(value)),
+                value => write_unambiguous(out, &value),
             }
         })
     }
 
     /// The event's message and its fields, as `%(message)s` has them.
-    fn write_sentence(&self, out: &mut impl Write) -> fmt::Result {
+    fn write_message_with_fields(&self, out: &mut impl Write) -> fmt::Result {
         let mut is_empty = true;
         visit_message(self.event, |message| {
             is_empty = false;
-            show(&mut Escaped::bare(out), message);
+            write_lossy(&mut Escaped::bare(out), message);
         });
         visit_fields(self.event, |name, value| {
             if !std::mem::replace(&mut is_empty, false) {
@@ -179,7 +181,7 @@ impl Record<'_> {
             out.write_char('=')?;
             match value {
                 Value::Float(value) => write!(out, "{value:.3}"),
-                value => write_unmistakably(out, &value),
+                value => write_unambiguous(out, &value),
             }
         })
     }
@@ -209,7 +211,7 @@ impl Record<'_> {
 
 /// Writes a text that an event carries, as far as it goes: the output never fails, so that an
 /// error is the text's own, and must not cost the rest of the line.
-fn show(out: &mut impl Write, text: fmt::Arguments<'_>) {
+fn write_lossy(out: &mut impl Write, text: fmt::Arguments<'_>) {
     let _ = out.write_fmt(text);
 }
 
@@ -219,7 +221,7 @@ fn write_thread_name(out: &mut impl Write) -> fmt::Result {
 }
 
 /// A float without the digits that no measurement has.
-fn micros(value: f64) -> f64 {
+fn round_to_micros(value: f64) -> f64 {
     // Beyond this a float has no digits after the sixth decimal, and the product could overflow.
     if value.abs() < 1e10 {
         (value * 1e6).round() / 1e6
@@ -229,11 +231,11 @@ fn micros(value: f64) -> f64 {
 }
 
 /// Writes a text so that it is told from what follows, and any other value as it is.
-fn write_unmistakably(out: &mut impl Write, value: &Value<'_>) -> fmt::Result {
+fn write_unambiguous(out: &mut impl Write, value: &Value<'_>) -> fmt::Result {
     match value {
         Value::Str(text) => write_value(out, text),
         Value::Text(text) => with_scratch(|scratch| {
-            show(scratch, *text);
+            write_lossy(scratch, *text);
             write_value(out, scratch)
         }),
         Value::Plain(value) => out.write_fmt(*value),
@@ -246,7 +248,7 @@ fn with_scratch<T>(work: impl FnOnce(&mut String) -> T) -> T {
     thread_local!(static SPARE: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) });
     let mut scratch = SPARE.with_borrow_mut(Vec::pop).unwrap_or_default();
     let result = work(&mut scratch);
-    if scratch.capacity() <= SCRATCH_KEPT {
+    if scratch.capacity() <= MAX_SCRATCH_BYTES {
         scratch.clear();
         SPARE.with_borrow_mut(|spare| spare.push(scratch));
     }
@@ -276,7 +278,7 @@ mod tests {
             clock: || UNIX_EPOCH + MOMENT,
         };
         lines(
-            filter::of_level(tracing::level_filters::LevelFilter::TRACE),
+            filter::from_level(tracing::level_filters::LevelFilter::TRACE),
             renderer,
             emit,
         )

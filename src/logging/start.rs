@@ -91,12 +91,12 @@ impl Output {
 ///
 /// Fails where the process logs already, or has no descriptor or thread left for it.
 pub fn start(settings: &Settings, output: Output) -> io::Result<Logging> {
-    let (filter, problem) = match filter::of_environment() {
+    let (filter, problem) = match filter::from_environment() {
         Ok(asked) => (asked, None),
         Err(problem) => (None, Some(problem)),
     };
-    let filter = filter.unwrap_or_else(|| filter::of_level(settings.level));
-    let logging = Logging::to(output.open()?)?;
+    let filter = filter.unwrap_or_else(|| filter::from_level(settings.level));
+    let logging = Logging::new(output.open()?)?;
     let subscriber = filtered(filter, Renderer::new(&settings.format), logging.queue());
     tracing::subscriber::set_global_default(subscriber).map_err(io::Error::other)?;
     if let Some(problem) = problem {
@@ -111,7 +111,7 @@ pub fn subscriber<W>(settings: &Settings, sink: W) -> impl Subscriber + Send + S
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let filter = filter::of_level(settings.level);
+    let filter = filter::from_level(settings.level);
     filtered(filter, Renderer::new(&settings.format), sink)
 }
 

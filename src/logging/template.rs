@@ -10,7 +10,7 @@ use std::{
 pub(super) const DEFAULT: &str = "[%(asctime)s] [%(levelname)s] [%(name)s]: %(message)s";
 
 /// Widths and precisions end here, so that a typo cannot make every line a megabyte.
-const WIDEST: usize = 1000;
+const MAX_WIDTH: usize = 1000;
 
 /// A log line with placeholders, ready to be filled in any number of times.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,7 +60,7 @@ impl Key {
 pub(super) struct Spec {
     align: Align,
     sign: Sign,
-    keeps_point: bool,
+    alternate_form: bool,
     width: usize,
     precision: Option<usize>,
     conversion: Conversion,
@@ -136,7 +136,7 @@ pub enum TemplateError {
         conversion: char,
     },
     /// A width or precision out of bounds.
-    #[error("width or precision of `%({name})` out of range (allowed: up to {WIDEST})")]
+    #[error("width or precision of `%({name})` out of range (allowed: up to {MAX_WIDTH})")]
     TooWide {
         /// The placeholder's name.
         name: &'static str,
@@ -273,7 +273,7 @@ impl Spec {
             } else {
                 Sign::Minus
             },
-            keeps_point: flags.contains('#'),
+            alternate_form: flags.contains('#'),
             width,
             precision,
             conversion,
@@ -329,7 +329,7 @@ impl Spec {
             (Conversion::Fixed, _) => {
                 let decimals = self.precision.unwrap_or(6);
                 write!(digits, "{size:.decimals$}")?;
-                if decimals == 0 && self.keeps_point {
+                if decimals == 0 && self.alternate_form {
                     digits.push('.');
                 }
             }
@@ -363,7 +363,7 @@ fn leading_number<'a>(
         return Ok((0, rest));
     }
     match digits.parse() {
-        Ok(number) if number <= WIDEST => Ok((number, rest)),
+        Ok(number) if number <= MAX_WIDTH => Ok((number, rest)),
         _ => Err(TemplateError::TooWide { name }),
     }
 }

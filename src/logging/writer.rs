@@ -54,7 +54,7 @@ impl DroppedLines {
 
 impl Logging {
     /// Starts the thread that writes to a sink.
-    pub(super) fn to(sink: impl Write + Send + 'static) -> io::Result<Self> {
+    pub(super) fn new(sink: impl Write + Send + 'static) -> io::Result<Self> {
         let queue = Arc::new(Queue::default());
         let output = WriterThread {
             sink,
@@ -199,7 +199,7 @@ struct WriterThread<W> {
 impl<W: Write> WriterThread<W> {
     fn run(mut self) {
         // Also where the sink panics, `finish` learns that there is nothing to wait for.
-        let _ended = SignalEnd(Arc::clone(&self.queue));
+        let _ended = EndGuard(Arc::clone(&self.queue));
         let (mut lines, mut is_busy) = (Vec::new(), false);
         while self.queue.take(&mut lines, &mut is_busy) {
             self.write_lines(&lines);
@@ -250,9 +250,9 @@ impl<W: Write> WriterThread<W> {
 }
 
 /// Tells the queue that its thread has ended, however it did.
-struct SignalEnd(Arc<Queue>);
+struct EndGuard(Arc<Queue>);
 
-impl Drop for SignalEnd {
+impl Drop for EndGuard {
     fn drop(&mut self) {
         let mut state = self.0.lock();
         state.is_closed = true;
@@ -319,7 +319,7 @@ mod tests {
     fn check(steps: Vec<Step>, calls: usize, expected: &str, dropped: u64) {
         let (sender, written) = mpsc::channel();
         let steps = steps.into_iter();
-        let logging = Logging::to(Script { steps, sender }).expect("a test has threads to spare");
+        let logging = Logging::new(Script { steps, sender }).expect("a test has threads to spare");
         let counter = logging.dropped();
         logging.queue.push(b"one\ntwo\n");
         let mut bytes: Vec<u8> = written.iter().take(calls).flatten().collect();
@@ -391,7 +391,7 @@ mod tests {
     #[test]
     fn a_blocked_output_holds_nobody_up() {
         let (reader, writer) = io::pipe().expect("a test has descriptors to spare");
-        let logging = Logging::to(writer).expect("a test has threads to spare");
+        let logging = Logging::new(writer).expect("a test has threads to spare");
         flood(&logging);
         let start = Instant::now();
         logging.finish(Duration::from_millis(50));
@@ -403,7 +403,7 @@ mod tests {
     /// Reads an output again after it was blocked for long.
     #[track_caller]
     fn check_flow(reader: impl Read, sink: impl Write + Send + 'static) {
-        let logging = Logging::to(sink).expect("a test has threads to spare");
+        let logging = Logging::new(sink).expect("a test has threads to spare");
         let kept = flood(&logging) - logging.dropped().get();
         let mut lines = BufReader::new(reader)
             .lines()
@@ -445,7 +445,7 @@ mod tests {
             }
         }
         let (sender, tries) = mpsc::channel();
-        let logging = Logging::to(Full(sender)).expect("a test has threads to spare");
+        let logging = Logging::new(Full(sender)).expect("a test has threads to spare");
         logging.queue.push(b"line\n");
         assert_eq!(tries.recv_timeout(LONG), Ok(()));
         logging.finish(Duration::ZERO);
@@ -456,7 +456,7 @@ mod tests {
     #[test]
     fn dropping_the_log_leaves_the_queued_lines_to_the_thread() {
         let (mut reader, writer) = io::pipe().expect("a test has descriptors to spare");
-        let logging = Logging::to(writer).expect("a test has threads to spare");
+        let logging = Logging::new(writer).expect("a test has threads to spare");
         let queue = logging.queue();
         queue.push(b"before\n");
         let dropped = logging.dropped();
@@ -474,7 +474,7 @@ mod tests {
     fn a_line_longer_than_the_queue_is_dropped_whole() {
         let (sender, written) = mpsc::channel();
         let steps = vec![].into_iter();
-        let logging = Logging::to(Script { steps, sender }).expect("a test has threads to spare");
+        let logging = Logging::new(Script { steps, sender }).expect("a test has threads to spare");
         let dropped = logging.dropped();
         logging.queue.push(&vec![b'a'; QUEUE_BYTES + 1]);
         logging.queue.push(b"short\n");
@@ -488,7 +488,7 @@ mod tests {
         let (sender, written) = mpsc::channel();
         drop(written);
         let steps = vec![].into_iter();
-        let logging = Logging::to(Script { steps, sender }).expect("a test has threads to spare");
+        let logging = Logging::new(Script { steps, sender }).expect("a test has threads to spare");
         logging.queue.push(b"line\n");
         let start = Instant::now();
         logging.finish(LONG);
@@ -509,7 +509,7 @@ mod tests {
             }
         }
         let (sender, names) = mpsc::channel();
-        let logging = Logging::to(Tell(sender)).expect("a test has threads to spare");
+        let logging = Logging::new(Tell(sender)).expect("a test has threads to spare");
         logging.queue.push(b"line\n");
         assert_eq!(names.recv(), Ok(Some("log-writer".to_owned())));
     }
