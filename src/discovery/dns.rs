@@ -147,7 +147,7 @@ impl Names {
     async fn targets(&self, name: &str) -> Result<Vec<Target>, Failure> {
         let mut targets = match self.settings.records {
             Records::Srv => {
-                let services = self.resolver.services(name).await?;
+                let services = self.resolver.lookup_srv(name).await?;
                 let services = services.into_iter().filter(|(host, _)| host != NO_HOST);
                 let targets = services.map(|(host, port)| Target {
                     address: format!("{}:{port}", host.trim_end_matches('.')),
@@ -160,16 +160,16 @@ impl Names {
                 targets.collect::<Vec<_>>()
             }
             Records::Mx => {
-                let hosts = self.resolver.mail_exchangers(name).await?;
+                let hosts = self.resolver.lookup_mx(name).await?;
                 self.host_targets(name, "__meta_dns_mx_record_target", hosts)
             }
             Records::Ns => {
-                let hosts = self.resolver.name_servers(name).await?;
+                let hosts = self.resolver.lookup_ns(name).await?;
                 self.host_targets(name, "__meta_dns_ns_record_target", hosts)
             }
             Records::Addresses(family) => {
                 let labels = labels(&[("__meta_dns_name", name)]);
-                let addresses = self.resolver.records(name, family).await?;
+                let addresses = self.resolver.lookup_family(name, family).await?;
                 let targets = addresses.into_iter().map(|address| Target {
                     address: std::net::SocketAddr::new(address, self.settings.port).to_string(),
                     labels: labels.clone(),

@@ -15,8 +15,8 @@ use crate::{
     check::Attempt,
     net::{
         FetchOptions, Fetcher, Net,
-        http::{Proxies, USER_AGENT, Versions},
-        oauth2::{self, Tokens},
+        http::{OfferedVersions, Proxies, USER_AGENT},
+        oauth2::{self, TokenSource},
         tls,
     },
     settings::{Credentials, read_credentials, read_proxies, read_tls_config},
@@ -39,7 +39,7 @@ pub(super) struct Settings {
     tls: tls::Settings,
     proxies: Option<Proxies>,
     follow_redirects: bool,
-    versions: Versions,
+    versions: OfferedVersions,
 }
 
 impl std::fmt::Debug for Settings {
@@ -89,9 +89,9 @@ impl Settings {
             headers,
             oauth2,
             versions: if enable_http2 {
-                Versions::Http2
+                OfferedVersions::Http2
             } else {
-                Versions::Http1
+                OfferedVersions::Http1
             },
             tls,
             proxies,
@@ -134,7 +134,7 @@ fn request_headers(refresh_interval: Duration) -> HeaderMap {
 pub(super) struct Service {
     settings: Settings,
     fetcher: Fetcher,
-    tokens: Option<Arc<Tokens>>,
+    tokens: Option<Arc<TokenSource>>,
     shown_url: String,
 }
 
@@ -189,7 +189,7 @@ impl Service {
                 && let (Some(tokens), Some(refused)) =
                     (&self.tokens, headers.get(header::AUTHORIZATION))
             {
-                tokens.refused(refused);
+                tokens.invalidate(refused);
             }
             let follow = answer.status().is_redirection() && self.settings.follow_redirects;
             let Some(location) = answer.headers().get(header::LOCATION).filter(|_| follow) else {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::{
     check::{Attempt, Failure, Monitor, Phase, Reason, Report, log_check},
-    net::{Connector, Net, Route, StartTls, TlsClient, tls},
-    settings::{read_freshness, read_route, read_tls_config},
+    net::{Connector, Net, Route, StartTls, TlsTarget, tls},
+    settings::{read_min_validity, read_route, read_tls_config},
     value::{Endpoint, Fields, FromNode, Node, Target},
 };
 
@@ -23,7 +23,7 @@ pub struct Settings {
     /// The protocols to offer, of which the peer must choose one; empty to offer none.
     pub alpn: Vec<Protocol>,
     /// How long the certificates must still be good for.
-    pub freshness: tls::Freshness,
+    pub min_validity: tls::MinCertificateValidity,
 }
 
 /// The port of HTTPS (RFC 9110, section 4.2.2).
@@ -53,14 +53,14 @@ impl Settings {
         let starttls: Option<StartTls> = fields.optional("starttls");
         let tls_config = fields.section("tls_config").map(read_tls_config);
         let (route, alpn) = (read_route(fields), fields.list("alpn"));
-        let freshness = read_freshness(fields);
+        let min_validity = read_min_validity(fields);
         Some(Self {
             target: target?.endpoint(starttls.map_or(PORT, StartTls::port)),
             route,
             tls_config: tls_config.unwrap_or_default(),
             starttls,
             alpn,
-            freshness,
+            min_validity,
         })
     }
 
@@ -72,7 +72,7 @@ impl Settings {
             connector: net.connector(),
             client: net.tls_client(
                 &self.tls_config,
-                self.tls_config.name_of(&self.target.host),
+                self.tls_config.server_name_for(&self.target.host),
                 &protocols,
             ),
             settings: self.clone(),
@@ -83,7 +83,7 @@ impl Settings {
 /// Checks the TLS of one port.
 pub struct Tls {
     connector: Connector,
-    client: TlsClient,
+    client: TlsTarget,
     settings: Arc<Settings>,
 }
 
@@ -126,7 +126,7 @@ impl Monitor for Tls {
             let error = "the peer chose none of the protocols that were offered";
             return Err(attempt.failure(Reason::ResponseMismatch, error));
         }
-        settings.freshness.judge(attempt)?;
+        settings.min_validity.judge(attempt)?;
         stream.finish(settings.starttls).await
     }
 

@@ -5,7 +5,7 @@ use tokio::{
     time::{Duration, timeout},
 };
 
-use super::Stream;
+use super::MeasuredStream;
 
 /// How long taking leave of a peer may take.
 pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
@@ -15,7 +15,7 @@ const MAX_REST: u64 = 64 << 10;
 
 /// Sends close_notify where TLS is spoken, and reads until the peer closes as well. A socket that is
 /// closed with data unread, such as the session tickets of TLS 1.3, resets the connection instead.
-pub(super) async fn close(stream: &mut Stream) {
+pub(super) async fn close(stream: &mut MeasuredStream) {
     let close = async {
         stream.shutdown().await?;
         let mut rest = stream.take(MAX_REST);

@@ -9,7 +9,7 @@ use nix::net::if_::if_nametoindex;
 use parking_lot::RwLock;
 use tokio::net::TcpSocket;
 
-use super::{ErrorClassifier, Resolver, Route, Stream, TlsClient, stream::Transport};
+use super::{ErrorClassifier, MeasuredStream, Resolver, Route, TlsTarget, stream::Transport};
 use crate::{
     check::{Attempt, Fact, Failure, Phase, Reason},
     value::{Endpoint, ForbiddenTargets, Host},
@@ -28,13 +28,13 @@ impl Connector {
     ///
     /// # Errors
     /// A [`Failure`] where there is none.
-    pub async fn connect_over(
+    pub async fn connect_with_tls(
         &self,
-        tls: Option<&TlsClient>,
+        tls: Option<&TlsTarget>,
         endpoint: &Endpoint,
         route: Route,
         attempt: &Attempt,
-    ) -> Result<Stream, Failure> {
+    ) -> Result<MeasuredStream, Failure> {
         let stream = self.connect(endpoint, route, attempt).await?;
         match tls {
             Some(tls) => stream.handshake(tls).await,
@@ -56,12 +56,12 @@ impl Connector {
     ) -> Result<IpAddr, Failure> {
         let address = match host {
             Host::Address(address) => {
-                route.check(*address)?;
+                route.ensure_allowed(*address)?;
                 *address
             }
             Host::Zoned(zoned) => {
                 let address = zoned.address.into();
-                route.check(address)?;
+                route.ensure_allowed(address)?;
                 address
             }
             Host::Name(name) => {
@@ -70,7 +70,7 @@ impl Connector {
             }
         };
         attempt.learn(Fact::Address(address));
-        self.permit(address)?;
+        self.ensure_target_allowed(address)?;
         Ok(address)
     }
 
@@ -85,7 +85,7 @@ impl Connector {
 
     /// Fails if `forbid_targets` forbids to connect to `address`. All types of monitors that connect
     /// come by here, with the address that they are about to use.
-    pub(super) fn permit(&self, address: IpAddr) -> Result<(), Failure> {
+    pub(super) fn ensure_target_allowed(&self, address: IpAddr) -> Result<(), Failure> {
         let Some(forbidden) = &self.forbidden else {
             return Ok(());
         };
@@ -124,7 +124,7 @@ impl Connector {
         endpoint: &Endpoint,
         route: Route,
         attempt: &Attempt,
-    ) -> Result<Stream, Failure> {
+    ) -> Result<MeasuredStream, Failure> {
         let stream = self.connect_for_one_write(endpoint, route, attempt).await?;
         stream.send_at_once()?;
         Ok(stream)
@@ -137,7 +137,7 @@ impl Connector {
         endpoint: &Endpoint,
         route: Route,
         attempt: &Attempt,
-    ) -> Result<Stream, Failure> {
+    ) -> Result<MeasuredStream, Failure> {
         let address = self.resolve(&endpoint.host, route, attempt).await?;
         attempt.enter(Phase::Connect);
         let address = with_zone(&endpoint.host, address, endpoint.port, attempt)?;
@@ -154,7 +154,7 @@ impl Connector {
             socket.connect(address).await
         };
         match connect.await {
-            Ok(stream) => Ok(Stream::new(Transport::Tcp(stream), errors)),
+            Ok(stream) => Ok(MeasuredStream::new(Transport::Tcp(stream), errors)),
             Err(error) => Err(errors.failure(&error)),
         }
     }

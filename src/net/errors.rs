@@ -25,9 +25,9 @@ struct Connection {
     attempt: Attempt,
     handshake: Option<Arc<HandshakeLog>>,
     /// The first error that the transport itself had.
-    transport_error: Mutex<Option<Cause>>,
+    transport_error: Mutex<Option<RootCause>>,
     /// Whether the peer has closed the connection.
-    closed: AtomicBool,
+    is_closed: AtomicBool,
     /// Bytes received.
     received: AtomicU64,
     /// Bytes that may be received.
@@ -49,7 +49,7 @@ impl ErrorClassifier {
             attempt,
             handshake,
             transport_error: Mutex::default(),
-            closed: AtomicBool::new(false),
+            is_closed: AtomicBool::new(false),
             received: AtomicU64::new(0),
             receive_limit: AtomicU64::new(u64::MAX),
         }))
@@ -82,7 +82,7 @@ impl ErrorClassifier {
     /// If the connection has received more than it may.
     pub(super) fn count_received(&self, bytes: usize) -> io::Result<()> {
         if bytes == 0 {
-            self.0.closed.store(true, Ordering::Relaxed);
+            self.0.is_closed.store(true, Ordering::Relaxed);
         }
         let received = self.0.received.fetch_add(bytes as u64, Ordering::Relaxed) + bytes as u64;
         if received > self.0.receive_limit.load(Ordering::Relaxed) {
@@ -92,10 +92,10 @@ impl ErrorClassifier {
     }
 
     /// Notes an error of the transport itself.
-    pub(super) fn note(&self, error: &io::Error) {
+    pub(super) fn record_io_error(&self, error: &io::Error) {
         let mut noted = self.0.transport_error.lock();
         if noted.as_ref().is_none_or(|noted| !noted.is_tls) {
-            let cause = Cause::new(error);
+            let cause = RootCause::new(error);
             if noted.is_none() || cause.is_tls {
                 *noted = Some(cause);
             }
@@ -109,16 +109,16 @@ impl ErrorClassifier {
             attempt,
             handshake,
             transport_error,
-            closed,
+            is_closed,
             ..
         } = &*self.0;
         if let Some(failure) = handshake.as_ref().and_then(|log| log.rejection()) {
             return failure;
         }
         let phase = attempt.phase().unwrap_or(Phase::Connect);
-        let mut cause = Cause::new(error);
+        let mut cause = RootCause::new(error);
         let noted = transport_error.lock().clone();
-        let broken = noted.is_some() || closed.load(Ordering::Relaxed);
+        let broken = noted.is_some() || is_closed.load(Ordering::Relaxed);
         if let Some(noted) = noted.filter(|noted| noted.is_tls || cause.reason.is_none()) {
             cause = noted;
         }
@@ -136,7 +136,7 @@ impl ErrorClassifier {
 
 /// The failure that an error of a client means that hides its connection, in `phase`.
 pub(super) fn client_failure(phase: Phase, error: &(dyn Error + 'static)) -> Failure {
-    let cause = Cause::new(error);
+    let cause = RootCause::new(error);
     let reason = match cause.reason {
         Some(reason) if cause.is_tls => reason,
         _ => cause.reason(phase),
@@ -170,19 +170,19 @@ impl Error for LookupError {}
 
 /// The root cause of an error.
 #[derive(Clone)]
-struct Cause {
+struct RootCause {
     reason: Option<Reason>,
     is_tls: bool,
-    incomplete: bool,
+    is_incomplete: bool,
     text: String,
 }
 
-impl Cause {
+impl RootCause {
     fn new(error: &(dyn Error + 'static)) -> Self {
         let mut cause = Self {
             reason: None,
             is_tls: false,
-            incomplete: false,
+            is_incomplete: false,
             text: String::new(),
         };
         let mut next = Some(error);
@@ -193,7 +193,7 @@ impl Cause {
                 cause.reason = Some(tls::reason(error));
                 cause.text = tls::describe(error);
             } else if let Some(error) = error.downcast_ref::<hyper::Error>() {
-                cause.incomplete = error.is_incomplete_message() || error.is_closed();
+                cause.is_incomplete = error.is_incomplete_message() || error.is_closed();
                 if error.is_parse() {
                     cause.reason = Some(Reason::ProtocolError);
                 }
@@ -203,7 +203,7 @@ impl Cause {
                     cause.text = describe_h2(error);
                 }
                 // h2 calls it a broken pipe when the connection ends before its streams do.
-                cause.incomplete = error.get_io().is_some_and(|error| {
+                cause.is_incomplete = error.get_io().is_some_and(|error| {
                     matches!(
                         error.kind(),
                         ErrorKind::UnexpectedEof | ErrorKind::BrokenPipe
@@ -214,7 +214,7 @@ impl Cause {
             } else if error.is::<Flood>() {
                 cause.reason = Some(Reason::ProtocolError);
             } else if let Some(error) = error.downcast_ref::<io::Error>() {
-                cause.incomplete |= error.kind() == ErrorKind::UnexpectedEof;
+                cause.is_incomplete |= error.kind() == ErrorKind::UnexpectedEof;
                 cause.reason = Some(io_reason(error));
                 // The inner error of an io::Error is not its source.
                 next = error.get_ref().map(|inner| inner as &(dyn Error + 'static));
@@ -229,8 +229,8 @@ impl Cause {
         match (phase, self.reason) {
             (_, Some(reason @ (Reason::AgentError | Reason::Timeout))) => reason,
             (Phase::Tls, _) => Reason::TlsHandshake,
-            (Phase::Transfer, _) if self.incomplete => Reason::TruncatedBody,
-            (_, _) if self.incomplete => Reason::ConnectionReset,
+            (Phase::Transfer, _) if self.is_incomplete => Reason::TruncatedBody,
+            (_, _) if self.is_incomplete => Reason::ConnectionReset,
             (phase, _) if phase.is_of_protocol() && self.is_tls => Reason::ProtocolError,
             (phase, None | Some(Reason::ConnectionFailed)) if phase.is_of_protocol() => {
                 Reason::ProtocolError

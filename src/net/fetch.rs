@@ -14,7 +14,7 @@ use url::Url;
 use super::{
     Resolver, Route,
     errors::{LookupError, client_failure},
-    http::{Proxies, Proxy, ProxyScheme, Versions},
+    http::{OfferedVersions, Proxies, Proxy, ProxyScheme},
     tls,
 };
 use crate::check::{Failure, Phase, Reason};
@@ -25,7 +25,7 @@ pub struct FetchOptions<'s> {
     /// How to speak TLS. A `server_name` is verified, but not asked for: SNI has the URL's host.
     pub tls: &'s tls::Settings,
     /// The versions of HTTP that are offered.
-    pub versions: Versions,
+    pub versions: OfferedVersions,
     /// The proxies that requests go through.
     pub proxies: Option<&'s Proxies>,
 }
@@ -37,12 +37,12 @@ pub struct Fetcher(reqwest::Client);
 impl Fetcher {
     pub(super) fn new(
         resolver: &Arc<Resolver>,
-        trust: &tls::Trust,
+        trust: &tls::TrustStore,
         options: FetchOptions<'_>,
     ) -> Self {
         let config = trust.config(options.tls, options.versions.protocols());
         let mut client = reqwest::Client::builder()
-            .tls_backend_preconfigured(config.unrecorded(options.tls.own_name()))
+            .tls_backend_preconfigured(config.unrecorded(options.tls.configured_server_name()))
             .dns_resolver(OneAddress(resolver.clone()))
             // Some minutes lie between two requests.
             .pool_max_idle_per_host(0)
@@ -102,7 +102,8 @@ fn chosen_by(proxies: Proxies) -> reqwest::Proxy {
     let mut headers = proxies.connect_headers();
     // It comes of the user in the proxy's URL.
     headers.remove(header::PROXY_AUTHORIZATION);
-    reqwest::Proxy::custom(move |url| proxies.of(url).map(|proxy| url_of(proxy))).headers(headers)
+    reqwest::Proxy::custom(move |url| proxies.for_url(url).map(|proxy| url_of(proxy)))
+        .headers(headers)
 }
 
 fn url_of(proxy: &Proxy) -> Url {

@@ -33,6 +33,6 @@ pub use resolve::Resolver;
 pub use route::Route;
 pub use shared::Net;
 pub use starttls::StartTls;
-pub use stream::{Stream, TlsClient};
-pub use udp::Datagrams;
+pub use stream::{MeasuredStream, TlsTarget};
+pub use udp::UdpPeer;
 pub use unix_socket::connect_unix;

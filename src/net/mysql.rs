@@ -8,7 +8,7 @@ use std::io;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::{Stream, echo::quote, text_session::TextSession};
+use super::{MeasuredStream, echo::quote, text_session::TextSession};
 use crate::check::{Failure, Reason};
 
 const CLIENT_PROTOCOL_41: u32 = 0x200;
@@ -129,7 +129,7 @@ const MAX_PACKETS: usize = 8;
 const MAX_PACKET_BYTES: usize = 4 << 10;
 
 /// Tries to log in without a password, waits for the refusal, and says goodbye if there is none.
-pub(super) async fn quit(stream: &mut Stream) -> io::Result<()> {
+pub(super) async fn quit(stream: &mut MeasuredStream) -> io::Result<()> {
     const USER: &[u8] = b"monitoringdaemon\0";
     const NO_PASSWORD: &[u8] = b"\0";
     const PLUGIN: &[u8] = b"mysql_native_password\0";
@@ -156,12 +156,12 @@ fn empty_password(payload: &[u8]) -> &'static [u8] {
     if native { b"" } else { b"\0" }
 }
 
-async fn send(stream: &mut Stream, packet: &[u8]) -> io::Result<()> {
+async fn send(stream: &mut MeasuredStream, packet: &[u8]) -> io::Result<()> {
     stream.write_all(packet).await?;
     stream.flush().await
 }
 
-async fn receive(stream: &mut Stream) -> io::Result<(u8, Vec<u8>)> {
+async fn receive(stream: &mut MeasuredStream) -> io::Result<(u8, Vec<u8>)> {
     let mut header = [0; 4];
     stream.read_exact(&mut header).await?;
     let [low, middle, high, sequence] = header;

@@ -1,5 +1,5 @@
 //! OAuth 2 tokens by the client credentials grant (RFC 6749, section 4.4): fetched when one is needed,
-//! kept until it expires or is refused, and shared by all that ask with the same settings.
+//! kept until it expires or is refused, and shared by all monitors with the same settings.
 
 use std::{
     collections::HashMap,
@@ -17,7 +17,7 @@ use url::{Url, form_urlencoded};
 
 use super::{
     FetchOptions, Fetcher, Net,
-    http::{Proxies, USER_AGENT, Versions},
+    http::{OfferedVersions, Proxies, USER_AGENT},
     tls,
 };
 use crate::{
@@ -58,10 +58,10 @@ impl Settings {
 
 /// The sources of tokens that are in use, by their settings.
 #[derive(Default)]
-pub(super) struct Shared(Mutex<HashMap<Grant, Weak<Tokens>>>);
+pub(super) struct TokenSourceCache(Mutex<HashMap<Grant, Weak<TokenSource>>>);
 
-impl Shared {
-    pub fn get(&self, settings: &Settings, make: impl FnOnce() -> Tokens) -> Arc<Tokens> {
+impl TokenSourceCache {
+    pub fn get(&self, settings: &Settings, make: impl FnOnce() -> TokenSource) -> Arc<TokenSource> {
         if !settings.is_plain() {
             return Arc::new(make());
         }
@@ -78,7 +78,7 @@ impl Shared {
 }
 
 /// A source of tokens, with the one that it has.
-pub struct Tokens {
+pub struct TokenSource {
     settings: Settings,
     fetcher: Fetcher,
     /// Held while a token is fetched, so that whoever else needs one waits for it.
@@ -89,7 +89,7 @@ pub struct Tokens {
 struct State {
     token: Option<Token>,
     /// The way of saying who we are that has worked.
-    manner: Option<Manner>,
+    client_auth: Option<ClientAuth>,
     /// When the last fetch failed, and why.
     failed: Option<(Instant, Failure)>,
 }
@@ -101,22 +101,22 @@ struct Token {
 
 /// How the client says who it is (RFC 6749, section 2.3.1).
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Manner {
-    Header,
-    Body,
+enum ClientAuth {
+    Basic,
+    Post,
 }
 
 /// How long before it expires a token is not used any more: it is on its way for a while.
-const LEEWAY: Duration = Duration::from_secs(10);
+const EXPIRY_LEEWAY: Duration = Duration::from_secs(10);
 
 /// Bytes of a token endpoint's answer that are read: many times the longest token.
 const MAX_RESPONSE_BYTES: usize = 256 << 10;
 
-impl Tokens {
+impl TokenSource {
     pub(super) fn new(settings: &Settings, net: &Net) -> Self {
         let fetcher = net.fetcher(FetchOptions {
             tls: &settings.tls,
-            versions: Versions::Http2,
+            versions: OfferedVersions::Http2,
             proxies: settings.proxies.as_ref(),
         });
         Self {
@@ -128,7 +128,7 @@ impl Tokens {
 
     /// The value of an Authorization header with a token that has not expired.
     ///
-    /// Of those that ask at the same time, one fetches, and all share what comes of it.
+    /// Concurrent callers share one request to the token endpoint.
     ///
     /// # Errors
     /// A [`Failure`] where the token endpoint gives none; `attempt` learns nothing of how.
@@ -172,7 +172,7 @@ impl Tokens {
     }
 
     /// Forgets the token that was refused, if it is still the one that is given out.
-    pub fn refused(&self, authorization: &HeaderValue) {
+    pub fn invalidate(&self, authorization: &HeaderValue) {
         // Where somebody holds it, another token is being fetched already.
         if let Ok(mut state) = self.state.try_lock()
             && let Some(token) = &state.token
@@ -185,32 +185,35 @@ impl Tokens {
     /// Asks for a token: first with the credentials in a header, as every server must know it, then
     /// in the body, as some know alone.
     async fn fetch(&self, state: &mut State) -> Result<Token, Failure> {
-        let (first, second) = match state.manner {
+        let (first, second) = match state.client_auth {
             Some(known) => (known, None),
-            None => (Manner::Header, Some(Manner::Body)),
+            None => (ClientAuth::Basic, Some(ClientAuth::Post)),
         };
-        let (mut manner, mut answer) = (first, self.ask(first).await?);
+        let (mut client_auth, mut answer) = (first, self.request_token(first).await?);
         if let Some(second) = second
             && matches!(answer.0, StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED)
         {
-            (manner, answer) = (second, self.ask(second).await?);
+            (client_auth, answer) = (second, self.request_token(second).await?);
         }
         let (status, body) = answer;
         if !status.is_success() {
             // A server that was set up anew may want the other one.
-            state.manner = None;
+            state.client_auth = None;
             let code = error_code(&body).map_or_else(String::new, |code| format!(" ({code})"));
             let error = format!("answered {}{code}", status.as_u16());
             return Err(failure(Reason::ResponseMismatch, &error));
         }
         let token = read_token(&body, Instant::now());
         let token = token.map_err(|error| failure(Reason::ProtocolError, error))?;
-        state.manner = Some(manner);
+        state.client_auth = Some(client_auth);
         Ok(token)
     }
 
-    async fn ask(&self, manner: Manner) -> Result<(StatusCode, Vec<u8>), Failure> {
-        let mut request = http::Request::new(self.body(manner));
+    async fn request_token(
+        &self,
+        client_auth: ClientAuth,
+    ) -> Result<(StatusCode, Vec<u8>), Failure> {
+        let mut request = http::Request::new(self.body(client_auth));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = self.settings.grant.url.as_str().parse().map_err(|_| {
             failure(
@@ -218,14 +221,14 @@ impl Tokens {
                 "has a URL that cannot be sent over HTTP",
             )
         })?;
-        *request.headers_mut() = self.headers(manner);
+        *request.headers_mut() = self.headers(client_auth);
         let response = self.fetcher.fetch(request, MAX_RESPONSE_BYTES).await;
         let response =
             response.map_err(|wrong| failure(wrong.reason, &format!("failed: {}", wrong.error)))?;
         Ok((response.status(), response.into_body()))
     }
 
-    fn headers(&self, manner: Manner) -> HeaderMap {
+    fn headers(&self, client_auth: ClientAuth) -> HeaderMap {
         let mut headers = HeaderMap::new();
         for (name, value) in [
             (header::USER_AGENT, USER_AGENT),
@@ -234,7 +237,7 @@ impl Tokens {
         ] {
             headers.insert(name, HeaderValue::from_static(value));
         }
-        if manner == Manner::Header {
+        if client_auth == ClientAuth::Basic {
             let encode = |text: &str| -> String {
                 form_urlencoded::byte_serialize(text.as_bytes()).collect()
             };
@@ -246,12 +249,12 @@ impl Tokens {
         headers
     }
 
-    fn body(&self, manner: Manner) -> Bytes {
+    fn body(&self, client_auth: ClientAuth) -> Bytes {
         let grant = &self.settings.grant;
         let mut body = form_urlencoded::Serializer::new(String::new());
         body.append_pair("grant_type", "client_credentials");
         body.extend_pairs(&grant.parameters);
-        if manner == Manner::Body {
+        if client_auth == ClientAuth::Post {
             body.append_pair("client_id", &grant.client_id);
             body.append_pair("client_secret", &grant.client_secret);
         }
@@ -270,7 +273,7 @@ fn failure(reason: Reason, error: &str) -> Failure {
 
 /// What is said of a token (RFC 6749, section 5.1).
 #[derive(Deserialize)]
-struct Granted {
+struct TokenResponse {
     access_token: String,
     token_type: Option<String>,
     expires_in: Option<serde_json::Value>,
@@ -278,27 +281,27 @@ struct Granted {
 
 fn read_token(body: &[u8], now: Instant) -> Result<Token, &'static str> {
     // The parser's error is left out: it could repeat a part of the token.
-    let granted: Granted =
+    let response: TokenResponse =
         serde_json::from_slice(body).map_err(|_| "answered without an access_token in JSON")?;
-    let scheme = match granted.token_type.as_deref() {
+    let scheme = match response.token_type.as_deref() {
         None => "Bearer",
         Some(scheme) if scheme.eq_ignore_ascii_case("bearer") => "Bearer",
         Some(scheme) => scheme,
     };
     let is_word = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic());
-    if !is_word(scheme) || !is_word(&granted.access_token) {
+    if !is_word(scheme) || !is_word(&response.access_token) {
         return Err("gave a token that cannot be sent in a header");
     }
-    let mut authorization = HeaderValue::try_from(format!("{scheme} {}", granted.access_token))
+    let mut authorization = HeaderValue::try_from(format!("{scheme} {}", response.access_token))
         .map_err(|_| "gave a token that cannot be sent in a header")?;
     authorization.set_sensitive(true);
-    let lifetime = match &granted.expires_in {
+    let lifetime = match &response.expires_in {
         None | Some(serde_json::Value::Null) => None,
         Some(value) => Some(seconds(value).ok_or("gave a token whose expires_in is no number")?),
     };
     let expires = lifetime.and_then(|lifetime| {
         // Of a token that lives shortly, most of its life is used all the same.
-        now.checked_add(lifetime.saturating_sub(LEEWAY.min(lifetime / 2)))
+        now.checked_add(lifetime.saturating_sub(EXPIRY_LEEWAY.min(lifetime / 2)))
     });
     Ok(Token {
         authorization,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    Net, Stream, TlsClient, closing,
+    MeasuredStream, Net, TlsTarget, closing,
     text_session::{ReceivedLine, TextSession},
     tls,
 };
@@ -21,7 +21,7 @@ pub struct Settings {
     /// How to speak it.
     pub tls_config: tls::Settings,
     /// How long the certificates must still be good for.
-    pub freshness: tls::Freshness,
+    pub min_validity: tls::MinCertificateValidity,
     /// What is sent and awaited, in its order.
     pub entries: Arc<[Entry]>,
 }
@@ -79,8 +79,8 @@ impl Settings {
     #[must_use]
     pub fn bind(&self, net: &Net, peer: Option<&Host>) -> QueryResponse {
         let name = match peer {
-            Some(host) => Some(self.tls_config.name_of(host)),
-            None => self.tls_config.own_name(),
+            Some(host) => Some(self.tls_config.server_name_for(host)),
+            None => self.tls_config.configured_server_name(),
         };
         let name = name.filter(|_| self.speaks_tls());
         QueryResponse {
@@ -95,7 +95,7 @@ const TOO_LONG: &str = "the text made of what the peer sent is too long";
 /// A dialogue that can be held any number of times.
 pub struct QueryResponse {
     settings: Settings,
-    tls: Option<TlsClient>,
+    tls: Option<TlsTarget>,
 }
 
 impl QueryResponse {
@@ -103,19 +103,19 @@ impl QueryResponse {
     ///
     /// # Errors
     /// A [`Failure`] if the peer does not answer as it should.
-    pub async fn run(&self, mut stream: Stream, attempt: &Attempt) -> Result<(), Failure> {
+    pub async fn run(&self, mut stream: MeasuredStream, attempt: &Attempt) -> Result<(), Failure> {
         if self.settings.tls
             && let Some(tls) = &self.tls
         {
             stream = stream.handshake(tls).await?;
-            self.settings.freshness.judge(attempt)?;
+            self.settings.min_validity.judge(attempt)?;
         }
         let mut over_tls = self.settings.tls;
         let mut session;
         if self.settings.has_entries() {
             session = TextSession::new(stream, attempt);
         } else {
-            stream.settle().await?;
+            stream.await_client_cert_verdict().await?;
             if over_tls {
                 attempt.conclude(&Ok(()));
                 closing::close(&mut stream).await;
@@ -136,7 +136,7 @@ impl QueryResponse {
                 && let Some(tls) = &self.tls
             {
                 let stream = session.start_tls(tls).await?;
-                self.settings.freshness.judge(attempt)?;
+                self.settings.min_validity.judge(attempt)?;
                 session = TextSession::new(stream, attempt);
                 over_tls = true;
             }

@@ -30,7 +30,7 @@ impl Default for Route {
 
 impl Route {
     /// Whether an address that needs no lookup may be used.
-    pub(super) fn check(self, address: IpAddr) -> Result<(), Failure> {
+    pub(super) fn ensure_allowed(self, address: IpAddr) -> Result<(), Failure> {
         let wanted = match self.family {
             _ if self.fallback => return Ok(()),
             IpFamily::Ip4 if address.is_ipv6() => "an IPv4",

@@ -5,35 +5,35 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 use rustls::pki_types::ServerName;
 
-use super::{Connector, FetchOptions, Fetcher, Resolver, TlsClient, http, icmp, oauth2, tls};
+use super::{Connector, FetchOptions, Fetcher, Resolver, TlsTarget, http, icmp, oauth2, tls};
 use crate::value::ForbiddenTargets;
 
 /// What monitors share: the resolver, the trusted certificate authorities, the tokens and the sockets
 /// for ICMP.
 pub struct Net {
     resolver: Arc<Resolver>,
-    trust: tls::Trust,
+    trust: tls::TrustStore,
     icmp: Arc<icmp::Sockets>,
     forbidden: Arc<RwLock<ForbiddenTargets>>,
-    tokens: oauth2::Shared,
+    tokens: oauth2::TokenSourceCache,
 }
 
 impl Net {
     /// The system's resolver and its certificate authorities.
     #[must_use]
     pub fn system() -> Self {
-        Self::new(Resolver::system(), tls::Trust::system())
+        Self::new(Resolver::system(), tls::TrustStore::system())
     }
 
     /// A given resolver and given certificate authorities.
     #[must_use]
-    pub fn new(resolver: Resolver, trust: tls::Trust) -> Self {
+    pub fn new(resolver: Resolver, trust: tls::TrustStore) -> Self {
         Self {
             resolver: Arc::new(resolver),
             trust,
             icmp: Arc::default(),
             forbidden: Arc::default(),
-            tokens: oauth2::Shared::default(),
+            tokens: oauth2::TokenSourceCache::default(),
         }
     }
 
@@ -76,8 +76,8 @@ impl Net {
         settings: &tls::Settings,
         server_name: ServerName<'static>,
         protocols: &[&str],
-    ) -> TlsClient {
-        TlsClient {
+    ) -> TlsTarget {
+        TlsTarget {
             config: self.trust.config(settings, protocols),
             server_name,
         }
@@ -97,8 +97,8 @@ impl Net {
 
     /// What has tokens for these settings; monitors with equal ones share them.
     #[must_use]
-    pub fn tokens(&self, settings: &oauth2::Settings) -> Arc<oauth2::Tokens> {
+    pub fn tokens(&self, settings: &oauth2::Settings) -> Arc<oauth2::TokenSource> {
         self.tokens
-            .get(settings, || oauth2::Tokens::new(settings, self))
+            .get(settings, || oauth2::TokenSource::new(settings, self))
     }
 }

@@ -8,7 +8,7 @@ use tokio::{
 };
 
 use super::{
-    Stream, TlsClient,
+    MeasuredStream, TlsTarget,
     closing::{CLOSE_TIMEOUT, close},
     echo::quote,
     mysql,
@@ -82,7 +82,7 @@ impl StartTls {
     }
 
     /// Takes leave of the peer in its own words, over TLS or after it has refused TLS.
-    async fn quit(self, stream: &mut Stream, over_tls: bool) -> io::Result<()> {
+    async fn quit(self, stream: &mut MeasuredStream, over_tls: bool) -> io::Result<()> {
         let words: &[u8] = match self {
             Self::Smtp | Self::Pop3 | Self::Ftp => b"QUIT\r\n",
             Self::Imap => b"a2 LOGOUT\r\n",
@@ -100,12 +100,12 @@ impl StartTls {
     }
 }
 
-impl Stream {
+impl MeasuredStream {
     /// The same connection under TLS, after the peer was asked for it by `protocol`.
     ///
     /// # Errors
     /// A [`Failure`] if the peer refuses, or the handshake fails.
-    pub async fn start_tls(self, protocol: StartTls, tls: &TlsClient) -> Result<Self, Failure> {
+    pub async fn start_tls(self, protocol: StartTls, tls: &TlsTarget) -> Result<Self, Failure> {
         let attempt = self.errors().attempt().clone();
         let mut session = TextSession::new(self, &attempt);
         let requested = protocol.request(&mut session).await;
@@ -144,7 +144,7 @@ impl Stream {
                 _ => {}
             }
         } else {
-            self.settle().await?;
+            self.await_client_cert_verdict().await?;
         }
         attempt.conclude(&Ok(()));
         close(&mut self).await;

@@ -26,17 +26,17 @@ use crate::{
 
 /// How to speak TLS over a connection, and with whom.
 #[derive(Clone)]
-pub struct TlsClient {
+pub struct TlsTarget {
     pub(super) config: Arc<TlsConfig>,
     /// The name to ask for and to verify.
     pub(super) server_name: ServerName<'static>,
 }
 
 /// How long a peer may take to refuse a certificate; one that says nothing is content.
-const VERDICT_WITHIN: Duration = Duration::from_millis(500);
+const CLIENT_CERT_VERDICT_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Bytes that are read at once: no more than can be parsed within a fraction of a millisecond.
-const MAX_READ: usize = 32 << 10;
+const MAX_READ_BYTES: usize = 32 << 10;
 
 /// What carries the bytes.
 pub(super) enum Transport {
@@ -46,16 +46,16 @@ pub(super) enum Transport {
 }
 
 /// A connection that knows which check it is for.
-pub struct Stream {
+pub struct MeasuredStream {
     transport: Transport,
     errors: ErrorClassifier,
-    /// For reads into buffers that are larger than [`MAX_READ`].
+    /// For reads into buffers that are larger than [`MAX_READ_BYTES`].
     scratch: Vec<u8>,
     /// Since when there has always been something to read.
     slice: Option<TimeSlice>,
 }
 
-impl Stream {
+impl MeasuredStream {
     pub(super) fn new(transport: Transport, errors: ErrorClassifier) -> Self {
         Self {
             transport,
@@ -82,7 +82,7 @@ impl Stream {
     ///
     /// # Errors
     /// A [`Failure`] if the handshake fails.
-    pub async fn handshake(self, tls: &TlsClient) -> Result<Self, Failure> {
+    pub async fn handshake(self, tls: &TlsTarget) -> Result<Self, Failure> {
         let attempt = self.errors.attempt().clone();
         attempt.enter(Phase::Tls);
         let stream = self.handshake_for(tls, &attempt).await?;
@@ -102,7 +102,7 @@ impl Stream {
     }
 
     /// The same connection under TLS; what the handshake tells is recorded on `attempt`.
-    async fn handshake_for(self, tls: &TlsClient, attempt: &Attempt) -> Result<Self, Failure> {
+    async fn handshake_for(self, tls: &TlsTarget, attempt: &Attempt) -> Result<Self, Failure> {
         self.send_at_once()?;
         let log = HandshakeLog::new(attempt, tls.config.records_identity());
         let connector = TlsConnector::from(tls.config.for_handshake(&log));
@@ -121,7 +121,7 @@ impl Stream {
     ///
     /// # Errors
     /// A [`Failure`] where the peer refuses.
-    pub async fn settle(&mut self) -> Result<(), Failure> {
+    pub async fn await_client_cert_verdict(&mut self) -> Result<(), Failure> {
         if !self.errors.is_certificate_demanded() {
             return Ok(());
         }
@@ -129,7 +129,7 @@ impl Stream {
             self.shutdown().await?;
             self.read_u8().await
         };
-        match timeout(VERDICT_WITHIN, verdict).await {
+        match timeout(CLIENT_CERT_VERDICT_TIMEOUT, verdict).await {
             Ok(Err(error)) if error.kind() != ErrorKind::UnexpectedEof => Err(self.failure(&error)),
             _ => Ok(()),
         }
@@ -140,7 +140,7 @@ impl Stream {
     ///
     /// # Errors
     /// A [`Failure`] if the handshake fails.
-    pub(super) async fn handshake_on_the_way(self, tls: &TlsClient) -> Result<Self, Failure> {
+    pub(super) async fn handshake_with_proxy(self, tls: &TlsTarget) -> Result<Self, Failure> {
         let errors = self.errors.clone();
         let aside = Attempt::start();
         aside.enter(Phase::Tls);
@@ -172,17 +172,17 @@ impl Stream {
         self.errors.clone()
     }
 
-    /// Reads at most [`MAX_READ`] bytes, so that no parser has more than that to work through before
+    /// Reads at most [`MAX_READ_BYTES`] bytes, so that no parser has more than that to work through before
     /// other tasks get their turn.
     fn poll_read_some(
         &mut self,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if buffer.remaining() <= MAX_READ {
+        if buffer.remaining() <= MAX_READ_BYTES {
             return Pin::new(&mut self.transport).poll_read(context, buffer);
         }
-        self.scratch.resize(MAX_READ, 0);
+        self.scratch.resize(MAX_READ_BYTES, 0);
         let mut some = ReadBuf::new(&mut self.scratch);
         let read = Pin::new(&mut self.transport).poll_read(context, &mut some);
         buffer.put_slice(some.filled());
@@ -200,12 +200,12 @@ impl Stream {
         if let Poll::Ready(Err(error)) =
             Pin::new(&mut self.transport).poll_read(context, &mut buffer)
         {
-            self.errors.note(&error);
+            self.errors.record_io_error(&error);
         }
     }
 }
 
-impl AsyncRead for Stream {
+impl AsyncRead for MeasuredStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -230,7 +230,7 @@ impl AsyncRead for Stream {
                 if error.kind() == ErrorKind::UnexpectedEof
                     && matches!(self.transport, Transport::Tls(_)) => {}
             Err(error) => {
-                self.errors.note(&error);
+                self.errors.record_io_error(&error);
                 return Poll::Ready(Err(error));
             }
         }
@@ -239,7 +239,7 @@ impl AsyncRead for Stream {
     }
 }
 
-impl AsyncWrite for Stream {
+impl AsyncWrite for MeasuredStream {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -248,7 +248,7 @@ impl AsyncWrite for Stream {
         let written = ready!(Pin::new(&mut self.transport).poll_write(context, bytes));
         if let Err(error) = &written {
             self.look_for_alert(context);
-            self.errors.note(error);
+            self.errors.record_io_error(error);
         }
         Poll::Ready(written)
     }
@@ -261,7 +261,7 @@ impl AsyncWrite for Stream {
         let written = ready!(Pin::new(&mut self.transport).poll_write_vectored(context, slices));
         if let Err(error) = &written {
             self.look_for_alert(context);
-            self.errors.note(error);
+            self.errors.record_io_error(error);
         }
         Poll::Ready(written)
     }
@@ -274,7 +274,7 @@ impl AsyncWrite for Stream {
         let flushed = ready!(Pin::new(&mut self.transport).poll_flush(context));
         if let Err(error) = &flushed {
             self.look_for_alert(context);
-            self.errors.note(error);
+            self.errors.record_io_error(error);
         }
         Poll::Ready(flushed)
     }

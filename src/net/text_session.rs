@@ -7,12 +7,12 @@ use tokio::{
     time::{Duration, timeout},
 };
 
-use super::{Stream, TlsClient, closing, echo::SentWords, limited::MAX_PIECES};
+use super::{MeasuredStream, TlsTarget, closing, echo::SentWords, limited::MAX_PIECES};
 use crate::check::{Attempt, ErrorText, Fact, Failure, Phase, Reason};
 
 /// A session with a peer, in the phase `processing`.
 pub(super) struct TextSession<'a> {
-    stream: Stream,
+    stream: MeasuredStream,
     attempt: &'a Attempt,
     /// Read and not used.
     unread: BytesMut,
@@ -40,23 +40,23 @@ pub(super) enum ReceivedLine {
 }
 
 /// Bytes of a line, as blackbox_exporter has it.
-const MAX_LINE: usize = 64 << 10;
+const MAX_LINE_BYTES: usize = 64 << 10;
 
 /// Bytes that a peer may send in one session.
-const MAX_RECEIVED: u64 = 1 << 20;
+const MAX_RECEIVED_BYTES: u64 = 1 << 20;
 
 /// Bytes that are read at once.
-const READ_SIZE: usize = 8 << 10;
+const READ_BYTES: usize = 8 << 10;
 
 /// Bytes of lines that are matched before other tasks get a turn.
 const MATCHED_PER_TURN: usize = 16 << 10;
 
 /// How long a line must stay unfinished to be matched as it is: some banners have no line break.
-const STALLED_AFTER: Duration = Duration::from_millis(200);
+const PARTIAL_LINE_TIMEOUT: Duration = Duration::from_millis(200);
 
 impl<'a> TextSession<'a> {
     /// Begins a session on `stream`, or goes on with it.
-    pub fn new(stream: Stream, attempt: &'a Attempt) -> Self {
+    pub fn new(stream: MeasuredStream, attempt: &'a Attempt) -> Self {
         attempt.enter(Phase::Processing);
         let received = attempt.known(|fact| match fact {
             Fact::ResponseBytes(received) => Some(*received),
@@ -109,7 +109,7 @@ impl<'a> TextSession<'a> {
     /// certificate that it demanded.
     pub async fn end(mut self, over_tls: bool) -> Result<(), Failure> {
         if self.reads == 0 {
-            self.stream.settle().await?;
+            self.stream.await_client_cert_verdict().await?;
         }
         if over_tls {
             self.attempt.conclude(&Ok(()));
@@ -133,7 +133,7 @@ impl<'a> TextSession<'a> {
             }
             if self.unread.len() <= self.stalled_at {
                 self.read().await?;
-            } else if let Ok(read) = timeout(STALLED_AFTER, self.read()).await {
+            } else if let Ok(read) = timeout(PARTIAL_LINE_TIMEOUT, self.read()).await {
                 read?;
             } else {
                 self.stalled_at = self.unread.len();
@@ -202,7 +202,7 @@ impl<'a> TextSession<'a> {
     }
 
     /// The connection under TLS.
-    pub async fn start_tls(self, tls: &TlsClient) -> Result<Stream, Failure> {
+    pub async fn start_tls(self, tls: &TlsTarget) -> Result<MeasuredStream, Failure> {
         if !self.unread.is_empty() {
             // Whoever is in between could have put it there, to be taken for what came over TLS.
             let error = "the peer went on in plain text after it had agreed to TLS";
@@ -212,7 +212,7 @@ impl<'a> TextSession<'a> {
     }
 
     /// The connection itself.
-    pub fn stream(&mut self) -> &mut Stream {
+    pub fn stream(&mut self) -> &mut MeasuredStream {
         &mut self.stream
     }
 
@@ -221,8 +221,8 @@ impl<'a> TextSession<'a> {
         let unsearched = &self.unread[self.searched..];
         let Some(end) = unsearched.iter().position(|byte| *byte == b'\n') else {
             self.searched = self.unread.len();
-            if self.unread.len() > MAX_LINE {
-                let error = format!("a line is longer than {MAX_LINE} bytes");
+            if self.unread.len() > MAX_LINE_BYTES {
+                let error = format!("a line is longer than {MAX_LINE_BYTES} bytes");
                 return Err(self.failure(Reason::ProtocolError, error));
             }
             return Ok(None);
@@ -246,15 +246,15 @@ impl<'a> TextSession<'a> {
             let awaited = format!("still waiting for {}{}", self.awaited, self.last_words());
             self.attempt.explain_timeout(awaited);
         }
-        self.unread.reserve(READ_SIZE);
+        self.unread.reserve(READ_BYTES);
         let count = self.stream.read_buf(&mut self.unread).await;
         let count = count.map_err(|error| self.stream.failure(&error))?;
         self.ended = count == 0;
         self.reads += u32::from(count > 0);
         self.received += count as u64;
         self.attempt.learn(Fact::ResponseBytes(self.received));
-        let error = if self.received > MAX_RECEIVED {
-            format!("the peer sent more than {MAX_RECEIVED} bytes")
+        let error = if self.received > MAX_RECEIVED_BYTES {
+            format!("the peer sent more than {MAX_RECEIVED_BYTES} bytes")
         } else if self.reads > MAX_PIECES {
             format!("the peer sent more than {MAX_PIECES} pieces of data")
         } else {
@@ -291,7 +291,7 @@ mod tests {
     /// A session, and what its peer speaks over.
     fn session(attempt: &Attempt) -> (TextSession<'_>, UnixStream) {
         let (ours, theirs) = UnixStream::pair().expect("a pair of sockets");
-        let stream = Stream::new(Transport::Unix(ours), ErrorClassifier::new(attempt));
+        let stream = MeasuredStream::new(Transport::Unix(ours), ErrorClassifier::new(attempt));
         (TextSession::new(stream, attempt), theirs)
     }
 

@@ -23,7 +23,7 @@ impl Connector {
         endpoint: &Endpoint,
         route: Route,
         attempt: &Attempt,
-    ) -> Result<Datagrams, Failure> {
+    ) -> Result<UdpPeer, Failure> {
         let address = self.resolve(&endpoint.host, route, attempt).await?;
         attempt.enter(Phase::Connect);
         let peer = with_zone(&endpoint.host, address, endpoint.port, attempt)?;
@@ -39,7 +39,7 @@ impl Connector {
             io::Result::Ok(socket)
         };
         match connect.await {
-            Ok(socket) => Ok(Datagrams {
+            Ok(socket) => Ok(UdpPeer {
                 socket,
                 address,
                 errors,
@@ -50,15 +50,15 @@ impl Connector {
 }
 
 /// A UDP socket for one peer, which knows what check it is for.
-pub struct Datagrams {
+pub struct UdpPeer {
     socket: UdpSocket,
     address: IpAddr,
     errors: ErrorClassifier,
 }
 
-impl Datagrams {
+impl UdpPeer {
     /// The longest that there is.
-    const LONGEST: usize = u16::MAX as usize;
+    const MAX_DATAGRAM_BYTES: usize = u16::MAX as usize;
 
     /// The address of the peer.
     #[must_use]
@@ -101,7 +101,7 @@ impl Datagrams {
             let _ = self.socket.try_io(Interest::ERROR, nothing);
         }
         // Made when there is something to put in it: a check that waits costs no buffer.
-        let mut datagram = vec![0; Self::LONGEST];
+        let mut datagram = vec![0; Self::MAX_DATAGRAM_BYTES];
         let length = self.socket.try_recv(&mut datagram)?;
         Ok(datagram[..length].to_vec())
     }

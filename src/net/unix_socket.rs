@@ -7,7 +7,7 @@ use tokio::{
     time::{Duration, sleep},
 };
 
-use super::{ErrorClassifier, Stream, stream::Transport};
+use super::{ErrorClassifier, MeasuredStream, stream::Transport};
 use crate::check::{Attempt, Failure, Phase, Reason};
 
 /// How long to wait before a socket whose backlog is full is tried again: the kernel does not tell
@@ -21,13 +21,13 @@ const RETRY_AFTER: (Duration, Duration) = (Duration::from_millis(5), Duration::f
 ///
 /// # Errors
 /// A [`Failure`] if there is no connection.
-pub async fn connect_unix(path: &Path, attempt: &Attempt) -> Result<Stream, Failure> {
+pub async fn connect_unix(path: &Path, attempt: &Attempt) -> Result<MeasuredStream, Failure> {
     attempt.enter(Phase::Connect);
     let errors = ErrorClassifier::new(attempt);
     let (mut delay, max_delay) = RETRY_AFTER;
     loop {
         match UnixStream::connect(path).await {
-            Ok(stream) => return Ok(Stream::new(Transport::Unix(stream), errors)),
+            Ok(stream) => return Ok(MeasuredStream::new(Transport::Unix(stream), errors)),
             // As where nobody listens on a port.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Err(attempt.failure(Reason::ConnectionRefused, "there is no such socket"));

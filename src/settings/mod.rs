@@ -13,4 +13,4 @@ pub(crate) use oauth2::read_oauth2;
 pub(crate) use proxy::read_proxies;
 pub(crate) use query_response::read_query_response;
 pub(crate) use route::read_route;
-pub(crate) use tls::{TLS_KEYS, read_freshness, read_tls_config, refuse_tls_keys};
+pub(crate) use tls::{TLS_KEYS, read_min_validity, read_tls_config, refuse_tls_keys};

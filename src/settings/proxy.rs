@@ -157,7 +157,7 @@ mod tests {
         let (http, https, exempt) = environment_proxies(&variable, &fields);
         let proxies = Proxies::new(http, https, exempt, &HeaderMap::new()).expect("proxies");
         let of = |url| {
-            let proxy = proxies.of(&Url::parse(url).expect("a URL"));
+            let proxy = proxies.for_url(&Url::parse(url).expect("a URL"));
             proxy.map(|proxy| format!("{proxy:?}"))
         };
         assert_eq!(of("http://a.example").as_deref(), Some("Http one:1"));

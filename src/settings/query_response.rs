@@ -1,6 +1,6 @@
 //! `query_response`, as blackbox_exporter has it, with the keys of TLS beside it.
 
-use super::{read_freshness, read_tls_config, refuse_tls_keys};
+use super::{read_min_validity, read_tls_config, refuse_tls_keys};
 use crate::{
     net::query_response::{Entry, Expect, Settings},
     value::{Bytes, CaughtLabel, Fields, Line},
@@ -18,7 +18,7 @@ pub(crate) fn read_query_response(fields: &mut Fields<'_>) -> Settings {
     }
     let settings = Settings {
         tls,
-        freshness: read_freshness(fields),
+        min_validity: read_min_validity(fields),
         entries: entries.into(),
         tls_config: tls_config.unwrap_or_default(),
     };

@@ -9,7 +9,7 @@ use rustls::{
 };
 
 use crate::{
-    net::tls::{Authorities, Freshness, Settings},
+    net::tls::{Authorities, MinCertificateValidity, Settings},
     value::{Fields, File, FromNode, Node, Secret, TlsVersions, pem},
 };
 
@@ -43,11 +43,11 @@ pub(crate) fn read_tls_config(mut fields: Fields<'_>) -> Settings {
     settings
 }
 
-/// The key of [`Freshness`].
+/// The key of [`MinCertificateValidity`].
 const EXPIRES_WITHIN: &str = "fail_if_certificate_expires_within";
 
 /// Reads `fail_if_certificate_expires_within`, which every type has that speaks TLS.
-pub(crate) fn read_freshness(fields: &mut Fields<'_>) -> Freshness {
+pub(crate) fn read_min_validity(fields: &mut Fields<'_>) -> MinCertificateValidity {
     let least = fields.optional(EXPIRES_WITHIN);
     if let Some(number) = fields.unitless(EXPIRES_WITHIN)
         && number < 3600.0
@@ -55,7 +55,7 @@ pub(crate) fn read_freshness(fields: &mut Fields<'_>) -> Freshness {
         let message = format_args!("{number} without a unit is seconds; {number}d is days");
         fields.warn(EXPIRES_WITHIN, message);
     }
-    Freshness::new(least)
+    MinCertificateValidity::new(least)
 }
 
 /// A host name that a certificate can be for; an address has no place in SNI (RFC 6066, section 3).

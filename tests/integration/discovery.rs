@@ -19,7 +19,7 @@ use hickory_proto::{
 use monitoringdaemon::{
     config,
     discovery::{Discovery, Findings, Kept, Make, Settings, Stats, Wanted},
-    net::{Net, Resolver, tls::Trust},
+    net::{Net, Resolver, tls::TrustStore},
     value::{Fields, Node, Path, Problems},
 };
 use serde_json::{Value, json};
@@ -99,7 +99,7 @@ impl Bench {
 }
 
 fn system() -> Net {
-    Net::new(Resolver::system(), Trust::new(pki::AUTHORITY.roots()))
+    Net::new(Resolver::system(), TrustStore::new(pki::AUTHORITY.roots()))
 }
 
 fn settings(section: &Value) -> Settings {
@@ -342,7 +342,7 @@ fn srv(query: &hickory_proto::op::Message, target: &str, port: u16) -> Record {
 fn net_of(server: &NameServer) -> Net {
     Net::new(
         Resolver::with_servers(&[server.address]),
-        Trust::new(pki::AUTHORITY.roots()),
+        TrustStore::new(pki::AUTHORITY.roots()),
     )
 }
 
@@ -614,7 +614,7 @@ async fn a_target_says_which_host_to_ask_for() {
             "plain": { "template": "plain", "static_configs": list(&port) },
         },
     });
-    let net = Net::new(Resolver::system(), Trust::new(pki::AUTHORITY.roots()));
+    let net = Net::new(Resolver::system(), TrustStore::new(pki::AUTHORITY.roots()));
     let (monitors, _) = discovered(&whole, &net).await;
     assert_eq!(monitors.len(), 4);
     for monitor in &*monitors {

@@ -5,7 +5,7 @@ use std::{net::IpAddr, time::Duration};
 use bytes::Bytes;
 use monitoringdaemon::{
     check::{Attempt, Failure, Job, Monitor, Phase, Reason, Report},
-    net::{Net, Resolver, tls::Trust},
+    net::{Net, Resolver, tls::TrustStore},
 };
 use rustls::RootCertStore;
 use serde_json::{Value, json};
@@ -974,7 +974,7 @@ mod ours {
     #[tokio::test]
     async fn a_lack_of_authorities_is_ours() {
         let server = Server::start([IDENTITY.tls(), Step::Request]);
-        let net = Net::new(Resolver::system(), Trust::new(RootCertStore::empty()));
+        let net = Net::new(Resolver::system(), TrustStore::new(RootCertStore::empty()));
         let config = config(json!({ "url": server.https("/") }));
         let report = config.monitors[0]
             .settings

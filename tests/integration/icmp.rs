@@ -4,7 +4,7 @@ use std::{env, io::Read, time::Duration};
 
 use monitoringdaemon::{
     check::{Attempt, Echoes, Job, Phase, Reason, Report},
-    net::icmp::{EchoSession, Family, Outcome, Profile},
+    net::icmp::{EchoResult, EchoSession, Family, SocketKey},
 };
 use serde_json::{Value, json};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -17,7 +17,7 @@ use crate::support::{
     report::{assert_failure, assert_success, reached, spent},
 };
 
-const PROFILE: Profile = Profile {
+const PROFILE: SocketKey = SocketKey {
     family: Family::V4,
     source: None,
     ttl: 64,
@@ -28,7 +28,7 @@ const PROFILE: Profile = Profile {
 #[track_caller]
 #[expect(clippy::print_stderr, reason = "a skipped test must be seen")]
 fn permitted() -> bool {
-    match Lab::new().net.icmp().obstacle(PROFILE) {
+    match Lab::new().net.icmp().missing_prerequisite(PROFILE) {
         None => true,
         Some(obstacle) if env::var_os("CI").is_some() => panic!("CI needs ICMP: {obstacle}"),
         Some(obstacle) => {
@@ -162,7 +162,7 @@ async fn all_monitors_of_a_family_share_a_socket() {
     let socket = first.socket(PROFILE, &attempt).expect("a socket");
     let again = lab.net.icmp().socket(PROFILE, &attempt).expect("a socket");
     assert!(std::sync::Arc::ptr_eq(&socket, &again));
-    let other = Profile { ttl: 3, ..PROFILE };
+    let other = SocketKey { ttl: 3, ..PROFILE };
     let other = first.socket(other, &attempt).expect("a socket");
     assert!(!std::sync::Arc::ptr_eq(&socket, &other));
 }
@@ -181,13 +181,13 @@ async fn a_session_that_is_dropped_waits_for_nothing() {
     for _ in 0..2 {
         session.send(&attempt).await.expect("it can be sent");
     }
-    assert_eq!(socket.waiting(), 2);
+    assert_eq!(socket.pending(), 2);
     let (request, outcome) = session.next().await;
     assert_eq!(request.index, 0);
-    assert!(matches!(outcome, Outcome::Reply { .. }));
+    assert!(matches!(outcome, EchoResult::Reply { .. }));
     session.send(&attempt).await.expect("it can be sent");
     drop(session);
-    assert_eq!(socket.waiting(), 0);
+    assert_eq!(socket.pending(), 0);
 }
 
 #[tokio::test]

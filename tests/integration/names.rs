@@ -17,7 +17,7 @@ use hickory_proto::{
 };
 use monitoringdaemon::{
     check::{Failure, Phase, Reason},
-    net::{Net, Resolver, Route, tls::Trust},
+    net::{Net, Resolver, Route, tls::TrustStore},
     value::IpFamily,
 };
 use serde_json::json;
@@ -113,7 +113,10 @@ async fn names_with_underscores_are_checked() {
             }))]
         });
         let resolver = configured(&dns, "", hosts);
-        (Net::new(resolver, Trust::new(pki::AUTHORITY.roots())), dns)
+        (
+            Net::new(resolver, TrustStore::new(pki::AUTHORITY.roots())),
+            dns,
+        )
     };
     for (name, hosts) in [
         ("a_b.c.test", ""),
@@ -218,7 +221,7 @@ async fn a_check_succeeds_behind_a_silent_server() {
     let resolver = Resolver::with_servers(&[silent.address, second.address]);
     let lab = Lab {
         dns: second,
-        net: Net::new(resolver, Trust::new(pki::AUTHORITY.roots())),
+        net: Net::new(resolver, TrustStore::new(pki::AUTHORITY.roots())),
     };
     let url = web.named("http", "service.test", "/");
     let report = lab.check(json!({ "url": url, "timeout": 4 })).await;
@@ -310,7 +313,7 @@ async fn a_name_in_hosts_is_not_asked_of_name_servers() {
     let found = resolver.resolve("v6only.test", only(IpFamily::Ip4)).await;
     let error = "/etc/hosts has no IPv4 address for the name";
     assert_failed(found, Reason::DnsNotFound, error);
-    let found = resolver.records("v6only.test", IpFamily::Ip4).await;
+    let found = resolver.lookup_family("v6only.test", IpFamily::Ip4).await;
     assert_eq!(found, Ok(vec![]));
     assert_eq!(resolve(&resolver, "localhost").await, Ok(ip4));
     assert_eq!(names(&dns), <[String; 0]>::default());
@@ -409,7 +412,7 @@ async fn a_name_without_records_is_told_apart_from_none() {
     check("none.test", ANY, "the name does not exist").await;
     let error = "the name is an alias for gone.test., which has no address";
     check("alias.test", ANY, error).await;
-    assert_eq!(resolver.services("a.test").await, Ok(vec![]));
+    assert_eq!(resolver.lookup_srv("a.test").await, Ok(vec![]));
     let found = resolver.resolve_all("a.test", ANY).await;
     assert_failed(found, Reason::DnsNotFound, "the name has no address");
     for name in ["", "a..test", &"x".repeat(64)] {
@@ -645,7 +648,7 @@ async fn silence_ends_a_check_in_the_phase_resolve() {
     let silent = NameServer::start(|_| vec![]);
     let lab = Lab {
         dns: Dns::loopback(),
-        net: Net::new(servers(&[&silent]), Trust::new(pki::AUTHORITY.roots())),
+        net: Net::new(servers(&[&silent]), TrustStore::new(pki::AUTHORITY.roots())),
     };
     let report = lab
         .check(json!({ "url": "http://a.test/", "timeout": "50ms" }))

@@ -7,8 +7,8 @@ use hickory_proto::{
 };
 
 use super::{
-    kinds::{Class, RecordType},
-    presentation::{Head, Malformed, write_record},
+    presentation::{Malformed, RecordHeader, write_record},
+    record_types::{Class, RecordType},
 };
 use crate::check::{DnsResponse, Rcode};
 
@@ -25,12 +25,12 @@ pub struct Question {
 
 /// Bytes that a datagram of the response may have: what fits through any network in one piece, as
 /// the name servers' makers agreed on DNS Flag Day 2020.
-const DATAGRAM: u16 = 1232;
+const EDNS_PAYLOAD_SIZE: u16 = 1232;
 
 impl Question {
     /// A query under a random id, which also asks whether the answer is authenticated (RFC 6840,
     /// section 5.7).
-    pub(super) fn query(&self, recursion_desired: bool, edns: bool) -> Asked<'_> {
+    pub(super) fn encode(&self, recursion_desired: bool, edns: bool) -> EncodedQuery<'_> {
         let mut message = Message::query();
         message.metadata.recursion_desired = recursion_desired;
         message.metadata.authentic_data = true;
@@ -39,10 +39,10 @@ impl Question {
         message.add_query(query);
         if edns {
             let mut edns = Edns::new();
-            edns.set_max_payload(DATAGRAM);
+            edns.set_max_payload(EDNS_PAYLOAD_SIZE);
             message.set_edns(edns);
         }
-        Asked {
+        EncodedQuery {
             question: self,
             bytes: message.to_vec().expect("a name that was read"),
         }
@@ -50,39 +50,49 @@ impl Question {
 }
 
 /// A query as it is sent.
-pub(super) struct Asked<'q> {
+pub(super) struct EncodedQuery<'q> {
     question: &'q Question,
     pub bytes: Vec<u8>,
 }
 
-impl Asked<'_> {
+impl EncodedQuery<'_> {
     /// The same under the id 0, so that caches see that it is the same (RFC 8484, section 4.1).
-    pub fn anonymous(mut self) -> Self {
+    pub fn with_zero_id(mut self) -> Self {
         self.bytes[..2].fill(0);
         self
     }
 
     /// What `bytes` say in response to this query.
-    pub fn response(&self, bytes: Vec<u8>) -> Result<Response, Unfit> {
+    pub fn decode_response(&self, bytes: Vec<u8>) -> Result<Response, ResponseError> {
         if !bytes.starts_with(&self.bytes[..2]) {
-            return Err(Unfit::Stray("the response has another id"));
+            return Err(ResponseError::Mismatched("the response has another id"));
         }
         let mut decoder = BinDecoder::new(&bytes);
-        let header = Header::read(&mut decoder).map_err(|error| Unfit::broken(&error))?;
+        let header =
+            Header::read(&mut decoder).map_err(|error| ResponseError::malformed(&error))?;
         if header.message_type != MessageType::Response {
-            return Err(Unfit::Broken("the answer is a query itself".to_owned()));
+            return Err(ResponseError::Malformed(
+                "the answer is a query itself".to_owned(),
+            ));
         }
         let code = bytes[3] & 0x0f;
         match header.counts.queries {
             // Some that refuse a query do not repeat it.
             0 if code != 0 => {}
             1 => {
-                let query = Query::read(&mut decoder).map_err(|error| Unfit::broken(&error))?;
+                let query =
+                    Query::read(&mut decoder).map_err(|error| ResponseError::malformed(&error))?;
                 if !self.question.is(&query) {
-                    return Err(Unfit::Stray("the response is to another question"));
+                    return Err(ResponseError::Mismatched(
+                        "the response is to another question",
+                    ));
                 }
             }
-            _ => return Err(Unfit::Stray("the response is to another question")),
+            _ => {
+                return Err(ResponseError::Mismatched(
+                    "the response is to another question",
+                ));
+            }
         }
         let mut reader = Reader::default();
         let counts = &header.counts;
@@ -90,12 +100,12 @@ impl Asked<'_> {
         if let Err(error) = reader.read(&mut decoder, sections) {
             // What was cut off need not end between two records.
             if !header.truncation {
-                return Err(Unfit::broken(&error));
+                return Err(ResponseError::malformed(&error));
             }
         }
-        let count = |section: usize| u16::try_from(reader.sections[section].len());
-        let count = |section| count(section).expect("their number had two bytes");
-        let says = DnsResponse {
+        let length = |section: usize| u16::try_from(reader.sections[section].len());
+        let count = |section| length(section).expect("their number had two bytes");
+        let summary = DnsResponse {
             rcode: Rcode(u16::from(reader.high_code) << 4 | u16::from(code)),
             answers: count(0),
             authorities: count(1),
@@ -108,7 +118,7 @@ impl Asked<'_> {
         Ok(Response {
             bytes,
             sections,
-            says,
+            summary,
             has_edns,
         })
     }
@@ -124,22 +134,22 @@ impl Question {
 
 /// Why bytes are no response to a query.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Unfit {
+pub(super) enum ResponseError {
     /// They may be one to another query.
-    Stray(&'static str),
+    Mismatched(&'static str),
     /// They are none to any.
-    Broken(String),
+    Malformed(String),
 }
 
-impl Unfit {
-    fn broken(error: &dyn std::fmt::Display) -> Self {
-        Self::Broken(format!("the response is malformed: {error}"))
+impl ResponseError {
+    fn malformed(error: &dyn std::fmt::Display) -> Self {
+        Self::Malformed(format!("the response is malformed: {error}"))
     }
 
     pub fn into_error(self) -> String {
         match self {
-            Self::Stray(error) => error.to_owned(),
-            Self::Broken(error) => error,
+            Self::Mismatched(error) => error.to_owned(),
+            Self::Malformed(error) => error,
         }
     }
 }
@@ -147,9 +157,9 @@ impl Unfit {
 /// A response whose records are all well-formed.
 pub(super) struct Response {
     bytes: Vec<u8>,
-    /// Where the records of each section begin.
+    /// Offsets of the records of each section.
     sections: [Vec<u16>; 3],
-    pub says: DnsResponse,
+    pub summary: DnsResponse,
     /// Whether the server knows EDNS.
     pub has_edns: bool,
 }
@@ -171,7 +181,7 @@ impl Response {
         self.sections[section].iter().find_map(|at| {
             let mut decoder = start.clone(*at);
             text.clear();
-            let head = Head::read(&mut decoder).ok()?;
+            let head = RecordHeader::read(&mut decoder).ok()?;
             write_record(&head, &mut decoder, &mut text).ok()?;
             act(&text)
         })
@@ -206,7 +216,7 @@ impl Reader {
         section: usize,
     ) -> Result<(), Malformed> {
         let at = decoder.index();
-        let head = Head::read(decoder)?;
+        let head = RecordHeader::read(decoder)?;
         if head.kind == RecordType::OPT {
             decoder.read_slice(head.length)?;
             self.has_edns = true;

@@ -53,22 +53,22 @@ impl Dns {
     }
 
     /// Asks until there is a response to judge.
-    async fn response(&self, attempt: &Attempt) -> Result<Response, Failure> {
+    async fn query(&self, attempt: &Attempt) -> Result<Response, Failure> {
         let response = self.client.ask(&self.settings, true, attempt).await?;
         // What a server says that has never heard of EDNS (RFC 6891, section 7).
-        if response.says.rcode == FORMERR && !response.has_edns {
+        if response.summary.rcode == FORMERR && !response.has_edns {
             return self.client.ask(&self.settings, false, attempt).await;
         }
         Ok(response)
     }
 
     /// What is wrong with `response`: of a large one, on a thread where it keeps no other check waiting.
-    async fn complaint(&self, response: Response) -> Option<String> {
+    async fn mismatch(&self, response: Response) -> Option<String> {
         let rules = self.settings.rules.clone();
         let length = u64::try_from(response.len()).unwrap_or(u64::MAX);
         let is_short = length.saturating_mul(rules.steps_per_byte()) <= MAX_INLINE_STEPS;
         // What has begun ends in linear time.
-        offload::run(is_short, move |_| rules.complaint(&response)).await
+        offload::run(is_short, move |_| rules.mismatch(&response)).await
     }
 }
 
@@ -116,10 +116,10 @@ impl Monitor for Dns {
     }
 
     async fn check(&self, attempt: &Attempt) -> Result<(), Failure> {
-        let response = self.response(attempt).await?;
+        let response = self.query(attempt).await?;
         response.report(attempt);
-        match self.complaint(response).await {
-            None => self.settings.freshness.judge(attempt),
+        match self.mismatch(response).await {
+            None => self.settings.min_validity.judge(attempt),
             Some(error) => Err(attempt.failure(Reason::ResponseMismatch, error)),
         }
     }

@@ -16,7 +16,7 @@ use hickory_proto::{
     serialize::binary::{BinDecodable, BinDecoder, DecodeError},
 };
 
-use super::kinds::{Class, RecordType};
+use super::record_types::{Class, RecordType};
 
 /// What the data of a record is made of.
 #[derive(Clone, Copy)]
@@ -105,7 +105,7 @@ pub(super) enum Malformed {
 }
 
 /// A record without its data.
-pub(super) struct Head {
+pub(super) struct RecordHeader {
     pub name: Name,
     pub kind: RecordType,
     pub class: u16,
@@ -114,7 +114,7 @@ pub(super) struct Head {
     pub length: usize,
 }
 
-impl Head {
+impl RecordHeader {
     /// Reads the head of the record at `decoder`, and leaves `decoder` at its data.
     pub fn read(decoder: &mut BinDecoder<'_>) -> Result<Self, DecodeError> {
         let head = Self {
@@ -133,7 +133,7 @@ impl Head {
 
 /// Writes the record at `decoder` to `text`, and leaves `decoder` behind it.
 pub(super) fn write_record(
-    head: &Head,
+    head: &RecordHeader,
     decoder: &mut BinDecoder<'_>,
     text: &mut String,
 ) -> Result<(), Malformed> {
@@ -182,16 +182,16 @@ fn write_field(
         Field::Ip4 => push(text, format_args!("{}", Ipv4Addr::from(u32(decoder)?))),
         Field::Ip6 => push(text, format_args!("{}", Ipv6Addr::from(array(decoder)?))),
         Field::Name => write_name(&Name::read(decoder)?, text),
-        Field::Text => write_quoted(counted(decoder)?, text),
+        Field::Text => write_quoted(read_character_string(decoder)?, text),
         Field::Texts => {
             let mut separator = "";
             while decoder.index() < end {
                 text.push_str(separator);
-                write_quoted(counted(decoder)?, text);
+                write_quoted(read_character_string(decoder)?, text);
                 separator = " ";
             }
         }
-        Field::Tag => write_escaped(counted(decoder)?, text),
+        Field::Tag => write_escaped(read_character_string(decoder)?, text),
         Field::Octets => write_quoted(rest(decoder, end)?, text),
         Field::Hex => write_hex(rest(decoder, end)?, text),
         Field::HexUpper => {
@@ -207,7 +207,7 @@ fn write_field(
                 write_hex(group, text);
             }
         }
-        Field::Salt => match counted(decoder)? {
+        Field::Salt => match read_character_string(decoder)? {
             [] => text.push('-'),
             salt => {
                 let start = text.len();
@@ -215,7 +215,7 @@ fn write_field(
                 text[start..].make_ascii_uppercase();
             }
         },
-        Field::Hash => write_base32(counted(decoder)?, text),
+        Field::Hash => write_base32(read_character_string(decoder)?, text),
         Field::Types => write_types(decoder, end, text)?,
         Field::Type => push(text, format_args!("{}", RecordType(u16(decoder)?))),
         Field::Time => {
@@ -304,7 +304,7 @@ fn write_types(
     let mut separator = "";
     while decoder.index() < end {
         let window = u16::from(u8(decoder)?) << 8;
-        for (byte, bits) in (0_u16..).step_by(8).zip(counted(decoder)?) {
+        for (byte, bits) in (0_u16..).step_by(8).zip(read_character_string(decoder)?) {
             for bit in (0..8).filter(|bit| bits & (0x80 >> bit) != 0) {
                 let kind = RecordType(window.saturating_add(byte + bit));
                 push(text, format_args!("{separator}{kind}"));
@@ -362,7 +362,7 @@ fn write_param(key: u16, value: &[u8], text: &mut String) -> Result<(), DecodeEr
                 separator = ",";
                 match key {
                     0 => text.push_str(&param(u16(&mut decoder)?)),
-                    1 => write_alpn(counted(&mut decoder)?, text),
+                    1 => write_alpn(read_character_string(&mut decoder)?, text),
                     4 => push(text, format_args!("{}", Ipv4Addr::from(u32(&mut decoder)?))),
                     _ => push(
                         text,
@@ -420,7 +420,7 @@ fn array<const N: usize>(decoder: &mut BinDecoder<'_>) -> Result<[u8; N], Decode
 }
 
 /// The bytes behind their length.
-fn counted<'m>(decoder: &mut BinDecoder<'m>) -> Result<&'m [u8], DecodeError> {
+fn read_character_string<'m>(decoder: &mut BinDecoder<'m>) -> Result<&'m [u8], DecodeError> {
     let length = u8(decoder)?;
     Ok(decoder.read_slice(length.into())?.unverified())
 }

@@ -54,8 +54,8 @@ impl Rules {
     }
 
     /// What is wrong with `response`.
-    pub(super) fn complaint(&self, response: &Response) -> Option<String> {
-        let rcode = response.says.rcode;
+    pub(super) fn mismatch(&self, response: &Response) -> Option<String> {
+        let rcode = response.summary.rcode;
         if !self.valid_rcodes.contains(&rcode) {
             let valid: Vec<_> = self.valid_rcodes.iter().map(ToString::to_string).collect();
             return Some(format!(
@@ -64,7 +64,7 @@ impl Rules {
             ));
         }
         let mut sections = self.sections.iter().zip(SECTIONS).enumerate();
-        sections.find_map(|(section, (rules, (_, word)))| rules.complaint(response, section, word))
+        sections.find_map(|(section, (rules, (_, word)))| rules.mismatch(response, section, word))
     }
 }
 
@@ -72,25 +72,25 @@ impl Rules {
 #[derive(Clone, Debug, Default)]
 pub struct SectionRules {
     /// None of them may match any record.
-    pub absent: Vec<Pattern>,
+    pub fail_if_any: Vec<Pattern>,
     /// None of them may match every record.
-    pub not_all: Vec<Pattern>,
+    pub fail_if_all: Vec<Pattern>,
     /// All of them must match every record, and there must be one.
-    pub in_all: Vec<Pattern>,
+    pub require_all: Vec<Pattern>,
     /// One of them must match a record.
-    pub in_one: Vec<Pattern>,
+    pub require_any: Vec<Pattern>,
 }
 
 /// Characters of a record that an error shows.
-const SHOWN: usize = 100;
+const MAX_SHOWN_CHARS: usize = 100;
 
 impl SectionRules {
     fn read(mut fields: Fields<'_>) -> Self {
         let rules = Self {
-            absent: fields.patterns("fail_if_matches_regexp"),
-            not_all: fields.patterns("fail_if_all_match_regexp"),
-            in_all: fields.patterns("fail_if_not_matches_regexp"),
-            in_one: fields.patterns("fail_if_none_matches_regexp"),
+            fail_if_any: fields.patterns("fail_if_matches_regexp"),
+            fail_if_all: fields.patterns("fail_if_all_match_regexp"),
+            require_all: fields.patterns("fail_if_not_matches_regexp"),
+            require_any: fields.patterns("fail_if_none_matches_regexp"),
         };
         fields.finish();
         rules
@@ -98,12 +98,12 @@ impl SectionRules {
 
     fn is_empty(&self) -> bool {
         let Self {
-            absent,
-            not_all,
-            in_all,
-            in_one,
+            fail_if_any,
+            fail_if_all,
+            require_all,
+            require_any,
         } = self;
-        [absent, not_all, in_all, in_one]
+        [fail_if_any, fail_if_all, require_all, require_any]
             .iter()
             .all(|patterns| patterns.is_empty())
     }
@@ -111,46 +111,48 @@ impl SectionRules {
     /// An upper estimate of the steps that a byte of a record takes.
     fn steps_per_byte(&self) -> u64 {
         let Self {
-            absent,
-            not_all,
-            in_all,
-            in_one,
+            fail_if_any,
+            fail_if_all,
+            require_all,
+            require_any,
         } = self;
-        let patterns = [absent, not_all, in_all, in_one].into_iter().flatten();
+        let patterns = [fail_if_any, fail_if_all, require_all, require_any]
+            .into_iter()
+            .flatten();
         patterns.map(Pattern::steps_per_byte).sum()
     }
 
-    fn complaint(&self, response: &Response, section: usize, word: &str) -> Option<String> {
+    fn mismatch(&self, response: &Response, section: usize, word: &str) -> Option<String> {
         if self.is_empty() {
             return None;
         }
         let mut records = 0_usize;
-        let mut found = self.in_one.is_empty();
+        let mut found = self.require_any.is_empty();
         // Those that have matched every record so far.
-        let mut everywhere: Vec<_> = self.not_all.iter().collect();
+        let mut everywhere: Vec<_> = self.fail_if_all.iter().collect();
         let of_a_record = response.find_record(section, |record| {
             records += 1;
             let matches = |pattern: &&Pattern| pattern.matches(record.as_bytes());
-            if let Some(pattern) = self.absent.iter().find(matches) {
+            if let Some(pattern) = self.fail_if_any.iter().find(matches) {
                 return Some(format!(
                     "{word} record {} matches \"{pattern}\"",
-                    shown(record)
+                    shortened(record)
                 ));
             }
-            if let Some(pattern) = self.in_all.iter().find(|pattern| !matches(pattern)) {
-                let record = shown(record);
+            if let Some(pattern) = self.require_all.iter().find(|pattern| !matches(pattern)) {
+                let record = shortened(record);
                 return Some(format!(
                     "{word} record {record} does not match \"{pattern}\""
                 ));
             }
             everywhere.retain(matches);
-            found = found || self.in_one.iter().any(|pattern| matches(&pattern));
+            found = found || self.require_any.iter().any(|pattern| matches(&pattern));
             None
         });
         if of_a_record.is_some() {
             return of_a_record;
         }
-        if let (0, Some(pattern)) = (records, self.in_all.first()) {
+        if let (0, Some(pattern)) = (records, self.require_all.first()) {
             return Some(format!("there is no {word} record to match \"{pattern}\""));
         }
         if let (1.., Some(pattern)) = (records, everywhere.first()) {
@@ -159,7 +161,11 @@ impl SectionRules {
         if found {
             return None;
         }
-        let patterns: Vec<_> = self.in_one.iter().map(|p| format!("\"{p}\"")).collect();
+        let patterns: Vec<_> = self
+            .require_any
+            .iter()
+            .map(|p| format!("\"{p}\""))
+            .collect();
         Some(format!(
             "no {word} record matches {}",
             patterns.join(" or ")
@@ -168,10 +174,10 @@ impl SectionRules {
 }
 
 /// The beginning of a record, as quoted in errors.
-fn shown(record: &str) -> String {
-    let mut shown: String = record.chars().take(SHOWN).collect();
-    if shown.len() < record.len() {
-        shown.push('…');
+fn shortened(record: &str) -> String {
+    let mut shortened: String = record.chars().take(MAX_SHOWN_CHARS).collect();
+    if shortened.len() < record.len() {
+        shortened.push('…');
     }
-    shown.replace('\t', " ")
+    shortened.replace('\t', " ")
 }

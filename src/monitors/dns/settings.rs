@@ -6,13 +6,13 @@ use hickory_proto::rr::Name;
 use url::Url;
 
 use super::{
-    kinds::{Class, RecordType},
     message::Question,
+    record_types::{Class, RecordType},
     rules::Rules,
 };
 use crate::{
     net::{Route, tls},
-    settings::{read_freshness, read_route, read_tls_config, refuse_tls_keys},
+    settings::{read_min_validity, read_route, read_tls_config, refuse_tls_keys},
     value::{Endpoint, Fields, FromNode, HttpUrl, Node, Target},
 };
 
@@ -32,7 +32,7 @@ pub struct Settings {
     /// How to speak TLS.
     pub tls: tls::Settings,
     /// How long its certificates must still be good for.
-    pub freshness: tls::Freshness,
+    pub min_validity: tls::MinCertificateValidity,
 }
 
 /// Whom to ask, and how.
@@ -60,10 +60,10 @@ enum Transport {
 impl Settings {
     /// Reads the keys; `None` where there is no server or no question.
     pub fn read(fields: &mut Fields<'_>) -> Option<Self> {
-        let target = fields.required::<Where>("target");
+        let target = fields.required::<ServerAddress>("target");
         let transport = Transport::read(fields, target.as_ref());
         let tls = fields.section("tls_config").map(read_tls_config);
-        let freshness = read_freshness(fields);
+        let min_validity = read_min_validity(fields);
         if !matches!(transport, Transport::Tls | Transport::Https) {
             let wrong = "has no effect without TLS";
             refuse_tls_keys(fields, wrong, "transport_protocol tls or https");
@@ -84,15 +84,15 @@ impl Settings {
             rules,
             route,
             tls,
-            freshness,
+            min_validity,
         })
     }
 }
 
 impl Transport {
     /// Reads `transport_protocol` and `dns_over_tls`.
-    fn read(fields: &mut Fields<'_>, target: Option<&Where>) -> Self {
-        let by_url = matches!(target, Some(Where::Url(_)));
+    fn read(fields: &mut Fields<'_>, target: Option<&ServerAddress>) -> Self {
+        let by_url = matches!(target, Some(ServerAddress::Url(_)));
         let given: Option<Self> = fields.optional("transport_protocol");
         let over_tls: Option<bool> = fields.optional("dns_over_tls");
         match (given, over_tls) {
@@ -144,12 +144,12 @@ impl FromNode for Transport {
 }
 
 /// The value of `target`.
-enum Where {
+enum ServerAddress {
     Host(Target),
     Url(Url),
 }
 
-impl Where {
+impl ServerAddress {
     /// The server; `None` where the two do not fit together.
     fn server(self, transport: Transport) -> Option<Server> {
         let target = match self {
@@ -165,7 +165,7 @@ impl Where {
     }
 }
 
-impl FromNode for Where {
+impl FromNode for ServerAddress {
     const ALLOWED: &'static str = "a name server as HOST, HOST:PORT or https://HOST/PATH";
 
     fn from_node(node: &Node) -> Result<Self, String> {

@@ -6,7 +6,7 @@ use hickory_proto::rr::Name;
 use proptest::prelude::*;
 
 use super::{
-    message::{Asked, Question, Response, Unfit},
+    message::{EncodedQuery, Question, Response, ResponseError},
     *,
 };
 use crate::{
@@ -32,18 +32,23 @@ fn record(kind: u16, data: &[u8]) -> Vec<u8> {
 }
 
 /// Two bytes of flags and code, the number of records in each section, and the records.
-fn response(asked: &Asked<'_>, flags: [u8; 2], counts: [u8; 3], records: &[u8]) -> Vec<u8> {
+fn response(
+    encoded: &EncodedQuery<'_>,
+    flags: [u8; 2],
+    counts: [u8; 3],
+    records: &[u8],
+) -> Vec<u8> {
     let [answers, authorities, additionals] = counts;
     let counts = [0, 1, 0, answers, 0, authorities, 0, additionals];
     let end = 12 + "_example_test_".len() + 4;
-    let question = &asked.bytes[12..end];
-    [&asked.bytes[..2], &flags, &counts, question, records].concat()
+    let question = &encoded.bytes[12..end];
+    [&encoded.bytes[..2], &flags, &counts, question, records].concat()
 }
 
-fn read(flags: [u8; 2], counts: [u8; 3], records: &[u8]) -> Result<Response, Unfit> {
+fn read(flags: [u8; 2], counts: [u8; 3], records: &[u8]) -> Result<Response, ResponseError> {
     let question = question();
-    let asked = question.query(true, true);
-    asked.response(response(&asked, flags, counts, records))
+    let encoded = question.encode(true, true);
+    encoded.decode_response(response(&encoded, flags, counts, records))
 }
 
 fn bytes(hex: &str) -> Vec<u8> {
@@ -224,29 +229,29 @@ fn the_counts_the_code_and_the_serial_number_are_told() {
     let opt = [0, 0, 41, 4, 208, 1, 0, 0, 0, 0, 0];
     let records = [&soa[..], &record(1, &[0; 4]), &record(1, &[0; 4]), &opt].concat();
     let response =
-        read([0x86, 0x27], [1, 1, 2], &records).unwrap_or_else(|unfit| panic!("{unfit:?}"));
+        read([0x86, 0x27], [1, 1, 2], &records).unwrap_or_else(|error| panic!("{error:?}"));
     assert!(response.has_edns);
-    let says = response.says;
+    let summary = response.summary;
     // Code 7, and 1 above its four bits.
-    assert_eq!(says.rcode, Rcode(23));
+    assert_eq!(summary.rcode, Rcode(23));
     assert_eq!(
-        (says.answers, says.authorities, says.additionals),
+        (summary.answers, summary.authorities, summary.additionals),
         (1, 1, 1)
     );
-    assert_eq!(says.serial, Some(7));
-    assert!(says.authenticated_data && says.truncated);
+    assert_eq!(summary.serial, Some(7));
+    assert!(summary.authenticated_data && summary.truncated);
 }
 
 #[test]
 fn what_answers_something_else_is_a_stray() {
     let question = question();
-    let asked = question.query(true, true);
-    let good = response(&asked, [0x84, 0], [0; 3], &[]);
-    assert!(asked.response(good.clone()).is_ok());
+    let encoded = question.encode(true, true);
+    let good = response(&encoded, [0x84, 0], [0; 3], &[]);
+    assert!(encoded.decode_response(good.clone()).is_ok());
     let change = |at: usize| {
         let mut changed = good.clone();
         changed[at] ^= 1;
-        asked.response(changed).map(drop)
+        encoded.decode_response(changed).map(drop)
     };
     for (at, expected) in [
         (1, "the response has another id"),
@@ -254,21 +259,21 @@ fn what_answers_something_else_is_a_stray() {
         (good.len() - 3, "the response is to another question"),
         (good.len() - 1, "the response is to another question"),
     ] {
-        assert_eq!(change(at), Err(Unfit::Stray(expected)), "{at}");
+        assert_eq!(change(at), Err(ResponseError::Mismatched(expected)), "{at}");
     }
     // The case of letters is no difference.
     let mut upper = good.clone();
     upper[13] = b'E';
-    assert!(asked.response(upper).is_ok());
+    assert!(encoded.decode_response(upper).is_ok());
     assert!(matches!(
-        asked.response(asked.bytes.clone()),
-        Err(Unfit::Broken(_))
+        encoded.decode_response(encoded.bytes.clone()),
+        Err(ResponseError::Malformed(_))
     ));
     let mut without = good[..12].to_vec();
     without[5] = 0;
-    assert!(asked.response(without.clone()).is_err());
+    assert!(encoded.decode_response(without.clone()).is_err());
     without[3] = 5;
-    assert!(asked.response(without).is_ok());
+    assert!(encoded.decode_response(without).is_ok());
 }
 
 #[test]
@@ -278,8 +283,8 @@ fn what_is_cut_off_is_malformed_unless_it_says_so() {
         let short = &records[..records.len() - cut];
         assert!(read([0x84, 0], [2, 0, 0], short).is_err());
         let truncated =
-            read([0x86, 0], [2, 0, 0], short).unwrap_or_else(|unfit| panic!("{unfit:?}"));
-        assert_eq!(truncated.says.answers, u16::from(cut <= 16));
+            read([0x86, 0], [2, 0, 0], short).unwrap_or_else(|error| panic!("{error:?}"));
+        assert_eq!(truncated.summary.answers, u16::from(cut <= 16));
     }
 }
 
@@ -305,8 +310,8 @@ fn rules_are_about_each_record_every_record_or_any() {
     const IN_ALL: &str = "fail_if_not_matches_regexp";
     const IN_ONE: &str = "fail_if_none_matches_regexp";
     let two = [record(1, &[127, 0, 0, 1]), record(1, &[127, 0, 0, 2])].concat();
-    let two = read([0x84, 0], [2, 0, 0], &two).unwrap_or_else(|unfit| panic!("{unfit:?}"));
-    let none = read([0x84, 0], [0; 3], &[]).unwrap_or_else(|unfit| panic!("{unfit:?}"));
+    let two = read([0x84, 0], [2, 0, 0], &two).unwrap_or_else(|error| panic!("{error:?}"));
+    let none = read([0x84, 0], [0; 3], &[]).unwrap_or_else(|error| panic!("{error:?}"));
     let first = "answer record example.test. 300 IN A 127.0.0.1";
     for (key, patterns, of_two, of_none) in [
         (
@@ -350,12 +355,12 @@ fn rules_are_about_each_record_every_record_or_any() {
     ] {
         let rules = rules("validate_answer_rrs", &[(key, patterns)]);
         assert_eq!(
-            rules.complaint(&two).as_deref(),
+            rules.mismatch(&two).as_deref(),
             of_two,
             "{key} {patterns:?}"
         );
         assert_eq!(
-            rules.complaint(&none).as_deref(),
+            rules.mismatch(&none).as_deref(),
             of_none,
             "{key} {patterns:?}"
         );
@@ -365,17 +370,17 @@ fn rules_are_about_each_record_every_record_or_any() {
 #[test]
 fn an_error_shows_a_hundred_characters_of_a_record() {
     let long = record(16, &[&[200][..], &[b'x'; 200]].concat());
-    let long = read([0x84, 0], [0, 0, 1], &long).unwrap_or_else(|unfit| panic!("{unfit:?}"));
+    let long = read([0x84, 0], [0, 0, 1], &long).unwrap_or_else(|error| panic!("{error:?}"));
     let rules = rules(
         "validate_additional_rrs",
         &[("fail_if_matches_regexp", &["xx"])],
     );
-    let complaint = rules.complaint(&long).expect("it matches");
-    let shown = complaint
+    let mismatch = rules.mismatch(&long).expect("it matches");
+    let shortened = mismatch
         .strip_prefix("additional record ")
         .and_then(|rest| rest.strip_suffix("… matches \"xx\""))
         .expect("the beginning of the record");
-    assert_eq!(shown.len(), 100);
+    assert_eq!(shortened.len(), 100);
 }
 
 fn read_settings(keys: &[(&str, &str)]) -> Option<Settings> {
@@ -452,8 +457,8 @@ fn a_server_has_the_usual_port_of_what_it_speaks() {
 #[test]
 fn a_query_has_what_the_settings_say() {
     let question = question();
-    let asked = question.query(true, true);
-    let hex = asked.bytes[2..]
+    let encoded = question.encode(true, true);
+    let hex = encoded.bytes[2..]
         .iter()
         .fold(String::new(), |mut hex, byte| {
             write!(hex, "{byte:02x}").expect("a String takes all");
@@ -463,19 +468,19 @@ fn a_query_has_what_the_settings_say() {
     let expected = "01200001000000000001076578616d706c65047465737400\
                     00ff0001000029 04d0 00000000 0000";
     assert_eq!(hex, expected.replace(' ', ""));
-    let plain = question.query(false, false);
+    let plain = question.encode(false, false);
     assert_eq!(plain.bytes[2..12], [0, 0x20, 0, 1, 0, 0, 0, 0, 0, 0]);
-    assert_eq!(plain.anonymous().bytes[..2], [0, 0]);
+    assert_eq!(plain.with_zero_id().bytes[..2], [0, 0]);
 }
 
 proptest! {
     #[test]
     fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
         let question = question();
-        let asked = question.query(true, true);
-        let _ = asked.response(bytes.clone());
-        let _ = asked.response([&asked.bytes[..2], &bytes].concat());
-        let _ = asked.response(response(&asked, [0x84, 0], [3, 2, 1], &bytes));
+        let encoded = question.encode(true, true);
+        let _ = encoded.decode_response(bytes.clone());
+        let _ = encoded.decode_response([&encoded.bytes[..2], &bytes].concat());
+        let _ = encoded.decode_response(response(&encoded, [0x84, 0], [3, 2, 1], &bytes));
     }
 
     #[test]

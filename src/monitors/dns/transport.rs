@@ -10,29 +10,29 @@ use url::Url;
 
 use super::{
     Settings,
-    message::{Asked, Response, Unfit},
+    message::{EncodedQuery, Response, ResponseError},
     settings::Server,
 };
 use crate::{
     check::{Attempt, Fact, Failure, Phase, Reason},
     net::{
-        Connector, Limited, LimitedBuffer, MAX_PIECES, Net, Stream, TlsClient,
-        http::{self as net_http, Body, ClientOptions, Request, Transport, Versions},
+        Connector, Limited, LimitedBuffer, MAX_PIECES, MeasuredStream, Net, TlsTarget,
+        http::{self as net_http, Body, ClientOptions, OfferedVersions, Request, Transport},
     },
     value::{Endpoint, Host},
 };
 
 /// What a monitor reaches its server by.
 pub(super) enum Client {
-    Sockets(Connector, Option<TlsClient>),
+    Sockets(Connector, Option<TlsTarget>),
     Https(net_http::Client),
 }
 
 /// Datagrams that answer something else; whoever gets more of them is not asking a name server.
-const MAX_STRAYS: usize = 64;
+const MAX_MISMATCHED: usize = 64;
 
 /// Bytes of a message: over TCP its length has two bytes.
-const MAX_MESSAGE: usize = u16::MAX as usize;
+const MAX_MESSAGE_BYTES: usize = u16::MAX as usize;
 
 const MESSAGE: HeaderValue = HeaderValue::from_static("application/dns-message");
 
@@ -45,12 +45,12 @@ impl Client {
         match &settings.server {
             Server::Udp(_) | Server::Tcp(_) => Self::Sockets(net.connector(), None),
             Server::Tls(endpoint) => {
-                let tls = net.tls_client(tls, tls.name_of(&endpoint.host), &[]);
+                let tls = net.tls_client(tls, tls.server_name_for(&endpoint.host), &[]);
                 Self::Sockets(net.connector(), Some(tls))
             }
             Server::Https(_) => Self::Https(net.http_client(ClientOptions {
                 tls,
-                versions: Versions::Http2,
+                versions: OfferedVersions::Http2,
             })),
         }
     }
@@ -62,18 +62,18 @@ impl Client {
         edns: bool,
         attempt: &Attempt,
     ) -> Result<Response, Failure> {
-        let asked = settings.question.query(settings.recursion_desired, edns);
+        let encoded = settings.question.encode(settings.recursion_desired, edns);
         match (self, &settings.server) {
             (Self::Sockets(connector, _), Server::Udp(endpoint)) => {
-                over_udp(connector, endpoint, settings, &asked, attempt).await
+                over_udp(connector, endpoint, settings, &encoded, attempt).await
             }
             (Self::Sockets(connector, tls), Server::Tcp(endpoint) | Server::Tls(endpoint)) => {
                 let tls = tls.as_ref();
-                let connect = connector.connect_over(tls, endpoint, settings.route, attempt);
-                over_stream(connect.await?, &asked, attempt).await
+                let connect = connector.connect_with_tls(tls, endpoint, settings.route, attempt);
+                over_stream(connect.await?, &encoded, attempt).await
             }
             (Self::Https(client), Server::Https(url)) => {
-                over_https(client, url, settings, asked.anonymous(), attempt).await
+                over_https(client, url, settings, encoded.with_zero_id(), attempt).await
             }
             _ => unreachable!("the client was made for the server"),
         }
@@ -85,23 +85,23 @@ async fn over_udp(
     connector: &Connector,
     endpoint: &Endpoint,
     settings: &Settings,
-    asked: &Asked<'_>,
+    encoded: &EncodedQuery<'_>,
     attempt: &Attempt,
 ) -> Result<Response, Failure> {
     let socket = connector
         .connect_udp(endpoint, settings.route, attempt)
         .await?;
     attempt.enter(Phase::Request);
-    socket.send(&asked.bytes).await?;
-    let mut strays = 0;
+    socket.send(&encoded.bytes).await?;
+    let mut mismatched = 0;
     let response = loop {
-        match asked.response(socket.receive().await?) {
+        match encoded.decode_response(socket.receive().await?) {
             Ok(response) => break response,
-            Err(Unfit::Stray(_)) if strays < MAX_STRAYS => strays += 1,
-            Err(unfit) => return Err(unfit_failure(unfit, attempt)),
+            Err(ResponseError::Mismatched(_)) if mismatched < MAX_MISMATCHED => mismatched += 1,
+            Err(error) => return Err(malformed_failure(error, attempt)),
         }
     };
-    if !response.says.truncated {
+    if !response.summary.truncated {
         return Ok(response);
     }
     // Whatever becomes of the rest, that much is known.
@@ -114,22 +114,22 @@ async fn over_udp(
         port: endpoint.port,
     };
     let stream = connector.connect(&same, settings.route, attempt).await?;
-    let mut whole = over_stream(stream, asked, attempt).await?;
-    whole.says.truncated = true;
+    let mut whole = over_stream(stream, encoded, attempt).await?;
+    whole.summary.truncated = true;
     Ok(whole)
 }
 
 /// Each message behind its length (RFC 1035, section 4.2.2).
 async fn over_stream(
-    mut stream: Stream,
-    asked: &Asked<'_>,
+    mut stream: MeasuredStream,
+    encoded: &EncodedQuery<'_>,
     attempt: &Attempt,
 ) -> Result<Response, Failure> {
     attempt.enter(Phase::Request);
     let talk = async {
-        let length = u16::try_from(asked.bytes.len()).expect("a query is short");
+        let length = u16::try_from(encoded.bytes.len()).expect("a query is short");
         // In one piece, as some servers want it (RFC 7766, section 8).
-        let framed = [&length.to_be_bytes(), &asked.bytes[..]].concat();
+        let framed = [&length.to_be_bytes(), &encoded.bytes[..]].concat();
         stream.write_all(&framed).await?;
         stream.flush().await?;
         let length = stream.read_u16().await?;
@@ -147,8 +147,8 @@ async fn over_stream(
         let error = format!("the response came in more than {MAX_PIECES} pieces");
         return Err(attempt.failure(Reason::ProtocolError, error));
     }
-    let response = asked.response(message);
-    response.map_err(|unfit| unfit_failure(unfit, attempt))
+    let response = encoded.decode_response(message);
+    response.map_err(|error| malformed_failure(error, attempt))
 }
 
 /// RFC 8484, by POST.
@@ -156,7 +156,7 @@ async fn over_https(
     client: &net_http::Client,
     url: &Url,
     settings: &Settings,
-    asked: Asked<'_>,
+    encoded: EncodedQuery<'_>,
     attempt: &Attempt,
 ) -> Result<Response, Failure> {
     let headers = [
@@ -175,7 +175,7 @@ async fn over_https(
         method: Method::POST,
         url: url.clone(),
         headers,
-        body: Bytes::from(asked.bytes.clone()),
+        body: Bytes::from(encoded.bytes.clone()),
         route: settings.route,
         address: None,
         zone: None,
@@ -192,15 +192,15 @@ async fn over_https(
         return Err(attempt.failure(Reason::ProtocolError, error));
     }
     attempt.enter(Phase::Transfer);
-    let mut message = LimitedBuffer::new(MAX_MESSAGE);
+    let mut message = LimitedBuffer::new(MAX_MESSAGE_BYTES);
     while let Some(chunk) = response.body_mut().chunk().await? {
         message.add(&chunk).map_err(|error| {
             let error = format!("the response is larger than {error}");
             attempt.failure(Reason::ProtocolError, error)
         })?;
     }
-    let response = asked.response(message.into_bytes());
-    response.map_err(|unfit| unfit_failure(unfit, attempt))
+    let response = encoded.decode_response(message.into_bytes());
+    response.map_err(|error| malformed_failure(error, attempt))
 }
 
 /// `host` with the port of `url`, where it has one of its own.
@@ -223,14 +223,14 @@ fn is_message<B>(response: &HttpResponse<B>) -> bool {
     })
 }
 
-fn unfit_failure(unfit: Unfit, attempt: &Attempt) -> Failure {
-    attempt.failure(Reason::ProtocolError, unfit.into_error())
+fn malformed_failure(error: ResponseError, attempt: &Attempt) -> Failure {
+    attempt.failure(Reason::ProtocolError, error.into_error())
 }
 
 impl Response {
     /// Tells `attempt` what it says.
     pub fn report(&self, attempt: &Attempt) {
         attempt.learn(Fact::ResponseBytes(self.len() as u64));
-        attempt.learn(Fact::Dns(self.says));
+        attempt.learn(Fact::Dns(self.summary));
     }
 }

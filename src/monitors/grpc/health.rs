@@ -96,7 +96,7 @@ impl Code {
     ];
 
     /// The one that `trailers` have; `None` where they have none, an error where it is no number.
-    pub fn of(trailers: &HeaderMap) -> Result<Option<Self>, &'static str> {
+    pub fn from_trailers(trailers: &HeaderMap) -> Result<Option<Self>, &'static str> {
         let Some(code) = trailers.get("grpc-status") else {
             return Ok(None);
         };
@@ -150,7 +150,7 @@ pub(super) fn status_message<'s>(
     trailers: &HeaderMap,
     secrets: impl IntoIterator<Item = &'s str>,
 ) -> String {
-    const LONGEST: usize = 100;
+    const MAX_CHARS: usize = 100;
     let Some(message) = trailers.get("grpc-message") else {
         return String::new();
     };
@@ -163,7 +163,7 @@ pub(super) fn status_message<'s>(
     if message.is_empty() || secrets.into_iter().any(repeats) {
         return String::new();
     }
-    let shown: String = message.chars().take(LONGEST).collect();
+    let shown: String = message.chars().take(MAX_CHARS).collect();
     format!(": {shown:?}")
 }
 
@@ -280,9 +280,9 @@ mod tests {
         let of = |value: &str| {
             let mut trailers = HeaderMap::new();
             trailers.insert("grpc-status", value.parse().expect("a header"));
-            Code::of(&trailers)
+            Code::from_trailers(&trailers)
         };
-        assert_eq!(Code::of(&HeaderMap::new()), Ok(None));
+        assert_eq!(Code::from_trailers(&HeaderMap::new()), Ok(None));
         assert_eq!(of("5"), Ok(Some(Code::NOT_FOUND)));
         for value in ["", "-1", "OK", "4294967296"] {
             assert!(of(value).is_err(), "{value:?}");

@@ -13,29 +13,31 @@ use super::{
 };
 use crate::{
     check::{Attempt, Fact, Failure, Monitor, Phase, Reason, Report, ServingStatus, log_check},
-    net::{Connector, ErrorClassifier, LimitedBuffer, Net, Stream, TlsClient, http::USER_AGENT},
+    net::{
+        Connector, ErrorClassifier, LimitedBuffer, MeasuredStream, Net, TlsTarget, http::USER_AGENT,
+    },
 };
 
 /// Target of log lines: the type.
 const LOG_TARGET: &str = "monitoringdaemon::monitors::grpc";
 
 /// Bytes of an answer, which has seven of them.
-const MAX_ANSWER: usize = 4 << 10;
+const MAX_RESPONSE_BYTES: usize = 4 << 10;
 
 /// Bytes of the headers of an answer, as HTTP/2 counts them.
-const MAX_HEADERS: u32 = 16 << 10;
+const MAX_HEADER_LIST_BYTES: u32 = 16 << 10;
 
 /// Bytes that the connection may receive in all: more is a flood of frames that are no part of an
 /// answer.
-const MAX_RECEIVED: u64 = 128 << 10;
+const MAX_RECEIVED_BYTES: u64 = 128 << 10;
 
 /// Asks one server for the health of a service.
 pub struct Grpc {
     connector: Connector,
-    tls: Option<TlsClient>,
+    tls: Option<TlsTarget>,
     settings: Arc<Settings>,
     request: Request<()>,
-    question: Bytes,
+    request_body: Bytes,
 }
 
 impl Settings {
@@ -43,13 +45,14 @@ impl Settings {
     #[must_use]
     pub fn bind(self: &Arc<Self>, net: &Net) -> Grpc {
         let tls = self.tls.as_ref();
-        let tls = tls.map(|tls| net.tls_client(tls, tls.name_of(&self.endpoint.host), &["h2"]));
+        let tls =
+            tls.map(|tls| net.tls_client(tls, tls.server_name_for(&self.endpoint.host), &["h2"]));
         Grpc::new(net.connector(), tls, self.clone())
     }
 }
 
 impl Grpc {
-    fn new(connector: Connector, tls: Option<TlsClient>, settings: Arc<Settings>) -> Self {
+    fn new(connector: Connector, tls: Option<TlsTarget>, settings: Arc<Settings>) -> Self {
         let mut request = Request::post(settings.uri(PATH))
             .header(header::TE, "trailers")
             .header(header::CONTENT_TYPE, "application/grpc")
@@ -65,19 +68,21 @@ impl Grpc {
         Self {
             connector,
             tls,
-            question: health::encode_request(&settings.service),
+            request_body: health::encode_request(&settings.service),
             request,
             settings,
         }
     }
 
     /// A connection that HTTP/2 can be spoken over.
-    async fn connect(&self, attempt: &Attempt) -> Result<Stream, Failure> {
+    async fn connect(&self, attempt: &Attempt) -> Result<MeasuredStream, Failure> {
         let Settings {
             endpoint, route, ..
         } = &*self.settings;
         let tls = self.tls.as_ref();
-        let connect = self.connector.connect_over(tls, endpoint, *route, attempt);
+        let connect = self
+            .connector
+            .connect_with_tls(tls, endpoint, *route, attempt);
         let stream = connect.await?;
         if tls.is_some() && stream.protocol() != Some(b"h2") {
             let error = "the server does not agree on HTTP/2, which gRPC is spoken over";
@@ -87,13 +92,13 @@ impl Grpc {
     }
 
     /// The call, from its connection to its end.
-    async fn call(&self, stream: Stream, attempt: &Attempt) -> Result<CallResult, Failure> {
+    async fn call(&self, stream: MeasuredStream, attempt: &Attempt) -> Result<CallResult, Failure> {
         attempt.enter(Phase::Check);
         let errors = stream.errors();
-        errors.allow(MAX_RECEIVED);
+        errors.allow(MAX_RECEIVED_BYTES);
         let client = h2::client::Builder::new()
             .enable_push(false)
-            .max_header_list_size(MAX_HEADERS)
+            .max_header_list_size(MAX_HEADER_LIST_BYTES)
             .handshake(stream);
         let (client, connection) = client.await.map_err(|error| failure(&errors, &error))?;
         let mut connection = pin!(connection);
@@ -102,13 +107,13 @@ impl Grpc {
         // received; else its error says more than the call's, which is not always told of it.
         tokio::select! {
             biased;
-            ended = &mut call => {
+            result = &mut call => {
                 // Takes leave, as far as that goes at once.
                 let _ = connection.now_or_never();
-                ended
+                result
             }
             end = &mut connection => match (call.now_or_never(), end) {
-                (Some(Ok(ended)), _) => Ok(ended),
+                (Some(Ok(result)), _) => Ok(result),
                 (_, Err(error)) => Err(failure(&errors, &error)),
                 (Some(Err(failure)), Ok(())) => Err(failure),
                 (None, Ok(())) => {
@@ -133,18 +138,18 @@ impl Grpc {
             failure(errors, &error)
         };
         let mut client = client.ready().await.map_err(failure)?;
-        let (response, mut question) = client
+        let (response, mut request_body) = client
             .send_request(self.request.clone(), false)
             .map_err(failure)?;
-        question
-            .send_data(self.question.clone(), true)
+        request_body
+            .send_data(self.request_body.clone(), true)
             .map_err(failure)?;
         let response = response.await.map_err(failure)?;
-        judge_head(&response, attempt)?;
+        check_head(&response, attempt)?;
         let (head, mut body) = response.into_parts();
-        let mut answer = LimitedBuffer::new(MAX_ANSWER);
+        let mut response_body = LimitedBuffer::new(MAX_RESPONSE_BYTES);
         while let Some(data) = body.data().await {
-            let added = answer.add(&data.map_err(failure)?);
+            let added = response_body.add(&data.map_err(failure)?);
             added.map_err(|error| {
                 let error = format!("the answer is larger than {error}");
                 attempt.failure(Reason::ProtocolError, error)
@@ -153,16 +158,16 @@ impl Grpc {
         // Without a body, what would stand in the trailers stands in the headers.
         let trailers = body.trailers().await.map_err(failure)?;
         Ok(CallResult {
-            answer: answer.into_bytes(),
+            response_body: response_body.into_bytes(),
             trailers: trailers.unwrap_or(head.headers),
         })
     }
 
     /// What the end of the call says of the service.
-    fn judge(&self, ended: &CallResult, attempt: &Attempt) -> Result<(), Failure> {
+    fn check_result(&self, result: &CallResult, attempt: &Attempt) -> Result<(), Failure> {
         let wrong = |reason, error: String| Err(attempt.failure(reason, error));
-        let trailers = &ended.trailers;
-        let code = match Code::of(trailers) {
+        let trailers = &result.trailers;
+        let code = match Code::from_trailers(trailers) {
             Ok(Some(code)) => code,
             Ok(None) => {
                 attempt.learn(Fact::GrpcStatus(Code::from_http_status(StatusCode::OK).0));
@@ -173,32 +178,36 @@ impl Grpc {
         };
         attempt.learn(Fact::GrpcStatus(code.0));
         if code == Code::OK {
-            return match health::decode_response(&ended.answer) {
+            return match health::decode_response(&result.response_body) {
                 Ok(status) => {
                     attempt.learn(Fact::Serving(status));
-                    self.judge_status(status, attempt)
+                    self.check_serving_status(status, attempt)
                 }
                 Err(error) => wrong(Reason::ProtocolError, error),
             };
         }
         let secrets = self.settings.metadata.iter();
-        let remark = status_message(trailers, secrets.map(|(_, value)| value.reveal()));
+        let message = status_message(trailers, secrets.map(|(_, value)| value.reveal()));
         let service = &self.settings.service;
         match code {
             Code::NOT_FOUND => {
-                let error = format!("the server does not know the service {service:?}{remark}");
+                let error = format!("the server does not know the service {service:?}{message}");
                 wrong(Reason::NotServing, error)
             }
             Code::UNIMPLEMENTED => {
-                let error = format!("the server has no health service{remark}");
+                let error = format!("the server has no health service{message}");
                 wrong(Reason::ProtocolError, error)
             }
-            Code::UNAVAILABLE => wrong(Reason::NotServing, format!("{code}{remark}")),
-            code => wrong(Reason::ResponseMismatch, format!("{code}{remark}")),
+            Code::UNAVAILABLE => wrong(Reason::NotServing, format!("{code}{message}")),
+            code => wrong(Reason::ResponseMismatch, format!("{code}{message}")),
         }
     }
 
-    fn judge_status(&self, status: ServingStatus, attempt: &Attempt) -> Result<(), Failure> {
+    fn check_serving_status(
+        &self,
+        status: ServingStatus,
+        attempt: &Attempt,
+    ) -> Result<(), Failure> {
         if status == ServingStatus::Serving {
             return Ok(());
         }
@@ -210,12 +219,12 @@ impl Grpc {
 
 /// What a call ended with.
 struct CallResult {
-    answer: Vec<u8>,
+    response_body: Vec<u8>,
     trailers: HeaderMap,
 }
 
 /// Whether a response is one of gRPC; one of HTTP alone stands for a status all the same.
-fn judge_head(response: &Response<RecvStream>, attempt: &Attempt) -> Result<(), Failure> {
+fn check_head(response: &Response<RecvStream>, attempt: &Attempt) -> Result<(), Failure> {
     let (status, headers) = (response.status(), response.headers());
     if headers.contains_key("grpc-status") {
         return Ok(());
@@ -268,9 +277,9 @@ impl Monitor for Grpc {
 
     async fn check(&self, attempt: &Attempt) -> Result<(), Failure> {
         let stream = self.connect(attempt).await?;
-        let ended = self.call(stream, attempt).await?;
-        self.judge(&ended, attempt)?;
-        self.settings.freshness.judge(attempt)
+        let result = self.call(stream, attempt).await?;
+        self.check_result(&result, attempt)?;
+        self.settings.min_validity.judge(attempt)
     }
 
     fn log(&self, monitor: &str, report: &Report) {

@@ -6,9 +6,9 @@ use http::{HeaderName, HeaderValue, Uri, uri::Scheme};
 use crate::{
     net::{
         Route,
-        tls::{self, Freshness},
+        tls::{self, MinCertificateValidity},
     },
-    settings::{read_freshness, read_route, read_tls_config, refuse_tls_keys},
+    settings::{read_min_validity, read_route, read_tls_config, refuse_tls_keys},
     value::{Endpoint, Fields, FromNode, Host, Node, Secret, Target},
 };
 
@@ -26,7 +26,7 @@ pub struct Settings {
     /// Which way to go to the server.
     pub route: Route,
     /// How long its certificates must still be good for.
-    pub freshness: Freshness,
+    pub min_validity: MinCertificateValidity,
 }
 
 /// The ports of a target that names none.
@@ -43,7 +43,7 @@ impl Settings {
             metadata: Vec::new(),
             tls: None,
             route: Route::default(),
-            freshness: Freshness::default(),
+            min_validity: MinCertificateValidity::default(),
         }
     }
 
@@ -55,7 +55,7 @@ impl Settings {
         let tls = fields.optional("tls").unwrap_or(false);
         let tls_settings = fields.section("tls_config").map(read_tls_config);
         let route = read_route(fields);
-        let freshness = read_freshness(fields);
+        let min_validity = read_min_validity(fields);
         if !tls {
             refuse_tls_keys(fields, "has no effect without TLS", "tls: true");
         }
@@ -65,7 +65,7 @@ impl Settings {
             metadata,
             tls: tls.then(|| tls_settings.unwrap_or_default()),
             route,
-            freshness,
+            min_validity,
             // Last, so that what is wrong with the others is found out too.
             endpoint: target?.endpoint(port),
         })

@@ -7,13 +7,13 @@ use url::{Host, Url};
 
 use super::encoding::Encoding;
 use crate::{
-    net::{Route, http::Proxies, oauth2, tls::Freshness},
-    settings::{read_freshness, read_proxies},
+    net::{Route, http::Proxies, oauth2, tls::MinCertificateValidity},
+    settings::{read_min_validity, read_proxies},
     value::{self, Fields, FromNode, Node},
 };
 
 /// Addresses of one name that are checked: more than any service has that is asked by a name.
-pub(super) const MOST_ADDRESSES: usize = 32;
+pub(super) const MAX_ADDRESSES: usize = 32;
 
 /// What few monitors have.
 #[derive(Clone, Default)]
@@ -31,7 +31,7 @@ pub struct AdvancedSettings {
     /// Whether every address of the name is checked.
     pub all_addresses: bool,
     /// How long certificates must still be good for.
-    pub freshness: Freshness,
+    pub min_validity: MinCertificateValidity,
 }
 
 impl AdvancedSettings {
@@ -53,12 +53,12 @@ impl AdvancedSettings {
             oauth2: None,
             resolve: read_resolve(fields),
             all_addresses: fields.optional("all_addresses").unwrap_or(false),
-            freshness: read_freshness(fields),
+            min_validity: read_min_validity(fields),
         }
     }
 
     /// What it is, if it is anything.
-    pub(super) fn boxed(self) -> Option<Box<Self>> {
+    pub(super) fn into_option_box(self) -> Option<Box<Self>> {
         let Self {
             compression: None,
             without_body: false,
@@ -66,12 +66,13 @@ impl AdvancedSettings {
             oauth2: None,
             resolve,
             all_addresses: false,
-            freshness,
+            min_validity,
         } = &self
         else {
             return Some(Box::new(self));
         };
-        (!resolve.is_empty() || *freshness != Freshness::default()).then(|| Box::new(self))
+        (!resolve.is_empty() || *min_validity != MinCertificateValidity::default())
+            .then(|| Box::new(self))
     }
 
     pub(super) fn check_consistency(&self, url: &Url, route: Route, fields: &Fields<'_>) {
@@ -116,7 +117,7 @@ impl AdvancedSettings {
     }
 
     pub(super) fn proxy_of(&self, url: &Url) -> Option<&std::sync::Arc<crate::net::http::Proxy>> {
-        self.proxies.as_ref()?.of(url)
+        self.proxies.as_ref()?.for_url(url)
     }
 }
 

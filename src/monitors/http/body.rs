@@ -5,7 +5,7 @@ use http::{HeaderMap, Method, StatusCode};
 
 use super::{
     Http,
-    encoding::{DecodedBody, Decoder, Encoding, Undecodable},
+    encoding::{DecodeError, DecodedBody, Decoder, Encoding},
     redirects::Hop,
     segments::Segments,
 };
@@ -21,7 +21,7 @@ const MAX_INLINE_COST: u64 = 100_000;
 impl<T: Transport> Http<T> {
     /// How the body of the response to `hop` is encoded.
     pub(super) fn encoding_of(&self, hop: &Hop, status: StatusCode) -> Option<Encoding> {
-        let encoding = self.settings.rare.as_ref()?.compression?;
+        let encoding = self.settings.advanced.as_ref()?.compression?;
         let bodiless = hop.method == Method::HEAD
             || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         (encoding != Encoding::Identity && !bodiless).then_some(encoding)
@@ -57,7 +57,7 @@ impl<T: Transport> Http<T> {
             }
             if let Some(previous) = decoder.take() {
                 let result = decode(previous, chunk, &mut slice).await;
-                let next = result.map_err(|wrong| self.undecodable(wrong, encoding, attempt))?;
+                let next = result.map_err(|wrong| self.decode_failure(wrong, encoding, attempt))?;
                 decoder = Some(next);
             } else if keep {
                 kept.push(&chunk);
@@ -66,37 +66,37 @@ impl<T: Transport> Http<T> {
         }
         if let Some(decoder) = decoder {
             let result = match decoder.finish() {
-                Err(_) if received == 0 => Err(Undecodable::Empty),
+                Err(_) if received == 0 => Err(DecodeError::Empty),
                 result => result,
             };
-            let body = result.map_err(|wrong| self.undecodable(wrong, encoding, attempt))?;
+            let body = result.map_err(|wrong| self.decode_failure(wrong, encoding, attempt))?;
             kept = body.kept.unwrap_or_default();
         }
         Ok(kept)
     }
 
-    fn undecodable(
+    fn decode_failure(
         &self,
-        wrong: Undecodable,
+        wrong: DecodeError,
         encoding: Option<Encoding>,
         attempt: &Attempt,
     ) -> Failure {
         let encoding = encoding.map_or("", Encoding::as_str);
         let (reason, error) = match wrong {
-            Undecodable::TooLarge => {
+            DecodeError::TooLarge => {
                 let limit = self.settings.body_size_limit.unwrap_or_default();
                 let error = format!("the decoded body is larger than {limit} bytes");
                 (Reason::BodyTooLarge, error)
             }
-            Undecodable::Truncated => {
+            DecodeError::Truncated => {
                 let error = format!("the {encoding} data of the body is incomplete");
                 (Reason::TruncatedBody, error)
             }
-            Undecodable::Empty => {
+            DecodeError::Empty => {
                 let error = format!("the body is empty, expected {encoding} data");
                 (Reason::ProtocolError, error)
             }
-            Undecodable::Malformed => {
+            DecodeError::Malformed => {
                 let error = format!("the body is not {encoding} data");
                 (Reason::ProtocolError, error)
             }
@@ -105,7 +105,7 @@ impl<T: Transport> Http<T> {
     }
 
     /// What is wrong with `headers`: found on a blocking thread if that can take long.
-    pub(super) async fn header_complaint(&self, headers: &HeaderMap) -> Option<String> {
+    pub(super) async fn header_mismatch(&self, headers: &HeaderMap) -> Option<String> {
         let settings = &self.settings;
         let cost = settings
             .header_matchers
@@ -113,27 +113,27 @@ impl<T: Transport> Http<T> {
             .map(|matcher| matcher.cost(headers));
         if cost.sum::<u64>() <= MAX_INLINE_COST {
             let mut matchers = settings.header_matchers.iter();
-            return matchers.find_map(|matcher| matcher.complaint(headers));
+            return matchers.find_map(|matcher| matcher.mismatch(headers));
         }
         let (settings, headers) = (settings.clone(), headers.clone());
-        let complaint = offload::run(false, move |_| {
+        let mismatch = offload::run(false, move |_| {
             let mut matchers = settings.header_matchers.iter();
-            matchers.find_map(|matcher| matcher.complaint(&headers))
+            matchers.find_map(|matcher| matcher.mismatch(&headers))
         });
-        complaint.await
+        mismatch.await
     }
 
     /// Checks the body against its matchers, on a blocking thread if that can take long.
-    pub(super) async fn judge_body(&self, body: Segments) -> Result<(), Failure> {
+    pub(super) async fn check_body(&self, body: Segments) -> Result<(), Failure> {
         let matchers = self.settings.body_matchers.clone();
         if matchers.is_empty() {
             return Ok(());
         }
         let is_short = matchers.cost(body.len()) <= MAX_INLINE_COST;
-        let complaint = offload::run(is_short, move |cancel| {
-            matchers.complaint(&body.join(), cancel)
+        let mismatch = offload::run(is_short, move |cancel| {
+            matchers.mismatch(&body.join(), cancel)
         });
-        match complaint.await {
+        match mismatch.await {
             None => Ok(()),
             Some((reason, error)) => Err(Failure::new(Phase::Transfer, reason, error)),
         }
@@ -145,7 +145,7 @@ async fn decode(
     mut decoder: Box<Decoder>,
     chunk: Bytes,
     slice: &mut TimeSlice,
-) -> Result<Box<Decoder>, Undecodable> {
+) -> Result<Box<Decoder>, DecodeError> {
     if decoder.has_long_steps() {
         let decode = move |cancel: &CancelFlag| {
             let mut input = &chunk[..];

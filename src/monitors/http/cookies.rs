@@ -10,20 +10,20 @@ use url::Url;
 const MAX_COOKIES: usize = 64;
 const MAX_COOKIE_BYTES: usize = 4096;
 
-/// Bytes of all cookies together, which servers take in one request.
+/// Bytes of all cookies together, which servers accept in one request.
 const MAX_BYTES: usize = 16 << 10;
 
 /// The cookies of one check, from the first redirect that sets one.
 #[derive(Default)]
-pub(super) struct Jar {
+pub(super) struct CookieJar {
     store: Option<Box<CookieStore>>,
     taken: usize,
     bytes: usize,
 }
 
-impl Jar {
+impl CookieJar {
     /// Takes the cookies that the response of `url` sets.
-    pub fn take(&mut self, url: &Url, headers: &HeaderMap) {
+    pub fn store_from(&mut self, url: &Url, headers: &HeaderMap) {
         for value in headers.get_all(header::SET_COOKIE) {
             let bytes = value.as_bytes();
             if bytes.len() > MAX_COOKIE_BYTES {
@@ -50,7 +50,7 @@ impl Jar {
     }
 
     /// Adds those that are for `url` to `headers`, behind those that are there already.
-    pub fn give(&self, url: &Url, headers: &mut HeaderMap) {
+    pub fn apply_to(&self, url: &Url, headers: &mut HeaderMap) {
         let Some(store) = &self.store else { return };
         let given = headers.get(header::COOKIE).map(HeaderValue::as_bytes);
         let mut line = given.unwrap_or_default().to_vec();

@@ -74,7 +74,7 @@ impl FromNode for Encoding {
 
 /// Why an encoded body cannot be decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Undecodable {
+pub(super) enum DecodeError {
     /// It is longer than the limit when it is decoded.
     TooLarge,
     /// It ends in the middle of the encoded data.
@@ -151,7 +151,7 @@ impl Decoder {
     }
 
     /// Decodes the next part of `input`; returns whether there is more to decode.
-    pub fn step(&mut self, input: &mut &[u8]) -> Result<bool, Undecodable> {
+    pub fn step(&mut self, input: &mut &[u8]) -> Result<bool, DecodeError> {
         let Some(&first) = input.first() else {
             return if self.ended {
                 Ok(false)
@@ -163,7 +163,7 @@ impl Decoder {
             match self.state {
                 // Another member (RFC 1952, section 2.2).
                 State::Gzip(_) => self.state = State::new(Encoding::Gzip),
-                _ => return Err(Undecodable::Malformed),
+                _ => return Err(DecodeError::Malformed),
             }
             self.ended = false;
         }
@@ -185,14 +185,14 @@ impl Decoder {
         }
     }
 
-    fn run(&mut self, input: &mut &[u8]) -> Result<bool, Undecodable> {
+    fn run(&mut self, input: &mut &[u8]) -> Result<bool, DecodeError> {
         let part = &input[..input.len().min(STEP_INPUT)];
         let (consumed, produced) = match &mut self.state {
             State::Unwrapped(_) => return Ok(false),
             State::Gzip(inflate) | State::Deflate(inflate) => {
                 let before = (inflate.total_in(), inflate.total_out());
                 let status = inflate.decompress(part, &mut self.output, FlushDecompress::None);
-                self.ended = status.map_err(|_| Undecodable::Malformed)? == Status::StreamEnd;
+                self.ended = status.map_err(|_| DecodeError::Malformed)? == Status::StreamEnd;
                 // At most the lengths of the two slices.
                 let count = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
                 let consumed = count(inflate.total_in() - before.0);
@@ -213,7 +213,7 @@ impl Decoder {
                 );
                 match result {
                     BrotliResult::ResultSuccess => self.ended = true,
-                    BrotliResult::ResultFailure => return Err(Undecodable::Malformed),
+                    BrotliResult::ResultFailure => return Err(DecodeError::Malformed),
                     BrotliResult::NeedsMoreInput | BrotliResult::NeedsMoreOutput => {}
                 }
                 (consumed, produced)
@@ -229,25 +229,25 @@ impl Decoder {
     }
 
     /// The decoded body, after its last bytes.
-    pub fn finish(self) -> Result<DecodedBody, Undecodable> {
+    pub fn finish(self) -> Result<DecodedBody, DecodeError> {
         if self.ended {
             return Ok(self.decoded);
         }
         // Brotli, and deflate without a wrapping, have no signature: many a text begins like them.
         let is_recognized = matches!(self.state, State::Gzip(_)) || self.decoded.length > 0;
         Err(if is_recognized {
-            Undecodable::Truncated
+            DecodeError::Truncated
         } else {
-            Undecodable::Malformed
+            DecodeError::Malformed
         })
     }
 }
 
 impl DecodedBody {
-    fn push(&mut self, bytes: &[u8]) -> Result<(), Undecodable> {
+    fn push(&mut self, bytes: &[u8]) -> Result<(), DecodeError> {
         self.length += bytes.len() as u64;
         if self.limit.is_some_and(|limit| self.length > limit) {
-            return Err(Undecodable::TooLarge);
+            return Err(DecodeError::TooLarge);
         }
         if let Some(kept) = &mut self.kept {
             kept.push(bytes);
@@ -304,7 +304,7 @@ mod tests {
         bytes: &[u8],
         piece: usize,
         limit: Option<u64>,
-    ) -> Result<Vec<u8>, Undecodable> {
+    ) -> Result<Vec<u8>, DecodeError> {
         let body = DecodedBody {
             kept: Some(Segments::default()),
             limit,
@@ -348,19 +348,19 @@ mod tests {
                 let decoded = decode(encoding, &encoded[..length], 1000, None);
                 let is_told = encoding == Encoding::Gzip;
                 assert!(
-                    decoded == Err(Undecodable::Truncated)
-                        || !is_told && decoded == Err(Undecodable::Malformed),
+                    decoded == Err(DecodeError::Truncated)
+                        || !is_told && decoded == Err(DecodeError::Malformed),
                     "{encoding:?} {length} {decoded:?}"
                 );
             }
             for piece in [1, 1000] {
                 let longer = [&encoded[..], b"tail"].concat();
                 let decoded = decode(encoding, &longer, piece, None);
-                assert_eq!(decoded, Err(Undecodable::Malformed), "{encoding:?} {piece}");
+                assert_eq!(decoded, Err(DecodeError::Malformed), "{encoding:?} {piece}");
             }
             for plain in ["hello", "<html>"] {
                 let decoded = decode(encoding, plain.as_bytes(), 1000, None);
-                assert_eq!(decoded, Err(Undecodable::Malformed), "{encoding:?} {plain}");
+                assert_eq!(decoded, Err(DecodeError::Malformed), "{encoding:?} {plain}");
             }
         }
     }
@@ -391,7 +391,7 @@ mod tests {
                 }
                 assert!(decoder.decoded.length - before <= STEP_OUTPUT as u64);
             };
-            assert_eq!(stopped, Undecodable::TooLarge, "{encoding:?}");
+            assert_eq!(stopped, DecodeError::TooLarge, "{encoding:?}");
             let all = decode(encoding, &bomb, bomb.len(), None);
             assert_eq!(all.map(|all| all.len()), Ok(4 << 20), "{encoding:?}");
         }
@@ -401,7 +401,7 @@ mod tests {
     fn a_large_window_of_brotli_is_refused() {
         // WBITS of 30 by an encoding that RFC 7932 reserves, and no data.
         let decoded = decode(Encoding::Brotli, &hex("11de"), 1000, None);
-        assert_eq!(decoded, Err(Undecodable::Malformed));
+        assert_eq!(decoded, Err(DecodeError::Malformed));
     }
 
     #[test]

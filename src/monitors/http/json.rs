@@ -34,9 +34,9 @@ use crate::{
 
 /// An expression that has been found to be one, of bounded depth.
 #[derive(Clone)]
-pub struct Expression(Arc<Prepared>);
+pub struct Expression(Arc<CompiledExpression>);
 
-struct Prepared {
+struct CompiledExpression {
     source: String,
     tree: IdedExpr,
     is_unbounded: bool,
@@ -48,30 +48,30 @@ static ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(Env::stdlib()
 const BODY: &str = "body";
 
 /// What a loop asks for at each of its steps. Nobody can write it, and its dot leads past what is
-/// bound by loops to the outermost names, whose [`Steps`] are asked each time.
+/// bound by loops to the outermost names, whose [`StepBudget`] is asked each time.
 const STEP: &str = ".@step";
 
 /// Steps of loops that one evaluation may take: some tenths of a second.
-const MOST_STEPS: u32 = 1_000_000;
+const MAX_STEPS: u32 = 1_000_000;
 
 /// Bytes of an expression, and how deep it may be: its evaluation is recursive.
-const LONGEST: usize = 2048;
-const DEEPEST: usize = 100;
+const MAX_EXPRESSION_BYTES: usize = 2048;
+const MAX_DEPTH: usize = 100;
 
-/// Bytes of stack for the deepest expression of [`LONGEST`] bytes.
-const STACK: usize = 64 << 20;
+/// Bytes of stack for the deepest expression of [`MAX_EXPRESSION_BYTES`] bytes.
+const PARSER_STACK_BYTES: usize = 64 << 20;
 
 impl Expression {
     /// Reads `source` on a thread whose stack is large enough for whatever it may be: to parse it is
     /// recursive, and how deep it is, is known afterwards.
     fn parse(source: &str) -> Result<Self, String> {
-        if source.len() > LONGEST {
-            return Err(format!("longer than {LONGEST} bytes"));
+        if source.len() > MAX_EXPRESSION_BYTES {
+            return Err(format!("longer than {MAX_EXPRESSION_BYTES} bytes"));
         }
         let failed = |_| "cannot be compiled: no thread available".to_owned();
         thread::scope(|scope| {
             let parsing = thread::Builder::new()
-                .stack_size(STACK)
+                .stack_size(PARSER_STACK_BYTES)
                 .spawn_scoped(scope, || Self::parse_here(source))
                 .map_err(failed)?;
             let broken = |_| Err("does not compile: the compiler failed".to_owned());
@@ -89,9 +89,9 @@ impl Expression {
             }
             None => "does not compile".to_owned(),
         })?;
-        let mut preparation = Preparation::default();
+        let mut preparation = ExpressionRewriter::default();
         preparation.visit(&mut tree, 0)?;
-        Ok(Self(Arc::new(Prepared {
+        Ok(Self(Arc::new(CompiledExpression {
             source: source.to_owned(),
             tree,
             is_unbounded: preparation.is_unbounded,
@@ -106,8 +106,8 @@ impl Expression {
     /// Whether it is true of `body`; otherwise what is wrong, without any of the body.
     ///
     /// An evaluation that nobody waits for any more ends soon, with whatever result.
-    pub(super) fn is_true_of(&self, body: &Value, cancel: &CancelFlag) -> Result<bool, String> {
-        let steps = Steps {
+    pub(super) fn evaluate(&self, body: &Value, cancel: &CancelFlag) -> Result<bool, String> {
+        let steps = StepBudget {
             cancel,
             taken: AtomicU32::new(0),
         };
@@ -164,7 +164,7 @@ impl FromNode for Expression {
 }
 
 /// Counts the steps of loops, and ends an evaluation that nobody waits for or that takes too many.
-struct Steps<'s> {
+struct StepBudget<'s> {
     cancel: &'s CancelFlag,
     taken: AtomicU32,
 }
@@ -172,14 +172,14 @@ struct Steps<'s> {
 /// Unwinds from an evaluation that has to end.
 struct TooManySteps;
 
-impl VariableResolver for Steps<'_> {
+impl VariableResolver for StepBudget<'_> {
     fn resolve<'b>(&'b self, name: &str) -> Option<CowVal<'b, 'b>> {
         if name != &STEP[1..] {
             return None;
         }
         // An error would not do: loops go on behind those.
         let taken = self.taken.fetch_add(1, Ordering::Relaxed);
-        if taken >= MOST_STEPS || self.cancel.is_set() {
+        if taken >= MAX_STEPS || self.cancel.is_set() {
             resume_unwind(Box::new(TooManySteps));
         }
         Some(CowVal::owned(CelBool::from(true)))
@@ -188,15 +188,15 @@ impl VariableResolver for Steps<'_> {
 
 /// Finds names that mean nothing, and makes loops ask for [`STEP`].
 #[derive(Default)]
-struct Preparation {
+struct ExpressionRewriter {
     bound: Vec<String>,
     is_unbounded: bool,
 }
 
-impl Preparation {
+impl ExpressionRewriter {
     fn visit(&mut self, node: &mut IdedExpr, depth: usize) -> Result<(), String> {
-        if depth > DEEPEST {
-            return Err(format!("nested more than {DEEPEST} levels deep"));
+        if depth > MAX_DEPTH {
+            return Err(format!("nested more than {MAX_DEPTH} levels deep"));
         }
         let deeper = depth + 1;
         match &mut node.expr {
@@ -238,7 +238,7 @@ impl Preparation {
         self.visit(&mut inner.loop_cond, depth)?;
         self.visit(&mut inner.loop_step, depth)?;
         self.bound.truncate(outside);
-        ask_for_step(&mut inner.loop_step);
+        inject_step_check(&mut inner.loop_step);
         Ok(())
     }
 
@@ -255,7 +255,7 @@ impl Preparation {
 
 /// Puts the question where it leaves the step's shape, by which the library knows what it can do
 /// without copies.
-fn ask_for_step(step: &mut IdedExpr) {
+fn inject_step_check(step: &mut IdedExpr) {
     let part = match &mut step.expr {
         Expr::Call(call) => match (&*call.func_name, &mut call.args[..]) {
             (operators::LOGICAL_AND | operators::LOGICAL_OR, [_, operand]) => Some(operand),
@@ -268,12 +268,14 @@ fn ask_for_step(step: &mut IdedExpr) {
         },
         _ => None,
     };
-    let Some(part) = part else { return wrap(step) };
-    wrap(part);
+    let Some(part) = part else {
+        return guard_with_step(step);
+    };
+    guard_with_step(part);
 }
 
 /// `part` becomes `STEP ? part : null`.
-fn wrap(part: &mut IdedExpr) {
+fn guard_with_step(part: &mut IdedExpr) {
     let id = part.id;
     let node = |expr| IdedExpr { id, expr };
     let step = node(Expr::Ident(STEP.to_owned()));
@@ -315,7 +317,7 @@ fn check_function(name: &str) -> Result<(), String> {
 
 /// Why a body cannot be read as JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Unreadable {
+pub(super) enum InvalidJson {
     /// It is something else.
     NotJson,
     /// It has more values than the limit: in memory, each takes up to 250 bytes.
@@ -324,7 +326,7 @@ pub(super) enum Unreadable {
 
 /// Reads `body`, of at most `max_values`, as CEL sees it: all numbers are doubles, as
 /// blackbox_exporter has them. A byte order mark is ignored, as RFC 8259 allows.
-pub(super) fn read(body: &[u8], max_values: usize) -> Result<Value, Unreadable> {
+pub(super) fn read(body: &[u8], max_values: usize) -> Result<Value, InvalidJson> {
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
     let left = Cell::new(max_values);
     let mut deserializer = serde_json::Deserializer::from_slice(body);
@@ -333,9 +335,9 @@ pub(super) fn read(body: &[u8], max_values: usize) -> Result<Value, Unreadable> 
     value.map_err(|error| {
         // An error of the data is one of ours: the parser's are of the syntax.
         if error.is_data() {
-            Unreadable::TooManyValues
+            InvalidJson::TooManyValues
         } else {
-            Unreadable::NotJson
+            InvalidJson::NotJson
         }
     })
 }
@@ -425,7 +427,7 @@ mod tests {
     fn evaluate(expression: &str, body: &str) -> Result<bool, String> {
         let expression = Expression::parse(expression)?;
         let body = read(body.as_bytes(), 1000).map_err(|wrong| format!("{wrong:?}"))?;
-        expression.is_true_of(&body, &CancelFlag::default())
+        expression.evaluate(&body, &CancelFlag::default())
     }
 
     #[test]
@@ -520,9 +522,9 @@ mod tests {
         ] {
             assert!(read(body.as_bytes(), values).is_ok(), "{body}");
             let read = read(body.as_bytes(), values - 1);
-            assert_eq!(read.err(), Some(Unreadable::TooManyValues), "{body}");
+            assert_eq!(read.err(), Some(InvalidJson::TooManyValues), "{body}");
         }
-        assert_eq!(read(b"[1,", 9).err(), Some(Unreadable::NotJson));
+        assert_eq!(read(b"[1,", 9).err(), Some(InvalidJson::NotJson));
     }
 
     #[test]
@@ -589,7 +591,7 @@ mod tests {
             let _ = Expression::parse(&deep);
             let _ = Expression::parse(&format!("{deep}1"));
         }
-        let longest = "1+".repeat(LONGEST / 2 - 1);
+        let longest = "1+".repeat(MAX_EXPRESSION_BYTES / 2 - 1);
         assert_eq!(
             wrong(&format!("{longest}1")),
             "nested more than 100 levels deep"
@@ -604,7 +606,7 @@ mod tests {
         if cancel {
             flag.set();
         }
-        let result = expression.is_true_of(&body, &flag);
+        let result = expression.evaluate(&body, &flag);
         result.is_err_and(|error| error.ends_with("takes too many steps for the body"))
     }
 
@@ -629,7 +631,7 @@ mod tests {
         #[test]
         fn any_text_is_an_expression_or_not(text in "[a-z0-9().,\\[\\]{}<>=!&|?: '\"+*/%-]{0,40}") {
             if let Ok(expression) = Expression::parse(&text) {
-                let _ = expression.is_true_of(&Value::Null, &CancelFlag::default());
+                let _ = expression.evaluate(&Value::Null, &CancelFlag::default());
             }
         }
 

@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, HeaderValue, header::HeaderName};
 
-use super::json::{self, Expression, Unreadable};
+use super::json::{self, Expression, InvalidJson};
 use crate::{
     check::Reason,
     offload::CancelFlag,
@@ -19,13 +19,13 @@ const JSON_VALUE_BYTES: u64 = 250;
 #[derive(Debug, Default)]
 pub struct BodyMatchers {
     /// None of them may match.
-    pub absent: Vec<Pattern>,
+    pub must_not_match: Vec<Pattern>,
     /// All of them must match.
-    pub present: Vec<Pattern>,
+    pub must_match: Vec<Pattern>,
     /// Must not be true of the body, which must be JSON.
-    pub untrue: Option<Expression>,
+    pub cel_must_be_false: Option<Expression>,
     /// Must be true of it.
-    pub truth: Option<Expression>,
+    pub cel_must_be_true: Option<Expression>,
     /// JSON values that the body may have.
     pub json_values_limit: usize,
 }
@@ -35,13 +35,13 @@ impl BodyMatchers {
     pub(super) fn read(fields: &mut Fields<'_>) -> Self {
         let json_values_limit = fields.optional("json_values_limit");
         let matchers = Self {
-            absent: fields.patterns("fail_if_body_matches_regexp"),
-            present: fields.patterns("fail_if_body_not_matches_regexp"),
-            untrue: fields.optional("fail_if_body_json_matches_cel"),
-            truth: fields.optional("fail_if_body_json_not_matches_cel"),
+            must_not_match: fields.patterns("fail_if_body_matches_regexp"),
+            must_match: fields.patterns("fail_if_body_not_matches_regexp"),
+            cel_must_be_false: fields.optional("fail_if_body_json_matches_cel"),
+            cel_must_be_true: fields.optional("fail_if_body_json_not_matches_cel"),
             json_values_limit: json_values_limit.unwrap_or(JSON_VALUES_LIMIT),
         };
-        if json_values_limit.is_some() && !matchers.have_expressions() {
+        if json_values_limit.is_some() && !matchers.has_expressions() {
             let wrong = "has no effect without an expression over the body";
             let allowed = "fail_if_body_json_matches_cel or fail_if_body_json_not_matches_cel";
             fields.wrong_value("json_values_limit", wrong, allowed);
@@ -49,17 +49,17 @@ impl BodyMatchers {
         matchers
     }
 
-    fn have_expressions(&self) -> bool {
-        self.untrue.is_some() || self.truth.is_some()
+    fn has_expressions(&self) -> bool {
+        self.cel_must_be_false.is_some() || self.cel_must_be_true.is_some()
     }
 
     /// Whether any body will do.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.absent.is_empty()
-            && self.present.is_empty()
-            && self.untrue.is_none()
-            && self.truth.is_none()
+        self.must_not_match.is_empty()
+            && self.must_match.is_empty()
+            && self.cel_must_be_false.is_none()
+            && self.cel_must_be_true.is_none()
     }
 
     /// The most memory that a body of so many bytes takes to be checked, in bytes: the body, a copy of it
@@ -68,7 +68,7 @@ impl BodyMatchers {
         if self.is_empty() {
             return 0;
         }
-        let values = if self.have_expressions() {
+        let values = if self.has_expressions() {
             u64::try_from(self.json_values_limit).unwrap_or(u64::MAX)
         } else {
             0
@@ -79,9 +79,13 @@ impl BodyMatchers {
 
     /// An upper estimate of the steps that a body of so many bytes takes to be checked.
     pub(super) fn cost(&self, body_length: usize) -> u64 {
-        let patterns = self.absent.iter().chain(&self.present);
+        let patterns = self.must_not_match.iter().chain(&self.must_match);
         let patterns: u64 = patterns.map(Pattern::steps_per_byte).sum();
-        let expressions: Vec<_> = self.untrue.iter().chain(&self.truth).collect();
+        let expressions: Vec<_> = self
+            .cel_must_be_false
+            .iter()
+            .chain(&self.cel_must_be_true)
+            .collect();
         if expressions
             .iter()
             .any(|expression| expression.is_unbounded())
@@ -94,29 +98,29 @@ impl BodyMatchers {
     }
 
     /// What is wrong with `body`, without any of it; given up if nobody waits for it any more.
-    pub(super) fn complaint(&self, body: &[u8], cancel: &CancelFlag) -> Option<(Reason, String)> {
+    pub(super) fn mismatch(&self, body: &[u8], cancel: &CancelFlag) -> Option<(Reason, String)> {
         let mismatch = |error| Some((Reason::BodyMismatch, error));
         // Of a search that was given up, nobody reads the result.
         let matches = |pattern: &Pattern| {
             let matches = pattern.matches_unless(body, || cancel.is_set());
             matches.unwrap_or_default()
         };
-        if let Some(pattern) = self.absent.iter().find(|pattern| matches(pattern)) {
+        if let Some(pattern) = self.must_not_match.iter().find(|pattern| matches(pattern)) {
             return mismatch(format!("the body matches \"{pattern}\""));
         }
-        if let Some(missing) = self.present.iter().find(|pattern| !matches(pattern)) {
+        if let Some(missing) = self.must_match.iter().find(|pattern| !matches(pattern)) {
             return mismatch(format!("the body does not match \"{missing}\""));
         }
-        self.judge_json(body, cancel).err()
+        self.check_json(body, cancel).err()
     }
 
-    fn judge_json(&self, body: &[u8], cancel: &CancelFlag) -> Result<(), (Reason, String)> {
-        if !self.have_expressions() {
+    fn check_json(&self, body: &[u8], cancel: &CancelFlag) -> Result<(), (Reason, String)> {
+        if !self.has_expressions() {
             return Ok(());
         }
         let body = json::read(body, self.json_values_limit).map_err(|wrong| match wrong {
-            Unreadable::NotJson => (Reason::JsonMismatch, "the body is no JSON".to_owned()),
-            Unreadable::TooManyValues => {
+            InvalidJson::NotJson => (Reason::JsonMismatch, "the body is no JSON".to_owned()),
+            InvalidJson::TooManyValues => {
                 let limit = self.json_values_limit;
                 let error =
                     format!("the body has more than {limit} JSON values (json_values_limit)");
@@ -125,18 +129,22 @@ impl BodyMatchers {
         })?;
         let mismatch = |error| (Reason::JsonMismatch, error);
         let is_true = |expression: &Expression| {
-            let verdict = expression.is_true_of(&body, cancel);
+            let verdict = expression.evaluate(&body, cancel);
             verdict.map_err(mismatch)
         };
-        if let Some(untrue) = &self.untrue
-            && is_true(untrue)?
+        if let Some(cel_must_be_false) = &self.cel_must_be_false
+            && is_true(cel_must_be_false)?
         {
-            return Err(mismatch(format!("\"{untrue}\" is true of the body")));
+            return Err(mismatch(format!(
+                "\"{cel_must_be_false}\" is true of the body"
+            )));
         }
-        if let Some(truth) = &self.truth
-            && !is_true(truth)?
+        if let Some(cel_must_be_true) = &self.cel_must_be_true
+            && !is_true(cel_must_be_true)?
         {
-            return Err(mismatch(format!("\"{truth}\" is not true of the body")));
+            return Err(mismatch(format!(
+                "\"{cel_must_be_true}\" is not true of the body"
+            )));
         }
         Ok(())
     }
@@ -151,12 +159,12 @@ pub struct HeaderMatcher {
     header: HeaderName,
     pattern: Pattern,
     allow_missing: bool,
-    demand: Demand,
+    expectation: Expectation,
 }
 
 /// Whether a header must match, or must not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Demand {
+enum Expectation {
     Present,
     Absent,
 }
@@ -165,15 +173,15 @@ impl HeaderMatcher {
     /// Reads the keys `fail_if_header_…`.
     pub(super) fn read_all(fields: &mut Fields<'_>) -> Vec<Self> {
         let mut matchers = fields.list_of("fail_if_header_matches", |fields| {
-            Self::read(fields, Demand::Absent)
+            Self::read(fields, Expectation::Absent)
         });
         matchers.extend(fields.list_of("fail_if_header_not_matches", |fields| {
-            Self::read(fields, Demand::Present)
+            Self::read(fields, Expectation::Present)
         }));
         matchers
     }
 
-    fn read(mut fields: Fields<'_>, demand: Demand) -> Option<Self> {
+    fn read(mut fields: Fields<'_>, expectation: Expectation) -> Option<Self> {
         let name: Option<String> = fields.required("header");
         let pattern = fields.required_pattern("regexp");
         let allow_missing = fields.optional("allow_missing").unwrap_or(false);
@@ -189,7 +197,7 @@ impl HeaderMatcher {
             header: header?,
             pattern: pattern?,
             allow_missing,
-            demand,
+            expectation,
         })
     }
 
@@ -202,7 +210,7 @@ impl HeaderMatcher {
     }
 
     /// What is wrong with `headers`, without their values.
-    pub(super) fn complaint(&self, headers: &HeaderMap) -> Option<String> {
+    pub(super) fn mismatch(&self, headers: &HeaderMap) -> Option<String> {
         let Self {
             header, pattern, ..
         } = self;
@@ -211,9 +219,11 @@ impl HeaderMatcher {
             return (!self.allow_missing).then(|| format!("the header {header} is missing"));
         }
         let matches = values.any(|value| pattern.matches(value.as_bytes()));
-        match (self.demand, matches) {
-            (Demand::Absent, true) => Some(format!("the header {header} matches \"{pattern}\"")),
-            (Demand::Present, false) => {
+        match (self.expectation, matches) {
+            (Expectation::Absent, true) => {
+                Some(format!("the header {header} matches \"{pattern}\""))
+            }
+            (Expectation::Present, false) => {
                 Some(format!("the header {header} does not match \"{pattern}\""))
             }
             _ => None,
@@ -234,7 +244,7 @@ mod tests {
     fn a_counted_repetition_costs_as_much_as_it_counts() {
         let cost = |source| {
             let matchers = BodyMatchers {
-                absent: vec![pattern("ok"), pattern(source)],
+                must_not_match: vec![pattern("ok"), pattern(source)],
                 ..BodyMatchers::default()
             };
             matchers.cost(1000)

@@ -6,14 +6,14 @@ use scopeguard::{ScopeGuard, guard};
 use url::Host;
 
 use super::{
-    advanced::MOST_ADDRESSES, redirects::Course, settings::Settings, verdict::name_encoding,
+    advanced::MAX_ADDRESSES, redirects::CheckContext, settings::Settings, verdict::name_encoding,
 };
 use crate::{
     check::{Attempt, Fact, Failure, Monitor, Phase, Reason, Report, log_check},
     net::{
         Connector,
         http::{Client, ProxyScheme, Transport},
-        oauth2::Tokens,
+        oauth2::TokenSource,
     },
     value::ZonedHttpUrl,
 };
@@ -25,18 +25,18 @@ const LOG_TARGET: &str = "monitoringdaemon::monitors::http";
 pub struct Http<T = Client> {
     pub(super) client: T,
     /// For other hosts that a redirect leads to, where they must not see the client's certificate.
-    pub(super) anonymous: Option<T>,
+    pub(super) client_without_identity: Option<T>,
     /// What few monitors need.
-    pub(super) means: Option<Box<Means>>,
+    pub(super) preconditions: Option<Box<Preconditions>>,
     pub(super) settings: Arc<Settings>,
     /// The URL as it may be seen.
-    pub(super) shown_url: String,
+    pub(super) redacted_url: String,
 }
 
 /// What is needed before a request can be sent.
-pub(super) struct Means {
+pub(super) struct Preconditions {
     /// What gives tokens.
-    pub tokens: Option<Arc<Tokens>>,
+    pub tokens: Option<Arc<TokenSource>>,
     /// What looks up all addresses, where all are to be checked.
     pub connector: Option<Connector>,
 }
@@ -45,37 +45,41 @@ impl<T: Transport> Http<T> {
     /// The settings, bound to a client that sends their requests.
     pub fn new(client: T, settings: impl Into<Arc<Settings>>) -> Self {
         let settings = settings.into();
-        let shown_url = ZonedHttpUrl::redacted(&settings.url, settings.zone.as_deref());
+        let redacted_url = ZonedHttpUrl::redacted(&settings.url, settings.zone.as_deref());
         Self {
             client,
-            anonymous: None,
-            means: None,
+            client_without_identity: None,
+            preconditions: None,
             settings,
-            shown_url,
+            redacted_url,
         }
     }
 
     /// Checks with what has to be fetched or looked up before.
-    async fn check_by(&self, means: &Means, attempt: &Attempt) -> Result<(), Failure> {
-        let mut course = Course::default();
-        if let Some(tokens) = &means.tokens {
-            course.authorization = Some(tokens.get(attempt).await?);
+    async fn check_with_preconditions(
+        &self,
+        preconditions: &Preconditions,
+        attempt: &Attempt,
+    ) -> Result<(), Failure> {
+        let mut context = CheckContext::default();
+        if let Some(tokens) = &preconditions.tokens {
+            context.authorization = Some(tokens.get(attempt).await?);
         }
         let (Some(connector), Some(Host::Domain(name))) =
-            (&means.connector, self.settings.url.host())
+            (&preconditions.connector, self.settings.url.host())
         else {
-            return self.check_at(&course, attempt).await;
+            return self.check_once(&context, attempt).await;
         };
-        let addresses = connector.resolve_all(name, self.settings.route, MOST_ADDRESSES, attempt);
+        let addresses = connector.resolve_all(name, self.settings.route, MAX_ADDRESSES, attempt);
         for address in addresses.await? {
             attempt.forget();
-            course.address = Some(address);
+            context.address = Some(address);
             // Says at which address it was silent, where the deadline drops a check of several.
             let silence = guard((), |()| {
                 let error = format!("at {address}: no result in time");
                 attempt.presume(attempt.failure(Reason::Timeout, error));
             });
-            let result = self.check_at(&course, attempt).await;
+            let result = self.check_once(&context, attempt).await;
             ScopeGuard::into_inner(silence);
             result.map_err(|failure| Failure {
                 error: format!("at {address}: {}", failure.error).into(),
@@ -86,13 +90,13 @@ impl<T: Transport> Http<T> {
     }
 
     /// Checks at one address.
-    async fn check_at(&self, course: &Course, attempt: &Attempt) -> Result<(), Failure> {
-        let (hop, response) = self.response(course, attempt).await?;
+    async fn check_once(&self, context: &CheckContext, attempt: &Attempt) -> Result<(), Failure> {
+        let (hop, response) = self.response(context, attempt).await?;
         let (parts, mut body) = response.into_parts();
         attempt.learn(Fact::HttpStatus(parts.status.as_u16()));
-        let head = self.judge_head(&hop.url, &parts).await;
-        let rare = self.settings.rare.as_deref();
-        if rare.is_some_and(|rare| rare.without_body) {
+        let head = self.check_head(&hop.url, &parts).await;
+        let advanced = self.settings.advanced.as_deref();
+        if advanced.is_some_and(|advanced| advanced.without_body) {
             head?;
         } else {
             if let Err(failure) = &head {
@@ -103,19 +107,22 @@ impl<T: Transport> Http<T> {
             let encoding = self.encoding_of(&hop, parts.status);
             let body = self.read_body(&mut body, encoding, attempt).await;
             head?;
-            let verdict = self.judge_body(body?).await;
+            let verdict = self.check_body(body?).await;
             verdict.map_err(|failure| name_encoding(failure, encoding, &parts.headers))?;
         }
-        match rare {
-            Some(rare) => rare.freshness.judge(attempt),
+        match advanced {
+            Some(advanced) => advanced.min_validity.judge(attempt),
             None => Ok(()),
         }
     }
 
-    pub(super) fn token_was_refused(&self, course: &Course) {
-        let tokens = self.means.as_ref().and_then(|means| means.tokens.as_ref());
-        if let (Some(tokens), Some(authorization)) = (tokens, &course.authorization) {
-            tokens.refused(authorization);
+    pub(super) fn discard_token(&self, context: &CheckContext) {
+        let tokens = self
+            .preconditions
+            .as_ref()
+            .and_then(|preconditions| preconditions.tokens.as_ref());
+        if let (Some(tokens), Some(authorization)) = (tokens, &context.authorization) {
+            tokens.invalidate(authorization);
         }
     }
 }
@@ -126,7 +133,7 @@ impl<T: Transport> Monitor for Http<T> {
     }
 
     fn target(&self) -> String {
-        self.shown_url.clone()
+        self.redacted_url.clone()
     }
 
     fn host(&self) -> Option<String> {
@@ -135,10 +142,10 @@ impl<T: Transport> Monitor for Http<T> {
 
     fn phases(&self) -> Vec<Phase> {
         let url = &self.settings.url;
-        let rare = self.settings.rare.as_ref();
+        let advanced = self.settings.advanced.as_ref();
         let named = matches!(url.host(), Some(Host::Domain(_)))
-            && rare.is_none_or(|rare| rare.address_of(url).is_none());
-        let looked_up = match rare.and_then(|rare| rare.proxy_of(url)) {
+            && advanced.is_none_or(|advanced| advanced.address_of(url).is_none());
+        let looked_up = match advanced.and_then(|advanced| advanced.proxy_of(url)) {
             Some(proxy) => {
                 proxy.endpoint.host.is_name() || named && proxy.scheme == ProxyScheme::Socks5
             }
@@ -146,7 +153,7 @@ impl<T: Transport> Monitor for Http<T> {
         };
         let resolve = looked_up.then_some(Phase::Resolve);
         let tls = (url.scheme() == "https").then_some(Phase::Tls);
-        let body = rare.is_none_or(|rare| !rare.without_body);
+        let body = advanced.is_none_or(|advanced| !advanced.without_body);
         let transfer = body.then_some(Phase::Transfer);
         let always = [Phase::Connect, Phase::Processing];
         let before = resolve.into_iter().chain(tls).chain(always);
@@ -158,10 +165,12 @@ impl<T: Transport> Monitor for Http<T> {
     }
 
     async fn check(&self, attempt: &Attempt) -> Result<(), Failure> {
-        match &self.means {
+        match &self.preconditions {
             // In a box, so that it is no part of what each check of the others allocates.
-            Some(means) => Box::pin(self.check_by(means, attempt)).await,
-            None => self.check_at(&Course::default(), attempt).await,
+            Some(preconditions) => {
+                Box::pin(self.check_with_preconditions(preconditions, attempt)).await
+            }
+            None => self.check_once(&CheckContext::default(), attempt).await,
         }
     }
 
@@ -171,7 +180,7 @@ impl<T: Transport> Monitor for Http<T> {
             monitor,
             report,
             method = self.settings.method.as_str(),
-            url = self.shown_url,
+            url = self.redacted_url,
         );
     }
 }

@@ -10,7 +10,7 @@ use http::{
 use percent_encoding::{CONTROLS, percent_encode};
 use url::Url;
 
-use super::{Http, cookies::Jar};
+use super::{Http, cookies::CookieJar};
 use crate::{
     check::{Attempt, Fact, Failure, Reason},
     net::http::{Request, Transport},
@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Headers that go along with a redirect to another host; any other could be a credential.
-const HARMLESS_HEADERS: [HeaderName; 8] = [
+const CROSS_ORIGIN_SAFE_HEADERS: [HeaderName; 8] = [
     header::ACCEPT,
     header::ACCEPT_CHARSET,
     header::ACCEPT_ENCODING,
@@ -38,7 +38,7 @@ pub(super) struct Hop {
 
 /// What a check has of its own, besides the settings.
 #[derive(Default)]
-pub(super) struct Course {
+pub(super) struct CheckContext {
     /// The Authorization header that was fetched for it.
     pub authorization: Option<HeaderValue>,
     /// The address that the host of the URL is to be checked at.
@@ -49,7 +49,7 @@ impl<T: Transport> Http<T> {
     /// Follows redirects until there is a response to judge.
     pub(super) async fn response(
         &self,
-        course: &Course,
+        context: &CheckContext,
         attempt: &Attempt,
     ) -> Result<(Hop, Response<T::Body>), Failure> {
         let mut hop = Hop {
@@ -58,27 +58,27 @@ impl<T: Transport> Http<T> {
             body: self.settings.body.clone(),
         };
         let mut redirects = 0;
-        let mut jar = Jar::default();
+        let mut jar = CookieJar::default();
         loop {
-            let at_home = is_same_service(&self.settings.url, &hop.url);
-            let client = match &self.anonymous {
-                Some(client) if !at_home => client,
+            let is_same_origin = is_same_service(&self.settings.url, &hop.url);
+            let client = match &self.client_without_identity {
+                Some(client) if !is_same_origin => client,
                 _ => &self.client,
             };
-            let request = self.request(&hop, at_home, course, &jar);
+            let request = self.request(&hop, is_same_origin, context, &jar);
             let response = client.send(request, attempt).await?;
-            if at_home && response.status() == StatusCode::UNAUTHORIZED {
-                self.token_was_refused(course);
+            if is_same_origin && response.status() == StatusCode::UNAUTHORIZED {
+                self.discard_token(context);
             }
-            let next = self.redirection(&hop, &response).map_err(|error| {
+            let next = self.next_hop(&hop, &response).map_err(|error| {
                 attempt.learn(Fact::HttpStatus(response.status().as_u16()));
                 attempt.failure(Reason::ProtocolError, error)
             })?;
             let Some(next) = next else {
                 return Ok((hop, response));
             };
-            if let Some(rare) = &self.settings.rare {
-                rare.freshness.judge(attempt)?;
+            if let Some(advanced) = &self.settings.advanced {
+                advanced.min_validity.judge(attempt)?;
             }
             if redirects == MAX_REDIRECTS {
                 attempt.learn(Fact::HttpStatus(response.status().as_u16()));
@@ -86,13 +86,19 @@ impl<T: Transport> Http<T> {
                 return Err(attempt.failure(Reason::TooManyRedirects, error));
             }
             redirects += 1;
-            jar.take(&hop.url, response.headers());
+            jar.store_from(&hop.url, response.headers());
             hop = next;
         }
     }
 
-    /// The request of `hop`; `at_home`, it may hold secrets.
-    fn request(&self, hop: &Hop, at_home: bool, course: &Course, jar: &Jar) -> Request {
+    /// The request of `hop`; one to the origin of the monitor's URL may hold secrets.
+    fn request(
+        &self,
+        hop: &Hop,
+        is_same_origin: bool,
+        context: &CheckContext,
+        jar: &CookieJar,
+    ) -> Request {
         let settings = &self.settings;
         // With room for those that the client adds: Accept and Host.
         let mut headers = HeaderMap::with_capacity(settings.headers.len() + 2);
@@ -100,18 +106,20 @@ impl<T: Transport> Http<T> {
         let lost_body = hop.body.is_empty() && !settings.body.is_empty();
         for (name, value) in &settings.headers {
             let describes_body = name.as_str().starts_with("content-");
-            if (at_home || HARMLESS_HEADERS.contains(name)) && !(lost_body && describes_body) {
+            if (is_same_origin || CROSS_ORIGIN_SAFE_HEADERS.contains(name))
+                && !(lost_body && describes_body)
+            {
                 headers.append(name, value.clone());
             }
         }
-        if let Some(authorization) = course.authorization.as_ref().filter(|_| at_home) {
+        if let Some(authorization) = context.authorization.as_ref().filter(|_| is_same_origin) {
             headers.insert(header::AUTHORIZATION, authorization.clone());
         }
-        jar.give(&hop.url, &mut headers);
-        let pinned = course
+        jar.apply_to(&hop.url, &mut headers);
+        let pinned = context
             .address
             .filter(|_| settings.url.host() == hop.url.host());
-        let rare = settings.rare.as_deref();
+        let advanced = settings.advanced.as_deref();
         Request {
             method: hop.method.clone(),
             url: hop.url.clone(),
@@ -119,14 +127,16 @@ impl<T: Transport> Http<T> {
             body: hop.body.clone(),
             route: settings.route,
             zone: settings.zone_of(&hop.url),
-            address: pinned.or_else(|| rare?.address_of(&hop.url)),
-            proxy: rare.and_then(|rare| rare.proxy_of(&hop.url)).cloned(),
-            server_name: settings.server_name.clone().filter(|_| at_home),
+            address: pinned.or_else(|| advanced?.address_of(&hop.url)),
+            proxy: advanced
+                .and_then(|advanced| advanced.proxy_of(&hop.url))
+                .cloned(),
+            server_name: settings.server_name.clone().filter(|_| is_same_origin),
         }
     }
 
     /// The hop that `response` redirects to, if it does and may (RFC 9110, section 15.4).
-    fn redirection(
+    fn next_hop(
         &self,
         hop: &Hop,
         response: &Response<T::Body>,
@@ -146,7 +156,7 @@ impl<T: Transport> Http<T> {
         }
         let mut url = hop
             .url
-            .join(&as_text(location.as_bytes()))
+            .join(&location_text(location.as_bytes()))
             .ok()
             .filter(|url| Uri::try_from(url.as_str()).is_ok())
             .ok_or("the redirect's location is no URL")?;
@@ -172,7 +182,7 @@ impl<T: Transport> Http<T> {
 }
 
 /// A location as text: of one that is not UTF-8, the bytes beyond ASCII are percent-encoded.
-fn as_text(location: &[u8]) -> Cow<'_, str> {
+fn location_text(location: &[u8]) -> Cow<'_, str> {
     match std::str::from_utf8(location) {
         Ok(text) => text.into(),
         Err(_) => percent_encode(location, CONTROLS).into(),

@@ -13,12 +13,12 @@ use super::{
     advanced::{AdvancedSettings, accept_encoding},
     encoding::Encoding,
     matchers::{BodyMatchers, HeaderMatcher},
-    monitor::{Http, Means},
+    monitor::{Http, Preconditions},
 };
 use crate::{
     net::{
         Net, Route,
-        http::{Client, ClientOptions, USER_AGENT, Versions},
+        http::{Client, ClientOptions, OfferedVersions, USER_AGENT},
         tls,
     },
     settings::{Credentials, TLS_KEYS, read_credentials, read_route, read_tls_config},
@@ -63,9 +63,9 @@ pub struct Settings {
     /// The interface behind which the URL's IPv6 address is, if it has a zone.
     pub zone: Option<Arc<str>>,
     /// Which versions of HTTP are offered.
-    pub versions: Versions,
+    pub versions: OfferedVersions,
     /// What few monitors have.
-    pub rare: Option<Box<AdvancedSettings>>,
+    pub advanced: Option<Box<AdvancedSettings>>,
 }
 
 /// 10 MiB: past any page that people wait for, short of what hurts.
@@ -92,8 +92,8 @@ impl Settings {
             tls: tls::Settings::default(),
             server_name: None,
             zone: None,
-            versions: Versions::Http2,
-            rare: None,
+            versions: OfferedVersions::Http2,
+            advanced: None,
         }
     }
 
@@ -119,15 +119,15 @@ impl Settings {
         let body_size_limit = fields
             .optional("body_size_limit")
             .unwrap_or(BODY_SIZE_LIMIT);
-        let mut rare = AdvancedSettings::read(fields, &headers);
-        if let Some(encoding) = rare.compression {
+        let mut advanced = AdvancedSettings::read(fields, &headers);
+        if let Some(encoding) = advanced.compression {
             let accepted = headers.entry(header::ACCEPT_ENCODING);
             accepted.or_insert_with(|| accept_encoding(encoding));
         }
         let authorization = match credentials {
             Some(Credentials::Known(value)) => Some(value),
             Some(Credentials::Fetched(oauth2)) => {
-                rare.oauth2 = Some(oauth2);
+                advanced.oauth2 = Some(oauth2);
                 None
             }
             None => None,
@@ -148,12 +148,12 @@ impl Settings {
             tls,
             server_name,
             versions: if fields.optional("enable_http2").unwrap_or(true) {
-                Versions::Http2
+                OfferedVersions::Http2
             } else {
-                Versions::Http1
+                OfferedVersions::Http1
             },
             zone,
-            rare: rare.boxed(),
+            advanced: advanced.into_option_box(),
             // Last, so that what is wrong with the others is found out too.
             url: url?.url,
         };
@@ -170,11 +170,11 @@ impl Settings {
 
     /// The most memory that the body of a response can take, in bytes.
     pub(super) fn max_body_memory(&self) -> u64 {
-        let rare = self.rare.as_ref();
-        if rare.is_some_and(|rare| rare.without_body) {
+        let advanced = self.advanced.as_ref();
+        if advanced.is_some_and(|advanced| advanced.without_body) {
             return 0;
         }
-        let compression = rare.and_then(|rare| rare.compression);
+        let compression = advanced.and_then(|advanced| advanced.compression);
         let decoding = compression.map_or(0, Encoding::max_memory);
         // Without a limit there are no matchers.
         let body = self.body_size_limit.unwrap_or_default();
@@ -194,18 +194,22 @@ impl Settings {
                 allowed,
             );
         }
-        let is_without_body = self.rare.as_ref().is_some_and(|rare| rare.without_body);
+        let is_without_body = self
+            .advanced
+            .as_ref()
+            .is_some_and(|advanced| advanced.without_body);
         if is_without_body && !self.body_matchers.is_empty() {
             let wrong = "body matchers need the body";
             fields.wrong_value("read_body", wrong, "true, or no matchers");
         }
         let valid = &self.valid_http_versions;
-        if self.versions == Versions::Http1 && valid.contains(&HttpVersion(Version::HTTP_2)) {
+        if self.versions == OfferedVersions::Http1 && valid.contains(&HttpVersion(Version::HTTP_2))
+        {
             let wrong = "has HTTP/2.0, which enable_http2 rules out";
             fields.wrong_value("valid_http_versions", wrong, "HTTP/1.0 and HTTP/1.1");
         }
-        if let Some(rare) = &self.rare {
-            rare.check_consistency(&self.url, self.route, fields);
+        if let Some(advanced) = &self.advanced {
+            advanced.check_consistency(&self.url, self.route, fields);
         }
     }
 
@@ -234,29 +238,29 @@ impl Settings {
     /// The monitor that checks as these settings say.
     #[must_use]
     pub fn bind(self: &Arc<Self>, net: &Net) -> Http<Client> {
-        let rare = self.rare.as_deref();
+        let advanced = self.advanced.as_deref();
         let client = |tls: &tls::Settings| {
             net.http_client(ClientOptions {
                 tls,
                 versions: self.versions,
             })
         };
-        let anonymous = self.tls.identity.as_ref().map(|_| {
+        let client_without_identity = self.tls.identity.as_ref().map(|_| {
             let tls = tls::Settings {
                 identity: None,
                 ..self.tls.clone()
             };
             client(&tls)
         });
-        let means = rare.and_then(|rare| {
-            let tokens = rare.oauth2.as_ref().map(|oauth2| net.tokens(oauth2));
-            let connector = rare.all_addresses.then(|| net.connector());
+        let preconditions = advanced.and_then(|advanced| {
+            let tokens = advanced.oauth2.as_ref().map(|oauth2| net.tokens(oauth2));
+            let connector = advanced.all_addresses.then(|| net.connector());
             let needed = tokens.is_some() || connector.is_some();
-            needed.then(|| Box::new(Means { tokens, connector }))
+            needed.then(|| Box::new(Preconditions { tokens, connector }))
         });
         Http {
-            anonymous,
-            means,
+            client_without_identity,
+            preconditions,
             ..Http::new(client(&self.tls), self.clone())
         }
     }

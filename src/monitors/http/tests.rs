@@ -244,7 +244,7 @@ async fn a_large_body_is_matched_where_it_keeps_nobody_waiting() {
     let mut settings = settings("http://example.com/");
     let node = Node::Text(r"\b(\w+ )+error\b".to_owned());
     settings.body_matchers = Arc::new(BodyMatchers {
-        absent: vec![crate::value::Pattern::from_node(&node).expect("a pattern")],
+        must_not_match: vec![crate::value::Pattern::from_node(&node).expect("a pattern")],
         ..BodyMatchers::default()
     });
     let checking = check(&client, settings);

@@ -11,7 +11,7 @@ use crate::{
 
 impl<T: Transport> Http<T> {
     /// What is wrong with everything but the body.
-    pub(super) async fn judge_head(&self, url: &Url, response: &Parts) -> Result<(), Failure> {
+    pub(super) async fn check_head(&self, url: &Url, response: &Parts) -> Result<(), Failure> {
         let settings = &self.settings;
         let wrong = |reason, error| Err(Failure::new(Phase::Processing, reason, error));
         let status = response.status;
@@ -36,7 +36,7 @@ impl<T: Transport> Http<T> {
                 format!("the response came in {version:?}"),
             );
         }
-        if let Some(error) = self.header_complaint(&response.headers).await {
+        if let Some(error) = self.header_mismatch(&response.headers).await {
             return wrong(Reason::HeaderMismatch, error);
         }
         let secure = url.scheme() == "https";

@@ -4,31 +4,31 @@ use std::time::Duration;
 
 use crate::{
     check::{Echoes, Fact, RoundTrips},
-    net::icmp::{Notice, Outcome},
+    net::icmp::{EchoResult, IcmpError},
     value::format_duration,
 };
 
 /// The requests of one check.
 #[derive(Debug, Default)]
-pub(super) struct Tally {
+pub(super) struct EchoCounts {
     /// Of each request that was sent, how long until it was answered.
     round_trips: Vec<Option<Duration>>,
     /// Requests of which it is known that no reply is waited for any more.
     lost: usize,
     hop_limit: Option<u8>,
-    notice: Option<Notice>,
+    icmp_error: Option<IcmpError>,
 }
 
-impl Tally {
+impl EchoCounts {
     /// One more request was sent.
-    pub fn send(&mut self) {
+    pub fn record_sent(&mut self) {
         self.round_trips.push(None);
     }
 
     /// Something became of the request `index`.
-    pub fn note(&mut self, index: usize, outcome: Outcome) {
+    pub fn record_result(&mut self, index: usize, outcome: EchoResult) {
         match outcome {
-            Outcome::Reply {
+            EchoResult::Reply {
                 round_trip,
                 hop_limit,
             } => {
@@ -37,15 +37,15 @@ impl Tally {
                 }
                 self.hop_limit = hop_limit;
             }
-            Outcome::Lost(notice) => {
+            EchoResult::Lost(icmp_error) => {
                 self.lost += 1;
-                self.notice = Some(notice);
+                self.icmp_error = Some(icmp_error);
             }
         }
     }
 
     /// One more request was not answered for too long.
-    pub fn give_up(&mut self) {
+    pub fn record_timeout(&mut self) {
         self.lost += 1;
     }
 
@@ -60,15 +60,15 @@ impl Tally {
     }
 
     /// The last answer that said that a request did not arrive.
-    pub fn notice(&self) -> Option<Notice> {
-        self.notice
+    pub fn icmp_error(&self) -> Option<IcmpError> {
+        self.icmp_error
     }
 
     /// The part of `count` requests that is lost whatever becomes of the others.
-    pub fn least_loss(&self, count: usize) -> f64 {
+    pub fn min_loss_ratio(&self, count: usize) -> f64 {
         let echoes = Echoes {
-            sent: number(count),
-            received: number(count.saturating_sub(self.lost)),
+            sent: saturating_u32(count),
+            received: saturating_u32(count.saturating_sub(self.lost)),
             ..Echoes::default()
         };
         echoes.loss_ratio()
@@ -76,9 +76,9 @@ impl Tally {
 
     pub fn echoes(&self) -> Echoes {
         Echoes {
-            sent: number(self.sent()),
-            received: number(self.received()),
-            round_trips: statistics(&self.round_trips),
+            sent: saturating_u32(self.sent()),
+            received: saturating_u32(self.received()),
+            round_trips: rtt_stats(&self.round_trips),
             reply_hop_limit: self.hop_limit,
         }
     }
@@ -88,36 +88,36 @@ impl Tally {
     }
 
     /// Says how many requests were not answered.
-    pub fn loss(&self) -> String {
+    pub fn loss_message(&self) -> String {
         let (sent, lost) = (self.sent(), self.sent() - self.received());
         let text = format!("{lost} of {sent} echo requests got no reply");
-        match self.notice {
-            Some(notice) => format!("{text}; {notice}"),
+        match self.icmp_error {
+            Some(icmp_error) => format!("{text}; {icmp_error}"),
             None => text,
         }
     }
 
     /// Says that none was, where each was waited for so long.
-    pub fn silence(&self, patience: Option<Duration>) -> String {
+    pub fn no_reply_message(&self, reply_timeout: Option<Duration>) -> String {
         let text = match self.sent() {
             1 => "the echo request got no reply".to_owned(),
             sent => format!("none of {sent} echo requests got a reply"),
         };
-        match patience {
-            Some(patience) => format!("{text} within {}", format_duration(patience)),
+        match reply_timeout {
+            Some(reply_timeout) => format!("{text} within {}", format_duration(reply_timeout)),
             None => text,
         }
     }
 }
 
-fn number(count: usize) -> u32 {
+fn saturating_u32(count: usize) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
 }
 
 /// What the round trips that there were have in common; jitter is between neighbours of these.
-fn statistics(round_trips: &[Option<Duration>]) -> Option<RoundTrips> {
+fn rtt_stats(round_trips: &[Option<Duration>]) -> Option<RoundTrips> {
     let known = || round_trips.iter().flatten().copied();
-    let count = number(known().count());
+    let count = saturating_u32(known().count());
     let between = known().zip(known().skip(1)).map(|(a, b)| a.abs_diff(b));
     let differences = count.saturating_sub(1);
     Some(RoundTrips {
@@ -135,7 +135,7 @@ mod tests {
     use super::*;
     use crate::net::icmp::Family;
 
-    const NOTICE: Notice = Notice {
+    const NOTICE: IcmpError = IcmpError {
         family: Family::V4,
         kind: 3,
         code: 1,
@@ -143,19 +143,19 @@ mod tests {
         from: None,
     };
 
-    /// A tally of requests with these round trips in milliseconds.
-    fn tally(round_trips: &[Option<u64>]) -> Tally {
-        let mut tally = Tally::default();
+    /// Counts of requests with these round trips in milliseconds.
+    fn counts(round_trips: &[Option<u64>]) -> EchoCounts {
+        let mut counts = EchoCounts::default();
         for (index, millis) in round_trips.iter().enumerate() {
-            tally.send();
+            counts.record_sent();
             match millis {
-                None => tally.give_up(),
+                None => counts.record_timeout(),
                 Some(millis) => {
                     let round_trip = Duration::from_millis(*millis);
                     let hop_limit = u8::try_from(*millis).ok();
-                    tally.note(
+                    counts.record_result(
                         index,
-                        Outcome::Reply {
+                        EchoResult::Reply {
                             round_trip,
                             hop_limit,
                         },
@@ -163,12 +163,12 @@ mod tests {
                 }
             }
         }
-        tally
+        counts
     }
 
     #[test]
     fn statistics_are_of_what_was_answered() {
-        let echoes = tally(&[Some(10), None, Some(40), Some(25)]).echoes();
+        let echoes = counts(&[Some(10), None, Some(40), Some(25)]).echoes();
         let millis = Duration::from_millis;
         assert_eq!((echoes.sent, echoes.received), (4, 3));
         assert_eq!(
@@ -185,52 +185,52 @@ mod tests {
 
     #[test]
     fn one_round_trip_has_no_jitter_and_none_has_no_statistics() {
-        let one = tally(&[Some(7)]).echoes().round_trips.expect("one");
+        let one = counts(&[Some(7)]).echoes().round_trips.expect("one");
         assert_eq!(one.jitter, None);
         assert_eq!((one.min, one.avg, one.max), (one.max, one.min, one.avg));
-        assert_eq!(tally(&[None]).echoes().round_trips, None);
-        assert_eq!(tally(&[]).echoes(), Echoes::default());
+        assert_eq!(counts(&[None]).echoes().round_trips, None);
+        assert_eq!(counts(&[]).echoes(), Echoes::default());
     }
 
     #[test]
     fn replies_out_of_order_are_put_in_it() {
-        let mut tally = tally(&[None, None, None]);
+        let mut counts = counts(&[None, None, None]);
         for (index, millis) in [(2, 30), (0, 10), (1, 20)] {
-            let reply = Outcome::Reply {
+            let reply = EchoResult::Reply {
                 round_trip: Duration::from_millis(millis),
                 hop_limit: None,
             };
-            tally.note(index, reply);
+            counts.record_result(index, reply);
         }
-        let round_trips = tally.echoes().round_trips.expect("three");
+        let round_trips = counts.echoes().round_trips.expect("three");
         assert_eq!(round_trips.jitter, Some(Duration::from_millis(10)));
     }
 
     #[test]
     fn what_is_lost_is_lost_whatever_becomes_of_the_others() {
-        let mut tally = Tally::default();
-        tally.send();
-        assert!(tally.least_loss(4) < 1e-9);
-        tally.give_up();
-        assert!((tally.least_loss(4) - 0.25).abs() < 1e-9);
-        tally.send();
-        tally.note(1, Outcome::Lost(NOTICE));
-        assert!((tally.least_loss(4) - 0.5).abs() < 1e-9);
+        let mut counts = EchoCounts::default();
+        counts.record_sent();
+        assert!(counts.min_loss_ratio(4) < 1e-9);
+        counts.record_timeout();
+        assert!((counts.min_loss_ratio(4) - 0.25).abs() < 1e-9);
+        counts.record_sent();
+        counts.record_result(1, EchoResult::Lost(NOTICE));
+        assert!((counts.min_loss_ratio(4) - 0.5).abs() < 1e-9);
     }
 
     #[test]
     fn texts_say_how_many() {
-        let mut some = tally(&[Some(1), None, None]);
-        assert_eq!(some.loss(), "2 of 3 echo requests got no reply");
-        some.note(1, Outcome::Lost(NOTICE));
+        let mut some = counts(&[Some(1), None, None]);
+        assert_eq!(some.loss_message(), "2 of 3 echo requests got no reply");
+        some.record_result(1, EchoResult::Lost(NOTICE));
         let text = "2 of 3 echo requests got no reply; the network answered host unreachable \
                     (ICMP type 3 code 1)";
-        assert_eq!(some.loss(), text);
+        assert_eq!(some.loss_message(), text);
         let second = Some(Duration::from_secs(1));
         let text = "the echo request got no reply within 1s";
-        assert_eq!(tally(&[None]).silence(second), text);
+        assert_eq!(counts(&[None]).no_reply_message(second), text);
         let text = "none of 2 echo requests got a reply";
-        assert_eq!(tally(&[None, None]).silence(None), text);
+        assert_eq!(counts(&[None, None]).no_reply_message(None), text);
     }
 
     proptest! {
@@ -238,7 +238,7 @@ mod tests {
         fn statistics_are_in_order(
             round_trips in prop::collection::vec(prop::option::of(0_u64..10_000), 0..50)
         ) {
-            let echoes = tally(&round_trips).echoes();
+            let echoes = counts(&round_trips).echoes();
             prop_assert!(echoes.received <= echoes.sent);
             prop_assert_eq!(echoes.received > 0, echoes.round_trips.is_some());
             if let Some(RoundTrips { min, avg, max, jitter }) = echoes.round_trips {

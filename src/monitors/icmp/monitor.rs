@@ -4,12 +4,12 @@ use std::{net::IpAddr, sync::Arc};
 
 use tokio::time::{Instant, sleep_until};
 
-use super::{settings::Settings, tally::Tally};
+use super::{echo_counts::EchoCounts, settings::Settings};
 use crate::{
     check::{Attempt, Failure, Monitor, Phase, Reason, Report, log_check},
     net::{
         Connector, Net,
-        icmp::{EchoSession, Family, Profile, Sockets},
+        icmp::{EchoSession, Family, SocketKey, Sockets},
         with_zone,
     },
     value::{Host, IpFamily},
@@ -42,8 +42,8 @@ impl Icmp {
         }
     }
 
-    fn profile(&self, family: Family) -> Profile {
-        Profile {
+    fn socket_key(&self, family: Family) -> SocketKey {
+        SocketKey {
             family,
             source: self.settings.route.source,
             ttl: self.settings.ttl,
@@ -65,61 +65,62 @@ impl Icmp {
     async fn exchange(
         &self,
         session: &mut EchoSession,
-        tally: &mut Tally,
+        counts: &mut EchoCounts,
         attempt: &Attempt,
     ) -> Result<(), Failure> {
         let settings = &self.settings;
         let mut send_at = Instant::now();
         loop {
-            let sends = tally.sent() < settings.count;
+            let sends = counts.sent() < settings.count;
             if sends && send_at <= Instant::now() {
                 session.send(attempt).await?;
-                tally.send();
+                counts.record_sent();
                 send_at += settings.interval;
-                attempt.learn(tally.fact());
+                attempt.learn(counts.fact());
                 continue;
             }
             let oldest = session.oldest();
             if oldest.is_none() && !sends {
                 return Ok(());
             }
-            let patience = settings.reply_timeout();
-            let give_up_at = oldest.and_then(|oldest| oldest.sent_at.checked_add(patience?));
+            let reply_timeout = settings.reply_timeout();
+            let give_up_at = oldest.and_then(|oldest| oldest.sent_at.checked_add(reply_timeout?));
             let send_at = sends.then_some(send_at);
             tokio::select! {
                 biased;
-                (request, outcome) = session.next() => tally.note(request.index, outcome),
-                () = until(give_up_at) => {
+                (request, outcome) = session.next() => counts.record_result(request.index, outcome),
+                () = sleep_until_opt(give_up_at) => {
                     session.give_up_oldest();
-                    tally.give_up();
+                    counts.record_timeout();
                 }
-                () = until(send_at) => continue,
+                () = sleep_until_opt(send_at) => continue,
             }
-            attempt.learn(tally.fact());
-            self.presume(tally, attempt);
+            attempt.learn(counts.fact());
+            self.set_timeout_failure(counts, attempt);
         }
     }
 
     /// Should the deadline pass before something has become of all requests, what is certain counts.
-    fn presume(&self, tally: &Tally, attempt: &Attempt) {
+    fn set_timeout_failure(&self, counts: &EchoCounts, attempt: &Attempt) {
         let settings = &self.settings;
-        if tally.received() > 0 && tally.least_loss(settings.count) > settings.max_packet_loss {
-            attempt.presume(attempt.failure(Reason::PacketLoss, tally.loss()));
+        if counts.received() > 0 && counts.min_loss_ratio(settings.count) > settings.max_packet_loss
+        {
+            attempt.presume(attempt.failure(Reason::PacketLoss, counts.loss_message()));
         }
     }
 
-    fn judge(&self, tally: &Tally, attempt: &Attempt) -> Result<(), Failure> {
-        let (reason, error) = match tally.notice() {
-            _ if tally.received() > 0 => {
-                if tally.echoes().loss_ratio() <= self.settings.max_packet_loss {
+    fn judge(&self, counts: &EchoCounts, attempt: &Attempt) -> Result<(), Failure> {
+        let (reason, error) = match counts.icmp_error() {
+            _ if counts.received() > 0 => {
+                if counts.echoes().loss_ratio() <= self.settings.max_packet_loss {
                     return Ok(());
                 }
-                (Reason::PacketLoss, tally.loss())
+                (Reason::PacketLoss, counts.loss_message())
             }
-            Some(notice) => (Reason::HostUnreachable, notice.to_string()),
+            Some(icmp_error) => (Reason::HostUnreachable, icmp_error.to_string()),
             None => (
                 Reason::Timeout,
-                tally.silence(self.settings.reply_timeout()),
+                counts.no_reply_message(self.settings.reply_timeout()),
             ),
         };
         Err(attempt.failure(reason, error))
@@ -127,7 +128,7 @@ impl Icmp {
 }
 
 /// Until that moment; for ever where there is none.
-async fn until(moment: Option<Instant>) {
+async fn sleep_until_opt(moment: Option<Instant>) {
     match moment {
         Some(moment) => sleep_until(moment).await,
         None => std::future::pending().await,
@@ -154,7 +155,8 @@ impl Monitor for Icmp {
     }
 
     fn obstacle(&self) -> Option<String> {
-        self.sockets.obstacle(self.profile(self.family()))
+        self.sockets
+            .missing_prerequisite(self.socket_key(self.family()))
     }
 
     async fn check(&self, attempt: &Attempt) -> Result<(), Failure> {
@@ -163,15 +165,15 @@ impl Monitor for Icmp {
             .connector
             .resolve(&settings.target, settings.route, attempt)
             .await?;
-        let profile = self.profile(Family::of(address));
-        let socket = self.sockets.socket(profile, attempt)?;
+        let socket_key = self.socket_key(Family::of_address(address));
+        let socket = self.sockets.socket(socket_key, attempt)?;
         attempt.enter(Phase::Rtt);
         let count = settings.count;
         let address = with_zone(&settings.target, address, 0, attempt)?;
         let mut session = EchoSession::new(socket, address, settings.payload_size, count);
-        let mut tally = Tally::default();
-        self.exchange(&mut session, &mut tally, attempt).await?;
-        self.judge(&tally, attempt)
+        let mut counts = EchoCounts::default();
+        self.exchange(&mut session, &mut counts, attempt).await?;
+        self.judge(&counts, attempt)
     }
 
     fn log(&self, monitor: &str, report: &Report) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{session::WebSocketSession, settings::Settings, upgrade::Upgrade};
 use crate::{
     check::{Attempt, Failure, Monitor, Phase, Report, log_check},
-    net::{Connector, Net, SentWords, TlsClient},
+    net::{Connector, Net, SentWords, TlsTarget},
     value::{Host, ZonedHttpUrl},
 };
 
@@ -15,7 +15,7 @@ const LOG_TARGET: &str = "monitoringdaemon::monitors::websocket";
 /// Checks one WebSocket.
 pub struct WebSocket {
     connector: Connector,
-    tls: Option<TlsClient>,
+    tls: Option<TlsTarget>,
     settings: Arc<Settings>,
     upgrade: Upgrade,
     /// The URL as it may be seen.
@@ -27,14 +27,15 @@ impl Settings {
     #[must_use]
     pub fn bind(self: &Arc<Self>, net: &Net) -> WebSocket {
         let tls = self.tls.as_ref();
-        let tls =
-            tls.map(|tls| net.tls_client(tls, tls.name_of(&self.endpoint.host), &["http/1.1"]));
+        let tls = tls.map(|tls| {
+            net.tls_client(tls, tls.server_name_for(&self.endpoint.host), &["http/1.1"])
+        });
         WebSocket::new(net.connector(), tls, self.clone())
     }
 }
 
 impl WebSocket {
-    fn new(connector: Connector, tls: Option<TlsClient>, settings: Arc<Settings>) -> Self {
+    fn new(connector: Connector, tls: Option<TlsTarget>, settings: Arc<Settings>) -> Self {
         let zone = match &settings.endpoint.host {
             Host::Zoned(zoned) => Some(&*zoned.zone),
             _ => None,
@@ -77,7 +78,7 @@ impl Monitor for WebSocket {
         } = &*self.settings;
         let connect = self
             .connector
-            .connect_over(self.tls.as_ref(), endpoint, *route, attempt);
+            .connect_with_tls(self.tls.as_ref(), endpoint, *route, attempt);
         let mut stream = connect.await?;
         attempt.enter(Phase::Processing);
         let rest = self.upgrade.run(&mut stream, attempt).await?;
@@ -91,7 +92,7 @@ impl Monitor for WebSocket {
             session.ping().await?;
         }
         session.close().await?;
-        self.settings.freshness.judge(attempt)
+        self.settings.min_validity.judge(attempt)
     }
 
     fn log(&self, monitor: &str, report: &Report) {

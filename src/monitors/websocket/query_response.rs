@@ -56,7 +56,7 @@ impl Entry {
             fields.wrong("empty step", "expect, send or both");
         }
         if !expects && !entry.reject.is_empty() {
-            fields.wrong_value("reject", "labels need expect", "expect in the same step");
+            fields.wrong_value("reject", "reject needs expect", "expect in the same step");
         }
         if !expects && !entry.labels.is_empty() {
             let wrong = "labels need expect";
@@ -92,20 +92,20 @@ impl Entry {
             return Verdict::Reject(pattern.clone());
         }
         let expect = self.expect.as_ref().filter(matches);
-        let Some(caught) = expect.and_then(|expect| expect.captures(message)) else {
+        let Some(captures) = expect.and_then(|expect| expect.captures(message)) else {
             return Verdict::Skip;
         };
         let expand_all = || {
-            let captured = self.labels.iter().map(|label| label.of(&caught));
+            let captured = self.labels.iter().map(|label| label.of(&captures));
             let send = self.send.as_ref();
             let expand = |template: &Secret| {
-                let expanded = caught.expand(template.reveal().as_bytes());
+                let expanded = captures.expand(template.reveal().as_bytes());
                 expanded.ok_or(ExpansionTooLong)
             };
             let send = send.map(expand).transpose()?;
             Ok(Reply {
                 captured: captured.collect::<Option<_>>().ok_or(ExpansionTooLong)?,
-                send: send.map(message_of),
+                send: send.map(to_message),
             })
         };
         Verdict::Match(expand_all())
@@ -113,7 +113,7 @@ impl Entry {
 }
 
 /// A message of text, or of bytes if they are not UTF-8.
-fn message_of(bytes: Vec<u8>) -> Message {
+fn to_message(bytes: Vec<u8>) -> Message {
     match String::from_utf8(bytes) {
         Ok(text) => Message::text(text),
         Err(error) => Message::binary(error.into_bytes()),

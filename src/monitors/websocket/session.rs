@@ -18,7 +18,7 @@ use tokio_tungstenite::{
 use super::query_response::{Entry, ExpansionTooLong, Reply, Verdict};
 use crate::{
     check::{Attempt, Fact, Failure, Reason},
-    net::{ErrorClassifier, Limited, SentWords, Stream},
+    net::{ErrorClassifier, Limited, MeasuredStream, SentWords},
     offload,
     value::{Captures, Pattern},
 };
@@ -33,7 +33,7 @@ const MAX_WIRE_BYTES: u64 = (MAX_BYTES + (256 << 10)) as u64;
 const MAX_MESSAGES: usize = 1000;
 
 /// A connection of which only so much is read.
-type Bounded = Join<Limited<ReadHalf<Stream>>, WriteHalf<Stream>>;
+type Bounded = Join<Limited<ReadHalf<MeasuredStream>>, WriteHalf<MeasuredStream>>;
 
 /// A connection that was upgraded to a WebSocket.
 pub(super) struct WebSocketSession<'a> {
@@ -49,7 +49,7 @@ pub(super) struct WebSocketSession<'a> {
 impl<'a> WebSocketSession<'a> {
     /// Over `stream`, of which `rest` has been read already, to a server that was sent `sent`.
     pub async fn begin(
-        stream: Stream,
+        stream: MeasuredStream,
         rest: Vec<u8>,
         sent: SentWords,
         attempt: &'a Attempt,
@@ -189,7 +189,7 @@ impl<'a> WebSocketSession<'a> {
                 }
                 Some(Ok(message)) if self.count(&message).is_err() => return Ok(()),
                 Some(Ok(_)) => {}
-                Some(Err(error)) if is_end(&error) => return Ok(()),
+                Some(Err(error)) if is_closed(&error) => return Ok(()),
                 Some(Err(error)) => return Err(self.failure(&error)),
                 None => return Ok(()),
             }
@@ -253,7 +253,7 @@ impl<'a> WebSocketSession<'a> {
                 let error = format!("the server sent more than {MAX_BYTES} bytes");
                 self.attempt.failure(Reason::ProtocolError, error)
             }
-            error if is_end(error) => {
+            error if is_closed(error) => {
                 let error = "the server closed the connection without closing the WebSocket";
                 self.attempt.failure(Reason::ConnectionReset, error)
             }
@@ -270,7 +270,7 @@ impl<'a> WebSocketSession<'a> {
 }
 
 /// Whether the connection has ended.
-fn is_end(error: &Error) -> bool {
+fn is_closed(error: &Error) -> bool {
     matches!(
         error,
         Error::ConnectionClosed

@@ -14,10 +14,10 @@ use crate::{
     net::{
         Route,
         http::USER_AGENT,
-        tls::{self, Freshness},
+        tls::{self, MinCertificateValidity},
     },
     settings::{
-        read_freshness, read_known_credentials, read_route, read_tls_config, refuse_tls_keys,
+        read_known_credentials, read_min_validity, read_route, read_tls_config, refuse_tls_keys,
     },
     value::{CaughtLabel, Endpoint, Fields, FromNode, HttpUrl, Node, ZonedHttpUrl},
 };
@@ -43,7 +43,7 @@ pub struct Settings {
     /// Which way to go to the server.
     pub route: Route,
     /// How long its certificates must still be good for.
-    pub freshness: Freshness,
+    pub min_validity: MinCertificateValidity,
 }
 
 impl Settings {
@@ -55,7 +55,7 @@ impl Settings {
         let userinfo = target.as_ref().and_then(|target| target.userinfo.clone());
         let authorization = read_known_credentials(fields, userinfo, &headers);
         let tls = fields.section("tls_config").map(read_tls_config);
-        let freshness = read_freshness(fields);
+        let min_validity = read_min_validity(fields);
         if target.as_ref().is_some_and(|target| !target.is_secure()) {
             let wrong = "has no effect without TLS";
             refuse_tls_keys(fields, wrong, "a target that starts with wss://");
@@ -82,7 +82,7 @@ impl Settings {
             query_response: query_response.into(),
             ping,
             route,
-            freshness,
+            min_validity,
         })
     }
 }

@@ -14,20 +14,20 @@ use tokio_tungstenite::tungstenite::handshake::{
 use super::settings::Settings;
 use crate::{
     check::{Attempt, Fact, Failure, Reason},
-    net::Stream,
+    net::MeasuredStream,
 };
 
 /// Bytes of a response's head.
-const MAX_HEAD: usize = 16 << 10;
+const MAX_HEAD_BYTES: usize = 16 << 10;
 
 /// Interim responses before it.
 const MAX_INTERIM: usize = 16;
 
 /// Pieces in which the responses may come.
-const MAX_PIECES: usize = 2 * MAX_HEAD;
+const MAX_READS: usize = 2 * MAX_HEAD_BYTES;
 
 /// Bytes that the head of an upgrade hardly ever has more of.
-const USUAL_HEAD: usize = 1 << 10;
+const TYPICAL_HEAD_BYTES: usize = 1 << 10;
 
 /// Asks for the upgrade; the same each time but for its key.
 pub(super) struct Upgrade {
@@ -61,7 +61,11 @@ impl Upgrade {
     }
 
     /// Upgrades the connection of `stream`, and returns what came behind the response.
-    pub async fn run(&self, stream: &mut Stream, attempt: &Attempt) -> Result<Vec<u8>, Failure> {
+    pub async fn run(
+        &self,
+        stream: &mut MeasuredStream,
+        attempt: &Attempt,
+    ) -> Result<Vec<u8>, Failure> {
         let mut request = self.request.clone();
         let key = HeaderValue::try_from(generate_key()).expect("base64");
         request.headers_mut().insert(header::SEC_WEBSOCKET_KEY, key);
@@ -128,7 +132,7 @@ fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
 
 /// Sends `request`, and returns the response and what came behind it.
 async fn exchange(
-    stream: &mut Stream,
+    stream: &mut MeasuredStream,
     request: &[u8],
     attempt: &Attempt,
 ) -> Result<(Response, Vec<u8>), Failure> {
@@ -144,11 +148,11 @@ async fn exchange(
     let (mut pieces, mut interim, mut parse_at) = (0, 0, 0);
     loop {
         let searched = received.len();
-        let room = (MAX_HEAD - searched) as u64;
-        received.reserve(USUAL_HEAD);
+        let room = (MAX_HEAD_BYTES - searched) as u64;
+        received.reserve(TYPICAL_HEAD_BYTES);
         match (&mut *stream).take(room).read_buf(&mut received).await {
             Ok(0) if room == 0 => {
-                let error = format!("the response's head is larger than {MAX_HEAD} bytes");
+                let error = format!("the response's head is larger than {MAX_HEAD_BYTES} bytes");
                 return Err(protocol_error(error));
             }
             Ok(0) => {
@@ -158,8 +162,8 @@ async fn exchange(
             Ok(_) => pieces += 1,
             Err(error) => return Err(stream.failure(&error)),
         }
-        if pieces > MAX_PIECES {
-            let error = format!("the response's head came in more than {MAX_PIECES} pieces");
+        if pieces > MAX_READS {
+            let error = format!("the response's head came in more than {MAX_READS} pieces");
             return Err(protocol_error(error));
         }
         // It may come byte by byte: parsed when it may be whole, or has become much longer.

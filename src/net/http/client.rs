@@ -6,13 +6,13 @@ use http::Response;
 use rustls::pki_types::ServerName;
 
 use super::{
-    ProxyScheme, Request, ResponseBody, Transport, Versions, connection, message,
+    OfferedVersions, ProxyScheme, Request, ResponseBody, Transport, connection, message,
     proxy::Proxy,
-    tunnel::{Refusal, connect, socks5},
+    tunnel::{ProxyError, request_connect_tunnel, request_socks5_tunnel},
 };
 use crate::{
     check::{Attempt, Failure, Phase, Reason},
-    net::{Connector, Stream, TlsClient, tls},
+    net::{Connector, MeasuredStream, TlsTarget, tls},
     value::{Endpoint, Host, ZonedAddress},
 };
 
@@ -22,7 +22,7 @@ pub struct ClientOptions<'s> {
     /// How to speak TLS.
     pub tls: &'s tls::Settings,
     /// The versions of HTTP that it offers.
-    pub versions: Versions,
+    pub versions: OfferedVersions,
 }
 
 /// Sends each request over a fresh connection, with nothing cached and nothing hidden.
@@ -38,7 +38,7 @@ pub struct Client {
 impl Client {
     pub(in crate::net) fn new(
         connector: Connector,
-        trust: &tls::Trust,
+        trust: &tls::TrustStore,
         options: ClientOptions<'_>,
     ) -> Self {
         let without_identity = tls::Settings {
@@ -53,7 +53,11 @@ impl Client {
     }
 
     /// A connection over which the target is spoken to: its own, or one that a proxy forwards.
-    async fn reach(&self, request: &Request, attempt: &Attempt) -> Result<Stream, Failure> {
+    async fn connect(
+        &self,
+        request: &Request,
+        attempt: &Attempt,
+    ) -> Result<MeasuredStream, Failure> {
         let target = Endpoint::of(&request.url).ok_or_else(|| {
             let error = "the URL's host is not a host name";
             Failure::new(Phase::Resolve, Reason::DnsFailure, error)
@@ -69,7 +73,7 @@ impl Client {
         });
         let stream = if let Some(proxy) = &request.proxy {
             // In a box, so that the many checks without a proxy are no larger for it.
-            Box::pin(self.reach_by(proxy, target, request, attempt)).await?
+            Box::pin(self.connect_through(proxy, target, request, attempt)).await?
         } else {
             let host = match (request.address, &request.zone, target.host) {
                 (Some(address), ..) => Host::Address(address),
@@ -87,7 +91,7 @@ impl Client {
         match server_name {
             None => Ok(stream),
             Some(server_name) => {
-                let tls = TlsClient {
+                let tls = TlsTarget {
                     config: self.tls.clone(),
                     server_name: server_name?,
                 };
@@ -97,13 +101,13 @@ impl Client {
     }
 
     /// A connection to `proxy`, and through it to `target` unless the proxy forwards requests.
-    async fn reach_by(
+    async fn connect_through(
         &self,
         proxy: &Proxy,
         target: Endpoint,
         request: &Request,
         attempt: &Attempt,
-    ) -> Result<Stream, Failure> {
+    ) -> Result<MeasuredStream, Failure> {
         let Endpoint { host, port } = target;
         let host = match (proxy.scheme, request.address) {
             (ProxyScheme::Socks5, Some(address)) => Host::Address(address),
@@ -114,7 +118,7 @@ impl Client {
             _ => host,
         };
         if let Host::Address(address) = host {
-            self.connector.permit(address)?;
+            self.connector.ensure_target_allowed(address)?;
         }
         attempt.explain_timeouts(Some("waiting for the proxy"));
         let mut stream = self.connect_to_proxy(proxy, request, attempt).await?;
@@ -125,10 +129,10 @@ impl Client {
         let target = Endpoint { host, port };
         let tunnel = match proxy.scheme {
             ProxyScheme::Http | ProxyScheme::Https => {
-                connect(&mut stream, &target, &proxy.headers).await
+                request_connect_tunnel(&mut stream, &target, &proxy.headers).await
             }
             ProxyScheme::Socks5 | ProxyScheme::Socks5h => {
-                socks5(&mut stream, &target, proxy.userinfo.as_ref()).await
+                request_socks5_tunnel(&mut stream, &target, proxy.userinfo.as_ref()).await
             }
         };
         match tunnel {
@@ -136,8 +140,10 @@ impl Client {
                 attempt.explain_timeouts(None);
                 Ok(stream)
             }
-            Err(Refusal::Io(error)) => Err(of_proxy(stream.failure(&error))),
-            Err(Refusal::Said(reason, error)) => Err(of_proxy(attempt.failure(reason, error))),
+            Err(ProxyError::Io(error)) => Err(attribute_to_proxy(stream.failure(&error))),
+            Err(ProxyError::Rejected(reason, error)) => {
+                Err(attribute_to_proxy(attempt.failure(reason, error)))
+            }
         }
     }
 
@@ -147,18 +153,21 @@ impl Client {
         proxy: &Proxy,
         request: &Request,
         attempt: &Attempt,
-    ) -> Result<Stream, Failure> {
+    ) -> Result<MeasuredStream, Failure> {
         let connector = self.connector.unrestricted();
         let connect = connector.connect(&proxy.endpoint, request.route, attempt);
-        let stream = connect.await.map_err(of_proxy)?;
+        let stream = connect.await.map_err(attribute_to_proxy)?;
         if proxy.scheme != ProxyScheme::Https {
             return Ok(stream);
         }
-        let tls = TlsClient {
+        let tls = TlsTarget {
             config: self.proxy_tls.clone(),
             server_name: proxy.endpoint.host.server_name(),
         };
-        stream.handshake_on_the_way(&tls).await.map_err(of_proxy)
+        stream
+            .handshake_with_proxy(&tls)
+            .await
+            .map_err(attribute_to_proxy)
     }
 }
 
@@ -170,7 +179,7 @@ impl Transport for Client {
         request: Request,
         attempt: &Attempt,
     ) -> Result<Response<ResponseBody>, Failure> {
-        let stream = self.reach(&request, attempt).await?;
+        let stream = self.connect(&request, attempt).await?;
         attempt.enter(Phase::Processing);
         let over_http2 = stream.protocol() == Some(b"h2");
         let forwarding_proxy = request.proxy.clone();
@@ -196,7 +205,7 @@ fn forwards(proxy: &Proxy, request: &Request) -> bool {
 }
 
 /// The failure, said to be the proxy's.
-fn of_proxy(mut failure: Failure) -> Failure {
+fn attribute_to_proxy(mut failure: Failure) -> Failure {
     failure.error = format!("the proxy: {}", failure.error).into();
     failure
 }

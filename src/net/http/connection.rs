@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     check::Failure,
-    net::{ErrorClassifier, Stream},
+    net::{ErrorClassifier, MeasuredStream},
 };
 
 /// Bytes of a response's headers over HTTP/2, as over HTTP/1: more than any browser takes.
@@ -50,7 +50,7 @@ type Http1Connection = http1::Connection<TokioIo<LenientStream>, Full<Bytes>>;
 
 /// Sends `message` and waits for the response's headers. `secrets` are not quoted in errors.
 pub(super) async fn send_over_http1(
-    stream: Stream,
+    stream: MeasuredStream,
     message: Message,
     secrets: Secrets,
 ) -> Result<Response<ResponseBody>, Failure> {
@@ -89,7 +89,7 @@ pub(super) async fn send_over_http1(
 
 /// As [`send_over_http1`], over HTTP/2.
 pub(super) async fn send_over_http2(
-    stream: Stream,
+    stream: MeasuredStream,
     message: Message,
 ) -> Result<Response<ResponseBody>, Failure> {
     let errors = stream.errors();

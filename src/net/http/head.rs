@@ -16,7 +16,7 @@ use http::{HeaderName, HeaderValue};
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::net::{Stream, echo::SentWords};
+use crate::net::{MeasuredStream, echo::SentWords};
 
 /// Bytes of a head, beyond which hyper is left to refuse it.
 pub(super) const MAX_HEAD_BYTES: usize = 1 << 20;
@@ -41,7 +41,7 @@ const MAX_KEPT_BYTES: usize = 16 << 10;
 
 /// A stream whose response has a head that hyper accepts.
 pub(super) struct LenientStream {
-    stream: Stream,
+    stream: MeasuredStream,
     log: Arc<HeadLog>,
     /// Received, and not passed on yet.
     pending: Vec<u8>,
@@ -98,7 +98,7 @@ impl HeadLog {
 }
 
 impl LenientStream {
-    pub fn new(stream: Stream) -> (Self, Arc<HeadLog>) {
+    pub fn new(stream: MeasuredStream) -> (Self, Arc<HeadLog>) {
         let log = Arc::new(HeadLog::default());
         let lenient = Self {
             stream,

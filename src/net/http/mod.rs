@@ -11,4 +11,4 @@ mod tunnel;
 pub use client::{Client, ClientOptions};
 pub use connection::ResponseBody;
 pub use proxy::{NoProxy, Proxies, Proxy, ProxyScheme};
-pub use request::{Body, Request, Transport, USER_AGENT, Versions};
+pub use request::{Body, OfferedVersions, Request, Transport, USER_AGENT};

@@ -75,12 +75,12 @@ impl Proxies {
 
     /// The proxy that a request for `url` goes through, if it goes through one.
     #[must_use]
-    pub fn of(&self, url: &Url) -> Option<&Arc<Proxy>> {
+    pub fn for_url(&self, url: &Url) -> Option<&Arc<Proxy>> {
         let proxy = match url.scheme() {
             "https" => &self.https,
             _ => &self.http,
         };
-        proxy.as_ref().filter(|_| !self.exempt.covers(url))
+        proxy.as_ref().filter(|_| !self.exempt.matches(url))
     }
 }
 
@@ -145,10 +145,10 @@ impl std::fmt::Debug for Proxy {
 
 /// The hosts that are spoken to without a proxy.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct NoProxy(Vec<Rule>);
+pub struct NoProxy(Vec<NoProxyRule>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Rule {
+enum NoProxyRule {
     /// `*`
     All,
     /// `192.0.2.0/24`
@@ -164,16 +164,18 @@ enum Rule {
 }
 
 impl NoProxy {
-    fn covers(&self, url: &Url) -> bool {
+    fn matches(&self, url: &Url) -> bool {
         let port = url.port_or_known_default().unwrap_or_default();
         let here = |wanted: Option<u16>| wanted.is_none_or(|wanted| wanted == port);
         let address = address_in(url);
         let domain = url.domain().unwrap_or_default().trim_end_matches('.');
         self.0.iter().any(|rule| match rule {
-            Rule::All => true,
-            Rule::Network(network) => address.is_some_and(|address| network.contains(&address)),
-            Rule::Address(exempt, port) => address == Some(*exempt) && here(*port),
-            Rule::Domain { name, below, port } => {
+            NoProxyRule::All => true,
+            NoProxyRule::Network(network) => {
+                address.is_some_and(|address| network.contains(&address))
+            }
+            NoProxyRule::Address(exempt, port) => address == Some(*exempt) && here(*port),
+            NoProxyRule::Domain { name, below, port } => {
                 let parent = domain.strip_suffix(name.as_str());
                 let covered =
                     parent.is_some_and(|rest| rest.ends_with('.') || rest.is_empty() && !below);
@@ -188,17 +190,19 @@ impl FromStr for NoProxy {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let parts = text.split(',').map(str::trim);
-        let rules = parts.filter(|part| !part.is_empty()).map(Rule::parse);
+        let rules = parts
+            .filter(|part| !part.is_empty())
+            .map(NoProxyRule::parse);
         rules.collect::<Result<_, _>>().map(Self)
     }
 }
 
-impl Rule {
+impl NoProxyRule {
     fn parse(text: &str) -> Result<Self, String> {
         if text.contains('@') {
             return Err("contains credentials".to_owned());
         }
-        let wrong = || format!("invalid host {text:?}");
+        let invalid_host = || format!("invalid host {text:?}");
         if text == "*" {
             return Ok(Self::All);
         }
@@ -212,7 +216,7 @@ impl Rule {
             return Ok(Self::Address(address, None));
         }
         let (host, port) = match text.rsplit_once(':').filter(|_| !text.ends_with(']')) {
-            Some((host, port)) => (host, Some(port.parse().map_err(|_| wrong())?)),
+            Some((host, port)) => (host, Some(port.parse().map_err(|_| invalid_host())?)),
             None => (text, None),
         };
         let name = host.strip_prefix("*.").or_else(|| host.strip_prefix('.'));
@@ -223,7 +227,7 @@ impl Rule {
                 below: name.is_some(),
                 port,
             }),
-            _ => Err(wrong()),
+            _ => Err(invalid_host()),
         }
     }
 }
@@ -233,40 +237,40 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn covers(rules: &str, url: &str, expected: bool) {
+    fn matches(rules: &str, url: &str, expected: bool) {
         let exempt = rules.parse::<NoProxy>().expect("rules");
-        let covered = exempt.covers(&Url::parse(url).expect("a URL"));
+        let covered = exempt.matches(&Url::parse(url).expect("a URL"));
         assert_eq!(covered, expected, "{rules} {url}");
     }
 
     #[test]
     fn a_host_is_exempt_by_its_name_its_domain_its_network_or_its_port() {
-        covers("", "http://a.example/", false);
-        covers("*", "http://a.example/", true);
-        covers("b.example, a.example", "http://a.example:81/", true);
-        covers("A.Example", "http://a.EXAMPLE/", true);
-        covers("a.example", "http://a.example./", true);
-        covers("example", "http://a.example/", true);
-        covers("ample", "http://a.example/", false);
-        covers(".example", "http://example/", false);
-        covers(".example", "http://a.example/", true);
-        covers("*.example", "http://a.b.example/", true);
-        covers("a.example:81", "http://a.example:81/", true);
-        covers("a.example:80", "http://a.example/", true);
-        covers("a.example:443", "http://a.example/", false);
-        covers("192.0.2.1", "http://192.0.2.1/", true);
-        covers("192.0.2.1:81", "http://192.0.2.1/", false);
-        covers("192.0.2.0/24", "http://192.0.2.255/", true);
-        covers("192.0.2.0/24", "http://192.0.3.0/", false);
-        covers("0.0.0.0/0", "http://192.0.3.0/", true);
-        covers("192.0.2.1/32", "http://192.0.2.1/", true);
-        covers("192.0.2.1/32", "http://192.0.2.0/", false);
-        covers("0.0.0.0/0", "http://[::1]/", false);
-        covers("::/0", "http://[::1]/", true);
-        covers("::1", "http://[::1]:80/", true);
-        covers("[::1]:80", "http://[::1]/", true);
-        covers("fd00::/8", "http://[fd12::1]/", true);
-        covers("localhost", "http://127.0.0.1/", false);
+        matches("", "http://a.example/", false);
+        matches("*", "http://a.example/", true);
+        matches("b.example, a.example", "http://a.example:81/", true);
+        matches("A.Example", "http://a.EXAMPLE/", true);
+        matches("a.example", "http://a.example./", true);
+        matches("example", "http://a.example/", true);
+        matches("ample", "http://a.example/", false);
+        matches(".example", "http://example/", false);
+        matches(".example", "http://a.example/", true);
+        matches("*.example", "http://a.b.example/", true);
+        matches("a.example:81", "http://a.example:81/", true);
+        matches("a.example:80", "http://a.example/", true);
+        matches("a.example:443", "http://a.example/", false);
+        matches("192.0.2.1", "http://192.0.2.1/", true);
+        matches("192.0.2.1:81", "http://192.0.2.1/", false);
+        matches("192.0.2.0/24", "http://192.0.2.255/", true);
+        matches("192.0.2.0/24", "http://192.0.3.0/", false);
+        matches("0.0.0.0/0", "http://192.0.3.0/", true);
+        matches("192.0.2.1/32", "http://192.0.2.1/", true);
+        matches("192.0.2.1/32", "http://192.0.2.0/", false);
+        matches("0.0.0.0/0", "http://[::1]/", false);
+        matches("::/0", "http://[::1]/", true);
+        matches("::1", "http://[::1]:80/", true);
+        matches("[::1]:80", "http://[::1]/", true);
+        matches("fd00::/8", "http://[fd12::1]/", true);
+        matches("localhost", "http://127.0.0.1/", false);
     }
 
     #[test]
@@ -297,17 +301,17 @@ mod tests {
             Ok("Socks5 127.0.0.1:1080")
         );
         assert_eq!(shown("socks5h://[::1]:9").as_deref(), Ok("Socks5h [::1]:9"));
-        let wrong = |text: &str| text.parse::<Proxy>().map(|_| ()).expect_err("no proxy");
-        assert_eq!(wrong("a:1"), "no scheme");
-        assert_eq!(wrong("socks4://a"), "unsupported scheme socks4");
-        assert_eq!(wrong("http://a/path"), "more than a host and a port");
+        let invalid_host = |text: &str| text.parse::<Proxy>().map(|_| ()).expect_err("no proxy");
+        assert_eq!(invalid_host("a:1"), "no scheme");
+        assert_eq!(invalid_host("socks4://a"), "unsupported scheme socks4");
+        assert_eq!(invalid_host("http://a/path"), "more than a host and a port");
         for text in [
             "http://hunter2@",
             "socks5://hunter2@",
             "http://hunter2:x@a:99999",
         ] {
-            assert!(!wrong(text).contains("hunter2"), "{text}");
+            assert!(!invalid_host(text).contains("hunter2"), "{text}");
         }
-        assert!(wrong(&format!("socks5://{}@a", "u".repeat(256))).contains("255"));
+        assert!(invalid_host(&format!("socks5://{}@a", "u".repeat(256))).contains("255"));
     }
 }

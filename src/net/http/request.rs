@@ -67,14 +67,14 @@ pub struct Request {
 
 /// The versions of HTTP that a client offers in a TLS handshake (RFC 7301). Without TLS it is 1.1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Versions {
+pub enum OfferedVersions {
     /// 2 and 1.1.
     Http2,
     /// 1.1 alone.
     Http1,
 }
 
-impl Versions {
+impl OfferedVersions {
     /// The names of the protocols, in the order of preference.
     pub(in crate::net) fn protocols(self) -> &'static [&'static str] {
         match self {

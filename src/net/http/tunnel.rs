@@ -13,34 +13,34 @@ use crate::{
 
 /// Why there is no tunnel.
 #[derive(Debug)]
-pub(super) enum Refusal {
+pub(super) enum ProxyError {
     /// The connection to the proxy ended.
     Io(io::Error),
-    /// The proxy said so.
-    Said(Reason, String),
+    /// The proxy rejected so.
+    Rejected(Reason, String),
 }
 
-impl From<io::Error> for Refusal {
+impl From<io::Error> for ProxyError {
     fn from(error: io::Error) -> Self {
         Self::Io(error)
     }
 }
 
-impl Refusal {
-    fn garbled(what: &str) -> Self {
-        Self::Said(Reason::ProtocolError, what.to_owned())
+impl ProxyError {
+    fn malformed(what: &str) -> Self {
+        Self::Rejected(Reason::ProtocolError, what.to_owned())
     }
 }
 
 /// Bytes of a proxy's answer to CONNECT that are read: more than any has to say.
-const LONGEST_ANSWER: usize = 16 << 10;
+const MAX_RESPONSE_BYTES: usize = 16 << 10;
 
 /// Asks for a tunnel to `target`.
-pub(super) async fn connect<S: AsyncRead + AsyncWrite + Unpin>(
+pub(super) async fn request_connect_tunnel<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut S,
     target: &Endpoint,
     headers: &HeaderMap,
-) -> Result<(), Refusal> {
+) -> Result<(), ProxyError> {
     let mut request = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n").into_bytes();
     for (name, value) in headers {
         request.extend_from_slice(name.as_str().as_bytes());
@@ -57,11 +57,11 @@ pub(super) async fn connect<S: AsyncRead + AsyncWrite + Unpin>(
         if let Some(end) = answer.windows(4).position(|end| end == b"\r\n\r\n") {
             break end + 4;
         }
-        if answer.len() >= LONGEST_ANSWER {
-            return Err(Refusal::garbled("the answer to CONNECT does not end"));
+        if answer.len() >= MAX_RESPONSE_BYTES {
+            return Err(ProxyError::malformed("the answer to CONNECT does not end"));
         }
         if answer.len() >= 5 && !answer.starts_with(b"HTTP/") {
-            return Err(Refusal::garbled("the answer to CONNECT is no HTTP"));
+            return Err(ProxyError::malformed("the answer to CONNECT is no HTTP"));
         }
         if stream.read_buf(&mut answer).await? == 0 {
             return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
@@ -69,19 +69,22 @@ pub(super) async fn connect<S: AsyncRead + AsyncWrite + Unpin>(
     };
     match status(&answer[..end]) {
         // The target has not been spoken to, and does not speak first.
-        Some(200..=299) if answer.len() > end => Err(Refusal::garbled(
+        Some(200..=299) if answer.len() > end => Err(ProxyError::malformed(
             "something comes behind the answer to CONNECT",
         )),
         Some(200..=299) => Ok(()),
         Some(407) => {
             let error = "it wants other credentials: it answered 407 to CONNECT";
-            Err(Refusal::Said(Reason::ConnectionFailed, error.to_owned()))
+            Err(ProxyError::Rejected(
+                Reason::ConnectionFailed,
+                error.to_owned(),
+            ))
         }
         Some(status) => {
             let error = format!("it answered {status} to CONNECT");
-            Err(Refusal::Said(Reason::ConnectionFailed, error))
+            Err(ProxyError::Rejected(Reason::ConnectionFailed, error))
         }
-        None => Err(Refusal::garbled("the answer to CONNECT has no status")),
+        None => Err(ProxyError::malformed("the answer to CONNECT has no status")),
     }
 }
 
@@ -110,11 +113,11 @@ const NAME: u8 = 3;
 const IPV6: u8 = 4;
 
 /// Asks for a tunnel to `target`.
-pub(super) async fn socks5<S: AsyncRead + AsyncWrite + Unpin>(
+pub(super) async fn request_socks5_tunnel<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut S,
     target: &Endpoint,
     userinfo: Option<&(String, String)>,
-) -> Result<(), Refusal> {
+) -> Result<(), ProxyError> {
     // A proxy that knows us by our address has no use for a password.
     let methods: &[u8] = match userinfo {
         None => &[VERSION, 1, NO_AUTHENTICATION],
@@ -122,7 +125,7 @@ pub(super) async fn socks5<S: AsyncRead + AsyncWrite + Unpin>(
     };
     stream.write_all(methods).await?;
     stream.flush().await?;
-    let refused = |error: &str| Refusal::Said(Reason::ConnectionFailed, error.to_owned());
+    let refused = |error: &str| ProxyError::Rejected(Reason::ConnectionFailed, error.to_owned());
     let userinfo = match (stream.read_u8().await?, stream.read_u8().await?) {
         (VERSION, NO_AUTHENTICATION) => None,
         (VERSION, USERINFO) if userinfo.is_some() => userinfo,
@@ -130,7 +133,7 @@ pub(super) async fn socks5<S: AsyncRead + AsyncWrite + Unpin>(
             return Err(refused("it does not take a user and a password"));
         }
         (VERSION, NONE_ACCEPTABLE) => return Err(refused("it wants credentials")),
-        _ => return Err(Refusal::garbled("it does not speak SOCKS 5")),
+        _ => return Err(ProxyError::malformed("it does not speak SOCKS 5")),
     };
     if let Some((user, password)) = userinfo {
         let mut request = vec![1];
@@ -174,28 +177,29 @@ pub(super) async fn socks5<S: AsyncRead + AsyncWrite + Unpin>(
 }
 
 /// Reads what becomes of the request: the reply, and the address that it came from.
-async fn reply<S: AsyncRead + Unpin>(stream: &mut S) -> Result<(), Refusal> {
+async fn reply<S: AsyncRead + Unpin>(stream: &mut S) -> Result<(), ProxyError> {
     let mut head = [0; 4];
     stream.read_exact(&mut head[..2]).await?;
     let [version, code, ..] = head;
     if version != VERSION {
-        return Err(Refusal::garbled("it does not speak SOCKS 5"));
+        return Err(ProxyError::malformed("it does not speak SOCKS 5"));
     }
-    let said = |reason, error: &str| Err(Refusal::Said(reason, format!("it says: {error}")));
+    let rejected =
+        |reason, error: &str| Err(ProxyError::Rejected(reason, format!("it says: {error}")));
     match code {
         0 => {}
-        2 => return said(Reason::ConnectionFailed, "not allowed"),
-        3 => return said(Reason::HostUnreachable, "network unreachable"),
-        4 => return said(Reason::HostUnreachable, "host unreachable"),
-        5 => return said(Reason::ConnectionRefused, "connection refused"),
-        code => return said(Reason::ConnectionFailed, &format!("failure {code}")),
+        2 => return rejected(Reason::ConnectionFailed, "not allowed"),
+        3 => return rejected(Reason::HostUnreachable, "network unreachable"),
+        4 => return rejected(Reason::HostUnreachable, "host unreachable"),
+        5 => return rejected(Reason::ConnectionRefused, "connection refused"),
+        code => return rejected(Reason::ConnectionFailed, &format!("failure {code}")),
     }
     stream.read_exact(&mut head[2..]).await?;
     let length: u8 = match head[3] {
         IPV4 => 4,
         IPV6 => 16,
         NAME => stream.read_u8().await?,
-        _ => return Err(Refusal::garbled("it does not speak SOCKS 5")),
+        _ => return Err(ProxyError::malformed("it does not speak SOCKS 5")),
     };
     let mut bound = vec![0; usize::from(length) + 2];
     stream.read_exact(&mut bound).await?;
@@ -228,16 +232,18 @@ mod tests {
     }
 
     /// Asks a proxy that answers with `bytes` and closes; what was asked, and the outcome.
-    fn ask(bytes: &[u8], way: Way) -> (Vec<u8>, Result<(), Refusal>) {
+    fn ask(bytes: &[u8], way: Way) -> (Vec<u8>, Result<(), ProxyError>) {
         run(async {
             let (mut ours, mut theirs) = tokio::io::duplex(1 << 16);
             theirs.write_all(bytes).await.expect("room for it");
             theirs.shutdown().await.expect("an open pipe");
             let outcome = match way {
-                Way::Connect => connect(&mut ours, &target(), &HeaderMap::new()).await,
+                Way::Connect => {
+                    request_connect_tunnel(&mut ours, &target(), &HeaderMap::new()).await
+                }
                 Way::Socks(userinfo) => {
                     let userinfo = userinfo.map(|(a, b)| (a.to_owned(), b.to_owned()));
-                    socks5(&mut ours, &target(), userinfo.as_ref()).await
+                    request_socks5_tunnel(&mut ours, &target(), userinfo.as_ref()).await
                 }
             };
             drop(ours);
@@ -247,11 +253,11 @@ mod tests {
         })
     }
 
-    fn reason(outcome: Result<(), Refusal>) -> Option<Reason> {
+    fn reason(outcome: Result<(), ProxyError>) -> Option<Reason> {
         match outcome {
             Ok(()) => None,
-            Err(Refusal::Said(reason, _)) => Some(reason),
-            Err(Refusal::Io(error)) => {
+            Err(ProxyError::Rejected(reason, _)) => Some(reason),
+            Err(ProxyError::Io(error)) => {
                 assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
                 Some(Reason::ConnectionReset)
             }

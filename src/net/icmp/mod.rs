@@ -3,13 +3,13 @@
 
 mod open;
 mod packet;
+mod pending;
 mod session;
 mod socket;
 mod sockets;
-mod waiting;
 
-pub use open::Profile;
-pub use packet::{Family, HEADER, MAX_PAYLOAD, Notice};
-pub use session::{EchoSession, Outcome, Request};
+pub use open::SocketKey;
+pub use packet::{Family, ICMP_HEADER_LEN, IcmpError, MAX_PAYLOAD};
+pub use session::{EchoResult, EchoSession, Request};
 pub use socket::Socket;
 pub use sockets::Sockets;

@@ -17,7 +17,7 @@ use super::packet::Family;
 
 /// What those have in common who share a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Profile {
+pub struct SocketKey {
     /// The version of IP.
     pub family: Family,
     /// The address that requests come from, where it is not the system's choice.
@@ -29,7 +29,7 @@ pub struct Profile {
 }
 
 /// A socket that nobody reads from yet.
-pub(super) struct Opened {
+pub(super) struct OpenSocket {
     pub socket: socket2::Socket,
     pub family: Family,
     /// Of a raw socket alone.
@@ -48,25 +48,25 @@ pub(super) enum OpenError {
 impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Forbidden => f.write_str(FORBIDDEN),
+            Self::Forbidden => f.write_str(NO_PERMISSION),
             Self::Io(error) => write!(f, "no socket for ICMP: {error}"),
         }
     }
 }
 
 /// What is missing, and how to grant it.
-const FORBIDDEN: &str = "no permission to send ICMP: the group of this process is not in \
+const NO_PERMISSION: &str = "no permission to send ICMP: the group of this process is not in \
     net.ipv4.ping_group_range, and it has no CAP_NET_RAW; grant one of them: \
     sysctl -w net.ipv4.ping_group_range=\"0 2147483647\", or \
     setcap cap_net_raw+ep on the program, or cap_add: [NET_RAW] for a container of root, or \
     AmbientCapabilities=CAP_NET_RAW in the unit of systemd";
 
 /// Bytes that may wait at a socket either way, as far as the system lets it: it is for all monitors.
-const BUFFER: usize = 4 << 20;
+const SOCKET_BUFFER_BYTES: usize = 4 << 20;
 
-impl Profile {
+impl SocketKey {
     /// A socket that needs no privilege where the system has such, else a raw one.
-    pub(super) fn open(self) -> Result<Opened, OpenError> {
+    pub(super) fn open(self) -> Result<OpenSocket, OpenError> {
         let unprivileged = self.socket(Type::DGRAM);
         let (socket, identifier) = match unprivileged {
             Ok(socket) => (socket, None),
@@ -80,7 +80,7 @@ impl Profile {
             },
         };
         self.configure(&socket, identifier).map_err(OpenError::Io)?;
-        Ok(Opened {
+        Ok(OpenSocket {
             socket,
             family: self.family,
             identifier,
@@ -105,8 +105,8 @@ impl Profile {
         }
         setsockopt(socket, sockopt::ReceiveTimestampns, &true)?;
         // The system keeps to its own limits without complaint.
-        socket.set_recv_buffer_size(BUFFER)?;
-        socket.set_send_buffer_size(BUFFER)?;
+        socket.set_recv_buffer_size(SOCKET_BUFFER_BYTES)?;
+        socket.set_send_buffer_size(SOCKET_BUFFER_BYTES)?;
         match self.source {
             Some(source) => socket.bind(&SocketAddr::new(source, 0).into()),
             None => Ok(()),
@@ -159,29 +159,29 @@ fn random_identifier() -> u16 {
 /// `identifier`: without it, it gets those of everybody.
 fn replies_to(family: Family, identifier: u16) -> Vec<SockFilter> {
     // Of a packet of IPv4 the header comes first, and X is to be its length; IPv6 has none here.
-    const LOAD_HEADER_LENGTH: u16 = 0xb1;
-    const LOAD_BYTE_BEHIND: u16 = 0x50;
-    const LOAD_HALF_BEHIND: u16 = 0x48;
-    const LOAD_BYTE: u16 = 0x30;
-    const LOAD_HALF: u16 = 0x28;
-    const JUMP_IF_EQUAL: u16 = 0x15;
-    const RETURN: u16 = 0x06;
+    const BPF_LDX_B_MSH: u16 = 0xb1;
+    const BPF_LD_B_IND: u16 = 0x50;
+    const BPF_LD_H_IND: u16 = 0x48;
+    const BPF_LD_B_ABS: u16 = 0x30;
+    const BPF_LD_H_ABS: u16 = 0x28;
+    const BPF_JMP_JEQ_K: u16 = 0x15;
+    const BPF_RET_K: u16 = 0x06;
     let step = |code, k| SockFilter::new(code, 0, 0, k);
-    let unless_equal_skip = |skip, k| SockFilter::new(JUMP_IF_EQUAL, 0, skip, k);
+    let unless_equal_skip = |skip, k| SockFilter::new(BPF_JMP_JEQ_K, 0, skip, k);
     let (byte, half) = match family {
-        Family::V4 => (LOAD_BYTE_BEHIND, LOAD_HALF_BEHIND),
-        Family::V6 => (LOAD_BYTE, LOAD_HALF),
+        Family::V4 => (BPF_LD_B_IND, BPF_LD_H_IND),
+        Family::V6 => (BPF_LD_B_ABS, BPF_LD_H_ABS),
     };
     let mut program = vec![
         step(byte, 0),
         unless_equal_skip(3, family.reply().into()),
         step(half, 4),
         unless_equal_skip(1, identifier.into()),
-        step(RETURN, u32::MAX),
-        step(RETURN, 0),
+        step(BPF_RET_K, u32::MAX),
+        step(BPF_RET_K, 0),
     ];
     if family == Family::V4 {
-        program.insert(0, step(LOAD_HEADER_LENGTH, 0));
+        program.insert(0, step(BPF_LDX_B_MSH, 0));
     }
     program
 }

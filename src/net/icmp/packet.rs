@@ -14,7 +14,7 @@ pub enum Family {
 impl Family {
     /// The family of `address`.
     #[must_use]
-    pub fn of(address: IpAddr) -> Self {
+    pub fn of_address(address: IpAddr) -> Self {
         match address {
             IpAddr::V4(_) => Self::V4,
             IpAddr::V6(_) => Self::V6,
@@ -38,7 +38,7 @@ impl Family {
 }
 
 /// Bytes before the payload: type, code, checksum, identifier, sequence.
-pub const HEADER: usize = 8;
+pub const ICMP_HEADER_LEN: usize = 8;
 
 /// The largest payload that fits into an IPv4 packet: 65535 bytes without both headers.
 pub const MAX_PAYLOAD: usize = 65_507;
@@ -47,11 +47,11 @@ pub const MAX_PAYLOAD: usize = 65_507;
 pub(super) type Cookie = [u8; 8];
 
 /// What a payload has behind its cookie, again and again.
-const FILLING: &[u8] = b"monitoringdaemon";
+const PAYLOAD_PATTERN: &[u8] = b"monitoringdaemon";
 
 /// Bytes of a payload of `size` bytes.
 fn payload(cookie: Cookie, size: usize) -> impl Iterator<Item = u8> {
-    let filling = FILLING.iter().copied().cycle();
+    let filling = PAYLOAD_PATTERN.iter().copied().cycle();
     cookie.into_iter().chain(filling).take(size)
 }
 
@@ -66,7 +66,7 @@ pub(super) fn request(
     cookie: Cookie,
     size: usize,
 ) -> Vec<u8> {
-    let mut packet = Vec::with_capacity(HEADER + size);
+    let mut packet = Vec::with_capacity(ICMP_HEADER_LEN + size);
     packet.extend([family.request(), 0, 0, 0]);
     packet.extend(identifier.to_be_bytes());
     packet.extend(sequence.to_be_bytes());
@@ -102,7 +102,7 @@ pub(super) struct Reply<'p> {
 impl<'p> Reply<'p> {
     /// The reply in `packet`, if it is one.
     pub fn parse(family: Family, packet: &'p [u8]) -> Option<Self> {
-        let (header, payload) = packet.split_first_chunk::<HEADER>()?;
+        let (header, payload) = packet.split_first_chunk::<ICMP_HEADER_LEN>()?;
         let [kind, code, _, _, identifier @ .., s0, s1] = *header;
         (kind == family.reply() && code == 0).then_some(Self {
             identifier: u16::from_be_bytes(identifier),
@@ -120,7 +120,7 @@ impl<'p> Reply<'p> {
 
 /// The ICMP message in `packet`, which a raw socket of IPv4 received: behind the header of IP, and
 /// with a checksum that nobody has looked at yet.
-pub(super) fn behind_ip_header(packet: &[u8]) -> Option<&[u8]> {
+pub(super) fn strip_ipv4_header(packet: &[u8]) -> Option<&[u8]> {
     let first = *packet.first()?;
     let header = usize::from(first & 0xf) * 4;
     let message = packet.get(header..)?;
@@ -130,14 +130,14 @@ pub(super) fn behind_ip_header(packet: &[u8]) -> Option<&[u8]> {
 
 /// Identifier and sequence of an echo request that an ICMP error quotes.
 pub(super) fn quoted(family: Family, packet: &[u8]) -> Option<(u16, u16)> {
-    let [kind, _, _, _, i0, i1, s0, s1] = *packet.first_chunk::<HEADER>()?;
+    let [kind, _, _, _, i0, i1, s0, s1] = *packet.first_chunk::<ICMP_HEADER_LEN>()?;
     let [identifier, sequence] = [[i0, i1], [s0, s1]].map(u16::from_be_bytes);
     (kind == family.request()).then_some((identifier, sequence))
 }
 
 /// An ICMP error: somebody on the way says that a request did not arrive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Notice {
+pub struct IcmpError {
     /// The version of ICMP.
     pub family: Family,
     /// Its type.
@@ -150,7 +150,7 @@ pub struct Notice {
     pub from: Option<IpAddr>,
 }
 
-impl Notice {
+impl IcmpError {
     /// Whether the request is lost; a redirect, for one, says that it is not.
     #[must_use]
     pub fn is_final(&self) -> bool {
@@ -195,7 +195,7 @@ impl Notice {
     }
 }
 
-impl fmt::Display for Notice {
+impl fmt::Display for IcmpError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.from {
             Some(from) => write!(f, "{from} answered ")?,
@@ -302,30 +302,33 @@ mod tests {
     fn a_raw_packet_must_be_whole() {
         let message = answer(Family::V4, &request(Family::V4, 1, 2, COOKIE, 28));
         let packet = in_ipv4(&message);
-        assert_eq!(behind_ip_header(&packet), Some(&message[..]));
+        assert_eq!(strip_ipv4_header(&packet), Some(&message[..]));
         let mut damaged = packet.clone();
         damaged[50] ^= 1;
-        assert_eq!(behind_ip_header(&damaged), None);
+        assert_eq!(strip_ipv4_header(&damaged), None);
         for first in [0x44, 0x66, 0x4f] {
             let mut packet = packet.clone();
             packet[0] = first;
-            assert_eq!(behind_ip_header(&packet), None, "{first:x}");
+            assert_eq!(strip_ipv4_header(&packet), None, "{first:x}");
         }
-        assert_eq!(behind_ip_header(&packet[..20]), None);
-        assert_eq!(behind_ip_header(&[]), None);
+        assert_eq!(strip_ipv4_header(&packet[..20]), None);
+        assert_eq!(strip_ipv4_header(&[]), None);
     }
 
     #[track_caller]
     fn check_notice(family: Family, kind: u8, code: u8, is_final: bool, expected: &str) {
-        let notice = Notice {
+        let icmp_error = IcmpError {
             family,
             kind,
             code,
             mtu: 1400,
             from: Some([192, 0, 2, 1].into()),
         };
-        assert_eq!(notice.is_final(), is_final, "{notice}");
-        assert_eq!(notice.to_string(), format!("192.0.2.1 answered {expected}"));
+        assert_eq!(icmp_error.is_final(), is_final, "{icmp_error}");
+        assert_eq!(
+            icmp_error.to_string(),
+            format!("192.0.2.1 answered {expected}")
+        );
     }
 
     #[test]
@@ -372,7 +375,7 @@ mod tests {
         #[test]
         fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
             for family in [Family::V4, Family::V6] {
-                let message = behind_ip_header(&bytes).unwrap_or(&bytes);
+                let message = strip_ipv4_header(&bytes).unwrap_or(&bytes);
                 if let Some(reply) = Reply::parse(family, message) {
                     reply.answers(COOKIE, 28);
                 }

@@ -5,9 +5,9 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{sync::mpsc, time::Instant};
 
 use super::{
-    packet::{HEADER, Notice},
+    packet::{ICMP_HEADER_LEN, IcmpError},
+    pending::{Answer, EchoOutcome},
     socket::Socket,
-    waiting::{Answer, Said},
 };
 use crate::{
     check::{Attempt, Failure, Reason},
@@ -26,7 +26,7 @@ pub struct Request {
 
 /// What became of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum EchoResult {
     /// The target answered.
     Reply {
         /// From the request until the kernel had the reply.
@@ -35,7 +35,7 @@ pub enum Outcome {
         hop_limit: Option<u8>,
     },
     /// Somebody says that the request did not arrive.
-    Lost(Notice),
+    Lost(IcmpError),
 }
 
 /// Echo requests to one target, and what becomes of them; dropped, nobody waits for them any more.
@@ -56,7 +56,7 @@ impl EchoSession {
     pub fn new(socket: Arc<Socket>, target: SocketAddr, payload_size: usize, count: usize) -> Self {
         let (inbox, answers) = mpsc::channel(count.max(1));
         Self {
-            number: socket.shared().number(),
+            number: socket.state().number(),
             socket,
             target,
             payload_size,
@@ -72,12 +72,12 @@ impl EchoSession {
     /// # Errors
     /// A [`Failure`] where it does not even leave.
     pub async fn send(&mut self, attempt: &Attempt) -> Result<Request, Failure> {
-        let shared = self.socket.shared();
+        let state = self.socket.state();
         let inbox = self.inbox.clone();
-        let sent = shared.send(self.number, self.target, self.payload_size, inbox);
+        let sent = state.send(self.number, self.target, self.payload_size, inbox);
         let (sequence, sent_at) = sent.await.map_err(|error| {
             const EMSGSIZE: i32 = 90;
-            let size = HEADER + self.payload_size;
+            let size = ICMP_HEADER_LEN + self.payload_size;
             let (reason, what) = match error.raw_os_error() {
                 Some(EMSGSIZE) => (Reason::HostUnreachable, format!(" of {size} bytes")),
                 _ => (io_reason(&error), String::new()),
@@ -96,7 +96,7 @@ impl EchoSession {
     }
 
     /// The next request that something becomes of; waits for ever where none is pending.
-    pub async fn next(&mut self) -> (Request, Outcome) {
+    pub async fn next(&mut self) -> (Request, EchoResult) {
         loop {
             let answer = self.answers.recv().await;
             let Some(answer) = answer else {
@@ -107,7 +107,7 @@ impl EchoSession {
             // What came just after its request was given up is of no use.
             if let Some(index) = index {
                 let request = self.pending.remove(index);
-                return (request, request.outcome(answer.said));
+                return (request, request.outcome(answer.outcome));
             }
         }
     }
@@ -122,33 +122,33 @@ impl EchoSession {
     pub fn give_up_oldest(&mut self) {
         if !self.pending.is_empty() {
             let request = self.pending.remove(0);
-            self.forget(request);
+            self.cancel(request);
         }
     }
 
-    fn forget(&self, request: Request) {
-        let mut waiting = self.socket.shared().waiting();
-        waiting.forget(request.sequence, self.number);
+    fn cancel(&self, request: Request) {
+        let mut pending = self.socket.state().pending();
+        pending.cancel(request.sequence, self.number);
     }
 }
 
 impl Drop for EchoSession {
     fn drop(&mut self) {
         for request in &self.pending {
-            self.forget(*request);
+            self.cancel(*request);
         }
     }
 }
 
 impl Request {
-    fn outcome(&self, said: Said) -> Outcome {
-        match said {
-            Said::Notice(notice) => Outcome::Lost(notice),
-            Said::Reply(arrival) => {
+    fn outcome(&self, outcome: EchoOutcome) -> EchoResult {
+        match outcome {
+            EchoOutcome::IcmpError(icmp_error) => EchoResult::Lost(icmp_error),
+            EchoOutcome::Reply(arrival) => {
                 let until_read = arrival.read_at.saturating_duration_since(self.sent_at);
-                // The clock by which it lay with the kernel can be set, the other one cannot.
-                let until_kernel = until_read.checked_sub(arrival.lay);
-                Outcome::Reply {
+                // The clock of the kernel's timestamp can be set; the other one cannot.
+                let until_kernel = until_read.checked_sub(arrival.kernel_queue_time);
+                EchoResult::Reply {
                     round_trip: until_kernel.unwrap_or(until_read),
                     hop_limit: arrival.hop_limit,
                 }

@@ -29,43 +29,43 @@ use tokio::{io::Interest, net::UdpSocket, sync::mpsc, time::Instant};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
-    open::Opened,
-    packet::{Cookie, Family, Notice, Reply, behind_ip_header, quoted, request},
-    waiting::{Answer, Arrival, Waiter, Waiting},
+    open::OpenSocket,
+    packet::{Cookie, Family, IcmpError, Reply, quoted, request, strip_ipv4_header},
+    pending::{Answer, Arrival, PendingEcho, PendingEchoes},
 };
 
 /// A socket that all share who ask alike.
 pub struct Socket {
-    shared: Arc<Shared>,
+    state: Arc<SocketState>,
     /// Ends with the last who uses the socket.
     reader: AbortOnDropHandle<()>,
 }
 
-pub(super) struct Shared {
+pub(super) struct SocketState {
     /// No socket of UDP, but one for datagrams, which is all that tokio has to know of it.
     socket: UdpSocket,
     family: Family,
     /// Of a raw socket; of another one the kernel knows it, and keeps what is for others away.
     identifier: Option<u16>,
-    waiting: Mutex<Waiting>,
+    pending: Mutex<PendingEchoes>,
     /// Makes cookies of numbers that nobody else can.
     cookies: RandomState,
     requests: AtomicU64,
 }
 
 impl Socket {
-    /// Begins to read what `opened` receives.
-    pub(super) fn start(opened: Opened) -> io::Result<Self> {
-        let shared = Arc::new(Shared {
+    /// Starts to read what `opened` receives.
+    pub(super) fn start(opened: OpenSocket) -> io::Result<Self> {
+        let state = Arc::new(SocketState {
             socket: UdpSocket::from_std(opened.socket.into())?,
             family: opened.family,
             identifier: opened.identifier,
-            waiting: Mutex::default(),
+            pending: Mutex::default(),
             cookies: RandomState::new(),
             requests: AtomicU64::new(0),
         });
-        let reader = AbortOnDropHandle::new(tokio::spawn(read(shared.clone())));
-        Ok(Self { shared, reader })
+        let reader = AbortOnDropHandle::new(tokio::spawn(read(state.clone())));
+        Ok(Self { state, reader })
     }
 
     /// Whether answers are still read: they are not once the runtime that did so is gone.
@@ -73,14 +73,14 @@ impl Socket {
         !self.reader.is_finished()
     }
 
-    pub(super) fn shared(&self) -> &Arc<Shared> {
-        &self.shared
+    pub(super) fn state(&self) -> &Arc<SocketState> {
+        &self.state
     }
 
     /// How many requests wait for their answers.
     #[must_use]
-    pub fn waiting(&self) -> usize {
-        self.shared.waiting().len()
+    pub fn pending(&self) -> usize {
+        self.state.pending().len()
     }
 }
 
@@ -92,9 +92,9 @@ const MAX_SEND_RETRIES: usize = 8;
 const SEND_BUFFER_TIMEOUT: Duration = Duration::from_millis(500);
 const SEND_BUFFER_POLL: Duration = Duration::from_millis(5);
 
-impl Shared {
-    pub fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock()
+impl SocketState {
+    pub fn pending(&self) -> MutexGuard<'_, PendingEchoes> {
+        self.pending.lock()
     }
 
     /// A number that no other session has.
@@ -116,14 +116,14 @@ impl Shared {
         inbox: mpsc::Sender<Answer>,
     ) -> io::Result<(u16, Instant)> {
         let cookie = self.cookie();
-        let waiter = Waiter {
+        let echo = PendingEcho {
             owner,
             target: target.ip(),
             cookie,
             size,
             inbox,
         };
-        let sequence = self.waiting().insert(waiter).ok_or_else(|| {
+        let sequence = self.pending().insert(echo).ok_or_else(|| {
             io::Error::new(
                 io::ErrorKind::OutOfMemory,
                 "too many echo requests wait for their answers",
@@ -131,7 +131,7 @@ impl Shared {
         })?;
         // Forgets it where the check is dropped meanwhile.
         let reserved = guard(sequence, |sequence| {
-            self.waiting().forget(sequence, owner);
+            self.pending().cancel(sequence, owner);
         });
         let identifier = self.identifier.unwrap_or(0);
         let packet = request(self.family, identifier, sequence, cookie, size);
@@ -194,15 +194,15 @@ impl Shared {
         let Some(address) = received.address else {
             return;
         };
-        if let Some(notice) = received.notice {
+        if let Some(icmp_error) = received.icmp_error {
             let quoted = quoted(self.family, received.bytes).filter(|(id, _)| self.is_ours(*id));
             if let Some((_, sequence)) = quoted {
-                self.waiting().notice(address, sequence, notice);
+                self.pending().icmp_error(address, sequence, icmp_error);
             }
             return;
         }
         let message = if self.identifier.is_some() && self.family == Family::V4 {
-            behind_ip_header(received.bytes)
+            strip_ipv4_header(received.bytes)
         } else {
             Some(received.bytes)
         };
@@ -210,10 +210,10 @@ impl Shared {
         if let Some(reply) = reply.filter(|reply| self.is_ours(reply.identifier)) {
             let arrival = Arrival {
                 read_at: Instant::now(),
-                lay: received.lay(),
+                kernel_queue_time: received.kernel_queue_time(),
                 hop_limit: received.hop_limit,
             };
-            self.waiting().reply(address, reply, arrival);
+            self.pending().reply(address, reply, arrival);
         }
     }
 
@@ -230,11 +230,11 @@ const MAX_BATCH: usize = 256;
 const BATCH_PAUSE: Duration = Duration::from_millis(1);
 
 /// Reads as long as the runtime runs.
-async fn read(shared: Arc<Shared>) {
+async fn read(state: Arc<SocketState>) {
     let mut room = RecvBuffer::new();
     let interest = Interest::READABLE | Interest::ERROR;
-    while shared.socket.ready(interest).await.is_ok() {
-        if shared.drain(&mut room) {
+    while state.socket.ready(interest).await.is_ok() {
+        if state.drain(&mut room) {
             tokio::time::sleep(BATCH_PAUSE).await;
         } else {
             tokio::task::yield_now().await;
@@ -251,11 +251,11 @@ struct RecvBuffer {
 /// What came in.
 struct Received<'r> {
     bytes: &'r [u8],
-    /// Who sent it; of a notice, whom the request was for.
+    /// Who sent it; of an ICMP error, whom the request was for.
     address: Option<IpAddr>,
     hop_limit: Option<u8>,
     stamp: Option<SystemTime>,
-    notice: Option<Notice>,
+    icmp_error: Option<IcmpError>,
 }
 
 impl RecvBuffer {
@@ -284,7 +284,7 @@ impl RecvBuffer {
             address: message.address.as_ref().and_then(ip),
             hop_limit: None,
             stamp: None,
-            notice: None,
+            icmp_error: None,
         };
         for control in message.cmsgs()? {
             received.note(&control);
@@ -311,31 +311,31 @@ impl Received<'_> {
             }
             ControlMessageOwned::Ipv4RecvErr(error, from) => {
                 let from = from.map(|from| SockaddrIn::from(from).ip().into());
-                self.notice = notice(error, from);
+                self.icmp_error = icmp_error(error, from);
             }
             ControlMessageOwned::Ipv6RecvErr(error, from) => {
                 let from = from.map(|from| SockaddrIn6::from(from).ip().into());
-                self.notice = notice(error, from);
+                self.icmp_error = icmp_error(error, from);
             }
             _ => {}
         }
     }
 
-    /// How long it lay with the kernel, which put the stamp on it.
-    fn lay(&self) -> Duration {
-        let lay = self.stamp.and_then(|stamp| stamp.elapsed().ok());
-        lay.unwrap_or_default()
+    /// Time between the kernel's timestamp and now.
+    fn kernel_queue_time(&self) -> Duration {
+        let kernel_queue_time = self.stamp.and_then(|stamp| stamp.elapsed().ok());
+        kernel_queue_time.unwrap_or_default()
     }
 }
 
-fn notice(error: &sock_extended_err, from: Option<IpAddr>) -> Option<Notice> {
+fn icmp_error(error: &sock_extended_err, from: Option<IpAddr>) -> Option<IcmpError> {
     let family = match error.ee_origin {
         SO_EE_ORIGIN_ICMP => Family::V4,
         SO_EE_ORIGIN_ICMP6 => Family::V6,
         // Our own kernel, which has told the sender already.
         _ => return None,
     };
-    Some(Notice {
+    Some(IcmpError {
         family,
         kind: error.ee_type,
         code: error.ee_code,

@@ -44,9 +44,9 @@ pub(super) struct Response {
 
 /// Why bytes are no response to a query.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Unfit {
+pub(super) enum ResponseError {
     /// They may be one to another query.
-    Stray,
+    Mismatched,
     /// They are from the server that was asked, and mean nothing.
     Malformed(String),
 }
@@ -102,23 +102,24 @@ impl Query {
     }
 
     /// What `bytes` say in response to this query under `id`.
-    pub fn decode(&self, id: u16, bytes: &[u8]) -> Result<Response, Unfit> {
+    pub fn decode(&self, id: u16, bytes: &[u8]) -> Result<Response, ResponseError> {
         let mut decoder = BinDecoder::new(bytes);
-        let header = Header::read(&mut decoder).map_err(|_| Unfit::Stray)?;
+        let header = Header::read(&mut decoder).map_err(|_| ResponseError::Mismatched)?;
         if header.id != id || header.message_type != MessageType::Response {
-            return Err(Unfit::Stray);
+            return Err(ResponseError::Mismatched);
         }
         let rcode = Rcode(u16::from(bytes[3] & 0x0f));
         match header.counts.queries {
             // Some that refuse a query do not repeat it.
             0 if rcode != NOERROR && rcode != NXDOMAIN => {}
             1 => {
-                let question = Question::read(&mut decoder).map_err(|_| Unfit::Stray)?;
+                let question =
+                    Question::read(&mut decoder).map_err(|_| ResponseError::Mismatched)?;
                 if !self.is(&question) {
-                    return Err(Unfit::Stray);
+                    return Err(ResponseError::Mismatched);
                 }
             }
-            _ => return Err(Unfit::Stray),
+            _ => return Err(ResponseError::Mismatched),
         }
         let counts = &header.counts;
         let says_nothing = counts.answers == 0 && counts.additionals == 0;
@@ -132,7 +133,7 @@ impl Query {
         };
         if !header.truncation {
             let answers = self.read_answers(&mut decoder, counts.answers);
-            let answers = answers.map_err(|error| Unfit::Malformed(error.to_string()))?;
+            let answers = answers.map_err(|error| ResponseError::Malformed(error.to_string()))?;
             (response.records, response.alias) = answers;
         }
         if rcode != NOERROR {
@@ -218,17 +219,17 @@ mod tests {
     };
     use proptest::prelude::*;
 
-    use super::{super::search::name, *};
+    use super::{super::search::parse_name, *};
 
     const ID: u16 = 0x1234;
 
     fn query(text: &str, record_type: RecordType) -> Query {
-        let name = name(text).expect("a name");
+        let name = parse_name(text).expect("a name");
         Query { name, record_type }
     }
 
     fn parse(text: &str) -> Name {
-        name(text).expect("a name")
+        parse_name(text).expect("a name")
     }
 
     fn response_to(query: &Query, fill: impl FnOnce(&mut Message)) -> Vec<u8> {
@@ -310,28 +311,31 @@ mod tests {
             message.add_answer(a("a.test", 1));
         });
         assert!(query.decode(ID, &good).is_ok());
-        assert_eq!(query.decode(ID + 1, &good), Err(Unfit::Stray));
+        assert_eq!(query.decode(ID + 1, &good), Err(ResponseError::Mismatched));
         assert_eq!(
             query.decode(ID, &query.encode(ID, false)),
-            Err(Unfit::Stray)
+            Err(ResponseError::Mismatched)
         );
         for other in [
             self::query("b.test", RecordType::A),
             self::query("a.test", RecordType::AAAA),
         ] {
-            assert_eq!(other.decode(ID, &good), Err(Unfit::Stray));
+            assert_eq!(other.decode(ID, &good), Err(ResponseError::Mismatched));
         }
-        assert_eq!(query.decode(ID, b""), Err(Unfit::Stray));
-        assert_eq!(query.decode(ID, &good[..11]), Err(Unfit::Stray));
+        assert_eq!(query.decode(ID, b""), Err(ResponseError::Mismatched));
+        assert_eq!(
+            query.decode(ID, &good[..11]),
+            Err(ResponseError::Mismatched)
+        );
         let cut = query.decode(ID, &good[..good.len() - 1]);
-        assert!(matches!(cut, Err(Unfit::Malformed(_))), "{cut:?}");
+        assert!(matches!(cut, Err(ResponseError::Malformed(_))), "{cut:?}");
         // A length that is not that of an address.
         let mut long = good.clone();
         let length = long.len() - 5;
         long[length] = 5;
         long.push(0);
         let long = query.decode(ID, &long);
-        assert!(matches!(long, Err(Unfit::Malformed(_))), "{long:?}");
+        assert!(matches!(long, Err(ResponseError::Malformed(_))), "{long:?}");
         // Nothing of what was cut off counts.
         let mut truncated = good.clone();
         truncated[2] |= 2;

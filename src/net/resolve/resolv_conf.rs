@@ -8,7 +8,7 @@ use std::{
 use hickory_proto::rr::Name;
 use nix::net::if_::if_nametoindex;
 
-use super::search::name;
+use super::search::parse_name;
 
 /// The configuration of a resolver.
 #[derive(Debug, PartialEq, Eq)]
@@ -101,8 +101,8 @@ impl ResolvConf {
                     servers.extend(words.next().and_then(server));
                 }
                 // Each takes the place of those before it.
-                Some("search") => search = Some(words.filter_map(name).collect()),
-                Some("domain") => search = Some(words.take(1).filter_map(name).collect()),
+                Some("search") => search = Some(words.filter_map(parse_name).collect()),
+                Some("domain") => search = Some(words.take(1).filter_map(parse_name).collect()),
                 Some("options") => words.for_each(|word| options.set(word)),
                 _ => {}
             }
@@ -111,7 +111,7 @@ impl ResolvConf {
             servers.push((Ipv4Addr::LOCALHOST, PORT).into());
         }
         if let Some(domains) = &environment.local_domain {
-            search = Some(domains.split_whitespace().filter_map(name).collect());
+            search = Some(domains.split_whitespace().filter_map(parse_name).collect());
         }
         if let Some(more) = &environment.options {
             more.split_whitespace().for_each(|word| options.set(word));
@@ -119,7 +119,7 @@ impl ResolvConf {
         let search = search.unwrap_or_else(|| {
             let host_name = environment.host_name.as_deref().unwrap_or_default();
             let domain = host_name.trim().split_once('.').map(|(_, domain)| domain);
-            domain.and_then(name).into_iter().collect()
+            domain.and_then(parse_name).into_iter().collect()
         });
         Self {
             servers,

@@ -14,7 +14,7 @@ use super::{
     message::{Data, NOERROR, NXDOMAIN, Query},
     resolv_conf::{Environment, Options, ResolvConf},
     search::Candidates,
-    servers::{Servers, Unanswered},
+    servers::{Servers, ServersError},
     system_files::{Paths, SystemFiles},
 };
 use crate::{
@@ -83,7 +83,10 @@ impl Resolver {
     /// # Errors
     /// A [`Failure`] in the phase `resolve`.
     pub async fn resolve(&self, host: &str, route: Route) -> Result<IpAddr, Failure> {
-        let addresses = self.current().addresses(host, Wanted::first(route)).await?;
+        let addresses = self
+            .current()
+            .addresses(host, RecordChoice::first(route))
+            .await?;
         Ok(addresses[0])
     }
 
@@ -92,24 +95,28 @@ impl Resolver {
     /// # Errors
     /// A [`Failure`] in the phase `resolve` if there is none.
     pub async fn resolve_all(&self, host: &str, route: Route) -> Result<Vec<IpAddr>, Failure> {
-        let wanted = match route.family {
-            IpFamily::Auto => Wanted::Both,
-            _ => Wanted::first(route),
+        let choice = match route.family {
+            IpFamily::Auto => RecordChoice::Both,
+            _ => RecordChoice::first(route),
         };
-        Ok(self.current().addresses(host, wanted).await?)
+        Ok(self.current().addresses(host, choice).await?)
     }
 
     /// The addresses of `host` of one family; none if it has none, or does not exist.
     ///
     /// # Errors
     /// A [`Failure`] if no name server can tell.
-    pub async fn records(&self, host: &str, family: IpFamily) -> Result<Vec<IpAddr>, Failure> {
+    pub async fn lookup_family(
+        &self,
+        host: &str,
+        family: IpFamily,
+    ) -> Result<Vec<IpAddr>, Failure> {
         let family = match family {
             IpFamily::Auto | IpFamily::Ip4 => Family::Ip4,
             IpFamily::Ip6 => Family::Ip6,
         };
-        let wanted = Wanted::Type(family.record_type());
-        none_if_not_found(self.current().addresses(host, wanted).await)
+        let choice = RecordChoice::Type(family.record_type());
+        none_if_not_found(self.current().addresses(host, choice).await)
     }
 
     /// The hosts and ports that offer the service `name`, by its SRV records (RFC 2782); none if it
@@ -117,8 +124,8 @@ impl Resolver {
     ///
     /// # Errors
     /// A [`Failure`] if no name server can tell.
-    pub async fn services(&self, name: &str) -> Result<Vec<(String, u16)>, Failure> {
-        let records = self.records_of_type(name, RecordType::SRV).await?;
+    pub async fn lookup_srv(&self, name: &str) -> Result<Vec<(String, u16)>, Failure> {
+        let records = self.lookup_records(name, RecordType::SRV).await?;
         let services = records.into_iter().filter_map(|data| match data {
             Data::Service { target, port } => Some((target.to_ascii(), port)),
             _ => None,
@@ -130,20 +137,24 @@ impl Resolver {
     ///
     /// # Errors
     /// A [`Failure`] if no name server can tell.
-    pub async fn mail_exchangers(&self, name: &str) -> Result<Vec<String>, Failure> {
-        self.hosts_by(name, RecordType::MX).await
+    pub async fn lookup_mx(&self, name: &str) -> Result<Vec<String>, Failure> {
+        self.lookup_hosts(name, RecordType::MX).await
     }
 
     /// The name servers of the zone `name`, by its NS records; none if it has none, or does not exist.
     ///
     /// # Errors
     /// A [`Failure`] if no name server can tell.
-    pub async fn name_servers(&self, name: &str) -> Result<Vec<String>, Failure> {
-        self.hosts_by(name, RecordType::NS).await
+    pub async fn lookup_ns(&self, name: &str) -> Result<Vec<String>, Failure> {
+        self.lookup_hosts(name, RecordType::NS).await
     }
 
-    async fn hosts_by(&self, name: &str, record_type: RecordType) -> Result<Vec<String>, Failure> {
-        let records = self.records_of_type(name, record_type).await?;
+    async fn lookup_hosts(
+        &self,
+        name: &str,
+        record_type: RecordType,
+    ) -> Result<Vec<String>, Failure> {
+        let records = self.lookup_records(name, record_type).await?;
         let hosts = records.into_iter().filter_map(|data| match data {
             Data::Host(host) => Some(host.to_ascii()),
             _ => None,
@@ -151,12 +162,15 @@ impl Resolver {
         Ok(hosts.collect())
     }
 
-    async fn records_of_type(
+    async fn lookup_records(
         &self,
         name: &str,
         record_type: RecordType,
     ) -> Result<Vec<Data>, Failure> {
-        let found = self.current().search(name, Wanted::Type(record_type)).await;
+        let found = self
+            .current()
+            .search(name, RecordChoice::Type(record_type))
+            .await;
         none_if_not_found(found)
     }
 
@@ -170,7 +184,7 @@ impl Resolver {
 
 /// Which records a lookup is for.
 #[derive(Clone, Copy, Debug)]
-enum Wanted {
+enum RecordChoice {
     /// Those of this type.
     Type(RecordType),
     /// The addresses of this family, or those of the other one if there are none.
@@ -193,7 +207,7 @@ enum NotFound {
         what: &'static str,
         alias: Option<Name>,
     },
-    NotInHosts(Wanted),
+    NotInHosts(RecordChoice),
     Refused(Rcode),
     Failed(Failure),
 }
@@ -222,15 +236,15 @@ impl Stub {
     }
 
     /// The addresses of `host` that are wanted: at least one.
-    async fn addresses(&self, host: &str, wanted: Wanted) -> Result<Vec<IpAddr>, NotFound> {
+    async fn addresses(&self, host: &str, choice: RecordChoice) -> Result<Vec<IpAddr>, NotFound> {
         if let Ok(address) = host.parse::<IpAddr>() {
-            return wanted.of(&[address]);
+            return choice.select(&[address]);
         }
         // A name that is there is not asked of DNS, in either family.
         if let Some(addresses) = self.hosts.find(host) {
-            return wanted.of(&addresses);
+            return choice.select(&addresses);
         }
-        let records = self.search(host, wanted).await?;
+        let records = self.search(host, choice).await?;
         let addresses = records.into_iter().filter_map(|data| match data {
             Data::Address(address) => Some(address),
             _ => None,
@@ -239,7 +253,7 @@ impl Stub {
     }
 
     /// The records of the first of the names that `text` may stand for which has any.
-    async fn search(&self, text: &str, wanted: Wanted) -> Result<Vec<Data>, NotFound> {
+    async fn search(&self, text: &str, choice: RecordChoice) -> Result<Vec<Data>, NotFound> {
         let Some(candidates) = Candidates::new(text, &self.search, self.options) else {
             let error = format!("{text:?} is not a name that can be looked up");
             let failure = Failure::new(Phase::Resolve, Reason::DnsFailure, error);
@@ -247,7 +261,7 @@ impl Stub {
         };
         let mut worst: Option<NotFound> = None;
         for name in candidates.names {
-            match self.ask(name, wanted).await {
+            match self.ask(name, choice).await {
                 Err(NotFound::Failed(failure)) => return Err(NotFound::Failed(failure)),
                 Err(not_found) => {
                     let is_final = candidates.starts_as_is && worst.is_some();
@@ -263,10 +277,10 @@ impl Stub {
     }
 
     /// The records of an absolute name: at least one.
-    async fn ask(&self, name: Name, wanted: Wanted) -> Result<Vec<Data>, NotFound> {
-        match wanted {
-            Wanted::Type(record_type) => self.records(name, record_type).await,
-            Wanted::Prefer(family) => {
+    async fn ask(&self, name: Name, choice: RecordChoice) -> Result<Vec<Data>, NotFound> {
+        match choice {
+            RecordChoice::Type(record_type) => self.records(name, record_type).await,
+            RecordChoice::Prefer(family) => {
                 let found = self.records(name.clone(), family.record_type()).await;
                 let is_to_ask_on = match found {
                     Err(NotFound::NoRecords { .. }) => true,
@@ -281,7 +295,7 @@ impl Stub {
                 let other = self.records(name, family.other().record_type()).await;
                 other.map_err(NotFound::of_either_family)
             }
-            Wanted::Both => {
+            RecordChoice::Both => {
                 let ip4 = self.records(name.clone(), RecordType::A);
                 let ip6 = self.records(name, RecordType::AAAA);
                 let both = if self.options.single_request {
@@ -315,8 +329,8 @@ impl Stub {
         let query = Query { name, record_type };
         let response = match self.servers.ask(&query).await {
             Ok(response) => response,
-            Err(Unanswered::Refused(rcode)) => return Err(NotFound::Refused(rcode)),
-            Err(Unanswered::Failed(failure)) => return Err(NotFound::Failed(failure)),
+            Err(ServersError::Refused(rcode)) => return Err(NotFound::Refused(rcode)),
+            Err(ServersError::Failed(failure)) => return Err(NotFound::Failed(failure)),
         };
         match response.rcode {
             NOERROR if !response.records.is_empty() => Ok(response.records),
@@ -336,7 +350,7 @@ impl Stub {
     }
 }
 
-impl Wanted {
+impl RecordChoice {
     /// The one address of a host that is to be checked.
     fn first(route: Route) -> Self {
         match route.family {
@@ -349,7 +363,7 @@ impl Wanted {
     }
 
     /// Those of all addresses of a name that are wanted: at least one.
-    fn of(self, all: &[IpAddr]) -> Result<Vec<IpAddr>, NotFound> {
+    fn select(self, all: &[IpAddr]) -> Result<Vec<IpAddr>, NotFound> {
         let of_family = |family: Family| -> Vec<IpAddr> {
             let all = all.iter().copied();
             all.filter(|address| family.has(*address)).collect()
@@ -432,10 +446,10 @@ impl From<NotFound> for Failure {
                 };
                 (Reason::DnsNotFound, error)
             }
-            NotFound::NotInHosts(wanted) => {
-                let family = match wanted {
-                    Wanted::Type(RecordType::A) => "IPv4 ",
-                    Wanted::Type(_) => "IPv6 ",
+            NotFound::NotInHosts(choice) => {
+                let family = match choice {
+                    RecordChoice::Type(RecordType::A) => "IPv4 ",
+                    RecordChoice::Type(_) => "IPv6 ",
                     _ => "",
                 };
                 let error = format!("/etc/hosts has no {family}address for the name");

@@ -15,10 +15,10 @@ pub(super) struct Candidates {
 /// The name that `text` is, absolute; `None` if DNS cannot carry it.
 ///
 /// A label may be of any bytes (RFC 2181, section 11); one of letters beyond ASCII is encoded.
-pub(super) fn name(text: &str) -> Option<Name> {
+pub(super) fn parse_name(text: &str) -> Option<Name> {
     if !text.is_ascii() {
         return match url::Host::parse(text) {
-            Ok(url::Host::Domain(encoded)) => name(&encoded),
+            Ok(url::Host::Domain(encoded)) => parse_name(&encoded),
             _ => None,
         };
     }
@@ -36,7 +36,7 @@ pub(super) fn name(text: &str) -> Option<Name> {
 impl Candidates {
     /// The names to ask for in place of `text`; `None` if DNS cannot carry it.
     pub fn new(text: &str, search: &[Name], options: Options) -> Option<Self> {
-        let absolute = name(text)?;
+        let absolute = parse_name(text)?;
         if text.ends_with('.') {
             return Some(Self {
                 names: vec![absolute],
@@ -74,7 +74,7 @@ mod tests {
 
     #[track_caller]
     fn check(text: &str, options: Options, expected: &[&str]) {
-        let search = ["a.test", "b.test"].map(|domain| name(domain).expect("a name"));
+        let search = ["a.test", "b.test"].map(|domain| parse_name(domain).expect("a name"));
         let found = Candidates::new(text, &search, options);
         let names = found.map(|found| found.names).unwrap_or_default();
         let names: Vec<_> = names.iter().map(Name::to_ascii).collect();
@@ -108,15 +108,15 @@ mod tests {
             "_tcp.a",
             "bücher.test",
         ] {
-            assert!(name(text).is_some(), "{text:?}");
+            assert!(parse_name(text).is_some(), "{text:?}");
         }
         let label = "x".repeat(63);
         let longest = [&*label, &label, &label, &label[..61]].join(".");
         assert_eq!(longest.len(), 253);
-        assert!(name(&longest).is_some() && name(&format!("{longest}.")).is_some());
+        assert!(parse_name(&longest).is_some() && parse_name(&format!("{longest}.")).is_some());
         let too_long = [&*label, &label, &label, &label[..62]].join(".");
         for text in ["", "a..b", ".a", "..", &format!("x{label}.a"), &too_long] {
-            assert!(name(text).is_none(), "{text:?}");
+            assert!(parse_name(text).is_none(), "{text:?}");
         }
         // One that fits alone and with no domain of the search list is still asked for.
         let options = Options::default();

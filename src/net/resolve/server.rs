@@ -15,12 +15,12 @@ use tokio::{
     time::Instant,
 };
 
-use super::message::{FORMERR, NOTIMP, Query, REFUSED, Response, SERVFAIL, Unfit};
+use super::message::{FORMERR, NOTIMP, Query, REFUSED, Response, ResponseError, SERVFAIL};
 use crate::check::Rcode;
 
 /// How to ask.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Manner {
+pub(super) struct QueryOptions {
     /// Over TCP from the beginning.
     pub tcp: bool,
     pub edns: bool,
@@ -28,7 +28,7 @@ pub(super) struct Manner {
 
 /// Why a server is of no use for a query, so that another one is asked.
 #[derive(Debug)]
-pub(super) enum Setback {
+pub(super) enum QueryError {
     Io(io::Error),
     Refused(Rcode),
     /// It does not look up names for others.
@@ -71,27 +71,27 @@ impl Server {
     }
 
     /// What the server has to say to `query`, with no limit to the time.
-    pub async fn ask(&self, query: &Query, manner: Manner) -> Result<Response, Setback> {
-        let waiting = self.health.wait();
-        let asked = self.exchange(query, manner).await;
+    pub async fn ask(&self, query: &Query, options: QueryOptions) -> Result<Response, QueryError> {
+        let waiting = self.health.start_query();
+        let asked = self.exchange(query, options).await;
         waiting.end(&asked);
         match asked? {
             Response {
                 rcode: rcode @ (SERVFAIL | NOTIMP | REFUSED),
                 ..
-            } => Err(Setback::Refused(rcode)),
+            } => Err(QueryError::Refused(rcode)),
             Response {
                 is_referral: true, ..
-            } => Err(Setback::Referral),
+            } => Err(QueryError::Referral),
             response => Ok(response),
         }
     }
 
-    async fn exchange(&self, query: &Query, manner: Manner) -> Result<Response, Setback> {
-        let mut edns = manner.edns;
+    async fn exchange(&self, query: &Query, options: QueryOptions) -> Result<Response, QueryError> {
+        let mut edns = options.edns;
         loop {
             let mut response = None;
-            if !manner.tcp {
+            if !options.tcp {
                 response = Some(self.ask_over_udp(query, edns).await?);
             }
             let response = match response {
@@ -108,20 +108,20 @@ impl Server {
         }
     }
 
-    async fn ask_over_udp(&self, query: &Query, edns: bool) -> Result<Response, Setback> {
+    async fn ask_over_udp(&self, query: &Query, edns: bool) -> Result<Response, QueryError> {
         let id = rand::random();
         let bytes = query.encode(id, edns);
-        let socket = self.send(&bytes).await.map_err(Setback::Io)?;
+        let socket = self.send(&bytes).await.map_err(QueryError::Io)?;
         loop {
-            let received = socket.receive(query, id).await.map_err(Setback::Io)?;
+            let received = socket.receive(query, id).await.map_err(QueryError::Io)?;
             match received {
                 Ok(response) => {
-                    self.keep(socket);
+                    self.put_back(socket);
                     return Ok(response);
                 }
                 // A late response to an earlier query, or one that somebody made up.
-                Err(Unfit::Stray) => {}
-                Err(Unfit::Malformed(error)) => return Err(Setback::Malformed(error)),
+                Err(ResponseError::Mismatched) => {}
+                Err(ResponseError::Malformed(error)) => return Err(QueryError::Malformed(error)),
             }
         }
     }
@@ -139,7 +139,7 @@ impl Server {
         Socket::open_and_send(self.address, bytes)
     }
 
-    fn keep(&self, socket: Socket) {
+    fn put_back(&self, socket: Socket) {
         let now = Instant::now();
         let is_young = |socket: &Socket| now - socket.opened < MAX_AGE;
         let mut idle = self.idle.lock();
@@ -151,7 +151,7 @@ impl Server {
         }
     }
 
-    async fn ask_over_tcp(&self, query: &Query, edns: bool) -> Result<Response, Setback> {
+    async fn ask_over_tcp(&self, query: &Query, edns: bool) -> Result<Response, QueryError> {
         let id = rand::random();
         let query_bytes = query.encode(id, edns);
         let exchange = async {
@@ -166,10 +166,10 @@ impl Server {
             stream.read_exact(&mut bytes).await?;
             io::Result::Ok(bytes)
         };
-        let bytes = exchange.await.map_err(Setback::Io)?;
+        let bytes = exchange.await.map_err(QueryError::Io)?;
         query.decode(id, &bytes).map_err(|unfit| match unfit {
-            Unfit::Stray => Setback::Malformed("it is to another query".to_owned()),
-            Unfit::Malformed(error) => Setback::Malformed(error),
+            ResponseError::Mismatched => QueryError::Malformed("it is to another query".to_owned()),
+            ResponseError::Malformed(error) => QueryError::Malformed(error),
         })
     }
 }
@@ -196,7 +196,7 @@ impl Socket {
     }
 
     /// Waits for a datagram, and reads it as a response to `query`.
-    async fn receive(&self, query: &Query, id: u16) -> io::Result<Result<Response, Unfit>> {
+    async fn receive(&self, query: &Query, id: u16) -> io::Result<Result<Response, ResponseError>> {
         loop {
             // That the port is closed makes a socket no more readable.
             let interest = Interest::READABLE | Interest::ERROR;
@@ -216,7 +216,7 @@ impl Socket {
     }
 
     /// Apart from the waiting, so that the buffer is no part of each check that waits.
-    fn try_receive(&self, query: &Query, id: u16) -> io::Result<Result<Response, Unfit>> {
+    fn try_receive(&self, query: &Query, id: u16) -> io::Result<Result<Response, ResponseError>> {
         let mut datagram = [0; MAX_DATAGRAM];
         let length = self.udp.try_recv(&mut datagram)?;
         Ok(query.decode(id, &datagram[..length]))
@@ -238,7 +238,7 @@ pub(super) struct Health {
 
 /// How far another server is to be asked behind one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Trust {
+pub(super) enum Availability {
     /// It is expected to answer.
     Answers,
     /// It was silent, and is tried again for a moment by one query.
@@ -249,33 +249,33 @@ pub(super) enum Trust {
 
 impl Health {
     /// How long a server stays silent that leaves a query unanswered.
-    const SILENCE: Duration = Duration::from_secs(30);
+    const SILENT_FOR: Duration = Duration::from_secs(30);
     /// One of the queries after that time tries the server, for which the others do not wait.
-    const TRIAL: Duration = Duration::from_secs(2);
+    const TRIAL_FOR: Duration = Duration::from_secs(2);
     /// A query that was given up earlier tells nothing.
-    const UNANSWERED: Duration = Duration::from_millis(100);
+    const UNANSWERED_AFTER: Duration = Duration::from_millis(100);
 
     /// What to expect of the server.
-    pub fn trust(&self) -> Trust {
+    pub fn availability(&self) -> Availability {
         let until = self.silent_until.load(Ordering::Relaxed);
         let now = self.now();
         if until == 0 {
-            return Trust::Answers;
+            return Availability::Answers;
         }
         if now < until {
-            return Trust::Silent;
+            return Availability::Silent;
         }
-        let trial_ends = now + millis(Self::TRIAL);
+        let trial_ends = now + millis(Self::TRIAL_FOR);
         let silent_until = &self.silent_until;
         let (set, fetch) = (Ordering::Relaxed, Ordering::Relaxed);
         match silent_until.compare_exchange(until, trial_ends, set, fetch) {
-            Ok(_) => Trust::OnTrial,
-            Err(_) => Trust::Silent,
+            Ok(_) => Availability::OnTrial,
+            Err(_) => Availability::Silent,
         }
     }
 
-    fn wait(&self) -> Waiting<'_> {
-        Waiting {
+    fn start_query(&self) -> PendingQuery<'_> {
+        PendingQuery {
             health: self,
             since: Some(self.now()),
         }
@@ -298,16 +298,16 @@ impl Default for Health {
 }
 
 /// A query that waits for its response; dropped before, it tells that the server is silent.
-struct Waiting<'h> {
+struct PendingQuery<'h> {
     health: &'h Health,
     since: Option<u64>,
 }
 
-impl Waiting<'_> {
-    fn end(mut self, asked: &Result<Response, Setback>) {
+impl PendingQuery<'_> {
+    fn end(mut self, asked: &Result<Response, QueryError>) {
         self.since = None;
         // That it cannot be reached is known at once, and so costs nothing.
-        if !matches!(asked, Err(Setback::Io(_))) {
+        if !matches!(asked, Err(QueryError::Io(_))) {
             let now = self.health.now();
             self.health.heard.store(now, Ordering::Relaxed);
             self.health.silent_until.store(0, Ordering::Relaxed);
@@ -315,14 +315,14 @@ impl Waiting<'_> {
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for PendingQuery<'_> {
     fn drop(&mut self) {
         let Some(since) = self.since else { return };
         let now = self.health.now();
         // A server that had something to say meanwhile is busy with a name that is hard to find.
         let was_heard = self.health.heard.load(Ordering::Relaxed) >= since;
-        if !was_heard && now - since >= millis(Health::UNANSWERED) {
-            let until = now + millis(Health::SILENCE);
+        if !was_heard && now - since >= millis(Health::UNANSWERED_AFTER) {
+            let until = now + millis(Health::SILENT_FOR);
             self.health.silent_until.store(until, Ordering::Relaxed);
         }
     }
@@ -338,42 +338,46 @@ mod tests {
 
     use super::*;
 
-    fn answered() -> Result<Response, Setback> {
-        Err(Setback::Referral)
+    fn answered() -> Result<Response, QueryError> {
+        Err(QueryError::Referral)
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_server_that_leaves_a_query_unanswered_is_silent_and_tried_again() {
         let health = Health::default();
-        let waiting = health.wait();
-        assert_eq!(health.trust(), Trust::Answers);
-        advance(Health::UNANSWERED).await;
+        let waiting = health.start_query();
+        assert_eq!(health.availability(), Availability::Answers);
+        advance(Health::UNANSWERED_AFTER).await;
         drop(waiting);
-        assert_eq!(health.trust(), Trust::Silent);
-        advance(Health::SILENCE).await;
-        assert_eq!(health.trust(), Trust::OnTrial);
-        assert_eq!(health.trust(), Trust::Silent, "one query does for a trial");
-        health.wait().end(&answered());
-        assert_eq!(health.trust(), Trust::Answers);
+        assert_eq!(health.availability(), Availability::Silent);
+        advance(Health::SILENT_FOR).await;
+        assert_eq!(health.availability(), Availability::OnTrial);
+        assert_eq!(
+            health.availability(),
+            Availability::Silent,
+            "one query does for a trial"
+        );
+        health.start_query().end(&answered());
+        assert_eq!(health.availability(), Availability::Answers);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_server_that_answers_others_is_not_silent() {
         let health = Health::default();
-        let waiting = health.wait();
+        let waiting = health.start_query();
         advance(Duration::from_secs(4)).await;
-        health.wait().end(&answered());
+        health.start_query().end(&answered());
         advance(Duration::from_secs(1)).await;
         drop(waiting);
-        assert_eq!(health.trust(), Trust::Answers);
+        assert_eq!(health.availability(), Availability::Answers);
         // Nor is one that was not waited for.
         advance(Duration::from_secs(1)).await;
-        let waiting = health.wait();
+        let waiting = health.start_query();
         advance(Duration::from_millis(99)).await;
         drop(waiting);
-        assert_eq!(health.trust(), Trust::Answers);
-        let unreachable = Err(Setback::Io(io::ErrorKind::ConnectionRefused.into()));
-        health.wait().end(&unreachable);
-        assert_eq!(health.trust(), Trust::Answers);
+        assert_eq!(health.availability(), Availability::Answers);
+        let unreachable = Err(QueryError::Io(io::ErrorKind::ConnectionRefused.into()));
+        health.start_query().end(&unreachable);
+        assert_eq!(health.availability(), Availability::Answers);
     }
 }

@@ -17,7 +17,7 @@ use tokio::time::{Instant, timeout_at};
 use super::{
     message::{Query, Response},
     resolv_conf::Options,
-    server::{Manner, Server, Setback, Trust},
+    server::{Availability, QueryError, QueryOptions, Server},
 };
 use crate::{
     check::{Failure, Phase, Rcode, Reason},
@@ -30,14 +30,14 @@ pub(super) struct Servers {
     in_order: Vec<Server>,
     attempts: usize,
     timeout: Duration,
-    manner: Manner,
+    query_options: QueryOptions,
     /// The server to begin with, counted on where that changes.
     turn: Option<AtomicUsize>,
 }
 
 /// Why no server was of use.
 #[derive(Debug)]
-pub(super) enum Unanswered {
+pub(super) enum ServersError {
     /// A server answered so.
     Refused(Rcode),
     Failed(Failure),
@@ -69,7 +69,7 @@ impl Servers {
             in_order: addresses.iter().copied().map(Server::new).collect(),
             attempts: options.attempts,
             timeout: options.timeout,
-            manner: Manner {
+            query_options: QueryOptions {
                 tcp: options.use_vc,
                 edns: options.edns0,
             },
@@ -78,14 +78,14 @@ impl Servers {
     }
 
     /// The answer to `query`, of whichever server has one: records, or that there are none.
-    pub async fn ask(&self, query: &Query) -> Result<Response, Unanswered> {
+    pub async fn ask(&self, query: &Query) -> Result<Response, ServersError> {
         let count = self.in_order.len();
         let turn = self.turn.as_ref();
         let first = turn.map_or(0, |turn| turn.fetch_add(1, Ordering::Relaxed) % count);
-        let most = self.attempts * count;
+        let max_queries = self.attempts * count;
         let mut pending = FuturesUnordered::new();
         let mut sent: Vec<Sent> = Vec::new();
-        let mut setbacks = Vec::new();
+        let mut errors = Vec::new();
         // An answer without records, and the rank of the server that it is from.
         let mut empty: Option<(usize, Response)> = None;
         let mut wake = Instant::now();
@@ -94,24 +94,24 @@ impl Servers {
             if let Some((_, response)) = empty.take_if(|_| objection.is_none()) {
                 return Ok(response);
             }
-            while sent.len() < most && (pending.is_empty() || Instant::now() >= wake) {
+            while sent.len() < max_queries && (pending.is_empty() || Instant::now() >= wake) {
                 let (index, rank) = (sent.len(), sent.len() % count);
                 let server = &self.in_order[(first + rank) % count];
                 let now = Instant::now();
-                let (head_start, objection) = match server.health.trust() {
+                let (head_start, objection) = match server.health.availability() {
                     // Behind the last one, it is the turn of those that were asked already.
                     _ if rank + 1 == count => (HEAD_START, Duration::ZERO),
-                    Trust::Answers => (HEAD_START, OBJECTION),
-                    Trust::OnTrial => (TRIAL_HEAD_START, OBJECTION),
-                    Trust::Silent => (Duration::ZERO, SILENT_OBJECTION),
+                    Availability::Answers => (HEAD_START, OBJECTION),
+                    Availability::OnTrial => (TRIAL_HEAD_START, OBJECTION),
+                    Availability::Silent => (Duration::ZERO, SILENT_OBJECTION),
                 };
                 sent.push(Sent {
                     rank,
                     objects_until: now + objection,
                     is_over: false,
                 });
-                pending.push(async move { (index, server.ask(query, self.manner).await) });
-                let is_last = sent.len() == most;
+                pending.push(async move { (index, server.ask(query, self.query_options).await) });
+                let is_last = sent.len() == max_queries;
                 wake = now + if is_last { self.timeout } else { head_start };
             }
             let until = objection.map_or(wake, |objection| objection.min(wake));
@@ -126,15 +126,15 @@ impl Servers {
                         empty = Some((rank, response));
                     }
                 }
-                Ok(Some((index, Err(setback)))) => {
+                Ok(Some((index, Err(error)))) => {
                     sent[index].is_over = true;
-                    setbacks.push(setback);
+                    errors.push(error);
                 }
-                Ok(None) => return Err(Unanswered::from(setbacks)),
+                Ok(None) => return Err(ServersError::from(errors)),
                 Err(_) if empty.is_some() && until < wake => {}
-                Err(_) if sent.len() == most => {
+                Err(_) if sent.len() == max_queries => {
                     return empty.map_or_else(
-                        || Err(Unanswered::from(setbacks)),
+                        || Err(ServersError::from(errors)),
                         |(_, response)| Ok(response),
                     );
                 }
@@ -151,31 +151,31 @@ fn objection(sent: &[Sent], rank: usize) -> Option<Instant> {
     (until > Instant::now()).then_some(until)
 }
 
-impl From<Vec<Setback>> for Unanswered {
-    /// The first setback that is not of our own making; none if no server said anything.
-    fn from(setbacks: Vec<Setback>) -> Self {
-        let is_ours = |setback: &Setback| match setback {
-            Setback::Io(error) => io_reason(error) == Reason::AgentError,
+impl From<Vec<QueryError>> for ServersError {
+    /// The first error that is not of our own making; none if no server said anything.
+    fn from(errors: Vec<QueryError>) -> Self {
+        let is_ours = |error: &QueryError| match error {
+            QueryError::Io(error) => io_reason(error) == Reason::AgentError,
             _ => false,
         };
-        let theirs = setbacks.iter().position(|setback| !is_ours(setback));
-        match setbacks.into_iter().nth(theirs.unwrap_or_default()) {
+        let theirs = errors.iter().position(|error| !is_ours(error));
+        match errors.into_iter().nth(theirs.unwrap_or_default()) {
             None => Self::failed(Reason::Timeout, "the name servers did not answer"),
-            Some(Setback::Refused(rcode)) => Self::Refused(rcode),
-            Some(Setback::Referral) => {
+            Some(QueryError::Refused(rcode)) => Self::Refused(rcode),
+            Some(QueryError::Referral) => {
                 let error = "the name server does not look up names for others";
                 Self::failed(Reason::DnsFailure, error)
             }
-            Some(Setback::Malformed(error)) => {
+            Some(QueryError::Malformed(error)) => {
                 let error = format!("the name server's response is malformed: {error}");
                 Self::failed(Reason::DnsFailure, error)
             }
-            Some(Setback::Io(error)) => Self::io(&error),
+            Some(QueryError::Io(error)) => Self::io(&error),
         }
     }
 }
 
-impl Unanswered {
+impl ServersError {
     fn failed(reason: Reason, error: impl Into<String>) -> Self {
         Self::Failed(Failure::new(Phase::Resolve, reason, error.into()))
     }

@@ -9,9 +9,9 @@ use crate::{
 
 /// How long the certificates of a peer must still be good for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Freshness(Option<Duration>);
+pub struct MinCertificateValidity(Option<Duration>);
 
-impl Freshness {
+impl MinCertificateValidity {
     /// Certificates must be good for at least this long; `None` for any time.
     #[must_use]
     pub const fn new(least: Option<Duration>) -> Self {

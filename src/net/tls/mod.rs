@@ -10,9 +10,9 @@ mod trust;
 mod verifier;
 
 pub use authorities::Authorities;
-pub use expiry::Freshness;
+pub use expiry::MinCertificateValidity;
 pub(super) use handshake::{HandshakeLog, cipher_suite_name, version_name};
 pub(super) use reasons::{describe, reason};
 pub use settings::Settings;
 pub(super) use trust::TlsConfig;
-pub use trust::Trust;
+pub use trust::TrustStore;

@@ -24,7 +24,7 @@ use super::{
 };
 
 /// The certificate authorities that are trusted where a monitor names none.
-pub struct Trust {
+pub struct TrustStore {
     provider: Arc<CryptoProvider>,
     authorities: Arc<Authorities>,
     /// Configurations with default settings, by the protocols that they offer.
@@ -33,7 +33,7 @@ pub struct Trust {
     records_identity: Arc<AtomicBool>,
 }
 
-impl Trust {
+impl TrustStore {
     /// The system's authorities, or those of `SSL_CERT_FILE` and `SSL_CERT_DIR`; read once.
     #[must_use]
     pub fn system() -> Self {
@@ -98,7 +98,7 @@ pub(in crate::net) struct TlsConfig {
 }
 
 impl TlsConfig {
-    fn new(trust: &Trust, settings: &Settings, protocols: Vec<Vec<u8>>) -> Self {
+    fn new(trust: &TrustStore, settings: &Settings, protocols: Vec<Vec<u8>>) -> Self {
         let provider = trust.provider.clone();
         seed_random_numbers(&provider);
         let authorities = settings.authorities.as_ref().unwrap_or(&trust.authorities);

@@ -5,7 +5,7 @@ use std::{io::Write, time::Duration};
 use monitoringdaemon::{
     check::{Job, Report},
     config::{self, Config},
-    net::{Net, Resolver, tls::Trust},
+    net::{Net, Resolver, tls::TrustStore},
 };
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
@@ -26,7 +26,7 @@ impl Lab {
 
     pub fn with_dns(dns: Dns) -> Self {
         let resolver = Resolver::with_servers(&[dns.address]);
-        let net = Net::new(resolver, Trust::new(pki::AUTHORITY.roots()));
+        let net = Net::new(resolver, TrustStore::new(pki::AUTHORITY.roots()));
         Self { dns, net }
     }
 
