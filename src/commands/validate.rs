@@ -11,7 +11,7 @@ use crate::{
     check::{Failure, Phase, Reason, missing_prerequisites},
     config::{self, Config, Invalid},
     dispatcher::{ConfigDiff, Shard},
-    net::{self, FetchOptions, Net, http::Versions, tls},
+    net::{self, FetchOptions, Net, http::OfferedVersions, tls},
 };
 
 /// Why it cannot be told what would change.
@@ -122,7 +122,7 @@ fn fetch_dry_run(url: &str) -> Result<String, Error> {
 async fn post(url: Url) -> Result<(StatusCode, Vec<u8>), Failure> {
     let fetcher = Net::system().fetcher(FetchOptions {
         tls: &tls::Settings::default(),
-        versions: Versions::Http1,
+        versions: OfferedVersions::Http1,
         proxies: None,
     });
     let mut request = http::Request::new(Bytes::new());

@@ -4,6 +4,8 @@ mod monitor;
 mod record;
 mod store;
 
-pub use monitor::{CheckEntry, FAILURES, MonitorHistory, MonitorState, RECENT, Snapshot};
+pub use monitor::{
+    CheckEntry, MAX_FAILURES, MAX_RECENT_CHECKS, MonitorHistory, MonitorState, Snapshot,
+};
 pub use record::Record;
-pub use store::{Change, History};
+pub use store::{History, MonitorUpdate};

@@ -9,15 +9,15 @@ use std::{
 use parking_lot::{Mutex, MutexGuard};
 use tokio::{sync::broadcast, time::Instant};
 
-use super::{Change, Record};
+use super::{MonitorUpdate, Record};
 use crate::check::{
     AnyMonitor, Certificate, CertificateRank, Fact, Job, Observer, Phase, Reason, Report, Skip,
 };
 
 /// Number of checks kept of each monitor, successful or not.
-pub const RECENT: usize = 32;
+pub const MAX_RECENT_CHECKS: usize = 32;
 /// Number of failed checks kept of each monitor, however many have succeeded since.
-pub const FAILURES: usize = 16;
+pub const MAX_FAILURES: usize = 16;
 /// Bytes kept of an error text.
 const MAX_ERROR_BYTES: usize = 240;
 
@@ -32,8 +32,8 @@ pub struct MonitorHistory {
     /// Time from one slot to the next.
     pub check_every: Duration,
     monitor: Arc<dyn AnyMonitor>,
-    progress: Mutex<Progress>,
-    changes: broadcast::Sender<Change>,
+    check_log: Mutex<CheckLog>,
+    updates: broadcast::Sender<MonitorUpdate>,
 }
 
 /// The state of a target as the last check found it. Those that need attention come first.
@@ -86,11 +86,11 @@ impl MonitorState {
 }
 
 #[derive(Default)]
-struct Progress {
+struct CheckLog {
     /// Number of checks completed, which is that of the last one in `recent`.
     checks: u32,
     recent: VecDeque<Record>,
-    failures: VecDeque<Failed>,
+    failures: VecDeque<FailedCheck>,
     since: Option<SystemTime>,
     due: Option<Instant>,
     /// The certificate that expires first, of the last handshake that showed one.
@@ -98,7 +98,7 @@ struct Progress {
 }
 
 #[derive(Clone)]
-struct Failed {
+struct FailedCheck {
     number: u32,
     record: Record,
     /// Shared with the failures before it that have the same text.
@@ -112,7 +112,7 @@ pub struct CheckEntry {
     pub number: u32,
     /// Everything but the error text.
     pub record: Record,
-    /// The error text, if it failed and is among the last [`FAILURES`].
+    /// The error text, if it failed and is among the last [`MAX_FAILURES`].
     pub error: Option<Arc<str>>,
 }
 
@@ -132,7 +132,7 @@ pub struct Snapshot {
 }
 
 impl MonitorHistory {
-    pub(super) fn new(id: u32, job: &Job, changes: broadcast::Sender<Change>) -> Self {
+    pub(super) fn new(id: u32, job: &Job, updates: broadcast::Sender<MonitorUpdate>) -> Self {
         let labels = job.labels.iter();
         Self {
             id,
@@ -142,8 +142,8 @@ impl MonitorHistory {
                 .collect(),
             check_every: job.check_every,
             monitor: job.monitor.clone(),
-            progress: Mutex::default(),
-            changes,
+            check_log: Mutex::default(),
+            updates,
         }
     }
 
@@ -171,21 +171,21 @@ impl MonitorHistory {
     /// The state of the target.
     #[must_use]
     pub fn state(&self) -> MonitorState {
-        self.progress().state()
+        self.check_log().state()
     }
 
     /// The whole history at this moment.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        let progress = self.progress();
-        let past = |failed: &Failed| CheckEntry {
+        let check_log = self.check_log();
+        let past = |failed: &FailedCheck| CheckEntry {
             number: failed.number,
             record: failed.record,
             error: Some(failed.error.clone()),
         };
-        let mut failures = progress.failures.iter().rev().peekable();
-        let numbers = (1..=progress.checks).rev();
-        let recent = progress.recent.iter().rev().zip(numbers);
+        let mut failures = check_log.failures.iter().rev().peekable();
+        let numbers = (1..=check_log.checks).rev();
+        let recent = check_log.recent.iter().rev().zip(numbers);
         let recent = recent.map(|(record, number)| {
             let failed = failures.next_if(|failed| failed.number == number);
             failed.map_or_else(
@@ -200,28 +200,28 @@ impl MonitorHistory {
         Snapshot {
             recent: recent.collect(),
             older_failures: failures.map(past).collect(),
-            since: progress.since,
-            due: progress.due,
-            certificate: progress.certificate,
+            since: check_log.since,
+            due: check_log.due,
+            certificate: check_log.certificate,
         }
     }
 
-    fn progress(&self) -> MutexGuard<'_, Progress> {
+    fn check_log(&self) -> MutexGuard<'_, CheckLog> {
         // After a panic between two assignments, the history is still worth showing.
-        self.progress.lock()
+        self.check_log.lock()
     }
 
     /// Sends a change to whoever listens.
-    pub(super) fn notify(&self, turned: bool) {
+    pub(super) fn notify(&self, state_changed: bool) {
         // There may be no listener.
-        let _ = self.changes.send(Change {
+        let _ = self.updates.send(MonitorUpdate {
             id: self.id,
-            turned,
+            state_changed,
         });
     }
 }
 
-impl Progress {
+impl CheckLog {
     fn state(&self) -> MonitorState {
         let last = self.recent.back();
         last.map_or(MonitorState::Unknown, |last| {
@@ -234,23 +234,23 @@ impl Progress {
         let (is_first, before) = (self.recent.is_empty(), self.state());
         let record = Record::new(report);
         self.checks = self.checks.wrapping_add(1);
-        push(&mut self.recent, record, RECENT);
-        let turned = is_first || self.state() != before;
-        if turned {
+        push(&mut self.recent, record, MAX_RECENT_CHECKS);
+        let state_changed = is_first || self.state() != before;
+        if state_changed {
             self.since = Some(record.ended_at());
         }
         if let Some(failure) = &report.failure {
             let error = truncated(&failure.error);
             let known = self.failures.back().filter(|known| &*known.error == error);
-            let failed = Failed {
+            let failed = FailedCheck {
                 number: self.checks,
                 record,
                 error: known.map_or_else(|| error.into(), |known| known.error.clone()),
             };
-            push(&mut self.failures, failed, FAILURES);
+            push(&mut self.failures, failed, MAX_FAILURES);
         }
         self.certificate = expiring_first(&report.facts).or(self.certificate);
-        turned
+        state_changed
     }
 }
 
@@ -286,14 +286,14 @@ fn truncated(text: &str) -> &str {
 
 impl Observer for MonitorHistory {
     fn due(&self, next: Instant) {
-        self.progress().due = Some(next);
+        self.check_log().due = Some(next);
     }
 
     fn begun(&self, _lag: Duration) {}
 
     fn completed(&self, report: &Report) {
-        let turned = self.progress().record(report);
-        self.notify(turned);
+        let state_changed = self.check_log().record(report);
+        self.notify(state_changed);
     }
 
     fn cancelled(&self) {}
@@ -324,10 +324,10 @@ mod tests {
         }
     }
 
-    fn history() -> (MonitorHistory, broadcast::Receiver<Change>) {
-        let (changes, receiver) = broadcast::channel(1000);
+    fn history() -> (MonitorHistory, broadcast::Receiver<MonitorUpdate>) {
+        let (updates, receiver) = broadcast::channel(1000);
         (
-            MonitorHistory::new(7, &Job::new("name", Silent), changes),
+            MonitorHistory::new(7, &Job::new("name", Silent), updates),
             receiver,
         )
     }
@@ -399,7 +399,7 @@ mod tests {
         for (error, expected) in [(None, true), (None, false), (Some("x"), true)] {
             history.completed(&report(1, error));
             let change = receiver.try_recv().expect("it is told");
-            assert_eq!((change.id, change.turned), (7, expected));
+            assert_eq!((change.id, change.state_changed), (7, expected));
         }
     }
 
@@ -410,7 +410,7 @@ mod tests {
             failure: Some(Failure::new(Phase::Connect, Reason::AgentError, "EMFILE")),
             ..report(1, None)
         };
-        for (report, state, turned) in [
+        for (report, state, state_changed) in [
             (&report(1, None), MonitorState::Up, true),
             (&agent_error, MonitorState::Unknown, true),
             (&agent_error, MonitorState::Unknown, false),
@@ -420,7 +420,7 @@ mod tests {
             assert_eq!(history.state(), state);
             assert_eq!(history.snapshot().state(), state);
             let change = receiver.try_recv().expect("a change");
-            assert_eq!(change.turned, turned);
+            assert_eq!(change.state_changed, state_changed);
         }
     }
 
@@ -431,21 +431,21 @@ mod tests {
             let error = format!("{second} {}", "日".repeat(10_000));
             history.completed(&report(second, Some(&error)));
         }
-        let state = history.progress();
+        let state = history.check_log();
         assert!(
             state
                 .failures
                 .iter()
                 .all(|failed| failed.error.len() <= MAX_ERROR_BYTES)
         );
-        assert_eq!(state.recent.capacity(), RECENT);
-        assert_eq!(state.failures.capacity(), FAILURES);
-        assert_eq!(size_of::<Failed>(), 48);
+        assert_eq!(state.recent.capacity(), MAX_RECENT_CHECKS);
+        assert_eq!(state.failures.capacity(), MAX_FAILURES);
+        assert_eq!(size_of::<FailedCheck>(), 48);
         // What README says: of one that is well, and of one that never is.
-        let well = size_of::<MonitorHistory>() + RECENT * size_of::<Record>();
+        let well = size_of::<MonitorHistory>() + MAX_RECENT_CHECKS * size_of::<Record>();
         assert!(well < 1200, "{well}");
         let text = MAX_ERROR_BYTES + 2 * size_of::<usize>();
-        let never = well + FAILURES * (size_of::<Failed>() + text);
+        let never = well + MAX_FAILURES * (size_of::<FailedCheck>() + text);
         assert!(never < 6144, "{never}");
     }
 

@@ -21,16 +21,16 @@ const BROADCAST_CAPACITY: usize = 1024;
 pub struct History {
     monitors: RwLock<BTreeMap<Arc<str>, Arc<MonitorHistory>>>,
     next_id: AtomicU32,
-    changes: broadcast::Sender<Change>,
+    updates: broadcast::Sender<MonitorUpdate>,
 }
 
 /// Something new about a monitor.
 #[derive(Clone, Copy, Debug)]
-pub struct Change {
+pub struct MonitorUpdate {
     /// The monitor's [`id`](MonitorHistory::id).
     pub id: u32,
     /// Whether its state changed, or it appeared or is gone, rather than being just checked once more.
-    pub turned: bool,
+    pub state_changed: bool,
 }
 
 impl Default for History {
@@ -38,7 +38,7 @@ impl Default for History {
         Self {
             monitors: RwLock::default(),
             next_id: AtomicU32::new(1),
-            changes: broadcast::Sender::new(BROADCAST_CAPACITY),
+            updates: broadcast::Sender::new(BROADCAST_CAPACITY),
         }
     }
 }
@@ -60,15 +60,15 @@ impl History {
 
     /// Receives every change from now on.
     #[must_use]
-    pub fn changes(&self) -> broadcast::Receiver<Change> {
-        self.changes.subscribe()
+    pub fn updates(&self) -> broadcast::Receiver<MonitorUpdate> {
+        self.updates.subscribe()
     }
 }
 
 impl Overseer for History {
     fn observe(&self, job: &Job) -> Arc<dyn Observer> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-        let monitor = Arc::new(MonitorHistory::new(id, job, self.changes.clone()));
+        let monitor = Arc::new(MonitorHistory::new(id, job, self.updates.clone()));
         let mut monitors = self.monitors.write();
         monitors.insert(job.name.clone(), monitor.clone());
         drop(monitors);

@@ -13,7 +13,7 @@ use crate::discovery::{Findings, Outcomes, Stats};
 pub(super) struct DaemonMetrics {
     pub checks: CheckCounters,
     pub runtime_delay: prometheus::Histogram,
-    pub reloads: Arc<Reloads>,
+    pub reloads: Arc<ReloadStatus>,
     pub dropped_log_lines: Arc<dyn Fn() -> u64 + Send + Sync>,
     pub limits: Option<Limits>,
     pub discovery: Option<Arc<Stats>>,
@@ -59,7 +59,7 @@ fn lag_histogram() -> prometheus::Histogram {
 }
 
 /// Results of reading the configuration.
-pub(super) struct Reloads(Mutex<LastReload>);
+pub(super) struct ReloadStatus(Mutex<LastReload>);
 
 #[derive(Clone, Copy)]
 pub(super) struct LastReload {
@@ -70,7 +70,7 @@ pub(super) struct LastReload {
     pub restart_required: bool,
 }
 
-impl Default for Reloads {
+impl Default for ReloadStatus {
     /// The daemon starts by reading a valid configuration.
     fn default() -> Self {
         Self(Mutex::new(LastReload {
@@ -81,7 +81,7 @@ impl Default for Reloads {
     }
 }
 
-impl Reloads {
+impl ReloadStatus {
     /// Records a reload that has ended.
     pub fn record(&self, successful: bool) {
         let mut last = self.0.lock();

@@ -15,9 +15,9 @@ use super::{
     Settings,
     buckets::{BucketSet, Buckets},
     daemon::{DaemonMetrics, Limits},
+    exposition::Exposition,
     label_name::LabelNames,
     monitor::{MonitorBuckets, MonitorMetrics},
-    page::Page,
 };
 use crate::{
     check::{Job, Observer, Overseer},
@@ -93,13 +93,13 @@ impl Metrics {
     ///
     /// Takes long with many monitors: for a thread that runs no checks.
     #[must_use]
-    pub fn page(&self, names: LabelNames) -> Page {
+    pub fn exposition(&self, names: LabelNames) -> Exposition {
         if names == LabelNames::Plain {
             self.warn_of_labels();
         }
         let monitors = self.monitors.read();
         // The lock is released before the page is written.
-        Page::new(
+        Exposition::new(
             monitors.values().cloned(),
             |family| self.settings.exports(family),
             self.daemon.clone(),

@@ -1,4 +1,4 @@
-//! A page of `/metrics`, piece by piece: with ten thousand monitors it has fifty megabytes, which are never in
+//! A page of `/metrics`, chunk by chunk: with ten thousand monitors it has fifty megabytes, which are never in
 //! memory at once.
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -13,14 +13,14 @@ use super::{
     text::FamilyWriter,
 };
 
-/// The size of a piece, which may be a little more.
-const PIECE_BYTES: usize = 256 << 10;
+/// The size of a chunk, which may be a little more.
+const CHUNK_BYTES: usize = 256 << 10;
 
-/// A page that is being written: an iterator over its pieces.
+/// A page that is being written: an iterator over its chunks.
 ///
 /// What it says of slots is of the moment at which it was begun, and so adds up; everything else is of the moment at
-/// which it is written. Writing a piece takes a fraction of a millisecond.
-pub struct Page {
+/// which it is written. Writing a chunk takes a fraction of a millisecond.
+pub struct Exposition {
     monitors: Vec<(Arc<MonitorMetrics>, SlotCounts)>,
     daemon: DaemonMetrics,
     names: LabelNames,
@@ -40,7 +40,7 @@ enum Part {
     Daemon,
 }
 
-impl Page {
+impl Exposition {
     /// A page of `monitors` with those of their families that `exports` says, and of the daemon, for a scraper that
     /// can read such `names`.
     pub(super) fn new(
@@ -73,14 +73,14 @@ impl Page {
         }
     }
 
-    /// Whether there are no more pieces.
+    /// Whether there are no more chunks.
     #[must_use]
     pub fn is_finished(&self) -> bool {
         self.parts.is_empty()
     }
 
-    /// Writes a part, or as much of it as a piece has room for; returns what is left of it.
-    fn write(&self, part: &Part, piece: &mut Vec<u8>) -> Option<Part> {
+    /// Writes a part, or as much of it as a chunk has room for; returns what is left of it.
+    fn write(&self, part: &Part, chunk: &mut Vec<u8>) -> Option<Part> {
         match *part {
             Part::Monitors {
                 family,
@@ -88,9 +88,9 @@ impl Page {
                 from,
                 has_head,
             } => {
-                let mut out = FamilyWriter::new(piece, family, has_head, self.names);
+                let mut out = FamilyWriter::new(chunk, family, has_head, self.names);
                 for (index, (monitor, slots)) in self.monitors.iter().enumerate().skip(from) {
-                    if out.page_len() >= PIECE_BYTES {
+                    if out.page_len() >= CHUNK_BYTES {
                         return Some(Part::Monitors {
                             family,
                             writer,
@@ -102,12 +102,12 @@ impl Page {
                     monitor.write(writer, slots, &mut out);
                 }
             }
-            Part::Daemon => self.write_daemon(piece),
+            Part::Daemon => self.write_daemon(chunk),
         }
         None
     }
 
-    fn write_daemon(&self, piece: &mut Vec<u8>) {
+    fn write_daemon(&self, chunk: &mut Vec<u8>) {
         let mut monitors = BTreeMap::<_, u64>::new();
         let mut checks_in_flight = 0;
         for (monitor, slots) in &self.monitors {
@@ -122,24 +122,24 @@ impl Page {
         };
         for family in FAMILIES {
             if let Writer::Daemon(write) = family.writer {
-                let mut out = FamilyWriter::new(piece, family, false, self.names);
+                let mut out = FamilyWriter::new(chunk, family, false, self.names);
                 write(&state, &mut out);
             }
         }
     }
 }
 
-impl Iterator for Page {
+impl Iterator for Exposition {
     type Item = Vec<u8>;
 
     fn next(&mut self) -> Option<Vec<u8>> {
-        let mut piece = Vec::with_capacity(PIECE_BYTES + (PIECE_BYTES >> 3));
-        while piece.len() < PIECE_BYTES
+        let mut chunk = Vec::with_capacity(CHUNK_BYTES + (CHUNK_BYTES >> 3));
+        while chunk.len() < CHUNK_BYTES
             && let Some(part) = self.parts.pop()
         {
-            let rest = self.write(&part, &mut piece);
+            let rest = self.write(&part, &mut chunk);
             self.parts.extend(rest);
         }
-        Some(piece).filter(|piece| !piece.is_empty())
+        Some(chunk).filter(|chunk| !chunk.is_empty())
     }
 }

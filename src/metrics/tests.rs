@@ -41,8 +41,8 @@ const fn ms(millis: u64) -> Duration {
 }
 
 fn page(metrics: &Metrics) -> String {
-    let pieces: Vec<_> = metrics.page(LabelNames::Plain).collect();
-    String::from_utf8(pieces.concat()).expect("labels and help are UTF-8")
+    let chunks: Vec<_> = metrics.exposition(LabelNames::Plain).collect();
+    String::from_utf8(chunks.concat()).expect("labels and help are UTF-8")
 }
 
 /// The samples of `page` without those of this process and this build.
@@ -337,7 +337,7 @@ fn on_every_page_the_slots_add_up() {
 }
 
 #[test]
-fn a_page_of_many_pieces_has_every_sample_once_and_each_family_together() {
+fn a_page_of_many_chunks_has_every_sample_once_and_each_family_together() {
     const MONITORS: usize = 3_000;
     let metrics = Metrics::new(&Settings::default(), || 0);
     for n in 0..MONITORS {
@@ -345,10 +345,10 @@ fn a_page_of_many_pieces_has_every_sample_once_and_each_family_together() {
         observer.begun(ms(0));
         observer.completed(&succeeded());
     }
-    let pieces: Vec<_> = metrics.page(LabelNames::Plain).collect();
-    assert!(pieces.len() > 20, "{} pieces", pieces.len());
-    assert!(pieces.iter().all(|piece| piece.len() < 300 << 10));
-    let page = String::from_utf8(pieces.concat()).expect("labels and help are UTF-8");
+    let chunks: Vec<_> = metrics.exposition(LabelNames::Plain).collect();
+    assert!(chunks.len() > 20, "{} chunks", chunks.len());
+    assert!(chunks.iter().all(|chunk| chunk.len() < 300 << 10));
+    let page = String::from_utf8(chunks.concat()).expect("labels and help are UTF-8");
 
     let mut samples = vec![0; MONITORS];
     for line in page.lines().filter(|line| !line.starts_with('#')) {

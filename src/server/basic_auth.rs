@@ -31,13 +31,13 @@ struct UserDb {
     dummy_hash: String,
     /// Hides passwords in the caches.
     key: hmac::Key,
-    verdicts: Mutex<Verdicts>,
+    cache: Mutex<AccessCache>,
     queue: Arc<HashQueue>,
 }
 
 /// Results of earlier comparisons, because a hash for every scrape would cost too much.
 #[derive(Default)]
-struct Verdicts {
+struct AccessCache {
     /// The password of each user who has logged in. A user has one password, so every other one is
     /// wrong without a hash, and a flood of them delays nobody.
     right: HashMap<String, Vec<u8>>,
@@ -107,7 +107,7 @@ impl Users {
             hashes,
             dummy_hash,
             key: key.expect("the system has random numbers"),
-            verdicts: Mutex::default(),
+            cache: Mutex::default(),
             queue: Arc::default(),
         })))
     }
@@ -131,7 +131,7 @@ impl Users {
         }
         let hash = users.hashes.get(&user);
         let client = Client::new(peer, hash.is_some().then(|| user.clone()));
-        let Ok(turn) = timeout(MAX_WAIT, users.queue.acquire(client)).await else {
+        let Ok(slot) = timeout(MAX_WAIT, users.queue.acquire(client)).await else {
             return Access::Busy;
         };
         // The same password may have been compared meanwhile.
@@ -143,7 +143,7 @@ impl Users {
         let users = self.clone();
         let verify = move || {
             // Goes on where the client has gone away, and so keeps its turn.
-            let _turn = turn;
+            let _slot = slot;
             let started = Instant::now();
             let access = match bcrypt::verify(password, &hash) {
                 Ok(true) if is_known => Access::Granted,
@@ -169,26 +169,26 @@ impl UserDb {
 
     /// The verdict on a password, if it is known without a hash, and the time a hash takes.
     fn recall(&self, user: &str, tag: &[u8]) -> Option<(Access, Duration)> {
-        let verdicts = self.verdicts.lock();
-        let access = match verdicts.right.get(user) {
+        let cache = self.cache.lock();
+        let access = match cache.right.get(user) {
             Some(right) if right == tag => Access::Granted,
             Some(_) => Access::Denied,
-            None => verdicts.wrong.contains(tag).then_some(Access::Denied)?,
+            None => cache.wrong.contains(tag).then_some(Access::Denied)?,
         };
-        Some((access, verdicts.took))
+        Some((access, cache.took))
     }
 
     fn remember(&self, user: String, tag: Vec<u8>, access: Access, took: Duration) {
-        let mut verdicts = self.verdicts.lock();
-        verdicts.took = took;
+        let mut cache = self.cache.lock();
+        cache.took = took;
         if access == Access::Granted {
-            verdicts.right.insert(user, tag);
+            cache.right.insert(user, tag);
             return;
         }
-        if verdicts.wrong.len() >= MAX_WRONG {
-            verdicts.wrong.clear();
+        if cache.wrong.len() >= MAX_WRONG {
+            cache.wrong.clear();
         }
-        verdicts.wrong.insert(tag);
+        cache.wrong.insert(tag);
     }
 }
 

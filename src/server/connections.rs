@@ -60,31 +60,33 @@ struct Connection {
 #[derive(Default)]
 struct Activity {
     /// Requests that are being answered, until the last byte of the response is with the system.
-    under_way: AtomicUsize,
+    active_requests: AtomicUsize,
     /// When the last one ended, in milliseconds.
     idle_since: AtomicU64,
 }
 
 /// A request that is being answered.
-struct UnderWay {
+struct ActiveRequest {
     activity: Arc<Activity>,
     origin: Instant,
 }
 
-impl UnderWay {
+impl ActiveRequest {
     fn new(activity: Arc<Activity>, origin: Instant) -> Arc<Self> {
-        activity.under_way.fetch_add(1, Ordering::Relaxed);
+        activity.active_requests.fetch_add(1, Ordering::Relaxed);
         Arc::new(Self { activity, origin })
     }
 }
 
-impl Drop for UnderWay {
+impl Drop for ActiveRequest {
     fn drop(&mut self) {
         let idle_since = millis_since(self.origin);
         self.activity
             .idle_since
             .store(idle_since, Ordering::Relaxed);
-        self.activity.under_way.fetch_sub(1, Ordering::Relaxed);
+        self.activity
+            .active_requests
+            .fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -95,7 +97,7 @@ fn millis_since(origin: Instant) -> u64 {
 /// Bytes of a response, which keep their connection from counting as idle until they are written.
 struct TrackedBytes {
     bytes: Bytes,
-    _under_way: Arc<UnderWay>,
+    _active_request: Arc<ActiveRequest>,
 }
 
 impl AsRef<[u8]> for TrackedBytes {
@@ -107,7 +109,7 @@ impl AsRef<[u8]> for TrackedBytes {
 /// A body whose connection is in use until all of it has been written.
 struct TrackedBody {
     body: Body,
-    under_way: Arc<UnderWay>,
+    active_requests: Arc<ActiveRequest>,
 }
 
 impl hyper::body::Body for TrackedBody {
@@ -122,7 +124,7 @@ impl hyper::body::Body for TrackedBody {
         let tracked = |bytes| {
             Bytes::from_owner(TrackedBytes {
                 bytes,
-                _under_way: self.under_way.clone(),
+                _active_request: self.active_requests.clone(),
             })
         };
         Poll::Ready(frame.map(|frame| frame.map(|frame| frame.map_data(tracked))))
@@ -169,11 +171,14 @@ impl Connections {
         let service = service_fn({
             let activity = activity.clone();
             move |request| {
-                let under_way = UnderWay::new(activity.clone(), origin);
+                let active_requests = ActiveRequest::new(activity.clone(), origin);
                 let routes = routes.clone();
                 async move {
                     let response = routes.answer(&request, peer).await;
-                    Ok::<_, Infallible>(response.map(|body| TrackedBody { body, under_way }))
+                    Ok::<_, Infallible>(response.map(|body| TrackedBody {
+                        body,
+                        active_requests,
+                    }))
                 }
             }
         });
@@ -218,8 +223,8 @@ impl Connections {
             return;
         }
         let idle = self.open.iter().enumerate().filter(|(_, connection)| {
-            let under_way = &connection.activity.under_way;
-            under_way.load(Ordering::Relaxed) == 0
+            let active_requests = &connection.activity.active_requests;
+            active_requests.load(Ordering::Relaxed) == 0
         });
         let longest = idle.min_by_key(|(_, connection)| {
             let idle_since = &connection.activity.idle_since;

@@ -19,8 +19,8 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::response::{HttpResponse, text};
-use crate::history::{Change, History};
+use super::response::{HttpResponse, text_response};
+use crate::history::{History, MonitorUpdate};
 
 /// Streams at once, of the connections that there may be.
 const MAX_STREAMS: usize = 32;
@@ -35,40 +35,41 @@ const RETRY_HINT: &str = "retry: 1000\n\n";
 
 /// Gives out streams of events.
 pub(super) struct Events {
-    places: Arc<Semaphore>,
+    slots: Arc<Semaphore>,
     closing: CancellationToken,
 }
 
-struct Stream {
-    changes: Receiver<Change>,
+struct EventStream {
+    updates: Receiver<MonitorUpdate>,
     closing: CancellationToken,
     until: Instant,
     begun: bool,
-    _place: OwnedSemaphorePermit,
+    _slot: OwnedSemaphorePermit,
 }
 
 impl Events {
     pub fn new(closing: CancellationToken) -> Self {
         Self {
-            places: Arc::new(Semaphore::new(MAX_STREAMS)),
+            slots: Arc::new(Semaphore::new(MAX_STREAMS)),
             closing,
         }
     }
 
     /// The changes of `history` from now on.
     pub fn answer(&self, history: &History) -> HttpResponse {
-        let Ok(place) = self.places.clone().try_acquire_owned() else {
-            let mut answer = text(StatusCode::SERVICE_UNAVAILABLE, "too many event streams\n");
+        let Ok(slot) = self.slots.clone().try_acquire_owned() else {
+            let mut answer =
+                text_response(StatusCode::SERVICE_UNAVAILABLE, "too many event streams\n");
             let headers = answer.headers_mut();
             headers.insert(RETRY_AFTER, HeaderValue::from_static("10"));
             return answer;
         };
-        let stream = Stream {
-            changes: history.changes(),
+        let stream = EventStream {
+            updates: history.updates(),
             closing: self.closing.clone(),
             until: Instant::now() + MAX_STREAM_AGE,
             begun: false,
-            _place: place,
+            _slot: slot,
         };
         let events = stream::unfold(stream, async |mut stream| {
             let event = stream.next().await?;
@@ -84,7 +85,7 @@ impl Events {
     }
 }
 
-impl Stream {
+impl EventStream {
     /// The next event, or a comment where there is none for long; `None` at the end.
     async fn next(&mut self) -> Option<String> {
         if !std::mem::replace(&mut self.begun, true) {
@@ -101,16 +102,16 @@ impl Stream {
 
     async fn event(&mut self) -> Option<String> {
         let mut batch = EventBatch::default();
-        match timeout(KEEPALIVE_INTERVAL, self.changes.recv()).await {
+        match timeout(KEEPALIVE_INTERVAL, self.updates.recv()).await {
             Err(_) => return Some(":\n\n".to_owned()),
-            Ok(Ok(change)) => batch.add(change),
+            Ok(Ok(update)) => batch.add(update),
             Ok(Err(RecvError::Lagged(_))) => batch.all = true,
             Ok(Err(RecvError::Closed)) => return None,
         }
         sleep(BATCH_WINDOW).await;
         loop {
-            match self.changes.try_recv() {
-                Ok(change) => batch.add(change),
+            match self.updates.try_recv() {
+                Ok(update) => batch.add(update),
                 Err(TryRecvError::Lagged(_)) => batch.all = true,
                 Err(TryRecvError::Empty | TryRecvError::Closed) => return Some(batch.event()),
             }
@@ -128,10 +129,10 @@ struct EventBatch {
 }
 
 impl EventBatch {
-    fn add(&mut self, change: Change) {
-        self.checked.insert(change.id);
-        if change.turned {
-            self.turned.insert(change.id);
+    fn add(&mut self, update: MonitorUpdate) {
+        self.checked.insert(update.id);
+        if update.state_changed {
+            self.turned.insert(update.id);
         }
     }
 
@@ -159,35 +160,39 @@ mod tests {
 
     use super::*;
 
-    fn stream() -> (broadcast::Sender<Change>, CancellationToken, Stream) {
-        let (sender, changes) = broadcast::channel(4);
+    fn stream() -> (
+        broadcast::Sender<MonitorUpdate>,
+        CancellationToken,
+        EventStream,
+    ) {
+        let (sender, updates) = broadcast::channel(4);
         let closing = CancellationToken::new();
-        let place = Arc::new(Semaphore::new(1)).try_acquire_owned();
-        let stream = Stream {
-            changes,
+        let slot = Arc::new(Semaphore::new(1)).try_acquire_owned();
+        let stream = EventStream {
+            updates,
             closing: closing.clone(),
             until: Instant::now() + MAX_STREAM_AGE,
             begun: true,
-            _place: place.expect("there is one"),
+            _slot: slot.expect("there is one"),
         };
         (sender, closing, stream)
     }
 
-    fn tell(sender: &broadcast::Sender<Change>, id: u32, turned: bool) {
-        let told = sender.send(Change { id, turned });
-        told.expect("the stream listens");
+    fn send(sender: &broadcast::Sender<MonitorUpdate>, id: u32, state_changed: bool) {
+        let sent = sender.send(MonitorUpdate { id, state_changed });
+        sent.expect("the stream listens");
     }
 
     #[tokio::test(start_paused = true)]
     async fn changes_of_a_moment_are_one_event() {
         let (sender, _closing, mut stream) = stream();
-        tell(&sender, 2, false);
-        let teller = async {
+        send(&sender, 2, false);
+        let sending = async {
             sleep(BATCH_WINDOW / 2).await;
-            tell(&sender, 1, true);
-            tell(&sender, 2, false);
+            send(&sender, 1, true);
+            send(&sender, 2, false);
         };
-        let (event, ()) = tokio::join!(stream.next(), teller);
+        let (event, ()) = tokio::join!(stream.next(), sending);
         let expected = "data: {\"checked\":[1,2],\"turned\":[1]}\n\n";
         assert_eq!(event.as_deref(), Some(expected));
     }
@@ -196,7 +201,7 @@ mod tests {
     async fn who_is_behind_is_told_that_anything_may_be_new() {
         let (sender, _closing, mut stream) = stream();
         for id in 0..100 {
-            tell(&sender, id, false);
+            send(&sender, id, false);
         }
         let event = stream.next().await;
         assert_eq!(event.as_deref(), Some("event: all\ndata: {}\n\n"));

@@ -42,20 +42,20 @@ pub(super) struct HashQueue(Mutex<State>);
 struct State {
     is_taken: bool,
     /// In the order in which they get their turns; none is empty.
-    waiting: VecDeque<(Client, Vec<oneshot::Sender<Turn>>)>,
+    waiting: VecDeque<(Client, Vec<oneshot::Sender<HashSlot>>)>,
 }
 
 /// The right to hash one password; dropped, it goes to the next.
-pub(super) struct Turn(Option<Arc<HashQueue>>);
+pub(super) struct HashSlot(Option<Arc<HashQueue>>);
 
 impl HashQueue {
     /// Waits for the turn of `client`.
-    pub async fn acquire(self: &Arc<Self>, client: Client) -> Turn {
+    pub async fn acquire(self: &Arc<Self>, client: Client) -> HashSlot {
         let waiting = {
             let mut state = self.0.lock();
             if !state.is_taken {
                 state.is_taken = true;
-                return Turn(Some(self.clone()));
+                return HashSlot(Some(self.clone()));
             }
             let (sender, waiting) = oneshot::channel();
             let mut queues = state.waiting.iter_mut();
@@ -85,17 +85,17 @@ impl HashQueue {
                 newest
             };
             if let Some(waiting) = newest {
-                match waiting.send(Turn(Some(self.clone()))) {
+                match waiting.send(HashSlot(Some(self.clone()))) {
                     Ok(()) => return,
                     // It has gone away, and this one was never given.
-                    Err(mut turn) => turn.0 = None,
+                    Err(mut slot) => slot.0 = None,
                 }
             }
         }
     }
 }
 
-impl Drop for Turn {
+impl Drop for HashSlot {
     fn drop(&mut self) {
         if let Some(queue) = self.0.take() {
             queue.pass_on();
@@ -132,7 +132,7 @@ mod tests {
     #[tokio::test]
     async fn turns_go_round_between_clients_and_to_the_newest_of_each() {
         let (queue, order) = (Arc::new(HashQueue::default()), Arc::default());
-        let turn = queue.acquire(client("192.0.2.1", None)).await;
+        let slot = queue.acquire(client("192.0.2.1", None)).await;
         let mut tasks = Vec::new();
         for (address, user, name) in [
             ("192.0.2.1", None, "oldest"),
@@ -148,7 +148,7 @@ mod tests {
         }
         tasks.remove(2).abort();
         tokio::task::yield_now().await;
-        drop(turn);
+        drop(slot);
         for task in tasks {
             task.await.expect("it has its turn");
         }

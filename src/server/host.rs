@@ -20,7 +20,7 @@ pub(super) struct BadHost;
 
 impl HostHeader {
     /// The host of `request` (RFC 9112, section 3.2): an absolute URI's comes before the header's.
-    pub fn of<B>(request: &Request<B>) -> Result<Self, BadHost> {
+    pub fn from_request<B>(request: &Request<B>) -> Result<Self, BadHost> {
         let mut values = request.headers().get_all(HOST).iter();
         let header = match (values.next(), values.next()) {
             (None, _) if request.version() < Version::HTTP_11 => None,
@@ -105,7 +105,7 @@ mod tests {
             request = request.header(HOST, *host);
         }
         let request = request.body(()).expect("a request");
-        let host = HostHeader::of(&request)?.0;
+        let host = HostHeader::from_request(&request)?.0;
         Ok(host.map(|host| host.to_string()))
     }
 

@@ -109,7 +109,7 @@ impl Listener {
 }
 
 /// Whoever listens on a socket and does not take a connection within that is there all the same.
-const ANSWER_WITHIN: Duration = Duration::from_secs(1);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Removes the file of a socket that nobody listens on any more, and no other.
 async fn remove_stale(path: &Path) -> io::Result<()> {
@@ -122,7 +122,7 @@ async fn remove_stale(path: &Path) -> io::Result<()> {
         let error = "there is a file that is no socket";
         return Err(io::Error::new(io::ErrorKind::AddrInUse, error));
     }
-    match timeout(ANSWER_WITHIN, UnixStream::connect(path)).await {
+    match timeout(CONNECT_TIMEOUT, UnixStream::connect(path)).await {
         Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
         _ => Err(io::Error::new(
             io::ErrorKind::AddrInUse,
@@ -133,13 +133,13 @@ async fn remove_stale(path: &Path) -> io::Result<()> {
 
 /// The sockets of `LISTEN_FDS` (sd_listen_fds(3)).
 fn inherited() -> io::Result<Vec<Listener>> {
-    let mut handed = ListenFd::from_env();
+    let mut inherited_fds = ListenFd::from_env();
     let mut listeners = Vec::new();
-    for index in 0..handed.len() {
-        if let Ok(Some(listener)) = handed.take_tcp_listener(index) {
+    for index in 0..inherited_fds.len() {
+        if let Ok(Some(listener)) = inherited_fds.take_tcp_listener(index) {
             listener.set_nonblocking(true)?;
             listeners.push(Listener::Tcp(TcpListener::from_std(listener)?));
-        } else if let Some(listener) = handed.take_unix_listener(index)? {
+        } else if let Some(listener) = inherited_fds.take_unix_listener(index)? {
             listener.set_nonblocking(true)?;
             listeners.push(Listener::Unix {
                 listener: UnixListener::from_std(listener)?,

@@ -1,4 +1,4 @@
-//! Renders `/metrics` away from the threads that run checks, one page or piece of one at a time.
+//! Renders `/metrics` away from the threads that run checks, one page or chunk of one at a time.
 
 use std::sync::{Arc, Weak};
 
@@ -16,21 +16,21 @@ use super::{
     compression::compress,
     response::{Body, full_body},
 };
-use crate::metrics::{LabelNames, Metrics, Page};
+use crate::metrics::{Exposition, LabelNames, Metrics};
 
 /// The page of `/metrics`, rendered on demand.
 ///
 /// Compressed, it is small, and one is shared by all who ask at the same time. Plain, it may be a
-/// hundred megabytes, so that each client has it piece by piece, the next when it has taken one.
+/// hundred megabytes, so that each client has it chunk by chunk, the next when it has taken one.
 pub(super) struct MetricsRenderer {
     metrics: Arc<Metrics>,
     /// Held while something is rendered.
-    last: Arc<Mutex<Last>>,
+    last: Arc<Mutex<LastPage>>,
 }
 
 /// The last compressed page, for as long as somebody is still being sent it.
 #[derive(Default)]
-struct Last {
+struct LastPage {
     began: Option<Instant>,
     page: Weak<Vec<u8>>,
     names: LabelNames,
@@ -48,7 +48,7 @@ impl MetricsRenderer {
     pub async fn plain(&self, names: LabelNames) -> Result<Body, JoinError> {
         let metrics = self.metrics.clone();
         let turn = self.last.lock().await;
-        let (first, page) = spawn_blocking(move || next_piece(metrics.page(names))).await?;
+        let (first, page) = spawn_blocking(move || next_chunk(metrics.exposition(names))).await?;
         drop(turn);
         if page.is_finished() {
             return Ok(full_body(first.into()));
@@ -59,12 +59,12 @@ impl MetricsRenderer {
                 return Ok(None);
             }
             let turn = turns.lock().await;
-            let (piece, page) = spawn_blocking(move || next_piece(page)).await?;
+            let (chunk, page) = spawn_blocking(move || next_chunk(page)).await?;
             drop(turn);
-            Ok(Some((piece, (page, turns))))
+            Ok(Some((chunk, (page, turns))))
         });
-        let pieces = stream::once(async { Ok(first) }).chain(others);
-        let frames = pieces.map_ok(|piece| Frame::data(Bytes::from(piece)));
+        let chunks = stream::once(async { Ok(first) }).chain(others);
+        let frames = chunks.map_ok(|chunk| Frame::data(Bytes::from(chunk)));
         Ok(BodyExt::boxed_unsync(StreamBody::new(frames)))
     }
 
@@ -88,8 +88,8 @@ impl MetricsRenderer {
         }
         let began = Instant::now();
         let metrics = self.metrics.clone();
-        let page = Arc::new(spawn_blocking(move || compress(metrics.page(names))).await?);
-        *last = Last {
+        let page = Arc::new(spawn_blocking(move || compress(metrics.exposition(names))).await?);
+        *last = LastPage {
             began: Some(began),
             page: Arc::downgrade(&page),
             names,
@@ -98,7 +98,7 @@ impl MetricsRenderer {
     }
 }
 
-fn next_piece(mut page: Page) -> (Vec<u8>, Page) {
+fn next_chunk(mut page: Exposition) -> (Vec<u8>, Exposition) {
     (page.next().unwrap_or_default(), page)
 }
 

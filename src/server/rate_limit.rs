@@ -34,11 +34,11 @@ impl RateLimiter {
         let passed = now.saturating_duration_since(bucket.filled).as_secs_f64();
         bucket.tokens = (bucket.tokens + passed * self.per_second).min(self.per_second);
         bucket.filled = bucket.filled.max(now);
-        let permitted = bucket.tokens >= 1.0;
-        if permitted {
+        let is_permitted = bucket.tokens >= 1.0;
+        if is_permitted {
             bucket.tokens -= 1.0;
         }
-        permitted
+        is_permitted
     }
 }
 

@@ -1,6 +1,5 @@
 //! `POST /-/reload`: has the configuration read again, and responds with what came of it.
 
-use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Method, Request, StatusCode,
     header::{ALLOW, ORIGIN},
@@ -9,7 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{
     host::HostHeader,
-    response::{HttpResponse, text, text_response},
+    response::{HttpResponse, text_response},
 };
 
 /// Asks for the configuration to be read again.
@@ -25,13 +24,13 @@ pub struct ReloadRequest {
 }
 
 /// Requests that wait; all that wait are met by one reading.
-const QUEUE: usize = 64;
+const QUEUE_CAPACITY: usize = 64;
 
 impl ReloadHandle {
     /// The handle and the requests that come by it.
     #[must_use]
     pub fn new() -> (Self, mpsc::Receiver<ReloadRequest>) {
-        let (requests, receiver) = mpsc::channel(QUEUE);
+        let (requests, receiver) = mpsc::channel(QUEUE_CAPACITY);
         (Self(requests), receiver)
     }
 
@@ -70,35 +69,33 @@ impl ReloadRoute {
 
     pub async fn answer<B>(&self, request: &Request<B>) -> HttpResponse {
         if request.method() != Method::POST {
-            let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "use POST\n");
+            let mut response = text_response(StatusCode::METHOD_NOT_ALLOWED, "use POST\n");
             let allowed = HeaderValue::from_static("POST");
             response.headers_mut().insert(ALLOW, allowed);
             return response;
         }
         if !self.is_enabled {
-            return text(
+            return text_response(
                 StatusCode::FORBIDDEN,
                 "reloading over HTTP is disabled (server.enable_lifecycle)\n",
             );
         }
-        if is_foreign(request) {
+        if is_cross_site(request) {
             let status = StatusCode::FORBIDDEN;
-            return text(status, "requests of other sites are not accepted\n");
+            return text_response(status, "requests of other sites are not accepted\n");
         }
         let dry_run = match request.uri().query().unwrap_or_default() {
             "" => false,
             "dry_run=true" => true,
             _ => {
                 let status = StatusCode::BAD_REQUEST;
-                return text(status, "unknown query; only dry_run=true is supported\n");
+                return text_response(status, "unknown query; only dry_run=true is supported\n");
             }
         };
         match self.handle.ask(dry_run).await {
-            Some(Ok(summary)) => text_response(StatusCode::OK, Bytes::from(summary)),
-            Some(Err(problems)) => {
-                text_response(StatusCode::INTERNAL_SERVER_ERROR, Bytes::from(problems))
-            }
-            None => text(
+            Some(Ok(summary)) => text_response(StatusCode::OK, summary),
+            Some(Err(problems)) => text_response(StatusCode::INTERNAL_SERVER_ERROR, problems),
+            None => text_response(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "too many reloads wait, the last one failed internally, or the daemon is shutting \
                  down\n",
@@ -108,13 +105,13 @@ impl ReloadRoute {
 }
 
 /// Whether a browser sent `request` for a page that is not ours. Other clients send neither header.
-fn is_foreign<B>(request: &Request<B>) -> bool {
+fn is_cross_site<B>(request: &Request<B>) -> bool {
     let headers: &HeaderMap = request.headers();
     let mut sites = headers.get_all("sec-fetch-site").iter();
     if sites.any(|site| !matches!(site.as_bytes(), b"same-origin" | b"none")) {
         return true;
     }
-    let Ok(host) = HostHeader::of(request) else {
+    let Ok(host) = HostHeader::from_request(request) else {
         return true;
     };
     let mut origins = headers.get_all(ORIGIN).iter();

@@ -1,30 +1,25 @@
-//! Responses that are there as a whole.
+//! Responses whose body is in memory.
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
 use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 use tokio::task::JoinError;
 
-/// A body on its way to a client.
+/// The body of a response.
 pub(super) type Body = UnsyncBoxBody<Bytes, JoinError>;
 
 pub(super) type HttpResponse = Response<Body>;
 
-/// A body that is there as a whole.
+/// A body that is in memory.
 pub(super) fn full_body(bytes: Bytes) -> Body {
     Full::new(bytes)
         .map_err(|never| match never {})
         .boxed_unsync()
 }
 
-/// A line of plain text.
-pub(super) fn text(status: StatusCode, text: &'static str) -> HttpResponse {
-    text_response(status, Bytes::from_static(text.as_bytes()))
-}
-
-/// Plain text.
-pub(super) fn text_response(status: StatusCode, text: Bytes) -> HttpResponse {
-    let mut response = Response::new(full_body(text));
+/// A response of plain text.
+pub(super) fn text_response(status: StatusCode, text: impl Into<Bytes>) -> HttpResponse {
+    let mut response = Response::new(full_body(text.into()));
     *response.status_mut() = status;
     let plain = HeaderValue::from_static("text/plain; charset=utf-8");
     response.headers_mut().insert(CONTENT_TYPE, plain);

@@ -20,7 +20,7 @@ use super::{
     metrics::MetricsRenderer,
     rate_limit::RateLimiter,
     reload::ReloadRoute,
-    response::{HttpResponse, text},
+    response::{HttpResponse, text_response},
     status::{StatusPath, StatusRoutes},
     text_format::{content_type, label_names},
 };
@@ -75,12 +75,12 @@ impl Routes {
             return reload.answer(request).await;
         }
         let page = self.status.as_ref();
-        let page = page.and_then(|pages| Some((pages, StatusPath::of(path)?)));
+        let page = page.and_then(|pages| Some((pages, StatusPath::parse(path)?)));
         if page.is_none() && !matches!(path, "/metrics" | "/-/healthy" | "/-/ready") {
-            return text(StatusCode::NOT_FOUND, "not found; see / and /metrics\n");
+            return text_response(StatusCode::NOT_FOUND, "not found; see / and /metrics\n");
         }
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
-            let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "use GET or HEAD\n");
+            let mut response = text_response(StatusCode::METHOD_NOT_ALLOWED, "use GET or HEAD\n");
             let headers = response.headers_mut();
             headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
             return response;
@@ -90,16 +90,16 @@ impl Routes {
         }
         match path {
             "/metrics" => self.metrics(request.headers()).await,
-            "/-/healthy" => text(StatusCode::OK, "healthy\n"),
-            _ if self.readiness.get() => text(StatusCode::OK, "ready\n"),
-            _ => text(StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
+            "/-/healthy" => text_response(StatusCode::OK, "healthy\n"),
+            _ if self.readiness.get() => text_response(StatusCode::OK, "ready\n"),
+            _ => text_response(StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
         }
     }
 
     /// The response to a request that is not served, if it is not.
     async fn reject<B>(&self, request: &Request<B>, peer: Option<IpAddr>) -> Option<HttpResponse> {
-        let Ok(host) = HostHeader::of(request) else {
-            return Some(text(
+        let Ok(host) = HostHeader::from_request(request) else {
+            return Some(text_response(
                 StatusCode::BAD_REQUEST,
                 "expected one valid Host header\n",
             ));
@@ -110,13 +110,13 @@ impl Routes {
             && !rate_limit.try_acquire(Instant::now())
         {
             let status = StatusCode::TOO_MANY_REQUESTS;
-            return Some(try_later(text(status, "too many requests\n")));
+            return Some(try_later(text_response(status, "too many requests\n")));
         }
         // They are sent to addresses, and tell nothing.
         if let Some(allowed) = self.allowed_hosts.as_ref().filter(|_| !is_probe)
             && !allowed.contains(&host)
         {
-            return Some(text(
+            return Some(text_response(
                 StatusCode::MISDIRECTED_REQUEST,
                 "this host is not in server.allowed_hosts\n",
             ));
@@ -127,10 +127,13 @@ impl Routes {
             Access::Granted => None,
             Access::Busy => {
                 let status = StatusCode::SERVICE_UNAVAILABLE;
-                Some(try_later(text(status, "too many passwords to check\n")))
+                Some(try_later(text_response(
+                    status,
+                    "too many passwords to check\n",
+                )))
             }
             Access::Denied => {
-                let mut response = text(StatusCode::UNAUTHORIZED, "Unauthorized\n");
+                let mut response = text_response(StatusCode::UNAUTHORIZED, "Unauthorized\n");
                 let challenge = r#"Basic realm="monitoringdaemon", charset="UTF-8""#;
                 let headers = response.headers_mut();
                 headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
@@ -151,7 +154,7 @@ impl Routes {
             Err(error) => {
                 tracing::error!(target: LOG_TARGET, %error, "Failed to render /metrics");
                 let status = StatusCode::INTERNAL_SERVER_ERROR;
-                return text(status, "failed to render the metrics\n");
+                return text_response(status, "failed to render the metrics\n");
             }
         };
         let mut response = HttpResponse::new(page);

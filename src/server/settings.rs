@@ -155,13 +155,13 @@ impl FromNode for Address {
 
     fn from_node(node: &Node) -> Result<Self, String> {
         // unix(7): sun_path has 108 bytes, the last of them 0.
-        const LONGEST: usize = 107;
+        const MAX_PATH_BYTES: usize = 107;
         let text = String::from_node(node)?;
         if text == "systemd" {
             return Ok(Self::Inherited);
         }
         if let Some(path) = text.strip_prefix("unix:") {
-            if path.is_empty() || path.len() > LONGEST || path.contains('\0') {
+            if path.is_empty() || path.len() > MAX_PATH_BYTES || path.contains('\0') {
                 return Err(format!("invalid socket path {path:?}"));
             }
             return Ok(Self::Unix(path.into()));

@@ -21,7 +21,7 @@ use super::{
     LOG_TARGET,
     compression::{accepts_gzip, compress},
     events::Events,
-    response::{HttpResponse, full_body, text},
+    response::{HttpResponse, full_body, text_response},
 };
 use crate::status::{Query, SCRIPT, STYLE, Status};
 
@@ -38,7 +38,7 @@ pub(super) struct StatusRoutes {
     status: Arc<Status>,
     events: Events,
     /// Held while a page is rendered.
-    turn: Mutex<()>,
+    render_lock: Mutex<()>,
 }
 
 /// A path of the status page.
@@ -55,7 +55,7 @@ pub(super) enum StatusPath {
 
 impl StatusPath {
     /// The one that `path` is, where it is any. The name of a monitor may have slashes in it.
-    pub fn of(path: &str) -> Option<Self> {
+    pub fn parse(path: &str) -> Option<Self> {
         let name = |text: &str| Some(percent_decode_str(text).decode_utf8().ok()?.into_owned());
         Some(match path {
             "/" => Self::Overview,
@@ -78,12 +78,12 @@ impl StatusPath {
 }
 
 impl StatusRoutes {
-    /// StatusRoutes of `status`, whose streams of events end with `closing`.
+    /// Routes to `status`, whose streams of events end with `closing`.
     pub fn new(status: Status, closing: CancellationToken) -> Self {
         Self {
             status: Arc::new(status),
             events: Events::new(closing),
-            turn: Mutex::new(()),
+            render_lock: Mutex::new(()),
         }
     }
 
@@ -135,14 +135,14 @@ impl StatusRoutes {
         gzip: bool,
         page: impl FnOnce(&Status) -> Option<String> + Send + 'static,
     ) -> HttpResponse {
-        let turn = self.turn.lock().await;
+        let render_lock = self.render_lock.lock().await;
         let status = self.status.clone();
         let rendering = spawn_blocking(move || {
             let page = page(&status)?.into_bytes();
             Some(if gzip { compress([page]) } else { page })
         });
         let page = rendering.await;
-        drop(turn);
+        drop(render_lock);
         match page {
             Ok(Some(page)) => {
                 let mut answer = Response::new(full_body(page.into()));
@@ -154,10 +154,10 @@ impl StatusRoutes {
                 }
                 answer
             }
-            Ok(None) => text(StatusCode::NOT_FOUND, "there is no such monitor\n"),
+            Ok(None) => text_response(StatusCode::NOT_FOUND, "there is no such monitor\n"),
             Err(error) => {
                 tracing::error!(target: LOG_TARGET, %error, "Failed to render page");
-                text(
+                text_response(
                     StatusCode::INTERNAL_SERVER_ERROR,
                     "the page cannot be rendered\n",
                 )

@@ -34,7 +34,7 @@ pub struct Settings {
     versions: TlsVersions,
     /// As the files were when the settings were read.
     config: Arc<ServerConfig>,
-    contents: FileHashes,
+    hashes: FileHashes,
 }
 
 #[derive(Clone, Debug)]
@@ -86,14 +86,14 @@ impl Settings {
             client_ca,
         });
         let settings = files.and_then(|files| {
-            let contents = files.contents();
+            let hashes = files.hashes();
             match files.config(auth, versions) {
                 Ok(config) => Some(Self {
                     files,
                     auth,
                     versions,
                     config: Arc::new(config),
-                    contents,
+                    hashes,
                 }),
                 Err((key, wrong)) => {
                     fields.wrong_value(key, wrong, FILE);
@@ -141,7 +141,7 @@ impl FromNode for ClientAuth {
 
 impl Files {
     /// Hashes of what they hold.
-    fn contents(&self) -> FileHashes {
+    fn hashes(&self) -> FileHashes {
         FileHashes::read([&self.cert, &self.key].into_iter().chain(&self.client_ca))
     }
 
@@ -287,33 +287,33 @@ impl TlsReloader {
     /// Reads the files again whenever they change, looking every `poll_interval`. If they cannot be
     /// used, the certificate stays as it is, which is logged once.
     pub async fn watch_files(self: Arc<Self>, poll_interval: Duration) {
-        let mut seen = self.settings.contents.clone();
+        let mut known = self.settings.hashes.clone();
         // Of files that are written one after the other, the first does not go with the others yet.
-        let mut unconfirmed = None;
+        let mut unconfirmed_hashes = None;
         loop {
             sleep(poll_interval).await;
             let reloader = self.clone();
-            let before = seen.clone();
-            let look = move || {
-                let contents = reloader.settings.files.contents();
-                let config = (contents != before).then(|| reloader.settings.build());
-                (contents, config)
+            let before = known.clone();
+            let reload_if_changed = move || {
+                let hashes = reloader.settings.files.hashes();
+                let config = (hashes != before).then(|| reloader.settings.build());
+                (hashes, config)
             };
-            let Ok((contents, config)) = spawn_blocking(look).await else {
+            let Ok((hashes, config)) = spawn_blocking(reload_if_changed).await else {
                 continue;
             };
             match config {
                 None => {}
-                Some(Err(_)) if unconfirmed.as_ref() != Some(&contents) => {
-                    unconfirmed = Some(contents);
+                Some(Err(_)) if unconfirmed_hashes.as_ref() != Some(&hashes) => {
+                    unconfirmed_hashes = Some(hashes);
                 }
                 Some(Ok(config)) => {
-                    seen = contents;
+                    known = hashes;
                     *self.config.write() = Arc::new(config);
                     tracing::info!(target: LOG_TARGET, "Server certificate reloaded");
                 }
                 Some(Err((key, error))) => {
-                    seen = contents;
+                    known = hashes;
                     tracing::error!(
                         target: LOG_TARGET,
                         key,

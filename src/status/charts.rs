@@ -5,7 +5,7 @@ use std::{fmt::Write, time::Duration};
 use super::format::latency;
 use crate::{
     check::Phase,
-    history::{CheckEntry, RECENT, Record},
+    history::{CheckEntry, MAX_RECENT_CHECKS, Record},
 };
 
 /// Units from one check to the next, and of the whole height.
@@ -33,7 +33,7 @@ impl Sparkline {
         let (mut line, mut failures) = (String::new(), String::new());
         let mut pen = 'M';
         for (place, check) in checks.iter().rev().enumerate() {
-            let x = (RECENT - checks.len() + place) * STEP + 1;
+            let x = (MAX_RECENT_CHECKS - checks.len() + place) * STEP + 1;
             if check.record.failure().is_some() {
                 let _ = write!(failures, "M{x} 0V{HEIGHT}");
                 pen = 'M';
@@ -46,15 +46,15 @@ impl Sparkline {
             pen = 'L';
         }
         Self {
-            width: RECENT * STEP,
+            width: MAX_RECENT_CHECKS * STEP,
             line,
             failures,
-            aria_label: in_words(checks.len(), times().count(), least.zip(most)),
+            aria_label: latency_summary(checks.len(), times().count(), least.zip(most)),
         }
     }
 }
 
-fn in_words(all: usize, good: usize, between: Option<(Duration, Duration)>) -> String {
+fn latency_summary(all: usize, good: usize, between: Option<(Duration, Duration)>) -> String {
     let latencies = between.map_or(String::new(), |(least, most)| {
         format!(", latency {} to {}", latency(least), latency(most))
     });

@@ -15,7 +15,7 @@ pub(super) struct Timestamp {
 
 impl Timestamp {
     /// The time alone if it is on the day of `now`, else the date too.
-    pub fn of(time: SystemTime, now: Now) -> Self {
+    pub fn new(time: SystemTime, now: Now) -> Self {
         let (time, now) = (
             DateTime::<Utc>::from(time),
             DateTime::<Utc>::from(now.clock),

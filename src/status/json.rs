@@ -67,20 +67,20 @@ pub(super) fn overview(selection: &Selection, now: Now) -> String {
         page: selection.page,
         pages: selection.pages,
         monitors: snapshots
-            .map(|(kept, snapshot)| Monitor::new(kept, &snapshot, now))
+            .map(|(history, snapshot)| Monitor::new(history, &snapshot, now))
             .collect(),
     };
     to_json(&overview)
 }
 
 /// The page of one monitor.
-pub(super) fn monitor(kept: &MonitorHistory, now: Now) -> String {
-    let snapshot = kept.snapshot();
+pub(super) fn monitor(history: &MonitorHistory, now: Now) -> String {
+    let snapshot = history.snapshot();
     let checks = |checks: &[CheckEntry]| Some(checks.iter().map(Check::new).collect());
     to_json(&Monitor {
         checks: checks(&snapshot.recent),
         older_failures: checks(&snapshot.older_failures),
-        ..Monitor::new(kept, &snapshot, now)
+        ..Monitor::new(history, &snapshot, now)
     })
 }
 
@@ -89,22 +89,22 @@ fn to_json(value: &impl Serialize) -> String {
 }
 
 impl<'k> Monitor<'k> {
-    fn new(kept: &'k MonitorHistory, snapshot: &Snapshot, now: Now) -> Self {
+    fn new(history: &'k MonitorHistory, snapshot: &Snapshot, now: Now) -> Self {
         let certificate = snapshot
             .certificate
             .map(|certificate| certificate.not_after);
         Self {
-            id: kept.id,
-            name: &kept.name,
-            r#type: kept.kind(),
-            target: kept.target(),
-            labels: kept.labels.iter().map(|(k, v)| (&**k, &**v)).collect(),
+            id: history.id,
+            name: &history.name,
+            r#type: history.kind(),
+            target: history.target(),
+            labels: history.labels.iter().map(|(k, v)| (&**k, &**v)).collect(),
             state: snapshot.state().as_str(),
             since: snapshot.since.map(iso),
             uptime: uptime(&snapshot.recent),
             kept: snapshot.recent.len(),
             kept_since: snapshot.recent.last().map(|c| iso(c.record.ended_at())),
-            check_every_seconds: kept.check_every.as_secs_f64(),
+            check_every_seconds: history.check_every.as_secs_f64(),
             next_check: snapshot.due.and_then(|due| now.to_wall_clock(due)).map(iso),
             certificate_not_after: certificate
                 .and_then(|end| chrono::DateTime::from_timestamp(end, 0))

@@ -16,7 +16,9 @@ use super::{
 };
 use crate::{
     check::{Outcome, Phase},
-    history::{CheckEntry, FAILURES, MonitorHistory, MonitorState, RECENT, Snapshot},
+    history::{
+        CheckEntry, MAX_FAILURES, MAX_RECENT_CHECKS, MonitorHistory, MonitorState, Snapshot,
+    },
 };
 
 #[derive(Template)]
@@ -119,7 +121,7 @@ pub(super) fn overview(
         rows: group
             .monitors
             .iter()
-            .map(|kept| Row::new(kept, &kept.snapshot(), now))
+            .map(|history| Row::new(history, &history.snapshot(), now))
             .collect(),
     });
     let down = selection.counts[MonitorState::Down as usize].1;
@@ -146,9 +148,9 @@ pub(super) fn overview(
     })
 }
 
-/// The page of `kept`.
-pub(super) fn monitor(kept: &MonitorHistory, now: Now) -> String {
-    let snapshot = kept.snapshot();
+/// The page of one monitor.
+pub(super) fn monitor(history: &MonitorHistory, now: Now) -> String {
+    let snapshot = history.snapshot();
     let all = snapshot.recent.iter().chain(&snapshot.older_failures);
     let longest = all.clone().map(|check| check.record.duration()).max();
     let reached: BTreeSet<Phase> = all
@@ -161,18 +163,18 @@ pub(super) fn monitor(kept: &MonitorHistory, now: Now) -> String {
             .collect()
     };
     let detail = Detail {
-        row: Row::new(kept, &snapshot, now),
-        check_every: crate::value::format_duration(kept.check_every),
+        row: Row::new(history, &snapshot, now),
+        check_every: crate::value::format_duration(history.check_every),
         kept_since: snapshot
             .recent
             .last()
-            .map(|check| Timestamp::of(check.record.ended_at(), now)),
+            .map(|check| Timestamp::new(check.record.ended_at(), now)),
         phases: reached.into_iter().collect(),
         checks: checks(&snapshot.recent),
         older: checks(&snapshot.older_failures),
     };
     render(&Page {
-        title: &format!("{}: {}", kept.name, snapshot.state().as_str()),
+        title: &format!("{}: {}", history.name, snapshot.state().as_str()),
         rendered: Timestamp::full(now.clock),
         view: View::Monitor(Box::new(detail)),
     })
@@ -205,29 +207,29 @@ const PATH: AsciiSet = NON_ALPHANUMERIC
     .remove(b'~');
 
 impl Row {
-    fn new(kept: &MonitorHistory, snapshot: &Snapshot, now: Now) -> Self {
-        let labels = kept.labels.iter();
+    fn new(history: &MonitorHistory, snapshot: &Snapshot, now: Now) -> Self {
+        let labels = history.labels.iter();
         let last = snapshot.recent.first();
         let due = snapshot.due.and_then(|due| now.to_wall_clock(due));
         let lasted = |since| now.clock.duration_since(since).unwrap_or_default();
         Self {
-            id: kept.id,
-            name: kept.name.clone(),
-            address: format!("/monitors/{}", utf8_percent_encode(&kept.name, &PATH)),
-            kind: kept.kind(),
-            target: kept.target(),
+            id: history.id,
+            name: history.name.clone(),
+            address: format!("/monitors/{}", utf8_percent_encode(&history.name, &PATH)),
+            kind: history.kind(),
+            target: history.target(),
             labels: labels.map(|(k, v)| format!("{k}:{v}")).collect(),
             state: snapshot.state(),
-            since: snapshot.since.map(|since| Timestamp::of(since, now)),
+            since: snapshot.since.map(|since| Timestamp::new(since, now)),
             lasted: format::age(snapshot.since.map(lasted).unwrap_or_default()),
             last: last.map(|check| {
-                let moment = |ended| Timestamp::of(ended, now);
+                let moment = |ended| Timestamp::new(ended, now);
                 Check::new(check, check.record.duration(), moment)
             }),
             uptime: uptime(&snapshot.recent).map(format::percent),
             kept: snapshot.recent.len(),
             sparkline: Sparkline::new(&snapshot.recent),
-            next: due.map(|due| Timestamp::of(due, now)),
+            next: due.map(|due| Timestamp::new(due, now)),
             certificate: snapshot.certificate.map(|certificate| Certificate {
                 days: now.days_until(certificate.not_after),
                 end: chrono::DateTime::from_timestamp(certificate.not_after, 0)
