@@ -29,7 +29,7 @@ fuzz_target!(|input: &str| {
     let rules = Node::List(rules.into_iter().take(8).map(rule).collect());
     let node = Node::Map(vec![("relabel_configs".to_owned(), rules)]);
     let problems = Problems::default();
-    let Some(mut fields) = Fields::open(&node, Path::default(), &problems) else { return };
+    let Some(mut fields) = Fields::from_node(&node, Path::default(), &problems) else { return };
     let rules = Rules::read(&mut fields);
     let pairs = labels.iter().filter_map(|line| line.split_once('='));
     let pairs = pairs.filter(|(name, value)| is_name(name) && !value.is_empty()).take(32);

@@ -15,7 +15,7 @@ use super::{
     signals::SignalThread,
 };
 use crate::{
-    check::{Both, Job, Overseer},
+    check::{DispatcherObserver, Job, Tee},
     config::Config,
     descriptors::{self, Budget},
     discovery::Stats,
@@ -206,11 +206,11 @@ impl Daemon {
             max_concurrent_checks_per_host: limits.max_concurrent_checks_per_host,
             log: self.config.log.checks,
         };
-        let overseer: Arc<dyn Overseer> = match history {
+        let observer: Arc<dyn DispatcherObserver> = match history {
             None => self.metrics.clone(),
-            Some(history) => Arc::new(Both(self.metrics.clone(), history)),
+            Some(history) => Arc::new(Tee(self.metrics.clone(), history)),
         };
-        let mut dispatcher = Dispatcher::new(settings, overseer, shutdown.clone());
+        let mut dispatcher = Dispatcher::new(settings, observer, shutdown.clone());
         let (reloader, jobs, reload_requests) = self.into_reloader(&mut dispatcher);
         if jobs.is_empty() && reloader.is_none() {
             tracing::warn!(target: LOG_TARGET, "No monitors are configured, so there is nothing to run");

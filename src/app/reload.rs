@@ -22,7 +22,7 @@ use crate::{
     check::{Job, Replica, missing_prerequisites},
     config::{self, Config, Invalid},
     discovery::{Discovery, Kept, Make, Monitors, Stats},
-    dispatcher::{Change, ConfigDiff, Handle, Shard},
+    dispatcher::{ChangeSet, ConfigDiff, DispatcherHandle, Shard},
     metrics::Metrics,
     net::Net,
     server::ReloadRequest,
@@ -53,7 +53,7 @@ pub(super) struct Reloader {
     pub net: Arc<Net>,
     pub metrics: Arc<Metrics>,
     pub stats: Arc<Stats>,
-    pub handle: Handle,
+    pub handle: DispatcherHandle,
     /// What runs.
     pub desired: DesiredState,
     /// The files of a configuration that was rejected, and may be corrected.
@@ -90,14 +90,17 @@ impl DesiredState {
     }
 
     /// Compares the configuration with what runs; with `apply`, also prepares the change.
-    fn plan(&self, handle: &Handle, net: &Net, apply: bool) -> ReloadPlan {
+    fn plan(&self, handle: &DispatcherHandle, net: &Net, apply: bool) -> ReloadPlan {
         if apply {
             net.forbid_targets(self.config.forbid_targets.clone());
         }
         let monitors = self.monitors();
         let versions = monitors.iter();
-        let versions = versions.map(|(monitor, _)| (&*monitor.name, monitor.version));
-        let extra = self.extra_jobs.iter().map(|job| (&*job.name, job.version));
+        let versions = versions.map(|(monitor, _)| (&*monitor.name, monitor.fingerprint));
+        let extra = self
+            .extra_jobs
+            .iter()
+            .map(|job| (&*job.name, job.fingerprint));
         let diff = handle.diff(versions.chain(extra));
         let jobs = |indices: &[usize]| -> Vec<_> {
             // Those beyond are the extra ones, and stay as they are.
@@ -111,7 +114,7 @@ impl DesiredState {
                 .collect()
         };
         let new = [&*diff.added, &diff.changed].concat();
-        let change = Change {
+        let change = ChangeSet {
             stop: diff.removed.clone(),
             start: jobs(&new),
             renew: jobs(&diff.files_changed),
@@ -132,7 +135,7 @@ impl DesiredState {
         for monitor in self.config.monitors.iter().chain(discovered) {
             // What has changed since is to be seen to have changed.
             if monitor.files.iter().any(|file| !before.contains(file))
-                && FileHashes::read(&monitor.files).fingerprint() != monitor.version.files
+                && FileHashes::read(&monitor.files).fingerprint() != monitor.fingerprint.files
             {
                 let new = monitor.files.iter().filter(|file| !before.contains(file));
                 new.for_each(|file| named.mark_changed(file));
@@ -152,7 +155,7 @@ impl DesiredState {
 /// A change of the running monitors that is ready to be applied.
 struct ReloadPlan {
     diff: ConfigDiff,
-    change: Change,
+    change: ChangeSet,
     /// The change in words.
     summary: String,
 }
@@ -298,8 +301,8 @@ impl Reloader {
 
     /// Makes monitors of targets by the templates of the configuration.
     fn make(&self) -> Arc<Make<config::Monitor>> {
-        let blueprints = self.desired.config.blueprints.clone();
-        Arc::new(move |wanted| blueprints.discovered(wanted))
+        let monitor_builder = self.desired.config.monitor_builder.clone();
+        Arc::new(move |wanted| monitor_builder.build_discovered(wanted))
     }
 
     /// Has the monitors run that are discovered, and no others that were.
@@ -443,7 +446,7 @@ impl Reloader {
             self.rejected_config_files.clear();
             let old = std::mem::replace(&mut self.desired, desired);
             let has_other_sources =
-                old.config.discovery_version != self.desired.config.discovery_version;
+                old.config.discovery_fingerprint != self.desired.config.discovery_fingerprint;
             // Of many monitors that takes its time too.
             spawn_blocking(move || drop(old));
             if diff.removes_most() {
@@ -522,7 +525,7 @@ impl Reloader {
         spawn_blocking(read).await
     }
 
-    async fn apply(&self, change: Change) {
+    async fn apply(&self, change: ChangeSet) {
         log_missing_prerequisites(&change.start);
         self.handle.apply(change).await;
     }
@@ -571,13 +574,15 @@ fn read_with_files(path: &Path, files: &mut WatchedFiles) -> Result<Config, Inva
 /// `config` with the sections that cannot change while the daemon runs as they are in `running`, and
 /// the keys of these that differ.
 fn keep_fixed(config: Config, running: &Config) -> (Config, Vec<String>) {
-    let changed = running.fixed.changed(&config.fixed);
+    let changed = running
+        .restart_only_keys
+        .changed_keys(&config.restart_only_keys);
     let config = Config {
         log: running.log.clone(),
         server: running.server.clone(),
         dispatcher: running.dispatcher,
         metrics: running.metrics.clone(),
-        fixed: running.fixed.clone(),
+        restart_only_keys: running.restart_only_keys.clone(),
         ..config
     };
     (config, changed)
@@ -606,18 +611,18 @@ mod tests {
 
     use super::*;
     use crate::{
-        check::{Job, Observer, Overseer},
+        check::{DispatcherObserver, Job, MonitorObserver},
         dispatcher::{Dispatcher, Settings},
     };
 
     struct Nobody;
 
-    impl Overseer for Nobody {
-        fn observe(&self, _: &Job) -> Arc<dyn Observer> {
+    impl DispatcherObserver for Nobody {
+        fn observe(&self, _: &Job) -> Arc<dyn MonitorObserver> {
             unreachable!("nothing is started")
         }
 
-        fn stopped(&self, _: &Job) {}
+        fn on_stopped(&self, _: &Job) {}
     }
 
     /// A reloader that watches the file at `path`, which nobody has read yet.

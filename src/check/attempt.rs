@@ -1,4 +1,4 @@
-//! One check in progress: which phase it is in, how long each took, what it has learned.
+//! The record of one check in progress: its current phase, the time of each phase, the facts found.
 
 use std::{
     panic::AssertUnwindSafe,
@@ -24,36 +24,36 @@ struct Progress {
     started: Instant,
     current: Option<(Phase, Instant)>,
     spent: [Option<Duration>; Phase::ALL.len()],
-    /// Time that is not the target's.
-    aside: Duration,
+    /// Time of the check's own preparations, which is not part of the latency.
+    excluded: Duration,
     facts: Vec<Fact>,
-    presumed: Option<Failure>,
-    /// What the check waits for in the current phase.
-    awaited: Option<String>,
-    /// What it waits for in any phase.
-    awaited_in_any_phase: Option<&'static str>,
-    /// When what is measured ended, and how.
+    timeout_failure: Option<Failure>,
+    /// Explanation for a timeout in the current phase.
+    explanation: Option<String>,
+    /// Explanation for a timeout in any phase.
+    explanation_in_any_phase: Option<&'static str>,
+    /// End and result of the measured part.
     concluded: Option<(Instant, Result<(), Failure>)>,
 }
 
 impl Attempt {
-    /// An attempt that starts at this moment, in no phase yet.
+    /// Starts an attempt now, in no phase yet.
     #[must_use]
     pub fn start() -> Self {
         Self(Arc::new(Mutex::new(Progress {
             started: Instant::now(),
             current: None,
             spent: [None; Phase::ALL.len()],
-            aside: Duration::ZERO,
+            excluded: Duration::ZERO,
             facts: Vec::new(),
-            presumed: None,
-            awaited: None,
-            awaited_in_any_phase: None,
+            timeout_failure: None,
+            explanation: None,
+            explanation_in_any_phase: None,
             concluded: None,
         })))
     }
 
-    /// Ends the current phase and begins `phase`; entering it once more adds to its time.
+    /// Ends the current phase and begins `phase`. Entering a phase again adds to its time.
     pub fn enter(&self, phase: Phase) {
         let mut progress = self.progress();
         if progress
@@ -67,7 +67,7 @@ impl Attempt {
         progress.current = Some((phase, now));
     }
 
-    /// Ends the current phase, so that what follows is in none.
+    /// Ends the current phase without beginning another.
     pub fn leave(&self) {
         self.progress().leave(Instant::now());
     }
@@ -78,64 +78,64 @@ impl Attempt {
         self.progress().current.map(|(phase, _)| phase)
     }
 
-    /// Does what a check needs and its target has no part in, such as to fetch a token: within the
-    /// deadline, in no phase, and outside of the latency unless the deadline passes meanwhile.
-    pub async fn aside<F: Future>(&self, preparation: F) -> F::Output {
+    /// Runs a preparation that the target has no part in, such as fetching a token: within the
+    /// deadline, in no phase, and excluded from the latency unless the deadline passes meanwhile.
+    pub async fn untimed<F: Future>(&self, preparation: F) -> F::Output {
         self.leave();
         let began = Instant::now();
         let output = preparation.await;
-        self.progress().aside += began.elapsed();
+        self.progress().excluded += began.elapsed();
         output
     }
 
-    /// Records `fact`; a later answer to the same question replaces the earlier one.
-    pub fn learn(&self, fact: Fact) {
+    /// Records `fact`; it replaces an earlier fact of the same kind.
+    pub fn record(&self, fact: Fact) {
         let fact = fact.bounded();
         let mut progress = self.progress();
         match progress
             .facts
             .iter_mut()
-            .find(|known| known.same_question(&fact))
+            .find(|known| known.is_same_kind(&fact))
         {
             Some(known) => *known = fact,
             None => progress.facts.push(fact),
         }
     }
 
-    /// Forgets all facts but the address, where what follows is asked of another one.
-    pub(crate) fn forget(&self) {
+    /// Removes all facts but the address, before the next address is checked.
+    pub(crate) fn clear_facts_except_address(&self) {
         let mut progress = self.progress();
         progress
             .facts
             .retain(|fact| matches!(fact, Fact::Address(_)));
     }
 
-    /// Forgets the certificates of earlier handshakes.
-    pub(crate) fn forget_certificates(&self) {
+    /// Removes the certificates of earlier handshakes.
+    pub(crate) fn clear_certificates(&self) {
         let facts = &mut self.progress().facts;
         facts.retain(|fact| !matches!(fact, Fact::Certificate(..) | Fact::LeafCertificate(_)));
     }
 
-    /// Records what the check will fail with in any case: a deadline that passes afterwards, while
-    /// the rest is still read, says less than that.
-    pub fn presume(&self, failure: Failure) {
-        self.progress().presumed.get_or_insert(failure);
+    /// Sets the failure that is reported instead of `timeout` if the deadline passes from now on; the
+    /// first one set is kept.
+    pub fn set_timeout_failure(&self, failure: Failure) {
+        self.progress().timeout_failure.get_or_insert(failure);
     }
 
-    /// Adds `awaited` to the text of the timeout, whatever the phase, until the next call.
-    pub(crate) fn explain_timeouts(&self, awaited: Option<&'static str>) {
-        self.progress().awaited_in_any_phase = awaited;
+    /// Adds `awaited` to the text of a timeout in any phase, until the next call.
+    pub(crate) fn explain_timeout_in_any_phase(&self, awaited: Option<&'static str>) {
+        self.progress().explanation_in_any_phase = awaited;
     }
 
-    /// Adds `awaited` to the text of the timeout, should the deadline pass before another phase is
+    /// Adds `awaited` to the text of the timeout if the deadline passes before another phase is
     /// entered.
     pub fn explain_timeout(&self, awaited: String) {
-        self.progress().awaited = Some(awaited);
+        self.progress().explanation = Some(awaited);
     }
 
-    /// Ends what is measured, with the result of the check. What follows, such as closing the
-    /// connection, adds to no phase and no latency, and a deadline that passes meanwhile changes
-    /// nothing.
+    /// Ends the measured part with the result of the check. What follows, such as closing the
+    /// connection, is not part of any phase or the latency, and the deadline no longer changes the
+    /// result.
     pub fn conclude(&self, result: &Result<(), Failure>) {
         let mut progress = self.progress();
         let now = Instant::now();
@@ -144,14 +144,14 @@ impl Attempt {
         progress.concluded.get_or_insert((now, result));
     }
 
-    /// A failure for `reason` in the phase that the check is in.
+    /// Returns a failure for `reason` in the current phase.
     #[must_use]
     pub fn failure(&self, reason: Reason, error: impl Into<ErrorText>) -> Failure {
-        Failure::new(self.phase().unwrap_or(UNPHASED), reason, error)
+        Failure::new(self.phase().unwrap_or(DEFAULT_FAILURE_PHASE), reason, error)
     }
 
-    /// The fact that `read` finds something in.
-    pub(crate) fn known<T>(&self, read: impl Fn(&Fact) -> Option<T>) -> Option<T> {
+    /// Returns the first value that `read` finds in a fact.
+    pub(crate) fn find_fact<T>(&self, read: impl Fn(&Fact) -> Option<T>) -> Option<T> {
         self.progress().facts.iter().find_map(read)
     }
 
@@ -176,21 +176,21 @@ impl Attempt {
 
     /// Runs one check of `job` until `deadline`.
     ///
-    /// The one place where a deadline is enforced: the check's future is dropped, and the attempt
-    /// keeps the phases that it reached. A panic is a failed check of ours, never a lost monitor.
+    /// The deadline is enforced here and nowhere else: the check's future is dropped, and the attempt
+    /// keeps the phases that it reached. A panic is a check that failed with `agent_error`.
     pub(crate) async fn run(job: &Job, deadline: Instant) -> Report {
         let attempt = Self::start();
         let check = AssertUnwindSafe(async { job.monitor.check(&attempt).await }).catch_unwind();
         let result = tokio::time::timeout_at(deadline, check).await;
-        // A result that comes late, because the runtime was busy meanwhile, is no result in time.
+        // If the runtime was busy, a result can come after the deadline.
         let is_late = Instant::now() > deadline;
         let result = match result {
             Ok(Err(panic)) => Err(attempt.failure(
                 Reason::AgentError,
-                format!("the check panicked: {}", message(&*panic)),
+                format!("the check panicked: {}", panic_message(&*panic)),
             )),
             Ok(Ok(result)) if !is_late => {
-                result.and_then(|()| attempt.judge_latency(job.fail_if_slower_than))
+                result.and_then(|()| attempt.check_max_latency(job.fail_if_slower_than))
             }
             Ok(Ok(_)) | Err(_) => attempt.time_out(job, deadline),
         };
@@ -201,11 +201,11 @@ impl Attempt {
     fn time_out(&self, job: &Job, deadline: Instant) -> Result<(), Failure> {
         let mut progress = self.progress();
         let concluded = progress.concluded.clone();
-        let (presumed, awaited) = (progress.presumed.take(), progress.awaited.take());
-        let awaited = awaited.or(progress.awaited_in_any_phase.map(str::to_owned));
+        let (presumed, awaited) = (progress.timeout_failure.take(), progress.explanation.take());
+        let awaited = awaited.or(progress.explanation_in_any_phase.map(str::to_owned));
         drop(progress);
         if let Some((_, result)) = concluded.filter(|(ended, _)| *ended <= deadline) {
-            return result.and_then(|()| self.judge_latency(job.fail_if_slower_than));
+            return result.and_then(|()| self.check_max_latency(job.fail_if_slower_than));
         }
         if let Some(failure) = presumed {
             return Err(failure);
@@ -216,8 +216,8 @@ impl Attempt {
         Err(self.failure(Reason::Timeout, error))
     }
 
-    /// Fails what took longer than `limit`, in the phase that took most of it.
-    fn judge_latency(&self, limit: Option<Duration>) -> Result<(), Failure> {
+    /// Fails if the check took longer than `limit`, in the phase that took most of the time.
+    fn check_max_latency(&self, limit: Option<Duration>) -> Result<(), Failure> {
         let Some(limit) = limit else { return Ok(()) };
         let mut progress = self.progress();
         let now = progress.end();
@@ -228,7 +228,7 @@ impl Attempt {
         }
         let phases = Phase::ALL.iter().zip(&progress.spent);
         let slowest = phases.max_by_key(|(_, spent)| **spent);
-        let phase = slowest.map_or(UNPHASED, |(phase, _)| *phase);
+        let phase = slowest.map_or(DEFAULT_FAILURE_PHASE, |(phase, _)| *phase);
         let error = format!(
             "took {} ms, limit {} ms",
             duration.as_millis(),
@@ -242,23 +242,23 @@ impl Attempt {
     }
 }
 
-/// Where a failure is put that happened before a monitor entered any phase.
-const UNPHASED: Phase = Phase::Processing;
+/// The phase of a failure that happened before the monitor entered one.
+const DEFAULT_FAILURE_PHASE: Phase = Phase::Processing;
 
 impl Progress {
-    /// From the start until `now`, without what is not the target's.
+    /// The time from the start until `now`, without the excluded time.
     fn duration(&self, now: Instant) -> Duration {
-        (now - self.started).saturating_sub(self.aside)
+        (now - self.started).saturating_sub(self.excluded)
     }
 
-    /// When what is measured ended: now, unless it did before.
+    /// The end of the measured part: now, unless it has ended already.
     fn end(&self) -> Instant {
         let concluded = self.concluded.as_ref();
         concluded.map_or_else(Instant::now, |(at, _)| *at)
     }
 
     fn leave(&mut self, now: Instant) {
-        self.awaited = None;
+        self.explanation = None;
         if let Some((phase, since)) = self.current.take() {
             let spent = &mut self.spent[phase as usize];
             *spent = Some(spent.unwrap_or_default() + (now - since));
@@ -266,8 +266,8 @@ impl Progress {
     }
 }
 
-/// The text of a panic, where it has one.
-fn message(panic: &(dyn std::any::Any + Send)) -> &str {
+/// The text of a panic.
+fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
     panic
         .downcast_ref::<&str>()
         .copied()
@@ -280,11 +280,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::check::{Certificate, CertificateRank, Monitor};
+    use crate::check::{CertificateRole, CertificateValidity, Monitor};
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// A monitor that does what a closure does.
+    /// A monitor that runs a closure.
     struct Act<F>(F);
 
     impl<F, R> Monitor for Act<F>
@@ -336,9 +336,9 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_a_check_fails_with_in_any_case_outlives_its_deadline() {
+    async fn a_failure_set_before_the_deadline_replaces_the_timeout() {
         let report = run(async |attempt| {
-            attempt.presume(Failure::new(Phase::Processing, Reason::StatusCode, "500"));
+            attempt.set_timeout_failure(Failure::new(Phase::Processing, Reason::StatusCode, "500"));
             attempt.enter(Phase::Transfer);
             std::future::pending().await
         })
@@ -366,7 +366,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_follows_the_conclusion_counts_for_nothing() {
+    async fn nothing_after_the_conclusion_is_measured() {
         let failed = Err(Failure::new(Phase::Tls, Reason::TlsExpired, "expired"));
         for result in [Ok(()), failed] {
             for leave in [SECOND, 60 * SECOND] {
@@ -448,14 +448,14 @@ mod tests {
         let report = run(async |attempt| {
             attempt.enter(Phase::Connect);
             tokio::time::sleep(SECOND).await;
-            attempt.aside(tokio::time::sleep(2 * SECOND)).await;
+            attempt.untimed(tokio::time::sleep(2 * SECOND)).await;
             Ok(())
         })
         .await;
         assert_eq!(report.duration, SECOND);
         assert_eq!(report.phases, [(Phase::Connect, SECOND)]);
         let report = run(async |attempt| {
-            attempt.aside(std::future::pending::<()>()).await;
+            attempt.untimed(std::future::pending::<()>()).await;
             Ok(())
         })
         .await;
@@ -463,7 +463,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_panic_is_a_failed_check_of_ours() {
+    async fn a_panic_is_an_agent_error() {
         let report = run(async |attempt| {
             attempt.enter(Phase::Transfer);
             panic!("ouch")
@@ -478,16 +478,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_later_answer_replaces_an_earlier_one() {
+    async fn a_later_fact_replaces_an_earlier_one_of_its_kind() {
         let report = run(async |attempt| {
-            let dates = |not_after| Certificate {
+            let dates = |not_after| CertificateValidity {
                 not_before: 0,
                 not_after,
             };
-            attempt.learn(Fact::HttpStatus(302));
-            attempt.learn(Fact::Certificate(CertificateRank::Leaf, dates(1)));
-            attempt.learn(Fact::Certificate(CertificateRank::Earliest, dates(2)));
-            attempt.learn(Fact::HttpStatus(200));
+            attempt.record(Fact::HttpStatus(302));
+            attempt.record(Fact::Certificate(CertificateRole::Leaf, dates(1)));
+            attempt.record(Fact::Certificate(CertificateRole::EarliestExpiry, dates(2)));
+            attempt.record(Fact::HttpStatus(200));
             Ok(())
         })
         .await;
@@ -496,10 +496,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_captured_is_bounded() {
+    async fn captured_values_are_bounded() {
         let report = run(async |attempt| {
             let captured = vec![("name".to_owned(), "\n".repeat(9000))];
-            attempt.learn(Fact::Captured(captured));
+            attempt.record(Fact::Captured(captured));
             Ok(())
         })
         .await;

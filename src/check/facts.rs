@@ -1,25 +1,25 @@
-//! What a check learns besides success and timing.
+//! Facts: values that a check finds out besides success and timing.
 
 use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
 
-use super::words::words;
+use super::string_enum::string_enum;
 use crate::text;
 
-words! {
-    /// Which certificate of a handshake.
-    CertificateRank {
+string_enum! {
+    /// The role of a certificate in a handshake.
+    CertificateRole {
         /// The peer's own.
         Leaf => "leaf",
-        /// Of those that the peer sent, the one that expires first.
-        Earliest => "earliest",
-        /// Of the chain that was verified, from the peer's own to a trusted authority, the one that expires first.
+        /// The one that expires first of those that the peer sent.
+        EarliestExpiry => "earliest",
+        /// The one that expires first of the verified chain, from the peer's own to a trusted authority.
         Verified => "verified",
     }
 }
 
 /// The validity of one certificate, in Unix seconds (RFC 5280, section 4.1.2.5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Certificate {
+pub struct CertificateValidity {
     /// First moment of validity.
     pub not_before: i64,
     /// Last moment of validity.
@@ -37,19 +37,19 @@ pub struct LeafCertificate {
     pub serial: String,
     /// The first DNS names of the subject alternative name, at most [`MAX_NAMES`](Self::MAX_NAMES).
     pub dns_names: Vec<String>,
-    /// The number of further DNS names.
+    /// Number of further DNS names.
     pub more_dns_names: usize,
     /// SHA-256 of the certificate in hexadecimal digits.
     pub fingerprint_sha256: String,
 }
 
 impl LeafCertificate {
-    /// DNS names that are kept; a certificate may have thousands.
+    /// Number of DNS names that are kept; a certificate may have thousands.
     pub const MAX_NAMES: usize = 16;
-    /// Bytes of each part that are kept.
+    /// Number of bytes of each part that are kept.
     const MAX_BYTES: usize = 256;
 
-    /// Keeps the beginning of each part, with `…` in place of the rest.
+    /// Creates an identity with the beginning of each part, and `…` in place of the rest.
     #[must_use]
     pub fn new<N: AsRef<str>>(
         subject: &str,
@@ -75,18 +75,18 @@ impl LeafCertificate {
     }
 }
 
-/// A value that a check learns besides success and timing.
+/// A value that a check finds out besides success and timing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fact {
     /// The address that is checked.
     Address(IpAddr),
     /// The status code of the final HTTP response.
     HttpStatus(u16),
-    /// Bytes of the response received, as they came over the wire: of HTTP its body, of DNS the
-    /// message, of a dialogue all that the peer said.
+    /// Number of bytes of the response, as sent over the wire: the body of HTTP, the message of DNS,
+    /// everything that the peer of `query_response` sent.
     ResponseBytes(u64),
     /// One certificate of the handshake.
-    Certificate(CertificateRank, Certificate),
+    Certificate(CertificateRole, CertificateValidity),
     /// The peer's own certificate.
     LeafCertificate(Arc<LeafCertificate>),
     /// The protocol version and cipher suite that the handshake agreed on.
@@ -96,23 +96,23 @@ pub enum Fact {
         /// The IANA name, such as `TLS_AES_128_GCM_SHA256`.
         cipher: &'static str,
     },
-    /// What the DNS response said.
+    /// Header fields of the DNS response.
     Dns(DnsResponse),
-    /// What became of the ICMP echo requests.
-    Icmp(Box<Echoes>),
+    /// Statistics of the ICMP echo requests.
+    Icmp(Box<EchoStats>),
     /// The status code of a gRPC call: 0 is OK (<https://grpc.io/docs/guides/status-codes/>).
     GrpcStatus(u32),
-    /// What the gRPC health service says.
+    /// Status from the gRPC health service.
     Serving(ServingStatus),
-    /// What a dialogue caught of the peer's words, under the labels that the user gave it.
+    /// Label names of `query_response` with the text captured from the peer.
     Captured(Vec<(String, String)>),
 }
 
 impl Fact {
-    /// Bytes of a captured value that are kept.
+    /// Number of bytes of a captured value that are kept.
     const MAX_CAPTURED_BYTES: usize = 256;
 
-    /// The fact with text of the peer bounded and on one line.
+    /// Returns the fact with the peer's text bounded and on one line.
     pub(super) fn bounded(self) -> Self {
         match self {
             Self::Captured(captured) => {
@@ -125,8 +125,8 @@ impl Fact {
         }
     }
 
-    /// Whether `other` answers the same question, so that the later one replaces the earlier.
-    pub(super) fn same_question(&self, other: &Self) -> bool {
+    /// Returns true if `other` is of the same kind, so that the later one replaces the earlier.
+    pub(super) fn is_same_kind(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Certificate(a, _), Self::Certificate(b, _)) => a == b,
             _ => std::mem::discriminant(self) == std::mem::discriminant(other),
@@ -134,26 +134,26 @@ impl Fact {
     }
 }
 
-/// What a DNS response said (RFC 1035, section 4.1.1).
+/// Header fields of a DNS response (RFC 1035, section 4.1.1), and the serial number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DnsResponse {
     /// The response code.
     pub rcode: Rcode,
-    /// Records in the answer section.
+    /// Number of records in the answer section.
     pub answers: u16,
-    /// Records in the authority section.
+    /// Number of records in the authority section.
     pub authorities: u16,
-    /// Records in the additional section.
+    /// Number of records in the additional section.
     pub additionals: u16,
     /// Serial number of the first SOA record in the answer.
     pub serial: Option<u32>,
-    /// Whether the server vouches for the data by DNSSEC (RFC 4035, section 3.2.3).
+    /// The AD flag: the server has verified the data with DNSSEC (RFC 4035, section 3.2.3).
     pub authenticated_data: bool,
-    /// Whether the first response did not fit into its datagram.
+    /// True if the first response did not fit into a datagram.
     pub truncated: bool,
 }
 
-/// A DNS response code, as IANA has them under "DNS RCODEs".
+/// A DNS response code from IANA's registry "DNS RCODEs".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Rcode(pub u16);
 
@@ -192,21 +192,21 @@ impl fmt::Display for Rcode {
     }
 }
 
-/// What became of the echo requests of one check.
+/// Statistics of the echo requests of one check.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Echoes {
-    /// Requests sent.
+pub struct EchoStats {
+    /// Number of requests sent.
     pub sent: u32,
-    /// Requests that were answered in time.
+    /// Number of requests answered in time.
     pub received: u32,
-    /// Round trips of those that were answered.
-    pub round_trips: Option<RoundTrips>,
-    /// Hops that the last reply could still have made: TTL, or hop limit of IPv6.
+    /// Round-trip times of the answered requests.
+    pub round_trips: Option<RoundTripStats>,
+    /// TTL (IPv4) or hop limit (IPv6) of the last reply.
     pub reply_hop_limit: Option<u8>,
 }
 
-impl Echoes {
-    /// The part of the requests that was not answered, from 0 to 1.
+impl EchoStats {
+    /// Returns the ratio of requests that were not answered, from 0 to 1.
     #[must_use]
     pub fn loss_ratio(&self) -> f64 {
         if self.sent == 0 {
@@ -216,30 +216,30 @@ impl Echoes {
     }
 }
 
-/// Round trips of one check.
+/// Round-trip times of one check.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct RoundTrips {
-    /// The shortest.
+pub struct RoundTripStats {
+    /// The shortest time.
     pub min: Duration,
-    /// Their mean.
+    /// The mean.
     pub avg: Duration,
-    /// The longest.
+    /// The longest time.
     pub max: Duration,
-    /// Mean of the differences between one and the next, where there were two.
+    /// The mean difference between consecutive times, if there were two.
     pub jitter: Option<Duration>,
 }
 
-words! {
-    /// What the gRPC health service says of a service
+string_enum! {
+    /// The status of a service, as the gRPC health service reports it
     /// (<https://github.com/grpc/grpc/blob/master/doc/health-checking.md>).
     ServingStatus {
-        /// It does not say.
+        /// The status is not known.
         Unknown => "UNKNOWN",
-        /// It serves.
+        /// The service is ready.
         Serving => "SERVING",
-        /// It does not serve.
+        /// The service is not ready.
         NotServing => "NOT_SERVING",
-        /// There is no such service.
+        /// The server does not know the service.
         ServiceUnknown => "SERVICE_UNKNOWN",
     }
 }
@@ -249,7 +249,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_certificate_with_many_names_is_kept_in_part() {
+    fn long_identities_are_shortened() {
         let names = (0..1_200).map(|n| format!("host-{n}.{}.example", "x".repeat(1_000)));
         let long = "CN=".to_owned() + &"日".repeat(100_000);
         let leaf = LeafCertificate::new(&long, &long, &long, names, &long);
@@ -283,18 +283,18 @@ mod tests {
     }
 
     #[test]
-    fn response_codes_have_the_names_of_the_registry() {
+    fn response_codes_have_the_names_of_ianas_registry() {
         assert_eq!(Rcode(3).to_string(), "NXDOMAIN");
         assert_eq!(Rcode(4000).to_string(), "RCODE4000");
     }
 
     #[test]
-    fn loss_is_the_part_that_was_not_answered() {
+    fn loss_is_the_ratio_of_unanswered_requests() {
         let loss = |sent, received| {
-            let echoes = Echoes {
+            let echoes = EchoStats {
                 sent,
                 received,
-                ..Echoes::default()
+                ..EchoStats::default()
             };
             echoes.loss_ratio()
         };

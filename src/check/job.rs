@@ -1,4 +1,4 @@
-//! A monitor with its name and its timing, and what becomes of its slots.
+//! A monitor with its name and timing, and the observers of its slots.
 
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
@@ -6,57 +6,57 @@ use tokio::time::Instant;
 
 use super::{AnyMonitor, Attempt, Monitor, Phase, Report};
 
-/// A monitor under the name it has, with the timing that the dispatcher keeps.
+/// A monitor with its name and timing, ready for the dispatcher.
 #[derive(Clone)]
 pub struct Job {
     /// The value of the `monitor` label.
     pub name: Arc<str>,
-    /// From one slot to the next.
+    /// The interval between slots.
     pub check_every: Duration,
-    /// How long one check may take.
+    /// The longest time that one check may take.
     pub timeout: Duration,
     /// The user's own labels, for `monitor_info`.
     pub labels: BTreeMap<String, String>,
-    /// Upper bounds in seconds of its latency histogram, where it has its own.
+    /// Upper bounds in seconds of its latency histogram, if they are not the default ones.
     pub duration_buckets: Option<Arc<[f64]>>,
-    /// The latency beyond which a check that is good otherwise has failed.
+    /// The latency beyond which an otherwise successful check fails.
     pub fail_if_slower_than: Option<Duration>,
-    /// Which of several daemons that run it this is.
+    /// The position of this daemon among those that run the monitor.
     pub replica: Replica,
-    /// By which a change of what was configured is known.
-    pub version: Version,
+    /// Hash of everything the monitor is built from; a changed hash means a changed monitor.
+    pub fingerprint: Fingerprint,
     pub(crate) monitor: Arc<dyn AnyMonitor>,
 }
 
-/// One of several daemons that run the same monitor, and check it in turn at evenly spaced times.
+/// One of several daemons that run the same monitor and check it in turn, evenly spaced in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Replica {
-    /// Which one, from 0.
-    pub rank: u32,
-    /// How many there are.
-    pub of: u32,
+    /// Index of the daemon, from 0.
+    pub index: u32,
+    /// Number of daemons that run the monitor.
+    pub count: u32,
 }
 
 impl Default for Replica {
     fn default() -> Self {
-        Self { rank: 0, of: 1 }
+        Self { index: 0, count: 1 }
     }
 }
 
-/// What a job was made from: those with equal ones check the same, in the same way.
+/// Hash of everything a job is built from; jobs with equal fingerprints run the same check.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Version {
-    /// Of the settings.
+pub struct Fingerprint {
+    /// Hash of the settings.
     pub settings: u64,
-    /// Of the contents of the files that the settings name.
+    /// Hash of the contents of the files named in the settings.
     pub files: u64,
 }
 
-/// A year: the longest interval and timeout that is kept to.
-pub(crate) const LONGEST: Duration = Duration::from_secs(366 * 86_400);
+/// The longest interval and timeout, one year; longer ones are shortened.
+pub(crate) const MAX_INTERVAL: Duration = Duration::from_secs(366 * 86_400);
 
 impl Job {
-    /// `monitor` under `name`, checked every 60 s with a timeout of 5 s.
+    /// Creates a job that checks `monitor` every 60 s with a timeout of 5 s.
     pub fn new(name: impl Into<Arc<str>>, monitor: impl Monitor) -> Self {
         Self {
             name: name.into(),
@@ -66,18 +66,18 @@ impl Job {
             duration_buckets: None,
             fail_if_slower_than: None,
             replica: Replica::default(),
-            version: Version::default(),
+            fingerprint: Fingerprint::default(),
             monitor: Arc::new(monitor),
         }
     }
 
-    /// The word for the `type` label.
+    /// The value of the `type` label.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         self.monitor.kind()
     }
 
-    /// What is checked, without secrets.
+    /// The target as shown to users, without secrets.
     #[must_use]
     pub fn target(&self) -> String {
         self.monitor.target()
@@ -89,33 +89,33 @@ impl Job {
         self.monitor.host()
     }
 
-    /// The phases that a check reaches where all is well, as far as they are known beforehand.
+    /// The phases of a successful check, as far as they are known beforehand.
     #[must_use]
     pub fn phases(&self) -> Vec<Phase> {
         self.monitor.phases()
     }
 
-    /// The most memory that the body of a response can take in one check, in bytes.
+    /// The most memory, in bytes, that the body of a response can take in one check.
     #[must_use]
     pub fn max_body_memory(&self) -> u64 {
         self.monitor.max_body_memory()
     }
 
-    /// What on this machine keeps every check from succeeding, if anything is known to.
+    /// The local problem that makes every check fail, if there is one.
     #[must_use]
-    pub fn obstacle(&self) -> Option<String> {
-        self.monitor.obstacle()
+    pub fn missing_prerequisite(&self) -> Option<String> {
+        self.monitor.missing_prerequisite()
     }
 
-    /// Whether its checks speak TLS.
+    /// Returns true if the checks use TLS.
     #[must_use]
     pub fn speaks_tls(&self) -> bool {
         self.phases().contains(&Phase::Tls)
     }
 
-    /// Runs one check at once, and gives it no longer than its timeout.
+    /// Runs one check now, for at most its timeout.
     pub async fn check_once(&self) -> Report {
-        let deadline = Instant::now() + self.timeout.min(LONGEST);
+        let deadline = Instant::now() + self.timeout.min(MAX_INTERVAL);
         Attempt::run(self, deadline).await
     }
 }
@@ -130,27 +130,27 @@ impl fmt::Debug for Job {
     }
 }
 
-super::words::words! {
-    /// Why a slot was not run.
+super::string_enum::string_enum! {
+    /// The reason why a slot was skipped.
     Skip {
-        /// Its monitor's last check was still running.
+        /// The monitor's previous check was still running.
         Overrun => "overrun",
-        /// No place among the concurrent checks became free in time.
+        /// The limit of concurrent checks was reached.
         Saturated => "saturated",
-        /// The daemon itself was stopped or starved.
+        /// The daemon was stopped or lacked CPU time.
         Stalled => "stalled",
-        /// The daemon was told to stop.
+        /// The daemon was shutting down.
         Shutdown => "shutdown",
     }
 }
 
-/// Which checks write a line.
+/// The checks that are logged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum CheckLog {
+pub enum LoggedChecks {
     /// Every check.
     #[default]
     All,
-    /// The first check of a monitor, and each whose outcome is not that of the one before.
+    /// The first check of a monitor, and each whose outcome differs from the previous one.
     Changes,
     /// Failed ones.
     Failures,
@@ -158,36 +158,36 @@ pub enum CheckLog {
     None,
 }
 
-/// Is told what becomes of the slots of one monitor; each call must return without waiting.
+/// Receives the events of one monitor. Every method must return without waiting.
 ///
-/// A slot is either skipped, or it begins and then either completes or is cancelled.
-pub trait Observer: Send + Sync {
-    /// The next slot comes due at `next`.
-    fn due(&self, _next: Instant) {}
-    /// A slot's check begins, `lag` after the slot came due.
-    fn begun(&self, lag: Duration);
-    /// The check that is about to be reported as completed ran while the daemon itself was starved
-    /// or stood still, so that its times may say more of the daemon than of the target.
+/// A slot is either skipped or started, and a started one is either completed or cancelled.
+pub trait MonitorObserver: Send + Sync {
+    /// The next slot is due at `next`.
+    fn on_scheduled(&self, _next: Instant) {}
+    /// The check of a slot has started, `lag` after it was due.
+    fn on_started(&self, lag: Duration);
+    /// The check that is about to be reported as completed ran while the daemon lacked CPU time or was
+    /// stopped, so its timing is unreliable.
     ///
-    /// For the counter `monitoringdaemon_checks_tainted_total`.
-    fn tainted(&self) {}
-    /// The check that began has ended.
-    fn completed(&self, report: &Report);
-    /// The check that began is given up because of a shutdown.
-    fn cancelled(&self);
-    /// So many slots came due and were not run.
-    fn skipped(&self, slots: u64, why: Skip);
+    /// Exported as `monitoringdaemon_checks_tainted_total`.
+    fn on_tainted(&self) {}
+    /// The started check has ended.
+    fn on_completed(&self, report: &Report);
+    /// The started check was dropped because of a shutdown.
+    fn on_cancelled(&self);
+    /// `slots` slots were due and did not run.
+    fn on_skipped(&self, slots: u64, why: Skip);
 }
 
-/// Gives every monitor that the dispatcher runs its [`Observer`], and is told how the daemon fares.
-pub trait Overseer: Send + Sync + 'static {
-    /// The observer of `job`, which starts to run.
-    fn observe(&self, job: &Job) -> Arc<dyn Observer>;
+/// Receives the events of the dispatcher, and provides an [`Observer`] for each monitor that it runs.
+pub trait DispatcherObserver: Send + Sync + 'static {
+    /// `job` starts to run; returns its observer.
+    fn observe(&self, job: &Job) -> Arc<dyn MonitorObserver>;
     /// `job` has stopped for good.
-    fn stopped(&self, job: &Job);
-    /// How late the runtime that runs checks just did what was due: measured ten times a second,
-    /// about zero where it keeps up. Must return without waiting.
+    fn on_stopped(&self, job: &Job);
+    /// The delay with which the runtime of the checks just ran a due task, measured ten times a second;
+    /// about zero if it keeps up. Must return without waiting.
     ///
-    /// For the histogram `monitoringdaemon_runtime_delay_seconds`.
-    fn runtime_delay(&self, _delay: Duration) {}
+    /// Exported as `monitoringdaemon_runtime_delay_seconds`.
+    fn on_runtime_delay(&self, _delay: Duration) {}
 }

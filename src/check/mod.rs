@@ -1,25 +1,25 @@
-//! What a check is: a [`Monitor`] runs, writes what it sees to an [`Attempt`], and a [`Report`] comes out.
+//! The types of a check: a [`Monitor`] records what it finds on an [`Attempt`], which ends as a [`Report`].
 //!
-//! A leaf of the crate: it does no I/O and knows nothing of YAML, Prometheus or schedules.
+//! No I/O, and nothing about YAML, Prometheus or schedules.
 
 mod attempt;
-mod both;
 mod facts;
 mod job;
 mod monitor;
 mod prerequisites;
 mod report;
-mod words;
+mod string_enum;
+mod tee;
 
 pub use attempt::Attempt;
-pub use both::Both;
 pub use facts::{
-    Certificate, CertificateRank, DnsResponse, Echoes, Fact, LeafCertificate, Rcode, RoundTrips,
-    ServingStatus,
+    CertificateRole, CertificateValidity, DnsResponse, EchoStats, Fact, LeafCertificate, Rcode,
+    RoundTripStats, ServingStatus,
 };
-pub(crate) use job::LONGEST;
-pub use job::{CheckLog, Job, Observer, Overseer, Replica, Skip, Version};
+pub(crate) use job::MAX_INTERVAL;
+pub use job::{DispatcherObserver, Fingerprint, Job, LoggedChecks, MonitorObserver, Replica, Skip};
 pub use monitor::Monitor;
 pub(crate) use monitor::{AnyMonitor, log_check};
 pub(crate) use prerequisites::missing_prerequisites;
 pub use report::{ErrorText, Failure, Outcome, Phase, Reason, Report};
+pub use tee::Tee;

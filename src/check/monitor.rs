@@ -1,30 +1,30 @@
-//! The trait of all monitors, and the log line of a check.
+//! The trait that every type of monitor implements, and the log line of a check.
 
 use std::{future::Future, pin::Pin};
 
 use super::{Attempt, Failure, Phase, Report};
 
-/// Target of the log lines of monitors that write none of their own.
+/// Target of the log lines of monitors without their own.
 const LOG_TARGET: &str = "monitoringdaemon::check";
 
 /// Settings bound to one target, ready to be checked any number of times.
 ///
-/// Implement this to add a way of checking of your own; `examples/own_monitor.rs` is one in full.
+/// Implement it to add a type of monitor; `examples/own_monitor.rs` is a complete example.
 pub trait Monitor: Send + Sync + 'static {
-    /// The word for the `type` label and the `type:` key, such as `http`.
+    /// The value of the `type` label and the `type` key, such as `http`.
     fn kind(&self) -> &'static str;
 
-    /// What is checked, as shown to users and in the `target` label; never with a secret in it.
+    /// The target as shown to users and in the `target` label; it must not contain a secret.
     fn target(&self) -> String;
 
-    /// The host that its connections go to, a name or an address, if it has one: checks of one
-    /// host share its places (`dispatcher.max_concurrent_checks_per_host`).
+    /// The name or address of the host that it connects to, if it has one. Checks of the same host
+    /// share the limit `dispatcher.max_concurrent_checks_per_host`.
     fn host(&self) -> Option<String> {
         None
     }
 
-    /// The phases that a check reaches where all is well, as far as they are known beforehand: by
-    /// them `plan` counts series, and a check that reaches `tls` is taken for a dear one.
+    /// The phases of a successful check, as far as they are known beforehand. `plan` counts series by
+    /// them, and considers checks with the phase `tls` more expensive.
     fn phases(&self) -> Vec<Phase> {
         Vec::new()
     }
@@ -35,34 +35,33 @@ pub trait Monitor: Send + Sync + 'static {
         0
     }
 
-    /// What on this machine, and not on the target's side, keeps every check from succeeding, such as a
-    /// permission that is missing; asked when the daemon starts, and by `validate`.
+    /// The local problem that makes every check fail, such as a missing permission. Called when the
+    /// daemon starts, and by `validate`.
     ///
     /// The text is shown to users, and must be the same for all affected monitors. Must return without
     /// waiting.
-    fn obstacle(&self) -> Option<String> {
+    fn missing_prerequisite(&self) -> Option<String> {
         None
     }
 
-    /// Runs one check: enters phases and learns facts on `attempt`, and says why it failed if it did.
+    /// Runs one check: enters phases and records facts on `attempt`.
     ///
-    /// The caller owns the deadline and enforces it by dropping the future, so nothing may go on
-    /// running after a drop. The attempt outlives the drop and keeps what was written to it.
+    /// The caller enforces the deadline by dropping the future, so nothing may keep running after a
+    /// drop. The attempt outlives the drop and keeps what was recorded.
     ///
     /// # Errors
-    /// A [`Failure`] is an answer, not a fault of the program: the target is not as it should be.
+    /// Returns the [`Failure`] of the check. It describes the target, and is not an error of the program.
     fn check(&self, attempt: &Attempt) -> impl Future<Output = Result<(), Failure>> + Send;
 
-    /// Writes the line of one finished check; `monitor` is the name it was configured under.
+    /// Logs one finished check; `monitor` is the configured name.
     fn log(&self, monitor: &str, report: &Report) {
         log_check!(target: LOG_TARGET, monitor, report, target = self.target());
     }
 }
 
-/// Logs a finished check with the fields that its type has, from the module that calls it or from
-/// `target`.
+/// Logs a finished check with the fields of its type. The log target is `target`, or the calling module.
 ///
-/// The address is shown where the target is a name: it is what was checked in truth.
+/// The address is logged if the target is a name.
 macro_rules! log_check {
     (target: $log_target:expr, $monitor:expr, $report:expr, $($field:ident = $value:expr),+ $(,)?) => {{
         let report: &$crate::check::Report = $report;
@@ -98,15 +97,15 @@ macro_rules! log_check {
 }
 pub(crate) use log_check;
 
-/// [`Monitor`] as a trait object; every monitor is one.
+/// [`Monitor`] as a trait object.
 pub(crate) trait AnyMonitor: Send + Sync + 'static {
     fn kind(&self) -> &'static str;
     fn target(&self) -> String;
     fn host(&self) -> Option<String>;
     fn phases(&self) -> Vec<Phase>;
     fn max_body_memory(&self) -> u64;
-    fn obstacle(&self) -> Option<String>;
-    /// Boxed, so that a monitor that sleeps between its checks costs what a sleep costs.
+    fn missing_prerequisite(&self) -> Option<String>;
+    /// Boxed, so that a sleeping monitor does not hold the memory of a check.
     fn check<'a>(
         &'a self,
         attempt: &'a Attempt,
@@ -135,8 +134,8 @@ impl<M: Monitor> AnyMonitor for M {
         Monitor::max_body_memory(self)
     }
 
-    fn obstacle(&self) -> Option<String> {
-        Monitor::obstacle(self)
+    fn missing_prerequisite(&self) -> Option<String> {
+        Monitor::missing_prerequisite(self)
     }
 
     fn check<'a>(

@@ -9,7 +9,7 @@ pub(crate) fn missing_prerequisites<'j>(
     jobs: impl IntoIterator<Item = &'j Job>,
 ) -> BTreeMap<String, usize> {
     let mut missing = BTreeMap::new();
-    for prerequisite in jobs.into_iter().filter_map(Job::obstacle) {
+    for prerequisite in jobs.into_iter().filter_map(Job::missing_prerequisite) {
         *missing.entry(prerequisite).or_default() += 1;
     }
     missing
@@ -31,7 +31,7 @@ mod tests {
             "nowhere".into()
         }
 
-        fn obstacle(&self) -> Option<String> {
+        fn missing_prerequisite(&self) -> Option<String> {
             self.0.map(ToOwned::to_owned)
         }
 
@@ -41,7 +41,7 @@ mod tests {
     }
 
     #[test]
-    fn each_is_named_once_with_the_number_of_monitors_that_it_affects() {
+    fn each_problem_is_listed_once_with_the_number_of_affected_monitors() {
         let lacking = [
             Some("no permission"),
             None,

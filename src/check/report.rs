@@ -1,4 +1,4 @@
-//! What one check found out: plain data, and the closed sets of words for how it went.
+//! The result of one check as plain data, with the fixed lists of phases, outcomes and reasons.
 
 use std::{
     fmt,
@@ -8,13 +8,13 @@ use std::{
 };
 
 use super::{
-    facts::{DnsResponse, Echoes, Fact, LeafCertificate, ServingStatus},
-    words::words,
+    facts::{DnsResponse, EchoStats, Fact, LeafCertificate, ServingStatus},
+    string_enum::string_enum,
 };
 use crate::text;
 
-/// Declares what reads one fact of a report.
-macro_rules! answers {
+/// Declares methods that each return one fact of a report.
+macro_rules! fact_accessors {
     ($($(#[$doc:meta])* $name:ident -> $of:ty: $fact:pat => $value:expr;)+) => {$(
         $(#[$doc])*
         #[must_use]
@@ -27,12 +27,12 @@ macro_rules! answers {
     )+};
 }
 
-words! {
+string_enum! {
     /// A part of a check. Phases do not overlap, so their sum is at most the duration.
     Phase {
         /// From a name to an address.
         Resolve => "resolve",
-        /// ICMP: until there is a socket to send from.
+        /// ICMP: until the socket is ready.
         Setup => "setup",
         /// Until the transport is connected.
         Connect => "connect",
@@ -40,11 +40,11 @@ words! {
         Tls => "tls",
         /// DNS: from the query until its answer.
         Request => "request",
-        /// ICMP: from the first echo request until the last reply.
+        /// ICMP: from the first echo request to the last reply.
         Rtt => "rtt",
-        /// gRPC: the call, from the preface of HTTP/2 until its status.
+        /// gRPC: the call, from the HTTP/2 preface to its status.
         Check => "check",
-        /// From the request until the response's headers; a dialogue as a whole.
+        /// From the request to the response's headers; all of `query_response`.
         Processing => "processing",
         /// The response's body; the messages of a WebSocket.
         Transfer => "transfer",
@@ -52,8 +52,8 @@ words! {
 }
 
 impl Phase {
-    /// Whether the connection stands in it, and the protocol is spoken that it is for.
-    pub(crate) fn is_of_protocol(self) -> bool {
+    /// Returns true if the application's protocol is spoken in this phase, over an established connection.
+    pub(crate) fn is_application_protocol(self) -> bool {
         matches!(
             self,
             Self::Request | Self::Check | Self::Processing | Self::Transfer
@@ -61,52 +61,52 @@ impl Phase {
     }
 }
 
-words! {
+string_enum! {
     /// How a check ended.
     Outcome {
-        /// The target is as it should be.
+        /// The check succeeded.
         Success => "success",
-        /// It is not, or could not be asked.
+        /// The check failed.
         Failure => "failure",
     }
 }
 
-words! {
+string_enum! {
     /// Why a check failed.
     Reason {
         /// The name does not exist, or has no address of the wanted family.
         DnsNotFound => "dns_not_found",
-        /// The name servers failed, refused or cannot be reached.
+        /// The name servers failed, refused the query or are unreachable.
         DnsFailure => "dns_failure",
         /// Nothing listens on the port.
         ConnectionRefused => "connection_refused",
-        /// The peer closed or reset the connection without an answer, or in the middle of one.
+        /// The peer closed or reset the connection before the end of its response.
         ConnectionReset => "connection_reset",
-        /// The address is one that `forbid_targets` forbids.
+        /// `forbid_targets` forbids the address.
         TargetForbidden => "target_forbidden",
         /// There is no route to the address.
         HostUnreachable => "host_unreachable",
         /// The connection failed in another way.
         ConnectionFailed => "connection_failed",
-        /// The certificate is past its last day.
+        /// The certificate has expired.
         TlsExpired => "tls_expired",
-        /// The certificate's first day is still to come.
+        /// The certificate is not valid yet.
         TlsNotYetValid => "tls_not_yet_valid",
         /// The certificate is for other names.
         TlsWrongHost => "tls_wrong_host",
-        /// No trusted authority vouches for the certificate.
+        /// The certificate is not signed by a trusted authority.
         TlsUntrusted => "tls_untrusted",
-        /// The certificate is good, and for less time than `fail_if_certificate_expires_within`.
+        /// The certificate expires within `fail_if_certificate_expires_within`.
         TlsExpiresSoon => "tls_expires_soon",
-        /// The handshake failed in another way, a refused or missing client certificate included.
+        /// The handshake failed in another way, such as a rejected client certificate.
         TlsHandshake => "tls_handshake",
         /// The deadline passed; the phase says where.
         Timeout => "timeout",
-        /// All is as it should be, and took longer than `fail_if_slower_than`.
+        /// The check took longer than `fail_if_slower_than`.
         TooSlow => "too_slow",
-        /// The answer is not in the protocol that was spoken.
+        /// The response violates the protocol.
         ProtocolError => "protocol_error",
-        /// One more redirect than are followed.
+        /// There are more redirects than are followed.
         TooManyRedirects => "too_many_redirects",
         /// The body ended before it was complete.
         TruncatedBody => "truncated_body",
@@ -116,40 +116,40 @@ words! {
         StatusCode => "status_code",
         /// The version is not among `valid_http_versions`.
         HttpVersion => "http_version",
-        /// A header is not as demanded.
+        /// A header is not as expected.
         HeaderMismatch => "header_mismatch",
-        /// The body is not as demanded.
+        /// The body is not as expected.
         BodyMismatch => "body_mismatch",
-        /// The JSON body is not as demanded.
+        /// The JSON body is not as expected.
         JsonMismatch => "json_mismatch",
         /// The final response came without TLS.
         SslRequired => "ssl_required",
         /// The final response came over TLS.
         SslForbidden => "ssl_forbidden",
-        /// The answer of another protocol is not as demanded.
+        /// The response of another protocol is not as expected.
         ResponseMismatch => "response_mismatch",
-        /// The service says of itself that it does not serve.
+        /// The service reports that it is not serving.
         NotServing => "not_serving",
         /// Replies are missing.
         PacketLoss => "packet_loss",
-        /// Our side failed: no file descriptor, no permission. Never the target's fault.
+        /// The daemon failed, not the target: no file descriptor, no permission.
         AgentError => "agent_error",
     }
 }
 
-/// Why a check did not succeed; data, not an error of ours.
+/// The failure of a check: data, not an error of the program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// The phase that failed, or whose result was not as demanded.
+    /// The phase that failed, or whose result was not as expected.
     pub phase: Phase,
-    /// The word for why.
+    /// The reason, from a fixed list.
     pub reason: Reason,
-    /// The same in words, without secrets.
+    /// The description of the failure, without secrets.
     pub error: ErrorText,
 }
 
 impl Failure {
-    /// A failure of `phase` for `reason`, with `error` in words.
+    /// Creates a failure of `phase` for `reason`, described by `error`.
     pub fn new(phase: Phase, reason: Reason, error: impl Into<ErrorText>) -> Self {
         Self {
             phase,
@@ -159,9 +159,9 @@ impl Failure {
     }
 }
 
-/// The text of a failure, for logs and pages and never for a label: one line of at most 512 bytes.
+/// The text of a failure, for logs and pages but not for labels: one line of at most 512 bytes.
 ///
-/// Whatever it is made from, control characters are escaped, and the end of a long text is cut off.
+/// Control characters are escaped, and a longer text is cut off.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ErrorText(Box<str>);
 
@@ -177,7 +177,7 @@ impl From<String> for ErrorText {
 
 impl From<&str> for ErrorText {
     fn from(text: &str) -> Self {
-        // As much as shows that there is more than is kept.
+        // A few bytes more than are kept, so that the cut is visible.
         let start = &text[..text.floor_char_boundary(Self::MAX_BYTES + 4)];
         start.to_owned().into()
     }
@@ -227,23 +227,23 @@ impl PartialEq<String> for ErrorText {
     }
 }
 
-/// What one check found out.
+/// The result of one check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
     /// When the check ended.
     pub ended_at: SystemTime,
-    /// From the start of the check to its end.
+    /// The time from start to end, without excluded time.
     pub duration: Duration,
     /// Time spent in each phase that was reached, in the order of [`Phase::ALL`].
     pub phases: Vec<(Phase, Duration)>,
-    /// What was learned, at most one answer to each question.
+    /// The facts found, at most one of each kind.
     pub facts: Vec<Fact>,
-    /// Why the check failed; `None` where it succeeded.
+    /// The failure; `None` if the check succeeded.
     pub failure: Option<Failure>,
 }
 
 impl Report {
-    /// Whether the check succeeded.
+    /// The outcome of the check.
     #[must_use]
     pub fn outcome(&self) -> Outcome {
         match self.failure {
@@ -252,7 +252,7 @@ impl Report {
         }
     }
 
-    /// The address that was checked, where it had to be looked up.
+    /// The address that was checked, if it was looked up.
     #[must_use]
     pub fn resolved_address(&self) -> Option<IpAddr> {
         let looked_up = self
@@ -262,24 +262,24 @@ impl Report {
         self.address().filter(|_| looked_up)
     }
 
-    answers! {
-        /// The address that was checked last, if it came to that.
+    fact_accessors! {
+        /// The last address that was checked, if there was one.
         address -> IpAddr: Fact::Address(address) => *address;
         /// Status code of the final HTTP response, if there was one.
         status -> u16: Fact::HttpStatus(status) => *status;
-        /// Bytes of the response received, if there was a response.
+        /// Number of bytes of the response, if there was one.
         response_bytes -> u64: Fact::ResponseBytes(bytes) => *bytes;
         /// Version and cipher suite of the handshake, if there was one.
         tls -> (&'static str, &'static str): Fact::Tls { version, cipher } => (*version, *cipher);
         /// The peer's own certificate, if it was recorded.
         leaf_certificate -> &LeafCertificate: Fact::LeafCertificate(leaf) => &**leaf;
-        /// What the DNS response said, if there was one.
+        /// Header fields of the DNS response, if there was one.
         dns -> DnsResponse: Fact::Dns(response) => *response;
-        /// What became of the echo requests, if any were sent.
-        echoes -> Echoes: Fact::Icmp(echoes) => **echoes;
+        /// Statistics of the echo requests, if any were sent.
+        echoes -> EchoStats: Fact::Icmp(echoes) => **echoes;
         /// Status code of the gRPC call, if it had one.
         grpc_status -> u32: Fact::GrpcStatus(status) => *status;
-        /// What the gRPC health service said, if it did.
+        /// Status from the gRPC health service, if it sent one.
         serving -> ServingStatus: Fact::Serving(status) => *status;
     }
 }
@@ -293,15 +293,11 @@ mod tests {
     #[track_caller]
     fn check(words: Vec<&str>) {
         let distinct: HashSet<_> = words.iter().collect();
-        assert_eq!(
-            distinct.len(),
-            words.len(),
-            "a word stands for two things: {words:?}"
-        );
+        assert_eq!(distinct.len(), words.len(), "a duplicate word: {words:?}");
         for word in words {
             assert!(
                 word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'),
-                "{word:?} is no label value that people like to type"
+                "{word:?} is not in lower snake case"
             );
         }
     }
@@ -324,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn each_word_means_one_thing() {
+    fn words_are_distinct_and_in_lower_snake_case() {
         check(Phase::ALL.iter().map(|p| p.as_str()).collect());
         check(Reason::ALL.iter().map(|r| r.as_str()).collect());
         check(Outcome::ALL.iter().map(|o| o.as_str()).collect());

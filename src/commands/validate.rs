@@ -65,9 +65,12 @@ pub fn run(
             if let Some(shard) = shard {
                 old.retain_shard(shard);
             }
-            let names: Vec<_> = config.versions().map(|(name, _)| name).collect();
-            let mut summary = ConfigDiff::new(old.versions(), config.versions()).describe(&names);
-            let restart_required = old.fixed.changed(&config.fixed);
+            let names: Vec<_> = config.fingerprints().map(|(name, _)| name).collect();
+            let mut summary =
+                ConfigDiff::new(old.fingerprints(), config.fingerprints()).describe(&names);
+            let restart_required = old
+                .restart_only_keys
+                .changed_keys(&config.restart_only_keys);
             if !restart_required.is_empty() {
                 let keys = restart_required.join(", ");
                 let _ = writeln!(summary, "restart required for {keys}");

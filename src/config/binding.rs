@@ -36,7 +36,7 @@ impl Monitor {
             duration_buckets: self.duration_buckets.clone(),
             fail_if_slower_than: self.fail_if_slower_than,
             replica: self.replica,
-            version: self.version,
+            fingerprint: self.fingerprint,
             ..self.settings.bind(&self.name, net)
         }
     }

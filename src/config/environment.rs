@@ -2,7 +2,7 @@
 
 use std::{cell::Cell, ffi::OsString};
 
-use crate::value::{Node, Path, Place, Problems, Warning};
+use crate::value::{EntryPart, Node, Path, Problems, Warning};
 
 /// The variables there are, by name.
 pub(super) type Variables<'v> = &'v dyn Fn(&str) -> Option<OsString>;
@@ -12,7 +12,7 @@ pub(super) struct Environment<'v> {
     variables: Variables<'v>,
     problems: &'v Problems,
     /// Bytes that were put in.
-    grown: Cell<usize>,
+    substituted_bytes: Cell<usize>,
 }
 
 /// What variables may make of the files: each may stand there as often as one likes.
@@ -23,21 +23,21 @@ impl<'v> Environment<'v> {
         Self {
             variables,
             problems,
-            grown: Cell::new(0),
+            substituted_bytes: Cell::new(0),
         }
     }
 
     /// Replaces the references in all texts of `node`, which is at `path`; keys stay as they are.
     pub(super) fn substitute(&self, node: &mut Node, path: &Path) {
         if has_reference(node) {
-            self.walk(node, path, &Groups::default());
+            self.walk(node, path, &CaptureGroupNames::default());
         }
     }
 
-    fn walk(&self, node: &mut Node, path: &Path, groups: &Groups) {
+    fn walk(&self, node: &mut Node, path: &Path, groups: &CaptureGroupNames) {
         match node {
             Node::Text(text) => {
-                if let Some(substituted) = self.text(text, path, groups) {
+                if let Some(substituted) = self.substitute_text(text, path, groups) {
                     *node = substituted;
                 }
             }
@@ -47,7 +47,7 @@ impl<'v> Environment<'v> {
                 }
             }
             Node::Map(entries) => {
-                let own = Groups::of(entries);
+                let own = CaptureGroupNames::from_entries(entries);
                 let groups = own.as_ref().unwrap_or(groups);
                 for (index, (name, node)) in entries.iter_mut().enumerate() {
                     self.walk(node, &path.entry(name, index), groups);
@@ -58,12 +58,12 @@ impl<'v> Environment<'v> {
             | Node::Int(_)
             | Node::Float(_)
             | Node::Binary(_)
-            | Node::Substituted(_) => {}
+            | Node::FromEnvironment(_) => {}
         }
     }
 
     /// What becomes of `text`, where anything does.
-    fn text(&self, text: &str, path: &Path, groups: &Groups) -> Option<Node> {
+    fn substitute_text(&self, text: &str, path: &Path, groups: &CaptureGroupNames) -> Option<Node> {
         let mut result = String::new();
         let mut missing = Vec::new();
         let (mut is_changed, mut is_substituted) = (false, false);
@@ -96,18 +96,20 @@ impl<'v> Environment<'v> {
         }
         result.push_str(rest);
         if !missing.is_empty() {
-            self.complain(&missing, path);
+            self.report_missing(&missing, path);
             return None;
         }
         if is_substituted {
-            self.grown.set(self.grown.get() + result.len());
-            if self.grown.get() > MAX_TEXT {
+            self.substituted_bytes
+                .set(self.substituted_bytes.get() + result.len());
+            if self.substituted_bytes.get() > MAX_TEXT {
                 let wrong = "too large with the values from the environment";
-                let allowed = format_args!("at most {MAX_TEXT} bytes in all files together");
-                self.problems.add_last(path, Place::Value, wrong, allowed);
+                let expected = format_args!("at most {MAX_TEXT} bytes in all files together");
+                self.problems
+                    .add_and_suppress(path, EntryPart::Value, wrong, expected);
                 return None;
             }
-            return Some(Node::Substituted(result));
+            return Some(Node::FromEnvironment(result));
         }
         is_changed.then_some(Node::Text(result))
     }
@@ -117,23 +119,24 @@ impl<'v> Environment<'v> {
             "${ begins no reference to a variable (${NAME} or ${NAME:-default}) and stays";
         self.problems.warn(Warning {
             path: path.clone(),
-            place: Place::Value,
+            part: EntryPart::Value,
             message: message.to_owned(),
-            is_for_validate: false,
+            is_validate_only: false,
         });
     }
 
-    fn complain(&self, missing: &[(&str, &str)], path: &Path) {
+    fn report_missing(&self, missing: &[(&str, &str)], path: &Path) {
         let wrong: Vec<_> = missing
             .iter()
             .map(|(name, wrong)| format!("{name} {wrong}"))
             .collect();
         let name = missing.first().map_or("NAME", |(name, _)| name);
-        let allowed = format!(
+        let expected = format!(
             "a variable that is set, ${{{name}:-default}}, or $${{{name}}} for the literal text"
         );
         let wrong = wrong.join(", ");
-        self.problems.add_last(path, Place::Value, wrong, allowed);
+        self.problems
+            .add_and_suppress(path, EntryPart::Value, wrong, expected);
     }
 }
 
@@ -180,11 +183,11 @@ impl<'t> Reference<'t> {
 
 /// The groups of a pattern that have names: what is sent after it matched refers to them by `${name}` too.
 #[derive(Default)]
-struct Groups(Vec<String>);
+struct CaptureGroupNames(Vec<String>);
 
-impl Groups {
+impl CaptureGroupNames {
     /// Those of `expect`, which an entry of a dialogue has, or of `regex`, which a relabelling rule has.
-    fn of(entries: &[(String, Node)]) -> Option<Self> {
+    fn from_entries(entries: &[(String, Node)]) -> Option<Self> {
         let pattern = entries.iter().find_map(|entry| match entry {
             (key, Node::Text(text)) if key == "expect" || key == "regex" => Some(text),
             _ => None,
@@ -202,7 +205,7 @@ impl Groups {
 }
 
 /// Whether `text` begins with `${1}` or with the name of one of `groups`.
-fn refers_to_group(text: &str, groups: &Groups) -> bool {
+fn refers_to_group(text: &str, groups: &CaptureGroupNames) -> bool {
     let inner = text
         .strip_prefix(OPENING)
         .and_then(|text| text.split_once('}'));
@@ -222,7 +225,7 @@ fn has_reference(node: &Node) -> bool {
         | Node::Int(_)
         | Node::Float(_)
         | Node::Binary(_)
-        | Node::Substituted(_) => false,
+        | Node::FromEnvironment(_) => false,
     }
 }
 
@@ -270,7 +273,7 @@ mod tests {
             ("${_p4}", "$USER ${USER}"),
             ("$${USER} is ${USER}", "${USER} is monitoring"),
         ] {
-            check(text, &Node::Substituted(expected.to_owned()));
+            check(text, &Node::FromEnvironment(expected.to_owned()));
         }
         check("$${USER}", &Node::Text("${USER}".to_owned()));
         check("$${USER:-x}", &Node::Text("${USER:-x}".to_owned()));
@@ -313,7 +316,7 @@ mod tests {
             ),
         ]);
         assert_eq!(substitute(&mut node), [""; 0]);
-        let replaced = || Node::Substituted("monitoring".to_owned());
+        let replaced = || Node::FromEnvironment("monitoring".to_owned());
         let expected = Node::Map(vec![
             ("${USER}".to_owned(), replaced()),
             (
@@ -337,7 +340,7 @@ mod tests {
         };
         let mut node = entry(text("${USER} ${USER:-x}"), text("${_p4}"));
         assert_eq!(substitute(&mut node), [""; 0]);
-        let sent = Node::Substituted("${USER} monitoring".to_owned());
+        let sent = Node::FromEnvironment("${USER} monitoring".to_owned());
         assert_eq!(node, entry(sent, text("${_p4}")));
     }
 

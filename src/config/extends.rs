@@ -8,7 +8,7 @@ const EXTENDS: &str = "extends";
 pub(super) struct TemplateName(String);
 
 impl FromNode for TemplateName {
-    const ALLOWED: &'static str = "the name of a template";
+    const EXPECTED: &'static str = "the name of a template";
 
     fn from_node(node: &Node) -> Result<Self, String> {
         String::from_node(node).map(Self)
@@ -16,7 +16,7 @@ impl FromNode for TemplateName {
 }
 
 /// What stands under `extends`.
-pub(super) struct Extended {
+pub(super) struct ExtendsRef {
     pub path: Path,
     /// The template, or what is wrong with its name.
     pub name: Result<String, String>,
@@ -24,10 +24,10 @@ pub(super) struct Extended {
     pub is_shown: bool,
 }
 
-pub(super) fn extended(node: &Node, path: &Path) -> Option<Extended> {
+pub(super) fn read_extends(node: &Node, path: &Path) -> Option<ExtendsRef> {
     let scratch = Problems::default();
-    let (node, path) = Fields::open(node, path.clone(), &scratch)?.node(EXTENDS)?;
-    Some(Extended {
+    let (node, path) = Fields::from_node(node, path.clone(), &scratch)?.node(EXTENDS)?;
+    Some(ExtendsRef {
         path,
         name: TemplateName::read_node(node).map(|TemplateName(name)| name),
         is_shown: matches!(node, Node::Text(_)),
@@ -35,6 +35,6 @@ pub(super) fn extended(node: &Node, path: &Path) -> Option<Extended> {
 }
 
 /// Asks for `extends`, of which everything but its kind is known by then.
-pub(super) fn skip_extends(fields: &mut Fields<'_>) {
+pub(super) fn mark_extends_read(fields: &mut Fields<'_>) {
     let _ = fields.optional::<TemplateName>(EXTENDS);
 }

@@ -8,13 +8,13 @@ use std::{
 
 use glob::{MatchOptions, Pattern};
 
-use crate::value::{self, Fields, FromNode, Node, Place};
+use crate::value::{self, EntryPart, Fields, FromNode, Node};
 
 /// One of `include`.
 struct Include(String);
 
 impl FromNode for Include {
-    const ALLOWED: &'static str =
+    const EXPECTED: &'static str =
         "a path or pattern such as conf.d/*.yml, relative to the file's folder";
 
     fn from_node(node: &Node) -> Result<Self, String> {
@@ -33,24 +33,24 @@ impl FromNode for Include {
 }
 
 /// What is wrong, whatever it is, with a path that may not be shown.
-pub(super) const UNSHOWN: &str = "invalid value from the environment";
+pub(super) const REDACTED_INCLUDE_ERROR: &str = "invalid value from the environment";
 
 /// Files that one configuration may include.
 const MAX_FILES: usize = 1000;
 /// Entries of folders that patterns may be held against.
-const MAX_ENTRIES: usize = 100_000;
+const MAX_MATCHED_NAMES: usize = 100_000;
 
 /// A file that is included, and where that is said.
 pub(super) struct Included {
     pub path: PathBuf,
-    pub place: value::Path,
+    pub declared_at: value::Path,
     /// Whether the path may be shown: what a variable holds is not repeated.
     pub is_shown: bool,
 }
 
 /// The files that `include` names in the file `main`, each once; `folders` are those that patterns were
 /// looked for in.
-pub(super) fn find(
+pub(super) fn find_included(
     fields: &mut Fields<'_>,
     main: &Path,
     folders: &mut BTreeSet<PathBuf>,
@@ -58,18 +58,22 @@ pub(super) fn find(
     let problems = fields.problems();
     let folder = main.parent().unwrap_or(Path::new(""));
     let mut seen: HashSet<PathBuf> = HashSet::new();
-    let mut entries = MAX_ENTRIES;
+    let mut entries = MAX_MATCHED_NAMES;
     let mut found = Vec::new();
-    for (node, place) in fields.items("include", Include::ALLOWED) {
-        let is_shown = !matches!(node, Node::Substituted(_));
-        let wrong = |wrong: &dyn fmt::Display, allowed: &dyn fmt::Display| {
-            let wrong = if is_shown { wrong } else { &UNSHOWN };
-            problems.add(place.clone(), Place::Value, wrong, allowed);
+    for (node, place) in fields.items("include", Include::EXPECTED) {
+        let is_shown = !matches!(node, Node::FromEnvironment(_));
+        let wrong = |wrong: &dyn fmt::Display, expected: &dyn fmt::Display| {
+            let wrong = if is_shown {
+                wrong
+            } else {
+                &REDACTED_INCLUDE_ERROR
+            };
+            problems.add(place.clone(), EntryPart::Value, wrong, expected);
         };
         let paths = match Include::read_node(node) {
-            Ok(Include(text)) => matching(folder, &text, &mut entries, folders),
+            Ok(Include(text)) => expand_pattern(folder, &text, &mut entries, folders),
             Err(error) => {
-                wrong(&error, &Include::ALLOWED);
+                wrong(&error, &Include::EXPECTED);
                 continue;
             }
         };
@@ -78,15 +82,15 @@ pub(super) fn find(
                 if paths.is_empty() {
                     problems.warn(value::Warning {
                         path: place.clone(),
-                        place: Place::Value,
+                        part: EntryPart::Value,
                         message: "matches no file".to_owned(),
-                        is_for_validate: false,
+                        is_validate_only: false,
                     });
                 }
                 paths
             }
             Err(error) => {
-                wrong(&error, &Include::ALLOWED);
+                wrong(&error, &Include::EXPECTED);
                 continue;
             }
         };
@@ -104,7 +108,7 @@ pub(super) fn find(
                 let place = place.clone();
                 found.push(Included {
                     path,
-                    place,
+                    declared_at: place,
                     is_shown,
                 });
             }
@@ -114,7 +118,7 @@ pub(super) fn find(
 }
 
 /// The paths that `pattern` stands for, in order; a path without wildcards stands for itself.
-fn matching(
+fn expand_pattern(
     folder: &Path,
     pattern: &str,
     entries: &mut usize,
@@ -134,7 +138,7 @@ fn matching(
         let pattern = Pattern::new(text).map_err(|error| error.to_string())?;
         let mut next = Vec::new();
         for path in paths {
-            next.extend(entries_of(&path, &pattern, entries)?);
+            next.extend(matching_entries(&path, &pattern, entries)?);
             let here = path.as_os_str().is_empty();
             folders.insert(if here { ".".into() } else { path });
         }
@@ -148,7 +152,11 @@ fn matching(
 }
 
 /// The entries of `folder` that `pattern` matches; none where there is no such folder.
-fn entries_of(folder: &Path, pattern: &Pattern, left: &mut usize) -> Result<Vec<PathBuf>, String> {
+fn matching_entries(
+    folder: &Path,
+    pattern: &Pattern,
+    left: &mut usize,
+) -> Result<Vec<PathBuf>, String> {
     // As in a shell: what is hidden is for editors and the like.
     let options = MatchOptions {
         require_literal_leading_dot: true,
@@ -177,7 +185,9 @@ fn entries_of(folder: &Path, pattern: &Pattern, left: &mut usize) -> Result<Vec<
     for entry in listing {
         let name = entry.map_err(failed)?.file_name();
         *left = left.checked_sub(1).ok_or_else(|| {
-            format!("matched against more than {MAX_ENTRIES} names with the patterns before it")
+            format!(
+                "matched against more than {MAX_MATCHED_NAMES} names with the patterns before it"
+            )
         })?;
         if name
             .to_str()

@@ -5,6 +5,7 @@ mod environment;
 mod extends;
 mod include;
 mod monitor;
+mod node_hash;
 mod schema;
 mod sections;
 mod settings;
@@ -13,7 +14,6 @@ mod source;
 mod templates;
 #[cfg(test)]
 mod tests;
-mod version;
 
 use std::{
     collections::BTreeSet,
@@ -22,19 +22,19 @@ use std::{
 };
 
 use crate::value::{
-    self, Fields, Node, Place, Problems, ReadError, read_regular_file, yaml::Position,
+    self, EntryPart, Fields, Node, Problems, ReadError, read_regular_file, yaml::Position,
 };
 use environment::{Environment, Variables};
-use include::{Included, UNSHOWN};
-use source::{Located, Source, locate, locate_warnings};
+use include::{Included, REDACTED_INCLUDE_ERROR};
+use source::{LocatedProblem, Source, locate, locate_warnings};
 use templates::Size;
 
 pub use monitor::{Monitor, Replicas};
 pub use schema::SCHEMA;
-pub use settings::{Config, Dispatcher, Fixed, Log};
+pub use settings::{Config, Dispatcher, Log, RestartOnlyKeys};
 pub use slo::{LatencySlo, Percentage, Slo};
 pub use source::Warning;
-pub use templates::Blueprints;
+pub use templates::MonitorBuilder;
 
 /// Room for a hundred thousand monitors, in all files together; what is larger was not written as a
 /// configuration.
@@ -56,7 +56,7 @@ fn read_with(path: &Path, variables: Variables<'_>) -> Result<Config, Invalid> {
         files: vec![path.to_owned()],
     };
     let bytes = read_regular_file(path, MAX_FILE_SIZE).map_err(|error| {
-        alone(Located {
+        alone(LocatedProblem {
             file: path.into(),
             index: 0,
             position: Position::START,
@@ -78,24 +78,24 @@ fn read_with(path: &Path, variables: Variables<'_>) -> Result<Config, Invalid> {
     problems.set_folder(0, folder_of(path));
     let environment = Environment::new(variables, &problems);
     environment.substitute(&mut main, &value::Path::default());
-    let mut files = Files {
+    let mut files = Loader {
         sources: vec![source],
-        left,
-        ..Files::default()
+        bytes_left: left,
+        ..Loader::default()
     };
     let mut trees = Vec::new();
-    let config = Fields::open(&main, value::Path::default(), &problems).map(|mut fields| {
-        let included = include::find(&mut fields, path, &mut files.folders);
+    let config = Fields::from_node(&main, value::Path::default(), &problems).map(|mut fields| {
+        let included = include::find_included(&mut fields, path, &mut files.folders);
         for included in included {
             trees.extend(files.read(included, &environment, &problems));
         }
 
         let included = trees
             .iter()
-            .filter_map(|(path, tree)| Fields::open(tree, path.clone(), &problems));
+            .filter_map(|(path, tree)| Fields::from_node(tree, path.clone(), &problems));
         Config::read(fields, included, files.is_partial)
     });
-    files.end(config, problems)
+    files.finish(config, problems)
 }
 
 /// Where relative paths in `file` begin.
@@ -105,12 +105,12 @@ fn folder_of(file: &Path) -> PathBuf {
 
 /// The files that were read.
 #[derive(Default)]
-struct Files {
+struct Loader {
     sources: Vec<Source>,
     /// What is wrong with texts that stand for nothing.
-    broken: Vec<Located>,
+    syntax_errors: Vec<LocatedProblem>,
     /// Bytes that more of them may have.
-    left: u64,
+    bytes_left: u64,
     /// What included ones stand for.
     size: Size,
     /// Whether there are some that could not be read.
@@ -119,7 +119,7 @@ struct Files {
     folders: BTreeSet<PathBuf>,
 }
 
-impl Files {
+impl Loader {
     /// What `included` stands for, and the path to its top.
     fn read(
         &mut self,
@@ -129,19 +129,19 @@ impl Files {
     ) -> Option<(value::Path, Node)> {
         let Included {
             path,
-            place,
+            declared_at: place,
             is_shown,
         } = included;
         let refuse = |wrong: &dyn fmt::Display, allowed: &dyn fmt::Display| {
             let wrong = if is_shown {
                 format!("{} {wrong}", path.display())
             } else {
-                UNSHOWN.to_owned()
+                REDACTED_INCLUDE_ERROR.to_owned()
             };
-            problems.add(place.clone(), Place::Value, wrong, allowed);
+            problems.add(place.clone(), EntryPart::Value, wrong, allowed);
         };
         let all = format!("regular files of at most {MAX_FILE_SIZE} bytes together");
-        let bytes = match read_regular_file(&path, self.left) {
+        let bytes = match read_regular_file(&path, self.bytes_left) {
             Ok(bytes) => bytes,
             Err(error) => {
                 self.is_partial = true;
@@ -154,7 +154,7 @@ impl Files {
                 return None;
             }
         };
-        self.left -= bytes.len() as u64;
+        self.bytes_left -= bytes.len() as u64;
         let index = self.sources.len();
         problems.set_folder(index, folder_of(&path));
         let (source, root) = Source::parse(index, path.clone(), bytes);
@@ -163,16 +163,16 @@ impl Files {
             Ok(tree) => tree,
             Err(wrong) => {
                 self.is_partial = true;
-                self.broken.push(wrong);
+                self.syntax_errors.push(wrong);
                 return None;
             }
         };
-        self.size.add(Size::of(&tree));
-        if self.size.is_too_much() {
+        self.size.add(Size::measure(&tree));
+        if self.size.exceeds_limit() {
             self.is_partial = true;
             refuse(
                 &"configuration too large with the files before it",
-                &Size::ALLOWED,
+                &Size::EXPECTED,
             );
             return None;
         }
@@ -181,14 +181,14 @@ impl Files {
         Some((top, tree))
     }
 
-    fn end(self, config: Option<Config>, problems: Problems) -> Result<Config, Invalid> {
+    fn finish(self, config: Option<Config>, problems: Problems) -> Result<Config, Invalid> {
         let files = self.sources.iter().map(|source| source.file.to_path_buf());
         let mut files: Vec<_> = files.collect();
         let warnings = problems.take_warnings();
         let (problems, more) = problems.into_vec();
         if let Some(config) = config
             && problems.is_empty()
-            && self.broken.is_empty()
+            && self.syntax_errors.is_empty()
         {
             files.extend(self.folders);
             files.sort();
@@ -200,7 +200,7 @@ impl Files {
             });
         }
         let mut problems = locate(&self.sources, problems);
-        problems.extend(self.broken);
+        problems.extend(self.syntax_errors);
         problems.sort_by_key(|problem| problem.index);
         Err(Invalid {
             file: files[0].clone(),
@@ -218,7 +218,7 @@ impl Files {
 pub struct Invalid {
     /// The one that includes the others.
     file: PathBuf,
-    problems: Vec<Located>,
+    problems: Vec<LocatedProblem>,
     /// Problems beyond these.
     more: usize,
     /// What was read.

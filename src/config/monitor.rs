@@ -9,16 +9,16 @@ use std::{
 };
 
 use super::{
-    extends::skip_extends,
-    slo::{Slo, Timing},
-    version,
+    extends::mark_extends_read,
+    node_hash::hash_node,
+    slo::{LatencyBounds, Slo},
 };
 use crate::{
-    check::{Replica, Version},
+    check::{Fingerprint, Replica},
     metrics,
     monitors::{self, Type},
     value::{
-        Fields, FromNode, Node, Path, Place, Problems, check_label_name, format_duration,
+        EntryPart, Fields, FromNode, Node, Path, Problems, check_label_name, format_duration,
         warn_of_label_name,
     },
 };
@@ -47,7 +47,7 @@ pub struct Monitor {
     /// Which of these this is.
     pub replica: Replica,
     /// By which a change of all that is known.
-    pub version: Version,
+    pub fingerprint: Fingerprint,
     /// The files that it was made from, apart from the configuration.
     pub files: BTreeSet<PathBuf>,
 }
@@ -71,10 +71,10 @@ pub(super) fn read_buckets(
         && buckets.is_sorted_by(|a, b| a < b)
         && buckets.iter().all(|bound| bound.is_finite());
     if !ascending || buckets.len() > 100 {
-        let allowed = format_args!(
+        let expected = format_args!(
             "1 to 100 numbers of {units}, each greater than the one before, the first above 0"
         );
-        fields.wrong_value(key, "invalid buckets", allowed);
+        fields.add_value_problem(key, "invalid buckets", expected);
         return None;
     }
     Some(buckets.into())
@@ -105,7 +105,7 @@ impl Defaults {
         let (check_every, timeout) = read_timing(&mut fields, &defaults);
         let labels = read_labels(&mut fields);
         let replicas = fields.optional("replicas").unwrap_or(defaults.replicas);
-        fields.finish();
+        fields.reject_unknown_keys();
         Self {
             timeout,
             check_every,
@@ -126,7 +126,7 @@ impl Default for Replicas {
 }
 
 impl FromNode for Replicas {
-    const ALLOWED: &'static str = "a whole number from 1 to 100";
+    const EXPECTED: &'static str = "a whole number from 1 to 100";
 
     fn from_node(node: &Node) -> Result<Self, String> {
         match node {
@@ -148,7 +148,7 @@ fn read_timing(fields: &mut Fields<'_>, defaults: &Defaults) -> (Duration, Durat
     let given: Option<Duration> = fields.optional("timeout");
     if let Some(timeout) = given.filter(|timeout| *timeout > check_every) {
         let (timeout, check_every) = (format_duration(timeout), format_duration(check_every));
-        fields.wrong_value(
+        fields.add_value_problem(
             "timeout",
             format_args!("{timeout} is longer than check_every, {check_every}"),
             "at most check_every",
@@ -166,7 +166,7 @@ fn warn_of_interval(fields: &Fields<'_>) {
     // Whole seconds in milliseconds, and no whole hours in seconds.
     let is_like_millis =
         |number: f64| number >= 10_000.0 && number % 1000.0 == 0.0 && number % 3600.0 != 0.0;
-    let message = match fields.unitless("check_every") {
+    let message = match fields.seconds_without_unit("check_every") {
         Some(number) if number < SHORT => {
             format!(
                 "{number} without a unit is seconds, so {:.0} checks a second",
@@ -188,7 +188,7 @@ fn read_labels(fields: &mut Fields<'_>) -> BTreeMap<String, String> {
     if let Some((Node::Map(labels), path)) = fields.node("labels") {
         for (index, (name, _)) in labels.iter().enumerate() {
             let path = path.entry(name, index);
-            warn_of_label_name(name, path, Place::Key, fields.problems());
+            warn_of_label_name(name, path, EntryPart::Key, fields.problems());
         }
     }
     let check_name = |name: &str| {
@@ -216,13 +216,13 @@ impl Monitor {
         problems: &Problems,
     ) -> Option<Self> {
         let nodes: Vec<_> = values.iter().map(|(node, _)| *node).collect();
-        let fields = Fields::over(values, problems)?;
+        let fields = Fields::from_layers(values, problems)?;
         // Of what was read before, other settings are made.
         problems.take_files();
         let monitor = Self::read_keys(name, fields, defaults, metrics, assumed)?;
         let files = problems.take_files();
         Some(Self {
-            version: Version {
+            fingerprint: Fingerprint {
                 settings: monitor.hash(&nodes),
                 files: files.fingerprint(),
             },
@@ -238,7 +238,7 @@ impl Monitor {
         metrics: &metrics::Settings,
         assumed: Type,
     ) -> Option<Self> {
-        skip_extends(&mut fields);
+        mark_extends_read(&mut fields);
         // Of a type that nobody knows, nothing more can be said.
         let monitor_type = match fields.node("type") {
             Some(_) => fields.optional("type")?,
@@ -251,9 +251,9 @@ impl Monitor {
         let fail_if_slower_than = fields.optional("fail_if_slower_than");
         if fail_if_slower_than.is_some_and(|limit| limit >= timeout) {
             let wrong = "has no effect: not shorter than the timeout";
-            fields.wrong_value("fail_if_slower_than", wrong, "less than the timeout");
+            fields.add_value_problem("fail_if_slower_than", wrong, "less than the timeout");
         }
-        let bounds = Timing {
+        let bounds = LatencyBounds {
             timeout,
             fail_if_slower_than,
         };
@@ -265,7 +265,7 @@ impl Monitor {
         };
         let replicas = fields.optional("replicas").unwrap_or(defaults.replicas);
         let settings = monitor_type.read(&mut fields);
-        fields.finish();
+        fields.reject_unknown_keys();
         Some(Self {
             name: name.to_owned(),
             check_every,
@@ -277,7 +277,7 @@ impl Monitor {
             settings: settings?,
             replicas,
             replica: Replica::default(),
-            version: Version::default(),
+            fingerprint: Fingerprint::default(),
             files: BTreeSet::new(),
         })
     }
@@ -298,7 +298,7 @@ impl Monitor {
             replicas,
             buckets,
         );
-        let nodes: Vec<_> = nodes.iter().map(|node| version::of(node)).collect();
+        let nodes: Vec<_> = nodes.iter().map(|node| hash_node(node)).collect();
         (given, nodes).hash(&mut hasher);
         hasher.finish()
     }

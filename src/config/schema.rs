@@ -84,12 +84,13 @@ mod tests {
             Node::Bool(value) => json!(value),
             Node::Int(value) => json!(i64::try_from(*value).unwrap_or(i64::MAX)),
             Node::Float(value) => json!(value),
-            Node::Text(text) | Node::Substituted(text) => json!(text),
+            Node::Text(text) | Node::FromEnvironment(text) => json!(text),
             Node::Binary(bytes) => json!(String::from_utf8_lossy(bytes)),
             Node::List(items) => items.iter().map(value).collect(),
             Node::Map(_) => {
                 let problems = Problems::default();
-                let fields = Fields::open(node, Path::default(), &problems).expect("a mapping");
+                let fields =
+                    Fields::from_node(node, Path::default(), &problems).expect("a mapping");
                 let entries = fields.entries().into_iter().rev();
                 let entries = entries.map(|(name, node, _)| (name.to_owned(), value(node)));
                 Value::Object(entries.collect())
@@ -143,7 +144,7 @@ mod tests {
     /// What is wrong with a file by itself.
     fn problems_of(node: &Node) -> Vec<Problem> {
         let problems = Problems::default();
-        let fields = Fields::open(node, Path::default(), &problems);
+        let fields = Fields::from_node(node, Path::default(), &problems);
         if let Some(mut fields) = fields {
             let _ = fields.node("include");
             let _ = Config::read(fields, std::iter::empty(), true);

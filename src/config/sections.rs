@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, hash_map::Entry};
 
-use crate::value::{Fields, Node, Path, Place, Problems};
+use crate::value::{EntryPart, Fields, Node, Path, Problems};
 
 /// An entry of a mapping whose keys are names: the name, and what is there.
 pub(super) type Named<'a> = (&'a str, &'a Node, Path);
@@ -29,11 +29,11 @@ impl<'a> Sections<'a> {
         for key in MAIN_SECTIONS {
             if fields.node(key).is_some() {
                 let wrong = "not allowed in an included file";
-                let allowed = "monitors and templates only";
-                fields.wrong_value(key, wrong, allowed);
+                let expected = "monitors and templates only";
+                fields.add_value_problem(key, wrong, expected);
             }
         }
-        fields.finish();
+        fields.reject_unknown_keys();
         sections
     }
 }
@@ -58,14 +58,14 @@ pub(super) fn reject_duplicate_names<'a>(
     let mut once = Vec::with_capacity(entries.len());
     for (name, node, path) in entries {
         if let Some(wrong) = wrong_name(name) {
-            let allowed = "1 to 200 characters without control characters";
-            problems.add(path.clone(), Place::Key, wrong, allowed);
+            let expected = "1 to 200 characters without control characters";
+            problems.add(path.clone(), EntryPart::Key, wrong, expected);
         }
         match first.entry(name) {
             // Of two in one file, the mapping has told.
             Entry::Occupied(first) if first.get().file == path.file => {}
             Entry::Occupied(first) => {
-                problems.add_second(path.clone(), first.get().clone());
+                problems.add_duplicate_name(path.clone(), first.get().clone());
             }
             Entry::Vacant(vacant) => {
                 vacant.insert(path.clone());

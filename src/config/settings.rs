@@ -9,18 +9,18 @@ use tracing::level_filters::LevelFilter;
 
 use super::{
     monitor::{DURATION_BUCKETS, Defaults, Monitor, read_buckets},
+    node_hash::hash_node,
     sections::{Named, Sections, reject_duplicate_names},
     source::Warning,
-    templates::{Blueprints, Size},
-    version,
+    templates::{MonitorBuilder, Size},
 };
 use crate::{
-    check::{CheckLog, Version},
+    check::{Fingerprint, LoggedChecks},
     discovery, logging,
     metrics::{self, FAMILIES, Family},
     server,
     value::{
-        Fields, ForbiddenNetworks, ForbiddenTargets, FromNode, Node, Place, Problems, nearest,
+        EntryPart, Fields, ForbiddenNetworks, ForbiddenTargets, FromNode, Node, Problems, nearest,
     },
 };
 
@@ -40,27 +40,27 @@ pub struct Config {
     /// `monitors`, in the order of the files.
     pub monitors: Vec<Monitor>,
     /// By which a change of the other sections is known.
-    pub fixed: Fixed,
+    pub restart_only_keys: RestartOnlyKeys,
     /// What more monitors can be made of.
-    pub blueprints: Blueprints,
+    pub monitor_builder: MonitorBuilder,
     /// `discovery`
     pub discovery: discovery::Settings,
     /// By which a change of `discovery` is known.
-    pub discovery_version: Version,
+    pub discovery_fingerprint: Fingerprint,
     /// The files that `discovery` was made from.
     pub discovery_files: BTreeSet<PathBuf>,
     /// The file that it stands in, each that it includes, and each folder in which a pattern was looked
     /// for, sorted.
     pub files: Vec<PathBuf>,
-    /// What is allowed and surely not meant.
+    /// What is expected and surely not meant.
     pub warnings: Vec<Warning>,
 }
 
 /// What cannot change while the daemon runs: a hash for each key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Fixed(BTreeMap<String, u64>);
+pub struct RestartOnlyKeys(BTreeMap<String, u64>);
 
-impl Fixed {
+impl RestartOnlyKeys {
     const SECTIONS: [&'static str; 4] = ["log", "server", "dispatcher", "metrics"];
 
     fn read(fields: &mut Fields<'_>) -> Self {
@@ -69,7 +69,7 @@ impl Fixed {
             if let Some((Node::Map(entries), _)) = fields.node(section) {
                 let entries = entries.iter();
                 hashes.extend(
-                    entries.map(|(key, value)| (format!("{section}.{key}"), version::of(value))),
+                    entries.map(|(key, value)| (format!("{section}.{key}"), hash_node(value))),
                 );
             }
         }
@@ -78,7 +78,7 @@ impl Fixed {
 
     /// The keys that `other` has or has not, or has with another value.
     #[must_use]
-    pub fn changed(&self, other: &Self) -> Vec<String> {
+    pub fn changed_keys(&self, other: &Self) -> Vec<String> {
         let keys: BTreeSet<_> = self.0.keys().chain(other.0.keys()).collect();
         let changed = keys
             .into_iter()
@@ -95,7 +95,7 @@ pub struct Log {
     /// `log.format`
     pub format: logging::Format,
     /// `log.checks`
-    pub checks: CheckLog,
+    pub checks: LoggedChecks,
 }
 
 /// How checks are run.
@@ -134,13 +134,13 @@ impl Config {
             .section("metrics")
             .map(read_metrics)
             .unwrap_or_default();
-        let fixed = Fixed::read(&mut fields);
+        let fixed = RestartOnlyKeys::read(&mut fields);
         let forbid_targets: Vec<ForbiddenNetworks> = fields.list("forbid_targets");
         let discovery_node = fields.node("discovery").map(|(node, _)| node);
-        let discovery_hash = discovery_node.map_or(0, version::of);
+        let discovery_hash = discovery_node.map_or(0, hash_node);
         let discovery = fields.section("discovery");
         let own = Sections::read(&mut fields);
-        fields.finish();
+        fields.reject_unknown_keys();
         let files = [own]
             .into_iter()
             .chain(included.map(Sections::read_included));
@@ -151,20 +151,20 @@ impl Config {
             monitors.extend(file.monitors);
         }
         let templates = reject_duplicate_names(templates, problems);
-        let blueprints =
-            Blueprints::read(defaults, metrics.clone(), templates, is_partial, problems);
+        let monitor_builder =
+            MonitorBuilder::read(defaults, metrics.clone(), templates, is_partial, problems);
         problems.take_files();
         let discovery = discovery
-            .map(|section| discovery::Settings::read(&section, blueprints.names().as_deref()))
+            .map(|section| discovery::Settings::read(&section, monitor_builder.names().as_deref()))
             .unwrap_or_default();
         let discovery_files = problems.take_files();
-        let discovery_version = Version {
+        let discovery_version = Fingerprint {
             settings: discovery_hash,
             files: discovery_files.fingerprint(),
         };
         let monitors = read_monitors(
             reject_duplicate_names(monitors, problems),
-            &blueprints,
+            &monitor_builder,
             problems,
         );
         Self {
@@ -174,10 +174,10 @@ impl Config {
             metrics,
             forbid_targets: forbid_targets.into(),
             monitors,
-            fixed,
-            blueprints,
+            restart_only_keys: fixed,
+            monitor_builder,
             discovery,
-            discovery_version,
+            discovery_fingerprint: discovery_version,
             discovery_files: discovery_files.paths().cloned().collect(),
             files: Vec::new(),
             warnings: Vec::new(),
@@ -188,7 +188,7 @@ impl Config {
     pub fn log_warnings(&self) {
         const LOGGED: usize = 20;
         let warnings = self.warnings.iter();
-        let warnings = warnings.filter(|warning| !warning.is_for_validate);
+        let warnings = warnings.filter(|warning| !warning.is_validate_only);
         for warning in warnings.clone().take(LOGGED) {
             tracing::warn!(%warning, "Suspicious configuration");
         }
@@ -199,9 +199,9 @@ impl Config {
     }
 
     /// The monitors' names, each with what a change is known by.
-    pub fn versions(&self) -> impl Iterator<Item = (&str, Version)> {
+    pub fn fingerprints(&self) -> impl Iterator<Item = (&str, Fingerprint)> {
         let monitors = self.monitors.iter();
-        monitors.map(|monitor| (&*monitor.name, monitor.version))
+        monitors.map(|monitor| (&*monitor.name, monitor.fingerprint))
     }
 }
 
@@ -210,7 +210,7 @@ impl Default for Log {
         Self {
             level: LevelFilter::INFO,
             format: logging::Format::default(),
-            checks: CheckLog::default(),
+            checks: LoggedChecks::default(),
         }
     }
 }
@@ -234,7 +234,7 @@ impl Log {
             format: fields.optional("format").unwrap_or(defaults.format),
             checks: fields.optional("checks").unwrap_or_default(),
         };
-        fields.finish();
+        fields.reject_unknown_keys();
         log
     }
 }
@@ -242,7 +242,7 @@ impl Log {
 struct Level(LevelFilter);
 
 impl FromNode for Level {
-    const ALLOWED: &'static str = "DEBUG, INFO, WARNING, ERROR or CRITICAL (also TRACE and WARN)";
+    const EXPECTED: &'static str = "DEBUG, INFO, WARNING, ERROR or CRITICAL (also TRACE and WARN)";
 
     fn from_node(node: &Node) -> Result<Self, String> {
         let text = String::from_node(node)?;
@@ -253,7 +253,7 @@ impl FromNode for Level {
 }
 
 impl FromNode for logging::Format {
-    const ALLOWED: &'static str = "json, logfmt, or a template of Python's logging module";
+    const EXPECTED: &'static str = "json, logfmt, or a template of Python's logging module";
 
     fn from_node(node: &Node) -> Result<Self, String> {
         String::from_node(node)?
@@ -262,8 +262,8 @@ impl FromNode for logging::Format {
     }
 }
 
-impl FromNode for CheckLog {
-    const ALLOWED: &'static str = "all, changes, failures or none";
+impl FromNode for LoggedChecks {
+    const EXPECTED: &'static str = "all, changes, failures or none";
 
     fn from_node(node: &Node) -> Result<Self, String> {
         match String::from_node(node)?.as_str() {
@@ -291,7 +291,7 @@ impl Dispatcher {
             .optional("max_concurrent_checks")
             .unwrap_or(Self::default().max_concurrent_checks);
         let max_concurrent_checks_per_host = fields.optional("max_concurrent_checks_per_host");
-        fields.finish();
+        fields.reject_unknown_keys();
         Self {
             max_concurrent_checks,
             max_concurrent_checks_per_host,
@@ -316,10 +316,10 @@ fn read_metrics(mut fields: Fields<'_>) -> metrics::Settings {
             .any(|family| family.name == *name && !family.is_opt_in())
         {
             let wrong = format_args!("{name} is on by default");
-            fields.wrong_value("enabled", wrong, "metrics that are off by default");
+            fields.add_value_problem("enabled", wrong, "metrics that are off by default");
         }
     }
-    fields.finish();
+    fields.reject_unknown_keys();
     settings
 }
 
@@ -332,7 +332,7 @@ fn read_families(
 }
 
 impl FromNode for &'static Family {
-    const ALLOWED: &'static str = "a metric of monitors from docs/metrics.md";
+    const EXPECTED: &'static str = "a metric of monitors from docs/metrics.md";
 
     fn from_node(node: &Node) -> Result<Self, String> {
         let name = String::from_node(node)?;
@@ -351,19 +351,19 @@ impl FromNode for &'static Family {
 /// Reads the monitors with these names.
 fn read_monitors(
     entries: Vec<Named<'_>>,
-    blueprints: &Blueprints,
+    monitor_builder: &MonitorBuilder,
     problems: &Problems,
 ) -> Vec<Monitor> {
     let mut monitors = Vec::with_capacity(entries.len());
     let mut added = Size::default();
     for entry in entries {
         let path = entry.2.clone();
-        let (monitor, size) = blueprints.read_monitor(entry, problems);
+        let (monitor, size) = monitor_builder.read_monitor(entry, problems);
         monitors.extend(monitor);
         added.add(size);
-        if added.is_too_much() {
+        if added.exceeds_limit() {
             let wrong = "expanded configuration too large";
-            problems.add(path, Place::Key, wrong, Size::ALLOWED);
+            problems.add(path, EntryPart::Key, wrong, Size::EXPECTED);
             break;
         }
     }

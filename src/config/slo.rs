@@ -38,13 +38,13 @@ impl Percentage {
 
     /// What it leaves, as a ratio.
     #[must_use]
-    pub fn rest(self) -> f64 {
+    pub fn error_budget(self) -> f64 {
         (100.0 - self.0) / 100.0
     }
 }
 
 impl FromNode for Percentage {
-    const ALLOWED: &'static str = "a percentage above 0 and at most 99.99999, such as 99.9";
+    const EXPECTED: &'static str = "a percentage above 0 and at most 99.99999, such as 99.9";
 
     fn from_node(node: &Node) -> Result<Self, String> {
         let percentage = f64::from_node(node)?;
@@ -69,7 +69,7 @@ fn warn_of_ratio(fields: &Fields<'_>, key: &str, percentage: Option<Percentage>)
 }
 
 /// What bears on the latency of a check that succeeded.
-pub(super) struct Timing {
+pub(super) struct LatencyBounds {
     pub timeout: Duration,
     pub fail_if_slower_than: Option<Duration>,
 }
@@ -78,7 +78,7 @@ impl Slo {
     /// Reads the section.
     pub(super) fn read(
         mut fields: Fields<'_>,
-        timing: &Timing,
+        timing: &LatencyBounds,
         metrics: &metrics::Settings,
     ) -> Self {
         let given = fields.problems().count();
@@ -92,7 +92,7 @@ impl Slo {
             latency,
         };
         if slo.availability.is_none() && !has_latency && fields.problems().count() == given {
-            fields.wrong("no objective", "availability, latency or both");
+            fields.add_problem("no objective", "availability, latency or both");
         }
         for (key, is_given, family) in [
             ("availability", slo.availability.is_some(), CHECKS),
@@ -101,10 +101,10 @@ impl Slo {
         ] {
             if is_given && metrics.disabled.contains(&family) {
                 let wrong = format_args!("needs {family}, which metrics.disabled names");
-                fields.wrong_value(key, wrong, "a metric that monitors have");
+                fields.add_value_problem(key, wrong, "a metric that monitors have");
             }
         }
-        fields.finish();
+        fields.reject_unknown_keys();
         slo
     }
 }
@@ -115,7 +115,7 @@ const FAILURES: &str = "monitor_check_failures_total";
 const DURATION: &str = "monitor_check_duration_seconds";
 
 impl LatencySlo {
-    fn read(mut fields: Fields<'_>, timing: &Timing) -> Option<Self> {
+    fn read(mut fields: Fields<'_>, timing: &LatencyBounds) -> Option<Self> {
         let threshold = fields.required("threshold");
         let objective = fields.required("objective");
         warn_of_ratio(&fields, "objective", objective);
@@ -126,10 +126,10 @@ impl LatencySlo {
         if let Some(threshold) = threshold.filter(|threshold| *threshold >= longest.1) {
             let (threshold, limit) = (format_duration(threshold), format_duration(longest.1));
             let wrong = format_args!("{threshold} can never be exceeded by a successful check");
-            let allowed = format_args!("less than {}, {limit}", longest.0);
-            fields.wrong_value("threshold", wrong, allowed);
+            let expected = format_args!("less than {}, {limit}", longest.0);
+            fields.add_value_problem("threshold", wrong, expected);
         }
-        fields.finish();
+        fields.reject_unknown_keys();
         Some(Self {
             threshold: threshold?,
             objective: objective?,

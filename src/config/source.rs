@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::value::{
-    self, Node, Place, Problem,
+    self, EntryPart, Node, Problem,
     yaml::{self, Position},
 };
 
@@ -20,7 +20,7 @@ pub(super) struct Source {
 
 /// A problem with its place in a file.
 #[derive(Debug)]
-pub(super) struct Located {
+pub(super) struct LocatedProblem {
     pub file: Arc<Path>,
     /// Which of the files that is.
     pub index: usize,
@@ -34,7 +34,7 @@ pub(super) struct Located {
 pub struct Warning {
     text: String,
     /// Whether it is of `validate` alone.
-    pub(super) is_for_validate: bool,
+    pub(super) is_validate_only: bool,
 }
 
 /// `FILE:LINE:COLUMN: path: what is odd`
@@ -44,7 +44,7 @@ impl fmt::Display for Warning {
     }
 }
 
-impl Located {
+impl LocatedProblem {
     /// Writes `FILE:LINE:COLUMN: path: message`, in one line.
     pub(super) fn write(&self, f: &mut impl fmt::Write) -> fmt::Result {
         let Position { line, column } = self.position;
@@ -70,10 +70,10 @@ impl Located {
 pub(super) fn locate_warnings(sources: &[Source], warnings: &[value::Warning]) -> Vec<Warning> {
     let places: Vec<_> = warnings
         .iter()
-        .map(|warning| (&warning.path, warning.place))
+        .map(|warning| (&warning.path, warning.part))
         .collect();
     let positions = positions(sources, &places);
-    let located = |(warning, position): (&value::Warning, Position)| Located {
+    let located = |(warning, position): (&value::Warning, Position)| LocatedProblem {
         file: sources[warning.path.file].file.clone(),
         index: warning.path.file,
         position,
@@ -83,15 +83,15 @@ pub(super) fn locate_warnings(sources: &[Source], warnings: &[value::Warning]) -
     let mut located: Vec<_> = warnings
         .iter()
         .zip(positions)
-        .map(|(warning, position)| (located((warning, position)), warning.is_for_validate))
+        .map(|(warning, position)| (located((warning, position)), warning.is_validate_only))
         .collect();
     located.sort_by_key(|(located, _)| (located.index, located.position));
-    let shown = |(located, is_for_validate): (Located, bool)| {
+    let shown = |(located, is_for_validate): (LocatedProblem, bool)| {
         let mut text = String::new();
         let _ = located.write(&mut text);
         Warning {
             text,
-            is_for_validate,
+            is_validate_only: is_for_validate,
         }
     };
     located.into_iter().map(shown).collect()
@@ -103,9 +103,9 @@ impl Source {
         index: usize,
         path: PathBuf,
         bytes: Vec<u8>,
-    ) -> (Self, Result<Node, Located>) {
+    ) -> (Self, Result<Node, LocatedProblem>) {
         let file: Arc<Path> = path.into();
-        let broken = |position, message| Located {
+        let broken = |position, message| LocatedProblem {
             file: file.clone(),
             index,
             position,
@@ -130,23 +130,24 @@ impl Source {
 }
 
 /// The problems with their places, file by file.
-pub(super) fn locate(sources: &[Source], problems: Vec<Problem>) -> Vec<Located> {
+pub(super) fn locate(sources: &[Source], problems: Vec<Problem>) -> Vec<LocatedProblem> {
     let mut located = Vec::with_capacity(problems.len());
-    let places = problems
-        .iter()
-        .map(|problem| (&problem.path, problem.place));
-    let firsts = problems.iter().map(|problem| match &problem.first {
-        Some(first) => (first, Place::Key),
-        None => (&problem.path, problem.place),
+    let places = problems.iter().map(|problem| (&problem.path, problem.part));
+    let firsts = problems.iter().map(|problem| match &problem.duplicate_of {
+        Some(first) => (first, EntryPart::Key),
+        None => (&problem.path, problem.part),
     });
-    let firsts = if problems.iter().any(|problem| problem.first.is_some()) {
+    let firsts = if problems
+        .iter()
+        .any(|problem| problem.duplicate_of.is_some())
+    {
         positions(sources, &firsts.collect::<Vec<_>>())
     } else {
         Vec::new()
     };
     let positions = positions(sources, &places.collect::<Vec<_>>());
     for (id, (problem, position)) in problems.into_iter().zip(positions).enumerate() {
-        let message = match problem.first {
+        let message = match problem.duplicate_of {
             Some(first) => {
                 let file = sources[first.file].file.display();
                 let Position { line, column } = firsts[id];
@@ -154,7 +155,7 @@ pub(super) fn locate(sources: &[Source], problems: Vec<Problem>) -> Vec<Located>
             }
             None => problem.message,
         };
-        located.push(Located {
+        located.push(LocatedProblem {
             file: sources[problem.path.file].file.clone(),
             index: problem.path.file,
             position,
@@ -167,7 +168,7 @@ pub(super) fn locate(sources: &[Source], problems: Vec<Problem>) -> Vec<Located>
 }
 
 /// Where `places` are in their files.
-fn positions(sources: &[Source], places: &[(&value::Path, Place)]) -> Vec<Position> {
+fn positions(sources: &[Source], places: &[(&value::Path, EntryPart)]) -> Vec<Position> {
     let mut positions = vec![Position::START; places.len()];
     let mut by_file: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
     for (id, (path, _)) in places.iter().enumerate() {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    extends::{TemplateName, extended},
+    extends::{TemplateName, read_extends},
     monitor::{Defaults, Monitor},
     sections::Named,
 };
@@ -15,12 +15,12 @@ use crate::{
     discovery::Wanted,
     metrics,
     monitors::Type,
-    value::{Context, Fields, FromNode, Node, Path, Place, Problem, Problems, nearest},
+    value::{Context, EntryPart, Fields, FromNode, Node, Path, Problem, Problems, nearest},
 };
 
 /// What a monitor is made of beside its own keys: the templates, and what `defaults` and `metrics` say.
 #[derive(Clone, Default)]
-pub struct Blueprints(Arc<TemplateSet>);
+pub struct MonitorBuilder(Arc<TemplateSet>);
 
 #[derive(Default)]
 struct TemplateSet {
@@ -37,7 +37,7 @@ struct Template {
     node: Node,
     path: Path,
     /// `extends`, where that can be read.
-    base: Option<String>,
+    parent: Option<String>,
     /// What it adds to each monitor, with what it extends.
     size: Size,
 }
@@ -51,23 +51,23 @@ pub(super) struct Size {
 
 impl Size {
     /// What templates may add to all monitors: they repeat what they hold, as aliases do.
-    const MOST: Self = Self {
+    const MAX: Self = Self {
         nodes: 5_000_000,
         text: 64 << 20,
     };
 
-    pub(super) const ALLOWED: &'static str = "all together at most 5000000 values and 64 MiB";
+    pub(super) const EXPECTED: &'static str = "all together at most 5000000 values and 64 MiB";
 
-    pub(super) fn of(node: &Node) -> Self {
+    pub(super) fn measure(node: &Node) -> Self {
         let mut size = Self { nodes: 1, text: 0 };
         match node {
-            Node::Text(text) | Node::Substituted(text) => size.text += text.len(),
+            Node::Text(text) | Node::FromEnvironment(text) => size.text += text.len(),
             Node::Binary(bytes) => size.text += bytes.len(),
-            Node::List(items) => items.iter().for_each(|item| size.add(Self::of(item))),
+            Node::List(items) => items.iter().for_each(|item| size.add(Self::measure(item))),
             Node::Map(entries) => {
                 for (name, node) in entries {
                     size.text += name.len();
-                    size.add(Self::of(node));
+                    size.add(Self::measure(node));
                 }
             }
             Node::Null | Node::Bool(_) | Node::Int(_) | Node::Float(_) => {}
@@ -80,15 +80,15 @@ impl Size {
         self.text = self.text.saturating_add(other.text);
     }
 
-    pub(super) fn is_too_much(self) -> bool {
-        self.nodes > Self::MOST.nodes || self.text > Self::MOST.text
+    pub(super) fn exceeds_limit(self) -> bool {
+        self.nodes > Self::MAX.nodes || self.text > Self::MAX.text
     }
 }
 
 /// Templates that lie over each other, at most.
-const DEEPEST: usize = 10;
+const MAX_EXTENDS_DEPTH: usize = 10;
 
-impl Blueprints {
+impl MonitorBuilder {
     /// Of the templates with these names, which stand once each.
     pub(super) fn read(
         defaults: Defaults,
@@ -100,8 +100,8 @@ impl Blueprints {
         let mut known = BTreeMap::new();
         for (name, node, path) in templates {
             let template = || Template {
-                base: extended(node, &path).and_then(|extended| extended.name.ok()),
-                size: Size::of(node),
+                parent: read_extends(node, &path).and_then(|extended| extended.name.ok()),
+                size: Size::measure(node),
                 node: node.clone(),
                 path: path.shared(),
             };
@@ -115,7 +115,7 @@ impl Blueprints {
             is_partial,
         };
         for name in set.templates.keys() {
-            set.check(name, problems);
+            set.check_extends(name, problems);
         }
         let sizes: Vec<_> = set.templates.keys().map(|name| set.size(name)).collect();
         for (template, size) in set.templates.values_mut().zip(sizes) {
@@ -133,13 +133,14 @@ impl Blueprints {
         clippy::needless_pass_by_value,
         reason = "whoever makes the keys has no other use for them"
     )]
-    pub fn monitor(&self, name: &str, template: &str, own: Node) -> Result<Monitor, Vec<String>> {
+    pub fn build(&self, name: &str, template: &str, own: Node) -> Result<Monitor, Vec<String>> {
         let problems = Problems::within_context(self.0.context.clone());
         let path = Path::default().entry("monitors", 0).entry(name, 0);
         let monitor = if let Some(base) = self.0.layers(template) {
             self.0.monitor(name, &own, path, base, &problems)
         } else {
-            self.0.complain(&path, template, true, &problems);
+            self.0
+                .report_unknown_template(&path, template, true, &problems);
             None
         };
         match (monitor, problems.into_vec()) {
@@ -155,7 +156,7 @@ impl Blueprints {
     ///
     /// # Errors
     /// Everything that is wrong with it, as [`monitor`](Self::monitor) has it.
-    pub fn discovered(&self, wanted: Wanted) -> Result<Monitor, Vec<String>> {
+    pub fn build_discovered(&self, wanted: Wanted) -> Result<Monitor, Vec<String>> {
         let Wanted {
             name,
             template,
@@ -171,7 +172,7 @@ impl Blueprints {
         };
         keys.extend(hostname.and_then(|name| self.0.hostname_key(&template, monitor_type, name)));
         keys.insert(0, (key.to_owned(), Node::Text(value)));
-        self.monitor(&name, &template, Node::Map(keys))
+        self.build(&name, &template, Node::Map(keys))
     }
 
     /// The names of all templates; `None` where there may be others.
@@ -186,22 +187,31 @@ impl Blueprints {
         (name, node, path): Named<'_>,
         problems: &Problems,
     ) -> (Option<Monitor>, Size) {
-        let Some(extended) = extended(node, &path) else {
+        let Some(extended) = read_extends(node, &path) else {
             let monitor = self.0.monitor(name, node, path, Vec::new(), problems);
             return (monitor, Size::default());
         };
         let template = match &extended.name {
             Ok(template) => template,
             Err(wrong) => {
-                problems.add(extended.path, Place::Value, wrong, TemplateName::ALLOWED);
+                problems.add(
+                    extended.path,
+                    EntryPart::Value,
+                    wrong,
+                    TemplateName::EXPECTED,
+                );
                 return (None, Size::default());
             }
         };
         let Some(base) = self.0.layers(template) else {
             // What is wrong with a template that there is, is told of the template.
             if !self.0.templates.contains_key(template) {
-                self.0
-                    .complain(&extended.path, template, extended.is_shown, problems);
+                self.0.report_unknown_template(
+                    &extended.path,
+                    template,
+                    extended.is_shown,
+                    problems,
+                );
             }
             return (None, Size::default());
         };
@@ -240,11 +250,11 @@ impl TemplateSet {
         let mut next = Some(template);
         while let Some(name) = next {
             let template = self.templates.get(name)?;
-            if layers.len() == DEEPEST {
+            if layers.len() == MAX_EXTENDS_DEPTH {
                 return None;
             }
             layers.push((&template.node, template.path.clone()));
-            next = template.base.as_deref();
+            next = template.parent.as_deref();
         }
         Some(layers)
     }
@@ -264,7 +274,7 @@ impl TemplateSet {
         };
         if section == "tls_config" {
             let scratch = Problems::default();
-            let mut fields = Fields::over(self.layers(template)?, &scratch)?;
+            let mut fields = Fields::from_layers(self.layers(template)?, &scratch)?;
             let mut settings = fields.section(section);
             let is_given = settings.as_mut().is_some_and(|s| s.node(key).is_some());
             let speaks_tls = monitor_type == Type::Tls
@@ -287,7 +297,7 @@ impl TemplateSet {
         let scratch = Problems::default();
         let layers = self.layers(template).unwrap_or_default();
         let fields =
-            Fields::over(layers, &scratch).filter(|_| self.templates.contains_key(template));
+            Fields::from_layers(layers, &scratch).filter(|_| self.templates.contains_key(template));
         let given = fields.and_then(|mut fields| fields.optional("type"));
         given.unwrap_or(Type::Http)
     }
@@ -295,11 +305,11 @@ impl TemplateSet {
     fn size(&self, template: &str) -> Size {
         let mut size = Size::default();
         let mut next = self.templates.get(template);
-        for _ in 0..DEEPEST {
+        for _ in 0..MAX_EXTENDS_DEPTH {
             let Some(template) = next else { break };
             size.add(template.size);
             next = template
-                .base
+                .parent
                 .as_ref()
                 .and_then(|base| self.templates.get(base));
         }
@@ -307,7 +317,13 @@ impl TemplateSet {
     }
 
     /// Adds that `template` is none; its name is told where it is no secret.
-    fn complain(&self, path: &Path, template: &str, is_shown: bool, problems: &Problems) {
+    fn report_unknown_template(
+        &self,
+        path: &Path,
+        template: &str,
+        is_shown: bool,
+        problems: &Problems,
+    ) {
         if self.is_partial {
             return;
         }
@@ -317,23 +333,23 @@ impl TemplateSet {
         } else {
             "unknown template".to_owned()
         };
-        let allowed = match nearest(template, &names) {
+        let expected = match nearest(template, &names) {
             Some(near) => format!("did you mean {near}?"),
             None if names.is_empty() => "the name of a template, and none is defined".to_owned(),
             None => format!("{}", Listed(&names)),
         };
-        problems.add(path.clone(), Place::Value, wrong, allowed);
+        problems.add(path.clone(), EntryPart::Value, wrong, expected);
     }
 
     /// What is wrong with the template `name`, whatever is made of it.
-    fn check(&self, name: &str, problems: &Problems) {
+    fn check_extends(&self, name: &str, problems: &Problems) {
         let template = &self.templates[name];
-        if let Some(base) = &template.base
-            && let Some(extended) = extended(&template.node, &template.path)
+        if let Some(base) = &template.parent
+            && let Some(extended) = read_extends(&template.node, &template.path)
         {
             let path = extended.path.clone();
             if !self.templates.contains_key(base) {
-                return self.complain(&path, base, extended.is_shown, problems);
+                return self.report_unknown_template(&path, base, extended.is_shown, problems);
             }
             let mut seen = HashSet::from([name]);
             let mut next = Some(&**base);
@@ -342,7 +358,7 @@ impl TemplateSet {
                     let wrong = "extends itself through other templates";
                     problems.add(
                         path,
-                        Place::Value,
+                        EntryPart::Value,
                         wrong,
                         "a template that does not extend this one",
                     );
@@ -354,21 +370,31 @@ impl TemplateSet {
                 next = self
                     .templates
                     .get(other)
-                    .and_then(|other| other.base.as_deref());
+                    .and_then(|other| other.parent.as_deref());
             }
-            if seen.len() > DEEPEST {
+            if seen.len() > MAX_EXTENDS_DEPTH {
                 let wrong = format_args!("is {} templates deep", seen.len());
-                problems.add(path, Place::Value, wrong, format_args!("at most {DEEPEST}"));
+                problems.add(
+                    path,
+                    EntryPart::Value,
+                    wrong,
+                    format_args!("at most {MAX_EXTENDS_DEPTH}"),
+                );
                 return;
             }
         }
         if let Some(layers) = self.layers(name) {
-            self.check_keys(name, &layers, problems);
+            self.report_context_free_problems(name, &layers, problems);
         }
     }
 
     /// What is wrong with it as any type of monitor that it may be.
-    fn check_keys(&self, name: &str, layers: &[(&Node, Path)], problems: &Problems) {
+    fn report_context_free_problems(
+        &self,
+        name: &str,
+        layers: &[(&Node, Path)],
+        problems: &Problems,
+    ) {
         // What is wrong with a monitor of the first comes first: it is the default.
         let types = [Type::Http].into_iter().chain(Type::ALL.iter().copied());
         let mut common: Option<Vec<Problem>> = None;
@@ -384,10 +410,10 @@ impl TemplateSet {
                 &scratch,
             );
             let (mut found, _) = scratch.into_vec();
-            found.retain(|problem| problem.is_inherent);
-            let places: HashSet<_> = found.iter().map(Problem::key).collect();
+            found.retain(|problem| problem.is_context_free);
+            let places: HashSet<_> = found.iter().map(Problem::location).collect();
             match &mut common {
-                Some(common) => common.retain(|problem| places.contains(&problem.key())),
+                Some(common) => common.retain(|problem| places.contains(&problem.location())),
                 None => common = Some(found),
             }
             if common.as_ref().is_some_and(Vec::is_empty) {
@@ -395,7 +421,7 @@ impl TemplateSet {
             }
         }
         for problem in common.unwrap_or_default() {
-            problems.take(problem);
+            problems.push(problem);
         }
     }
 }
@@ -422,9 +448,9 @@ impl fmt::Display for Listed<'_> {
 }
 
 /// Templates may hold secrets, so their names are all that is shown.
-impl fmt::Debug for Blueprints {
+impl fmt::Debug for MonitorBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Blueprints")
+        f.debug_tuple("MonitorBuilder")
             .field(&self.0.templates.keys().collect::<Vec<_>>())
             .finish()
     }

@@ -42,7 +42,7 @@ fn variables(name: &str) -> Option<OsString> {
 }
 
 /// The configuration, or the problems of the text and how many more there are.
-fn parse(text: &str) -> Result<Config, (Vec<Located>, usize)> {
+fn parse(text: &str) -> Result<Config, (Vec<LocatedProblem>, usize)> {
     let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
     io::Write::write_all(&mut file, text.as_bytes()).expect("room for it");
     read_with(file.path(), &variables).map_err(|invalid| (invalid.problems, invalid.more))
@@ -324,15 +324,15 @@ fn a_monitor_lies_over_its_templates_and_they_over_the_defaults() {
 }
 
 #[test]
-fn a_blueprint_makes_monitors_as_if_they_stood_in_the_file() {
+fn built_monitors_equal_those_of_a_file() {
     let config = read(&good("templates.yml")).expect("a good file");
-    let blueprints = config.blueprints.clone();
+    let monitor_builder = config.monitor_builder.clone();
     let own = mapping(&[
         ("url", text("https://found.example")),
         ("labels", mapping(&[("zone", text("found"))])),
     ]);
-    let monitor = blueprints
-        .monitor("found", "internal", own)
+    let monitor = monitor_builder
+        .build("found", "internal", own)
         .expect("a monitor");
     assert_eq!(monitor.name, "found");
     assert_eq!(monitor.timeout.as_secs(), 2);
@@ -341,8 +341,8 @@ fn a_blueprint_makes_monitors_as_if_they_stood_in_the_file() {
     assert_eq!(monitor.labels["env"], "prod");
 
     let own = mapping(&[("url", text("found.example")), ("labels", text("x"))]);
-    let wrong = blueprints
-        .monitor("found", "internal", own)
+    let wrong = monitor_builder
+        .build("found", "internal", own)
         .expect_err("no URL");
     assert_eq!(
         wrong,
@@ -351,14 +351,14 @@ fn a_blueprint_makes_monitors_as_if_they_stood_in_the_file() {
             "monitors.found.url: no scheme: expected a URL that starts with http:// or https://",
         ]
     );
-    let wrong = blueprints
-        .monitor("found", "webb", mapping(&[]))
+    let wrong = monitor_builder
+        .build("found", "webb", mapping(&[]))
         .expect_err("no template");
     assert_eq!(
         wrong,
         ["monitors.found: unknown template \"webb\", did you mean web?"]
     );
-    assert!(!format!("{blueprints:?}").contains("hunter2"));
+    assert!(!format!("{monitor_builder:?}").contains("hunter2"));
 }
 
 #[test]
@@ -456,14 +456,14 @@ fn relative_paths_begin_at_the_folder_of_the_file_that_they_stand_in() {
     assert_eq!(body(included), "of the included file");
 
     let own = mapping(&[("url", text("https://found.example"))]);
-    let found = config.blueprints.monitor("found", "api", own.clone());
+    let found = config.monitor_builder.build("found", "api", own.clone());
     let found = found.expect("a monitor");
     assert_eq!(files(&found), [PathBuf::from("conf.d/secrets/token")]);
     write("conf.d/secrets/token", "hunter3");
-    let renewed = config.blueprints.monitor("found", "api", own);
+    let renewed = config.monitor_builder.build("found", "api", own);
     let renewed = renewed.expect("a monitor");
-    assert_eq!(renewed.version.settings, found.version.settings);
-    assert_ne!(renewed.version.files, found.version.files);
+    assert_eq!(renewed.fingerprint.settings, found.fingerprint.settings);
+    assert_ne!(renewed.fingerprint.files, found.fingerprint.files);
 }
 
 /// The messages for a file that has this under `include`, in a folder with `files` of `contents`.

@@ -41,7 +41,7 @@ enum Records {
 }
 
 impl FromNode for Records {
-    const ALLOWED: &'static str = "SRV, A, AAAA, MX or NS";
+    const EXPECTED: &'static str = "SRV, A, AAAA, MX or NS";
 
     fn from_node(node: &Node) -> Result<Self, String> {
         let word = String::from_node(node)?;
@@ -59,7 +59,7 @@ impl FromNode for Records {
 struct Port(u16);
 
 impl FromNode for Port {
-    const ALLOWED: &'static str = "a port from 1 to 65535";
+    const EXPECTED: &'static str = "a port from 1 to 65535";
 
     fn from_node(node: &Node) -> Result<Self, String> {
         match node {
@@ -77,9 +77,9 @@ impl Settings {
         let problems = fields.problems().count();
         let names: Vec<String> = fields.list("names");
         if names.iter().any(String::is_empty) {
-            fields.wrong_value("names", "empty name", "names to look up");
+            fields.add_value_problem("names", "empty name", "names to look up");
         } else if names.is_empty() && fields.problems().count() == problems {
-            fields.wrong("names is missing", "names to look up");
+            fields.add_problem("names is missing", "names to look up");
         }
         let records = match fields.node("type") {
             Some(_) => fields.optional("type"),
@@ -91,10 +91,10 @@ impl Settings {
             && fields.node("port").is_none()
         {
             let wrong = "port is missing (only SRV records have one)";
-            fields.wrong(wrong, Port::ALLOWED);
+            fields.add_problem(wrong, Port::EXPECTED);
         }
         let refresh_interval = refresh_interval::read(&mut fields, Duration::from_secs(30));
-        fields.finish();
+        fields.reject_unknown_keys();
         Some(Self {
             names,
             records: records?,

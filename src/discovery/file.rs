@@ -16,7 +16,7 @@ use super::{
     refresh_interval,
     source::{Found, Look, Source},
 };
-use crate::value::{Fields, FromNode, Node, Place, Warning, read_regular_file};
+use crate::value::{EntryPart, Fields, FromNode, Node, Warning, read_regular_file};
 
 /// The key of the list.
 pub(super) const KEY: &str = "file_sd_configs";
@@ -39,7 +39,7 @@ pub(super) struct Settings {
 impl Settings {
     pub fn read(mut fields: Fields<'_>) -> Self {
         let count = fields.problems().count();
-        let patterns = fields.list_with_places("files").into_iter();
+        let patterns = fields.list_with_paths("files").into_iter();
         let problems = fields.problems();
         let patterns: Vec<_> = patterns
             .map(|(pattern, place): (FilePattern, _)| {
@@ -48,19 +48,19 @@ impl Settings {
                 if !pattern.is_one_file && pattern.files().is_ok_and(|files| files.is_empty()) {
                     problems.warn(Warning {
                         path: place,
-                        place: Place::Value,
+                        part: EntryPart::Value,
                         message: "matches no file".to_owned(),
-                        is_for_validate: false,
+                        is_validate_only: false,
                     });
                 }
                 pattern
             })
             .collect();
         if patterns.is_empty() && fields.problems().count() == count {
-            fields.wrong("files is missing", FilePattern::ALLOWED);
+            fields.add_problem("files is missing", FilePattern::EXPECTED);
         }
         let refresh_interval = refresh_interval::read(&mut fields, Duration::from_secs(300));
-        fields.finish();
+        fields.reject_unknown_keys();
         Self {
             patterns,
             refresh_interval,
@@ -86,7 +86,7 @@ struct FilePattern {
 }
 
 impl FromNode for FilePattern {
-    const ALLOWED: &'static str =
+    const EXPECTED: &'static str =
         "a path ending in .json, .yml or .yaml, with * only in the last part";
 
     fn from_node(node: &Node) -> Result<Self, String> {

@@ -79,7 +79,7 @@ impl Settings {
         let proxies = read_proxies(&mut fields);
         let follow_redirects = fields.optional("follow_redirects").unwrap_or(true);
         let enable_http2 = fields.optional("enable_http2").unwrap_or(true);
-        fields.finish();
+        fields.reject_unknown_keys();
         let mut headers = request_headers(refresh_interval);
         headers.extend(own_headers);
         headers.extend(authorization.map(|value| (header::AUTHORIZATION, value)));

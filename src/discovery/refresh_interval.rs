@@ -11,7 +11,7 @@ const SHORTEST: Duration = Duration::from_secs(1);
 pub(super) fn read(fields: &mut Fields<'_>, default: Duration) -> Duration {
     let interval: Duration = fields.optional("refresh_interval").unwrap_or(default);
     if interval < SHORTEST {
-        fields.wrong_value("refresh_interval", "too short", "1s or more");
+        fields.add_value_problem("refresh_interval", "too short", "1s or more");
     }
     interval
 }

@@ -61,7 +61,7 @@ const ACTIONS: [(&str, Action); 11] = [
 ];
 
 impl FromNode for Action {
-    const ALLOWED: &'static str = "replace, keep, drop, keepequal, dropequal, hashmod, labelmap, \
+    const EXPECTED: &'static str = "replace, keep, drop, keepequal, dropequal, hashmod, labelmap, \
                                    labeldrop, labelkeep, lowercase or uppercase";
 
     fn from_node(node: &Node) -> Result<Self, String> {
@@ -109,7 +109,7 @@ impl Action {
 struct Anchored(Pattern);
 
 impl FromNode for Anchored {
-    const ALLOWED: &'static str = Pattern::ALLOWED;
+    const EXPECTED: &'static str = Pattern::EXPECTED;
 
     fn from_node(node: &Node) -> Result<Self, String> {
         let Scalar(text) = Scalar::from_node(node)?;
@@ -121,7 +121,7 @@ impl FromNode for Anchored {
 pub(super) struct Scalar(pub String);
 
 impl FromNode for Scalar {
-    const ALLOWED: &'static str = String::ALLOWED;
+    const EXPECTED: &'static str = String::EXPECTED;
 
     fn from_node(node: &Node) -> Result<Self, String> {
         match node {
@@ -137,7 +137,7 @@ impl FromNode for Scalar {
 struct Modulus(u64);
 
 impl FromNode for Modulus {
-    const ALLOWED: &'static str = "a whole number above 0";
+    const EXPECTED: &'static str = "a whole number above 0";
 
     fn from_node(node: &Node) -> Result<Self, String> {
         match node {
@@ -176,7 +176,7 @@ impl Rule {
         };
         let source_labels: Vec<String> = fields.list("source_labels");
         if source_labels.iter().any(|name| !is_label_name(name)) {
-            fields.wrong_value(
+            fields.add_value_problem(
                 "source_labels",
                 "contains an invalid label name",
                 LABEL_NAMES,
@@ -202,7 +202,7 @@ impl Rule {
         };
         rule.check(&mut fields);
         let is_right = fields.problems().count() == problems;
-        fields.finish();
+        fields.reject_unknown_keys();
         is_right.then_some(rule)
     }
 
@@ -211,18 +211,18 @@ impl Rule {
         let name = self.action.name();
         for key in self.action.unused_keys() {
             if fields.node(key).is_some() && !self.has_default(key) {
-                fields.wrong_value(key, format_args!("has no effect with action {name}"), "");
+                fields.add_value_problem(key, format_args!("has no effect with action {name}"), "");
             }
         }
         if self.action == Action::HashMod && fields.node("modulus").is_none() {
-            fields.wrong("modulus is missing", Modulus::ALLOWED);
+            fields.add_problem("modulus is missing", Modulus::EXPECTED);
         }
         if self.action.has_target() {
             self.check_target(fields);
         }
         if self.action == Action::LabelMap && !is_label_name(&self.replacement) {
             let wrong = format_args!("invalid label name {:?}", self.replacement);
-            fields.wrong_value("replacement", wrong, LABEL_NAMES);
+            fields.add_value_problem("replacement", wrong, LABEL_NAMES);
         }
     }
 
@@ -240,13 +240,13 @@ impl Rule {
     fn check_target(&self, fields: &mut Fields<'_>) {
         if fields.node("target_label").is_none() {
             let wrong = format_args!("action {} needs target_label", self.action.name());
-            fields.wrong(wrong, LABEL_NAMES);
+            fields.add_problem(wrong, LABEL_NAMES);
             return;
         }
         let target = &self.target_label;
         if !is_label_name(target) {
             let wrong = format_args!("invalid label name {target:?}");
-            fields.wrong_value("target_label", wrong, LABEL_NAMES);
+            fields.add_value_problem("target_label", wrong, LABEL_NAMES);
         }
     }
 

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{dns, file, http, relabel, static_list};
-use crate::value::{Fields, Place, Warning, nearest};
+use crate::value::{EntryPart, Fields, Warning, nearest};
 
 /// The whole section.
 #[derive(Clone, Debug, Default)]
@@ -50,17 +50,17 @@ impl Settings {
         for (name, node, path) in fields.entries() {
             let length = name.chars().count();
             if !(1..=LONGEST_NAME).contains(&length) || name.chars().any(char::is_control) {
-                let allowed = "1 to 100 characters without control characters";
-                problems.add(path.clone(), Place::Key, "invalid name", allowed);
+                let expected = "1 to 100 characters without control characters";
+                problems.add(path.clone(), EntryPart::Key, "invalid name", expected);
             }
             problems.warn(Warning {
                 path: path.clone(),
-                place: Place::Key,
+                part: EntryPart::Key,
                 message: "targets are not looked up here, so their monitors are not validated"
                     .to_owned(),
-                is_for_validate: true,
+                is_validate_only: true,
             });
-            if let Some(fields) = Fields::open(node, path, problems) {
+            if let Some(fields) = Fields::from_node(node, path, problems) {
                 blocks.extend(Block::read(name, templates, fields));
             }
         }
@@ -96,9 +96,13 @@ impl Block {
             let wrong = format_args!("unknown template {template:?}");
             match nearest(template, templates) {
                 Some(near) => {
-                    fields.wrong_value("template", wrong, format_args!("did you mean {near}?"));
+                    fields.add_value_problem(
+                        "template",
+                        wrong,
+                        format_args!("did you mean {near}?"),
+                    );
                 }
-                None => fields.wrong_value("template", wrong, "the name of a template"),
+                None => fields.add_value_problem("template", wrong, "the name of a template"),
             }
         }
         let mut sources = Vec::new();
@@ -118,14 +122,14 @@ impl Block {
         }
         let keys = [file::KEY, http::KEY, dns::KEY, static_list::KEY];
         if keys.iter().all(|key| fields.node(key).is_none()) {
-            fields.wrong(
+            fields.add_problem(
                 "no target source",
                 format_args!("one of {}", keys.join(", ")),
             );
         }
         let rules = relabel::Rules::read(&mut fields);
         let min_check_every = fields.optional("min_check_every");
-        fields.finish();
+        fields.reject_unknown_keys();
         Some(Self {
             name: name.into(),
             template: template?.into(),

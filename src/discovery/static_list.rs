@@ -35,9 +35,9 @@ pub(super) fn read_group(mut fields: Fields<'_>) -> Group {
     let problems = fields.problems().count();
     let targets: Vec<String> = fields.list("targets");
     if targets.iter().any(String::is_empty) {
-        fields.wrong_value("targets", "has an empty target", "addresses or URLs");
+        fields.add_value_problem("targets", "has an empty target", "addresses or URLs");
     } else if targets.is_empty() && fields.problems().count() == problems {
-        fields.wrong("targets is missing", "a list of addresses or URLs");
+        fields.add_problem("targets is missing", "a list of addresses or URLs");
     }
     let labels = fields.map("labels", |name| {
         if name.is_empty() {
@@ -50,7 +50,7 @@ pub(super) fn read_group(mut fields: Fields<'_>) -> Group {
         .map(|(name, Scalar(value))| (name, value));
     // As in Prometheus, a label without a value is none.
     let labels: Labels = labels.filter(|(_, value)| !value.is_empty()).collect();
-    fields.finish();
+    fields.reject_unknown_keys();
     Group { targets, labels }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use crate::check::Version;
+use crate::check::Fingerprint;
 
 /// Monitors listed by name in a description; the rest are counted.
 const MAX_LISTED_MONITORS: usize = 1000;
@@ -28,8 +28,8 @@ impl ConfigDiff {
     /// either.
     #[must_use]
     pub fn new<'r, 'w>(
-        running: impl IntoIterator<Item = (&'r str, Version)>,
-        wanted: impl IntoIterator<Item = (&'w str, Version)>,
+        running: impl IntoIterator<Item = (&'r str, Fingerprint)>,
+        wanted: impl IntoIterator<Item = (&'w str, Fingerprint)>,
     ) -> Self {
         let mut running: HashMap<_, _> = running.into_iter().collect();
         let mut diff = Self::default();
@@ -98,7 +98,7 @@ mod tests {
 
     #[test]
     fn most_monitors_go_if_more_go_than_stay() {
-        let version = Version::default();
+        let version = Fingerprint::default();
         let removes_most = |running: &[&'static str], wanted: &[&'static str]| {
             let versions = |names: &[&'static str]| {
                 let names = names.to_vec();

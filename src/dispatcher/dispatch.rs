@@ -13,12 +13,12 @@ use super::{
     LOG_TARGET,
     monitor_task::MonitorTask,
     permits::ConcurrencyLimits,
-    running::{Change, Changes, Handle, RunningMonitors, TaskControl},
+    running::{ChangeSet, Changes, DispatcherHandle, RunningMonitors, TaskControl},
     runtime_lag::RuntimeLag,
     schedule::Schedule,
     skipped::SkipMonitor,
 };
-use crate::check::{CheckLog, Job, Overseer};
+use crate::check::{DispatcherObserver, Job, LoggedChecks};
 
 #[cfg(test)]
 #[path = "tests/mod.rs"]
@@ -32,7 +32,7 @@ pub struct Settings {
     /// Checks of one host in flight at once, over all monitors of it; any number where there is none.
     pub max_concurrent_checks_per_host: Option<usize>,
     /// Which checks write a line.
-    pub log: CheckLog,
+    pub log: LoggedChecks,
 }
 
 impl Default for Settings {
@@ -40,7 +40,7 @@ impl Default for Settings {
         Self {
             max_concurrent_checks: 1000,
             max_concurrent_checks_per_host: None,
-            log: CheckLog::default(),
+            log: LoggedChecks::default(),
         }
     }
 }
@@ -51,7 +51,7 @@ const START_BATCH: usize = 100;
 /// Runs monitors until it is stopped.
 pub struct Dispatcher {
     settings: Settings,
-    overseer: Arc<dyn Overseer>,
+    observer: Arc<dyn DispatcherObserver>,
     limits: ConcurrencyLimits,
     shutdown: CancellationToken,
     /// One task for each monitor; it ends when it is told to and returns the job that it ran.
@@ -73,11 +73,11 @@ struct Watchdogs {
 }
 
 impl Dispatcher {
-    /// A dispatcher that reports to `overseer` and stops when `shutdown` is cancelled.
+    /// A dispatcher that reports to `observer` and stops when `shutdown` is cancelled.
     #[must_use]
     pub fn new(
         settings: Settings,
-        overseer: Arc<dyn Overseer>,
+        observer: Arc<dyn DispatcherObserver>,
         shutdown: CancellationToken,
     ) -> Self {
         let limits = ConcurrencyLimits::new(
@@ -86,7 +86,7 @@ impl Dispatcher {
         );
         Self {
             settings,
-            overseer,
+            observer,
             limits,
             shutdown,
             tasks: JoinSet::new(),
@@ -98,8 +98,8 @@ impl Dispatcher {
     }
 
     /// What changes the monitors while the dispatcher runs. One that has it goes on without any.
-    pub fn handle(&mut self) -> Handle {
-        let (handle, changes) = Handle::new(self.running.clone());
+    pub fn handle(&mut self) -> DispatcherHandle {
+        let (handle, changes) = DispatcherHandle::new(self.running.clone());
         self.changes = Some(changes);
         handle
     }
@@ -123,7 +123,7 @@ impl Dispatcher {
             self.running.add(&job, control.clone());
             let runner = MonitorTask {
                 control,
-                observer: self.overseer.observe(&job),
+                observer: self.observer.observe(&job),
                 permits: self.limits.for_host(job.host()),
                 lag: watchdogs.lag.clone(),
                 skips: watchdogs.skips.clone(),
@@ -141,7 +141,7 @@ impl Dispatcher {
                 r#type = runner.job.kind(),
                 "Monitoring task has been started"
             );
-            let due = schedule.first(first + index);
+            let due = schedule.first_slot(first + index);
             self.tasks.spawn(runner.run(due));
         }
     }
@@ -224,7 +224,7 @@ impl Dispatcher {
         match ended {
             Ok(job) => {
                 let next = self.running.remove(&job.name);
-                self.overseer.stopped(&job);
+                self.observer.on_stopped(&job);
                 tracing::info!(
                     target: LOG_TARGET,
                     monitor = &*job.name,
@@ -246,7 +246,7 @@ impl Dispatcher {
             let lag = Arc::new(RuntimeLag::new(now));
             let skips = Arc::new(SkipMonitor::default());
             let shutdown = || self.shutdown.child_token();
-            let sampling = lag.clone().run(self.overseer.clone(), shutdown());
+            let sampling = lag.clone().run(self.observer.clone(), shutdown());
             self.background_tasks.spawn(sampling);
             self.background_tasks.spawn(skips.clone().run(shutdown()));
             Watchdogs { lag, skips }
@@ -259,7 +259,7 @@ impl Dispatcher {
 enum Event {
     Stopped(Result<Job, JoinError>),
     BackgroundTaskEnded(Result<(), JoinError>),
-    Change(Change, oneshot::Sender<()>),
+    Change(ChangeSet, oneshot::Sender<()>),
 }
 
 /// Tells of a part of the watch that has ended, which none should before the shutdown.

@@ -23,6 +23,6 @@ pub use dispatch::{Dispatcher, Settings};
 pub(crate) use permits::{
     ConcurrencyLimits, max_permits_after_timeout, permits_needed_for_timeouts,
 };
-pub use running::{Change, Handle};
+pub use running::{ChangeSet, DispatcherHandle};
 pub(crate) use schedule::START_SPACING;
 pub use shard::Shard;

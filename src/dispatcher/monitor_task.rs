@@ -18,18 +18,18 @@ use super::{
     schedule::{MissedSlots, Schedule, WakeDecision},
     skipped::{SkipCause, SkipMonitor},
 };
-use crate::check::{Attempt, CheckLog, Job, Observer, Outcome, Reason, Report, Skip};
+use crate::check::{Attempt, Job, LoggedChecks, MonitorObserver, Outcome, Reason, Report, Skip};
 
 /// A monitor with all that it takes to run it.
 pub(super) struct MonitorTask {
     pub job: Job,
     pub control: Arc<TaskControl>,
     pub schedule: Schedule,
-    pub observer: Arc<dyn Observer>,
+    pub observer: Arc<dyn MonitorObserver>,
     pub permits: MonitorPermits,
     pub lag: Arc<RuntimeLag>,
     pub skips: Arc<SkipMonitor>,
-    pub log: CheckLog,
+    pub log: LoggedChecks,
     pub last_outcome: Option<Outcome>,
     /// Whether the last check timed out.
     pub last_timed_out: bool,
@@ -48,10 +48,10 @@ impl MonitorTask {
             loop {
                 // A check that panics is a failed check, and a log line that does is lost. What
                 // else can panic here is an observer, which then has no say in what it counts.
-                let slot = AssertUnwindSafe(self.slot(due)).catch_unwind().await;
+                let slot = AssertUnwindSafe(self.run_slot(due)).catch_unwind().await;
                 due = slot.unwrap_or_else(|_| {
                     tracing::error!(target: LOG_TARGET, monitor = &*self.job.name, "An observer panicked");
-                    self.schedule.after(due.max(self.now()))
+                    self.schedule.next_after(due.max(self.now()))
                 });
             }
         };
@@ -64,88 +64,88 @@ impl MonitorTask {
     }
 
     /// Waits for the slot at `due`, does with it what can be done, and returns the next one.
-    async fn slot(&mut self, due: Duration) -> Duration {
-        self.observer.due(self.origin + due);
+    async fn run_slot(&mut self, due: Duration) -> Duration {
+        self.observer.on_scheduled(self.origin + due);
         sleep_until(self.origin + due).await;
         if std::mem::replace(&mut self.first_slot_run, true)
-            && let WakeDecision::Stalled { missed, next } = self.schedule.wake(due, self.now())
+            && let WakeDecision::Stalled { missed, next } = self.schedule.on_wake(due, self.now())
         {
-            self.skipped(missed, Skip::Stalled, SkipCause::Stalled);
+            self.record_skipped(missed, Skip::Stalled, SkipCause::Stalled);
             return next;
         }
         if let Some(job) = self.control.take_pending_job() {
             self.job = *job;
         }
-        let Some(permit) = self.permit(due).await else {
-            return self.schedule.after(due);
+        let Some(permit) = self.acquire_permit(due).await else {
+            return self.schedule.next_after(due);
         };
-        let begun = self.now();
-        let deadline = self.schedule.deadline(due, begun);
-        self.skips.begun();
-        self.observer.begun(begun.saturating_sub(due));
+        let started = self.now();
+        let deadline = self.schedule.deadline(due, started);
+        self.skips.count_started();
+        self.observer.on_started(started.saturating_sub(due));
         // Dropped before it is complete, a check was cancelled.
-        let in_flight = guard(&self.observer, |observer| observer.cancelled());
+        let in_flight = guard(&self.observer, |observer| observer.on_cancelled());
         let report = Attempt::run(&self.job, self.origin + deadline).await;
         let contended = permit.contended;
         drop(permit);
         let tainted = self
             .lag
-            .was_lagging_during(self.origin + begun, Instant::now());
+            .was_lagging_during(self.origin + started, Instant::now());
         if tainted {
-            self.observer.tainted();
+            self.observer.on_tainted();
         }
-        ScopeGuard::into_inner(in_flight).completed(&report);
+        ScopeGuard::into_inner(in_flight).on_completed(&report);
         self.last_timed_out = report
             .failure
             .as_ref()
             .is_some_and(|failure| failure.reason == Reason::Timeout);
-        self.log(&report);
+        self.log_check(&report);
 
         let MissedSlots {
             overrun,
             stalled,
             next,
-        } = self.schedule.passed(due, deadline, self.now());
+        } = self.schedule.missed_during(due, deadline, self.now());
         if overrun > 0 {
-            self.skipped(
+            self.record_skipped(
                 overrun,
                 Skip::Overrun,
                 contended.unwrap_or(SkipCause::Overrun),
             );
         }
         if stalled > 0 {
-            self.skipped(stalled, Skip::Stalled, SkipCause::Stalled);
+            self.record_skipped(stalled, Skip::Stalled, SkipCause::Stalled);
         }
         next
     }
 
     /// A permit for a check, if one is free before the next slot.
-    async fn permit(&self, due: Duration) -> Option<Permit<'_>> {
+    async fn acquire_permit(&self, due: Duration) -> Option<Permit<'_>> {
         // Dropped while it waits, a slot was skipped for a shutdown.
         let waiting = guard(&self.observer, |observer| {
-            observer.skipped(1, Skip::Shutdown);
+            observer.on_skipped(1, Skip::Shutdown);
         });
-        let next = self.origin + self.schedule.after(due);
+        let next = self.origin + self.schedule.next_after(due);
         let permit = self.permits.acquire(next, self.last_timed_out).await;
         ScopeGuard::into_inner(waiting);
         permit
-            .map_err(|cause| self.skipped(1, Skip::Saturated, cause))
+            .map_err(|cause| self.record_skipped(1, Skip::Saturated, cause))
             .ok()
     }
 
-    fn skipped(&self, slots: u64, why: Skip, cause: SkipCause) {
-        self.skips.skipped(slots, cause, &self.job.name);
-        self.observer.skipped(slots, why);
+    fn record_skipped(&self, slots: u64, why: Skip, cause: SkipCause) {
+        self.skips.count_skipped(slots, cause, &self.job.name);
+        self.observer.on_skipped(slots, why);
     }
 
-    fn log(&mut self, report: &Report) {
+    fn log_check(&mut self, report: &Report) {
         let outcome = report.outcome();
         let changed = self.last_outcome.replace(outcome) != Some(outcome);
         let wanted = match self.log {
-            CheckLog::All => true,
-            CheckLog::Changes => changed,
-            CheckLog::Failures => outcome == Outcome::Failure,
-            CheckLog::None => false,
+            LoggedChecks::All => true,
+            LoggedChecks::Changes => changed,
+            LoggedChecks::Failures => outcome == Outcome::Failure,
+            LoggedChecks::None => false,
         };
         if wanted {
             let line = || self.job.monitor.log(&self.job.name, report);

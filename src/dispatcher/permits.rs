@@ -128,7 +128,7 @@ impl MonitorPermits {
     }
 
     /// A permit, however long that takes.
-    pub async fn acquire_unhurried(&self) -> Option<Permit<'_>> {
+    pub async fn acquire_without_deadline(&self) -> Option<Permit<'_>> {
         let host = match &self.host {
             Some(host) => Some(host.acquire().await.ok()?),
             None => None,

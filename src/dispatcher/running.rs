@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::diff::ConfigDiff;
-use crate::check::{Job, Version};
+use crate::check::{Fingerprint, Job};
 
 /// The monitors that run, by name.
 #[derive(Default)]
@@ -17,7 +17,7 @@ pub(super) struct RunningMonitors(Mutex<HashMap<Arc<str>, Entry>>);
 pub(super) struct Entry {
     control: Arc<TaskControl>,
     /// What it is to be; `None` where it is to be no more.
-    version: Option<Version>,
+    fingerprint: Option<Fingerprint>,
     /// What takes its place once it has stopped.
     replacement: Option<Box<Job>>,
 }
@@ -55,7 +55,7 @@ impl RunningMonitors {
     pub fn add(&self, job: &Job, control: Arc<TaskControl>) {
         let entry = Entry {
             control,
-            version: Some(job.version),
+            fingerprint: Some(job.fingerprint),
             replacement: None,
         };
         self.entries().insert(job.name.clone(), entry);
@@ -65,7 +65,7 @@ impl RunningMonitors {
     pub fn stop_requested(&self, name: &str) -> bool {
         let entries = self.entries();
         let entry = entries.get(name);
-        entry.is_none_or(|entry| entry.version.is_none() || entry.replacement.is_some())
+        entry.is_none_or(|entry| entry.fingerprint.is_none() || entry.replacement.is_some())
     }
 
     /// Notes that the monitor `name` has stopped, and gives what is to take its place.
@@ -74,11 +74,11 @@ impl RunningMonitors {
     }
 
     /// Has the monitors of `change` stop and be renewed, and gives the jobs that can start at once.
-    pub fn apply(&self, change: Change) -> Vec<Job> {
+    pub fn apply(&self, change: ChangeSet) -> Vec<Job> {
         let mut entries = self.entries();
         for name in change.stop {
             if let Some(entry) = entries.get_mut(&name) {
-                entry.version = None;
+                entry.fingerprint = None;
                 entry.replacement = None;
                 entry.control.stop.cancel();
             }
@@ -87,7 +87,7 @@ impl RunningMonitors {
         for job in change.start {
             match entries.get_mut(&job.name) {
                 Some(entry) => {
-                    entry.version = Some(job.version);
+                    entry.fingerprint = Some(job.fingerprint);
                     entry.replacement = Some(Box::new(job));
                     entry.control.stop.cancel();
                 }
@@ -98,11 +98,11 @@ impl RunningMonitors {
             match entries.get_mut(&job.name) {
                 // Stopped meanwhile: then it is the new one that takes the place of the old.
                 Some(entry) if entry.control.stop.is_cancelled() => {
-                    entry.version = Some(job.version);
+                    entry.fingerprint = Some(job.fingerprint);
                     entry.replacement = Some(Box::new(job));
                 }
                 Some(entry) => {
-                    entry.version = Some(job.version);
+                    entry.fingerprint = Some(job.fingerprint);
                     entry.control.set_pending_job(job);
                 }
                 None => free.push(job),
@@ -114,7 +114,7 @@ impl RunningMonitors {
 
 /// What is to become of the monitors.
 #[derive(Debug, Default)]
-pub struct Change {
+pub struct ChangeSet {
     /// Those to stop.
     pub stop: Vec<Arc<str>>,
     /// Those to start, in place of one of the same name, if any.
@@ -123,16 +123,16 @@ pub struct Change {
     pub renew: Vec<Job>,
 }
 
-pub(super) type Changes = mpsc::Receiver<(Change, oneshot::Sender<()>)>;
+pub(super) type Changes = mpsc::Receiver<(ChangeSet, oneshot::Sender<()>)>;
 
 /// Changes what a dispatcher runs, while it runs.
 #[derive(Clone)]
-pub struct Handle {
+pub struct DispatcherHandle {
     monitors: Arc<RunningMonitors>,
-    changes: mpsc::Sender<(Change, oneshot::Sender<()>)>,
+    changes: mpsc::Sender<(ChangeSet, oneshot::Sender<()>)>,
 }
 
-impl Handle {
+impl DispatcherHandle {
     pub(super) fn new(monitors: Arc<RunningMonitors>) -> (Self, Changes) {
         let (changes, receiver) = mpsc::channel(1);
         (Self { monitors, changes }, receiver)
@@ -140,10 +140,10 @@ impl Handle {
 
     /// Compares what runs with what is `wanted`: names, each of which stands there once, and versions.
     #[must_use]
-    pub fn diff<'w>(&self, wanted: impl IntoIterator<Item = (&'w str, Version)>) -> ConfigDiff {
+    pub fn diff<'w>(&self, wanted: impl IntoIterator<Item = (&'w str, Fingerprint)>) -> ConfigDiff {
         let entries = self.monitors.entries();
         let running = entries.iter();
-        let running = running.filter_map(|(name, entry)| Some((&**name, entry.version?)));
+        let running = running.filter_map(|(name, entry)| Some((&**name, entry.fingerprint?)));
         ConfigDiff::new(running, wanted)
     }
 
@@ -152,7 +152,7 @@ impl Handle {
     ///
     /// It returns once the change is made; what stops or starts anew does so right after. A
     /// dispatcher that shuts down makes no change.
-    pub async fn apply(&self, change: Change) {
+    pub async fn apply(&self, change: ChangeSet) {
         let (made, waiting) = oneshot::channel();
         if self.changes.send((change, made)).await.is_ok() {
             let _ = waiting.await;

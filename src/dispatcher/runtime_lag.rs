@@ -15,7 +15,7 @@ use scopeguard::guard;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use crate::check::Overseer;
+use crate::check::DispatcherObserver;
 
 /// From one beat to when the next one is due.
 const SAMPLE_INTERVAL: Duration = Duration::from_millis(100);
@@ -29,9 +29,9 @@ pub(super) struct RuntimeLag {
     /// The moment that the others are counted from, in nanoseconds.
     origin: Instant,
     /// When the next beat is due.
-    due: AtomicU64,
+    next_due: AtomicU64,
     /// When the last beat came that was late; 0 where none was.
-    late: AtomicU64,
+    last_late: AtomicU64,
 }
 
 impl RuntimeLag {
@@ -39,51 +39,55 @@ impl RuntimeLag {
     pub fn new(origin: Instant) -> Self {
         Self {
             origin,
-            due: AtomicU64::new(nanos(SAMPLE_INTERVAL)),
-            late: AtomicU64::new(0),
+            next_due: AtomicU64::new(nanos(SAMPLE_INTERVAL)),
+            last_late: AtomicU64::new(0),
         }
     }
 
-    /// Beats until `shutdown`, and tells `overseer` how late each beat was.
-    pub async fn run(self: Arc<Self>, overseer: Arc<dyn Overseer>, shutdown: CancellationToken) {
+    /// Beats until `shutdown`, and tells `observer` how late each beat was.
+    pub async fn run(
+        self: Arc<Self>,
+        observer: Arc<dyn DispatcherObserver>,
+        shutdown: CancellationToken,
+    ) {
         let _stopped = guard(&self, |lag| lag.stop());
         let samples = async {
             loop {
-                sleep_until(self.due()).await;
-                overseer.runtime_delay(self.sample(Instant::now()));
+                sleep_until(self.next_sample()).await;
+                observer.on_runtime_delay(self.sample(Instant::now()));
             }
         };
         shutdown.run_until_cancelled(samples).await;
     }
 
-    /// Whether the runtime was starved at some moment of a check that began at `begun` and ends at
+    /// Whether the runtime was starved at some moment of a check that began at `started` and ends at
     /// `end`, which is now.
-    pub fn was_lagging_during(&self, begun: Instant, end: Instant) -> bool {
+    pub fn was_lagging_during(&self, started: Instant, end: Instant) -> bool {
         // In this order: a beat notes that it was late before it sets the next one's time.
-        let due = self.due.load(Ordering::Acquire);
-        let late = self.late.load(Ordering::Acquire);
+        let due = self.next_due.load(Ordering::Acquire);
+        let late = self.last_late.load(Ordering::Acquire);
         let overdue = self.nanos(end).saturating_sub(due);
-        overdue > nanos(LAG_THRESHOLD) || late > self.nanos(begun)
+        overdue > nanos(LAG_THRESHOLD) || late > self.nanos(started)
     }
 
     /// A sample that is never taken is not late.
     fn stop(&self) {
-        self.due.store(u64::MAX, Ordering::Release);
+        self.next_due.store(u64::MAX, Ordering::Release);
     }
 
     /// When the next sample is due.
-    fn due(&self) -> Instant {
-        self.origin + Duration::from_nanos(self.due.load(Ordering::Acquire))
+    fn next_sample(&self) -> Instant {
+        self.origin + Duration::from_nanos(self.next_due.load(Ordering::Acquire))
     }
 
     /// Notes the beat that comes at `now`, and returns how late it is.
     fn sample(&self, now: Instant) -> Duration {
-        let delay = now - self.due();
+        let delay = now - self.next_sample();
         let now = self.nanos(now);
         if delay > LAG_THRESHOLD {
-            self.late.store(now, Ordering::Release);
+            self.last_late.store(now, Ordering::Release);
         }
-        self.due
+        self.next_due
             .store(now + nanos(SAMPLE_INTERVAL), Ordering::Release);
         delay
     }
@@ -112,7 +116,7 @@ mod tests {
         let lag = RuntimeLag::new(Instant::now());
         let mut beats = Vec::new();
         for delay in delays {
-            let due = lag.due() - lag.origin;
+            let due = lag.next_sample() - lag.origin;
             let came = due + ms(*delay);
             beats.push((due, came));
             if came <= until {
@@ -125,10 +129,10 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(delays: &[u64], begun: u64, end: u64, expected: bool) {
+    fn check(delays: &[u64], started: u64, end: u64, expected: bool) {
         let (lag, beats) = beats(delays, ms(end));
         let moment = |millis| lag.origin + ms(millis);
-        let tainted = lag.was_lagging_during(moment(begun), moment(end));
+        let tainted = lag.was_lagging_during(moment(started), moment(end));
         assert_eq!(tainted, expected, "{beats:?}");
     }
 
@@ -167,19 +171,19 @@ mod tests {
                 prop_oneof![30 => 0_u64..3, 1 => 90_u64..110, 1 => 0_u64..3_000],
                 100,
             ),
-            begun in 0_u64..10_000,
+            started in 0_u64..10_000,
             takes in prop_oneof![0_u64..300, 0_u64..10_000],
         ) {
-            let (begun, end) = (ms(begun), ms(begun + takes));
+            let (started, end) = (ms(started), ms(started + takes));
             // One that never comes.
             delays.push(1_000_000);
             let (lag, beats) = beats(&delays, end);
             // What a beat is late by when the check ends is what can be known of it then.
             let overlaps = |(due, came): &(Duration, Duration)| {
                 let known = (*came).min(end);
-                known.saturating_sub(*due) > LAG_THRESHOLD && *came > begun
+                known.saturating_sub(*due) > LAG_THRESHOLD && *came > started
             };
-            let tainted = lag.was_lagging_during(lag.origin + begun, lag.origin + end);
+            let tainted = lag.was_lagging_during(lag.origin + started, lag.origin + end);
             prop_assert_eq!(tainted, beats.iter().any(overlaps), "{:?}", beats);
         }
     }

@@ -2,11 +2,11 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::check::{Job, LONGEST, Replica};
+use crate::check::{Job, MAX_INTERVAL, Replica};
 
 /// How late a slot may be run, after which the daemon counts as stalled: past this, running what
 /// was missed would be a burst.
-const LATEST_START: Duration = Duration::from_secs(1);
+const MAX_START_DELAY: Duration = Duration::from_secs(1);
 
 /// How far past a slot a check may end without having run over it: timers are not exact.
 const TIMER_SLACK: Duration = Duration::from_millis(50);
@@ -27,7 +27,7 @@ pub(super) struct Schedule {
     every: Duration,
     timeout: Duration,
     /// The first slot of the grid, less than an interval after the start.
-    phase: Duration,
+    offset: Duration,
 }
 
 /// What a monitor does once it has woken for a slot.
@@ -53,10 +53,10 @@ pub(super) struct MissedSlots {
 impl Schedule {
     /// The schedule of `job`, of a dispatcher that starts at `start`.
     pub fn new(job: &Job, start: SystemTime) -> Self {
-        Self::of(&job.name, job.replica, job.check_every, job.timeout, start)
+        Self::from_parts(&job.name, job.replica, job.check_every, job.timeout, start)
     }
 
-    fn of(
+    fn from_parts(
         name: &str,
         replica: Replica,
         every: Duration,
@@ -64,43 +64,43 @@ impl Schedule {
         start: SystemTime,
     ) -> Self {
         // A job can be made with any interval; a timer keeps to none shorter than a millisecond.
-        let every = every.clamp(Duration::from_millis(1), LONGEST);
-        let timeout = timeout.min(LONGEST);
+        let every = every.clamp(Duration::from_millis(1), MAX_INTERVAL);
+        let timeout = timeout.min(MAX_INTERVAL);
         let start = start.duration_since(UNIX_EPOCH).unwrap_or_default();
         let every_nanos = every.as_nanos();
-        let Replica { rank, of } = replica;
-        let shift = every_nanos * u128::from(rank) / u128::from(of.max(1));
+        let Replica { index, count } = replica;
+        let shift = every_nanos * u128::from(index) / u128::from(count.max(1));
         let place = u128::from(hash(name)) % every_nanos + shift;
         let elapsed = start.as_nanos() % every_nanos;
         let phase = (every_nanos + place - elapsed) % every_nanos;
         Self {
             every,
             timeout,
-            phase: nanos(phase),
+            offset: nanos(phase),
         }
     }
 
     /// The first slot of the `index`-th monitor: right at the start, one shortly after the other.
-    pub fn first(&self, index: usize) -> Duration {
+    pub fn first_slot(&self, index: usize) -> Duration {
         let at_start = START_SPACING.saturating_mul(u32::try_from(index).unwrap_or(u32::MAX));
-        at_start.min(self.phase)
+        at_start.min(self.offset)
     }
 
     /// The slot after the one at `due`; after an early first slot, none that would follow too soon.
-    pub fn after(&self, due: Duration) -> Duration {
-        self.on_grid(due + self.every / 2)
+    pub fn next_after(&self, due: Duration) -> Duration {
+        self.align_up(due + self.every / 2)
     }
 
     /// What to do with the slot at `due`, for which the monitor wakes at `now`.
-    pub fn wake(&self, due: Duration, now: Duration) -> WakeDecision {
+    pub fn on_wake(&self, due: Duration, now: Duration) -> WakeDecision {
         let late = now.saturating_sub(due);
-        if late <= LATEST_START.min(self.every) {
+        if late <= MAX_START_DELAY.min(self.every) {
             return WakeDecision::InTime;
         }
-        let after = self.after(due);
-        let next = self.on_grid(now + Duration::from_nanos(1)).max(after);
+        let after = self.next_after(due);
+        let next = self.align_up(now + Duration::from_nanos(1)).max(after);
         WakeDecision::Stalled {
-            missed: 1 + self.count(after, next),
+            missed: 1 + self.slots_between(after, next),
             next,
         }
     }
@@ -111,7 +111,7 @@ impl Schedule {
     /// does not cost a target that hangs every other check.
     pub fn deadline(&self, due: Duration, begun: Duration) -> Duration {
         let full = begun + self.timeout;
-        let next = self.after(due);
+        let next = self.next_after(due);
         let slack = TIMER_SLACK.min(self.timeout / 10);
         if next < full && full <= next + slack {
             next
@@ -121,31 +121,31 @@ impl Schedule {
     }
 
     /// What became of the slots behind `due`, whose check had until `deadline` and ended at `end`.
-    pub fn passed(&self, due: Duration, deadline: Duration, end: Duration) -> MissedSlots {
-        let next = self.after(due);
+    pub fn missed_during(&self, due: Duration, deadline: Duration, end: Duration) -> MissedSlots {
+        let next = self.next_after(due);
         let slack = TIMER_SLACK.min(self.every / 2);
-        let kept = self.on_grid(end.saturating_sub(slack)).max(next);
+        let kept = self.align_up(end.saturating_sub(slack)).max(next);
         let entitled = self
-            .on_grid((deadline + LATEST_START).min(end))
+            .align_up((deadline + MAX_START_DELAY).min(end))
             .clamp(next, kept);
         MissedSlots {
-            overrun: self.count(next, entitled),
-            stalled: self.count(entitled, kept),
+            overrun: self.slots_between(next, entitled),
+            stalled: self.slots_between(entitled, kept),
             next: kept,
         }
     }
 
     /// The first slot of the grid at or after `moment`.
-    fn on_grid(&self, moment: Duration) -> Duration {
-        let Some(behind) = moment.checked_sub(self.phase) else {
-            return self.phase;
+    fn align_up(&self, moment: Duration) -> Duration {
+        let Some(behind) = moment.checked_sub(self.offset) else {
+            return self.offset;
         };
         let slots = behind.as_nanos().div_ceil(self.every.as_nanos());
-        self.phase + nanos(slots * self.every.as_nanos())
+        self.offset + nanos(slots * self.every.as_nanos())
     }
 
     /// How many slots of the grid there are from the one at `from` until before the one at `until`.
-    fn count(&self, from: Duration, until: Duration) -> u64 {
+    fn slots_between(&self, from: Duration, until: Duration) -> u64 {
         let span = until.saturating_sub(from).as_nanos();
         u64::try_from(span.div_ceil(self.every.as_nanos())).unwrap_or(u64::MAX)
     }
@@ -184,33 +184,38 @@ mod tests {
         Schedule {
             every: ms(10_000),
             timeout: ms(5_000),
-            phase: ms(3_000),
+            offset: ms(3_000),
         }
     }
 
     #[test]
     fn the_first_check_comes_at_the_start_and_its_successor_not_right_behind() {
         let schedule = schedule();
-        assert_eq!(schedule.first(0), ms(0));
-        assert_eq!(schedule.first(99), ms(990));
+        assert_eq!(schedule.first_slot(0), ms(0));
+        assert_eq!(schedule.first_slot(99), ms(990));
         assert_eq!(
-            schedule.first(100_000),
+            schedule.first_slot(100_000),
             ms(3_000),
             "never after the grid's first slot"
         );
-        assert_eq!(schedule.after(ms(0)), ms(13_000), "3 s would be too soon");
-        assert_eq!(schedule.after(ms(3_000)), ms(13_000));
-        assert_eq!(schedule.after(ms(13_000)), ms(23_000));
+        assert_eq!(
+            schedule.next_after(ms(0)),
+            ms(13_000),
+            "3 s would be too soon"
+        );
+        assert_eq!(schedule.next_after(ms(3_000)), ms(13_000));
+        assert_eq!(schedule.next_after(ms(13_000)), ms(23_000));
     }
 
     #[test]
     fn replicas_check_in_turn_at_evenly_spaced_times() {
         let start = UNIX_EPOCH + ms(1_234_567);
-        let of = 3;
-        let mut slots: Vec<_> = (0..of)
-            .map(|rank| {
-                let replica = Replica { rank, of };
-                Schedule::of("example", replica, ms(9_000), ms(5_000), start).on_grid(ms(100_000))
+        let count = 3;
+        let mut slots: Vec<_> = (0..count)
+            .map(|index| {
+                let replica = Replica { index, count };
+                Schedule::from_parts("example", replica, ms(9_000), ms(5_000), start)
+                    .align_up(ms(100_000))
             })
             .collect();
         slots.sort_unstable();
@@ -222,17 +227,17 @@ mod tests {
     #[test]
     fn a_late_slot_is_run_until_it_is_too_late() {
         let schedule = schedule();
-        assert_eq!(schedule.wake(ms(3_000), ms(3_000)), WakeDecision::InTime);
-        assert_eq!(schedule.wake(ms(3_000), ms(4_000)), WakeDecision::InTime);
+        assert_eq!(schedule.on_wake(ms(3_000), ms(3_000)), WakeDecision::InTime);
+        assert_eq!(schedule.on_wake(ms(3_000), ms(4_000)), WakeDecision::InTime);
         let stalled = |missed, next| WakeDecision::Stalled {
             missed,
             next: ms(next),
         };
-        assert_eq!(schedule.wake(ms(3_000), ms(4_001)), stalled(1, 13_000));
-        assert_eq!(schedule.wake(ms(3_000), ms(13_000)), stalled(2, 23_000));
-        assert_eq!(schedule.wake(ms(3_000), ms(60_000)), stalled(6, 63_000));
+        assert_eq!(schedule.on_wake(ms(3_000), ms(4_001)), stalled(1, 13_000));
+        assert_eq!(schedule.on_wake(ms(3_000), ms(13_000)), stalled(2, 23_000));
+        assert_eq!(schedule.on_wake(ms(3_000), ms(60_000)), stalled(6, 63_000));
         assert_eq!(
-            schedule.wake(ms(0), ms(3_600_000)),
+            schedule.on_wake(ms(0), ms(3_600_000)),
             stalled(360, 3_603_000),
             "off the grid"
         );
@@ -252,7 +257,7 @@ mod tests {
             ms(18_000),
             "a check that waited for its place has its full time"
         );
-        let passed = schedule.passed(ms(3_000), ms(13_000), ms(13_001));
+        let passed = schedule.missed_during(ms(3_000), ms(13_000), ms(13_001));
         assert_eq!(
             passed,
             MissedSlots {
@@ -261,7 +266,7 @@ mod tests {
                 next: ms(13_000)
             }
         );
-        let passed = schedule.passed(ms(3_000), late, ms(18_001));
+        let passed = schedule.missed_during(ms(3_000), late, ms(18_001));
         assert_eq!(
             passed,
             MissedSlots {
@@ -274,7 +279,7 @@ mod tests {
 
     #[test]
     fn slots_that_pass_while_the_daemon_stands_still_are_not_the_checks_fault() {
-        let passed = schedule().passed(ms(3_000), ms(8_000), ms(64_000));
+        let passed = schedule().missed_during(ms(3_000), ms(8_000), ms(64_000));
         assert_eq!(
             passed,
             MissedSlots {
@@ -283,7 +288,7 @@ mod tests {
                 next: ms(73_000)
             }
         );
-        let passed = schedule().passed(ms(3_000), ms(8_000), ms(8_001));
+        let passed = schedule().missed_during(ms(3_000), ms(8_000), ms(8_001));
         assert_eq!(
             passed,
             MissedSlots {
@@ -299,8 +304,8 @@ mod tests {
         let at = |start| {
             let start = UNIX_EPOCH + ms(start);
             let schedule =
-                Schedule::of("example", Replica::default(), ms(10_000), ms(5_000), start);
-            (start + schedule.phase)
+                Schedule::from_parts("example", Replica::default(), ms(10_000), ms(5_000), start);
+            (start + schedule.offset)
                 .duration_since(UNIX_EPOCH)
                 .expect("later")
                 .as_nanos()
@@ -315,8 +320,8 @@ mod tests {
         for index in 0..1_000 {
             let name = format!("service-{index}");
             let schedule =
-                Schedule::of(&name, Replica::default(), ms(60_000), ms(5_000), UNIX_EPOCH);
-            tenths[usize::try_from(schedule.phase.as_millis() / 6_000).expect("a tenth")] += 1;
+                Schedule::from_parts(&name, Replica::default(), ms(60_000), ms(5_000), UNIX_EPOCH);
+            tenths[usize::try_from(schedule.offset.as_millis() / 6_000).expect("a tenth")] += 1;
         }
         assert!(
             tenths.iter().all(|count| (70..=130).contains(count)),
@@ -334,12 +339,12 @@ mod tests {
         ) {
             let every = ms(every);
             let timeout = ms(timeout).min(every);
-            let schedule = Schedule { every, timeout, phase: ms(phase).min(every.saturating_sub(ms(1))) };
-            let first = schedule.first(0);
+            let schedule = Schedule { every, timeout, offset: ms(phase).min(every.saturating_sub(ms(1))) };
+            let first = schedule.first_slot(0);
             let (mut due, mut run, mut missed) = (first, 0_u64, 0_u64);
             for (lag, duration) in delays {
                 let begun = due + ms(lag);
-                let next = match schedule.wake(due, begun) {
+                let next = match schedule.on_wake(due, begun) {
                     WakeDecision::Stalled { missed: slots, next } => {
                         prop_assert!(next > begun);
                         missed += slots;
@@ -351,18 +356,18 @@ mod tests {
                         prop_assert!(deadline > begun);
                         prop_assert!(deadline <= begun + timeout);
                         let end = begun + ms(duration);
-                        let passed = schedule.passed(due, deadline, end);
+                        let passed = schedule.missed_during(due, deadline, end);
                         missed += passed.overrun + passed.stalled;
                         prop_assert!(passed.next + TIMER_SLACK >= end);
                         passed.next
                     }
                 };
                 prop_assert!(next > due);
-                prop_assert_eq!(next.saturating_sub(schedule.phase).as_nanos() % every.as_nanos(), 0);
+                prop_assert_eq!(next.saturating_sub(schedule.offset).as_nanos() % every.as_nanos(), 0);
                 due = next;
             }
             // All slots of the grid up to the next one, and the one at the start where it is off it.
-            let grid = schedule.count(schedule.after(first), due) + 1;
+            let grid = schedule.slots_between(schedule.next_after(first), due) + 1;
             prop_assert_eq!(run + missed, grid);
         }
     }

@@ -31,13 +31,13 @@ impl Shard {
     /// runs one.
     #[must_use]
     pub fn replica(&self, name: &str, replicas: u32) -> Option<Replica> {
-        let of = replicas.clamp(1, self.count);
+        let count = replicas.clamp(1, self.count);
         let own = score(name, self.index);
         let better = (0..self.count)
             .filter(|other| score(name, *other) > own)
             .count();
-        let rank = u32::try_from(better).ok().filter(|rank| *rank < of)?;
-        Some(Replica { rank, of })
+        let index = u32::try_from(better).ok().filter(|index| *index < count)?;
+        Some(Replica { index, count })
     }
 
     fn parse(text: &str, ordinal: impl FnOnce() -> Option<u32>) -> Result<Self, String> {
@@ -91,7 +91,7 @@ mod tests {
             let name = format!("monitor {monitor}");
             let replica = |index| Shard::new(index, count)?.replica(&name, replicas);
             let mut found: Vec<_> = (0..count)
-                .filter_map(|index| Some((replica(index)?.rank, index)))
+                .filter_map(|index| Some((replica(index)?.index, index)))
                 .collect();
             found.sort_unstable();
             let ranks: Vec<_> = found.iter().map(|(rank, _)| *rank).collect();

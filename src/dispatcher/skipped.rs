@@ -40,7 +40,7 @@ const CAUSES: [SkipCause; 4] = [
 
 impl SkipCause {
     /// The reason that says the most of it.
-    fn skip(self) -> Skip {
+    fn reason(self) -> Skip {
         match self {
             Self::Overrun => Skip::Overrun,
             Self::GlobalLimit | Self::HostLimit => Skip::Saturated,
@@ -68,7 +68,7 @@ impl SkipCause {
 /// What became of the slots of all monitors since it was last judged.
 #[derive(Default)]
 pub(super) struct SkipMonitor {
-    begun: AtomicU64,
+    started: AtomicU64,
     skipped: [Count; CAUSES.len()],
 }
 
@@ -81,12 +81,12 @@ struct Count {
 
 impl SkipMonitor {
     /// A slot's check begins.
-    pub fn begun(&self) {
-        self.begun.fetch_add(1, Ordering::Relaxed);
+    pub fn count_started(&self) {
+        self.started.fetch_add(1, Ordering::Relaxed);
     }
 
     /// So many slots of `monitor` were skipped.
-    pub fn skipped(&self, slots: u64, cause: SkipCause, monitor: &Arc<str>) {
+    pub fn count_skipped(&self, slots: u64, cause: SkipCause, monitor: &Arc<str>) {
         let count = &self.skipped[cause as usize];
         count.slots.fetch_add(slots, Ordering::Relaxed);
         if let Some(mut example) = count.monitor.try_lock() {
@@ -100,8 +100,8 @@ impl SkipMonitor {
             let mut judge = SkipAlarm::default();
             loop {
                 sleep_until(Instant::now() + WINDOW).await;
-                if let Some(notice) = judge.judge(&self.take()) {
-                    notice.log();
+                if let Some(event) = judge.update(&self.take_counts()) {
+                    event.log();
                 }
             }
         };
@@ -109,9 +109,9 @@ impl SkipMonitor {
     }
 
     /// What was counted; counts anew.
-    fn take(&self) -> Minute {
-        Minute {
-            begun: self.begun.swap(0, Ordering::Relaxed),
+    fn take_counts(&self) -> SlotCounts {
+        SlotCounts {
+            started: self.started.swap(0, Ordering::Relaxed),
             skipped: CAUSES.map(|cause| {
                 let count = &self.skipped[cause as usize];
                 let monitor = count.monitor.try_lock();
@@ -126,8 +126,8 @@ impl SkipMonitor {
 
 /// What became of the slots of a minute.
 #[derive(Clone, Debug, Default)]
-struct Minute {
-    begun: u64,
+struct SlotCounts {
+    started: u64,
     skipped: [Skipped; CAUSES.len()],
 }
 
@@ -140,7 +140,7 @@ struct Skipped {
 /// Finds the minutes in which it begins, and ends, that too many slots are skipped.
 #[derive(Default)]
 struct SkipAlarm {
-    are_too_many: bool,
+    is_raised: bool,
 }
 
 /// What is to be said of a minute.
@@ -149,29 +149,29 @@ enum SkipAlarmEvent {
     TooMany {
         due: u64,
         skipped: u64,
-        chief: SkipCause,
+        main_cause: SkipCause,
         /// One that slots were skipped of for the chief cause, where that lies with some monitors.
         monitor: Option<Arc<str>>,
     },
-    Over {
+    Recovered {
         due: u64,
         skipped: u64,
     },
 }
 
 impl SkipAlarm {
-    fn judge(&mut self, minute: &Minute) -> Option<SkipAlarmEvent> {
+    fn update(&mut self, minute: &SlotCounts) -> Option<SkipAlarmEvent> {
         let skipped: u64 = minute.skipped.iter().map(|skipped| skipped.slots).sum();
-        let due = minute.begun + skipped;
+        let due = minute.started + skipped;
         if due == 0 {
             return None; // says nothing either way
         }
         let are_too_many = skipped.saturating_mul(100) > due;
-        if std::mem::replace(&mut self.are_too_many, are_too_many) == are_too_many {
+        if std::mem::replace(&mut self.is_raised, are_too_many) == are_too_many {
             return None;
         }
         if !are_too_many {
-            return Some(SkipAlarmEvent::Over { due, skipped });
+            return Some(SkipAlarmEvent::Recovered { due, skipped });
         }
         let count = |cause: &SkipCause| &minute.skipped[*cause as usize];
         let chief = CAUSES.into_iter().max_by_key(|cause| count(cause).slots)?;
@@ -179,7 +179,7 @@ impl SkipAlarm {
         Some(SkipAlarmEvent::TooMany {
             due,
             skipped,
-            chief,
+            main_cause: chief,
             monitor: monitor.filter(|_| chief.is_per_monitor()),
         })
     }
@@ -191,18 +191,18 @@ impl SkipAlarmEvent {
             Self::TooMany {
                 due,
                 skipped,
-                chief,
+                main_cause: chief,
                 monitor,
             } => tracing::warn!(
                 target: LOG_TARGET,
                 due,
                 skipped,
-                reason = chief.skip().as_str(),
+                reason = chief.reason().as_str(),
                 monitor = monitor.as_deref(),
                 advice = chief.advice(),
                 "Skipped more than 1 % of scheduled checks in the last minute"
             ),
-            Self::Over { due, skipped } => tracing::info!(
+            Self::Recovered { due, skipped } => tracing::info!(
                 target: LOG_TARGET,
                 due,
                 skipped,
@@ -218,18 +218,18 @@ mod tests {
 
     /// A minute in which so many slots were skipped: for an overrun, for want of a place, for want
     /// of one of the host, for a stall.
-    fn minute(begun: u64, skipped: [u64; 4]) -> Minute {
+    fn minute(started: u64, skipped: [u64; 4]) -> SlotCounts {
         let skips = SkipMonitor::default();
-        (0..begun).for_each(|_| skips.begun());
+        (0..started).for_each(|_| skips.count_started());
         for (cause, slots) in CAUSES.into_iter().zip(skipped) {
             if slots > 0 {
-                skips.skipped(slots, cause, &Arc::from("first"));
-                skips.skipped(0, cause, &Arc::from("second"));
+                skips.count_skipped(slots, cause, &Arc::from("first"));
+                skips.count_skipped(0, cause, &Arc::from("second"));
             }
         }
-        let minute = skips.take();
+        let minute = skips.take_counts();
         assert_eq!(
-            SkipAlarm::default().judge(&skips.take()),
+            SkipAlarm::default().update(&skips.take_counts()),
             None,
             "counts anew"
         );
@@ -237,15 +237,19 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(begun: u64, skipped: [u64; 4], expected: Option<(u64, u64, SkipCause, Option<&str>)>) {
-        let notice = SkipAlarm::default().judge(&minute(begun, skipped));
+    fn check(
+        started: u64,
+        skipped: [u64; 4],
+        expected: Option<(u64, u64, SkipCause, Option<&str>)>,
+    ) {
+        let event = SkipAlarm::default().update(&minute(started, skipped));
         let expected = expected.map(|(due, skipped, chief, monitor)| SkipAlarmEvent::TooMany {
             due,
             skipped,
-            chief,
+            main_cause: chief,
             monitor: monitor.map(Arc::from),
         });
-        assert_eq!(notice, expected);
+        assert_eq!(event, expected);
     }
 
     #[test]
@@ -281,9 +285,9 @@ mod tests {
         let minutes = [
             &fine, &bad, &bad, &idle, &bad, &fine, &fine, &bad, &idle, &fine,
         ];
-        let said = minutes.map(|minute| match judge.judge(minute) {
+        let said = minutes.map(|minute| match judge.update(minute) {
             Some(SkipAlarmEvent::TooMany { .. }) => 'W',
-            Some(SkipAlarmEvent::Over { .. }) => 'I',
+            Some(SkipAlarmEvent::Recovered { .. }) => 'I',
             None => '-',
         });
         assert_eq!(said.iter().collect::<String>(), "-W---I-W-I");

@@ -11,7 +11,8 @@ use tokio::{sync::broadcast, time::Instant};
 
 use super::{MonitorUpdate, Record};
 use crate::check::{
-    AnyMonitor, Certificate, CertificateRank, Fact, Job, Observer, Phase, Reason, Report, Skip,
+    AnyMonitor, CertificateRole, CertificateValidity, Fact, Job, MonitorObserver, Phase, Reason,
+    Report, Skip,
 };
 
 /// Number of checks kept of each monitor, successful or not.
@@ -94,7 +95,7 @@ struct CheckLog {
     since: Option<SystemTime>,
     due: Option<Instant>,
     /// The certificate that expires first, of the last handshake that showed one.
-    certificate: Option<Certificate>,
+    certificate: Option<CertificateValidity>,
 }
 
 #[derive(Clone)]
@@ -128,7 +129,7 @@ pub struct Snapshot {
     /// The next slot.
     pub due: Option<Instant>,
     /// The certificate that expires first: of the verified chain, or else of those that the peer sent.
-    pub certificate: Option<Certificate>,
+    pub certificate: Option<CertificateValidity>,
 }
 
 impl MonitorHistory {
@@ -256,19 +257,19 @@ impl CheckLog {
 
 /// The certificate of a handshake that decides until when clients accept the target: the one of the verified chain
 /// that expires first, or else, if nothing was verified, of those that the peer sent.
-fn expiring_first(facts: &[Fact]) -> Option<Certificate> {
+fn expiring_first(facts: &[Fact]) -> Option<CertificateValidity> {
     let find = |wanted| {
         facts.iter().find_map(|fact| match fact {
-            Fact::Certificate(rank, certificate) if *rank == wanted => Some(*certificate),
+            Fact::Certificate(role, certificate) if *role == wanted => Some(*certificate),
             _ => None,
         })
     };
-    let ranks = [
-        CertificateRank::Verified,
-        CertificateRank::Earliest,
-        CertificateRank::Leaf,
+    let roles = [
+        CertificateRole::Verified,
+        CertificateRole::EarliestExpiry,
+        CertificateRole::Leaf,
     ];
-    ranks.into_iter().find_map(find)
+    roles.into_iter().find_map(find)
 }
 
 /// Adds `item`, and removes the oldest one if there are `max` already. `max` is a power of two.
@@ -284,21 +285,21 @@ fn truncated(text: &str) -> &str {
     &text[..text.floor_char_boundary(MAX_ERROR_BYTES)]
 }
 
-impl Observer for MonitorHistory {
-    fn due(&self, next: Instant) {
+impl MonitorObserver for MonitorHistory {
+    fn on_scheduled(&self, next: Instant) {
         self.check_log().due = Some(next);
     }
 
-    fn begun(&self, _lag: Duration) {}
+    fn on_started(&self, _lag: Duration) {}
 
-    fn completed(&self, report: &Report) {
+    fn on_completed(&self, report: &Report) {
         let state_changed = self.check_log().record(report);
         self.notify(state_changed);
     }
 
-    fn cancelled(&self) {}
+    fn on_cancelled(&self) {}
 
-    fn skipped(&self, _slots: u64, _why: Skip) {}
+    fn on_skipped(&self, _slots: u64, _why: Skip) {}
 }
 
 #[cfg(test)]
@@ -351,7 +352,7 @@ mod tests {
         let (history, _receiver) = history();
         for second in 1..=100 {
             let error = (second <= 20).then(|| format!("error {second}"));
-            history.completed(&report(second, error.as_deref()));
+            history.on_completed(&report(second, error.as_deref()));
         }
         let snapshot = history.snapshot();
         let expected: Vec<_> = (69..=100).rev().collect();
@@ -371,7 +372,7 @@ mod tests {
     fn a_failure_among_the_last_checks_stands_there_once_with_its_text() {
         let (history, _receiver) = history();
         for second in 1..=30 {
-            history.completed(&report(second, (second % 10 == 0).then_some("no")));
+            history.on_completed(&report(second, (second % 10 == 0).then_some("no")));
         }
         let Snapshot {
             recent,
@@ -397,7 +398,7 @@ mod tests {
         let (history, mut receiver) = history();
         assert_eq!(history.state(), MonitorState::Unknown);
         for (error, expected) in [(None, true), (None, false), (Some("x"), true)] {
-            history.completed(&report(1, error));
+            history.on_completed(&report(1, error));
             let change = receiver.try_recv().expect("it is told");
             assert_eq!((change.id, change.state_changed), (7, expected));
         }
@@ -416,7 +417,7 @@ mod tests {
             (&agent_error, MonitorState::Unknown, false),
             (&report(2, Some("x")), MonitorState::Down, true),
         ] {
-            history.completed(report);
+            history.on_completed(report);
             assert_eq!(history.state(), state);
             assert_eq!(history.snapshot().state(), state);
             let change = receiver.try_recv().expect("a change");
@@ -429,7 +430,7 @@ mod tests {
         let (history, _receiver) = history();
         for second in 0..1000 {
             let error = format!("{second} {}", "日".repeat(10_000));
-            history.completed(&report(second, Some(&error)));
+            history.on_completed(&report(second, Some(&error)));
         }
         let state = history.check_log();
         assert!(
@@ -452,11 +453,11 @@ mod tests {
     #[test]
     fn the_certificate_that_ends_first_is_kept_until_there_is_another() {
         let (history, _receiver) = history();
-        let certificate = |rank, not_after| {
+        let certificate = |role, not_after| {
             let not_before = 0;
             Fact::Certificate(
-                rank,
-                Certificate {
+                role,
+                CertificateValidity {
                     not_before,
                     not_after,
                 },
@@ -464,19 +465,19 @@ mod tests {
         };
         let mut seen = report(1, None);
         seen.facts = vec![
-            certificate(CertificateRank::Leaf, 90),
-            certificate(CertificateRank::Earliest, 80),
+            certificate(CertificateRole::Leaf, 90),
+            certificate(CertificateRole::EarliestExpiry, 80),
         ];
-        history.completed(&seen);
-        history.completed(&report(2, Some("refused")));
+        history.on_completed(&seen);
+        history.on_completed(&report(2, Some("refused")));
         let end = |history: &MonitorHistory| {
             let certificate = history.snapshot().certificate;
             certificate.map(|certificate| certificate.not_after)
         };
         assert_eq!(end(&history), Some(80));
         // Where a chain was verified, what else the peer sent does not matter.
-        seen.facts.push(certificate(CertificateRank::Verified, 85));
-        history.completed(&seen);
+        seen.facts.push(certificate(CertificateRole::Verified, 85));
+        history.on_completed(&seen);
         assert_eq!(end(&history), Some(85));
     }
 }

@@ -12,7 +12,7 @@ use parking_lot::RwLock;
 use tokio::sync::broadcast;
 
 use super::monitor::MonitorHistory;
-use crate::check::{Job, Observer, Overseer};
+use crate::check::{DispatcherObserver, Job, MonitorObserver};
 
 /// Changes that a listener may be behind. Who is further behind loses some, and has to look at everything again.
 const BROADCAST_CAPACITY: usize = 1024;
@@ -65,8 +65,8 @@ impl History {
     }
 }
 
-impl Overseer for History {
-    fn observe(&self, job: &Job) -> Arc<dyn Observer> {
+impl DispatcherObserver for History {
+    fn observe(&self, job: &Job) -> Arc<dyn MonitorObserver> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let monitor = Arc::new(MonitorHistory::new(id, job, self.updates.clone()));
         let mut monitors = self.monitors.write();
@@ -76,7 +76,7 @@ impl Overseer for History {
         monitor
     }
 
-    fn stopped(&self, job: &Job) {
+    fn on_stopped(&self, job: &Job) {
         let mut monitors = self.monitors.write();
         let gone = monitors.remove(&job.name);
         drop(monitors);

@@ -20,7 +20,7 @@ use super::{
     monitor::{MonitorBuckets, MonitorMetrics},
 };
 use crate::{
-    check::{Job, Observer, Overseer},
+    check::{DispatcherObserver, Job, MonitorObserver},
     discovery::Stats,
     value::is_plain_label_name,
 };
@@ -122,8 +122,8 @@ impl Metrics {
     }
 }
 
-impl Overseer for Metrics {
-    fn observe(&self, job: &Job) -> Arc<dyn Observer> {
+impl DispatcherObserver for Metrics {
+    fn observe(&self, job: &Job) -> Arc<dyn MonitorObserver> {
         if let Some(name) = job.labels.keys().find(|name| !is_plain_label_name(name)) {
             self.utf8_label.get_or_init(|| name.clone());
         }
@@ -134,11 +134,11 @@ impl Overseer for Metrics {
         monitor
     }
 
-    fn stopped(&self, job: &Job) {
+    fn on_stopped(&self, job: &Job) {
         self.monitors.write().remove(&job.name);
     }
 
-    fn runtime_delay(&self, delay: Duration) {
+    fn on_runtime_delay(&self, delay: Duration) {
         self.daemon.runtime_delay.observe(delay.as_secs_f64());
     }
 }

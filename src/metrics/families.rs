@@ -13,7 +13,7 @@ use super::{
     monitor::MonitorMetrics,
     unix_time::unix_seconds,
 };
-use crate::check::{CertificateRank, Fact, Outcome, Phase, ServingStatus, Skip};
+use crate::check::{CertificateRole, Fact, Outcome, Phase, ServingStatus, Skip};
 
 const HTTP: Scope = Scope::Types(&["http", "websocket"]);
 const DNS: Scope = Scope::Types(&["dns"]);
@@ -27,7 +27,7 @@ const TLS: Scope = Scope::Phases(&[Phase::Tls]);
 pub(super) const CERTIFICATE_INFO: &str = "monitor_tls_certificate_info";
 
 /// Certificates of which a handshake with a verified chain records the validity.
-const CERTIFICATES: usize = CertificateRank::ALL.len();
+const CERTIFICATES: usize = CertificateRole::ALL.len();
 
 /// Every metric family on a page of `/metrics`, in the order in which they stand there.
 pub const FAMILIES: &[Family] = &[
@@ -420,8 +420,8 @@ pub const FAMILIES: &[Family] = &[
         cardinality: Fixed(CERTIFICATES),
         writer: Monitor(LastCheck(|last, out| {
             for fact in &last.facts {
-                if let Fact::Certificate(rank, certificate) = fact {
-                    out.number(&[rank.as_str()], seconds(certificate.not_before));
+                if let Fact::Certificate(role, certificate) = fact {
+                    out.number(&[role.as_str()], seconds(certificate.not_before));
                 }
             }
         })),
@@ -436,8 +436,8 @@ pub const FAMILIES: &[Family] = &[
         cardinality: Fixed(CERTIFICATES),
         writer: Monitor(LastCheck(|last, out| {
             for fact in &last.facts {
-                if let Fact::Certificate(rank, certificate) = fact {
-                    out.number(&[rank.as_str()], seconds(certificate.not_after));
+                if let Fact::Certificate(role, certificate) = fact {
+                    out.number(&[role.as_str()], seconds(certificate.not_after));
                 }
             }
         })),

@@ -14,7 +14,7 @@ use super::{
     label_value::escape, text::FamilyWriter,
 };
 use crate::{
-    check::{Fact, Job, Observer, Outcome, Phase, Rcode, Reason, Report, Skip},
+    check::{Fact, Job, MonitorObserver, Outcome, Phase, Rcode, Reason, Report, Skip},
     value::format_duration,
 };
 
@@ -188,27 +188,27 @@ impl MonitorMetrics {
     }
 }
 
-impl Observer for MonitorMetrics {
-    fn begun(&self, lag: Duration) {
+impl MonitorObserver for MonitorMetrics {
+    fn on_started(&self, lag: Duration) {
         self.state().slots.in_flight += 1;
         self.all_checks.start_lag.observe(lag.as_secs_f64());
     }
 
-    fn tainted(&self) {
+    fn on_tainted(&self) {
         self.all_checks.tainted.inc();
     }
 
-    fn completed(&self, report: &Report) {
+    fn on_completed(&self, report: &Report) {
         self.state().record(report);
     }
 
-    fn cancelled(&self) {
+    fn on_cancelled(&self) {
         let mut state = self.state();
         state.slots.in_flight -= 1;
         state.slots.skipped[Skip::Shutdown as usize] += 1;
     }
 
-    fn skipped(&self, slots: u64, why: Skip) {
+    fn on_skipped(&self, slots: u64, why: Skip) {
         self.state().slots.skipped[why as usize] += slots;
     }
 }

@@ -12,8 +12,8 @@ use std::{
 use super::{family::Writer, *};
 use crate::{
     check::{
-        Attempt, Certificate, CertificateRank, DnsResponse, Echoes, Fact, Failure, Job,
-        LeafCertificate, Monitor, Overseer, Phase, Rcode, Reason, Report, RoundTrips,
+        Attempt, CertificateRole, CertificateValidity, DispatcherObserver, DnsResponse, EchoStats,
+        Fact, Failure, Job, LeafCertificate, Monitor, Phase, Rcode, Reason, Report, RoundTripStats,
         ServingStatus, Skip,
     },
     discovery::Stats,
@@ -67,7 +67,7 @@ fn fixed_part(page: &str) -> String {
 }
 
 fn succeeded() -> Report {
-    let validity = |not_after| Certificate {
+    let validity = |not_after| CertificateValidity {
         not_before: 1_790_000_000,
         not_after,
     };
@@ -86,9 +86,9 @@ fn succeeded() -> Report {
                 version: "TLS 1.3",
                 cipher: "TLS_AES_128_GCM_SHA256",
             },
-            Fact::Certificate(CertificateRank::Leaf, validity(1_800_000_000)),
-            Fact::Certificate(CertificateRank::Earliest, validity(1_799_999_999)),
-            Fact::Certificate(CertificateRank::Verified, validity(1_800_000_000)),
+            Fact::Certificate(CertificateRole::Leaf, validity(1_800_000_000)),
+            Fact::Certificate(CertificateRole::EarliestExpiry, validity(1_799_999_999)),
+            Fact::Certificate(CertificateRole::Verified, validity(1_800_000_000)),
             Fact::HttpStatus(200),
             Fact::ResponseBytes(648),
         ],
@@ -121,10 +121,10 @@ fn of_other_types() -> Report {
         authenticated_data: true,
         truncated: false,
     };
-    let echoes = Echoes {
+    let echoes = EchoStats {
         sent: 4,
         received: 3,
-        round_trips: Some(RoundTrips {
+        round_trips: Some(RoundTripStats {
             min: ms(1),
             avg: ms(2),
             max: ms(4),
@@ -174,32 +174,32 @@ fn the_page_of_a_fixed_run_is_the_golden_one() {
     let quoted = metrics.observe(&quoted);
     metrics.observe(&Job::new("never checked", Silent("http://localhost/")));
     let gone = Job::new("gone", Silent("http://localhost/"));
-    metrics.observe(&gone).skipped(1, Skip::Shutdown);
-    metrics.stopped(&gone);
+    metrics.observe(&gone).on_skipped(1, Skip::Shutdown);
+    metrics.on_stopped(&gone);
 
     for (lag, report) in [
         (ms(0), succeeded()),
         (ms(3), failed()),
         (ms(1), succeeded()),
     ] {
-        example.begun(lag);
-        example.completed(&report);
+        example.on_started(lag);
+        example.on_completed(&report);
     }
-    example.tainted();
-    metrics.runtime_delay(ms(3));
-    example.skipped(1, Skip::Overrun);
-    example.skipped(2, Skip::Stalled);
-    example.begun(ms(2));
-    quoted.begun(ms(1));
-    quoted.completed(&succeeded());
-    quoted.begun(ms(4));
-    quoted.completed(&failed());
-    quoted.begun(ms(4));
-    quoted.cancelled();
+    example.on_tainted();
+    metrics.on_runtime_delay(ms(3));
+    example.on_skipped(1, Skip::Overrun);
+    example.on_skipped(2, Skip::Stalled);
+    example.on_started(ms(2));
+    quoted.on_started(ms(1));
+    quoted.on_completed(&succeeded());
+    quoted.on_started(ms(4));
+    quoted.on_completed(&failed());
+    quoted.on_started(ms(4));
+    quoted.on_cancelled();
     let other = metrics.observe(&Job::new("other types", Silent("192.0.2.1")));
     for _ in 0..2 {
-        other.begun(ms(0));
-        other.completed(&of_other_types());
+        other.on_started(ms(0));
+        other.on_completed(&of_other_types());
     }
 
     let found = fixed_part(&page(&metrics));
@@ -231,8 +231,8 @@ fn every_family_of_the_list_is_on_the_page_with_its_type_and_help() {
     let mut with_every_fact = succeeded();
     with_every_fact.facts.extend(of_other_types().facts);
     for report in [failed(), with_every_fact] {
-        observer.begun(ms(0));
-        observer.completed(&report);
+        observer.on_started(ms(0));
+        observer.on_completed(&report);
     }
     let page = page(&metrics);
     for family in FAMILIES {
@@ -250,8 +250,8 @@ fn what_the_last_check_did_not_find_out_has_no_sample() {
     let metrics = Metrics::new(&Settings::default(), || 0);
     let observer = metrics.observe(&Job::new("example", Silent("http://localhost/")));
     for report in [succeeded(), failed()] {
-        observer.begun(ms(0));
-        observer.completed(&report);
+        observer.on_started(ms(0));
+        observer.on_completed(&report);
     }
     let page = page(&metrics);
     for absent in [
@@ -277,7 +277,7 @@ fn monitors_whose_joined_names_are_alike_stay_apart() {
         job
     });
     let observers: Vec<_> = jobs.iter_mut().map(|job| metrics.observe(job)).collect();
-    observers[0].skipped(1, Skip::Overrun);
+    observers[0].on_skipped(1, Skip::Overrun);
     let page = page(&metrics);
     assert!(page.contains("monitor_checks_scheduled_total{monitor=\"a\"} 1\n"));
     assert!(page.contains("monitor_checks_scheduled_total{monitor=\"a1\"} 0\n"));
@@ -298,11 +298,11 @@ fn on_every_page_the_slots_add_up() {
                     if stop.load(std::sync::atomic::Ordering::Relaxed) {
                         return;
                     }
-                    observer.begun(ms(0));
-                    observer.completed(report);
-                    observer.begun(ms(0));
-                    observer.cancelled();
-                    observer.skipped(3, Skip::Saturated);
+                    observer.on_started(ms(0));
+                    observer.on_completed(report);
+                    observer.on_started(ms(0));
+                    observer.on_cancelled();
+                    observer.on_skipped(3, Skip::Saturated);
                     std::thread::yield_now();
                 }
             })
@@ -342,8 +342,8 @@ fn a_page_of_many_chunks_has_every_sample_once_and_each_family_together() {
     let metrics = Metrics::new(&Settings::default(), || 0);
     for n in 0..MONITORS {
         let observer = metrics.observe(&Job::new(format!("monitor {n:04}"), Silent("nowhere")));
-        observer.begun(ms(0));
-        observer.completed(&succeeded());
+        observer.on_started(ms(0));
+        observer.on_completed(&succeeded());
     }
     let chunks: Vec<_> = metrics.exposition(LabelNames::Plain).collect();
     assert!(chunks.len() > 20, "{} chunks", chunks.len());
@@ -391,10 +391,10 @@ fn what_is_disabled_is_not_exposed() {
     };
     let metrics = Metrics::new(&settings, || 0);
     let observer = metrics.observe(&Job::new("example", Silent("http://localhost/")));
-    observer.begun(ms(0));
+    observer.on_started(ms(0));
     let mut with_every_fact = succeeded();
     with_every_fact.facts.extend(of_other_types().facts);
-    observer.completed(&with_every_fact);
+    observer.on_completed(&with_every_fact);
     let page = page(&metrics);
     for disabled in settings.disabled {
         assert!(!page.contains(disabled), "{page}");
@@ -415,8 +415,8 @@ fn the_certificate_of_a_peer_is_exported_only_if_it_is_asked_for() {
     let exported = |settings: &Settings| {
         let metrics = Metrics::new(settings, || 0);
         let observer = metrics.observe(&Job::new("example", Silent("http://localhost/")));
-        observer.begun(ms(0));
-        observer.completed(&report);
+        observer.on_started(ms(0));
+        observer.on_completed(&report);
         let page = page(&metrics);
         let mut lines = page.lines();
         let line = lines.find(|line| line.starts_with("monitor_tls_certificate_info{"));
@@ -449,8 +449,8 @@ fn a_check_that_says_nothing_about_the_target_leaves_it_up_or_down() {
         (&agent_error, Some(0)),
         (&succeeded(), Some(1)),
     ] {
-        observer.begun(ms(0));
-        observer.completed(report);
+        observer.on_started(ms(0));
+        observer.on_completed(report);
         let page = page(&metrics);
         let found = page
             .lines()

@@ -34,7 +34,7 @@ const PORT: u16 = 443;
 pub struct Protocol(pub String);
 
 impl FromNode for Protocol {
-    const ALLOWED: &'static str =
+    const EXPECTED: &'static str =
         "the name of a protocol such as h2 or http/1.1, of 1 to 255 bytes";
 
     fn from_node(node: &Node) -> Result<Self, String> {

@@ -74,7 +74,7 @@ types! {
 }
 
 impl FromNode for Type {
-    const ALLOWED: &'static str = TYPES;
+    const EXPECTED: &'static str = TYPES;
 
     fn from_node(node: &Node) -> Result<Self, String> {
         let word = String::from_node(node)?;

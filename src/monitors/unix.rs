@@ -32,7 +32,7 @@ impl SocketPath {
 }
 
 impl FromNode for SocketPath {
-    const ALLOWED: &'static str =
+    const EXPECTED: &'static str =
         "a socket path, or @ and the name of an abstract socket, of 1 to 107 bytes";
 
     fn from_node(node: &Node) -> Result<Self, String> {
@@ -67,7 +67,7 @@ impl Settings {
         let query_response = read_query_response(fields);
         if query_response.speaks_tls() && !query_response.has_server_name() {
             let wrong = "a socket has no name to verify the certificate against";
-            fields.wrong(wrong, "tls_config with server_name");
+            fields.add_problem(wrong, "tls_config with server_name");
         }
         Some(Self {
             target: target?,

@@ -69,7 +69,7 @@ impl Connector {
                 self.resolver.resolve(name, route).await?
             }
         };
-        attempt.learn(Fact::Address(address));
+        attempt.record(Fact::Address(address));
         self.ensure_target_allowed(address)?;
         Ok(address)
     }

@@ -127,7 +127,7 @@ impl ErrorClassifier {
         // certificate, or that there is none: the refusal comes in place of the response.
         let refused = self.is_certificate_demanded()
             && (broken || cause.is_tls || reason == Reason::ConnectionReset);
-        if phase.is_of_protocol() && phase != Phase::Transfer && refused {
+        if phase.is_application_protocol() && phase != Phase::Transfer && refused {
             return Failure::new(Phase::Tls, Reason::TlsHandshake, cause.text);
         }
         Failure::new(phase, reason, cause.text)
@@ -231,8 +231,8 @@ impl RootCause {
             (Phase::Tls, _) => Reason::TlsHandshake,
             (Phase::Transfer, _) if self.is_incomplete => Reason::TruncatedBody,
             (_, _) if self.is_incomplete => Reason::ConnectionReset,
-            (phase, _) if phase.is_of_protocol() && self.is_tls => Reason::ProtocolError,
-            (phase, None | Some(Reason::ConnectionFailed)) if phase.is_of_protocol() => {
+            (phase, _) if phase.is_application_protocol() && self.is_tls => Reason::ProtocolError,
+            (phase, None | Some(Reason::ConnectionFailed)) if phase.is_application_protocol() => {
                 Reason::ProtocolError
             }
             (_, Some(reason)) => reason,

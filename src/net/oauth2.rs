@@ -135,9 +135,9 @@ impl TokenSource {
     pub async fn get(&self, attempt: &Attempt) -> Result<HeaderValue, Failure> {
         // Says whose silence it was, where the deadline drops a check that waits for a token.
         let unanswered = guard((), |()| {
-            attempt.presume(failure(Reason::Timeout, "gave no token in time"));
+            attempt.set_timeout_failure(failure(Reason::Timeout, "gave no token in time"));
         });
-        let result = attempt.aside(self.get_or_fetch()).await;
+        let result = attempt.untimed(self.get_or_fetch()).await;
         ScopeGuard::into_inner(unanswered);
         result
     }

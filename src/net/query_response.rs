@@ -10,7 +10,7 @@ use super::{
 use crate::{
     check::{Attempt, Fact, Failure, Phase, Reason},
     offload::{self, CancelFlag},
-    value::{Bytes, CaughtLabel, Host, Pattern},
+    value::{Bytes, CaptureLabel, Host, Pattern},
 };
 
 /// The use of a connection: TLS or not, and the entries of `query_response`.
@@ -34,7 +34,7 @@ pub struct Entry {
     /// Lines that end the check at once.
     pub reject: Vec<Pattern>,
     /// Labels made of the line that was expected.
-    pub labels: Vec<CaughtLabel>,
+    pub labels: Vec<CaptureLabel>,
     /// What is sent.
     pub send: Option<Bytes>,
     /// Whether TLS begins here.
@@ -130,7 +130,7 @@ impl QueryResponse {
             let whole_lines = before_tls.is_some_and(|last| index <= last);
             Entry::run(entries, index, &mut session, whole_lines, &mut caught).await?;
             if !caught.is_empty() {
-                attempt.learn(Fact::Captured(caught.clone()));
+                attempt.record(Fact::Captured(caught.clone()));
             }
             if entry.starttls
                 && let Some(tls) = &self.tls
@@ -281,7 +281,7 @@ impl Entry {
         }
         let reply = || {
             let captures = pattern.captures(line)?;
-            let caught = self.labels.iter().map(|label| label.of(&captures));
+            let caught = self.labels.iter().map(|label| label.render(&captures));
             let send = self.send.as_ref();
             Some(Reply {
                 caught: caught.collect::<Option<_>>()?,

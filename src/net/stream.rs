@@ -92,7 +92,7 @@ impl MeasuredStream {
                 session.protocol_version(),
                 session.negotiated_cipher_suite(),
             ) {
-                attempt.learn(Fact::Tls {
+                attempt.record(Fact::Tls {
                     version: version_name(version),
                     cipher: cipher_suite_name(suite.suite()),
                 });

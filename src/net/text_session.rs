@@ -58,12 +58,12 @@ impl<'a> TextSession<'a> {
     /// Begins a session on `stream`, or goes on with it.
     pub fn new(stream: MeasuredStream, attempt: &'a Attempt) -> Self {
         attempt.enter(Phase::Processing);
-        let received = attempt.known(|fact| match fact {
+        let received = attempt.find_fact(|fact| match fact {
             Fact::ResponseBytes(received) => Some(*received),
             _ => None,
         });
         let received = received.unwrap_or_default();
-        attempt.learn(Fact::ResponseBytes(received));
+        attempt.record(Fact::ResponseBytes(received));
         Self {
             stream,
             attempt,
@@ -252,7 +252,7 @@ impl<'a> TextSession<'a> {
         self.ended = count == 0;
         self.reads += u32::from(count > 0);
         self.received += count as u64;
-        self.attempt.learn(Fact::ResponseBytes(self.received));
+        self.attempt.record(Fact::ResponseBytes(self.received));
         let error = if self.received > MAX_RECEIVED_BYTES {
             format!("the peer sent more than {MAX_RECEIVED_BYTES} bytes")
         } else if self.reads > MAX_PIECES {

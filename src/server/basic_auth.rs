@@ -94,7 +94,7 @@ impl Users {
         let Some(dummy_hash) = hashes.values().next().cloned() else {
             if fields.problems().count() == problems {
                 let allowed = "";
-                fields.wrong_value(
+                fields.add_value_problem(
                     "basic_auth_users",
                     "must list at least one user or be left out",
                     allowed,
@@ -212,7 +212,7 @@ fn credentials(header: &HeaderValue) -> Option<(String, String)> {
 struct PasswordHash(String);
 
 impl FromNode for PasswordHash {
-    const ALLOWED: &'static str =
+    const EXPECTED: &'static str =
         "a bcrypt hash with a cost from 4 to 15, as printed by htpasswd -nBC 10";
 
     fn from_node(node: &Node) -> Result<Self, String> {

@@ -85,7 +85,7 @@ impl AllowedHosts {
 }
 
 impl FromNode for AllowedHost {
-    const ALLOWED: &'static str =
+    const EXPECTED: &'static str =
         "a host name or address, with or without a port, such as status.example.org or [::1]:9115";
 
     fn from_node(node: &Node) -> Result<Self, String> {

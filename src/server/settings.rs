@@ -73,7 +73,7 @@ impl Settings {
         let open_probes: Option<bool> = fields.optional("open_probes");
         if open_probes.is_some() && users.is_none() {
             let wrong = "has no effect without basic_auth_users";
-            fields.wrong_value("open_probes", wrong, "");
+            fields.add_value_problem("open_probes", wrong, "");
         }
         let settings = Self {
             listen: read_listen(&mut fields).unwrap_or(defaults.listen),
@@ -92,7 +92,7 @@ impl Settings {
                 .unwrap_or(defaults.max_connections),
             max_requests_per_second: fields.optional("max_requests_per_second"),
         };
-        fields.finish();
+        fields.reject_unknown_keys();
         settings
     }
 }
@@ -103,7 +103,7 @@ fn read_listen(fields: &mut Fields<'_>) -> Option<Vec<Address>> {
     if matches!(node, Node::List(_)) {
         let addresses: Vec<Address> = fields.list("listen");
         if addresses.is_empty() {
-            fields.wrong_value("listen", "empty", "an address at least, or off");
+            fields.add_value_problem("listen", "empty", "an address at least, or off");
         }
         let mut seen = Vec::new();
         for address in &addresses {
@@ -111,7 +111,7 @@ fn read_listen(fields: &mut Fields<'_>) -> Option<Vec<Address>> {
             let any_port = matches!(address, Address::Tcp(address) if address.port() == 0);
             if seen.contains(address) && !any_port {
                 let wrong = format_args!("duplicate address {address}");
-                fields.wrong_value("listen", wrong, "");
+                fields.add_value_problem("listen", wrong, "");
             }
             seen.push(address.clone());
         }
@@ -128,7 +128,7 @@ fn read_allowed_hosts(fields: &mut Fields<'_>) -> Option<AllowedHosts> {
     let hosts: Vec<AllowedHost> = fields.list(KEY);
     if hosts.is_empty() && fields.problems().count() == problems {
         let allowed = "at least one host; leave the key out to allow any";
-        fields.wrong_value(KEY, "empty", allowed);
+        fields.add_value_problem(KEY, "empty", allowed);
     }
     Some(AllowedHosts::new(hosts))
 }
@@ -136,7 +136,7 @@ fn read_allowed_hosts(fields: &mut Fields<'_>) -> Option<AllowedHosts> {
 struct Listen(Option<Address>);
 
 impl FromNode for Listen {
-    const ALLOWED: &'static str = "ADDRESS:PORT such as 0.0.0.0:9115, [::]:9115 or :9115, unix:PATH, systemd, \
+    const EXPECTED: &'static str = "ADDRESS:PORT such as 0.0.0.0:9115, [::]:9115 or :9115, unix:PATH, systemd, \
                                    a list of these, or off";
 
     fn from_node(node: &Node) -> Result<Self, String> {
@@ -150,7 +150,7 @@ impl FromNode for Listen {
 }
 
 impl FromNode for Address {
-    const ALLOWED: &'static str =
+    const EXPECTED: &'static str =
         "ADDRESS:PORT such as 0.0.0.0:9115, [::]:9115 or :9115, unix:PATH, or systemd";
 
     fn from_node(node: &Node) -> Result<Self, String> {
@@ -189,7 +189,7 @@ impl fmt::Display for Address {
 struct OnOff(bool);
 
 impl FromNode for OnOff {
-    const ALLOWED: &'static str = "on or off";
+    const EXPECTED: &'static str = "on or off";
 
     fn from_node(node: &Node) -> Result<Self, String> {
         match node {

@@ -65,20 +65,20 @@ impl Settings {
     pub fn read(mut fields: Fields<'_>) -> Option<Self> {
         let mut required = |key| {
             if fields.node(key).is_none() {
-                fields.wrong(format_args!("{key} is missing"), FILE);
+                fields.add_problem(format_args!("{key} is missing"), FILE);
             }
-            fields.path_of_file(key)
+            fields.file_path(key)
         };
         let cert = required("cert_file");
         let key = required("key_file");
-        let client_ca = fields.path_of_file("client_ca_file");
+        let client_ca = fields.file_path("client_ca_file");
         let given: Option<ClientAuth> = fields.optional("client_auth_type");
         let versions = TlsVersions::read(&mut fields);
         let auth = given.unwrap_or(ClientAuth::None);
         if (auth == ClientAuth::None) != client_ca.is_none() {
             let wrong = "client_ca_file and client_auth_type require each other";
             let allowed = "both, or neither: NoClientCert is the default";
-            fields.wrong(wrong, allowed);
+            fields.add_problem(wrong, allowed);
         }
         let files = cert.zip(key).map(|(cert, key)| Files {
             cert,
@@ -96,12 +96,12 @@ impl Settings {
                     hashes,
                 }),
                 Err((key, wrong)) => {
-                    fields.wrong_value(key, wrong, FILE);
+                    fields.add_value_problem(key, wrong, FILE);
                     None
                 }
             }
         });
-        fields.finish();
+        fields.reject_unknown_keys();
         settings
     }
 
@@ -123,7 +123,7 @@ impl fmt::Debug for Settings {
 }
 
 impl FromNode for ClientAuth {
-    const ALLOWED: &'static str =
+    const EXPECTED: &'static str =
         "NoClientCert, VerifyClientCertIfGiven or RequireAndVerifyClientCert";
 
     fn from_node(node: &Node) -> Result<Self, String> {

@@ -65,7 +65,7 @@ fn known(
         } else {
             "basic_auth, authorization"
         };
-        fields.wrong(
+        fields.add_problem(
             "credentials are set more than once",
             format_args!("one of {keys}, the Authorization header and the URL"),
         );
@@ -76,7 +76,7 @@ fn known(
 fn read_basic_auth(mut fields: Fields<'_>) -> Option<HeaderValue> {
     let user = Secret::required(&mut fields, "username", "username_file");
     let password = Secret::read(&mut fields, "password", "password_file");
-    fields.finish();
+    fields.reject_unknown_keys();
     let password = password.as_ref().map_or("", Secret::reveal);
     Some(basic_authorization(user?.reveal(), password))
 }
@@ -86,20 +86,20 @@ fn read_authorization(mut fields: Fields<'_>) -> Option<HeaderValue> {
         .optional("type")
         .unwrap_or_else(|| "Bearer".to_owned());
     if scheme.eq_ignore_ascii_case("basic") {
-        fields.wrong_value("type", "basic is set with basic_auth", "another scheme");
+        fields.add_value_problem("type", "basic is set with basic_auth", "another scheme");
     }
     let credentials = Secret::required(&mut fields, "credentials", "credentials_file");
     let value = credentials.and_then(|credentials| {
         let value = HeaderValue::try_from(format!("{scheme} {}", credentials.reveal()));
         if value.is_err() {
-            fields.wrong(
+            fields.add_problem(
                 "contains characters that a header cannot have",
                 "text without line breaks",
             );
         }
         value.ok()
     });
-    fields.finish();
+    fields.reject_unknown_keys();
     value.map(|mut value| {
         value.set_sensitive(true);
         value

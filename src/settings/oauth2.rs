@@ -16,14 +16,14 @@ pub(crate) fn read_oauth2(mut fields: Fields<'_>) -> Option<oauth2::Settings> {
     let url = fields.required::<HttpUrl>("token_url");
     if url.as_ref().is_some_and(|url| url.userinfo.is_some()) {
         let allowed = "client_id and client_secret";
-        fields.wrong_value("token_url", "contains credentials", allowed);
+        fields.add_value_problem("token_url", "contains credentials", allowed);
     }
     let scopes: Vec<String> = fields.list("scopes");
     if scopes
         .iter()
         .any(|scope| scope.is_empty() || scope.contains(' '))
     {
-        fields.wrong_value(
+        fields.add_value_problem(
             "scopes",
             "item is empty or contains several scopes",
             "one scope per item",
@@ -49,7 +49,7 @@ pub(crate) fn read_oauth2(mut fields: Fields<'_>) -> Option<oauth2::Settings> {
         .map(read_tls_config)
         .unwrap_or_default();
     let proxies = read_proxies(&mut fields);
-    fields.finish();
+    fields.reject_unknown_keys();
     Some(oauth2::Settings {
         grant: oauth2::Grant {
             url: url?.url,

@@ -19,7 +19,8 @@ pub(crate) fn read_proxies(fields: &mut Fields<'_>) -> Option<Proxies> {
     let exempt = fields.optional::<NoProxy>("no_proxy");
     let from_environment = fields.optional("proxy_from_environment").unwrap_or(false);
     let headers = connect_headers(fields);
-    let wrong = |key: &str, wrong: &str, allowed: &str| fields.wrong_value(key, wrong, allowed);
+    let wrong =
+        |key: &str, wrong: &str, allowed: &str| fields.add_value_problem(key, wrong, allowed);
     if from_environment && given {
         let both = "proxy_url and proxy_from_environment cannot be used together";
         wrong("proxy_url", both, "one of them");
@@ -59,7 +60,7 @@ fn environment_proxies(
     };
     let complain = |name, wrong, allowed| {
         let wrong = format!("needs {name}, which {wrong}");
-        fields.wrong_value("proxy_from_environment", wrong, allowed);
+        fields.add_value_problem("proxy_from_environment", wrong, allowed);
     };
     let proxy = |name| {
         let text = text(name)?;
@@ -71,14 +72,14 @@ fn environment_proxies(
         match url.parse() {
             Ok(proxy) => Some(proxy),
             Err(wrong) => {
-                complain(name, wrong, Proxy::ALLOWED);
+                complain(name, wrong, Proxy::EXPECTED);
                 None
             }
         }
     };
     let exempt = text("NO_PROXY").map_or(Ok(NoProxy::default()), |text| text.parse());
     let exempt = exempt.unwrap_or_else(|wrong: String| {
-        complain("NO_PROXY", wrong, NoProxy::ALLOWED);
+        complain("NO_PROXY", wrong, NoProxy::EXPECTED);
         NoProxy::default()
     });
     (proxy("HTTP_PROXY"), proxy("HTTPS_PROXY"), exempt)
@@ -108,7 +109,7 @@ fn connect_headers(fields: &mut Fields<'_>) -> HeaderMap {
 struct HeaderValues(Vec<HeaderValue>);
 
 impl FromNode for HeaderValues {
-    const ALLOWED: &'static str = "text or a list of texts, without line breaks";
+    const EXPECTED: &'static str = "text or a list of texts, without line breaks";
 
     fn from_node(node: &Node) -> Result<Self, String> {
         let values = match node {
@@ -120,7 +121,7 @@ impl FromNode for HeaderValues {
 }
 
 impl FromNode for Proxy {
-    const ALLOWED: &'static str = "http://, https://, socks5:// or socks5h:// with host and port";
+    const EXPECTED: &'static str = "http://, https://, socks5:// or socks5h:// with host and port";
 
     fn from_node(node: &Node) -> Result<Self, String> {
         String::from_node(node)?.parse()
@@ -128,7 +129,7 @@ impl FromNode for Proxy {
 }
 
 impl FromNode for NoProxy {
-    const ALLOWED: &'static str = "a comma-separated list of hosts such as example.com, .example.com, 192.0.2.1, 192.0.2.0/24, *";
+    const EXPECTED: &'static str = "a comma-separated list of hosts such as example.com, .example.com, 192.0.2.1, 192.0.2.0/24, *";
 
     fn from_node(node: &Node) -> Result<Self, String> {
         String::from_node(node)?.parse()
@@ -146,7 +147,7 @@ mod tests {
     fn the_environment_has_a_proxy_for_each_scheme() {
         let node = Node::Map(Vec::new());
         let problems = Problems::default();
-        let fields = Fields::open(&node, Path::default(), &problems).expect("a mapping");
+        let fields = Fields::from_node(&node, Path::default(), &problems).expect("a mapping");
         let variable = |name: &str| match name {
             "HTTP_PROXY" => Some("one:1".to_owned()),
             "HTTPS_PROXY" => Some(String::new()),

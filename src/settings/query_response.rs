@@ -3,7 +3,7 @@
 use super::{read_min_validity, read_tls_config, refuse_tls_keys};
 use crate::{
     net::query_response::{Entry, Expect, Settings},
-    value::{Bytes, CaughtLabel, Fields, Line},
+    value::{Bytes, CaptureLabel, Fields, Line},
 };
 
 /// Reads `tls`, `tls_config`, `fail_if_certificate_expires_within` and `query_response`.
@@ -14,7 +14,7 @@ pub(crate) fn read_query_response(fields: &mut Fields<'_>) -> Settings {
     let upgrades = entries.iter().filter(|entry| entry.starttls).count();
     if upgrades + usize::from(tls) > 1 {
         let wrong = "starts TLS more than once";
-        fields.wrong_value("query_response", wrong, "");
+        fields.add_value_problem("query_response", wrong, "");
     }
     let settings = Settings {
         tls,
@@ -27,7 +27,7 @@ pub(crate) fn read_query_response(fields: &mut Fields<'_>) -> Settings {
         refuse_tls_keys(fields, wrong, "tls or starttls");
     }
     let labels = settings.entries.iter().flat_map(|entry| &entry.labels);
-    CaughtLabel::check_distinct(labels, fields);
+    CaptureLabel::check_distinct(labels, fields);
     settings
 }
 
@@ -41,12 +41,12 @@ fn read_entry(mut fields: Fields<'_>) -> Entry {
     let reject = fields.patterns("reject");
     if !reject.is_empty() && fields.node("expect").is_none() {
         let wrong = "labels need expect";
-        fields.wrong_value("reject", wrong, "expect in the same step");
+        fields.add_value_problem("reject", wrong, "expect in the same step");
     }
-    let labels: Vec<_> = fields.list_of("labels", CaughtLabel::read);
+    let labels: Vec<_> = fields.list_of("labels", CaptureLabel::read);
     if !labels.is_empty() && fields.node("expect").is_none() {
         let wrong = "has no effect without expect";
-        fields.wrong_value("labels", wrong, "expect in the same step");
+        fields.add_value_problem("labels", wrong, "expect in the same step");
     }
     // As blackbox_exporter has it, a text is a line; its end is the user's own where it is another.
     let line = fields
@@ -57,12 +57,12 @@ fn read_entry(mut fields: Fields<'_>) -> Entry {
     let starttls = fields.optional("starttls").unwrap_or(false);
     let is_sound = fields.problems().count() == problems;
     if is_sound && expect.is_none() && send.is_none() && !starttls {
-        fields.wrong(
+        fields.add_problem(
             "empty step",
             "expect, expect_bytes, send, send_bytes or starttls",
         );
     }
-    fields.finish();
+    fields.reject_unknown_keys();
     Entry {
         expect,
         reject,

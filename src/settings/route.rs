@@ -29,7 +29,7 @@ pub(crate) fn read_route(fields: &mut Fields<'_>) -> Route {
     };
     if route.family != IpFamily::Auto && route.family != family {
         let wrong = format_args!("{source} does not match preferred_ip_protocol");
-        fields.wrong_value("source_ip_address", wrong, "an address of that family");
+        fields.add_value_problem("source_ip_address", wrong, "an address of that family");
     }
     route.family = family;
     route.fallback = false;
@@ -37,7 +37,7 @@ pub(crate) fn read_route(fields: &mut Fields<'_>) -> Route {
 }
 
 impl FromNode for IpAddr {
-    const ALLOWED: &'static str = "an IPv4 or IPv6 address";
+    const EXPECTED: &'static str = "an IPv4 or IPv6 address";
 
     fn from_node(node: &Node) -> Result<Self, String> {
         let text = String::from_node(node)?;

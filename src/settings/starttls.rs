@@ -6,7 +6,7 @@ use crate::{
 };
 
 impl FromNode for StartTls {
-    const ALLOWED: &'static str = "smtp, imap, pop3, ftp, ldap, postgres or mysql";
+    const EXPECTED: &'static str = "smtp, imap, pop3, ftp, ldap, postgres or mysql";
 
     fn from_node(node: &Node) -> Result<Self, String> {
         Ok(match String::from_node(node)?.as_str() {

@@ -10,7 +10,7 @@ use rustls::{
 
 use crate::{
     net::tls::{Authorities, MinCertificateValidity, Settings},
-    value::{Fields, File, FromNode, Node, Secret, TlsVersions, pem},
+    value::{Fields, FileContents, FromNode, Node, Secret, TlsVersions, pem},
 };
 
 /// The keys that say how TLS is spoken.
@@ -20,7 +20,7 @@ pub(crate) const TLS_KEYS: [&str; 2] = ["tls_config", EXPIRES_WITHIN];
 pub(crate) fn refuse_tls_keys(fields: &mut Fields<'_>, wrong: &str, allowed: &str) {
     for key in TLS_KEYS {
         if fields.node(key).is_some() {
-            fields.wrong_value(key, wrong, allowed);
+            fields.add_value_problem(key, wrong, allowed);
         }
     }
 }
@@ -39,7 +39,7 @@ pub(crate) fn read_tls_config(mut fields: Fields<'_>) -> Settings {
             .unwrap_or(defaults.insecure_skip_verify),
         versions: TlsVersions::read(&mut fields),
     };
-    fields.finish();
+    fields.reject_unknown_keys();
     settings
 }
 
@@ -49,7 +49,7 @@ const EXPIRES_WITHIN: &str = "fail_if_certificate_expires_within";
 /// Reads `fail_if_certificate_expires_within`, which every type has that speaks TLS.
 pub(crate) fn read_min_validity(fields: &mut Fields<'_>) -> MinCertificateValidity {
     let least = fields.optional(EXPIRES_WITHIN);
-    if let Some(number) = fields.unitless(EXPIRES_WITHIN)
+    if let Some(number) = fields.seconds_without_unit(EXPIRES_WITHIN)
         && number < 3600.0
     {
         let message = format_args!("{number} without a unit is seconds; {number}d is days");
@@ -62,7 +62,7 @@ pub(crate) fn read_min_validity(fields: &mut Fields<'_>) -> MinCertificateValidi
 struct DnsName(String);
 
 impl FromNode for DnsName {
-    const ALLOWED: &'static str = "a host name";
+    const EXPECTED: &'static str = "a host name";
 
     fn from_node(node: &Node) -> Result<Self, String> {
         let name = String::from_node(node)?;
@@ -83,7 +83,7 @@ fn read_pem(fields: &mut Fields<'_>, inline: &'static str, file: &'static str) -
             key: inline,
             bytes: text.reveal().as_bytes().to_vec(),
         }),
-        (None, Some(File(bytes))) => Some(Pem { key: file, bytes }),
+        (None, Some(FileContents(bytes))) => Some(Pem { key: file, bytes }),
         (None, None) => None,
     }
 }
@@ -99,7 +99,7 @@ impl Pem {
     fn certificates(&self, fields: &Fields<'_>) -> Option<Vec<CertificateDer<'static>>> {
         let certificates = pem::certificates(&self.bytes);
         certificates
-            .map_err(|wrong| fields.wrong_value(self.key, wrong, Self::CERTIFICATES))
+            .map_err(|wrong| fields.add_value_problem(self.key, wrong, Self::CERTIFICATES))
             .ok()
     }
 }
@@ -110,7 +110,7 @@ fn authorities(fields: &mut Fields<'_>) -> Option<Arc<Authorities>> {
         Ok(authorities) => Some(Arc::new(authorities)),
         Err(error) => {
             let wrong = format!("contains an invalid CA certificate: {error}");
-            fields.wrong_value(pem.key, wrong, Pem::CERTIFICATES);
+            fields.add_value_problem(pem.key, wrong, Pem::CERTIFICATES);
             None
         }
     }
@@ -126,14 +126,14 @@ fn identity(fields: &mut Fields<'_>) -> Option<Arc<CertifiedKey>> {
         // A file that cannot be read is one problem, not two.
         _ if fields.problems().count() > given => return None,
         (Some(_), None) => {
-            fields.wrong(
+            fields.add_problem(
                 "client certificate without a key",
                 "key or key_file as well",
             );
             return None;
         }
         (None, Some(_)) => {
-            fields.wrong(
+            fields.add_problem(
                 "client key without a certificate",
                 "cert or cert_file as well",
             );
@@ -145,13 +145,13 @@ fn identity(fields: &mut Fields<'_>) -> Option<Arc<CertifiedKey>> {
     let private_key = private_key
         .map_err(|wrong| {
             let allowed = "a private key in PEM, without a passphrase";
-            fields.wrong_value(key.key, wrong, allowed);
+            fields.add_value_problem(key.key, wrong, allowed);
         })
         .ok()?;
     match CertifiedKey::from_der(certificates, private_key, &aws_lc_rs::default_provider()) {
         Ok(identity) => Some(Arc::new(identity)),
         Err(error) => {
-            fields.wrong_value(key.key, error, "the private key of the client certificate");
+            fields.add_value_problem(key.key, error, "the private key of the client certificate");
             None
         }
     }

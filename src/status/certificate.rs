@@ -1,7 +1,7 @@
 //! How urgent it is to renew a certificate.
 
 use super::now::Now;
-use crate::check::Certificate;
+use crate::check::CertificateValidity;
 
 const DAY: i64 = 86_400;
 
@@ -10,7 +10,7 @@ const DAY: i64 = 86_400;
 const LONG_LIFETIME: i64 = 60 * DAY;
 
 /// Whether `certificate` should have been renewed by `now`: the conditions of the alerts.
-pub(super) fn is_due(certificate: Certificate, now: Now) -> bool {
+pub(super) fn is_due(certificate: CertificateValidity, now: Now) -> bool {
     let left = now.seconds_until(certificate.not_after);
     let lifetime = certificate.not_after.saturating_sub(certificate.not_before);
     if lifetime >= LONG_LIFETIME {
@@ -44,7 +44,7 @@ mod tests {
             (i64::MAX, i64::MAX, false),
         ] {
             let not_after = unix(now.clock).saturating_add(left);
-            let certificate = Certificate {
+            let certificate = CertificateValidity {
                 not_before: not_after.saturating_sub(lifetime),
                 not_after,
             };

@@ -1,13 +1,13 @@
 //! Bytes that are sent or expected.
 
-use super::{FromNode, Node, node::wrong_kind};
+use super::{FromNode, Node, node::unexpected_kind};
 
 /// Bytes: those of a text in UTF-8, of `!!binary`, or of a list of numbers.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Bytes(pub Vec<u8>);
 
 impl FromNode for Bytes {
-    const ALLOWED: &'static str = "text, !!binary with base64, or a list of bytes from 0 to 255 such as [0x00, 0x16, 47]; not empty";
+    const EXPECTED: &'static str = "text, !!binary with base64, or a list of bytes from 0 to 255 such as [0x00, 0x16, 47]; not empty";
 
     fn from_node(node: &Node) -> Result<Self, String> {
         let bytes = match node {
@@ -21,7 +21,7 @@ impl FromNode for Bytes {
                 let bytes: Option<_> = items.iter().map(byte).collect();
                 bytes.ok_or("contains a value that is not a byte")?
             }
-            _ => return Err(wrong_kind(node)),
+            _ => return Err(unexpected_kind(node)),
         };
         if bytes.is_empty() {
             return Err("empty".to_owned());
@@ -32,13 +32,13 @@ impl FromNode for Bytes {
 
 /// A text or `!!binary`, which may be empty.
 impl FromNode for ::bytes::Bytes {
-    const ALLOWED: &'static str = "text, or !!binary with base64";
+    const EXPECTED: &'static str = "text, or !!binary with base64";
 
     fn from_node(node: &Node) -> Result<Self, String> {
         match node {
             Node::Text(text) => Ok(text.clone().into()),
             Node::Binary(bytes) => Ok(bytes.clone().into()),
-            _ => Err(wrong_kind(node)),
+            _ => Err(unexpected_kind(node)),
         }
     }
 }
@@ -47,7 +47,7 @@ impl FromNode for ::bytes::Bytes {
 pub struct Line(pub Vec<u8>);
 
 impl FromNode for Line {
-    const ALLOWED: &'static str = "text, or !!binary with base64";
+    const EXPECTED: &'static str = "text, or !!binary with base64";
 
     fn from_node(node: &Node) -> Result<Self, String> {
         match node {

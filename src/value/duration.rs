@@ -2,7 +2,7 @@
 
 use std::{fmt::Write, time::Duration};
 
-use super::{FromNode, Node, node::wrong_kind, units};
+use super::{FromNode, Node, node::unexpected_kind, units};
 
 /// As Prometheus has them: a year is 365 days.
 const UNITS: [(&str, f64); 7] = [
@@ -16,21 +16,21 @@ const UNITS: [(&str, f64); 7] = [
 ];
 
 /// Timers are kept to the millisecond, so nothing shorter could be.
-const SHORTEST: Duration = Duration::from_millis(1);
-const LONGEST: Duration = Duration::from_secs(366 * 86_400);
+const MIN_DURATION: Duration = Duration::from_millis(1);
+const MAX_DURATION: Duration = Duration::from_secs(366 * 86_400);
 
 impl FromNode for Duration {
-    const ALLOWED: &'static str = "seconds (5, 0.5) or a value with a unit (500ms, 5s, 1m30s, 1h, 1d, 2w, 1y) from 1ms to 366d";
+    const EXPECTED: &'static str = "seconds (5, 0.5) or a value with a unit (500ms, 5s, 1m30s, 1h, 1d, 2w, 1y) from 1ms to 366d";
 
     fn from_node(node: &Node) -> Result<Self, String> {
         let seconds = match node {
             Node::Text(text) => parse(text).ok_or_else(|| format!("invalid duration {text:?}"))?,
             Node::Int(_) | Node::Float(_) => f64::from_node(node)?,
-            _ => return Err(wrong_kind(node)),
+            _ => return Err(unexpected_kind(node)),
         };
         let duration = Self::try_from_secs_f64(seconds)
             .ok()
-            .filter(|duration| (SHORTEST..=LONGEST).contains(duration));
+            .filter(|duration| (MIN_DURATION..=MAX_DURATION).contains(duration));
         duration.ok_or_else(|| match node {
             Node::Text(text) => format!("{text:?} is out of range"),
             _ => format!("{seconds} is out of range"),

@@ -107,12 +107,12 @@ impl Host {
         if let Some(zoned) = inner.and_then(ZonedAddress::parse) {
             return Ok(Self::Zoned(zoned));
         }
-        let host = url::Host::parse(text).ok().and_then(Self::of);
+        let host = url::Host::parse(text).ok().and_then(Self::from_url_host);
         host.ok_or_else(|| redacted_error(text, "invalid host"))
     }
 
     /// `None` for what a URL may call a host and DNS cannot carry.
-    fn of(host: url::Host<impl AsRef<str>>) -> Option<Self> {
+    fn from_url_host(host: url::Host<impl AsRef<str>>) -> Option<Self> {
         match host {
             url::Host::Ipv4(address) => Some(Self::Address(address.into())),
             url::Host::Ipv6(address) => Some(Self::Address(address.into())),
@@ -136,7 +136,7 @@ fn is_dns_name(name: &str) -> bool {
 
 /// The address that stands in `url`, where it has one in place of a name.
 #[must_use]
-pub fn address_in(url: &Url) -> Option<IpAddr> {
+pub fn ip_literal(url: &Url) -> Option<IpAddr> {
     match url.host()? {
         url::Host::Ipv4(address) => Some(address.into()),
         url::Host::Ipv6(address) => Some(address.into()),
@@ -147,9 +147,9 @@ pub fn address_in(url: &Url) -> Option<IpAddr> {
 impl Endpoint {
     /// Where `url` leads; `None` where DNS cannot carry its host's name, or its scheme has no port.
     #[must_use]
-    pub fn of(url: &Url) -> Option<Self> {
+    pub fn from_url(url: &Url) -> Option<Self> {
         Some(Self {
-            host: Host::of(url.host()?)?,
+            host: Host::from_url_host(url.host()?)?,
             port: url.port_or_known_default()?,
         })
     }
@@ -229,7 +229,7 @@ impl FromStr for Host {
 }
 
 impl FromNode for Host {
-    const ALLOWED: &'static str = "a host name or address";
+    const EXPECTED: &'static str = "a host name or address";
 
     fn from_node(node: &Node) -> Result<Self, String> {
         String::from_node(node)?.parse()
@@ -237,7 +237,7 @@ impl FromNode for Host {
 }
 
 impl FromNode for Target {
-    const ALLOWED: &'static str = "HOST or HOST:PORT (IPv6 addresses with a port in brackets)";
+    const EXPECTED: &'static str = "HOST or HOST:PORT (IPv6 addresses with a port in brackets)";
 
     fn from_node(node: &Node) -> Result<Self, String> {
         Self::parse(&String::from_node(node)?)
@@ -245,7 +245,7 @@ impl FromNode for Target {
 }
 
 impl FromNode for Endpoint {
-    const ALLOWED: &'static str = "HOST:PORT (IPv6 addresses in brackets)";
+    const EXPECTED: &'static str = "HOST:PORT (IPv6 addresses in brackets)";
 
     fn from_node(node: &Node) -> Result<Self, String> {
         let text = String::from_node(node)?;
@@ -362,7 +362,7 @@ mod tests {
     #[test]
     fn a_url_leads_to_a_host_that_dns_can_carry() {
         let of = |url: &str| {
-            let endpoint = Endpoint::of(&Url::parse(url).expect("a URL"));
+            let endpoint = Endpoint::from_url(&Url::parse(url).expect("a URL"));
             endpoint.map(|endpoint| endpoint.to_string())
         };
         assert_eq!(of("https://a.example/").as_deref(), Some("a.example:443"));

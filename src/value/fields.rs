@@ -3,7 +3,7 @@
 use std::{fmt, path::PathBuf};
 
 use super::{
-    File, FromNode, Node, Path, Pattern, Place, Problems, Warning,
+    EntryPart, FileContents, FromNode, Node, Path, Pattern, Problems, Warning,
     merge::{Layer, Layers},
 };
 
@@ -22,14 +22,14 @@ impl<'a> Fields<'a> {
     ///
     /// Nothing (`tls_config:` and no more) is a mapping without entries.
     #[must_use]
-    pub fn open(node: &'a Node, path: Path, problems: &'a Problems) -> Option<Self> {
-        Self::over(vec![(node, path)], problems)
+    pub fn from_node(node: &'a Node, path: Path, problems: &'a Problems) -> Option<Self> {
+        Self::from_layers(vec![(node, path)], problems)
     }
 
     /// The entries of the first of `values`, over those of the others: where two have a key, the first
     /// one's value stands, and of two mappings the same is made.
     #[must_use]
-    pub fn over(values: Vec<(&'a Node, Path)>, problems: &'a Problems) -> Option<Self> {
+    pub fn from_layers(values: Vec<(&'a Node, Path)>, problems: &'a Problems) -> Option<Self> {
         let mut layers = Layers {
             found: Vec::with_capacity(values.len()),
             problems,
@@ -39,8 +39,8 @@ impl<'a> Fields<'a> {
                 Node::Map(entries) => layers.add(entries, &path, false),
                 Node::Null if layers.found.is_empty() => layers.add(&[], &path, false),
                 _ if layers.found.is_empty() => {
-                    let wrong = super::node::wrong_kind(node);
-                    problems.add(path, Place::Value, wrong, "a mapping");
+                    let wrong = super::node::unexpected_kind(node);
+                    problems.add(path, EntryPart::Value, wrong, "a mapping");
                     return None;
                 }
                 // It hides what would be further down.
@@ -77,7 +77,7 @@ impl<'a> Fields<'a> {
     /// The value of `key` that nothing hides, be it nothing itself.
     fn top(&self, key: &str) -> Option<(&'a Node, Path)> {
         let mut layers = self.layers.iter();
-        layers.find_map(|layer| Some(layer.at(layer.position(key)?)))
+        layers.find_map(|layer| Some(layer.entry(layer.position(key)?)))
     }
 
     /// The value of `key`; `None` where there is none, or none that is right.
@@ -89,7 +89,7 @@ impl<'a> Fields<'a> {
     /// The value of `key`, which must be there.
     pub fn required<T: FromNode>(&mut self, key: &'static str) -> Option<T> {
         let Some((node, path)) = self.node(key) else {
-            self.wrong(format_args!("{key} is missing"), T::ALLOWED);
+            self.add_problem(format_args!("{key} is missing"), T::EXPECTED);
             return None;
         };
         read(node, path, self.problems)
@@ -97,50 +97,50 @@ impl<'a> Fields<'a> {
 
     /// The items of the list under `key`; none where there is no such key.
     pub fn list<T: FromNode>(&mut self, key: &'static str) -> Vec<T> {
-        let items = self.list_with_places(key).into_iter();
+        let items = self.list_with_paths(key).into_iter();
         items.map(|(item, _)| item).collect()
     }
 
     /// The items of the list under `key`, each with its place.
-    pub fn list_with_places<T: FromNode>(&mut self, key: &'static str) -> Vec<(T, Path)> {
+    pub fn list_with_paths<T: FromNode>(&mut self, key: &'static str) -> Vec<(T, Path)> {
         let problems = self.problems;
-        let items = self.items(key, T::ALLOWED).into_iter();
+        let items = self.items(key, T::EXPECTED).into_iter();
         items
             .filter_map(|(node, path)| Some((read(node, path.clone(), problems)?, path)))
             .collect()
     }
 
     /// The file that `key` names, which is read; `None` where there is none, or none that is right.
-    pub fn file(&mut self, key: &'static str) -> Option<File> {
+    pub fn file(&mut self, key: &'static str) -> Option<FileContents> {
         let (node, path) = self.node(key)?;
         self.read_file(node, path)
     }
 
     /// The files that the list under `key` names.
-    pub fn files(&mut self, key: &'static str) -> Vec<File> {
-        let items = self.items(key, File::ALLOWED);
+    pub fn files(&mut self, key: &'static str) -> Vec<FileContents> {
+        let items = self.items(key, FileContents::EXPECTED);
         let files = items.into_iter();
         files
             .filter_map(|(node, path)| self.read_file(node, path))
             .collect()
     }
 
-    fn read_file(&self, node: &Node, path: Path) -> Option<File> {
-        let allowed = File::ALLOWED;
-        let name: String = read_as(node, path.clone(), allowed, self.problems)?;
+    fn read_file(&self, node: &Node, path: Path) -> Option<FileContents> {
+        let expected = FileContents::EXPECTED;
+        let name: String = read_as(node, path.clone(), expected, self.problems)?;
         let file = self.problems.resolve(&path, name.as_ref());
-        let contents = File::read(&file);
-        let bytes = contents.as_ref().ok().map(|File(bytes)| &**bytes);
+        let contents = FileContents::read(&file);
+        let bytes = contents.as_ref().ok().map(|FileContents(bytes)| &**bytes);
         self.problems.add_file(file.clone(), bytes);
         let contents = contents.map_err(|error| match node {
-            Node::Substituted(_) => super::node::WRONG_SUBSTITUTE.to_owned(),
+            Node::FromEnvironment(_) => super::node::INVALID_ENVIRONMENT_VALUE.to_owned(),
             _ => format!("\"{}\" {error}", file.display()),
         });
-        accept_as(contents, path, allowed, self.problems)
+        or_report_as(contents, path, expected, self.problems)
     }
 
     /// The path under `key`, from the folder of the file that it stands in.
-    pub fn path_of_file(&mut self, key: &'static str) -> Option<PathBuf> {
+    pub fn file_path(&mut self, key: &'static str) -> Option<PathBuf> {
         let (node, path) = self.node(key)?;
         let name: String = read(node, path.clone(), self.problems)?;
         Some(self.problems.resolve(&path, name.as_ref()))
@@ -149,13 +149,13 @@ impl<'a> Fields<'a> {
     /// The pattern of `key`; `None` where there is none, or none that is right.
     pub fn optional_pattern(&mut self, key: &'static str) -> Option<Pattern> {
         let (node, path) = self.node(key)?;
-        accept(self.problems.pattern(node), path, self.problems)
+        or_report(self.problems.pattern(node), path, self.problems)
     }
 
     /// The pattern of `key`, which must be there.
     pub fn required_pattern(&mut self, key: &'static str) -> Option<Pattern> {
         if self.node(key).is_none() {
-            self.wrong(format_args!("{key} is missing"), Pattern::ALLOWED);
+            self.add_problem(format_args!("{key} is missing"), Pattern::EXPECTED);
         }
         self.optional_pattern(key)
     }
@@ -163,9 +163,9 @@ impl<'a> Fields<'a> {
     /// The patterns of the list under `key`; none where there is no such key.
     pub fn patterns(&mut self, key: &'static str) -> Vec<Pattern> {
         let problems = self.problems;
-        self.items(key, Pattern::ALLOWED)
+        self.items(key, Pattern::EXPECTED)
             .into_iter()
-            .filter_map(|(node, path)| accept(problems.pattern(node), path, problems))
+            .filter_map(|(node, path)| or_report(problems.pattern(node), path, problems))
             .collect()
     }
 
@@ -178,13 +178,13 @@ impl<'a> Fields<'a> {
         let problems = self.problems;
         self.items(key, "a mapping")
             .into_iter()
-            .filter_map(|(node, path)| Fields::open(node, path, problems).and_then(&read_item))
+            .filter_map(|(node, path)| Fields::from_node(node, path, problems).and_then(&read_item))
             .collect()
     }
 
     /// The entries of the mapping under `key`, whose keys the user chooses.
     ///
-    /// `check_name` says what is wrong with a name, and what is allowed.
+    /// `check_name` says what is wrong with a name, and what is expected.
     pub fn map<T: FromNode>(
         &mut self,
         key: &'static str,
@@ -196,8 +196,8 @@ impl<'a> Fields<'a> {
         };
         let mut values = Vec::new();
         for (name, node, path) in entries.entries() {
-            if let Err((wrong, allowed)) = check_name(name) {
-                problems.add(path, Place::Key, wrong, allowed);
+            if let Err((wrong, expected)) = check_name(name) {
+                problems.add(path, EntryPart::Key, wrong, expected);
             } else if let Some(value) = read(node, path, problems) {
                 values.push((name.to_owned(), value));
             }
@@ -211,7 +211,7 @@ impl<'a> Fields<'a> {
         let mut entries = Vec::new();
         for (depth, layer) in self.layers.iter().enumerate() {
             let (above, beneath) = (&self.layers[..depth], &self.layers[depth + 1..]);
-            for (index, name, node) in layer.written() {
+            for (index, name, node) in layer.own_entries() {
                 let has = |layer: &Layer<'_>| layer.position(name).is_some();
                 // An entry of nothing takes away what lies beneath it.
                 let takes_away = *node == Node::Null && beneath.iter().any(has);
@@ -230,48 +230,54 @@ impl<'a> Fields<'a> {
         let mut layers = self.layers.iter().peekable();
         while let Some(layer) = layers.next() {
             if let Some(index) = layer.position(key) {
-                values.push(layer.at(index));
+                values.push(layer.entry(index));
                 while layers.next_if(|layer| layer.is_merged).is_some() {}
             }
         }
-        Fields::over(values, self.problems)
+        Fields::from_layers(values, self.problems)
     }
 
     /// Adds a problem with the mapping itself: something it lacks, or two keys that exclude each other.
-    pub fn wrong(&self, wrong: impl fmt::Display, allowed: impl fmt::Display) {
+    pub fn add_problem(&self, wrong: impl fmt::Display, expected: impl fmt::Display) {
         self.problems
-            .add_relative(self.path().clone(), Place::Key, wrong, allowed);
+            .add_contextual(self.path().clone(), EntryPart::Key, wrong, expected);
     }
 
     /// Adds a problem with the value of `key`.
-    pub fn wrong_value(&self, key: &str, wrong: impl fmt::Display, allowed: impl fmt::Display) {
+    pub fn add_value_problem(
+        &self,
+        key: &str,
+        wrong: impl fmt::Display,
+        expected: impl fmt::Display,
+    ) {
         match self.top(key) {
-            Some((Node::Substituted(_), path)) => {
-                let wrong = super::node::WRONG_SUBSTITUTE;
+            Some((Node::FromEnvironment(_), path)) => {
+                let wrong = super::node::INVALID_ENVIRONMENT_VALUE;
                 self.problems
-                    .add_relative(path, Place::Value, wrong, allowed);
+                    .add_contextual(path, EntryPart::Value, wrong, expected);
             }
-            Some((_, path)) => self
-                .problems
-                .add_relative(path, Place::Value, wrong, allowed),
-            None => self.wrong(wrong, allowed),
+            Some((_, path)) => {
+                self.problems
+                    .add_contextual(path, EntryPart::Value, wrong, expected)
+            }
+            None => self.add_problem(wrong, expected),
         }
     }
 
-    /// Warns of the value of `key`: it is allowed, and surely not meant.
+    /// Warns of the value of `key`: allowed but almost certainly a mistake.
     pub fn warn(&self, key: &str, message: impl fmt::Display) {
         if let Some((_, path)) = self.top(key) {
             self.problems.warn(Warning {
                 path,
-                place: Place::Value,
+                part: EntryPart::Value,
                 message: message.to_string(),
-                is_for_validate: false,
+                is_validate_only: false,
             });
         }
     }
 
     /// Warns of the value of `key` beside others, unless it is there for several mappings.
-    pub fn warn_of_own(&self, key: &str, message: impl fmt::Display) {
+    pub fn warn_unless_shared(&self, key: &str, message: impl fmt::Display) {
         if self.top(key).is_some_and(|(_, path)| !path.is_shared()) {
             self.warn(key, message);
         }
@@ -279,7 +285,7 @@ impl<'a> Fields<'a> {
 
     /// The number of seconds under `key`, where it has no unit.
     #[must_use]
-    pub fn unitless(&self, key: &str) -> Option<f64> {
+    pub fn seconds_without_unit(&self, key: &str) -> Option<f64> {
         match self.top(key)?.0 {
             node @ (Node::Int(_) | Node::Float(_)) => f64::from_node(node).ok(),
             _ => None,
@@ -295,33 +301,35 @@ impl<'a> Fields<'a> {
         {
             let wrong = format_args!("{} cannot be used together", given.join(" and "));
             self.problems
-                .add_relative(path, Place::Value, wrong, "one of them");
+                .add_contextual(path, EntryPart::Value, wrong, "one of them");
         }
     }
 
     /// Reports every key that nobody asked for, with the nearest one that somebody did.
-    pub fn finish(self) {
+    pub fn reject_unknown_keys(self) {
         for layer in &self.layers {
-            for (index, name, _) in layer.written() {
+            for (index, name, _) in layer.own_entries() {
                 if self.asked.contains(&name) {
                     continue;
                 }
                 let path = layer.path.entry(name, index);
-                if let Some(near) = meant(name, &self.asked) {
-                    let allowed = format_args!("did you mean {near}?");
-                    self.problems.add(path, Place::Key, "unknown key", allowed);
+                if let Some(near) = suggest(name, &self.asked) {
+                    let expected = format_args!("did you mean {near}?");
+                    self.problems
+                        .add(path, EntryPart::Key, "unknown key", expected);
                     continue;
                 }
                 let mut known: Vec<&str> = self.asked.clone();
                 known.sort_unstable();
-                let allowed = format_args!("one of {}", known.join(", "));
-                self.problems.add(path, Place::Key, "unknown key", allowed);
+                let expected = format_args!("one of {}", known.join(", "));
+                self.problems
+                    .add(path, EntryPart::Key, "unknown key", expected);
             }
         }
     }
 
-    /// The items of the list under `key`, each of which is to be as `allowed` says, as they stand.
-    pub fn items(&mut self, key: &'static str, allowed: &str) -> Vec<(&'a Node, Path)> {
+    /// The items of the list under `key`, each of which is to be as `expected` says, as they stand.
+    pub fn items(&mut self, key: &'static str, expected: &str) -> Vec<(&'a Node, Path)> {
         match self.node(key) {
             None => Vec::new(),
             Some((Node::List(items), path)) => items
@@ -330,9 +338,13 @@ impl<'a> Fields<'a> {
                 .map(|(index, item)| (item, path.item(index)))
                 .collect(),
             Some((node, path)) => {
-                let allowed = format!("a list (each item {allowed})");
-                self.problems
-                    .add(path, Place::Value, super::node::wrong_kind(node), allowed);
+                let expected = format!("a list (each item {expected})");
+                self.problems.add(
+                    path,
+                    EntryPart::Value,
+                    super::node::unexpected_kind(node),
+                    expected,
+                );
                 Vec::new()
             }
         }
@@ -369,7 +381,7 @@ const ALIASES: &[(&str, &[&str])] = &[
 ];
 
 /// The one of `known` that is meant by `word`: written almost like it, or what another program calls it.
-fn meant<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
+fn suggest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
     nearest(word, known).or_else(|| {
         let alias = |(alias, _): &&(&str, _)| alias.eq_ignore_ascii_case(word);
         let (_, keys) = ALIASES.iter().find(alias)?;
@@ -379,12 +391,12 @@ fn meant<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
 }
 
 /// Longer ones are no typing errors of any word that is known; to compare them takes long.
-pub(super) const LONGEST_WORD: usize = 200;
+pub(super) const MAX_WORD_BYTES: usize = 200;
 
 /// The one of `known` that is written most like `word`, if any is near enough to be a typing error.
 #[must_use]
 pub fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
-    if word.len() > LONGEST_WORD {
+    if word.len() > MAX_WORD_BYTES {
         return None;
     }
     let word = word.to_lowercase();
@@ -400,27 +412,27 @@ pub fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
 }
 
 fn read<T: FromNode>(node: &Node, path: Path, problems: &Problems) -> Option<T> {
-    read_as(node, path, T::ALLOWED, problems)
+    read_as(node, path, T::EXPECTED, problems)
 }
 
-fn read_as<T: FromNode>(node: &Node, path: Path, allowed: &str, problems: &Problems) -> Option<T> {
-    accept_as(T::read_node(node), path, allowed, problems)
+fn read_as<T: FromNode>(node: &Node, path: Path, expected: &str, problems: &Problems) -> Option<T> {
+    or_report_as(T::read_node(node), path, expected, problems)
 }
 
-fn accept<T: FromNode>(value: Result<T, String>, path: Path, problems: &Problems) -> Option<T> {
-    accept_as(value, path, T::ALLOWED, problems)
+fn or_report<T: FromNode>(value: Result<T, String>, path: Path, problems: &Problems) -> Option<T> {
+    or_report_as(value, path, T::EXPECTED, problems)
 }
 
-fn accept_as<T>(
+fn or_report_as<T>(
     value: Result<T, String>,
     path: Path,
-    allowed: &str,
+    expected: &str,
     problems: &Problems,
 ) -> Option<T> {
     match value {
         Ok(value) => Some(value),
         Err(wrong) => {
-            problems.add(path, Place::Value, wrong, allowed);
+            problems.add(path, EntryPart::Value, wrong, expected);
             None
         }
     }
@@ -442,9 +454,9 @@ mod tests {
     #[track_caller]
     fn check(node: &Node, read: impl Fn(&mut Fields<'_>), expected: &[&str]) {
         let problems = Problems::default();
-        if let Some(mut fields) = Fields::open(node, Path::default(), &problems) {
+        if let Some(mut fields) = Fields::from_node(node, Path::default(), &problems) {
             read(&mut fields);
-            fields.finish();
+            fields.reject_unknown_keys();
         }
         let found: Vec<_> = problems
             .into_vec()

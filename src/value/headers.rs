@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::{Fields, File, FromNode, Node, Path, Place};
+use super::{EntryPart, Fields, FileContents, FromNode, Node, Path};
 
 /// The key with Prometheus' form alone, in which each header is a mapping.
 const HTTP_HEADERS: &str = "http_headers";
@@ -38,21 +38,21 @@ impl Fields<'_> {
             return;
         };
         for (name, node, path) in section.entries() {
-            let wrong = |wrong: &str, allowed: &str| {
-                problems.add(path.clone(), Place::Key, wrong, allowed);
+            let wrong = |wrong: &str, expected: &str| {
+                problems.add(path.clone(), EntryPart::Key, wrong, expected);
             };
             let Ok(header) = HeaderName::try_from(name) else {
                 wrong("invalid header name", "letters, digits and -");
                 continue;
             };
-            if let Err((case, allowed)) = check_name(&header) {
-                wrong(case, allowed);
+            if let Err((case, expected)) = check_name(&header) {
+                wrong(case, expected);
                 continue;
             }
             let values = self.header_values(key, node, path.clone());
             if headers.contains_key(&header) {
                 let case = format_args!("duplicate header {name} (names ignore case)");
-                self.wrong_value(key, case, "each header once, with a list of values");
+                self.add_value_problem(key, case, "each header once, with a list of values");
             }
             for value in values {
                 headers.append(&header, value);
@@ -65,13 +65,13 @@ impl Fields<'_> {
         let value = |node: &Node, path: Path| match HeaderValue::read_node(node) {
             Ok(value) => Some(value),
             Err(wrong) => {
-                problems.add(path, Place::Value, wrong, HeaderValue::ALLOWED);
+                problems.add(path, EntryPart::Value, wrong, HeaderValue::EXPECTED);
                 None
             }
         };
         match node {
             Node::Map(_) => {
-                let Some(mut fields) = Fields::open(node, path, problems) else {
+                let Some(mut fields) = Fields::from_node(node, path, problems) else {
                     return Vec::new();
                 };
                 let mut values: Vec<HeaderValue> = fields.list("values");
@@ -81,9 +81,9 @@ impl Fields<'_> {
                 }
                 let keys = ["values", "secrets", "files"];
                 if keys.iter().all(|key| fields.node(key).is_none()) {
-                    fields.wrong("header without a value", "values, secrets or files");
+                    fields.add_problem("header without a value", "values, secrets or files");
                 }
-                fields.finish();
+                fields.reject_unknown_keys();
                 values
             }
             Node::List(items) if key != HTTP_HEADERS => {
@@ -93,10 +93,10 @@ impl Fields<'_> {
                     .collect()
             }
             _ if key == HTTP_HEADERS => {
-                let wrong = super::node::wrong_kind(node);
+                let wrong = super::node::unexpected_kind(node);
                 problems.add(
                     path,
-                    Place::Value,
+                    EntryPart::Value,
                     wrong,
                     "a mapping with values, secrets or files",
                 );
@@ -107,7 +107,7 @@ impl Fields<'_> {
     }
 }
 
-fn read_file(file: &File, fields: &Fields<'_>) -> Option<HeaderValue> {
+fn read_file(file: &FileContents, fields: &Fields<'_>) -> Option<HeaderValue> {
     let value = file.text().ok().and_then(|text| {
         let mut value = HeaderValue::from_bytes(text.as_bytes()).ok()?;
         value.set_sensitive(true);
@@ -115,7 +115,7 @@ fn read_file(file: &File, fields: &Fields<'_>) -> Option<HeaderValue> {
     });
     if value.is_none() {
         let wrong = "file contains characters that a header cannot have";
-        fields.wrong_value("files", wrong, "text in one line");
+        fields.add_value_problem("files", wrong, "text in one line");
     }
     value
 }

@@ -32,7 +32,7 @@ impl HttpUrl {
 }
 
 impl FromNode for HttpUrl {
-    const ALLOWED: &'static str = "a URL that starts with http:// or https://";
+    const EXPECTED: &'static str = "a URL that starts with http:// or https://";
 
     fn from_node(node: &Node) -> Result<Self, String> {
         let text = String::from_node(node)?;
@@ -86,7 +86,7 @@ impl ZonedHttpUrl {
 }
 
 impl FromNode for ZonedHttpUrl {
-    const ALLOWED: &'static str = HttpUrl::ALLOWED;
+    const EXPECTED: &'static str = HttpUrl::EXPECTED;
 
     fn from_node(node: &Node) -> Result<Self, String> {
         let text = String::from_node(node)?;
@@ -151,7 +151,7 @@ pub fn basic_authorization(user: &str, password: &str) -> HeaderValue {
 pub struct HttpVersion(pub Version);
 
 impl FromNode for HttpVersion {
-    const ALLOWED: &'static str = "HTTP/1.0, HTTP/1.1 or HTTP/2.0";
+    const EXPECTED: &'static str = "HTTP/1.0, HTTP/1.1 or HTTP/2.0";
 
     fn from_node(node: &Node) -> Result<Self, String> {
         match String::from_node(node)?.as_str() {
@@ -164,7 +164,7 @@ impl FromNode for HttpVersion {
 }
 
 impl FromNode for Method {
-    const ALLOWED: &'static str = "an HTTP method such as GET, HEAD or POST";
+    const EXPECTED: &'static str = "an HTTP method such as GET, HEAD or POST";
 
     fn from_node(node: &Node) -> Result<Self, String> {
         let text = String::from_node(node)?.to_uppercase();
@@ -179,7 +179,7 @@ impl FromNode for Method {
 
 /// A header's value is taken for a secret, so nothing here repeats it.
 impl FromNode for HeaderValue {
-    const ALLOWED: &'static str = "text without line breaks and other control characters";
+    const EXPECTED: &'static str = "text without line breaks and other control characters";
 
     fn from_node(node: &Node) -> Result<Self, String> {
         let text = String::from_node(node)?;

@@ -1,8 +1,8 @@
 //! Labels that users choose: their names, and those whose values are made of what a peer says.
 
-use super::{Captures, Fields, Path, Place, Problems, Warning, merge::MERGE};
+use super::{Captures, EntryPart, Fields, Path, Problems, Warning, merge::MERGE};
 
-/// What is wrong with `name` as that of a label, and what is allowed
+/// What is wrong with `name` as that of a label, and what is expected
 /// (<https://prometheus.io/docs/concepts/data_model/>).
 ///
 /// # Errors
@@ -13,12 +13,12 @@ pub fn check_label_name(name: &str) -> Result<(), (String, &'static str)> {
     }
     // Of a metric that is neither, promtool refuses them.
     if matches!(name, "le" | "quantile") {
-        let allowed = "another name";
-        return Err(("reserved for histograms and summaries".to_owned(), allowed));
+        let expected = "another name";
+        return Err(("reserved for histograms and summaries".to_owned(), expected));
     }
     if name.starts_with("__") {
-        let allowed = "a name that does not start with __";
-        return Err(("reserved for Prometheus".to_owned(), allowed));
+        let expected = "a name that does not start with __";
+        return Err(("reserved for Prometheus".to_owned(), expected));
     }
     Ok(())
 }
@@ -32,29 +32,29 @@ pub fn is_plain_label_name(name: &str) -> bool {
 }
 
 /// Warns of `name` at `path` if some scrapers cannot read it: it may be a typing error.
-pub fn warn_of_label_name(name: &str, path: Path, place: Place, problems: &Problems) {
+pub fn warn_of_label_name(name: &str, path: Path, part: EntryPart, problems: &Problems) {
     if matches!(name, "" | MERGE) || is_plain_label_name(name) {
         return;
     }
     problems.warn(Warning {
         path,
-        place,
+        part,
         message: "only scrapers that read UTF-8 names see this label, as Prometheus 3 does"
             .to_owned(),
-        is_for_validate: true,
+        is_validate_only: true,
     });
 }
 
 /// A label of `monitor_expect_info`, and what its value is made of.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CaughtLabel {
+pub struct CaptureLabel {
     name: String,
     template: String,
 }
 
-impl CaughtLabel {
+impl CaptureLabel {
     /// Characters of a value that are kept: a peer has a say in it.
-    const LONGEST: usize = 200;
+    const MAX_VALUE_CHARS: usize = 200;
 
     /// Reads the mapping with `name` and `value`.
     #[must_use]
@@ -62,13 +62,13 @@ impl CaughtLabel {
         let name: Option<String> = fields.required("name");
         let template = fields.required("value");
         if let Some(name) = &name {
-            if let Err((wrong, allowed)) = check_label_name(name) {
-                fields.wrong_value("name", wrong, allowed);
+            if let Err((wrong, expected)) = check_label_name(name) {
+                fields.add_value_problem("name", wrong, expected);
             } else if name == "monitor" {
-                fields.wrong_value("name", "duplicate label", "another name");
+                fields.add_value_problem("name", "duplicate label", "another name");
             }
         }
-        fields.finish();
+        fields.reject_unknown_keys();
         Some(Self {
             name: name?,
             template: template?,
@@ -81,7 +81,7 @@ impl CaughtLabel {
         for Self { name, .. } in labels {
             if names.contains(&name) {
                 let wrong = format_args!("duplicate label {name}");
-                fields.wrong_value("query_response", wrong, "");
+                fields.add_value_problem("query_response", wrong, "");
             }
             names.push(name);
         }
@@ -90,10 +90,10 @@ impl CaughtLabel {
     /// The label with the value that `captures` give it; `None` where that could be longer than
     /// [`Captures::MAX_EXPANDED_BYTES`].
     #[must_use]
-    pub fn of(&self, captures: &Captures<'_>) -> Option<(String, String)> {
+    pub fn render(&self, captures: &Captures<'_>) -> Option<(String, String)> {
         let value = captures.expand(self.template.as_bytes())?;
         let value = String::from_utf8_lossy(&value);
-        let value = value.chars().take(Self::LONGEST).collect();
+        let value = value.chars().take(Self::MAX_VALUE_CHARS).collect();
         Some((self.name.clone(), value))
     }
 }

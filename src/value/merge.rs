@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::{Node, Path, Place, Problems};
+use super::{EntryPart, Node, Path, Problems};
 
 /// The key whose value is merged into the mapping that has it (<https://yaml.org/type/merge.html>).
 pub(super) const MERGE: &str = "<<";
@@ -20,13 +20,13 @@ impl<'a> Layer<'a> {
         self.entries.iter().position(|(name, _)| name == key)
     }
 
-    pub fn at(&self, index: usize) -> (&'a Node, Path) {
+    pub fn entry(&self, index: usize) -> (&'a Node, Path) {
         let (name, node) = &self.entries[index];
         (node, self.path.entry(name, index))
     }
 
     /// The entries without those that merge others.
-    pub fn written(&self) -> impl Iterator<Item = (usize, &'a str, &'a Node)> + use<'a> {
+    pub fn own_entries(&self) -> impl Iterator<Item = (usize, &'a str, &'a Node)> + use<'a> {
         let entries = self.entries.iter().enumerate();
         entries
             .map(|(index, (name, node))| (index, &**name, node))
@@ -46,7 +46,7 @@ impl<'a> Layers<'a> {
         for (index, (name, _)) in entries.iter().enumerate() {
             if !names.insert(name) {
                 self.problems
-                    .add(path.entry(name, index), Place::Key, "duplicate key", "");
+                    .add(path.entry(name, index), EntryPart::Key, "duplicate key", "");
             }
         }
         self.found.push(Layer {
@@ -73,8 +73,8 @@ impl<'a> Layers<'a> {
             Node::Map(entries) => self.add(entries, &path, true),
             _ => self.problems.add(
                 path,
-                Place::Value,
-                super::node::wrong_kind(node),
+                EntryPart::Value,
+                super::node::unexpected_kind(node),
                 "a mapping such as *alias, or a list of them",
             ),
         }

@@ -15,7 +15,7 @@ pub enum Node {
     Text(String),
     /// Text that the environment has a part in: it counts as what is wanted where it can be read as
     /// that, and is not repeated where something is wrong with it.
-    Substituted(String),
+    FromEnvironment(String),
     /// Bytes, which YAML writes as `!!binary`.
     Binary(Vec<u8>),
     /// A list.
@@ -32,7 +32,7 @@ impl Node {
             Self::Null => "null",
             Self::Bool(_) => "a boolean",
             Self::Int(_) | Self::Float(_) => "a number",
-            Self::Text(_) | Self::Substituted(_) => "text",
+            Self::Text(_) | Self::FromEnvironment(_) => "text",
             Self::Binary(_) => "binary data",
             Self::List(_) => "a list",
             Self::Map(_) => "a mapping",
@@ -40,7 +40,7 @@ impl Node {
     }
 
     /// What YAML takes `text` for where it stands without quotes.
-    pub(super) fn plain(text: &str) -> Self {
+    pub(super) fn from_plain_scalar(text: &str) -> Self {
         let begins_number = |c: char| c.is_ascii_digit() || matches!(c, '+' | '-' | '.');
         match text {
             "true" => return Self::Bool(true),
@@ -62,7 +62,7 @@ impl Node {
 /// A setting's type: how it is read from a scalar.
 pub trait FromNode: Sized {
     /// What is allowed, in a few words that can follow "expected".
-    const ALLOWED: &'static str;
+    const EXPECTED: &'static str;
 
     /// Reads the value.
     ///
@@ -75,36 +75,36 @@ pub trait FromNode: Sized {
     /// # Errors
     /// What is wrong, as a fragment.
     fn read_node(node: &Node) -> Result<Self, String> {
-        let Node::Substituted(text) = node else {
+        let Node::FromEnvironment(text) = node else {
             return Self::from_node(node);
         };
         Self::from_node(&Node::Text(text.clone()))
-            .or_else(|_| Self::from_node(&Node::plain(text)))
-            .map_err(|_| WRONG_SUBSTITUTE.to_owned())
+            .or_else(|_| Self::from_node(&Node::from_plain_scalar(text)))
+            .map_err(|_| INVALID_ENVIRONMENT_VALUE.to_owned())
     }
 }
 
 /// What is wrong with a value that may be secret, whatever is wrong with it.
-pub(super) const WRONG_SUBSTITUTE: &str = "invalid value from the environment";
+pub(super) const INVALID_ENVIRONMENT_VALUE: &str = "invalid value from the environment";
 
 /// What is wrong with a value of another kind than the wanted one.
-pub(super) fn wrong_kind(node: &Node) -> String {
+pub(super) fn unexpected_kind(node: &Node) -> String {
     format!("found {}", node.kind())
 }
 
 impl FromNode for bool {
-    const ALLOWED: &'static str = "true or false";
+    const EXPECTED: &'static str = "true or false";
 
     fn from_node(node: &Node) -> Result<Self, String> {
         match node {
             Node::Bool(value) => Ok(*value),
-            _ => Err(wrong_kind(node)),
+            _ => Err(unexpected_kind(node)),
         }
     }
 }
 
 impl FromNode for usize {
-    const ALLOWED: &'static str = "a whole number from 1 to 1000000";
+    const EXPECTED: &'static str = "a whole number from 1 to 1000000";
 
     fn from_node(node: &Node) -> Result<Self, String> {
         match node {
@@ -112,24 +112,24 @@ impl FromNode for usize {
                 Ok(usize::try_from(*value).expect("the pattern bounds it"))
             }
             Node::Int(value) => Err(format!("{value} is out of range")),
-            _ => Err(wrong_kind(node)),
+            _ => Err(unexpected_kind(node)),
         }
     }
 }
 
 impl FromNode for i128 {
-    const ALLOWED: &'static str = "a whole number";
+    const EXPECTED: &'static str = "a whole number";
 
     fn from_node(node: &Node) -> Result<Self, String> {
         match node {
             Node::Int(value) => Ok(*value),
-            _ => Err(wrong_kind(node)),
+            _ => Err(unexpected_kind(node)),
         }
     }
 }
 
 impl FromNode for f64 {
-    const ALLOWED: &'static str = "a number";
+    const EXPECTED: &'static str = "a number";
 
     fn from_node(node: &Node) -> Result<Self, String> {
         match node {
@@ -139,22 +139,22 @@ impl FromNode for f64 {
             )]
             Node::Int(value) => Ok(*value as Self),
             Node::Float(value) => Ok(*value),
-            _ => Err(wrong_kind(node)),
+            _ => Err(unexpected_kind(node)),
         }
     }
 }
 
 impl FromNode for String {
-    const ALLOWED: &'static str = "text (quote values that YAML reads as something else)";
+    const EXPECTED: &'static str = "text (quote values that YAML reads as something else)";
 
     fn from_node(node: &Node) -> Result<Self, String> {
         match node {
-            Node::Text(text) | Node::Substituted(text) => Ok(text.clone()),
+            Node::Text(text) | Node::FromEnvironment(text) => Ok(text.clone()),
             Node::Binary(bytes) => {
                 let text = std::str::from_utf8(bytes);
                 text.map(str::to_owned).map_err(|_| "not UTF-8".to_owned())
             }
-            _ => Err(wrong_kind(node)),
+            _ => Err(unexpected_kind(node)),
         }
     }
 }
@@ -167,7 +167,7 @@ mod tests {
 
     #[track_caller]
     fn check<T: FromNode + PartialEq + std::fmt::Debug>(text: &str, expected: Option<&T>) {
-        let read = T::read_node(&Node::Substituted(text.to_owned()));
+        let read = T::read_node(&Node::FromEnvironment(text.to_owned()));
         match read {
             Err(wrong) => {
                 assert_eq!(expected, None);

@@ -191,7 +191,7 @@ impl PartialEq for Pattern {
 }
 
 impl FromNode for Pattern {
-    const ALLOWED: &'static str =
+    const EXPECTED: &'static str =
         "a regular expression in RE2 syntax, https://github.com/google/re2/wiki/Syntax";
 
     fn from_node(node: &Node) -> Result<Self, String> {

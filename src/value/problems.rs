@@ -110,7 +110,7 @@ impl fmt::Display for Path {
 }
 
 fn write_name(name: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    if name.len() > super::fields::LONGEST_WORD {
+    if name.len() > super::fields::MAX_WORD_BYTES {
         let start: String = name.chars().take(20).collect();
         return write!(f, "{start:?}…");
     }
@@ -124,7 +124,7 @@ fn write_name(name: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 
 /// Whether a problem is with the key of an entry or with its value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Place {
+pub enum EntryPart {
     /// The key, or what a mapping lacks.
     Key,
     /// The value.
@@ -137,34 +137,34 @@ pub struct Problem {
     /// Where it is.
     pub path: Path,
     /// Which part of the entry there.
-    pub place: Place,
+    pub part: EntryPart,
     /// What is wrong, and what was expected instead.
     pub message: String,
     /// Whether it is wrong in itself, whatever stands beside it.
-    pub is_inherent: bool,
+    pub is_context_free: bool,
     /// What has the same name already; the message is empty then.
-    pub first: Option<Path>,
+    pub duplicate_of: Option<Path>,
 }
 
 impl Problem {
     /// What tells it from problems elsewhere.
     #[must_use]
-    pub fn key(&self) -> PlaceKey {
-        key(&self.path, self.place)
+    pub fn location(&self) -> Location {
+        location_of(&self.path, self.part)
     }
 }
 
-/// Something that is allowed and surely not meant.
+/// Something that is expected and surely not meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Warning {
     /// Where it is.
     pub path: Path,
     /// Which part of the entry there.
-    pub place: Place,
+    pub part: EntryPart,
     /// What is odd, and what may have been meant.
     pub message: String,
     /// Whether it is of `validate` alone, and says nothing new to a daemon that runs.
-    pub is_for_validate: bool,
+    pub is_validate_only: bool,
 }
 
 /// What reading a file has found out up to now: its problems, and the files that it names.
@@ -172,18 +172,18 @@ pub struct Warning {
 pub struct Problems {
     found: RefCell<Vec<Problem>>,
     /// Problems beyond those that are kept.
-    more: Cell<usize>,
+    dropped: Cell<usize>,
     warnings: RefCell<Vec<Warning>>,
     context: RefCell<Context>,
     files: RefCell<FileHashes>,
     /// Places of which nothing more is told.
-    told: RefCell<HashSet<PlaceKey>>,
+    suppressed: RefCell<HashSet<Location>>,
     /// What is being read, where it is made of several mappings.
-    whole: RefCell<Option<String>>,
+    subject: RefCell<Option<String>>,
 }
 
 /// A place, whether it is reached as a shared one or not.
-pub type PlaceKey = (usize, Vec<Segment>, Place);
+pub type Location = (usize, Vec<Segment>, EntryPart);
 
 /// Problems that are kept; a file that has more of them was made for it.
 const MAX_PROBLEMS: usize = 10_000;
@@ -201,88 +201,88 @@ impl Problems {
         }
     }
 
-    /// Adds a problem: `wrong` is the case, `allowed` would be right; `message` puts them together.
+    /// Adds a problem: `wrong` is the case, `expected` would be right; `message` puts them together.
     pub fn add(
         &self,
         path: Path,
-        place: Place,
+        part: EntryPart,
         wrong: impl fmt::Display,
-        allowed: impl fmt::Display,
+        expected: impl fmt::Display,
     ) {
-        self.take(Problem {
+        self.push(Problem {
             path,
-            place,
-            message: message(wrong, allowed),
-            is_inherent: true,
-            first: None,
+            part,
+            message: message(wrong, expected),
+            is_context_free: true,
+            duplicate_of: None,
         });
     }
 
     /// Adds a problem that is one only together with something else.
-    pub(super) fn add_relative(
+    pub(super) fn add_contextual(
         &self,
         path: Path,
-        place: Place,
+        part: EntryPart,
         wrong: impl fmt::Display,
-        allowed: impl fmt::Display,
+        expected: impl fmt::Display,
     ) {
-        let message = match &*self.whole.borrow() {
-            Some(whole) if path.is_shared => message(format_args!("{wrong}, in {whole}"), allowed),
-            _ => message(wrong, allowed),
+        let message = match &*self.subject.borrow() {
+            Some(whole) if path.is_shared => message(format_args!("{wrong}, in {whole}"), expected),
+            _ => message(wrong, expected),
         };
-        self.take(Problem {
+        self.push(Problem {
             path,
-            place,
+            part,
             message,
-            is_inherent: false,
-            first: None,
+            is_context_free: false,
+            duplicate_of: None,
         });
     }
 
     /// Adds a problem with a value for which there is nothing to be read, so that no other follows from it.
-    pub fn add_last(
+    pub fn add_and_suppress(
         &self,
         path: &Path,
-        place: Place,
+        part: EntryPart,
         wrong: impl fmt::Display,
-        allowed: impl fmt::Display,
+        expected: impl fmt::Display,
     ) {
-        self.add(path.clone(), place, wrong, allowed);
-        self.told.borrow_mut().insert(key(path, place));
+        self.add(path.clone(), part, wrong, expected);
+        self.suppressed.borrow_mut().insert(location_of(path, part));
     }
 
     /// Runs `read`, in which problems with what is shared say that they are one in `whole`.
     pub fn within<T>(&self, whole: impl fmt::Display, read: impl FnOnce() -> T) -> T {
-        let before = self.whole.replace(Some(whole.to_string()));
+        let before = self.subject.replace(Some(whole.to_string()));
         let value = read();
-        self.whole.replace(before);
+        self.subject.replace(before);
         value
     }
 
     /// Adds that the name at `path` is that of what is at `first`, which whoever shows it has to say.
-    pub fn add_second(&self, path: Path, first: Path) {
-        self.take(Problem {
+    pub fn add_duplicate_name(&self, path: Path, first: Path) {
+        self.push(Problem {
             path,
-            place: Place::Key,
+            part: EntryPart::Key,
             message: String::new(),
-            is_inherent: true,
-            first: Some(first),
+            is_context_free: true,
+            duplicate_of: Some(first),
         });
     }
 
     /// Adds a problem that was found elsewhere.
-    pub fn take(&self, problem: Problem) {
-        let mut told = self.told.borrow_mut();
+    pub fn push(&self, problem: Problem) {
+        let mut told = self.suppressed.borrow_mut();
         if problem.path.is_shared {
-            if !told.insert(problem.key()) {
+            if !told.insert(problem.location()) {
                 return;
             }
-        } else if !told.is_empty() && told.contains(&problem.key()) {
+        } else if !told.is_empty() && told.contains(&problem.location()) {
             return;
         }
         let mut found = self.found.borrow_mut();
         if found.len() == MAX_PROBLEMS {
-            self.more.set(self.more.get() + 1);
+            self.dropped.set(self.dropped.get() + 1);
         } else {
             found.push(problem);
         }
@@ -292,7 +292,7 @@ impl Problems {
     pub fn warn(&self, warning: Warning) {
         let mut warnings = self.warnings.borrow_mut();
         let is_known = |known: &Warning| {
-            known.place == warning.place
+            known.part == warning.part
                 && known.path.file == warning.path.file
                 && known.path.segments == warning.path.segments
         };
@@ -313,13 +313,13 @@ impl Problems {
     /// How many there are.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.found.borrow().len() + self.more.get()
+        self.found.borrow().len() + self.dropped.get()
     }
 
     /// The problems in the order in which they were found, and how many more there are.
     #[must_use]
     pub fn into_vec(self) -> (Vec<Problem>, usize) {
-        (self.found.into_inner(), self.more.get())
+        (self.found.into_inner(), self.dropped.get())
     }
 
     /// What further values are read with.
@@ -353,27 +353,27 @@ impl Problems {
     }
 }
 
-/// The message for `wrong` where `allowed` was expected: `unknown level "x": expected INFO or ERROR`.
+/// The message for `wrong` where `expected` was expected: `unknown level "x": expected INFO or ERROR`.
 ///
 /// Values of the wrong kind are `wrong` in the form `found a list`, which stands behind what was expected.
-/// `allowed` may be a question (`did you mean level?`), and is empty or left out if `wrong` says it all.
-fn message(wrong: impl fmt::Display, allowed: impl fmt::Display) -> String {
-    let (wrong, allowed) = (wrong.to_string(), allowed.to_string());
-    if allowed.is_empty() || wrong.ends_with('?') {
+/// `expected` may be a question (`did you mean level?`), and is empty or left out if `wrong` says it all.
+fn message(wrong: impl fmt::Display, expected: impl fmt::Display) -> String {
+    let (wrong, expected) = (wrong.to_string(), expected.to_string());
+    if expected.is_empty() || wrong.ends_with('?') {
         wrong
-    } else if allowed.starts_with("did you mean ") {
-        format!("{wrong}, {allowed}")
+    } else if expected.starts_with("did you mean ") {
+        format!("{wrong}, {expected}")
     } else if wrong.starts_with("found ") {
-        format!("expected {allowed}, {wrong}")
+        format!("expected {expected}, {wrong}")
     } else if wrong.contains(": ") {
-        format!("{wrong}; expected {allowed}")
+        format!("{wrong}; expected {expected}")
     } else {
-        format!("{wrong}: expected {allowed}")
+        format!("{wrong}: expected {expected}")
     }
 }
 
-fn key(path: &Path, place: Place) -> PlaceKey {
-    (path.file, path.segments.clone(), place)
+fn location_of(path: &Path, part: EntryPart) -> Location {
+    (path.file, path.segments.clone(), part)
 }
 
 #[cfg(test)]
@@ -422,7 +422,7 @@ mod tests {
         for name in ["one", "two"] {
             problems.within(name, || {
                 for path in [&own, &shared] {
-                    problems.add_relative(path.clone(), Place::Value, "too long", "less");
+                    problems.add_contextual(path.clone(), EntryPart::Value, "too long", "less");
                 }
             });
         }

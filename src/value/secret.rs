@@ -23,7 +23,7 @@ impl Secret {
         let contents = contents.and_then(|contents| match contents.text() {
             Ok(text) => Some(Self::from(text.to_owned())),
             Err(wrong) => {
-                fields.wrong_value(file, wrong, "text");
+                fields.add_value_problem(file, wrong, "text");
                 None
             }
         });
@@ -39,7 +39,7 @@ impl Secret {
         let problems = fields.problems().count();
         let secret = Self::read(fields, inline, file);
         if secret.is_none() && fields.problems().count() == problems {
-            fields.wrong(
+            fields.add_problem(
                 format_args!("{inline} is missing"),
                 format_args!("{inline} or {file}"),
             );
@@ -61,7 +61,7 @@ impl std::fmt::Debug for Secret {
 }
 
 impl FromNode for Secret {
-    const ALLOWED: &'static str = "text (quote values that YAML reads as something else)";
+    const EXPECTED: &'static str = "text (quote values that YAML reads as something else)";
 
     fn from_node(node: &Node) -> Result<Self, String> {
         String::from_node(node).map(Self)

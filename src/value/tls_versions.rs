@@ -14,7 +14,7 @@ pub enum TlsVersion {
 }
 
 impl FromNode for TlsVersion {
-    const ALLOWED: &'static str = "TLS12 or TLS13";
+    const EXPECTED: &'static str = "TLS12 or TLS13";
 
     fn from_node(node: &Node) -> Result<Self, String> {
         match String::from_node(node)?.as_str() {
@@ -55,7 +55,7 @@ impl TlsVersions {
         };
         if versions.max < versions.min {
             let wrong = "lower than min_version";
-            fields.wrong_value("max_version", wrong, "min_version or higher");
+            fields.add_value_problem("max_version", wrong, "min_version or higher");
         }
         versions
     }

@@ -105,7 +105,7 @@ fn system() -> Net {
 fn settings(section: &Value) -> Settings {
     let problems = Problems::default();
     let node = node(section);
-    let fields = Fields::open(&node, Path::default(), &problems).expect("a mapping");
+    let fields = Fields::from_node(&node, Path::default(), &problems).expect("a mapping");
     let settings = Settings::read(&fields, Some(&["web"]));
     let (found, _) = problems.into_vec();
     assert!(found.is_empty(), "{found:?}");
@@ -505,8 +505,9 @@ async fn targets_become_monitors_of_their_template() {
     }));
     let net = Net::system();
     let stats = Stats::default();
-    let blueprints = config.blueprints.clone();
-    let make: Arc<Make<config::Monitor>> = Arc::new(move |wanted| blueprints.discovered(wanted));
+    let monitor_builder = config.monitor_builder.clone();
+    let make: Arc<Make<config::Monitor>> =
+        Arc::new(move |wanted| monitor_builder.build_discovered(wanted));
     let shutdown = CancellationToken::new();
     let kept = Kept::default();
     let mut discovery = Discovery::start(&config.discovery, &net, make, &stats, kept, &shutdown);
@@ -552,8 +553,9 @@ async fn targets_become_monitors_of_their_template() {
 async fn discovered(whole: &Value, net: &Net) -> (Arc<[Arc<config::Monitor>]>, Stats) {
     let config = config_of(whole);
     let stats = Stats::default();
-    let blueprints = config.blueprints.clone();
-    let make: Arc<Make<config::Monitor>> = Arc::new(move |wanted| blueprints.discovered(wanted));
+    let monitor_builder = config.monitor_builder.clone();
+    let make: Arc<Make<config::Monitor>> =
+        Arc::new(move |wanted| monitor_builder.build_discovered(wanted));
     let shutdown = CancellationToken::new();
     let kept = Kept::default();
     let mut discovery = Discovery::start(&config.discovery, net, make, &stats, kept, &shutdown);

@@ -7,7 +7,7 @@ use std::{
 
 use chrono::Datelike;
 use hickory_proto::op::ResponseCode;
-use monitoringdaemon::check::{CertificateRank, Phase, Reason, Report};
+use monitoringdaemon::check::{CertificateRole, Phase, Reason, Report};
 use serde_json::{Value, json};
 
 use crate::{
@@ -314,7 +314,7 @@ async fn over_tls_certificates_are_verified_and_told() {
     ] {
         let report = check(&server, settings).await;
         assert_success(&report);
-        assert!(report.tls().is_some() && certificate(&report, CertificateRank::Leaf).is_some());
+        assert!(report.tls().is_some() && certificate(&report, CertificateRole::Leaf).is_some());
         let phases = reached(&report);
         assert!(
             phases.ends_with(&[Phase::Connect, Phase::Tls, Phase::Request]),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use chrono::Datelike;
 use futures_util::future::join_all;
-use monitoringdaemon::check::{CertificateRank, Phase, Reason, Report, ServingStatus};
+use monitoringdaemon::check::{CertificateRole, Phase, Reason, Report, ServingStatus};
 use serde_json::{Value, json};
 
 use crate::support::{
@@ -290,7 +290,7 @@ mod connection {
         assert_eq!(reached(&report), ALL);
         assert_eq!(job.phases(), ALL);
         assert!(report.tls().is_some());
-        assert!(certificate(&report, CertificateRank::Leaf).is_some());
+        assert!(certificate(&report, CertificateRole::Leaf).is_some());
         let request = server.request();
         let port = server.address.port();
         assert_eq!(request.server_name.as_deref(), Some("service.test"));
@@ -362,7 +362,7 @@ mod connection {
         ]);
         let report = lab.check(named(&down, expiring)).await;
         assert_failure(&report, Phase::Check, Reason::NotServing);
-        assert!(certificate(&report, CertificateRank::Leaf).is_some());
+        assert!(certificate(&report, CertificateRole::Leaf).is_some());
     }
 
     #[tokio::test]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use monitoringdaemon::check::{CertificateRank, Phase, Reason};
+use monitoringdaemon::check::{CertificateRole, Phase, Reason};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -152,7 +152,7 @@ async fn a_proxy_over_tls_is_verified_and_is_not_taken_for_the_target() {
     let monitor = proxied("https://service.test/", &proxy.https(""));
     let report = Lab::new().check(monitor).await;
     assert_success(&report);
-    let leaf = certificate(&report, CertificateRank::Leaf).expect("the target's");
+    let leaf = certificate(&report, CertificateRole::Leaf).expect("the target's");
     assert_eq!(leaf.not_after, start_of(YEARS.end));
 
     let proxy = Server::start([outer.tls(), answer()]);
@@ -162,7 +162,7 @@ async fn a_proxy_over_tls_is_verified_and_is_not_taken_for_the_target() {
     assert_success(&report);
     assert_eq!(proxy.request().target, "http://a.test/");
     assert_eq!(
-        (report.tls(), certificate(&report, CertificateRank::Leaf)),
+        (report.tls(), certificate(&report, CertificateRole::Leaf)),
         (None, None)
     );
     assert_eq!(

@@ -1,6 +1,6 @@
 //! What a check learns of TLS and of certificates, also of those that it then rejects.
 
-use monitoringdaemon::check::{Certificate, CertificateRank, Phase, Reason, Report};
+use monitoringdaemon::check::{CertificateRole, CertificateValidity, Phase, Reason, Report};
 use rustls::version::{TLS12, TLS13};
 use serde_json::{Value, json};
 
@@ -18,12 +18,12 @@ async fn check(handshake: Step, settings: Value) -> Report {
 }
 
 #[track_caller]
-fn assert_certificate(report: &Report, rank: CertificateRank, first: i32, last: i32) {
-    let expected = Certificate {
+fn assert_certificate(report: &Report, role: CertificateRole, first: i32, last: i32) {
+    let expected = CertificateValidity {
         not_before: start_of(first),
         not_after: start_of(last),
     };
-    assert_eq!(certificate(report, rank), Some(expected), "{report:#?}");
+    assert_eq!(certificate(report, role), Some(expected), "{report:#?}");
 }
 
 #[tokio::test]
@@ -41,7 +41,7 @@ async fn the_leaf_and_the_certificate_that_expires_first_are_told_apart() {
             };
             let report = check(handshake.step(&identity), json!({})).await;
             assert_success(&report);
-            let (leaf, first) = (CertificateRank::Leaf, CertificateRank::Earliest);
+            let (leaf, first) = (CertificateRole::Leaf, CertificateRole::EarliestExpiry);
             assert_certificate(&report, leaf, of_leaf.start, of_leaf.end);
             assert_certificate(&report, first, earliest.start, earliest.end);
         }
@@ -80,10 +80,10 @@ async fn the_dates_of_a_rejected_certificate_are_seen() {
     ] {
         let report = check(identity.tls(), json!({})).await;
         assert_failure(&report, Phase::Tls, reason);
-        for rank in [CertificateRank::Leaf, CertificateRank::Earliest] {
-            assert_certificate(&report, rank, years.start, years.end);
+        for role in [CertificateRole::Leaf, CertificateRole::EarliestExpiry] {
+            assert_certificate(&report, role, years.start, years.end);
         }
-        assert_eq!(certificate(&report, CertificateRank::Verified), None);
+        assert_eq!(certificate(&report, CertificateRole::Verified), None);
     }
 }
 
@@ -92,7 +92,7 @@ async fn a_certificate_that_is_not_verified_is_seen_all_the_same() {
     let identity = Authority::new("unknown root").issue(&["other.test"], 2000..2001);
     let report = check(identity.tls(), json!({ "insecure_skip_verify": true })).await;
     assert_success(&report);
-    assert_certificate(&report, CertificateRank::Leaf, 2000, 2001);
+    assert_certificate(&report, CertificateRole::Leaf, 2000, 2001);
 }
 
 #[tokio::test]
@@ -131,7 +131,7 @@ async fn a_check_without_tls_learns_nothing_of_it() {
     let report = Lab::new().check(json!({ "url": server.http("/") })).await;
     assert_success(&report);
     assert_eq!(report.tls(), None);
-    assert_eq!(certificate(&report, CertificateRank::Leaf), None);
+    assert_eq!(certificate(&report, CertificateRole::Leaf), None);
 }
 
 #[tokio::test]
@@ -147,7 +147,7 @@ async fn after_redirects_the_facts_are_those_of_the_last_handshake() {
     let first = Server::start([IDENTITY.tls(), Step::answer(move |_| redirect(302, &there))]);
     let report = Lab::new().check(json!({ "url": first.https("/") })).await;
     assert_success(&report);
-    assert_certificate(&report, CertificateRank::Leaf, 2021, 3001);
+    assert_certificate(&report, CertificateRole::Leaf, 2021, 3001);
     assert_eq!(report.tls().map(|(version, _)| version), Some("TLS 1.2"));
 }
 
@@ -258,8 +258,8 @@ async fn a_certificate_that_is_a_configured_authority_is_trusted() {
                 match expected {
                     None => {
                         assert_success(&report);
-                        let rank = CertificateRank::Verified;
-                        assert_certificate(&report, rank, years.start, years.end);
+                        let role = CertificateRole::Verified;
+                        assert_certificate(&report, role, years.start, years.end);
                     }
                     Some(reason) => drop(assert_failure(&report, Phase::Tls, reason)),
                 }
@@ -302,8 +302,8 @@ async fn an_expired_certificate_that_no_path_needs_is_not_counted() {
     });
     let report = Lab::new().check(monitor).await;
     assert_success(&report);
-    assert_certificate(&report, CertificateRank::Earliest, 2000, 2001);
-    assert_certificate(&report, CertificateRank::Verified, YEARS.start, YEARS.end);
+    assert_certificate(&report, CertificateRole::EarliestExpiry, 2000, 2001);
+    assert_certificate(&report, CertificateRole::Verified, YEARS.start, YEARS.end);
 }
 
 #[tokio::test]
@@ -321,8 +321,13 @@ async fn without_a_verified_chain_roots_and_extras_are_not_counted() {
     });
     let report = Lab::new().check(monitor).await;
     assert_success(&report);
-    assert_certificate(&report, CertificateRank::Earliest, YEARS.start, YEARS.end);
-    assert_eq!(certificate(&report, CertificateRank::Verified), None);
+    assert_certificate(
+        &report,
+        CertificateRole::EarliestExpiry,
+        YEARS.start,
+        YEARS.end,
+    );
+    assert_eq!(certificate(&report, CertificateRole::Verified), None);
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::{env, io::Read, time::Duration};
 
 use monitoringdaemon::{
-    check::{Attempt, Echoes, Job, Phase, Reason, Report},
+    check::{Attempt, EchoStats, Job, Phase, Reason, Report},
     net::icmp::{EchoResult, EchoSession, Family, SocketKey},
 };
 use serde_json::{Value, json};
@@ -52,7 +52,7 @@ async fn check(mut monitor: Value) -> Report {
     Lab::new().check(monitor).await
 }
 
-fn echoes(report: &Report) -> Echoes {
+fn echoes(report: &Report) -> EchoStats {
     report.echoes().expect("it came to echo requests")
 }
 

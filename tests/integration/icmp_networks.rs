@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use monitoringdaemon::check::{Echoes, Job, Phase, Reason, Report};
+use monitoringdaemon::check::{EchoStats, Job, Phase, Reason, Report};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -304,7 +304,7 @@ fn lost_requests_fail_a_check() {
         assert_echoes(&report, 8, 6);
         let loss = report
             .echoes()
-            .map_or(0.0, |echoes: Echoes| echoes.loss_ratio());
+            .map_or(0.0, |echoes: EchoStats| echoes.loss_ratio());
         assert!((loss - 0.25).abs() < 1e-9);
     });
 }

@@ -1,7 +1,7 @@
 //! `type: tls` against servers that speak it, or do not.
 
 use aws_lc_rs::digest::{SHA256, digest};
-use monitoringdaemon::check::{CertificateRank, Phase, Reason, Report};
+use monitoringdaemon::check::{CertificateRole, Phase, Reason, Report};
 use rustls::version::{TLS12, TLS13};
 use serde_json::{Value, json};
 
@@ -35,7 +35,7 @@ async fn a_handshake_tells_of_version_cipher_and_certificates() {
         assert_success(&report);
         assert_eq!(reached(&report), [Phase::Connect, Phase::Tls]);
         assert_eq!(report.tls().map(|(version, _)| version), Some(version));
-        let leaf = certificate(&report, CertificateRank::Leaf).expect("a leaf");
+        let leaf = certificate(&report, CertificateRole::Leaf).expect("a leaf");
         assert_eq!(leaf.not_before, start_of(2020));
     }
 }
@@ -78,7 +78,7 @@ async fn the_certificate_must_be_for_the_expected_name() {
     assert_success(&report);
     let report = check([IDENTITY.tls(), Step::Hang], keys("other.test")).await;
     assert_failure(&report, Phase::Tls, Reason::TlsWrongHost);
-    assert!(certificate(&report, CertificateRank::Leaf).is_some());
+    assert!(certificate(&report, CertificateRole::Leaf).is_some());
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::run::CheckResult;
-use crate::check::{Certificate, Echoes, Fact, Report};
+use crate::check::{CertificateValidity, EchoStats, Fact, Report};
 
 /// A form of the results.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -99,14 +99,14 @@ fn fact_to_json(fact: &Fact) -> Map<String, Value> {
     let members = match fact {
         Fact::Address(_) | Fact::HttpStatus(_) | Fact::ResponseBytes(_) => json!({}),
         Fact::Certificate(
-            rank,
-            Certificate {
+            role,
+            CertificateValidity {
                 not_before,
                 not_after,
             },
         ) => json!({
-            format!("certificate_{rank}_not_before"): not_before,
-            format!("certificate_{rank}_not_after"): not_after,
+            format!("certificate_{role}_not_before"): not_before,
+            format!("certificate_{role}_not_after"): not_after,
         }),
         Fact::LeafCertificate(leaf) => json!({ "leaf_certificate": {
             "subject": leaf.subject,
@@ -165,7 +165,7 @@ fn status(report: &Report) -> String {
         report.grpc_status().map(|status| status.to_string()),
         report
             .echoes()
-            .map(|Echoes { sent, received, .. }| format!("{received}/{sent}")),
+            .map(|EchoStats { sent, received, .. }| format!("{received}/{sent}")),
         report.tls().map(|(version, _)| version.to_owned()),
     ];
     let word = words.into_iter().flatten().next();

@@ -123,7 +123,7 @@ async fn check_all(config: &Config) -> Vec<CheckResult> {
     for (index, job) in config.jobs(&Net::system()).into_iter().enumerate() {
         let permits = limits.for_host(job.host());
         checks.spawn(async move {
-            let _permit = permits.acquire_unhurried().await;
+            let _permit = permits.acquire_without_deadline().await;
             let report = job.check_once().await;
             job.monitor.log(&job.name, &report);
             (index, CheckResult { job, report })

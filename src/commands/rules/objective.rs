@@ -58,7 +58,7 @@ fn availability(monitor: &Monitor, percentage: Percentage) -> Objective {
         monitor: name.clone(),
         name: "availability",
         meaning: format!("{} % of the checks succeed", percentage.get()),
-        budget: percentage.rest(),
+        budget: percentage.error_budget(),
         check_every: monitor.check_every,
         total: format!("({good} + ({bad}))"),
         bad,
@@ -80,7 +80,7 @@ fn latency(monitor: &Monitor, slo: LatencySlo) -> Objective {
             slo.objective.get(),
             format_duration(slo.threshold)
         ),
-        budget: slo.objective.rest(),
+        budget: slo.objective.error_budget(),
         check_every: monitor.check_every,
         bad: format!(
             "{total} - sum without (outcome, le) \

@@ -15,7 +15,7 @@ fn read(text: &str) -> Result<Settings, Vec<String>> {
     let node = yaml::parse(text).expect("YAML");
     let problems = Problems::default();
     let path = Path::default().entry("discovery", 0);
-    let fields = Fields::open(&node, path, &problems).expect("a mapping");
+    let fields = Fields::from_node(&node, path, &problems).expect("a mapping");
     let settings = Settings::read(&fields, Some(&["web", "port"]));
     let (found, _) = problems.into_vec();
     if found.is_empty() {

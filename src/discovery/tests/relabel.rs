@@ -10,9 +10,9 @@ use crate::{
 fn read(rules: &str) -> Result<Rules, Vec<String>> {
     let node = yaml::parse(&format!("relabel_configs: {rules}")).expect("YAML");
     let problems = Problems::default();
-    let mut fields = Fields::open(&node, Path::default(), &problems).expect("a mapping");
+    let mut fields = Fields::from_node(&node, Path::default(), &problems).expect("a mapping");
     let rules = Rules::read(&mut fields);
-    fields.finish();
+    fields.reject_unknown_keys();
     let (found, _) = problems.into_vec();
     if found.is_empty() {
         return Ok(rules);

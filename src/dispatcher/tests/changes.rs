@@ -1,24 +1,24 @@
 //! What runs is changed while it runs.
 
 use super::*;
-use crate::{check::Version, dispatcher::ConfigDiff};
+use crate::{check::Fingerprint, dispatcher::ConfigDiff};
 
 /// A job that was made from settings and files of these versions; each check takes `takes`.
 fn version(name: &str, settings: u64, files: u64, takes: Duration) -> Job {
     let monitor = StandIn::new([takes]).of(format!("{name} {settings}.{files}"));
     Job {
-        version: Version { settings, files },
+        fingerprint: Fingerprint { settings, files },
         ..job(name, monitor, ms(5_000), ms(5_000))
     }
 }
 
 /// Has `running` run `wanted` and nothing else, as whoever reads a configuration does.
 async fn want(running: &Running, wanted: Vec<Job>) -> ConfigDiff {
-    let names = wanted.iter().map(|job| (&*job.name, job.version));
+    let names = wanted.iter().map(|job| (&*job.name, job.fingerprint));
     let difference = running.handle.diff(names);
     let of = |index: &usize| wanted[*index].clone();
     let new = difference.added.iter().chain(&difference.changed);
-    let change = Change {
+    let change = ChangeSet {
         stop: difference.removed.clone(),
         start: new.map(of).collect(),
         renew: difference.files_changed.iter().map(of).collect(),
@@ -96,11 +96,11 @@ async fn what_stays_keeps_its_slots_and_its_check_through_any_number_of_changes(
     let stays = books.host("stays 1.1");
     assert_eq!(stays.skipped, [0; Skip::ALL.len()]);
     assert_eq!(
-        stays.begun.len() as u64 - stays.cancelled,
+        stays.started.len() as u64 - stays.cancelled,
         stays.outcomes.len() as u64
     );
     assert!(stays.cancelled <= 1, "by the shutdown alone: {stays:?}");
-    for pair in stays.begun[1..].windows(2) {
+    for pair in stays.started[1..].windows(2) {
         assert!((pair[1] - pair[0]).abs_diff(ms(5_000)) <= ms(2));
     }
     let told = books.comings_and_goings();
@@ -115,9 +115,9 @@ async fn what_changes_begins_anew_once_the_old_one_has_ended() {
     let running = Running::start(Settings::default(), vec![version("a", 1, 1, ms(5_000))]);
     tokio::time::sleep(ms(1_000)).await;
     // The last of several wins, and none runs beside another.
-    let change = |settings| Change {
+    let change = |settings| ChangeSet {
         start: vec![version("a", settings, 1, ms(1))],
-        ..Change::default()
+        ..ChangeSet::default()
     };
     running.handle.apply(change(2)).await;
     running.handle.apply(change(3)).await;
@@ -141,7 +141,7 @@ async fn what_is_renewed_goes_on_with_the_next_check() {
     let (old, new) = (StandIn::new([ms(2_000)]), StandIn::new([ms(1)]));
     let (old_checks, new_checks) = (old.checks.clone(), new.checks.clone());
     let of = |monitor, files| Job {
-        version: Version { settings: 1, files },
+        fingerprint: Fingerprint { settings: 1, files },
         ..job("a", monitor, ms(5_000), ms(5_000))
     };
     let running = Running::start(Settings::default(), vec![of(old, 1)]);
@@ -158,7 +158,7 @@ async fn what_is_renewed_goes_on_with_the_next_check() {
         "the check that was in flight came to its end"
     );
     assert_eq!(old_checks.load(Ordering::Relaxed), 1);
-    assert_eq!(new_checks.load(Ordering::Relaxed), all.begun.len() - 1);
+    assert_eq!(new_checks.load(Ordering::Relaxed), all.started.len() - 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -167,9 +167,9 @@ async fn what_is_stopped_can_come_back_before_it_has_ended() {
     tokio::time::sleep(ms(100)).await;
     running
         .handle
-        .apply(Change {
+        .apply(ChangeSet {
             stop: vec!["a".into()],
-            ..Change::default()
+            ..ChangeSet::default()
         })
         .await;
     let difference = want(&running, vec![version("a", 1, 1, ms(5_000))]).await;

@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 
 use super::*;
 use crate::{
-    check::{Attempt, Failure, Monitor, Observer, Outcome, Reason, Report, Skip},
+    check::{Attempt, Failure, Monitor, MonitorObserver, Outcome, Reason, Report, Skip},
     dispatcher::runtime_lag,
 };
 
@@ -81,7 +81,7 @@ struct Ledger(Mutex<Entries>);
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Entries {
-    begun: Vec<Instant>,
+    started: Vec<Instant>,
     lags: Vec<Duration>,
     outcomes: Vec<Outcome>,
     /// Which of the outcomes are those of tainted checks.
@@ -104,28 +104,28 @@ impl Entries {
         self.skipped[why as usize]
     }
 
-    /// Slots that were begun or skipped; those that are due but wait for a place are neither.
+    /// Slots that were started or skipped; those that are due but wait for a place are neither.
     fn slots(&self) -> u64 {
-        self.begun.len() as u64 + self.skipped.iter().sum::<u64>()
+        self.started.len() as u64 + self.skipped.iter().sum::<u64>()
     }
 }
 
-impl Observer for Ledger {
-    fn begun(&self, lag: Duration) {
+impl MonitorObserver for Ledger {
+    fn on_started(&self, lag: Duration) {
         let mut entries = self.entries();
-        entries.begun.push(Instant::now());
+        entries.started.push(Instant::now());
         entries.lags.push(lag);
         entries.running += 1;
         entries.most_running = entries.most_running.max(entries.running);
     }
 
-    fn tainted(&self) {
+    fn on_tainted(&self) {
         let mut entries = self.entries();
         let next = entries.outcomes.len();
         entries.tainted.push(next);
     }
 
-    fn completed(&self, report: &Report) {
+    fn on_completed(&self, report: &Report) {
         let mut entries = self.entries();
         entries.running -= 1;
         entries.outcomes.push(report.outcome());
@@ -134,13 +134,13 @@ impl Observer for Ledger {
             .extend(report.failure.as_ref().map(|failure| failure.reason));
     }
 
-    fn cancelled(&self) {
+    fn on_cancelled(&self) {
         let mut entries = self.entries();
         entries.running -= 1;
         entries.cancelled += 1;
     }
 
-    fn skipped(&self, slots: u64, why: Skip) {
+    fn on_skipped(&self, slots: u64, why: Skip) {
         self.entries().skipped[why as usize] += slots;
     }
 }
@@ -180,8 +180,8 @@ impl Books {
     }
 }
 
-impl Overseer for Books {
-    fn observe(&self, job: &Job) -> Arc<dyn Observer> {
+impl DispatcherObserver for Books {
+    fn observe(&self, job: &Job) -> Arc<dyn MonitorObserver> {
         self.note('+', job);
         let mut hosts = self.hosts.lock().expect("no test panics with it");
         let host = job
@@ -192,11 +192,11 @@ impl Overseer for Books {
         })
     }
 
-    fn stopped(&self, job: &Job) {
+    fn on_stopped(&self, job: &Job) {
         self.note('-', job);
     }
 
-    fn runtime_delay(&self, delay: Duration) {
+    fn on_runtime_delay(&self, delay: Duration) {
         assert!(!self.is_faulty, "ouch");
         let mut delays = self.runtime_delays.lock().expect("no test panics with it");
         delays.push(delay);
@@ -208,29 +208,31 @@ struct Entry {
     ledgers: Vec<Arc<Ledger>>,
 }
 
-impl Observer for Entry {
-    fn begun(&self, lag: Duration) {
-        self.ledgers.iter().for_each(|ledger| ledger.begun(lag));
-    }
-
-    fn tainted(&self) {
-        self.ledgers.iter().for_each(|ledger| ledger.tainted());
-    }
-
-    fn completed(&self, report: &Report) {
+impl MonitorObserver for Entry {
+    fn on_started(&self, lag: Duration) {
         self.ledgers
             .iter()
-            .for_each(|ledger| ledger.completed(report));
+            .for_each(|ledger| ledger.on_started(lag));
     }
 
-    fn cancelled(&self) {
-        self.ledgers.iter().for_each(|ledger| ledger.cancelled());
+    fn on_tainted(&self) {
+        self.ledgers.iter().for_each(|ledger| ledger.on_tainted());
     }
 
-    fn skipped(&self, slots: u64, why: Skip) {
+    fn on_completed(&self, report: &Report) {
         self.ledgers
             .iter()
-            .for_each(|ledger| ledger.skipped(slots, why));
+            .for_each(|ledger| ledger.on_completed(report));
+    }
+
+    fn on_cancelled(&self) {
+        self.ledgers.iter().for_each(|ledger| ledger.on_cancelled());
+    }
+
+    fn on_skipped(&self, slots: u64, why: Skip) {
+        self.ledgers
+            .iter()
+            .for_each(|ledger| ledger.on_skipped(slots, why));
     }
 }
 
@@ -245,7 +247,7 @@ fn job(name: &str, monitor: StandIn, check_every: Duration, timeout: Duration) -
 /// A dispatcher that runs, with its books, until it is stopped.
 struct Running {
     books: Arc<Books>,
-    handle: Handle,
+    handle: DispatcherHandle,
     shutdown: CancellationToken,
     task: JoinHandle<()>,
 }
@@ -307,18 +309,18 @@ async fn slots_are_a_grid_that_does_not_drift() {
     let started = Instant::now();
     let entries = run(jobs, 10, ms(2 * 3_600_000)).await;
     assert!(
-        entries.begun[0] - started < ms(20),
+        entries.started[0] - started < ms(20),
         "the first check comes right at the start"
     );
-    for pair in entries.begun[1..].windows(2) {
+    for pair in entries.started[1..].windows(2) {
         let drift = (pair[1] - pair[0]).abs_diff(ms(5_000));
         assert!(drift <= ms(2), "{drift:?}");
     }
-    let first_to_last = *entries.begun.last().expect("checks") - entries.begun[1];
-    let intervals = u32::try_from(entries.begun.len() - 2).expect("few");
+    let first_to_last = *entries.started.last().expect("checks") - entries.started[1];
+    let intervals = u32::try_from(entries.started.len() - 2).expect("few");
     assert!(first_to_last.abs_diff(ms(5_000) * intervals) <= ms(2));
     assert_eq!(entries.skipped, [0; Skip::ALL.len()]);
-    assert!(entries.begun.len() > 1_400);
+    assert!(entries.started.len() > 1_400);
 }
 
 #[tokio::test(start_paused = true)]
@@ -328,9 +330,9 @@ async fn a_target_that_hangs_as_long_as_the_interval_is_still_checked_every_time
     // The first interval is another one, and may be shorter than the timeout.
     assert!(entries.skipped(Skip::Overrun) <= 1);
     assert!(
-        (118..=121).contains(&entries.begun.len()),
+        (118..=121).contains(&entries.started.len()),
         "{}",
-        entries.begun.len()
+        entries.started.len()
     );
     assert!(
         entries
@@ -386,7 +388,7 @@ async fn a_hundred_monitors_are_all_checked_within_a_second() {
         })
         .collect();
     let entries = run(jobs, 1000, ms(1_000)).await;
-    assert_eq!(entries.begun.len(), 100);
+    assert_eq!(entries.started.len(), 100);
 }
 
 #[tokio::test(start_paused = true)]
@@ -457,7 +459,7 @@ async fn a_shutdown_gives_up_checks_in_flight_and_slots_that_wait() {
         })
         .collect();
     let entries = run(jobs, 3, ms(1_000)).await;
-    assert_eq!((entries.begun.len(), entries.cancelled), (3, 3));
+    assert_eq!((entries.started.len(), entries.cancelled), (3, 3));
     assert_eq!(entries.skipped(Skip::Shutdown), 2);
     assert!(entries.outcomes.is_empty());
 }
@@ -482,23 +484,23 @@ async fn a_slow_host_has_no_more_than_its_places_and_keeps_no_other_host_waiting
     let slow = books.host("slow");
     assert_eq!(slow.most_running, 2);
     // Two places, for 5 s each, in 100 s.
-    assert!((36..=42).contains(&slow.begun.len()), "{slow:?}");
+    assert!((36..=42).contains(&slow.started.len()), "{slow:?}");
     let saturated = slow.skipped(Skip::Saturated);
     assert!((8_000..=10_500).contains(&saturated), "{saturated}");
     let slots = slow.slots();
     assert!((9_900..=11_100).contains(&slots), "{slots}");
     assert_eq!(
-        slow.begun.len() as u64,
+        slow.started.len() as u64,
         slow.outcomes.len() as u64 + slow.cancelled
     );
 
     let healthy = books.host("healthy");
     assert_eq!(healthy.skipped, [0; Skip::ALL.len()]);
-    assert!((20..=22).contains(&healthy.begun.len()), "{healthy:?}");
+    assert!((20..=22).contains(&healthy.started.len()), "{healthy:?}");
     let all = books.all();
     let lags = || healthy.lags.iter().max();
     assert!(lags() <= Some(&ms(2)), "{:?}", lags());
-    let everywhere = all.begun.len() - slow.begun.len() - healthy.begun.len();
+    let everywhere = all.started.len() - slow.started.len() - healthy.started.len();
     assert!((10..=11).contains(&everywhere), "{everywhere}");
 }
 
@@ -523,8 +525,8 @@ async fn whoever_waits_longest_for_a_host_is_the_first_to_be_checked_or_skipped(
     let slow = books.host("slow");
     assert_eq!(slow.most_running, 1);
     assert!(slow.skipped(Skip::Saturated) > 100, "{slow:?}");
-    let checks = slow.begun.iter().zip(&slow.lags);
-    let due: Vec<_> = checks.map(|(begun, lag)| *begun - *lag).collect();
+    let checks = slow.started.iter().zip(&slow.lags);
+    let due: Vec<_> = checks.map(|(started, lag)| *started - *lag).collect();
     let in_order = |pair: &[Instant]| pair[0] <= pair[1] + ms(2);
     assert!(due.windows(2).all(in_order), "{due:?}");
     // Nobody who waited past its next slot was checked for the one before.
@@ -536,8 +538,8 @@ async fn those_that_wait_for_their_host_hold_no_place_of_the_whole() {
     let mut jobs = of_host("slow", 50, StandIn::hanging);
     jobs.extend(of_host("other", 1, StandIn::hanging));
     let books = run_of_hosts(jobs, 2, Some(1), ms(900)).await;
-    assert_eq!(books.host("slow").begun.len(), 1);
-    assert_eq!(books.host("other").begun.len(), 1);
+    assert_eq!(books.host("slow").started.len(), 1);
+    assert_eq!(books.host("other").started.len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -545,7 +547,7 @@ async fn a_shutdown_gives_up_slots_that_wait_for_their_host_and_those_behind_the
     let mut jobs = of_host("slow", 5, StandIn::hanging);
     jobs.extend(of_host("other", 5, StandIn::hanging));
     let all = run_of_hosts(jobs, 4, Some(3), ms(200)).await.all();
-    assert_eq!((all.begun.len(), all.cancelled), (4, 4));
+    assert_eq!((all.started.len(), all.cancelled), (4, 4));
     assert_eq!(all.skipped(Skip::Shutdown), 6);
     assert_eq!(all.outcomes, []);
 }
@@ -577,7 +579,7 @@ async fn slots_missed_while_the_daemon_stood_still_are_counted_and_not_made_up_f
     tokio::time::advance(ms(600_000)).await;
     tokio::time::sleep(ms(1)).await;
     let after = running.books.all();
-    assert!(after.begun.len() - before.begun.len() <= 2, "a burst");
+    assert!(after.started.len() - before.started.len() <= 2, "a burst");
     assert!(
         (590..=610).contains(&after.skipped(Skip::Stalled)),
         "{after:?}"
@@ -598,15 +600,18 @@ async fn after_a_standstill_checks_keep_to_their_grid_and_come_in_no_herd() {
     // Three each, but for those that came due in the last second and are run late.
     let stalled = after.skipped(Skip::Stalled);
     assert!((105..=120).contains(&stalled), "{stalled}");
-    let herd = &after.begun[before.begun.len()..];
-    let at_once = herd.iter().filter(|begun| **begun - herd[0] < ms(10));
+    let herd = &after.started[before.started.len()..];
+    let at_once = herd.iter().filter(|started| **started - herd[0] < ms(10));
     assert!(at_once.count() <= 15, "{herd:?}");
 
-    let of_a_round = |begun: &[Instant]| -> Vec<_> {
-        let in_interval = |begun: &Instant| (*begun - before.begun[0]).as_millis() % 10_000;
-        begun[begun.len() - 40..].iter().map(in_interval).collect()
+    let of_a_round = |started: &[Instant]| -> Vec<_> {
+        let in_interval = |started: &Instant| (*started - before.started[0]).as_millis() % 10_000;
+        started[started.len() - 40..]
+            .iter()
+            .map(in_interval)
+            .collect()
     };
-    let (last, next) = (of_a_round(&before.begun), of_a_round(&after.begun));
+    let (last, next) = (of_a_round(&before.started), of_a_round(&after.started));
     for a in &last {
         let is_near = |b: &u128| [0, 1, 2, 9_998, 9_999].contains(&a.abs_diff(*b));
         assert!(next.iter().any(is_near), "{a} of {last:?} in {next:?}");
@@ -809,7 +814,7 @@ proptest! {
         }
         let entries = books.all();
         let ended = entries.outcomes.len() as u64 + entries.cancelled;
-        prop_assert_eq!(entries.begun.len() as u64, ended);
+        prop_assert_eq!(entries.started.len() as u64, ended);
         prop_assert!(entries.most_running <= places);
         // Of each monitor: the slot at the start, where it is off the grid, and those of the grid.
         // One that has come due and waits, or is just being passed by a check, is in neither count

@@ -174,7 +174,7 @@ impl fmt::Display for Class {
 }
 
 impl FromNode for RecordType {
-    const ALLOWED: &'static str = "a record type such as A, MX, SOA or TYPE65280";
+    const EXPECTED: &'static str = "a record type such as A, MX, SOA or TYPE65280";
 
     fn from_node(node: &Node) -> Result<Self, String> {
         let text = String::from_node(node)?;
@@ -186,7 +186,7 @@ impl FromNode for RecordType {
 }
 
 impl FromNode for Class {
-    const ALLOWED: &'static str = "IN, CS, CH, HS, NONE, ANY or a number such as CLASS32";
+    const EXPECTED: &'static str = "IN, CS, CH, HS, NONE, ANY or a number such as CLASS32";
 
     fn from_node(node: &Node) -> Result<Self, String> {
         let text = String::from_node(node)?;
@@ -198,7 +198,7 @@ impl FromNode for Class {
 }
 
 impl FromNode for Rcode {
-    const ALLOWED: &'static str = "a response code such as NOERROR, NXDOMAIN or RCODE3841";
+    const EXPECTED: &'static str = "a response code such as NOERROR, NXDOMAIN or RCODE3841";
 
     fn from_node(node: &Node) -> Result<Self, String> {
         /// Other names of the same codes, which blackbox_exporter knows too.

@@ -92,7 +92,7 @@ impl SectionRules {
             require_all: fields.patterns("fail_if_not_matches_regexp"),
             require_any: fields.patterns("fail_if_none_matches_regexp"),
         };
-        fields.finish();
+        fields.reject_unknown_keys();
         rules
     }
 

@@ -98,26 +98,30 @@ impl Transport {
         match (given, over_tls) {
             (Some(Self::Udp), Some(true)) => {
                 let wrong = "not supported over UDP";
-                fields.wrong_value("dns_over_tls", wrong, "transport_protocol tcp");
+                fields.add_value_problem("dns_over_tls", wrong, "transport_protocol tcp");
             }
             (Some(Self::Tls | Self::Https), Some(false)) => {
                 let wrong = "contradicts transport_protocol";
-                fields.wrong_value("dns_over_tls", wrong, "one of them");
+                fields.add_value_problem("dns_over_tls", wrong, "one of them");
             }
             (_, Some(true)) if by_url || given == Some(Self::Https) => {
                 let wrong = "contradicts the https:// target";
-                fields.wrong_value("dns_over_tls", wrong, "one of them");
+                fields.add_value_problem("dns_over_tls", wrong, "one of them");
             }
             _ => {}
         }
         match given {
             Some(Self::Https) if target.is_some() && !by_url => {
                 let allowed = "https://HOST/PATH with transport_protocol https";
-                fields.wrong_value("target", "not a URL", allowed);
+                fields.add_value_problem("target", "not a URL", allowed);
             }
             Some(Self::Udp | Self::Tcp | Self::Tls) if by_url => {
                 let wrong = "not supported with a URL as target";
-                fields.wrong_value("transport_protocol", wrong, "https, or a target HOST:PORT");
+                fields.add_value_problem(
+                    "transport_protocol",
+                    wrong,
+                    "https, or a target HOST:PORT",
+                );
             }
             _ => {}
         }
@@ -130,7 +134,7 @@ impl Transport {
 }
 
 impl FromNode for Transport {
-    const ALLOWED: &'static str = "udp, tcp, tls or https";
+    const EXPECTED: &'static str = "udp, tcp, tls or https";
 
     fn from_node(node: &Node) -> Result<Self, String> {
         match String::from_node(node)?.as_str() {
@@ -166,7 +170,7 @@ impl ServerAddress {
 }
 
 impl FromNode for ServerAddress {
-    const ALLOWED: &'static str = "a name server as HOST, HOST:PORT or https://HOST/PATH";
+    const EXPECTED: &'static str = "a name server as HOST, HOST:PORT or https://HOST/PATH";
 
     fn from_node(node: &Node) -> Result<Self, String> {
         let text = String::from_node(node)?;
@@ -188,7 +192,7 @@ impl FromNode for ServerAddress {
 struct QueryName(Name);
 
 impl FromNode for QueryName {
-    const ALLOWED: &'static str = "a domain name such as example.com or _dmarc.example.com; \
+    const EXPECTED: &'static str = "a domain name such as example.com or _dmarc.example.com; \
                                    escapes such as \\. or \\032 for other characters";
 
     fn from_node(node: &Node) -> Result<Self, String> {

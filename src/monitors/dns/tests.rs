@@ -296,9 +296,9 @@ fn rules(section: &str, rules: &[(&str, &[&str])]) -> Rules {
         .map(|(key, list)| ((*key).to_owned(), texts(list)));
     let file = Node::Map(vec![(section.to_owned(), Node::Map(entries.collect()))]);
     let problems = Problems::default();
-    let mut fields = Fields::open(&file, Path::default(), &problems).expect("a mapping");
+    let mut fields = Fields::from_node(&file, Path::default(), &problems).expect("a mapping");
     let rules = Rules::read(&mut fields);
-    fields.finish();
+    fields.reject_unknown_keys();
     assert_eq!(problems.into_vec().0, []);
     rules
 }
@@ -387,7 +387,7 @@ fn read_settings(keys: &[(&str, &str)]) -> Option<Settings> {
     let entry = |(key, value): &(&str, &str)| ((*key).to_owned(), Node::Text((*value).to_owned()));
     let file = Node::Map(keys.iter().map(entry).collect());
     let problems = Problems::default();
-    let mut fields = Fields::open(&file, Path::default(), &problems)?;
+    let mut fields = Fields::from_node(&file, Path::default(), &problems)?;
     Settings::read(&mut fields).filter(|_| problems.count() == 0)
 }
 

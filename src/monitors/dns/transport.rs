@@ -230,7 +230,7 @@ fn malformed_failure(error: ResponseError, attempt: &Attempt) -> Failure {
 impl Response {
     /// Tells `attempt` what it says.
     pub fn report(&self, attempt: &Attempt) {
-        attempt.learn(Fact::ResponseBytes(self.len() as u64));
-        attempt.learn(Fact::Dns(self.summary));
+        attempt.record(Fact::ResponseBytes(self.len() as u64));
+        attempt.record(Fact::Dns(self.summary));
     }
 }

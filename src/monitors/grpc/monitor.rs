@@ -133,7 +133,7 @@ impl Grpc {
         let failure = |error: h2::Error| {
             let code = error.reason().and_then(Code::from_reset);
             if let Some(code) = code.filter(|_| error.is_reset() && error.is_remote()) {
-                attempt.learn(Fact::GrpcStatus(code.0));
+                attempt.record(Fact::GrpcStatus(code.0));
             }
             failure(errors, &error)
         };
@@ -170,17 +170,17 @@ impl Grpc {
         let code = match Code::from_trailers(trailers) {
             Ok(Some(code)) => code,
             Ok(None) => {
-                attempt.learn(Fact::GrpcStatus(Code::from_http_status(StatusCode::OK).0));
+                attempt.record(Fact::GrpcStatus(Code::from_http_status(StatusCode::OK).0));
                 let error = "the call ended without a status".to_owned();
                 return wrong(Reason::ProtocolError, error);
             }
             Err(error) => return wrong(Reason::ProtocolError, error.to_owned()),
         };
-        attempt.learn(Fact::GrpcStatus(code.0));
+        attempt.record(Fact::GrpcStatus(code.0));
         if code == Code::OK {
             return match health::decode_response(&result.response_body) {
                 Ok(status) => {
-                    attempt.learn(Fact::Serving(status));
+                    attempt.record(Fact::Serving(status));
                     self.check_serving_status(status, attempt)
                 }
                 Err(error) => wrong(Reason::ProtocolError, error),
@@ -234,7 +234,7 @@ fn check_head(response: &Response<RecvStream>, attempt: &Attempt) -> Result<(), 
     if status == StatusCode::OK && is_grpc {
         return Ok(());
     }
-    attempt.learn(Fact::GrpcStatus(Code::from_http_status(status).0));
+    attempt.record(Fact::GrpcStatus(Code::from_http_status(status).0));
     let status = status.as_u16();
     let error = format!("the response is of HTTP with status {status}, not of gRPC");
     Err(attempt.failure(Reason::ProtocolError, error))

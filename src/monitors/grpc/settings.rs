@@ -128,7 +128,7 @@ impl std::fmt::Debug for Settings {
 struct Values(Vec<Secret>);
 
 impl FromNode for Values {
-    const ALLOWED: &'static str =
+    const EXPECTED: &'static str =
         "text or a list of texts (quote values that YAML reads as something else)";
 
     fn from_node(node: &Node) -> Result<Self, String> {
@@ -154,7 +154,7 @@ fn read_metadata(fields: &mut Fields<'_>) -> Vec<(HeaderName, Secret)> {
                 let wrong = format_args!("value of {name} cannot be sent as metadata");
                 let allowed = "printable ASCII without spaces around it; a name that ends with -bin \
                                takes any text";
-                fields.wrong_value("metadata", wrong, allowed);
+                fields.add_value_problem("metadata", wrong, allowed);
             }
         }
     }

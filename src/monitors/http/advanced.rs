@@ -44,7 +44,7 @@ impl AdvancedSettings {
         {
             let wrong = format!("contradicts the Accept-Encoding in headers, {encoding:?}");
             let allowed = "an encoding that it accepts, or no such header";
-            fields.wrong_value("compression", wrong.to_lowercase(), allowed);
+            fields.add_value_problem("compression", wrong.to_lowercase(), allowed);
         }
         Self {
             compression,
@@ -85,7 +85,7 @@ impl AdvancedSettings {
             .any(|(_, address)| of_other_family(address))
         {
             let wrong = "IP family differs from that of source_ip_address";
-            fields.wrong_value("resolve", wrong, "addresses of that family");
+            fields.add_value_problem("resolve", wrong, "addresses of that family");
         }
         if !self.all_addresses {
             return;
@@ -104,7 +104,7 @@ impl AdvancedSettings {
             return;
         };
         let allowed = "a name that is looked up, and no proxy";
-        fields.wrong_value("all_addresses", wrong, allowed);
+        fields.add_value_problem("all_addresses", wrong, allowed);
     }
 
     /// The address that `resolve` has for the host of `url`.

@@ -44,10 +44,10 @@ impl<T: Transport> Http<T> {
         };
         let mut decoder = encoding.map(|encoding| Box::new(Decoder::new(encoding, empty_body())));
         let mut slice = TimeSlice::start();
-        attempt.learn(Fact::ResponseBytes(received));
+        attempt.record(Fact::ResponseBytes(received));
         while let Some(chunk) = body.chunk().await? {
             received += chunk.len() as u64;
-            attempt.learn(Fact::ResponseBytes(received));
+            attempt.record(Fact::ResponseBytes(received));
             if limit.is_some_and(|limit| received > limit) {
                 let error = format!(
                     "the body is larger than {} bytes",

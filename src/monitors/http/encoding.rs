@@ -63,7 +63,7 @@ impl Encoding {
 }
 
 impl FromNode for Encoding {
-    const ALLOWED: &'static str = "gzip, br, deflate or identity";
+    const EXPECTED: &'static str = "gzip, br, deflate or identity";
 
     fn from_node(node: &Node) -> Result<Self, String> {
         let word = String::from_node(node)?;

@@ -156,7 +156,7 @@ impl fmt::Debug for Expression {
 }
 
 impl FromNode for Expression {
-    const ALLOWED: &'static str = "a CEL expression over `body`, see https://cel.dev";
+    const EXPECTED: &'static str = "a CEL expression over `body`, see https://cel.dev";
 
     fn from_node(node: &Node) -> Result<Self, String> {
         Self::parse(&String::from_node(node)?)

@@ -44,7 +44,7 @@ impl BodyMatchers {
         if json_values_limit.is_some() && !matchers.has_expressions() {
             let wrong = "has no effect without an expression over the body";
             let allowed = "fail_if_body_json_matches_cel or fail_if_body_json_not_matches_cel";
-            fields.wrong_value("json_values_limit", wrong, allowed);
+            fields.add_value_problem("json_values_limit", wrong, allowed);
         }
         matchers
     }
@@ -188,11 +188,11 @@ impl HeaderMatcher {
         let header = name.and_then(|name| {
             let header = HeaderName::try_from(name);
             if header.is_err() {
-                fields.wrong_value("header", "invalid header name", "letters, digits and -");
+                fields.add_value_problem("header", "invalid header name", "letters, digits and -");
             }
             header.ok()
         });
-        fields.finish();
+        fields.reject_unknown_keys();
         Some(Self {
             header: header?,
             pattern: pattern?,

@@ -72,12 +72,12 @@ impl<T: Transport> Http<T> {
         };
         let addresses = connector.resolve_all(name, self.settings.route, MAX_ADDRESSES, attempt);
         for address in addresses.await? {
-            attempt.forget();
+            attempt.clear_facts_except_address();
             context.address = Some(address);
             // Says at which address it was silent, where the deadline drops a check of several.
             let silence = guard((), |()| {
                 let error = format!("at {address}: no result in time");
-                attempt.presume(attempt.failure(Reason::Timeout, error));
+                attempt.set_timeout_failure(attempt.failure(Reason::Timeout, error));
             });
             let result = self.check_once(&context, attempt).await;
             ScopeGuard::into_inner(silence);
@@ -93,7 +93,7 @@ impl<T: Transport> Http<T> {
     async fn check_once(&self, context: &CheckContext, attempt: &Attempt) -> Result<(), Failure> {
         let (hop, response) = self.response(context, attempt).await?;
         let (parts, mut body) = response.into_parts();
-        attempt.learn(Fact::HttpStatus(parts.status.as_u16()));
+        attempt.record(Fact::HttpStatus(parts.status.as_u16()));
         let head = self.check_head(&hop.url, &parts).await;
         let advanced = self.settings.advanced.as_deref();
         if advanced.is_some_and(|advanced| advanced.without_body) {
@@ -101,7 +101,7 @@ impl<T: Transport> Http<T> {
         } else {
             if let Err(failure) = &head {
                 // A wrong status says more than what then happens to its body.
-                attempt.presume(failure.clone());
+                attempt.set_timeout_failure(failure.clone());
             }
             attempt.enter(Phase::Transfer);
             let encoding = self.encoding_of(&hop, parts.status);

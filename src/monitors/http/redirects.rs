@@ -71,7 +71,7 @@ impl<T: Transport> Http<T> {
                 self.discard_token(context);
             }
             let next = self.next_hop(&hop, &response).map_err(|error| {
-                attempt.learn(Fact::HttpStatus(response.status().as_u16()));
+                attempt.record(Fact::HttpStatus(response.status().as_u16()));
                 attempt.failure(Reason::ProtocolError, error)
             })?;
             let Some(next) = next else {
@@ -81,7 +81,7 @@ impl<T: Transport> Http<T> {
                 advanced.min_validity.judge(attempt)?;
             }
             if redirects == MAX_REDIRECTS {
-                attempt.learn(Fact::HttpStatus(response.status().as_u16()));
+                attempt.record(Fact::HttpStatus(response.status().as_u16()));
                 let error = format!("more than {MAX_REDIRECTS} redirects");
                 return Err(attempt.failure(Reason::TooManyRedirects, error));
             }

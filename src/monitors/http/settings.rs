@@ -23,7 +23,8 @@ use crate::{
     },
     settings::{Credentials, TLS_KEYS, read_credentials, read_route, read_tls_config},
     value::{
-        ByteSize, Endpoint, Fields, File, Host, HttpUrl, HttpVersion, StatusCodes, ZonedHttpUrl,
+        ByteSize, Endpoint, Fields, FileContents, Host, HttpUrl, HttpVersion, StatusCodes,
+        ZonedHttpUrl,
     },
 };
 
@@ -184,11 +185,11 @@ impl Settings {
     fn check_consistency(&self, fields: &Fields<'_>) {
         if self.fail_if_ssl && self.fail_if_not_ssl {
             let wrong = "cannot be used together with fail_if_ssl";
-            fields.wrong_value("fail_if_not_ssl", wrong, "");
+            fields.add_value_problem("fail_if_not_ssl", wrong, "");
         }
         if self.body_size_limit.is_none() && !self.body_matchers.is_empty() {
             let allowed = "a limit, because the body is kept in memory";
-            fields.wrong_value(
+            fields.add_value_problem(
                 "body_size_limit",
                 "0 (no limit) is not allowed with body matchers",
                 allowed,
@@ -200,13 +201,13 @@ impl Settings {
             .is_some_and(|advanced| advanced.without_body);
         if is_without_body && !self.body_matchers.is_empty() {
             let wrong = "body matchers need the body";
-            fields.wrong_value("read_body", wrong, "true, or no matchers");
+            fields.add_value_problem("read_body", wrong, "true, or no matchers");
         }
         let valid = &self.valid_http_versions;
         if self.versions == OfferedVersions::Http1 && valid.contains(&HttpVersion(Version::HTTP_2))
         {
             let wrong = "has HTTP/2.0, which enable_http2 rules out";
-            fields.wrong_value("valid_http_versions", wrong, "HTTP/1.0 and HTTP/1.1");
+            fields.add_value_problem("valid_http_versions", wrong, "HTTP/1.0 and HTTP/1.1");
         }
         if let Some(advanced) = &self.advanced {
             advanced.check_consistency(&self.url, self.route, fields);
@@ -230,7 +231,7 @@ impl Settings {
             for key in TLS_KEYS {
                 let message = "the URL starts with http://, so this has no effect unless a \
                                redirect leads to https://";
-                fields.warn_of_own(key, message);
+                fields.warn_unless_shared(key, message);
             }
         }
     }
@@ -307,7 +308,7 @@ pub(in crate::monitors) fn read_headers(fields: &mut Fields<'_>) -> HeaderMap {
 pub(in crate::monitors) fn host_name(headers: &HeaderMap) -> Option<String> {
     let host = headers.get(header::HOST)?.to_str().ok()?;
     let url = Url::parse(&format!("https://{host}/")).ok()?;
-    match Endpoint::of(&url)?.host {
+    match Endpoint::from_url(&url)?.host {
         Host::Name(name) => Some(name),
         Host::Address(_) | Host::Zoned(_) => None,
     }
@@ -318,6 +319,6 @@ fn read_body(fields: &mut Fields<'_>) -> Bytes {
     let text = fields.optional::<Bytes>("body");
     let file = fields
         .file("body_file")
-        .map(|File(bytes)| Bytes::from(bytes));
+        .map(|FileContents(bytes)| Bytes::from(bytes));
     text.or(file).unwrap_or_default()
 }

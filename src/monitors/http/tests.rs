@@ -178,7 +178,7 @@ async fn a_matcher_sees_the_body_whole_whichever_way_it_comes() {
         ),
     ]);
     let problems = Problems::default();
-    let mut fields = Fields::open(&file, Path::default(), &problems).expect("a mapping");
+    let mut fields = Fields::from_node(&file, Path::default(), &problems).expect("a mapping");
     let settings = Settings::read(&mut fields).expect("a URL");
     let client = StandIn::default().answer(200, &[], &["hel", "lo wor", "ld"]);
     assert_eq!(check(&client, settings.clone()).await.failure, None);

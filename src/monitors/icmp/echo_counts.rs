@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    check::{Echoes, Fact, RoundTrips},
+    check::{EchoStats, Fact, RoundTripStats},
     net::icmp::{EchoResult, IcmpError},
     value::format_duration,
 };
@@ -66,16 +66,16 @@ impl EchoCounts {
 
     /// The part of `count` requests that is lost whatever becomes of the others.
     pub fn min_loss_ratio(&self, count: usize) -> f64 {
-        let echoes = Echoes {
+        let echoes = EchoStats {
             sent: saturating_u32(count),
             received: saturating_u32(count.saturating_sub(self.lost)),
-            ..Echoes::default()
+            ..EchoStats::default()
         };
         echoes.loss_ratio()
     }
 
-    pub fn echoes(&self) -> Echoes {
-        Echoes {
+    pub fn echoes(&self) -> EchoStats {
+        EchoStats {
             sent: saturating_u32(self.sent()),
             received: saturating_u32(self.received()),
             round_trips: rtt_stats(&self.round_trips),
@@ -115,12 +115,12 @@ fn saturating_u32(count: usize) -> u32 {
 }
 
 /// What the round trips that there were have in common; jitter is between neighbours of these.
-fn rtt_stats(round_trips: &[Option<Duration>]) -> Option<RoundTrips> {
+fn rtt_stats(round_trips: &[Option<Duration>]) -> Option<RoundTripStats> {
     let known = || round_trips.iter().flatten().copied();
     let count = saturating_u32(known().count());
     let between = known().zip(known().skip(1)).map(|(a, b)| a.abs_diff(b));
     let differences = count.saturating_sub(1);
-    Some(RoundTrips {
+    Some(RoundTripStats {
         min: known().min()?,
         avg: known().sum::<Duration>() / count,
         max: known().max()?,
@@ -173,7 +173,7 @@ mod tests {
         assert_eq!((echoes.sent, echoes.received), (4, 3));
         assert_eq!(
             echoes.round_trips,
-            Some(RoundTrips {
+            Some(RoundTripStats {
                 min: millis(10),
                 avg: millis(25),
                 max: millis(40),
@@ -189,7 +189,7 @@ mod tests {
         assert_eq!(one.jitter, None);
         assert_eq!((one.min, one.avg, one.max), (one.max, one.min, one.avg));
         assert_eq!(counts(&[None]).echoes().round_trips, None);
-        assert_eq!(counts(&[]).echoes(), Echoes::default());
+        assert_eq!(counts(&[]).echoes(), EchoStats::default());
     }
 
     #[test]
@@ -241,7 +241,7 @@ mod tests {
             let echoes = counts(&round_trips).echoes();
             prop_assert!(echoes.received <= echoes.sent);
             prop_assert_eq!(echoes.received > 0, echoes.round_trips.is_some());
-            if let Some(RoundTrips { min, avg, max, jitter }) = echoes.round_trips {
+            if let Some(RoundTripStats { min, avg, max, jitter }) = echoes.round_trips {
                 prop_assert!(min <= avg && avg <= max);
                 prop_assert!(jitter.is_none_or(|jitter| jitter <= max.abs_diff(min)));
                 prop_assert_eq!(jitter.is_some(), echoes.received > 1);

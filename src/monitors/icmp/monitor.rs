@@ -76,7 +76,7 @@ impl Icmp {
                 session.send(attempt).await?;
                 counts.record_sent();
                 send_at += settings.interval;
-                attempt.learn(counts.fact());
+                attempt.record(counts.fact());
                 continue;
             }
             let oldest = session.oldest();
@@ -95,7 +95,7 @@ impl Icmp {
                 }
                 () = sleep_until_opt(send_at) => continue,
             }
-            attempt.learn(counts.fact());
+            attempt.record(counts.fact());
             self.set_timeout_failure(counts, attempt);
         }
     }
@@ -105,7 +105,7 @@ impl Icmp {
         let settings = &self.settings;
         if counts.received() > 0 && counts.min_loss_ratio(settings.count) > settings.max_packet_loss
         {
-            attempt.presume(attempt.failure(Reason::PacketLoss, counts.loss_message()));
+            attempt.set_timeout_failure(attempt.failure(Reason::PacketLoss, counts.loss_message()));
         }
     }
 
@@ -154,7 +154,7 @@ impl Monitor for Icmp {
         phases.collect()
     }
 
-    fn obstacle(&self) -> Option<String> {
+    fn missing_prerequisite(&self) -> Option<String> {
         self.sockets
             .missing_prerequisite(self.socket_key(self.family()))
     }

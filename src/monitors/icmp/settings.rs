@@ -109,7 +109,7 @@ impl Settings {
                 format_duration(timeout),
                 format_duration(longest),
             );
-            fields.wrong_value(
+            fields.add_value_problem(
                 "timeout",
                 wrong,
                 "more than (count - 1) * interval + reply_timeout",
@@ -133,7 +133,7 @@ fn whole(
         Err(wrong) => wrong,
     };
     let allowed = format!("a whole number from {} to {}", range.start(), range.end());
-    fields.wrong_value(key, wrong, allowed);
+    fields.add_value_problem(key, wrong, allowed);
     None
 }
 
@@ -142,7 +142,7 @@ fn read_max_packet_loss(fields: &mut Fields<'_>) -> Option<f64> {
     let loss: f64 = fields.optional(KEY)?;
     if !(0.0..1.0).contains(&loss) {
         let wrong = format!("{loss} is out of range");
-        fields.wrong_value(KEY, wrong, "a ratio from 0 to below 1, such as 0.2");
+        fields.add_value_problem(KEY, wrong, "a ratio from 0 to below 1, such as 0.2");
         return None;
     }
     Some(loss)

@@ -4,7 +4,7 @@ use tokio_tungstenite::tungstenite::Message;
 
 use crate::{
     offload::CancelFlag,
-    value::{CaughtLabel, Fields, Pattern, Secret},
+    value::{CaptureLabel, Fields, Pattern, Secret},
 };
 
 /// One entry: a message that is waited for, and one that is sent.
@@ -15,7 +15,7 @@ pub struct Entry {
     /// Patterns of messages that end the check at once.
     pub reject: Vec<Pattern>,
     /// The labels made of the message that matches.
-    pub labels: Vec<CaughtLabel>,
+    pub labels: Vec<CaptureLabel>,
     /// The message that is sent then; a template if there is something to expect.
     pub send: Option<Secret>,
 }
@@ -47,22 +47,22 @@ impl Entry {
         let entry = Self {
             expect: fields.optional_pattern("expect"),
             reject: fields.patterns("reject"),
-            labels: fields.list_of("labels", CaughtLabel::read),
+            labels: fields.list_of("labels", CaptureLabel::read),
             send: fields.optional("send"),
         };
         let given = |fields: &mut Fields<'_>, key| fields.node(key).is_some();
         let expects = given(&mut fields, "expect");
         if !expects && !given(&mut fields, "send") {
-            fields.wrong("empty step", "expect, send or both");
+            fields.add_problem("empty step", "expect, send or both");
         }
         if !expects && !entry.reject.is_empty() {
-            fields.wrong_value("reject", "reject needs expect", "expect in the same step");
+            fields.add_value_problem("reject", "reject needs expect", "expect in the same step");
         }
         if !expects && !entry.labels.is_empty() {
             let wrong = "labels need expect";
-            fields.wrong_value("labels", wrong, "expect in the same step");
+            fields.add_value_problem("labels", wrong, "expect in the same step");
         }
-        fields.finish();
+        fields.reject_unknown_keys();
         entry
     }
 
@@ -96,7 +96,7 @@ impl Entry {
             return Verdict::Skip;
         };
         let expand_all = || {
-            let captured = self.labels.iter().map(|label| label.of(&captures));
+            let captured = self.labels.iter().map(|label| label.render(&captures));
             let send = self.send.as_ref();
             let expand = |template: &Secret| {
                 let expanded = captures.expand(template.reveal().as_bytes());
@@ -142,7 +142,7 @@ mod tests {
         let send = send.map(|send| ("send".to_owned(), Node::Text(send.to_owned())));
         entries.extend(send);
         let (node, problems) = (Node::Map(entries), Problems::default());
-        let fields = Fields::open(&node, Path::default(), &problems);
+        let fields = Fields::from_node(&node, Path::default(), &problems);
         Entry::read(fields.expect("a mapping"))
     }
 

@@ -64,7 +64,7 @@ impl<'a> WebSocketSession<'a> {
         let stream = io::join(Limited::new(reader, MAX_WIRE_BYTES), writer);
         let role = Role::Client;
         let socket = WebSocketStream::from_partially_read(stream, rest, role, Some(config)).await;
-        attempt.learn(Fact::ResponseBytes(0));
+        attempt.record(Fact::ResponseBytes(0));
         Self {
             socket,
             errors,
@@ -85,7 +85,7 @@ impl<'a> WebSocketSession<'a> {
             };
             if !reply.captured.is_empty() {
                 self.captured.extend(reply.captured);
-                self.attempt.learn(Fact::Captured(self.captured.clone()));
+                self.attempt.record(Fact::Captured(self.captured.clone()));
             }
             if let Some(message) = reply.send {
                 if let Message::Text(_) | Message::Binary(_) = &message {
@@ -114,7 +114,7 @@ impl<'a> WebSocketSession<'a> {
                 Ok(Message::Binary(bytes)) => bytes,
                 Ok(_) => continue,
                 Err(mut failure) => {
-                    if failure.phase.is_of_protocol() {
+                    if failure.phase.is_application_protocol() {
                         failure.error = format!("{} before {awaited}", failure.error).into();
                     }
                     return Err(failure);
@@ -162,7 +162,7 @@ impl<'a> WebSocketSession<'a> {
                 Ok(Message::Pong(echo)) if echo == payload => return Ok(()),
                 Ok(_) => {}
                 Err(mut failure) => {
-                    if failure.phase.is_of_protocol() {
+                    if failure.phase.is_application_protocol() {
                         failure.error =
                             format!("{} before it answered the ping", failure.error).into();
                     }
@@ -221,7 +221,7 @@ impl<'a> WebSocketSession<'a> {
         self.messages += 1;
         if message.is_text() || message.is_binary() {
             self.bytes += message.len();
-            self.attempt.learn(Fact::ResponseBytes(self.bytes as u64));
+            self.attempt.record(Fact::ResponseBytes(self.bytes as u64));
         }
         let error = if self.messages > MAX_MESSAGES {
             format!("the server sent more than {MAX_MESSAGES} messages")

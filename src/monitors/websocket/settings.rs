@@ -19,7 +19,7 @@ use crate::{
     settings::{
         read_known_credentials, read_min_validity, read_route, read_tls_config, refuse_tls_keys,
     },
-    value::{CaughtLabel, Endpoint, Fields, FromNode, HttpUrl, Node, ZonedHttpUrl},
+    value::{CaptureLabel, Endpoint, Fields, FromNode, HttpUrl, Node, ZonedHttpUrl},
 };
 
 /// How to check one WebSocket.
@@ -63,7 +63,7 @@ impl Settings {
         let subprotocols = read_subprotocols(fields);
         let query_response = fields.list_of("query_response", |entry| Some(Entry::read(entry)));
         let labels = query_response.iter().flat_map(|entry| &entry.labels);
-        CaughtLabel::check_distinct(labels, fields);
+        CaptureLabel::check_distinct(labels, fields);
         let ping = fields.optional("ping").unwrap_or(false);
         let route = read_route(fields);
         // Last, so that what is wrong with the others is found out too.
@@ -109,7 +109,7 @@ impl Target {
 }
 
 impl FromNode for Target {
-    const ALLOWED: &'static str = "a URL that starts with ws:// or wss://";
+    const EXPECTED: &'static str = "a URL that starts with ws:// or wss://";
 
     fn from_node(node: &Node) -> Result<Self, String> {
         let text = String::from_node(node)?;
@@ -147,14 +147,14 @@ fn check_headers(fields: &Fields<'_>, headers: &HeaderMap) {
             || name.as_str().starts_with("sec-websocket-");
         if asks {
             let wrong = format_args!("{name} is set by the WebSocket handshake");
-            fields.wrong_value("headers", wrong, "another header, or the key subprotocols");
+            fields.add_value_problem("headers", wrong, "another header, or the key subprotocols");
         }
     }
     if headers
         .get(header::HOST)
         .is_some_and(|host| host.to_str().is_err())
     {
-        fields.wrong_value("headers", "Host is not ASCII", "an ASCII host name");
+        fields.add_value_problem("headers", "Host is not ASCII", "an ASCII host name");
     }
 }
 
@@ -182,7 +182,7 @@ fn request_headers(
 struct Subprotocol(String);
 
 impl FromNode for Subprotocol {
-    const ALLOWED: &'static str = "a name without spaces and commas";
+    const EXPECTED: &'static str = "a name without spaces and commas";
 
     fn from_node(node: &Node) -> Result<Self, String> {
         let name = String::from_node(node)?;
@@ -199,7 +199,7 @@ fn read_subprotocols(fields: &mut Fields<'_>) -> Vec<String> {
     for Subprotocol(name) in fields.list("subprotocols") {
         if names.contains(&name) {
             let wrong = format_args!("duplicate name {name:?}");
-            fields.wrong_value("subprotocols", wrong, "");
+            fields.add_value_problem("subprotocols", wrong, "");
         } else {
             names.push(name);
         }

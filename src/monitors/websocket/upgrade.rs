@@ -72,7 +72,7 @@ impl Upgrade {
         let (request, key) =
             generate_request(request).expect("it has all headers, and those of the user are right");
         let (response, rest) = exchange(stream, &request, attempt).await?;
-        attempt.learn(Fact::HttpStatus(response.status().as_u16()));
+        attempt.record(Fact::HttpStatus(response.status().as_u16()));
         self.judge(&response, &key)
             .map_err(|(reason, error)| attempt.failure(reason, error))?;
         Ok(rest)

@@ -58,7 +58,7 @@ impl Client {
         request: &Request,
         attempt: &Attempt,
     ) -> Result<MeasuredStream, Failure> {
-        let target = Endpoint::of(&request.url).ok_or_else(|| {
+        let target = Endpoint::from_url(&request.url).ok_or_else(|| {
             let error = "the URL's host is not a host name";
             Failure::new(Phase::Resolve, Reason::DnsFailure, error)
         })?;
@@ -120,10 +120,10 @@ impl Client {
         if let Host::Address(address) = host {
             self.connector.ensure_target_allowed(address)?;
         }
-        attempt.explain_timeouts(Some("waiting for the proxy"));
+        attempt.explain_timeout_in_any_phase(Some("waiting for the proxy"));
         let mut stream = self.connect_to_proxy(proxy, request, attempt).await?;
         if forwards(proxy, request) {
-            attempt.explain_timeouts(None);
+            attempt.explain_timeout_in_any_phase(None);
             return Ok(stream);
         }
         let target = Endpoint { host, port };
@@ -137,7 +137,7 @@ impl Client {
         };
         match tunnel {
             Ok(()) => {
-                attempt.explain_timeouts(None);
+                attempt.explain_timeout_in_any_phase(None);
                 Ok(stream)
             }
             Err(ProxyError::Io(error)) => Err(attribute_to_proxy(stream.failure(&error))),

@@ -6,7 +6,7 @@ use http::{HeaderMap, header};
 use ipnet::IpNet;
 use url::Url;
 
-use crate::value::{Endpoint, Host, address_in, basic_authorization, userinfo};
+use crate::value::{Endpoint, Host, basic_authorization, ip_literal, userinfo};
 
 /// The proxies of a monitor.
 #[derive(Clone)]
@@ -167,7 +167,7 @@ impl NoProxy {
     fn matches(&self, url: &Url) -> bool {
         let port = url.port_or_known_default().unwrap_or_default();
         let here = |wanted: Option<u16>| wanted.is_none_or(|wanted| wanted == port);
-        let address = address_in(url);
+        let address = ip_literal(url);
         let domain = url.domain().unwrap_or_default().trim_end_matches('.');
         self.0.iter().any(|rule| match rule {
             NoProxyRule::All => true,

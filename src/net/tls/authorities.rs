@@ -12,7 +12,7 @@ use rustls::{
 use webpki::{EndEntityCert, KeyUsage};
 
 use super::handshake::validity;
-use crate::{check::Certificate, value::check_validity};
+use crate::{check::CertificateValidity, value::check_validity};
 
 /// The authorities that certificates are verified against.
 #[derive(Debug)]
@@ -60,7 +60,7 @@ impl Authorities {
         server_name: &ServerName<'_>,
         now: UnixTime,
         algorithms: WebPkiSupportedAlgorithms,
-    ) -> Result<Option<Certificate>, Error> {
+    ) -> Result<Option<CertificateValidity>, Error> {
         let earliest = if self.certificates.contains(leaf) {
             // Trusted as it is, like every authority: what is left are its dates.
             check_validity(leaf, now)?;

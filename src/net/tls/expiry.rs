@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::{
-    check::{Attempt, CertificateRank, Fact, Failure, Phase, Reason},
+    check::{Attempt, CertificateRole, Fact, Failure, Phase, Reason},
     value::format_duration,
 };
 
@@ -23,14 +23,14 @@ impl MinCertificateValidity {
     /// # Errors
     /// A [`Failure`] in the phase `tls`.
     pub fn judge(self, attempt: &Attempt) -> Result<(), Failure> {
-        let of_rank = |rank| {
-            attempt.known(|fact| match fact {
-                Fact::Certificate(known, certificate) if *known == rank => Some(*certificate),
+        let of_role = |role| {
+            attempt.find_fact(|fact| match fact {
+                Fact::Certificate(known, certificate) if *known == role => Some(*certificate),
                 _ => None,
             })
         };
-        let earliest = of_rank(CertificateRank::Verified);
-        let earliest = earliest.or_else(|| of_rank(CertificateRank::Earliest));
+        let earliest = of_role(CertificateRole::Verified);
+        let earliest = earliest.or_else(|| of_role(CertificateRole::EarliestExpiry));
         let (Some(within), Some(earliest)) = (self.0, earliest) else {
             return Ok(());
         };

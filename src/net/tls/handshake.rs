@@ -10,7 +10,7 @@ use rustls::{
 use x509_parser::{certificate::X509Certificate, prelude::FromDer};
 
 use super::leaf::identity;
-use crate::check::{Attempt, Certificate, CertificateRank, Fact, Failure, Phase, Reason};
+use crate::check::{Attempt, CertificateRole, CertificateValidity, Fact, Failure, Phase, Reason};
 
 /// The record of one handshake.
 #[derive(Debug)]
@@ -64,21 +64,21 @@ impl HandshakeLog {
         };
         let attempt = &self.attempt;
         // Another certificate may have been verified before, of the server that redirected here.
-        attempt.forget_certificates();
+        attempt.clear_certificates();
         if self.records_identity {
             let identity = identity(&leaf, der);
-            attempt.learn(Fact::LeafCertificate(Arc::new(identity)));
+            attempt.record(Fact::LeafCertificate(Arc::new(identity)));
         }
         let validity = validity_of(&leaf);
-        attempt.learn(Fact::Certificate(CertificateRank::Leaf, validity));
+        attempt.record(Fact::Certificate(CertificateRole::Leaf, validity));
         let earliest = earliest_expiry(&leaf, intermediates);
-        attempt.learn(Fact::Certificate(CertificateRank::Earliest, earliest));
+        attempt.record(Fact::Certificate(CertificateRole::EarliestExpiry, earliest));
     }
 
     /// Records which certificate of the verified chain expires first.
-    pub(super) fn record_verified(&self, earliest: Certificate) {
-        let fact = Fact::Certificate(CertificateRank::Verified, earliest);
-        self.attempt.learn(fact);
+    pub(super) fn record_verified(&self, earliest: CertificateValidity) {
+        let fact = Fact::Certificate(CertificateRole::Verified, earliest);
+        self.attempt.record(fact);
     }
 }
 
@@ -87,7 +87,7 @@ impl HandshakeLog {
 fn earliest_expiry(
     leaf: &X509Certificate<'_>,
     intermediates: &[CertificateDer<'_>],
-) -> Certificate {
+) -> CertificateValidity {
     let parsed = intermediates.iter();
     let mut unused: Vec<_> = parsed
         .filter_map(|certificate| X509Certificate::from_der(certificate).ok())
@@ -113,14 +113,14 @@ fn earliest_expiry(
     }
 }
 
-pub(super) fn validity(certificate: &CertificateDer<'_>) -> Option<Certificate> {
+pub(super) fn validity(certificate: &CertificateDer<'_>) -> Option<CertificateValidity> {
     let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
     Some(validity_of(&certificate))
 }
 
-fn validity_of(certificate: &X509Certificate<'_>) -> Certificate {
+fn validity_of(certificate: &X509Certificate<'_>) -> CertificateValidity {
     let validity = certificate.validity();
-    Certificate {
+    CertificateValidity {
         not_before: validity.not_before.timestamp(),
         not_after: validity.not_after.timestamp(),
     }

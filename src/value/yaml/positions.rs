@@ -8,7 +8,7 @@ use serde::de::{
 };
 
 use super::text::{Position, Text};
-use crate::value::{Path, Place, Segment};
+use crate::value::{EntryPart, Path, Segment};
 
 /// Where each of `places` is in `text`, which `parse` has read.
 ///
@@ -16,21 +16,21 @@ use crate::value::{Path, Place, Segment};
 /// raised at every place that is asked for, and the walk goes on behind it.
 pub(crate) fn locate<'p>(
     text: &str,
-    places: impl IntoIterator<Item = (&'p Path, Place)>,
+    places: impl IntoIterator<Item = (&'p Path, EntryPart)>,
 ) -> Vec<Position> {
     let mut targets: Vec<_> = places
         .into_iter()
         .enumerate()
-        .map(|(id, (path, place))| Target {
+        .map(|(id, (path, part))| Target {
             id,
             steps: path.segments.iter().map(step).collect(),
             is_item: matches!(path.segments.last(), Some(Segment::Item(_))),
-            place,
+            part,
         })
         .collect();
     let found = RefCell::new(vec![Position::START; targets.len()]);
     targets.sort_by(|a, b| a.steps.cmp(&b.steps));
-    let walk = Walk {
+    let walk = PositionWalker {
         targets: &targets,
         depth: 0,
         found: &found,
@@ -49,7 +49,7 @@ struct Target {
     /// The index of the entry or item, from the top down.
     steps: Vec<usize>,
     is_item: bool,
-    place: Place,
+    part: EntryPart,
 }
 
 fn step(segment: &Segment) -> usize {
@@ -60,13 +60,13 @@ fn step(segment: &Segment) -> usize {
 
 /// Visits the values that lead to `targets`, which are sorted and share their first `depth` steps.
 #[derive(Clone, Copy)]
-struct Walk<'w> {
+struct PositionWalker<'w> {
     targets: &'w [Target],
     depth: usize,
     found: &'w RefCell<Vec<Position>>,
 }
 
-impl<'w> Walk<'w> {
+impl<'w> PositionWalker<'w> {
     /// The targets that are here or further down behind the entry or item at `index`.
     fn behind(self, index: usize) -> Self {
         let step = |target: &Target| target.steps.get(self.depth).copied();
@@ -98,7 +98,7 @@ impl<'w> Walk<'w> {
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Walk<'_> {
+impl<'de> DeserializeSeed<'de> for PositionWalker<'_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -106,7 +106,7 @@ impl<'de> DeserializeSeed<'de> for Walk<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Walk<'_> {
+impl<'de> Visitor<'de> for PositionWalker<'_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -126,11 +126,11 @@ impl<'de> Visitor<'de> for Walk<'_> {
                 map.next_value::<IgnoredAny>()?;
                 continue;
             }
-            match map.next_key_seed(Raise) {
+            match map.next_key_seed(PositionProbe) {
                 Ok(None) => break,
                 Ok(Some(never)) => match never {},
                 Err(error) => {
-                    let position = raised_at(&error)?;
+                    let position = probe_position(&error)?;
                     if std::mem::take(&mut items_to_place) {
                         self.found_at(position, is_item);
                     }
@@ -139,9 +139,9 @@ impl<'de> Visitor<'de> for Walk<'_> {
                 }
             }
             if let Err(error) = map.next_value_seed(behind) {
-                let position = raised_at(&error)?;
+                let position = probe_position(&error)?;
                 behind.found_at(position, |target| {
-                    target.steps.len() > behind.depth || target.place == Place::Value
+                    target.steps.len() > behind.depth || target.part == EntryPart::Value
                 });
             }
         }
@@ -156,41 +156,41 @@ impl<'de> Visitor<'de> for Walk<'_> {
             match list.next_element_seed(behind) {
                 Ok(Some(())) => {}
                 Ok(None) => return Ok(()),
-                Err(error) => behind.found_at(raised_at(&error)?, |_| true),
+                Err(error) => behind.found_at(probe_position(&error)?, |_| true),
             }
         }
     }
 
     fn visit_bool<E: de::Error>(self, _: bool) -> Result<(), E> {
-        self.raise_if_wanted()
+        self.probe_if_target()
     }
 
     fn visit_i64<E: de::Error>(self, _: i64) -> Result<(), E> {
-        self.raise_if_wanted()
+        self.probe_if_target()
     }
 
     fn visit_u64<E: de::Error>(self, _: u64) -> Result<(), E> {
-        self.raise_if_wanted()
+        self.probe_if_target()
     }
 
     fn visit_i128<E: de::Error>(self, _: i128) -> Result<(), E> {
-        self.raise_if_wanted()
+        self.probe_if_target()
     }
 
     fn visit_u128<E: de::Error>(self, _: u128) -> Result<(), E> {
-        self.raise_if_wanted()
+        self.probe_if_target()
     }
 
     fn visit_f64<E: de::Error>(self, _: f64) -> Result<(), E> {
-        self.raise_if_wanted()
+        self.probe_if_target()
     }
 
     fn visit_str<E: de::Error>(self, _: &str) -> Result<(), E> {
-        self.raise_if_wanted()
+        self.probe_if_target()
     }
 
     fn visit_unit<E: de::Error>(self) -> Result<(), E> {
-        self.raise_if_wanted()
+        self.probe_if_target()
     }
 
     /// A value with a tag.
@@ -200,10 +200,10 @@ impl<'de> Visitor<'de> for Walk<'_> {
     }
 }
 
-impl Walk<'_> {
-    fn raise_if_wanted<E: de::Error>(self) -> Result<(), E> {
+impl PositionWalker<'_> {
+    fn probe_if_target<E: de::Error>(self) -> Result<(), E> {
         if self.here().next().is_some() {
-            Err(E::custom(RAISED))
+            Err(E::custom(PROBE_ERROR))
         } else {
             Ok(())
         }
@@ -211,12 +211,12 @@ impl Walk<'_> {
 }
 
 /// Raises an error at any scalar.
-struct Raise;
+struct PositionProbe;
 
 /// What [`Raise`] returns where nothing is raised, which is never.
 enum Never {}
 
-impl<'de> DeserializeSeed<'de> for Raise {
+impl<'de> DeserializeSeed<'de> for PositionProbe {
     type Value = Never;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Never, D::Error> {
@@ -224,7 +224,7 @@ impl<'de> DeserializeSeed<'de> for Raise {
     }
 }
 
-impl Visitor<'_> for Raise {
+impl Visitor<'_> for PositionProbe {
     type Value = Never;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -232,16 +232,16 @@ impl Visitor<'_> for Raise {
     }
 
     fn visit_str<E: de::Error>(self, _: &str) -> Result<Never, E> {
-        Err(E::custom(RAISED))
+        Err(E::custom(PROBE_ERROR))
     }
 }
 
-const RAISED: &str = "raised to learn where this is";
+const PROBE_ERROR: &str = "raised to learn where this is";
 
 /// Where an error was raised, as its text tells; an error that was not raised here is passed on.
-fn raised_at<E: de::Error>(error: &E) -> Result<Position, E> {
+fn probe_position<E: de::Error>(error: &E) -> Result<Position, E> {
     let text = error.to_string();
-    if text.contains(RAISED) {
+    if text.contains(PROBE_ERROR) {
         // The very first character of a text has no line and column there.
         Ok(position(&text).unwrap_or(Position::START))
     } else {
@@ -315,24 +315,24 @@ anchor: &alias
     fn every_place_is_found_in_one_walk() {
         let text = TEXT.replace("*alias", "alias");
         let expected = [
-            ("", Place::Key, (1, 1)),
-            ("log", Place::Key, (1, 1)),
-            ("log", Place::Value, (1, 1)),
-            ("log.level", Place::Key, (1, 7)),
-            ("log.level", Place::Value, (1, 14)),
-            ("log.format", Place::Value, (1, 28)),
-            ("monitors.one", Place::Key, (4, 3)),
-            ("monitors.one.url", Place::Key, (5, 5)),
-            ("monitors.one.url", Place::Value, (5, 10)),
-            ("monitors.one.codes.1", Place::Value, (6, 18)),
-            ("monitors.one.codes.2", Place::Value, (7, 7)),
-            ("monitors.one+", Place::Key, (8, 3)),
-            ("monitors.one+", Place::Value, (8, 8)),
-            ("monitors.empty", Place::Value, (9, 3)),
-            ("monitors.two.0", Place::Key, (11, 7)),
-            ("monitors.two.0.b", Place::Value, (12, 10)),
-            ("monitors.two.1", Place::Value, (13, 7)),
-            ("anchor.url", Place::Value, (15, 8)),
+            ("", EntryPart::Key, (1, 1)),
+            ("log", EntryPart::Key, (1, 1)),
+            ("log", EntryPart::Value, (1, 1)),
+            ("log.level", EntryPart::Key, (1, 7)),
+            ("log.level", EntryPart::Value, (1, 14)),
+            ("log.format", EntryPart::Value, (1, 28)),
+            ("monitors.one", EntryPart::Key, (4, 3)),
+            ("monitors.one.url", EntryPart::Key, (5, 5)),
+            ("monitors.one.url", EntryPart::Value, (5, 10)),
+            ("monitors.one.codes.1", EntryPart::Value, (6, 18)),
+            ("monitors.one.codes.2", EntryPart::Value, (7, 7)),
+            ("monitors.one+", EntryPart::Key, (8, 3)),
+            ("monitors.one+", EntryPart::Value, (8, 8)),
+            ("monitors.empty", EntryPart::Value, (9, 3)),
+            ("monitors.two.0", EntryPart::Key, (11, 7)),
+            ("monitors.two.0.b", EntryPart::Value, (12, 10)),
+            ("monitors.two.1", EntryPart::Value, (13, 7)),
+            ("anchor.url", EntryPart::Value, (15, 8)),
         ];
         let paths: Vec<_> = expected.iter().map(|(text, ..)| path(text)).collect();
         let places = paths
@@ -365,7 +365,10 @@ anchor: &alias
             (root.entry("a", 0).entry("b", 0), (2, 6)),
             (root.entry("c", 1).item(1), (3, 14)),
         ];
-        let found = locate(text, places.iter().map(|(path, _)| (path, Place::Value)));
+        let found = locate(
+            text,
+            places.iter().map(|(path, _)| (path, EntryPart::Value)),
+        );
         for ((path, (line, column)), found) in places.iter().zip(found) {
             let expected = Position {
                 line: *line,

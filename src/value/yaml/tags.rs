@@ -53,7 +53,7 @@ impl Tag {
                 return BASE64_STANDARD.decode(text).ok().map(Node::Binary);
             }
             // What has quotes has been taken for a text.
-            Node::Text(text) if self != Self::Str => Node::plain(&text),
+            Node::Text(text) if self != Self::Str => Node::from_plain_scalar(&text),
             Node::Int(value) if self == Self::Float =>
             {
                 #[expect(clippy::cast_precision_loss, reason = "as every number of that size")]

@@ -22,17 +22,17 @@ const MAX_TEXT: usize = 16 << 20;
 
 /// The tree that `text` stands for; an empty text stands for nothing.
 pub(crate) fn parse(text: &str) -> Result<Node, SyntaxError> {
-    let grown = RefCell::new(Grown::default());
+    let grown = RefCell::new(TreeSize::default());
     Text::new(text)?
-        .deserialize(Grow(&grown))
+        .deserialize(BoundedNodeSeed(&grown))
         .map_err(|error| SyntaxError {
-            message: without_values(&error.message),
+            message: redact_values(&error.message),
             ..error
         })
 }
 
 /// `message` without the value that serde repeats in it, which may be a secret.
-fn without_values(message: &str) -> String {
+fn redact_values(message: &str) -> String {
     for repeats in ["invalid type: ", "invalid value: "] {
         if let Some((path, _)) = message.split_once(repeats) {
             return format!("{path}value does not match its tag");
@@ -57,16 +57,16 @@ fn without_values(message: &str) -> String {
 }
 
 #[derive(Default)]
-struct Grown {
+struct TreeSize {
     nodes: usize,
     text: usize,
 }
 
 /// Builds a tree of bounded size.
 #[derive(Clone, Copy)]
-struct Grow<'g>(&'g RefCell<Grown>);
+struct BoundedNodeSeed<'g>(&'g RefCell<TreeSize>);
 
-impl Grow<'_> {
+impl BoundedNodeSeed<'_> {
     fn count<E: de::Error>(self, text: usize) -> Result<(), E> {
         let mut grown = self.0.borrow_mut();
         grown.nodes += 1;
@@ -85,7 +85,7 @@ impl Grow<'_> {
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Grow<'_> {
+impl<'de> DeserializeSeed<'de> for BoundedNodeSeed<'_> {
     type Value = Node;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Node, D::Error> {
@@ -93,7 +93,7 @@ impl<'de> DeserializeSeed<'de> for Grow<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Grow<'_> {
+impl<'de> Visitor<'de> for BoundedNodeSeed<'_> {
     type Value = Node;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use monitoringdaemon::check::{Certificate, CertificateRank, Fact, Failure, Phase, Reason, Report};
+use monitoringdaemon::check::{
+    CertificateRole, CertificateValidity, Fact, Failure, Phase, Reason, Report,
+};
 
 /// What holds for every report there is.
 #[track_caller]
@@ -40,9 +42,9 @@ pub fn reached(report: &Report) -> Vec<Phase> {
     report.phases.iter().map(|(phase, _)| *phase).collect()
 }
 
-pub fn certificate(report: &Report, rank: CertificateRank) -> Option<Certificate> {
+pub fn certificate(report: &Report, role: CertificateRole) -> Option<CertificateValidity> {
     report.facts.iter().find_map(|fact| match fact {
-        Fact::Certificate(known, certificate) if *known == rank => Some(*certificate),
+        Fact::Certificate(known, certificate) if *known == role => Some(*certificate),
         _ => None,
     })
 }

@@ -1,17 +1,17 @@
-//! Closed sets of words.
+//! Enums with a fixed string for each variant.
 
-/// Declares a closed set of words: the enum, all of its members, and the word of each.
-macro_rules! words {
+/// Declares an enum with a string for each variant, and the list of all variants.
+macro_rules! string_enum {
     ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident => $word:literal,)+ }) => {
         $(#[$meta])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub enum $name { $($(#[$doc])* $variant,)+ }
 
         impl $name {
-            /// Every member, in the order in which they are declared.
+            /// All variants in the order of their declaration.
             pub const ALL: &[Self] = &[$(Self::$variant,)+];
 
-            /// The word that stands for it in metrics, logs and answers.
+            /// The string in metrics, logs and HTTP responses.
             #[must_use]
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $word,)+ }
@@ -26,4 +26,4 @@ macro_rules! words {
     };
 }
 
-pub(super) use words;
+pub(super) use string_enum;

@@ -4,7 +4,7 @@ use std::{fs, io::Read, path};
 
 /// The contents of a file that a setting names, read when the configuration is.
 #[derive(Clone, PartialEq, Eq)]
-pub struct File(pub Vec<u8>);
+pub struct FileContents(pub Vec<u8>);
 
 /// Why a file was not read.
 #[derive(Debug, thiserror::Error)]
@@ -39,13 +39,13 @@ pub fn read_regular_file(path: &path::Path, limit: u64) -> Result<Vec<u8>, ReadE
     Ok(bytes)
 }
 
-impl File {
-    pub(super) const ALLOWED: &'static str = "a readable file of at most 1 MiB";
+impl FileContents {
+    pub(super) const EXPECTED: &'static str = "a readable file of at most 1 MiB";
 
-    const LIMIT: u64 = 1 << 20;
+    const MAX_BYTES: u64 = 1 << 20;
 
     pub(super) fn read(path: &path::Path) -> Result<Self, ReadError> {
-        read_regular_file(path, Self::LIMIT).map(Self)
+        read_regular_file(path, Self::MAX_BYTES).map(Self)
     }
 
     /// The contents as text, without the line break at the end that editors put there.
@@ -58,7 +58,7 @@ impl File {
     }
 }
 
-impl std::fmt::Debug for File {
+impl std::fmt::Debug for FileContents {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "File({} bytes)", self.0.len())
     }

@@ -4,7 +4,7 @@ use std::{fmt, ops::RangeInclusive};
 
 use http::StatusCode;
 
-use super::{FromNode, Node, node::wrong_kind};
+use super::{FromNode, Node, node::unexpected_kind};
 
 /// One item of `valid_status_codes`: a code, a class such as `3xx`, or a range such as `500-503`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,13 +41,13 @@ impl fmt::Display for StatusCodes {
 }
 
 impl FromNode for StatusCodes {
-    const ALLOWED: &'static str = "a code such as 200, a class such as \"3xx\" or a range such as \"500-503\", within 100 to 999";
+    const EXPECTED: &'static str = "a code such as 200, a class such as \"3xx\" or a range such as \"500-503\", within 100 to 999";
 
     fn from_node(node: &Node) -> Result<Self, String> {
         let range = match node {
             Node::Int(code) => u16::try_from(*code).ok().map(|code| code..=code),
             Node::Text(text) => parse(text),
-            _ => return Err(wrong_kind(node)),
+            _ => return Err(unexpected_kind(node)),
         };
         range
             .filter(|range| *range.start() >= 100 && *range.end() <= 999 && !range.is_empty())
@@ -55,7 +55,7 @@ impl FromNode for StatusCodes {
             .ok_or_else(|| match node {
                 Node::Int(code) => format!("invalid status code {code}"),
                 Node::Text(text) => format!("invalid status codes {text:?}"),
-                _ => wrong_kind(node),
+                _ => unexpected_kind(node),
             })
     }
 }

@@ -73,7 +73,7 @@ impl fmt::Display for ForbiddenNetworks {
 }
 
 impl FromNode for ForbiddenNetworks {
-    const ALLOWED: &'static str = "a network such as 10.0.0.0/8, an address, or one of link-local, \
+    const EXPECTED: &'static str = "a network such as 10.0.0.0/8, an address, or one of link-local, \
                                    metadata, loopback, private";
 
     fn from_node(node: &Node) -> Result<Self, String> {

@@ -15,7 +15,7 @@ pub enum IpFamily {
 }
 
 impl FromNode for IpFamily {
-    const ALLOWED: &'static str = "auto, ip4 or ip6";
+    const EXPECTED: &'static str = "auto, ip4 or ip6";
 
     fn from_node(node: &Node) -> Result<Self, String> {
         match String::from_node(node)?.as_str() {

@@ -5,25 +5,25 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use crate::value::Node;
 
 /// The hash of a value and of all that it holds; the order of a mapping's keys does not count.
-pub(super) fn of(node: &Node) -> u64 {
+pub(super) fn hash_node(node: &Node) -> u64 {
     let mut hasher = DefaultHasher::new();
     match node {
         Node::Null => 0.hash(&mut hasher),
         Node::Bool(value) => (1, value).hash(&mut hasher),
         Node::Int(value) => (2, value).hash(&mut hasher),
         Node::Float(value) => (3, value.to_bits()).hash(&mut hasher),
-        Node::Text(text) | Node::Substituted(text) => (4, text).hash(&mut hasher),
+        Node::Text(text) | Node::FromEnvironment(text) => (4, text).hash(&mut hasher),
         Node::Binary(bytes) => (7, bytes).hash(&mut hasher),
         Node::List(items) => {
             (5, items.len()).hash(&mut hasher);
             for item in items {
-                of(item).hash(&mut hasher);
+                hash_node(item).hash(&mut hasher);
             }
         }
         Node::Map(entries) => {
             let entry = |(key, value): &(String, Node)| {
                 let mut hasher = DefaultHasher::new();
-                (key, of(value)).hash(&mut hasher);
+                (key, hash_node(value)).hash(&mut hasher);
                 hasher.finish()
             };
             let sum = entries.iter().map(entry).fold(0, u64::wrapping_add);
@@ -46,7 +46,7 @@ mod tests {
 
     #[test]
     fn the_order_of_keys_does_not_count_and_everything_else_does() {
-        let hash = |text: &str| of(&node(text));
+        let hash = |text: &str| hash_node(&node(text));
         assert_eq!(hash("{a: 1, b: [x, y]}"), hash("b: [x, y]\na: 1\n"));
         let all = [
             "{a: 1, b: [x, y]}",

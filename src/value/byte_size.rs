@@ -1,13 +1,13 @@
 //! Sizes in bytes, with the units of blackbox_exporter: base 1024, whichever way they are written.
 
-use super::{FromNode, Node, node::wrong_kind, units};
+use super::{FromNode, Node, node::unexpected_kind, units};
 
 /// A number of bytes; 0 stands for no limit where it is one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ByteSize(pub u64);
 
 impl FromNode for ByteSize {
-    const ALLOWED: &'static str =
+    const EXPECTED: &'static str =
         "bytes (65536) or a value with a unit (64KB, 64KiB, 10MB, 1GB; base 1024)";
 
     fn from_node(node: &Node) -> Result<Self, String> {
@@ -18,7 +18,7 @@ impl FromNode for ByteSize {
             Node::Text(text) => parse(text)
                 .map(Self)
                 .ok_or_else(|| format!("invalid size {text:?}")),
-            _ => Err(wrong_kind(node)),
+            _ => Err(unexpected_kind(node)),
         }
     }
 }
