@@ -10,14 +10,20 @@ use futures_util::FutureExt;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
-use super::{ErrorText, Fact, Failure, Job, Phase, Reason, Report};
+use super::{ErrorText, Fact, Failure, Job, Phase, Reason, Report, StepKind, Steps};
 
 /// The recorder that a [`Monitor`](super::Monitor) writes to while it checks.
 ///
 /// A clone writes to the same attempt: the hooks of an HTTP client, for one, hold a clone each.
 /// The lock inside is held for a few assignments and never over an await.
 #[derive(Clone, Debug)]
-pub struct Attempt(Arc<Mutex<Progress>>);
+pub struct Attempt(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    progress: Mutex<Progress>,
+    steps: Steps,
+}
 
 #[derive(Debug)]
 struct Progress {
@@ -40,7 +46,13 @@ impl Attempt {
     /// Starts an attempt now, in no phase yet.
     #[must_use]
     pub fn start() -> Self {
-        Self(Arc::new(Mutex::new(Progress {
+        Self::start_with(Steps::none())
+    }
+
+    /// The same with `steps`, which are told step by step.
+    #[must_use]
+    pub fn start_with(steps: Steps) -> Self {
+        let progress = Mutex::new(Progress {
             started: Instant::now(),
             current: None,
             spent: [None; Phase::ALL.len()],
@@ -50,7 +62,21 @@ impl Attempt {
             explanation: None,
             explanation_in_any_phase: None,
             concluded: None,
-        })))
+        });
+        Self(Arc::new(Shared { progress, steps }))
+    }
+
+    /// The steps of the check, for whoever outlives a borrow of the attempt.
+    #[must_use]
+    #[inline]
+    pub fn steps(&self) -> &Steps {
+        &self.0.steps
+    }
+
+    /// Adds a step. Its text, which must not hold a secret, is made only if somebody listens.
+    #[inline]
+    pub fn step<T: Into<String>>(&self, kind: StepKind, text: impl FnOnce() -> T) {
+        self.0.steps.add(kind, text);
     }
 
     /// Ends the current phase and begins `phase`. Entering a phase again adds to its time.
@@ -65,11 +91,14 @@ impl Attempt {
         let now = Instant::now();
         progress.leave(now);
         progress.current = Some((phase, now));
+        drop(progress);
+        self.0.steps.enter(Some(phase));
     }
 
     /// Ends the current phase without beginning another.
     pub fn leave(&self) {
         self.progress().leave(Instant::now());
+        self.0.steps.enter(None);
     }
 
     /// The phase that the check is in.
@@ -158,6 +187,12 @@ impl Attempt {
     /// Ends the attempt with the result of its check.
     #[must_use]
     pub fn finish(self, result: Result<(), Failure>) -> Report {
+        match &result {
+            Ok(()) => self.step(StepKind::Success, || "the target is as it should be"),
+            Err(failure) => self.step(StepKind::Failure, || {
+                format!("{} in {}: {}", failure.reason, failure.phase, failure.error)
+            }),
+        }
         let mut progress = self.progress();
         let now = progress.end();
         progress.leave(now);
@@ -171,15 +206,16 @@ impl Attempt {
                 .collect(),
             facts: std::mem::take(&mut progress.facts),
             failure: result.err(),
+            steps: self.0.steps.take(),
         }
     }
 
-    /// Runs one check of `job` until `deadline`.
+    /// Runs one check of `job` until `deadline`, told to `steps`.
     ///
     /// The deadline is enforced here and nowhere else: the check's future is dropped, and the attempt
     /// keeps the phases that it reached. A panic is a check that failed with `agent_error`.
-    pub(crate) async fn run(job: &Job, deadline: Instant) -> Report {
-        let attempt = Self::start();
+    pub(crate) async fn run(job: &Job, deadline: Instant, steps: Steps) -> Report {
+        let attempt = Self::start_with(steps);
         let check = AssertUnwindSafe(async { job.monitor.check(&attempt).await }).catch_unwind();
         let result = tokio::time::timeout_at(deadline, check).await;
         // If the runtime was busy, a result can come after the deadline.
@@ -238,7 +274,7 @@ impl Attempt {
     }
 
     fn progress(&self) -> MutexGuard<'_, Progress> {
-        self.0.lock()
+        self.0.progress.lock()
     }
 }
 

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{AnyMonitor, Attempt, Monitor, Phase, Report};
+use super::{AnyMonitor, Attempt, Monitor, Phase, Report, Steps};
 
 /// A monitor with its name and timing, ready for the dispatcher.
 #[derive(Clone)]
@@ -115,8 +115,13 @@ impl Job {
 
     /// Runs one check now, for at most its timeout.
     pub async fn check_once(&self) -> Report {
+        self.check_told_to(Steps::none()).await
+    }
+
+    /// The same, told step by step to `steps`, which the report then has.
+    pub async fn check_told_to(&self, steps: Steps) -> Report {
         let deadline = Instant::now() + self.timeout.min(MAX_INTERVAL);
-        Attempt::run(self, deadline).await
+        Attempt::run(self, deadline, steps).await
     }
 }
 

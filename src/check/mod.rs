@@ -8,6 +8,8 @@ mod job;
 mod monitor;
 mod prerequisites;
 mod report;
+mod sent_secrets;
+mod steps;
 mod string_enum;
 mod tee;
 
@@ -22,4 +24,5 @@ pub use monitor::Monitor;
 pub(crate) use monitor::{AnyMonitor, log_check};
 pub(crate) use prerequisites::missing_prerequisites;
 pub use report::{ErrorText, Failure, Outcome, Phase, Reason, Report};
+pub use steps::{Step, StepKind, StepLimits, Steps};
 pub use tee::Tee;

@@ -9,6 +9,7 @@ use std::{
 
 use super::{
     facts::{DnsResponse, EchoStats, Fact, LeafCertificate, ServingStatus},
+    steps::Step,
     string_enum::string_enum,
 };
 use crate::text;
@@ -240,6 +241,8 @@ pub struct Report {
     pub facts: Vec<Fact>,
     /// The failure; `None` if the check succeeded.
     pub failure: Option<Failure>,
+    /// The steps of the check, if somebody listened.
+    pub steps: Vec<Step>,
 }
 
 impl Report {

@@ -18,7 +18,9 @@ use super::{
     schedule::{MissedSlots, Schedule, WakeDecision},
     skipped::{SkipCause, SkipMonitor},
 };
-use crate::check::{Attempt, Job, LoggedChecks, MonitorObserver, Outcome, Reason, Report, Skip};
+use crate::check::{
+    Attempt, Job, LoggedChecks, MonitorObserver, Outcome, Reason, Report, Skip, Steps,
+};
 
 /// A monitor with all that it takes to run it.
 pub(super) struct MonitorTask {
@@ -85,7 +87,7 @@ impl MonitorTask {
         self.observer.on_started(started.saturating_sub(due));
         // Dropped before it is complete, a check was cancelled.
         let in_flight = guard(&self.observer, |observer| observer.on_cancelled());
-        let report = Attempt::run(&self.job, self.origin + deadline).await;
+        let report = Attempt::run(&self.job, self.origin + deadline, Steps::none()).await;
         let contended = permit.contended;
         drop(permit);
         let tainted = self

@@ -340,6 +340,7 @@ mod tests {
             phases: vec![(Phase::Connect, Duration::from_millis(15))],
             facts: Vec::new(),
             failure: error.map(|error| Failure::new(Phase::Connect, Reason::Timeout, error)),
+            steps: Vec::new(),
         }
     }
 

@@ -93,6 +93,7 @@ fn succeeded() -> Report {
             Fact::ResponseBytes(648),
         ],
         failure: None,
+        steps: Vec::new(),
     }
 }
 
@@ -107,6 +108,7 @@ fn failed() -> Report {
             Reason::Timeout,
             "no result within 2.6s",
         )),
+        steps: Vec::new(),
     }
 }
 
