@@ -11,7 +11,7 @@ use tokio::net::TcpSocket;
 
 use super::{ErrorClassifier, MeasuredStream, Resolver, Route, TlsTarget, stream::Transport};
 use crate::{
-    check::{Attempt, Fact, Failure, Phase, Reason},
+    check::{Attempt, Fact, Failure, Phase, Reason, StepKind},
     value::{Endpoint, ForbiddenTargets, Host},
 };
 
@@ -57,16 +57,19 @@ impl Connector {
         let address = match host {
             Host::Address(address) => {
                 route.ensure_allowed(*address)?;
+                attempt.step(StepKind::Address, || format!("{address}, without a lookup"));
                 *address
             }
             Host::Zoned(zoned) => {
                 let address = zoned.address.into();
                 route.ensure_allowed(address)?;
+                attempt.step(StepKind::Address, || format!("{zoned}, without a lookup"));
                 address
             }
             Host::Name(name) => {
                 attempt.enter(Phase::Resolve);
-                self.resolver.resolve(name, route).await?
+                let resolve = self.resolver.resolve_told_to(name, route, attempt.steps());
+                resolve.await?
             }
         };
         attempt.record(Fact::Address(address));
@@ -110,7 +113,10 @@ impl Connector {
         attempt: &Attempt,
     ) -> Result<Vec<IpAddr>, Failure> {
         attempt.enter(Phase::Resolve);
-        let mut addresses = self.resolver.resolve_all(name, route).await?;
+        let resolve = self
+            .resolver
+            .resolve_all_told_to(name, route, attempt.steps());
+        let mut addresses = resolve.await?;
         addresses.truncate(limit);
         Ok(addresses)
     }
@@ -141,6 +147,10 @@ impl Connector {
         let address = self.resolve(&endpoint.host, route, attempt).await?;
         attempt.enter(Phase::Connect);
         let address = with_zone(&endpoint.host, address, endpoint.port, attempt)?;
+        attempt.step(StepKind::Connect, || match route.source {
+            Some(source) => format!("to {address} over TCP, from {source}"),
+            None => format!("to {address} over TCP"),
+        });
         let errors = ErrorClassifier::new(attempt);
         let connect = async {
             let socket = if address.is_ipv4() {
@@ -154,7 +164,13 @@ impl Connector {
             socket.connect(address).await
         };
         match connect.await {
-            Ok(stream) => Ok(MeasuredStream::new(Transport::Tcp(stream), errors)),
+            Ok(stream) => {
+                attempt.step(StepKind::Connected, || match stream.local_addr() {
+                    Ok(local) => format!("from {local}"),
+                    Err(error) => error.to_string(),
+                });
+                Ok(MeasuredStream::new(Transport::Tcp(stream), errors))
+            }
             Err(error) => Err(errors.failure(&error)),
         }
     }

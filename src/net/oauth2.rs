@@ -21,8 +21,8 @@ use super::{
     tls,
 };
 use crate::{
-    check::{Attempt, Failure, Phase, Reason},
-    value::basic_authorization,
+    check::{Attempt, Failure, Phase, Reason, StepKind},
+    value::{HttpUrl, basic_authorization},
 };
 
 /// Where tokens come from. It holds secrets, and so has no `Debug` of its own.
@@ -137,7 +137,17 @@ impl TokenSource {
         let unanswered = guard((), |()| {
             attempt.set_timeout_failure(failure(Reason::Timeout, "gave no token in time"));
         });
+        attempt.step(StepKind::Token, || {
+            format!(
+                "a token of {}, fetched unless one is known",
+                HttpUrl::redacted(&self.settings.grant.url)
+            )
+        });
         let result = attempt.untimed(self.get_or_fetch()).await;
+        attempt.step(StepKind::Token, || match &result {
+            Ok(_) => "there is one",
+            Err(_) => "there is none",
+        });
         ScopeGuard::into_inner(unanswered);
         result
     }

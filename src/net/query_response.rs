@@ -177,6 +177,9 @@ impl Entry {
                 let count = expected.0.len();
                 session.awaiting(format!("{count} bytes (query_response[{index}])"));
                 let found = session.bytes(count).await?;
+                session.tell_verdict(found == expected.0, || {
+                    format!("query_response[{index}].expect_bytes: {count} bytes")
+                });
                 if found != expected.0 {
                     let error = format!("the peer sent {}", session.quote(&found));
                     return Err(session.failure(Reason::ResponseMismatch, error));
@@ -227,12 +230,19 @@ impl Entry {
             let (verdict, line) = judged.await;
             match verdict {
                 Verdict::Reject(rejected) => {
+                    session.tell_verdict(false, || {
+                        let rejected = &entries[index].reject[rejected];
+                        format!("query_response[{index}].reject \"{rejected}\": the line matches")
+                    });
                     let (line, rejected) = (session.quote(&line), &entries[index].reject[rejected]);
                     let error =
                         format!("the peer sent {line}, which matches reject \"{rejected}\"");
                     return Err(session.failure(Reason::ResponseMismatch, error));
                 }
                 Verdict::Match(reply) => {
+                    session.tell_verdict(true, || {
+                        format!("query_response[{index}].expect \"{pattern}\": the line matches")
+                    });
                     if !is_whole {
                         session.take_unfinished();
                     }

@@ -7,7 +7,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use rustls::pki_types::ServerName;
+use rustls::{ClientConnection, pki_types::ServerName};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
     net::{TcpStream, UnixStream},
@@ -20,7 +20,7 @@ use super::{
     tls::{HandshakeLog, TlsConfig, cipher_suite_name, version_name},
 };
 use crate::{
-    check::{Attempt, Fact, Failure, Phase},
+    check::{Attempt, Fact, Failure, Phase, StepKind},
     offload::{TimeSlice, yield_once},
 };
 
@@ -30,6 +30,37 @@ pub struct TlsTarget {
     pub(super) config: Arc<TlsConfig>,
     /// The name to ask for and to verify.
     pub(super) server_name: ServerName<'static>,
+}
+
+impl TlsTarget {
+    /// What is offered in a handshake, in words.
+    fn offer(&self) -> String {
+        let name = match &self.server_name {
+            ServerName::DnsName(name) => format!("SNI {}", name.as_ref()),
+            name => format!("no SNI, as {} is an address", name.to_str()),
+        };
+        match &*self.config.offered_protocols() {
+            "" => format!("{name}, no ALPN"),
+            protocols => format!("{name}, ALPN {protocols}"),
+        }
+    }
+}
+
+/// What a handshake agreed on, in words.
+fn agreed(session: &ClientConnection) -> String {
+    let version = session.protocol_version().map_or("", version_name);
+    let suite = session.negotiated_cipher_suite();
+    let suite = suite.map_or("", |suite| cipher_suite_name(suite.suite()));
+    let group = session.negotiated_key_exchange_group();
+    let group = group.and_then(|group| group.name().as_str());
+    let group = group.unwrap_or("unknown");
+    match session.alpn_protocol() {
+        Some(protocol) => {
+            let protocol = protocol.escape_ascii();
+            format!("{version}, {suite}, group {group}, ALPN {protocol}")
+        }
+        None => format!("{version}, {suite}, group {group}, no ALPN"),
+    }
 }
 
 /// How long a peer may take to refuse a certificate; one that says nothing is content.
@@ -105,11 +136,15 @@ impl MeasuredStream {
     async fn handshake_for(self, tls: &TlsTarget, attempt: &Attempt) -> Result<Self, Failure> {
         self.send_at_once()?;
         let log = HandshakeLog::new(attempt, tls.config.records_identity());
+        attempt.step(StepKind::TlsOffer, || tls.offer());
         let connector = TlsConnector::from(tls.config.for_handshake(&log));
         let errors = self.errors.after_handshake(log);
         let connect = connector.connect(tls.server_name.clone(), self.transport);
         match connect.await {
-            Ok(stream) => Ok(Self::new(Transport::Tls(Box::new(stream)), errors)),
+            Ok(stream) => {
+                attempt.step(StepKind::TlsAgreed, || agreed(stream.get_ref().1));
+                Ok(Self::new(Transport::Tls(Box::new(stream)), errors))
+            }
             Err(error) => Err(errors.failure(&error)),
         }
     }
@@ -142,7 +177,7 @@ impl MeasuredStream {
     /// A [`Failure`] if the handshake fails.
     pub(super) async fn handshake_with_proxy(self, tls: &TlsTarget) -> Result<Self, Failure> {
         let errors = self.errors.clone();
-        let aside = Attempt::start();
+        let aside = Attempt::start_with(errors.attempt().steps().clone());
         aside.enter(Phase::Tls);
         let stream = Self::new(self.transport, ErrorClassifier::new(&aside));
         match stream.handshake_for(tls, &aside).await {

@@ -8,7 +8,7 @@ use tokio::{
 };
 
 use super::{MeasuredStream, TlsTarget, closing, echo::SentWords, limited::MAX_PIECES};
-use crate::check::{Attempt, ErrorText, Fact, Failure, Phase, Reason};
+use crate::check::{Attempt, ErrorText, Fact, Failure, Phase, Reason, StepKind};
 
 /// A session with a peer, in the phase `processing`.
 pub(super) struct TextSession<'a> {
@@ -83,11 +83,20 @@ impl<'a> TextSession<'a> {
     /// Sends `bytes`, which may be secret.
     pub async fn send(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         self.sent.add(bytes);
-        self.send_public(bytes).await
+        self.attempt.steps().hide(bytes);
+        self.attempt
+            .step(StepKind::Sent, || format!("{} bytes, hidden", bytes.len()));
+        self.write(bytes).await
     }
 
     /// Sends `bytes`, which the peer may be quoted with.
     pub async fn send_public(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        self.attempt
+            .step(StepKind::Sent, || format!("\"{}\"", bytes.escape_ascii()));
+        self.write(bytes).await
+    }
+
+    async fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         let sent = async {
             self.stream.write_all(bytes).await?;
             self.stream.flush().await
@@ -138,6 +147,7 @@ impl<'a> TextSession<'a> {
             } else {
                 self.stalled_at = self.unread.len();
                 let line = self.unread.to_vec();
+                self.tell_received(&line, ", without a line break so far");
                 self.last_line = Some(line.clone());
                 return Ok(Some(ReceivedLine::Unfinished(without_return(line))));
             }
@@ -163,6 +173,9 @@ impl<'a> TextSession<'a> {
         self.stalled_at = 0;
         let rest = self.unread.split().to_vec();
         if !rest.is_empty() {
+            if self.ended {
+                self.tell_received(&rest, ", and the end");
+            }
             self.last_line = Some(rest.clone());
         }
         without_return(rest)
@@ -178,7 +191,9 @@ impl<'a> TextSession<'a> {
         }
         self.searched = 0;
         self.stalled_at = 0;
-        Ok(self.unread.split_to(count).to_vec())
+        let bytes = self.unread.split_to(count).to_vec();
+        self.tell_received(&bytes, "");
+        Ok(bytes)
     }
 
     /// The next `N` bytes.
@@ -194,6 +209,16 @@ impl<'a> TextSession<'a> {
             error = format!("{error} instead of {}{}", self.awaited, self.last_words());
         }
         self.failure(Reason::ConnectionReset, error)
+    }
+
+    /// Tells the verdict on what the peer sent.
+    pub fn tell_verdict(&self, is_good: bool, text: impl FnOnce() -> String) {
+        let kind = if is_good {
+            StepKind::Passed
+        } else {
+            StepKind::NotPassed
+        };
+        self.attempt.step(kind, text);
     }
 
     /// A failure in the current phase.
@@ -237,8 +262,16 @@ impl<'a> TextSession<'a> {
         }
         line.pop();
         let line = without_return(line);
+        self.tell_received(&line, "");
         self.last_line = Some(line.clone());
         Ok(Some(line))
+    }
+
+    fn tell_received(&self, bytes: &[u8], remark: &str) {
+        let steps = self.attempt.steps();
+        steps.add(StepKind::Received, || {
+            format!("{}{remark}", steps.quote(bytes))
+        });
     }
 
     async fn read(&mut self) -> Result<(), Failure> {
@@ -250,6 +283,10 @@ impl<'a> TextSession<'a> {
         let count = self.stream.read_buf(&mut self.unread).await;
         let count = count.map_err(|error| self.stream.failure(&error))?;
         self.ended = count == 0;
+        if self.ended {
+            self.attempt
+                .step(StepKind::Received, || "the end of the connection");
+        }
         self.reads += u32::from(count > 0);
         self.received += count as u64;
         self.attempt.record(Fact::ResponseBytes(self.received));

@@ -9,7 +9,7 @@ use tokio::{io::Interest, net::UdpSocket};
 
 use super::{Connector, ErrorClassifier, Route, with_zone};
 use crate::{
-    check::{Attempt, Failure, Phase},
+    check::{Attempt, Failure, Phase, StepKind},
     value::Endpoint,
 };
 
@@ -27,6 +27,7 @@ impl Connector {
         let address = self.resolve(&endpoint.host, route, attempt).await?;
         attempt.enter(Phase::Connect);
         let peer = with_zone(&endpoint.host, address, endpoint.port, attempt)?;
+        attempt.step(StepKind::Connect, || format!("a UDP socket for {peer}"));
         let errors = ErrorClassifier::new(attempt);
         let any = match address {
             IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),

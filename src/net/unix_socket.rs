@@ -8,7 +8,7 @@ use tokio::{
 };
 
 use super::{ErrorClassifier, MeasuredStream, stream::Transport};
-use crate::check::{Attempt, Failure, Phase, Reason};
+use crate::check::{Attempt, Failure, Phase, Reason, StepKind};
 
 /// How long to wait before a socket whose backlog is full is tried again: the kernel does not tell
 /// when there is room. Doubled each time, up to the second value.
@@ -23,11 +23,17 @@ const RETRY_AFTER: (Duration, Duration) = (Duration::from_millis(5), Duration::f
 /// A [`Failure`] if there is no connection.
 pub async fn connect_unix(path: &Path, attempt: &Attempt) -> Result<MeasuredStream, Failure> {
     attempt.enter(Phase::Connect);
+    attempt.step(StepKind::Connect, || {
+        format!("to {}", path.to_string_lossy().replacen('\0', "@", 1))
+    });
     let errors = ErrorClassifier::new(attempt);
     let (mut delay, max_delay) = RETRY_AFTER;
     loop {
         match UnixStream::connect(path).await {
-            Ok(stream) => return Ok(MeasuredStream::new(Transport::Unix(stream), errors)),
+            Ok(stream) => {
+                attempt.step(StepKind::Connected, || "to the socket");
+                return Ok(MeasuredStream::new(Transport::Unix(stream), errors));
+            }
             // As where nobody listens on a port.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Err(attempt.failure(Reason::ConnectionRefused, "there is no such socket"));

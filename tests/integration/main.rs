@@ -48,6 +48,7 @@ mod starttls;
 mod status_browser;
 mod status_events;
 mod status_page;
+mod steps;
 mod supply_chain;
 mod tcp;
 mod tls;

@@ -11,7 +11,7 @@ use super::{
     transport::Client,
 };
 use crate::{
-    check::{Attempt, Failure, Monitor, Phase, Rcode, Reason, Report, log_check},
+    check::{Attempt, Failure, Monitor, Phase, Rcode, Reason, Report, StepKind, Steps, log_check},
     net::Net,
     offload,
     value::{Endpoint, Pattern},
@@ -54,21 +54,38 @@ impl Dns {
 
     /// Asks until there is a response to judge.
     async fn query(&self, attempt: &Attempt) -> Result<Response, Failure> {
+        attempt.step(StepKind::DnsQuery, || {
+            let question = &self.settings.question;
+            let recursion = if self.settings.recursion_desired {
+                "with recursion"
+            } else {
+                "without recursion"
+            };
+            format!(
+                "{} {} to {}, {recursion}",
+                question.kind, self.query_name, self.target
+            )
+        });
         let response = self.client.ask(&self.settings, true, attempt).await?;
-        // What a server says that has never heard of EDNS (RFC 6891, section 7).
+        // What a server summary that has never heard of EDNS (RFC 6891, section 7).
         if response.summary.rcode == FORMERR && !response.has_edns {
+            attempt.step(
+                StepKind::DnsQuery,
+                || "again without EDNS, as it summary FORMERR",
+            );
             return self.client.ask(&self.settings, false, attempt).await;
         }
         Ok(response)
     }
 
     /// What is wrong with `response`: of a large one, on a thread where it keeps no other check waiting.
-    async fn mismatch(&self, response: Response) -> Option<String> {
+    async fn mismatch(&self, response: Response, steps: &Steps) -> Option<String> {
         let rules = self.settings.rules.clone();
         let length = u64::try_from(response.len()).unwrap_or(u64::MAX);
         let is_short = length.saturating_mul(rules.steps_per_byte()) <= MAX_INLINE_STEPS;
         // What has begun ends in linear time.
-        offload::run(is_short, move |_| rules.mismatch(&response)).await
+        let steps = steps.clone();
+        offload::run(is_short, move |_| rules.mismatch(&response, &steps)).await
     }
 }
 
@@ -118,7 +135,8 @@ impl Monitor for Dns {
     async fn check(&self, attempt: &Attempt) -> Result<(), Failure> {
         let response = self.query(attempt).await?;
         response.report(attempt);
-        match self.mismatch(response).await {
+        response.tell(attempt.steps());
+        match self.mismatch(response, attempt.steps()).await {
             None => self.settings.min_validity.judge(attempt),
             Some(error) => Err(attempt.failure(Reason::ResponseMismatch, error)),
         }

@@ -2,7 +2,7 @@
 
 use super::message::Response;
 use crate::{
-    check::Rcode,
+    check::{Rcode, StepKind, Steps},
     value::{Fields, Pattern},
 };
 
@@ -54,17 +54,32 @@ impl Rules {
     }
 
     /// What is wrong with `response`.
-    pub(super) fn mismatch(&self, response: &Response) -> Option<String> {
+    pub(super) fn mismatch(&self, response: &Response, steps: &Steps) -> Option<String> {
         let rcode = response.summary.rcode;
-        if !self.valid_rcodes.contains(&rcode) {
+        let valid = || {
             let valid: Vec<_> = self.valid_rcodes.iter().map(ToString::to_string).collect();
-            return Some(format!(
-                "response code {rcode}, expected {}",
-                valid.join(", ")
-            ));
+            valid.join(", ")
+        };
+        if !self.valid_rcodes.contains(&rcode) {
+            let error = format!("response code {rcode}, expected {}", valid());
+            steps.add(StepKind::NotPassed, || format!("valid_rcodes: {error}"));
+            return Some(error);
         }
+        steps.add(StepKind::Passed, || {
+            format!("valid_rcodes: {rcode} is among {}", valid())
+        });
         let mut sections = self.sections.iter().zip(SECTIONS).enumerate();
-        sections.find_map(|(section, (rules, (_, word)))| rules.mismatch(response, section, word))
+        sections.find_map(|(section, (rules, (key, word)))| {
+            if rules.is_empty() {
+                return None;
+            }
+            let mismatch = rules.mismatch(response, section, word);
+            match &mismatch {
+                None => steps.add(StepKind::Passed, || format!("{key}: all expressions hold")),
+                Some(error) => steps.add(StepKind::NotPassed, || format!("{key}: {error}")),
+            }
+            mismatch
+        })
     }
 }
 
@@ -123,9 +138,6 @@ impl SectionRules {
     }
 
     fn mismatch(&self, response: &Response, section: usize, word: &str) -> Option<String> {
-        if self.is_empty() {
-            return None;
-        }
         let mut records = 0_usize;
         let mut found = self.require_any.is_empty();
         // Those that have matched every record so far.

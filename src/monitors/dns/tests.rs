@@ -10,7 +10,7 @@ use super::{
     *,
 };
 use crate::{
-    check::Rcode,
+    check::{Rcode, Steps},
     value::{Fields, Node, Path, Problems},
 };
 
@@ -355,12 +355,12 @@ fn rules_are_about_each_record_every_record_or_any() {
     ] {
         let rules = rules("validate_answer_rrs", &[(key, patterns)]);
         assert_eq!(
-            rules.mismatch(&two).as_deref(),
+            rules.mismatch(&two, &Steps::none()).as_deref(),
             of_two,
             "{key} {patterns:?}"
         );
         assert_eq!(
-            rules.mismatch(&none).as_deref(),
+            rules.mismatch(&none, &Steps::none()).as_deref(),
             of_none,
             "{key} {patterns:?}"
         );
@@ -375,7 +375,7 @@ fn an_error_shows_a_hundred_characters_of_a_record() {
         "validate_additional_rrs",
         &[("fail_if_matches_regexp", &["xx"])],
     );
-    let mismatch = rules.mismatch(&long).expect("it matches");
+    let mismatch = rules.mismatch(&long, &Steps::none()).expect("it matches");
     let shortened = mismatch
         .strip_prefix("additional record ")
         .and_then(|rest| rest.strip_suffix("… matches \"xx\""))

@@ -14,7 +14,7 @@ use super::{
     settings::Server,
 };
 use crate::{
-    check::{Attempt, Fact, Failure, Phase, Reason},
+    check::{Attempt, Fact, Failure, Phase, Reason, StepKind, Steps},
     net::{
         Connector, Limited, LimitedBuffer, MAX_PIECES, MeasuredStream, Net, TlsTarget,
         http::{self as net_http, Body, ClientOptions, OfferedVersions, Request, Transport},
@@ -30,6 +30,9 @@ pub(super) enum Client {
 
 /// Datagrams that answer something else; whoever gets more of them is not asking a name server.
 const MAX_MISMATCHED: usize = 64;
+
+/// Records of each section that are told.
+const MAX_TOLD_RECORDS: usize = 50;
 
 /// Bytes of a message: over TCP its length has two bytes.
 const MAX_MESSAGE_BYTES: usize = u16::MAX as usize;
@@ -97,13 +100,17 @@ async fn over_udp(
     let response = loop {
         match encoded.decode_response(socket.receive().await?) {
             Ok(response) => break response,
-            Err(ResponseError::Mismatched(_)) if mismatched < MAX_MISMATCHED => mismatched += 1,
+            Err(ResponseError::Mismatched(why)) if mismatched < MAX_MISMATCHED => {
+                attempt.step(StepKind::DnsResponse, || format!("ignored: {why}"));
+                mismatched += 1;
+            }
             Err(error) => return Err(malformed_failure(error, attempt)),
         }
     };
     if !response.summary.truncated {
         return Ok(response);
     }
+    attempt.step(StepKind::DnsResponse, || "truncated; the same over TCP");
     // Whatever becomes of the rest, that much is known.
     response.report(attempt);
     let same = Endpoint {
@@ -232,5 +239,41 @@ impl Response {
     pub fn report(&self, attempt: &Attempt) {
         attempt.record(Fact::ResponseBytes(self.len() as u64));
         attempt.record(Fact::Dns(self.summary));
+    }
+
+    /// Tells what it says, record by record.
+    pub fn tell(&self, steps: &Steps) {
+        if !steps.are_recorded() {
+            return;
+        }
+        steps.add(StepKind::DnsResponse, || {
+            let summary = &self.summary;
+            let authenticated = if summary.authenticated_data {
+                ", authenticated"
+            } else {
+                ""
+            };
+            format!(
+                "{}, {} bytes, records: {} answer, {} authority, {} additional{authenticated}",
+                summary.rcode,
+                self.len(),
+                summary.answers,
+                summary.authorities,
+                summary.additionals
+            )
+        });
+        for (section, word) in ["answer", "authority", "additional"]
+            .into_iter()
+            .enumerate()
+        {
+            let mut told = 0;
+            self.find_record(section, |record| {
+                steps.add(StepKind::Record, || {
+                    format!("{word}: {}", record.replace('\t', " "))
+                });
+                told += 1;
+                (told == MAX_TOLD_RECORDS).then_some(())
+            });
+        }
     }
 }

@@ -12,9 +12,12 @@ use super::{
     settings::Settings,
 };
 use crate::{
-    check::{Attempt, Fact, Failure, Monitor, Phase, Reason, Report, ServingStatus, log_check},
+    check::{
+        Attempt, Fact, Failure, Monitor, Phase, Reason, Report, ServingStatus, StepKind, log_check,
+    },
     net::{
-        Connector, ErrorClassifier, LimitedBuffer, MeasuredStream, Net, TlsTarget, http::USER_AGENT,
+        Connector, ErrorClassifier, LimitedBuffer, MeasuredStream, Net, TlsTarget,
+        http::{USER_AGENT, tell_request_headers, tell_response},
     },
 };
 
@@ -138,6 +141,14 @@ impl Grpc {
             failure(errors, &error)
         };
         let mut client = client.ready().await.map_err(failure)?;
+        attempt.step(StepKind::Request, || {
+            let service = &self.settings.service;
+            format!("gRPC call {PATH} for the service {service:?}")
+        });
+        let (headers, steps) = (self.request.headers(), attempt.steps());
+        if steps.are_recorded() {
+            tell_request_headers(headers, StepKind::RequestHeader, steps);
+        }
         let (response, mut request_body) = client
             .send_request(self.request.clone(), false)
             .map_err(failure)?;
@@ -145,6 +156,7 @@ impl Grpc {
             .send_data(self.request_body.clone(), true)
             .map_err(failure)?;
         let response = response.await.map_err(failure)?;
+        tell_response(&response, steps);
         check_head(&response, attempt)?;
         let (head, mut body) = response.into_parts();
         let mut response_body = LimitedBuffer::new(MAX_RESPONSE_BYTES);
@@ -177,10 +189,15 @@ impl Grpc {
             Err(error) => return wrong(Reason::ProtocolError, error.to_owned()),
         };
         attempt.record(Fact::GrpcStatus(code.0));
+        attempt.step(StepKind::Response, || {
+            let bytes = result.response_body.len();
+            format!("gRPC status {code}, an answer of {bytes} bytes")
+        });
         if code == Code::OK {
             return match health::decode_response(&result.response_body) {
                 Ok(status) => {
                     attempt.record(Fact::Serving(status));
+                    attempt.step(StepKind::Response, || format!("the service is {status}"));
                     self.check_serving_status(status, attempt)
                 }
                 Err(error) => wrong(Reason::ProtocolError, error),

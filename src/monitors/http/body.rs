@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
+use scopeguard::guard;
 
 use super::{
     Http,
@@ -10,7 +11,7 @@ use super::{
     segments::Segments,
 };
 use crate::{
-    check::{Attempt, Fact, Failure, Phase, Reason},
+    check::{Attempt, Fact, Failure, Phase, Reason, StepKind, Steps},
     net::http::{Body, Transport},
     offload::{self, CancelFlag, TimeSlice},
 };
@@ -37,10 +38,13 @@ impl<T: Transport> Http<T> {
         let limit = self.settings.body_size_limit;
         let keep = !self.settings.body_matchers.is_empty();
         let (mut received, mut kept) = (0, Segments::default());
+        // Also of a body that does not come to its end.
+        let _quote = guard(attempt, tell_beginning);
         let empty_body = || DecodedBody {
             kept: keep.then(Segments::default),
             limit,
             length: 0,
+            steps: attempt.steps().clone(),
         };
         let mut decoder = encoding.map(|encoding| Box::new(Decoder::new(encoding, empty_body())));
         let mut slice = TimeSlice::start();
@@ -59,8 +63,11 @@ impl<T: Transport> Http<T> {
                 let result = decode(previous, chunk, &mut slice).await;
                 let next = result.map_err(|wrong| self.decode_failure(wrong, encoding, attempt))?;
                 decoder = Some(next);
-            } else if keep {
-                kept.push(&chunk);
+            } else {
+                attempt.steps().keep(&chunk);
+                if keep {
+                    kept.push(&chunk);
+                }
             }
             slice.yield_if_used().await;
         }
@@ -70,7 +77,13 @@ impl<T: Transport> Http<T> {
                 result => result,
             };
             let body = result.map_err(|wrong| self.decode_failure(wrong, encoding, attempt))?;
+            attempt.step(StepKind::ResponseBody, || {
+                let (encoding, length) = (encoding.map_or("", Encoding::as_str), body.length);
+                format!("{received} bytes of {encoding} data, {length} bytes decoded")
+            });
             kept = body.kept.unwrap_or_default();
+        } else {
+            attempt.step(StepKind::ResponseBody, || format!("{received} bytes"));
         }
         Ok(kept)
     }
@@ -105,7 +118,11 @@ impl<T: Transport> Http<T> {
     }
 
     /// What is wrong with `headers`: found on a blocking thread if that can take long.
-    pub(super) async fn header_mismatch(&self, headers: &HeaderMap) -> Option<String> {
+    pub(super) async fn header_mismatch(
+        &self,
+        headers: &HeaderMap,
+        steps: &Steps,
+    ) -> Option<String> {
         let settings = &self.settings;
         let cost = settings
             .header_matchers
@@ -113,30 +130,39 @@ impl<T: Transport> Http<T> {
             .map(|matcher| matcher.cost(headers));
         if cost.sum::<u64>() <= MAX_INLINE_COST {
             let mut matchers = settings.header_matchers.iter();
-            return matchers.find_map(|matcher| matcher.mismatch(headers));
+            return matchers.find_map(|matcher| matcher.mismatch(headers, steps));
         }
-        let (settings, headers) = (settings.clone(), headers.clone());
+        let (settings, headers, steps) = (settings.clone(), headers.clone(), steps.clone());
         let mismatch = offload::run(false, move |_| {
             let mut matchers = settings.header_matchers.iter();
-            matchers.find_map(|matcher| matcher.mismatch(&headers))
+            matchers.find_map(|matcher| matcher.mismatch(&headers, &steps))
         });
         mismatch.await
     }
 
     /// Checks the body against its matchers, on a blocking thread if that can take long.
-    pub(super) async fn check_body(&self, body: Segments) -> Result<(), Failure> {
+    pub(super) async fn check_body(&self, body: Segments, steps: &Steps) -> Result<(), Failure> {
         let matchers = self.settings.body_matchers.clone();
         if matchers.is_empty() {
             return Ok(());
         }
         let is_short = matchers.cost(body.len()) <= MAX_INLINE_COST;
+        let steps = steps.clone();
         let mismatch = offload::run(is_short, move |cancel| {
-            matchers.mismatch(&body.join(), cancel)
+            matchers.mismatch(&body.join(), cancel, &steps)
         });
         match mismatch.await {
             None => Ok(()),
             Some((reason, error)) => Err(Failure::new(Phase::Transfer, reason, error)),
         }
+    }
+}
+
+/// Tells how the body that was kept begins.
+fn tell_beginning(attempt: &Attempt) {
+    let quote = attempt.steps().quote_kept();
+    if !quote.is_empty() {
+        attempt.step(StepKind::ResponseBody, || format!("begins with {quote}"));
     }
 }
 

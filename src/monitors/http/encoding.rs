@@ -5,7 +5,10 @@ use flate2::{Decompress, FlushDecompress, Status};
 use http::HeaderValue;
 
 use super::segments::Segments;
-use crate::value::{FromNode, Node, weighted_codings};
+use crate::{
+    check::Steps,
+    value::{FromNode, Node, weighted_codings},
+};
 
 /// How a body is encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,6 +106,8 @@ pub(super) struct DecodedBody {
     pub kept: Option<Segments>,
     pub limit: Option<u64>,
     pub length: u64,
+    /// Told how the decoded body begins.
+    pub steps: Steps,
 }
 
 enum State {
@@ -249,6 +254,7 @@ impl DecodedBody {
         if self.limit.is_some_and(|limit| self.length > limit) {
             return Err(DecodeError::TooLarge);
         }
+        self.steps.keep(bytes);
         if let Some(kept) = &mut self.kept {
             kept.push(bytes);
         }
@@ -309,6 +315,7 @@ mod tests {
             kept: Some(Segments::default()),
             limit,
             length: 0,
+            steps: Steps::none(),
         };
         let mut decoder = Decoder::new(encoding, body);
         for mut piece in bytes.chunks(piece) {
@@ -380,6 +387,7 @@ mod tests {
                 kept: None,
                 limit: Some(LIMIT),
                 length: 0,
+                steps: Steps::none(),
             };
             let mut decoder = Decoder::new(encoding, body);
             let mut input = &bomb[..];

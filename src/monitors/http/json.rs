@@ -45,7 +45,8 @@ struct CompiledExpression {
 /// The standard library, without times and durations.
 static ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(Env::stdlib()));
 
-const BODY: &str = "body";
+/// The name of the body.
+pub(super) const BODY: &str = "body";
 
 /// What a loop asks for at each of its steps. Nobody can write it, and its dot leads past what is
 /// bound by loops to the outermost names, whose [`StepBudget`] is asked each time.
@@ -96,6 +97,10 @@ impl Expression {
             tree,
             is_unbounded: preparation.is_unbounded,
         })))
+    }
+
+    pub(super) fn tree(&self) -> &IdedExpr {
+        &self.0.tree
     }
 
     /// Whether it can take long for a short body: it has a loop, or compiles a pattern at each evaluation.

@@ -4,7 +4,8 @@ use http::{HeaderMap, HeaderValue, header::HeaderName};
 
 use super::json::{self, Expression, InvalidJson};
 use crate::{
-    check::Reason,
+    check::{Reason, StepKind, Steps},
+    net::http::shown_value,
     offload::CancelFlag,
     value::{Fields, Pattern},
 };
@@ -98,23 +99,48 @@ impl BodyMatchers {
     }
 
     /// What is wrong with `body`, without any of it; given up if nobody waits for it any more.
-    pub(super) fn mismatch(&self, body: &[u8], cancel: &CancelFlag) -> Option<(Reason, String)> {
+    pub(super) fn mismatch(
+        &self,
+        body: &[u8],
+        cancel: &CancelFlag,
+        steps: &Steps,
+    ) -> Option<(Reason, String)> {
         let mismatch = |error| Some((Reason::BodyMismatch, error));
+        let length = body.len();
         // Of a search that was given up, nobody reads the result.
         let matches = |pattern: &Pattern| {
             let matches = pattern.matches_unless(body, || cancel.is_set());
             matches.unwrap_or_default()
         };
-        if let Some(pattern) = self.must_not_match.iter().find(|pattern| matches(pattern)) {
-            return mismatch(format!("the body matches \"{pattern}\""));
+        for pattern in &self.must_not_match {
+            let found = matches(pattern);
+            steps.add(verdict(!found), || {
+                let found = if found { "matches" } else { "no match" };
+                format!("fail_if_body_matches_regexp \"{pattern}\": {found} in {length} bytes")
+            });
+            if found {
+                return mismatch(format!("the body matches \"{pattern}\""));
+            }
         }
-        if let Some(missing) = self.must_match.iter().find(|pattern| !matches(pattern)) {
-            return mismatch(format!("the body does not match \"{missing}\""));
+        for pattern in &self.must_match {
+            let found = matches(pattern);
+            steps.add(verdict(found), || {
+                let found = if found { "matches" } else { "no match" };
+                format!("fail_if_body_not_matches_regexp \"{pattern}\": {found} in {length} bytes")
+            });
+            if !found {
+                return mismatch(format!("the body does not match \"{pattern}\""));
+            }
         }
-        self.check_json(body, cancel).err()
+        self.check_json(body, cancel, steps).err()
     }
 
-    fn check_json(&self, body: &[u8], cancel: &CancelFlag) -> Result<(), (Reason, String)> {
+    fn check_json(
+        &self,
+        body: &[u8],
+        cancel: &CancelFlag,
+        steps: &Steps,
+    ) -> Result<(), (Reason, String)> {
         if !self.has_expressions() {
             return Ok(());
         }
@@ -128,25 +154,41 @@ impl BodyMatchers {
             }
         })?;
         let mismatch = |error| (Reason::JsonMismatch, error);
-        let is_true = |expression: &Expression| {
-            let verdict = expression.evaluate(&body, cancel);
-            verdict.map_err(mismatch)
+        let is_true = |key: &str, expression: &Expression, expected: bool| {
+            let result = expression.evaluate(&body, cancel);
+            steps.add(verdict(result == Ok(expected)), || {
+                let compared = expression.compared(&body);
+                match &result {
+                    Ok(result) => format!("{key} \"{expression}\": {result}{compared}"),
+                    Err(error) => format!("{key}: {error}{compared}"),
+                }
+            });
+            result.map_err(mismatch)
         };
         if let Some(cel_must_be_false) = &self.cel_must_be_false
-            && is_true(cel_must_be_false)?
+            && is_true("fail_if_body_json_matches_cel", cel_must_be_false, false)?
         {
             return Err(mismatch(format!(
                 "\"{cel_must_be_false}\" is true of the body"
             )));
         }
         if let Some(cel_must_be_true) = &self.cel_must_be_true
-            && !is_true(cel_must_be_true)?
+            && !is_true("fail_if_body_json_not_matches_cel", cel_must_be_true, true)?
         {
             return Err(mismatch(format!(
                 "\"{cel_must_be_true}\" is not true of the body"
             )));
         }
         Ok(())
+    }
+}
+
+/// The kind of step that a verdict is.
+fn verdict(is_good: bool) -> StepKind {
+    if is_good {
+        StepKind::Passed
+    } else {
+        StepKind::NotPassed
     }
 }
 
@@ -210,7 +252,29 @@ impl HeaderMatcher {
     }
 
     /// What is wrong with `headers`, without their values.
-    pub(super) fn mismatch(&self, headers: &HeaderMap) -> Option<String> {
+    pub(super) fn mismatch(&self, headers: &HeaderMap, steps: &Steps) -> Option<String> {
+        let mismatch = self.judge(headers);
+        steps.add(verdict(mismatch.is_none()), || {
+            let Self {
+                header, pattern, ..
+            } = self;
+            let key = match self.expectation {
+                Expectation::Present => "fail_if_header_not_matches",
+                Expectation::Absent => "fail_if_header_matches",
+            };
+            let values = headers.get_all(header).iter();
+            let values: Vec<_> = values.map(|value| shown_value(header, value)).collect();
+            let values = if values.is_empty() {
+                "no such header".to_owned()
+            } else {
+                values.join(", ")
+            };
+            format!("{key} {header} \"{pattern}\": {values}")
+        });
+        mismatch
+    }
+
+    fn judge(&self, headers: &HeaderMap) -> Option<String> {
         let Self {
             header, pattern, ..
         } = self;

@@ -94,7 +94,7 @@ impl<T: Transport> Http<T> {
         let (hop, response) = self.response(context, attempt).await?;
         let (parts, mut body) = response.into_parts();
         attempt.record(Fact::HttpStatus(parts.status.as_u16()));
-        let head = self.check_head(&hop.url, &parts).await;
+        let head = self.check_head(&hop.url, &parts, attempt).await;
         let advanced = self.settings.advanced.as_deref();
         if advanced.is_some_and(|advanced| advanced.without_body) {
             head?;
@@ -107,7 +107,7 @@ impl<T: Transport> Http<T> {
             let encoding = self.encoding_of(&hop, parts.status);
             let body = self.read_body(&mut body, encoding, attempt).await;
             head?;
-            let verdict = self.check_body(body?).await;
+            let verdict = self.check_body(body?, attempt.steps()).await;
             verdict.map_err(|failure| name_encoding(failure, encoding, &parts.headers))?;
         }
         match advanced {

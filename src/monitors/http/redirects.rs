@@ -12,9 +12,9 @@ use url::Url;
 
 use super::{Http, cookies::CookieJar};
 use crate::{
-    check::{Attempt, Fact, Failure, Reason},
+    check::{Attempt, Fact, Failure, Reason, StepKind},
     net::http::{Request, Transport},
-    value::{MAX_REDIRECTS, is_same_service},
+    value::{HttpUrl, MAX_REDIRECTS, is_same_service},
 };
 
 /// Headers that go along with a redirect to another host; any other could be a credential.
@@ -66,11 +66,17 @@ impl<T: Transport> Http<T> {
                 _ => &self.client,
             };
             let request = self.request(&hop, is_same_origin, context, &jar);
+            self.tell_way(&request, context, attempt);
             let response = client.send(request, attempt).await?;
             if is_same_origin && response.status() == StatusCode::UNAUTHORIZED {
                 self.discard_token(context);
             }
-            let next = self.next_hop(&hop, &response).map_err(|error| {
+            let next = self.next_hop(&hop, &response);
+            if response.status().is_redirection() {
+                let text = || self.redirect_in_words(redirects, &next);
+                attempt.step(StepKind::Redirect, text);
+            }
+            let next = next.map_err(|error| {
                 attempt.record(Fact::HttpStatus(response.status().as_u16()));
                 attempt.failure(Reason::ProtocolError, error)
             })?;
@@ -91,7 +97,26 @@ impl<T: Transport> Http<T> {
         }
     }
 
-    /// The request of `hop`; one to the origin of the monitor's URL may hold secrets.
+    /// Tells what of the settings decides on the way of `request`.
+    fn tell_way(&self, request: &Request, context: &CheckContext, attempt: &Attempt) {
+        let host = || request.url.host_str().unwrap_or_default();
+        match request.address {
+            Some(address) if context.address.is_none() => {
+                attempt.step(StepKind::Lookup, || {
+                    format!("{} is {address} by resolve", host())
+                });
+            }
+            _ => {}
+        }
+        let advanced = self.settings.advanced.as_deref();
+        if advanced.is_some_and(|advanced| advanced.proxies.is_some()) && request.proxy.is_none() {
+            attempt.step(StepKind::Proxy, || {
+                format!("no proxy for {} URLs of {}", request.url.scheme(), host())
+            });
+        }
+    }
+
+    /// The request of `hop`; `at_home`, it may hold secrets.
     fn request(
         &self,
         hop: &Hop,
@@ -132,6 +157,31 @@ impl<T: Transport> Http<T> {
                 .and_then(|advanced| advanced.proxy_of(&hop.url))
                 .cloned(),
             server_name: settings.server_name.clone().filter(|_| is_same_origin),
+        }
+    }
+
+    /// Why a redirect is followed or not, after `count` others.
+    fn redirect_in_words(&self, count: usize, next: &Result<Option<Hop>, &'static str>) -> String {
+        match next {
+            Err(error) => format!("not followed: {error}"),
+            Ok(None) if !self.settings.follow_redirects => {
+                "not followed, as follow_redirects is false".to_owned()
+            }
+            Ok(None) => "not followed, as it names no other URL".to_owned(),
+            Ok(Some(_)) if count == MAX_REDIRECTS => {
+                format!("not followed, as {MAX_REDIRECTS} were followed before")
+            }
+            Ok(Some(hop)) => {
+                let number = count + 1;
+                let url = HttpUrl::redacted(&hop.url);
+                let secrets = if is_same_service(&self.settings.url, &hop.url) {
+                    ""
+                } else {
+                    ", without credentials, as it leads to another host, port or scheme"
+                };
+                let method = &hop.method;
+                format!("followed by {method} {url} ({number} of {MAX_REDIRECTS}){secrets}")
+            }
         }
     }
 

@@ -5,13 +5,19 @@ use url::Url;
 
 use super::{encoding::Encoding, monitor::Http};
 use crate::{
-    check::{Failure, Phase, Reason},
+    check::{Attempt, Failure, Phase, Reason, StepKind},
     net::http::Transport,
 };
 
 impl<T: Transport> Http<T> {
     /// What is wrong with everything but the body.
-    pub(super) async fn check_head(&self, url: &Url, response: &Parts) -> Result<(), Failure> {
+    pub(super) async fn check_head(
+        &self,
+        url: &Url,
+        response: &Parts,
+        attempt: &Attempt,
+    ) -> Result<(), Failure> {
+        let steps = attempt.steps();
         let settings = &self.settings;
         let wrong = |reason, error| Err(Failure::new(Phase::Processing, reason, error));
         let status = response.status;
@@ -26,26 +32,46 @@ impl<T: Transport> Http<T> {
                 .map(ToString::to_string)
                 .collect();
             let error = format!("HTTP {}, expected {}", status.as_u16(), valid.join(", "));
+            steps.add(StepKind::NotPassed, || {
+                format!("valid_status_codes: {error}")
+            });
             return wrong(Reason::StatusCode, error);
         }
+        steps.add(StepKind::Passed, || {
+            let valid = settings.valid_status_codes.iter();
+            let valid: Vec<_> = valid.map(ToString::to_string).collect();
+            format!(
+                "valid_status_codes: {} is among {}",
+                status.as_u16(),
+                valid.join(", ")
+            )
+        });
         let version = response.version;
         let versions = &settings.valid_http_versions;
         if !versions.is_empty() && !versions.iter().any(|valid| valid.0 == version) {
-            return wrong(
-                Reason::HttpVersion,
-                format!("the response came in {version:?}"),
-            );
+            let error = format!("the response came in {version:?}");
+            steps.add(StepKind::NotPassed, || {
+                format!("valid_http_versions: {error}")
+            });
+            return wrong(Reason::HttpVersion, error);
         }
-        if let Some(error) = self.header_mismatch(&response.headers).await {
+        if !versions.is_empty() {
+            steps.add(StepKind::Passed, || {
+                format!("valid_http_versions: {version:?}")
+            });
+        }
+        if let Some(error) = self.header_mismatch(&response.headers, steps).await {
             return wrong(Reason::HeaderMismatch, error);
         }
         let secure = url.scheme() == "https";
         if settings.fail_if_ssl && secure {
             let error = "the final response came over TLS";
+            steps.add(StepKind::NotPassed, || format!("fail_if_ssl: {error}"));
             return Err(Failure::new(Phase::Tls, Reason::SslForbidden, error));
         }
         if settings.fail_if_not_ssl && !secure {
             let error = "the final response came without TLS";
+            steps.add(StepKind::NotPassed, || format!("fail_if_not_ssl: {error}"));
             return Err(Failure::new(Phase::Tls, Reason::SslRequired, error));
         }
         Ok(())

@@ -6,10 +6,10 @@ use tokio::time::{Instant, sleep_until};
 
 use super::{echo_counts::EchoCounts, settings::Settings};
 use crate::{
-    check::{Attempt, Failure, Monitor, Phase, Reason, Report, log_check},
+    check::{Attempt, Failure, Monitor, Phase, Reason, Report, StepKind, log_check},
     net::{
         Connector, Net,
-        icmp::{EchoSession, Family, SocketKey, Sockets},
+        icmp::{EchoResult, EchoSession, Family, SocketKey, Sockets},
         with_zone,
     },
     value::{Host, IpFamily},
@@ -73,7 +73,11 @@ impl Icmp {
         loop {
             let sends = counts.sent() < settings.count;
             if sends && send_at <= Instant::now() {
-                session.send(attempt).await?;
+                let request = session.send(attempt).await?;
+                attempt.step(StepKind::EchoRequest, || {
+                    let (number, size) = (request.index + 1, settings.payload_size);
+                    format!("{number} of {}, {size} bytes of payload", settings.count)
+                });
                 counts.record_sent();
                 send_at += settings.interval;
                 attempt.record(counts.fact());
@@ -88,8 +92,15 @@ impl Icmp {
             let send_at = sends.then_some(send_at);
             tokio::select! {
                 biased;
-                (request, outcome) = session.next() => counts.record_result(request.index, outcome),
+                (request, outcome) = session.next() => {
+                    tell_result(request.index + 1, outcome, attempt);
+                    counts.record_result(request.index, outcome);
+                }
                 () = sleep_until_opt(give_up_at) => {
+                    attempt.step(StepKind::EchoLost, || {
+                        let number = oldest.map_or(0, |oldest| oldest.index + 1);
+                        format!("{number}: no reply in time")
+                    });
                     session.give_up_oldest();
                     counts.record_timeout();
                 }
@@ -124,6 +135,22 @@ impl Icmp {
             ),
         };
         Err(attempt.failure(reason, error))
+    }
+}
+
+fn tell_result(number: usize, result: EchoResult, attempt: &Attempt) {
+    match result {
+        EchoResult::Reply {
+            round_trip,
+            hop_limit,
+        } => attempt.step(StepKind::EchoReply, || {
+            let millis = round_trip.as_secs_f64() * 1e3;
+            let hops = hop_limit.map_or_else(String::new, |hops| format!(", ttl {hops}"));
+            format!("{number}: {millis:.3} ms{hops}")
+        }),
+        EchoResult::Lost(notice) => {
+            attempt.step(StepKind::EchoLost, || format!("{number}: {notice}"));
+        }
     }
 }
 

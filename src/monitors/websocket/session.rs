@@ -17,7 +17,7 @@ use tokio_tungstenite::{
 
 use super::query_response::{Entry, ExpansionTooLong, Reply, Verdict};
 use crate::{
-    check::{Attempt, Fact, Failure, Reason},
+    check::{Attempt, Fact, Failure, Reason, StepKind},
     net::{ErrorClassifier, Limited, MeasuredStream, SentWords},
     offload,
     value::{Captures, Pattern},
@@ -89,7 +89,9 @@ impl<'a> WebSocketSession<'a> {
             }
             if let Some(message) = reply.send {
                 if let Message::Text(_) | Message::Binary(_) = &message {
-                    self.sent.add(&message.clone().into_data());
+                    let data = message.clone().into_data();
+                    self.sent.add(&data);
+                    self.attempt.steps().hide(&data);
                 }
                 self.send(message).await?;
             }
@@ -125,12 +127,20 @@ impl<'a> WebSocketSession<'a> {
                     last = format!("; the last message was {}", self.sent.quote(&message));
                 }
                 Verdict::Reject(pattern) => {
+                    self.attempt.step(StepKind::NotPassed, || {
+                        format!("query_response[{index}].reject \"{pattern}\": the message matches")
+                    });
                     let message = self.sent.quote(&message);
                     let error =
                         format!("the server sent {message}, which matches reject \"{pattern}\"");
                     return Err(self.attempt.failure(Reason::ResponseMismatch, error));
                 }
-                Verdict::Match(Ok(reply)) => return Ok(reply),
+                Verdict::Match(Ok(reply)) => {
+                    self.attempt.step(StepKind::Passed, || {
+                        format!("query_response[{index}].expect \"{expect}\": the message matches")
+                    });
+                    return Ok(reply);
+                }
                 Verdict::Match(Err(ExpansionTooLong)) => {
                     let longest = Captures::MAX_EXPANDED_BYTES;
                     let error = format!("the message to send is longer than {longest} bytes");
@@ -178,18 +188,20 @@ impl<'a> WebSocketSession<'a> {
             code: CloseCode::Normal,
             reason: "".into(),
         };
+        self.attempt.step(StepKind::Sent, || "close");
         if self.socket.close(Some(close_frame)).await.is_err() {
             // All that was asked for has been seen, and the peer has left.
             return Ok(());
         }
         loop {
             match self.socket.next().await {
-                Some(Ok(Message::Close(_)) | Err(Error::Io(_) | Error::Capacity(_))) => {
+                Some(Ok(Message::Close(_))) => {
+                    self.attempt.step(StepKind::Received, || "close");
                     return Ok(());
                 }
                 Some(Ok(message)) if self.count(&message).is_err() => return Ok(()),
                 Some(Ok(_)) => {}
-                Some(Err(error)) if is_closed(&error) => return Ok(()),
+                Some(Err(error)) if is_closed(&error) || is_gone(&error) => return Ok(()),
                 Some(Err(error)) => return Err(self.failure(&error)),
                 None => return Ok(()),
             }
@@ -197,6 +209,9 @@ impl<'a> WebSocketSession<'a> {
     }
 
     async fn send(&mut self, message: Message) -> Result<(), Failure> {
+        self.attempt.step(StepKind::Sent, || {
+            format!("{}, {} bytes, hidden", kind(&message), message.len())
+        });
         let sent = self.socket.send(message).await;
         sent.map_err(|error| self.failure(&error))
     }
@@ -205,13 +220,21 @@ impl<'a> WebSocketSession<'a> {
     async fn next(&mut self) -> Result<Message, Failure> {
         match self.socket.next().await {
             Some(Ok(Message::Close(close_frame))) => {
+                self.attempt.step(StepKind::Received, || "close");
                 let code = close_frame.map_or_else(String::new, |close_frame| {
                     format!(" with code {}", u16::from(close_frame.code))
                 });
                 let error = format!("the server closed{code}");
                 Err(self.attempt.failure(Reason::ResponseMismatch, error))
             }
-            Some(Ok(message)) => self.count(&message).map(|()| message),
+            Some(Ok(message)) => {
+                let steps = self.attempt.steps();
+                steps.add(StepKind::Received, || {
+                    let data = message.clone().into_data();
+                    format!("{} {}", kind(&message), steps.quote(&data))
+                });
+                self.count(&message).map(|()| message)
+            }
             Some(Err(error)) => Err(self.failure(&error)),
             None => Err(self.failure(&Error::ConnectionClosed)),
         }
@@ -266,6 +289,23 @@ impl<'a> WebSocketSession<'a> {
                 self.attempt.failure(Reason::ProtocolError, error)
             }
         }
+    }
+}
+
+/// Whether the connection is broken, or no more of it is read.
+fn is_gone(error: &Error) -> bool {
+    matches!(error, Error::Io(_) | Error::Capacity(_))
+}
+
+/// The kind of a message.
+fn kind(message: &Message) -> &'static str {
+    match message {
+        Message::Text(_) => "text",
+        Message::Binary(_) => "binary",
+        Message::Ping(_) => "ping",
+        Message::Pong(_) => "pong",
+        Message::Close(_) => "close",
+        Message::Frame(_) => "frame",
     }
 }
 

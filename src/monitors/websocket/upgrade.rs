@@ -13,8 +13,11 @@ use tokio_tungstenite::tungstenite::handshake::{
 
 use super::settings::Settings;
 use crate::{
-    check::{Attempt, Fact, Failure, Reason},
-    net::MeasuredStream,
+    check::{Attempt, Fact, Failure, Reason, StepKind},
+    net::{
+        MeasuredStream,
+        http::{tell_request_headers, tell_response},
+    },
 };
 
 /// Bytes of a response's head.
@@ -69,9 +72,20 @@ impl Upgrade {
         let mut request = self.request.clone();
         let key = HeaderValue::try_from(generate_key()).expect("base64");
         request.headers_mut().insert(header::SEC_WEBSOCKET_KEY, key);
+        let steps = attempt.steps();
+        if steps.are_recorded() {
+            let uri = request.uri();
+            steps.hide(uri.query().unwrap_or_default().as_bytes());
+            steps.add(StepKind::Request, || {
+                let query = if uri.query().is_some() { "?…" } else { "" };
+                format!("GET {}{query} HTTP/1.1", uri.path())
+            });
+            tell_request_headers(request.headers(), StepKind::RequestHeader, steps);
+        }
         let (request, key) =
             generate_request(request).expect("it has all headers, and those of the user are right");
         let (response, rest) = exchange(stream, &request, attempt).await?;
+        tell_response(&response, steps);
         attempt.record(Fact::HttpStatus(response.status().as_u16()));
         self.judge(&response, &key)
             .map_err(|(reason, error)| attempt.failure(reason, error))?;

@@ -8,10 +8,11 @@ use rustls::pki_types::ServerName;
 use super::{
     OfferedVersions, ProxyScheme, Request, ResponseBody, Transport, connection, message,
     proxy::Proxy,
+    telling::{tell_request, tell_request_headers, tell_response},
     tunnel::{ProxyError, request_connect_tunnel, request_socks5_tunnel},
 };
 use crate::{
-    check::{Attempt, Failure, Phase, Reason},
+    check::{Attempt, Failure, Phase, Reason, StepKind},
     net::{Connector, MeasuredStream, TlsTarget, tls},
     value::{Endpoint, Host, ZonedAddress},
 };
@@ -120,6 +121,14 @@ impl Client {
         if let Host::Address(address) = host {
             self.connector.ensure_target_allowed(address)?;
         }
+        attempt.step(StepKind::Proxy, || {
+            let forwards = if forwards(proxy, request) {
+                "which forwards the request"
+            } else {
+                "which is asked for a tunnel"
+            };
+            format!("{proxy:?}, {forwards}")
+        });
         attempt.explain_timeout_in_any_phase(Some("waiting for the proxy"));
         let mut stream = self.connect_to_proxy(proxy, request, attempt).await?;
         if forwards(proxy, request) {
@@ -127,21 +136,38 @@ impl Client {
             return Ok(stream);
         }
         let target = Endpoint { host, port };
+        let steps = attempt.steps();
         let tunnel = match proxy.scheme {
             ProxyScheme::Http | ProxyScheme::Https => {
+                let first = || format!("CONNECT {target} HTTP/1.1");
+                steps.add(StepKind::ProxyRequest, first);
+                tell_request_headers(&proxy.headers, StepKind::ProxyRequest, steps);
                 request_connect_tunnel(&mut stream, &target, &proxy.headers).await
             }
             ProxyScheme::Socks5 | ProxyScheme::Socks5h => {
+                if let Some((user, password)) = &proxy.userinfo {
+                    steps.hide(user.as_bytes());
+                    steps.hide(password.as_bytes());
+                }
+                steps.add(StepKind::ProxyRequest, || {
+                    let with = match &proxy.userinfo {
+                        Some(_) => "with a user and a password if it asks for them",
+                        None => "without credentials",
+                    };
+                    format!("CONNECT {target} (SOCKS 5), {with}")
+                });
                 request_socks5_tunnel(&mut stream, &target, proxy.userinfo.as_ref()).await
             }
         };
         match tunnel {
             Ok(()) => {
+                steps.add(StepKind::ProxyResponse, || "the tunnel is open");
                 attempt.explain_timeout_in_any_phase(None);
                 Ok(stream)
             }
             Err(ProxyError::Io(error)) => Err(attribute_to_proxy(stream.failure(&error))),
             Err(ProxyError::Rejected(reason, error)) => {
+                steps.add(StepKind::ProxyResponse, || &*error);
                 Err(attribute_to_proxy(attempt.failure(reason, error)))
             }
         }
@@ -188,13 +214,16 @@ impl Transport for Client {
         let message = message::build(request, forwarding_proxy.as_deref(), over_http2);
         let message =
             message.map_err(|error| attempt.failure(Reason::AgentError, error.to_string()))?;
-        if over_http2 {
+        tell_request(&message, &body, attempt.steps());
+        let response = if over_http2 {
             // In a box: the future is larger than that of HTTP/1.1.
-            Box::pin(connection::send_over_http2(stream, message)).await
+            Box::pin(connection::send_over_http2(stream, message)).await?
         } else {
             let secrets = message::Secrets::new(&message, body);
-            connection::send_over_http1(stream, message, secrets).await
-        }
+            connection::send_over_http1(stream, message, secrets).await?
+        };
+        tell_response(&response, attempt.steps());
+        Ok(response)
     }
 }
 

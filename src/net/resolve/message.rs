@@ -1,6 +1,9 @@
 //! A query as bytes, and what a response to it says (RFC 1035).
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
 
 use hickory_proto::{
     op::{Header, MessageType, Query as Question},
@@ -8,6 +11,7 @@ use hickory_proto::{
     serialize::binary::{BinDecodable, BinDecoder, DecodeError},
 };
 
+use super::resolver::listed;
 use crate::check::Rcode;
 
 /// A question for records of one type.
@@ -28,6 +32,22 @@ pub(super) enum Data {
     Host(Name),
 }
 
+impl fmt::Display for Query {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.record_type, self.name)
+    }
+}
+
+impl fmt::Display for Data {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => address.fmt(f),
+            Self::Service { target, port } => write!(f, "{target}:{port}"),
+            Self::Host(name) => name.fmt(f),
+        }
+    }
+}
+
 /// A response to a query.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Response {
@@ -40,6 +60,19 @@ pub(super) struct Response {
     pub records: Vec<Data>,
     /// The name that the name in question is an alias for.
     pub alias: Option<Name>,
+}
+
+impl fmt::Display for Response {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.rcode)?;
+        if let Some(alias) = &self.alias {
+            write!(f, ", an alias for {alias}")?;
+        }
+        match &self.records[..] {
+            [] => f.write_str(", no records"),
+            records => write!(f, ": {}", listed(records)),
+        }
+    }
 }
 
 /// Why bytes are no response to a query.

@@ -18,7 +18,7 @@ use super::{
     system_files::{Paths, SystemFiles},
 };
 use crate::{
-    check::{Failure, Phase, Rcode, Reason},
+    check::{Failure, Phase, Rcode, Reason, StepKind, Steps},
     net::Route,
     value::IpFamily,
 };
@@ -83,11 +83,27 @@ impl Resolver {
     /// # Errors
     /// A [`Failure`] in the phase `resolve`.
     pub async fn resolve(&self, host: &str, route: Route) -> Result<IpAddr, Failure> {
-        let addresses = self
-            .current()
-            .addresses(host, RecordChoice::first(route))
-            .await?;
-        Ok(addresses[0])
+        self.resolve_told_to(host, route, &Steps::none()).await
+    }
+
+    /// The same, told to `steps`.
+    ///
+    /// # Errors
+    /// A [`Failure`] in the phase `resolve`.
+    pub async fn resolve_told_to(
+        &self,
+        host: &str,
+        route: Route,
+        steps: &Steps,
+    ) -> Result<IpAddr, Failure> {
+        let choice = RecordChoice::first(route);
+        steps.add(StepKind::Lookup, || {
+            format!("{host}, {}", choice.in_words())
+        });
+        let addresses = self.current().addresses(host, choice, steps).await?;
+        let address = addresses[0];
+        steps.add(StepKind::Address, || choice.why(address, &addresses));
+        Ok(address)
     }
 
     /// All addresses of `host`: of the preferred family, or of both if neither is preferred.
@@ -95,11 +111,27 @@ impl Resolver {
     /// # Errors
     /// A [`Failure`] in the phase `resolve` if there is none.
     pub async fn resolve_all(&self, host: &str, route: Route) -> Result<Vec<IpAddr>, Failure> {
+        self.resolve_all_told_to(host, route, &Steps::none()).await
+    }
+
+    /// The same, told to `steps`.
+    ///
+    /// # Errors
+    /// A [`Failure`] in the phase `resolve` if there is none.
+    pub async fn resolve_all_told_to(
+        &self,
+        host: &str,
+        route: Route,
+        steps: &Steps,
+    ) -> Result<Vec<IpAddr>, Failure> {
         let choice = match route.family {
             IpFamily::Auto => RecordChoice::Both,
             _ => RecordChoice::first(route),
         };
-        Ok(self.current().addresses(host, choice).await?)
+        steps.add(StepKind::Lookup, || {
+            format!("{host}, {}; all addresses are checked", choice.in_words())
+        });
+        Ok(self.current().addresses(host, choice, steps).await?)
     }
 
     /// The addresses of `host` of one family; none if it has none, or does not exist.
@@ -116,7 +148,8 @@ impl Resolver {
             IpFamily::Ip6 => Family::Ip6,
         };
         let choice = RecordChoice::Type(family.record_type());
-        none_if_not_found(self.current().addresses(host, choice).await)
+        let found = self.current().addresses(host, choice, &Steps::none()).await;
+        none_if_not_found(found)
     }
 
     /// The hosts and ports that offer the service `name`, by its SRV records (RFC 2782); none if it
@@ -167,10 +200,8 @@ impl Resolver {
         name: &str,
         record_type: RecordType,
     ) -> Result<Vec<Data>, Failure> {
-        let found = self
-            .current()
-            .search(name, RecordChoice::Type(record_type))
-            .await;
+        let choice = RecordChoice::Type(record_type);
+        let found = self.current().search(name, choice, &Steps::none()).await;
         none_if_not_found(found)
     }
 
@@ -236,15 +267,23 @@ impl Stub {
     }
 
     /// The addresses of `host` that are wanted: at least one.
-    async fn addresses(&self, host: &str, choice: RecordChoice) -> Result<Vec<IpAddr>, NotFound> {
+    async fn addresses(
+        &self,
+        host: &str,
+        choice: RecordChoice,
+        steps: &Steps,
+    ) -> Result<Vec<IpAddr>, NotFound> {
         if let Ok(address) = host.parse::<IpAddr>() {
             return choice.select(&[address]);
         }
         // A name that is there is not asked of DNS, in either family.
         if let Some(addresses) = self.hosts.find(host) {
+            steps.add(StepKind::HostsFile, || {
+                format!("{host} is {}; no name server is asked", listed(&addresses))
+            });
             return choice.select(&addresses);
         }
-        let records = self.search(host, choice).await?;
+        let records = self.search(host, choice, steps).await?;
         let addresses = records.into_iter().filter_map(|data| match data {
             Data::Address(address) => Some(address),
             _ => None,
@@ -253,7 +292,12 @@ impl Stub {
     }
 
     /// The records of the first of the names that `text` may stand for which has any.
-    async fn search(&self, text: &str, choice: RecordChoice) -> Result<Vec<Data>, NotFound> {
+    async fn search(
+        &self,
+        text: &str,
+        choice: RecordChoice,
+        steps: &Steps,
+    ) -> Result<Vec<Data>, NotFound> {
         let Some(candidates) = Candidates::new(text, &self.search, self.options) else {
             let error = format!("{text:?} is not a name that can be looked up");
             let failure = Failure::new(Phase::Resolve, Reason::DnsFailure, error);
@@ -261,7 +305,7 @@ impl Stub {
         };
         let mut worst: Option<NotFound> = None;
         for name in candidates.names {
-            match self.ask(name, choice).await {
+            match self.ask(name, choice, steps).await {
                 Err(NotFound::Failed(failure)) => return Err(NotFound::Failed(failure)),
                 Err(not_found) => {
                     let is_final = candidates.starts_as_is && worst.is_some();
@@ -277,11 +321,17 @@ impl Stub {
     }
 
     /// The records of an absolute name: at least one.
-    async fn ask(&self, name: Name, choice: RecordChoice) -> Result<Vec<Data>, NotFound> {
+    async fn ask(
+        &self,
+        name: Name,
+        choice: RecordChoice,
+        steps: &Steps,
+    ) -> Result<Vec<Data>, NotFound> {
         match choice {
-            RecordChoice::Type(record_type) => self.records(name, record_type).await,
+            RecordChoice::Type(record_type) => self.records(name, record_type, steps).await,
             RecordChoice::Prefer(family) => {
-                let found = self.records(name.clone(), family.record_type()).await;
+                let found = self.records(name.clone(), family.record_type(), steps);
+                let found = found.await;
                 let is_to_ask_on = match found {
                     Err(NotFound::NoRecords { .. }) => true,
                     // Some servers deny a name altogether that has no IPv6 address (RFC 4074,
@@ -292,12 +342,12 @@ impl Stub {
                 if !is_to_ask_on {
                     return found;
                 }
-                let other = self.records(name, family.other().record_type()).await;
-                other.map_err(NotFound::of_either_family)
+                let other = self.records(name, family.other().record_type(), steps);
+                other.await.map_err(NotFound::of_either_family)
             }
             RecordChoice::Both => {
-                let ip4 = self.records(name.clone(), RecordType::A);
-                let ip6 = self.records(name, RecordType::AAAA);
+                let ip4 = self.records(name.clone(), RecordType::A, steps);
+                let ip6 = self.records(name, RecordType::AAAA, steps);
                 let both = if self.options.single_request {
                     (ip4.await, ip6.await)
                 } else {
@@ -319,7 +369,12 @@ impl Stub {
     }
 
     /// The records of an absolute name that are of one type: at least one.
-    async fn records(&self, name: Name, record_type: RecordType) -> Result<Vec<Data>, NotFound> {
+    async fn records(
+        &self,
+        name: Name,
+        record_type: RecordType,
+        steps: &Steps,
+    ) -> Result<Vec<Data>, NotFound> {
         if record_type == RecordType::AAAA && self.options.no_aaaa {
             return Err(NotFound::NoRecords {
                 what: "IPv6 address, as resolv.conf has no-aaaa",
@@ -327,7 +382,7 @@ impl Stub {
             });
         }
         let query = Query { name, record_type };
-        let response = match self.servers.ask(&query).await {
+        let response = match self.servers.ask(&query, steps).await {
             Ok(response) => response,
             Err(ServersError::Refused(rcode)) => return Err(NotFound::Refused(rcode)),
             Err(ServersError::Failed(failure)) => return Err(NotFound::Failed(failure)),
@@ -360,6 +415,30 @@ impl RecordChoice {
             IpFamily::Ip4 => Self::Type(RecordType::A),
             IpFamily::Ip6 => Self::Type(RecordType::AAAA),
         }
+    }
+
+    /// The addresses that are wanted, in words.
+    fn in_words(self) -> &'static str {
+        match self {
+            Self::Type(RecordType::A) => "IPv4 only",
+            Self::Type(_) => "IPv6 only",
+            Self::Prefer(Family::Ip4) => "IPv4 preferred",
+            Self::Prefer(Family::Ip6) => "IPv6 preferred",
+            Self::Both => "IPv4 and IPv6",
+        }
+    }
+
+    /// Why `address` is checked, out of `addresses`.
+    fn why(self, address: IpAddr, addresses: &[IpAddr]) -> String {
+        let why = match addresses.len() {
+            1 => "the only one".to_owned(),
+            count => format!("the first of {count}: one check, one address"),
+        };
+        let fallback = match self {
+            Self::Prefer(family) if !family.has(address) => ", as none is of the preferred family",
+            _ => "",
+        };
+        format!("{address}, {why}{fallback}")
     }
 
     /// Those of all addresses of a name that are wanted: at least one.
@@ -463,6 +542,12 @@ impl From<NotFound> for Failure {
         };
         Self::new(Phase::Resolve, reason, error)
     }
+}
+
+/// `items` behind each other, with commas.
+pub(super) fn listed(items: &[impl ToString]) -> String {
+    let items: Vec<_> = items.iter().map(ToString::to_string).collect();
+    items.join(", ")
 }
 
 fn none_if_not_found<T>(found: Result<Vec<T>, NotFound>) -> Result<Vec<T>, Failure> {

@@ -1,7 +1,7 @@
 //! One name server: how it is asked, over UDP and TCP, and whether it answers.
 
 use std::{
-    io,
+    fmt, io,
     net::SocketAddr,
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use super::message::{FORMERR, NOTIMP, Query, REFUSED, Response, ResponseError, SERVFAIL};
-use crate::check::Rcode;
+use crate::check::{Rcode, StepKind, Steps};
 
 /// How to ask.
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +34,17 @@ pub(super) enum QueryError {
     /// It does not look up names for others.
     Referral,
     Malformed(String),
+}
+
+impl fmt::Display for QueryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io(error) => error.fmt(f),
+            Self::Refused(rcode) => write!(f, "it says {rcode}"),
+            Self::Referral => f.write_str("it does not look up names for others"),
+            Self::Malformed(error) => write!(f, "its response is malformed: {error}"),
+        }
+    }
 }
 
 /// A name server with the sockets that it has been asked over.
@@ -71,9 +82,23 @@ impl Server {
     }
 
     /// What the server has to say to `query`, with no limit to the time.
-    pub async fn ask(&self, query: &Query, options: QueryOptions) -> Result<Response, QueryError> {
+    pub async fn ask(
+        &self,
+        query: &Query,
+        options: QueryOptions,
+        steps: &Steps,
+    ) -> Result<Response, QueryError> {
         let waiting = self.health.start_query();
-        let asked = self.exchange(query, options).await;
+        let address = self.address;
+        steps.add(StepKind::DnsQuery, || {
+            let over = if options.tcp { "TCP" } else { "UDP" };
+            format!("{query} to {address} over {over}")
+        });
+        let asked = self.exchange(query, options, steps).await;
+        steps.add(StepKind::DnsResponse, || match &asked {
+            Ok(response) => format!("{address} summary {response}"),
+            Err(error) => format!("{address}: {error}"),
+        });
         waiting.end(&asked);
         match asked? {
             Response {
@@ -87,7 +112,12 @@ impl Server {
         }
     }
 
-    async fn exchange(&self, query: &Query, options: QueryOptions) -> Result<Response, QueryError> {
+    async fn exchange(
+        &self,
+        query: &Query,
+        options: QueryOptions,
+        steps: &Steps,
+    ) -> Result<Response, QueryError> {
         let mut edns = options.edns;
         loop {
             let mut response = None;
@@ -97,7 +127,15 @@ impl Server {
             let response = match response {
                 Some(response) if !response.is_truncated => response,
                 // In a box, as it is seldom: the future of each check would be larger by it.
-                _ => Box::pin(self.ask_over_tcp(query, edns)).await?,
+                truncated => {
+                    if truncated.is_some() {
+                        let address = self.address;
+                        steps.add(StepKind::DnsQuery, || {
+                            format!("{query} to {address} over TCP, as the response was truncated")
+                        });
+                    }
+                    Box::pin(self.ask_over_tcp(query, edns)).await?
+                }
             };
             // From a server that has never heard of EDNS (RFC 6891, section 7).
             if response.rcode == FORMERR && edns {

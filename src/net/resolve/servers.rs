@@ -20,7 +20,7 @@ use super::{
     server::{Availability, QueryError, QueryOptions, Server},
 };
 use crate::{
-    check::{Failure, Phase, Rcode, Reason},
+    check::{Failure, Phase, Rcode, Reason, Steps},
     net::io_reason,
 };
 
@@ -78,7 +78,7 @@ impl Servers {
     }
 
     /// The answer to `query`, of whichever server has one: records, or that there are none.
-    pub async fn ask(&self, query: &Query) -> Result<Response, ServersError> {
+    pub async fn ask(&self, query: &Query, steps: &Steps) -> Result<Response, ServersError> {
         let count = self.in_order.len();
         let turn = self.turn.as_ref();
         let first = turn.map_or(0, |turn| turn.fetch_add(1, Ordering::Relaxed) % count);
@@ -110,7 +110,9 @@ impl Servers {
                     objects_until: now + objection,
                     is_over: false,
                 });
-                pending.push(async move { (index, server.ask(query, self.query_options).await) });
+                pending.push(
+                    async move { (index, server.ask(query, self.query_options, steps).await) },
+                );
                 let is_last = sent.len() == max_queries;
                 wake = now + if is_last { self.timeout } else { head_start };
             }

@@ -11,8 +11,11 @@ use rustls::{
 };
 use webpki::{EndEntityCert, KeyUsage};
 
-use super::handshake::validity;
-use crate::{check::CertificateValidity, value::check_validity};
+use super::{chain, handshake::validity};
+use crate::{
+    check::{CertificateValidity, StepKind, Steps},
+    value::check_validity,
+};
 
 /// The authorities that certificates are verified against.
 #[derive(Debug)]
@@ -52,7 +55,7 @@ impl Authorities {
     }
 
     /// Verifies `leaf` for `server_name`. Of the chain from it to an authority, returns the certificate
-    /// that expires first; the authority's own is not looked at.
+    /// that expires first; the authority's own is not looked at. Tells `steps` the chain.
     pub(super) fn verify(
         &self,
         leaf: &CertificateDer<'_>,
@@ -60,10 +63,15 @@ impl Authorities {
         server_name: &ServerName<'_>,
         now: UnixTime,
         algorithms: WebPkiSupportedAlgorithms,
+        steps: &Steps,
     ) -> Result<Option<CertificateValidity>, Error> {
         let earliest = if self.certificates.contains(leaf) {
             // Trusted as it is, like every authority: what is left are its dates.
             check_validity(leaf, now)?;
+            steps.add(
+                StepKind::CertificateVerified,
+                || "the peer's own certificate is one of the configured authorities",
+            );
             validity(leaf)
         } else {
             let end_entity = EndEntityCert::try_from(leaf).map_err(certificate_error)?;
@@ -77,6 +85,16 @@ impl Authorities {
                 None,
             );
             let path = path.map_err(certificate_error)?;
+            if steps.are_recorded() {
+                steps.add(StepKind::CertificateVerified, || chain::describe(leaf));
+                for certificate in path.intermediate_certificates() {
+                    let text = || chain::describe(&certificate.der());
+                    steps.add(StepKind::CertificateVerified, text);
+                }
+                steps.add(StepKind::CertificateVerified, || {
+                    format!("{}, a trusted authority", chain::authority(path.anchor()))
+                });
+            }
             let above = path.intermediate_certificates();
             let above = above.filter_map(|certificate| validity(&certificate.der()));
             above
@@ -84,6 +102,9 @@ impl Authorities {
                 .min_by_key(|certificate| certificate.not_after)
         };
         verify_server_name(&ParsedCertificate::try_from(leaf)?, server_name)?;
+        steps.add(StepKind::CertificateVerified, || {
+            format!("the certificate is for {}", server_name.to_str())
+        });
         Ok(earliest)
     }
 }

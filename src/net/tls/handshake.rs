@@ -9,8 +9,13 @@ use rustls::{
 };
 use x509_parser::{certificate::X509Certificate, prelude::FromDer};
 
-use super::leaf::identity;
-use crate::check::{Attempt, CertificateRole, CertificateValidity, Fact, Failure, Phase, Reason};
+use super::{
+    chain::{self, MAX_CERTIFICATES},
+    leaf::identity,
+};
+use crate::check::{
+    Attempt, CertificateRole, CertificateValidity, Fact, Failure, Phase, Reason, StepKind, Steps,
+};
 
 /// The record of one handshake.
 #[derive(Debug)]
@@ -48,7 +53,14 @@ impl HandshakeLog {
         self.seen.lock().certificate_demanded
     }
 
+    pub(super) fn steps(&self) -> &Steps {
+        self.attempt.steps()
+    }
+
     pub(super) fn reject(&self, reason: Reason, error: String) {
+        self.attempt.step(StepKind::CertificateRejected, || {
+            format!("{reason}: {error}")
+        });
         self.seen.lock().rejection = Some(Failure::new(Phase::Tls, reason, error));
     }
 
@@ -59,6 +71,9 @@ impl HandshakeLog {
         intermediates: &[CertificateDer<'_>],
     ) {
         let der = leaf;
+        if self.steps().are_recorded() {
+            self.tell_certificates(leaf, intermediates);
+        }
         let Ok((_, leaf)) = X509Certificate::from_der(der) else {
             return;
         };
@@ -73,6 +88,18 @@ impl HandshakeLog {
         attempt.record(Fact::Certificate(CertificateRole::Leaf, validity));
         let earliest = earliest_expiry(&leaf, intermediates);
         attempt.record(Fact::Certificate(CertificateRole::EarliestExpiry, earliest));
+    }
+
+    fn tell_certificates(&self, leaf: &CertificateDer<'_>, intermediates: &[CertificateDer<'_>]) {
+        let sent = std::iter::once(leaf).chain(intermediates).enumerate();
+        for (index, certificate) in sent.take(MAX_CERTIFICATES) {
+            let text = || format!("{index}: {}", chain::describe(certificate));
+            self.attempt.step(StepKind::CertificateSent, text);
+        }
+        if let Some(more @ 1..) = (1 + intermediates.len()).checked_sub(MAX_CERTIFICATES) {
+            let text = || format!("and {more} more");
+            self.attempt.step(StepKind::CertificateSent, text);
+        }
     }
 
     /// Records which certificate of the verified chain expires first.
@@ -135,12 +162,22 @@ pub(super) struct ClientCertificate {
 
 impl ResolvesClientCert for ClientCertificate {
     fn resolve(&self, _: &[&[u8]], schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        let identity = self.identity.clone();
+        let identity = identity.filter(|own| own.key.choose_scheme(schemes).is_some());
         if let Some(log) = &self.log {
             log.seen.lock().certificate_demanded = true;
+            log.attempt.step(StepKind::ClientCertificate, || {
+                match (&identity, &self.identity) {
+                    (Some(own), _) => {
+                        let own = own.cert.first().map(|own| chain::describe(own));
+                        format!("the peer demands one; sent: {}", own.unwrap_or_default())
+                    }
+                    (None, Some(_)) => "the peer demands one of another type of key".to_owned(),
+                    (None, None) => "the peer demands one, and none is configured".to_owned(),
+                }
+            });
         }
-        self.identity
-            .clone()
-            .filter(|identity| identity.key.choose_scheme(schemes).is_some())
+        identity
     }
 
     fn has_certs(&self) -> bool {

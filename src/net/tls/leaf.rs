@@ -47,7 +47,7 @@ fn hexadecimal(bytes: &[u8]) -> String {
 }
 
 /// `name` as RFC 4514 writes it: the most specific part first.
-fn distinguished_name(name: &X509Name<'_>) -> String {
+pub(super) fn distinguished_name(name: &X509Name<'_>) -> String {
     let parts: Vec<_> = name.iter_rdn().collect();
     let parts = parts.into_iter().rev().map(|part| {
         let attributes: Vec<_> = part.iter().map(attribute).collect();

@@ -1,6 +1,7 @@
 //! TLS as a monitor needs it: a full handshake each time, and the certificates recorded whatever the verdict.
 
 mod authorities;
+mod chain;
 mod expiry;
 mod handshake;
 mod leaf;

@@ -139,6 +139,15 @@ impl TlsConfig {
         self.records_identity.load(Ordering::Relaxed)
     }
 
+    /// The protocols that are offered (ALPN), with commas.
+    pub fn offered_protocols(&self) -> String {
+        let protocols = self.client.alpn_protocols.iter();
+        let protocols: Vec<_> = protocols
+            .map(|name| String::from_utf8_lossy(name).into_owned())
+            .collect();
+        protocols.join(", ")
+    }
+
     /// The configuration of one handshake, which `log` records.
     pub fn for_handshake(&self, log: &Arc<HandshakeLog>) -> Arc<ClientConfig> {
         let mut config = self.client.clone();

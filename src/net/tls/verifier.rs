@@ -14,6 +14,7 @@ use super::{
     handshake::HandshakeLog,
     reasons::{NO_AUTHORITIES, describe_rejection, reason},
 };
+use crate::check::{StepKind, Steps};
 
 /// Which certificates are accepted.
 #[derive(Clone, Debug)]
@@ -45,14 +46,27 @@ impl ServerCertVerifier for Verifier {
         if let Some(log) = &self.log {
             log.record_certificates(leaf, intermediates);
         }
+        let unheard = Steps::none();
+        let steps = self.log.as_ref().map_or(&unheard, |log| log.steps());
         let Policy::Verify(authorities) = &self.policy else {
+            steps.add(
+                StepKind::CertificateVerified,
+                || "nothing is verified, as insecure_skip_verify is set",
+            );
             return Ok(ServerCertVerified::assertion());
         };
         let server_name = self.server_name.as_ref().unwrap_or(server_name);
         let verified = if authorities.is_empty() {
             Err(Error::General(NO_AUTHORITIES.to_owned()))
         } else {
-            authorities.verify(leaf, intermediates, server_name, now, self.algorithms)
+            authorities.verify(
+                leaf,
+                intermediates,
+                server_name,
+                now,
+                self.algorithms,
+                steps,
+            )
         };
         match (verified, &self.log) {
             (Ok(earliest), log) => {
