@@ -1,16 +1,17 @@
 FROM rust:1.95.0-slim-trixie@sha256:e14e87345b4d5964ddcc3491d27ee046a0f23820f340c3c1e24da6880141f7c0 AS builder
 WORKDIR /build
 
-# Dependencies are built in a layer of their own, from stand-in sources. A cache mount would do too, but not every
-# builder has them, `--cache-to` does not export them, and they can outlive a change of Cargo.lock.
-# `cargo clean` removes what the stand-ins left: cargo could take it for newer than the real sources.
-COPY Cargo.toml Cargo.lock build.rs ./
 # jemalloc needs make. Its version does not matter: it only runs the build.
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends make \
     && rm -rf /var/lib/apt/lists/*
+
+# Dependencies are built in a layer of their own, from stand-in sources. A cache mount would do too, but not every
+# builder has them, `--cache-to` does not export them, and they can outlive a change of Cargo.lock.
+# `cargo clean` removes what the stand-ins left: cargo could take it for newer than the real sources.
 # Cargo wants the file of the benchmark to exist, although it does not build it.
+COPY Cargo.toml Cargo.lock build.rs ./
 RUN mkdir benches src \
     && touch benches/bare.rs \
     && echo '//! Stands in for the library.' > src/lib.rs \
@@ -25,9 +26,15 @@ RUN MONITORINGDAEMON_REVISION="$REVISION" cargo build --release --locked
 
 # glibc, CA certificates, time zones and the user 65532; no shell.
 FROM gcr.io/distroless/cc-debian13:nonroot@sha256:e792ab3d241a468a4fd7519ddbbebe66b49b5f365771716ea688ad40b6c6f1c2
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="monitoringdaemon" \
+      org.opencontainers.image.description="Availability monitoring you can audit" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.revision="$REVISION"
 COPY --from=builder /build/target/release/monitoringdaemon /usr/local/bin/monitoringdaemon
 COPY config.yml /etc/monitoringdaemon/config.yml
 WORKDIR /etc/monitoringdaemon
 USER 65532:65532
 EXPOSE 9115
+HEALTHCHECK --interval=30s --timeout=3s --start-period=10s CMD ["/usr/local/bin/monitoringdaemon", "healthcheck"]
 ENTRYPOINT ["/usr/local/bin/monitoringdaemon"]

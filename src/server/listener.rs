@@ -2,13 +2,14 @@
 
 use std::{
     fs, io,
-    net::IpAddr,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     os::unix::fs::{FileTypeExt, MetadataExt},
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use listenfd::ListenFd;
+use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, UnixListener, UnixStream},
@@ -16,6 +17,9 @@ use tokio::{
 };
 
 use super::settings::Address;
+
+/// Number of connections that wait to be accepted; the value of tokio.
+const BACKLOG: i32 = 1024;
 
 /// A connection, whatever carries it.
 pub(super) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -69,6 +73,7 @@ impl Listener {
     /// Where it cannot be listened on.
     pub async fn bind(address: &Address) -> io::Result<Vec<Self>> {
         match address {
+            Address::Port(port) => Ok(vec![Self::Tcp(bind_port(*port).await?)]),
             Address::Tcp(address) => Ok(vec![Self::Tcp(TcpListener::bind(address).await?)]),
             Address::Unix(path) => {
                 remove_stale(path).await?;
@@ -87,7 +92,7 @@ impl Listener {
         match self {
             Self::Tcp(listener) => {
                 let (stream, peer) = listener.accept().await?;
-                Ok((Box::new(stream), Some(peer.ip())))
+                Ok((Box::new(stream), Some(peer.ip().to_canonical())))
             }
             Self::Unix { listener, .. } => Ok((Box::new(listener.accept().await?.0), None)),
         }
@@ -105,6 +110,27 @@ impl Listener {
                 format!("unix:{}", path.display())
             }),
         }
+    }
+}
+
+/// Listens on a port of all IPv6 and IPv4 addresses, or of all IPv4 addresses if the system has no IPv6.
+async fn bind_port(port: u16) -> io::Result<TcpListener> {
+    let both = || {
+        let socket = Socket::new(
+            Domain::IPV6,
+            Type::STREAM.nonblocking(),
+            Some(Protocol::TCP),
+        )?;
+        socket.set_only_v6(false)?;
+        socket.set_reuse_address(true)?;
+        socket.bind(&SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)).into())?;
+        socket.listen(BACKLOG)?;
+        TcpListener::from_std(socket.into())
+    };
+    match both() {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => Err(error),
+        Err(_) => TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).await,
+        both => both,
     }
 }
 

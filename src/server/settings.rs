@@ -35,7 +35,9 @@ pub struct Settings {
 /// Where to listen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Address {
-    /// On a port.
+    /// On a port of all addresses, IPv6 and IPv4 alike if the system has both.
+    Port(u16),
+    /// On a port of one address.
     Tcp(SocketAddr),
     /// On a socket of this machine.
     Unix(PathBuf),
@@ -46,7 +48,7 @@ pub enum Address {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            listen: vec![Address::Tcp(SocketAddr::from(([0, 0, 0, 0], 9115)))],
+            listen: vec![Address::Port(9115)],
             status_page: true,
             tls: None,
             users: None,
@@ -136,7 +138,7 @@ fn read_allowed_hosts(fields: &mut Fields<'_>) -> Option<AllowedHosts> {
 struct Listen(Option<Address>);
 
 impl FromNode for Listen {
-    const EXPECTED: &'static str = "ADDRESS:PORT such as 0.0.0.0:9115, [::]:9115 or :9115, unix:PATH, systemd, \
+    const EXPECTED: &'static str = "ADDRESS:PORT such as :9115, 127.0.0.1:9115 or [::1]:9115, unix:PATH, systemd, \
                                    a list of these, or off";
 
     fn from_node(node: &Node) -> Result<Self, String> {
@@ -151,7 +153,7 @@ impl FromNode for Listen {
 
 impl FromNode for Address {
     const EXPECTED: &'static str =
-        "ADDRESS:PORT such as 0.0.0.0:9115, [::]:9115 or :9115, unix:PATH, or systemd";
+        "ADDRESS:PORT such as :9115, 127.0.0.1:9115 or [::1]:9115, unix:PATH, or systemd";
 
     fn from_node(node: &Node) -> Result<Self, String> {
         // unix(7): sun_path has 108 bytes, the last of them 0.
@@ -167,17 +169,20 @@ impl FromNode for Address {
             return Ok(Self::Unix(path.into()));
         }
         let address = match text.strip_prefix(':') {
-            Some(port) => format!("0.0.0.0:{port}"),
-            None => text.replacen("localhost:", "127.0.0.1:", 1),
+            Some(port) => port.parse().ok().map(Self::Port),
+            None => {
+                let address = text.replacen("localhost:", "127.0.0.1:", 1);
+                address.parse().ok().map(Self::Tcp)
+            }
         };
-        let address = address.parse().map(Self::Tcp);
-        address.map_err(|_| format!("invalid listen address {text:?}"))
+        address.ok_or_else(|| format!("invalid listen address {text:?}"))
     }
 }
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Port(port) => write!(f, ":{port}"),
             Self::Tcp(address) => address.fmt(f),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
             Self::Inherited => f.write_str("systemd"),

@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{Read, Write},
-    net::TcpListener,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener},
     os::{
         fd::AsRawFd,
         unix::net::{UnixDatagram, UnixListener, UnixStream},
@@ -399,6 +399,25 @@ fn ask_over(path: &Path) -> String {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("an answer");
     answer
+}
+
+#[test]
+fn a_port_without_an_address_is_open_to_both_families() {
+    let mut daemon = Daemon::start(config(&json!({ "listen": ["127.0.0.1:0", ":0"] })));
+    let line = daemon.until_logged("Server is listening address=[::]:");
+    let (_, port) = line.rsplit_once(':').expect("a port");
+    let port: u16 = port.parse().expect("a port");
+    for address in [
+        IpAddr::from(Ipv4Addr::LOCALHOST),
+        Ipv6Addr::LOCALHOST.into(),
+    ] {
+        assert_eq!(
+            get((address, port).into(), "/-/healthy").status,
+            200,
+            "{address}"
+        );
+    }
+    daemon.stop();
 }
 
 #[test]

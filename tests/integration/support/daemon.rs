@@ -131,10 +131,14 @@ impl Daemon {
 
     /// Waits for a line with this text in it.
     #[track_caller]
-    pub fn until_logged(&self, text: &str) {
+    pub fn until_logged(&self, text: &str) -> String {
         let what = format!("a line with {text:?}");
-        self.stdout
-            .until(&what, |lines| lines.iter().any(|line| line.contains(text)));
+        let has_text = |line: &String| line.contains(text);
+        let lines = self.stdout.until(&what, |lines| lines.iter().any(has_text));
+        lines
+            .into_iter()
+            .find(has_text)
+            .expect("it has been waited for")
     }
 
     /// Every line of its whole life; for one that has ended.
