@@ -142,7 +142,7 @@ impl Cli {
                     exit_code(Err(error), exit_code::FAILURE)
                 }
             },
-            Some(Command::Rules) => print_stdout("rules", &rules::of(&config).to_string()),
+            Some(Command::Rules) => print_stdout("rules", &rules::for_config(&config).to_string()),
             Some(Command::Once { output, monitors }) => {
                 match once::run(config, &monitors, output) {
                     Ok(true) => ExitCode::SUCCESS,

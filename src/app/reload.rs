@@ -21,7 +21,7 @@ use super::LOG_TARGET;
 use crate::{
     check::{Job, Replica, missing_prerequisites},
     config::{self, Config, Invalid},
-    discovery::{Discovery, Kept, Make, Monitors, Stats},
+    discovery::{BuildMonitor, Discovery, LastGoodTargets, Monitors, Stats},
     dispatcher::{ChangeSet, ConfigDiff, DispatcherHandle, Shard},
     metrics::Metrics,
     net::Net,
@@ -128,7 +128,7 @@ impl DesiredState {
     }
 
     /// Adds the files that are not in `named` yet, with the contents that monitors were made from.
-    fn learn_named_files(&self, named: &mut FileHashes) {
+    fn add_named_files(&self, named: &mut FileHashes) {
         let before = named.clone();
         named.add_missing(self.named_files());
         let discovered = self.discovered.iter().map(|monitor| &**monitor);
@@ -190,7 +190,7 @@ struct Reading {
 struct State {
     discovery: Option<Discovery<config::Monitor>>,
     /// The last good lists of a discovery that has ended.
-    kept: Kept,
+    last_good_targets: LastGoodTargets,
     /// When the configuration was last read.
     seen: WatchedFiles,
     /// When it was last applied.
@@ -211,7 +211,7 @@ impl State {
         let now = Instant::now();
         Self {
             discovery: None,
-            kept: Kept::default(),
+            last_good_targets: LastGoodTargets::default(),
             applied: seen.clone(),
             seen,
             unconfirmed: None,
@@ -227,7 +227,7 @@ impl State {
 impl Reloader {
     /// Reloads whenever there is a reason to, until `shutdown`.
     pub async fn run(mut self, mut requests: Receiver<ReloadRequest>, shutdown: CancellationToken) {
-        let mut state = State::new(self.first_look().await);
+        let mut state = State::new(self.hash_files_at_start().await);
         let work = async {
             loop {
                 let step = self.step(&mut state, &mut requests, &shutdown);
@@ -255,7 +255,7 @@ impl Reloader {
         shutdown: &CancellationToken,
     ) {
         if state.discovery.is_none() {
-            let kept = std::mem::take(&mut state.kept);
+            let kept = std::mem::take(&mut state.last_good_targets);
             state.discovery = Some(self.start_discovery(kept, shutdown));
         }
         let Some(discovery) = &mut state.discovery else {
@@ -275,7 +275,7 @@ impl Reloader {
                 );
                 tokio::time::sleep(RESTART_DELAY).await;
                 if let Some(discovery) = state.discovery.take() {
-                    state.kept = discovery.stop().await;
+                    state.last_good_targets = discovery.stop().await;
                 }
             },
             () = sleep_until(state.next_poll) => self.poll_files(state).await,
@@ -286,13 +286,13 @@ impl Reloader {
     /// Starts to look at the sources of the configuration; `kept` is what was found before.
     fn start_discovery(
         &self,
-        kept: Kept,
+        kept: LastGoodTargets,
         shutdown: &CancellationToken,
     ) -> Discovery<config::Monitor> {
         Discovery::start(
             &self.desired.config.discovery,
             &self.net,
-            self.make(),
+            self.monitor_builder(),
             &self.stats,
             kept,
             shutdown,
@@ -300,7 +300,7 @@ impl Reloader {
     }
 
     /// Makes monitors of targets by the templates of the configuration.
-    fn make(&self) -> Arc<Make<config::Monitor>> {
+    fn monitor_builder(&self) -> Arc<BuildMonitor<config::Monitor>> {
         let monitor_builder = self.desired.config.monitor_builder.clone();
         Arc::new(move |wanted| monitor_builder.build_discovered(wanted))
     }
@@ -311,7 +311,7 @@ impl Reloader {
         let (desired, handle, net) = (self.desired.clone(), self.handle.clone(), self.net.clone());
         let mut named = state.seen.named.clone();
         let plan = move || {
-            desired.learn_named_files(&mut named);
+            desired.add_named_files(&mut named);
             (named, desired.plan(&handle, &net, true))
         };
         match spawn_blocking(plan).await {
@@ -372,11 +372,11 @@ impl Reloader {
     }
 
     /// Hashes of the watched files when the daemon started.
-    async fn first_look(&self) -> WatchedFiles {
+    async fn hash_files_at_start(&self) -> WatchedFiles {
         let (desired, config) = (self.desired.clone(), self.config_hashes.clone());
         let look = move || {
             let mut named = FileHashes::default();
-            desired.learn_named_files(&mut named);
+            desired.add_named_files(&mut named);
             WatchedFiles { config, named }
         };
         spawn_blocking(look).await.unwrap_or_default()
@@ -479,13 +479,13 @@ impl Reloader {
             }
             if has_other_sources {
                 if let Some(discovery) = state.discovery.take() {
-                    state.kept = discovery.stop().await;
+                    state.last_good_targets = discovery.stop().await;
                 }
             } else if state.applied != files
                 && let Some(discovery) = &state.discovery
             {
                 // Sources are left alone; what their targets become may have changed.
-                discovery.rebuild(self.make());
+                discovery.rebuild(self.monitor_builder());
             }
             state.applied = files.clone();
             state.seen = files;
@@ -508,7 +508,7 @@ impl Reloader {
             };
             let result = path.ok_or(Error::NoConfigFile).and_then(|path| {
                 let config = read_with_files(&path, &mut files).map_err(Error::Invalid)?;
-                let (config, restart_required) = keep_fixed(config, &desired.config);
+                let (config, restart_required) = keep_restart_only_keys(config, &desired.config);
                 let desired = DesiredState {
                     config: Arc::new(config),
                     ..desired
@@ -573,7 +573,7 @@ fn read_with_files(path: &Path, files: &mut WatchedFiles) -> Result<Config, Inva
 
 /// `config` with the sections that cannot change while the daemon runs as they are in `running`, and
 /// the keys of these that differ.
-fn keep_fixed(config: Config, running: &Config) -> (Config, Vec<String>) {
+fn keep_restart_only_keys(config: Config, running: &Config) -> (Config, Vec<String>) {
     let changed = running
         .restart_only_keys
         .changed_keys(&config.restart_only_keys);
@@ -657,7 +657,7 @@ mod tests {
         let shutdown = CancellationToken::new();
         let mut dispatcher = Dispatcher::new(Settings::default(), Arc::new(Nobody), shutdown);
         let mut reloader = reloader(file.path(), &mut dispatcher);
-        let mut state = State::new(reloader.first_look().await);
+        let mut state = State::new(reloader.hash_files_at_start().await);
         let mut poll = async || {
             reloader.poll_files(&mut state).await;
             state.is_due
@@ -678,7 +678,7 @@ mod tests {
         let shutdown = CancellationToken::new();
         let mut dispatcher = Dispatcher::new(Settings::default(), Arc::new(Nobody), shutdown);
         let mut reloader = reloader(file.path(), &mut dispatcher);
-        let mut state = State::new(reloader.first_look().await);
+        let mut state = State::new(reloader.hash_files_at_start().await);
         for text in ["", "monitors: {}\n", "", "monitors: {}\n"] {
             write(text);
             reloader.poll_files(&mut state).await;

@@ -12,7 +12,7 @@ use super::{
     sections::Named,
 };
 use crate::{
-    discovery::Wanted,
+    discovery::DiscoveredMonitor,
     metrics,
     monitors::Type,
     value::{Context, EntryPart, Fields, FromNode, Node, Path, Problem, Problems, nearest},
@@ -156,8 +156,8 @@ impl MonitorBuilder {
     ///
     /// # Errors
     /// Everything that is wrong with it, as [`monitor`](Self::monitor) has it.
-    pub fn build_discovered(&self, wanted: Wanted) -> Result<Monitor, Vec<String>> {
-        let Wanted {
+    pub fn build_discovered(&self, wanted: DiscoveredMonitor) -> Result<Monitor, Vec<String>> {
+        let DiscoveredMonitor {
             name,
             template,
             target,

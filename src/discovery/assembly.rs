@@ -15,13 +15,13 @@ use super::{
     relabel::Labels,
     settings::Block,
     source::Update,
-    stats::{BlockStats, Outcomes},
+    stats::{BlockCounts, BlockStats},
 };
 use crate::value::{FromNode, HttpUrl, Node, format_duration};
 
 /// A monitor that a target is to become.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Wanted {
+pub struct DiscoveredMonitor {
     /// Its name, which is valid.
     pub name: String,
     /// The name of its template.
@@ -37,78 +37,78 @@ pub struct Wanted {
 }
 
 /// What makes a monitor; it says all that is wrong where it cannot.
-pub type Make<M> = dyn Fn(Wanted) -> Result<M, Vec<String>> + Send + Sync;
+pub type BuildMonitor<M> = dyn Fn(DiscoveredMonitor) -> Result<M, Vec<String>> + Send + Sync;
 
 /// Log lines of one kind that are written each time.
-const MAX_LINES: usize = 10;
+const MAX_LOGGED_TARGETS: usize = 10;
 
 /// The labels that mean something to us.
 const ADDRESS: &str = "__address__";
 const NAME: &str = "monitor";
 
 /// All lists, and the monitors that they stand for.
-pub(super) struct Assembly<M> {
-    blocks: Vec<Assembled<M>>,
-    make: Arc<Make<M>>,
+pub(super) struct TargetMerger<M> {
+    blocks: Vec<BlockState<M>>,
+    build: Arc<BuildMonitor<M>>,
     /// Names that more than one target has.
     duplicates: HashSet<Arc<str>>,
 }
 
 /// One block.
-struct Assembled<M> {
+struct BlockState<M> {
     block: Block,
     stats: Arc<BlockStats>,
     /// By source, the lists of its pieces.
     lists: Vec<Vec<Arc<[Target]>>>,
-    became: HashMap<Target, Became<M>>,
+    results: HashMap<Target, TargetResult<M>>,
     /// In the order of the lists.
     monitors: Vec<(Arc<str>, Arc<M>)>,
     dropped: usize,
-    refused: usize,
+    rejected: usize,
     is_outdated: bool,
 }
 
 /// What became of a target.
-enum Became<M> {
+enum TargetResult<M> {
     Monitor(Arc<str>, Arc<M>),
     Dropped,
-    Refused,
+    Rejected,
 }
 
-impl<M> Clone for Became<M> {
+impl<M> Clone for TargetResult<M> {
     fn clone(&self) -> Self {
         match self {
             Self::Monitor(name, monitor) => Self::Monitor(name.clone(), monitor.clone()),
             Self::Dropped => Self::Dropped,
-            Self::Refused => Self::Refused,
+            Self::Rejected => Self::Rejected,
         }
     }
 }
 
-impl<M> Assembly<M> {
+impl<M> TargetMerger<M> {
     pub fn new(
         blocks: impl IntoIterator<Item = (Block, Arc<BlockStats>)>,
-        make: Arc<Make<M>>,
+        make: Arc<BuildMonitor<M>>,
     ) -> Self {
-        let blocks = blocks.into_iter().map(|(block, stats)| Assembled {
+        let blocks = blocks.into_iter().map(|(block, stats)| BlockState {
             lists: vec![Vec::new(); block.sources.len()],
             block,
             stats,
-            became: HashMap::new(),
+            results: HashMap::new(),
             monitors: Vec::new(),
             dropped: 0,
-            refused: 0,
+            rejected: 0,
             is_outdated: true,
         });
         Self {
             blocks: blocks.collect(),
-            make,
+            build: make,
             duplicates: HashSet::new(),
         }
     }
 
     /// Takes the list of a source for what it was before.
-    pub fn take(&mut self, update: Update) {
+    pub fn apply(&mut self, update: Update) {
         let Some(lists) = update.lists else { return };
         let mut index = update.source;
         for block in &mut self.blocks {
@@ -124,10 +124,10 @@ impl<M> Assembly<M> {
     }
 
     /// Makes all monitors anew.
-    pub fn rebuild(&mut self, make: Arc<Make<M>>) {
-        self.make = make;
+    pub fn rebuild(&mut self, make: Arc<BuildMonitor<M>>) {
+        self.build = make;
         for block in &mut self.blocks {
-            block.became.clear();
+            block.results.clear();
             block.is_outdated = true;
         }
     }
@@ -136,13 +136,13 @@ impl<M> Assembly<M> {
     pub fn monitors(&mut self) -> Vec<Arc<M>> {
         for block in &mut self.blocks {
             if mem::take(&mut block.is_outdated) {
-                block.update(&*self.make);
+                block.update(&*self.build);
             }
         }
         let mut names = HashSet::new();
         let mut monitors = Vec::new();
         let mut duplicates = HashSet::new();
-        let mut lines = Lines::default();
+        let mut lines = LogLimiter::default();
         for block in &self.blocks {
             let before = monitors.len();
             for (name, monitor) in &block.monitors {
@@ -150,7 +150,7 @@ impl<M> Assembly<M> {
                     monitors.push(monitor.clone());
                     continue;
                 }
-                if !self.duplicates.contains(name) && lines.may_write() {
+                if !self.duplicates.contains(name) && lines.allows() {
                     tracing::warn!(
                         block = &*block.block.name,
                         monitor = &**name,
@@ -160,11 +160,11 @@ impl<M> Assembly<M> {
                 duplicates.insert(name.clone());
             }
             let of_block = monitors.len() - before;
-            block.stats.set(Outcomes {
+            block.stats.set(BlockCounts {
                 monitors: of_block,
                 dropped: block.dropped,
                 duplicates: block.monitors.len() - of_block,
-                refused: block.refused,
+                rejected: block.rejected,
             });
         }
         lines.finish("Further targets have names of monitors already");
@@ -173,59 +173,67 @@ impl<M> Assembly<M> {
     }
 }
 
-impl<M> Assembled<M> {
+impl<M> BlockState<M> {
     /// Makes monitors of the targets that were not there before, and forgets those that are gone.
-    fn update(&mut self, make: &Make<M>) {
-        let mut before = mem::take(&mut self.became);
-        let mut became: HashMap<Target, Became<M>> = HashMap::with_capacity(before.len());
-        (self.dropped, self.refused) = (0, 0);
+    fn update(&mut self, make: &BuildMonitor<M>) {
+        let mut before = mem::take(&mut self.results);
+        let mut became: HashMap<Target, TargetResult<M>> = HashMap::with_capacity(before.len());
+        (self.dropped, self.rejected) = (0, 0);
         let mut monitors = Vec::with_capacity(self.monitors.len());
-        let mut lines = Lines::default();
+        let mut lines = LogLimiter::default();
         for target in self.lists.iter().flatten().flat_map(|list| list.iter()) {
             let now = if let Some(known) = became.get(target) {
                 known.clone()
             } else {
                 let (target, now) = match before.remove_entry(target) {
                     Some(known) => known,
-                    None => (target.clone(), new(&self.block, target, make, &mut lines)),
+                    None => (
+                        target.clone(),
+                        build_monitor(&self.block, target, make, &mut lines),
+                    ),
                 };
                 became.insert(target, now.clone());
                 now
             };
             match now {
-                Became::Monitor(name, monitor) => monitors.push((name, monitor)),
-                Became::Dropped => self.dropped += 1,
-                Became::Refused => self.refused += 1,
+                TargetResult::Monitor(name, monitor) => monitors.push((name, monitor)),
+                TargetResult::Dropped => self.dropped += 1,
+                TargetResult::Rejected => self.rejected += 1,
             }
         }
         lines.finish("Further targets cannot be monitored");
-        self.became = became;
+        self.results = became;
         self.monitors = monitors;
     }
 }
 
 /// What becomes of a target that was not there before.
-fn new<M>(block: &Block, target: &Target, make: &Make<M>, lines: &mut Lines) -> Became<M> {
-    let wanted = match wanted(block, target) {
+fn build_monitor<M>(
+    block: &Block,
+    target: &Target,
+    make: &BuildMonitor<M>,
+    lines: &mut LogLimiter,
+) -> TargetResult<M> {
+    let wanted = match to_monitor(block, target) {
         Ok(Some(wanted)) => wanted,
-        Ok(None) => return Became::Dropped,
+        Ok(None) => return TargetResult::Dropped,
         Err(error) => {
-            lines.refused(block, &redacted(&target.address), &error);
-            return Became::Refused;
+            lines.log_rejected(block, &redacted(&target.address), &error);
+            return TargetResult::Rejected;
         }
     };
     let name: Arc<str> = wanted.name.as_str().into();
     match make(wanted) {
-        Ok(monitor) => Became::Monitor(name, Arc::new(monitor)),
+        Ok(monitor) => TargetResult::Monitor(name, Arc::new(monitor)),
         Err(errors) => {
-            lines.refused(block, &name, &errors.join("; "));
-            Became::Refused
+            lines.log_rejected(block, &name, &errors.join("; "));
+            TargetResult::Rejected
         }
     }
 }
 
 /// The monitor that `target` is to become; `None` where the rules drop it.
-fn wanted(block: &Block, target: &Target) -> Result<Option<Wanted>, String> {
+fn to_monitor(block: &Block, target: &Target) -> Result<Option<DiscoveredMonitor>, String> {
     let mut labels = Labels::clone(&target.labels);
     labels.insert(ADDRESS.to_owned(), target.address.clone());
     let Some(mut labels) = block.rules.apply(labels) else {
@@ -265,7 +273,7 @@ fn wanted(block: &Block, target: &Target) -> Result<Option<Wanted>, String> {
     if !own.is_empty() {
         keys.push(("labels".to_owned(), Node::Map(own)));
     }
-    Ok(Some(Wanted {
+    Ok(Some(DiscoveredMonitor {
         name,
         template: block.template.clone(),
         target: address,
@@ -320,25 +328,25 @@ fn redacted(address: &str) -> String {
 
 /// Log lines of one kind, of which there are only so many.
 #[derive(Default)]
-struct Lines {
+struct LogLimiter {
     count: usize,
 }
 
-impl Lines {
-    fn may_write(&mut self) -> bool {
+impl LogLimiter {
+    fn allows(&mut self) -> bool {
         self.count += 1;
-        self.count <= MAX_LINES
+        self.count <= MAX_LOGGED_TARGETS
     }
 
-    fn refused(&mut self, block: &Block, target: &str, error: &str) {
-        if self.may_write() {
+    fn log_rejected(&mut self, block: &Block, target: &str, error: &str) {
+        if self.allows() {
             let block = &*block.name;
             tracing::warn!(block, target, error, "A target cannot be monitored");
         }
     }
 
     fn finish(self, message: &str) {
-        let more = self.count.saturating_sub(MAX_LINES);
+        let more = self.count.saturating_sub(MAX_LOGGED_TARGETS);
         if more > 0 {
             tracing::warn!(targets = more, "{message}");
         }

@@ -6,7 +6,7 @@ use super::{
     payload::Target,
     refresh_interval,
     relabel::Labels,
-    source::{Found, Look, Source},
+    source::{Found, PollResult, Source},
 };
 use crate::{
     check::Failure,
@@ -18,7 +18,7 @@ use crate::{
 pub(super) const KEY: &str = "dns_sd_configs";
 
 /// The longest time that the answer for one name may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What to ask for.
 #[derive(Clone, Debug)]
@@ -103,8 +103,8 @@ impl Settings {
         })
     }
 
-    pub fn source(&self, net: &Net) -> Names {
-        Names {
+    pub fn source(&self, net: &Net) -> DnsSource {
+        DnsSource {
             settings: self.clone(),
             resolver: net.resolver(),
         }
@@ -112,33 +112,33 @@ impl Settings {
 }
 
 /// The names of one entry in the list.
-pub(super) struct Names {
+pub(super) struct DnsSource {
     settings: Settings,
     resolver: Arc<Resolver>,
 }
 
-impl Source for Names {
-    async fn look(&mut self) -> Vec<Look> {
+impl Source for DnsSource {
+    async fn poll(&mut self) -> Vec<PollResult> {
         let names = self.settings.names.iter();
-        futures_util::future::join_all(names.map(|name| self.look_up(name))).await
+        futures_util::future::join_all(names.map(|name| self.poll_name(name))).await
     }
 
-    fn pause(&self) -> Duration {
+    fn interval(&self) -> Duration {
         self.settings.refresh_interval
     }
 }
 
-impl Names {
-    async fn look_up(&self, name: &str) -> Look {
-        let patience = self.settings.refresh_interval.min(PATIENCE);
+impl DnsSource {
+    async fn poll_name(&self, name: &str) -> PollResult {
+        let patience = self.settings.refresh_interval.min(LOOKUP_TIMEOUT);
         let found = match tokio::time::timeout(patience, self.targets(name)).await {
             Ok(targets) => targets
                 .map(Found::Targets)
                 .map_err(|failure| failure.error.into()),
             Err(_) => Err(format!("no answer within {}", format_duration(patience))),
         };
-        Look {
-            piece: name.to_owned(),
+        PollResult {
+            list_name: name.to_owned(),
             found,
         }
     }
@@ -148,7 +148,7 @@ impl Names {
         let mut targets = match self.settings.records {
             Records::Srv => {
                 let services = self.resolver.lookup_srv(name).await?;
-                let services = services.into_iter().filter(|(host, _)| host != NO_HOST);
+                let services = services.into_iter().filter(|(host, _)| host != NULL_HOST);
                 let targets = services.map(|(host, port)| Target {
                     address: format!("{}:{port}", host.trim_end_matches('.')),
                     labels: labels(&[
@@ -183,7 +183,7 @@ impl Names {
     }
 
     fn host_targets(&self, name: &str, label: &str, hosts: Vec<String>) -> Vec<Target> {
-        let hosts = hosts.into_iter().filter(|host| host != NO_HOST);
+        let hosts = hosts.into_iter().filter(|host| host != NULL_HOST);
         let targets = hosts.map(|host| Target {
             address: format!("{}:{}", host.trim_end_matches('.'), self.settings.port),
             labels: labels(&[("__meta_dns_name", name), (label, &host)]),
@@ -193,7 +193,7 @@ impl Names {
 }
 
 /// The host of a record which says that there is none (RFC 2782, RFC 7505).
-const NO_HOST: &str = ".";
+const NULL_HOST: &str = ".";
 
 fn labels(pairs: &[(&str, &str)]) -> Arc<Labels> {
     let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());

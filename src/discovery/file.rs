@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::{
     payload::{self, Format},
     refresh_interval,
-    source::{Found, Look, Source},
+    source::{Found, PollResult, Source},
 };
 use crate::value::{EntryPart, Fields, FromNode, Node, Warning, read_regular_file};
 
@@ -67,8 +67,8 @@ impl Settings {
         }
     }
 
-    pub fn source(&self) -> Files {
-        Files {
+    pub fn source(&self) -> FileSource {
+        FileSource {
             settings: self.clone(),
             seen: BTreeMap::new(),
             all_read_at: None,
@@ -170,10 +170,10 @@ impl FilePattern {
 }
 
 /// What tells a file from what it was: the system's numbers for it, its size and its times.
-type Version = Option<[i64; 7]>;
+type FileStamp = Option<[i64; 7]>;
 
 #[expect(clippy::cast_possible_wrap, reason = "compared and nothing else")]
-fn version(path: &Path) -> Version {
+fn file_stamp(path: &Path) -> FileStamp {
     let metadata = fs::metadata(path).ok()?;
     Some([
         metadata.dev() as i64,
@@ -186,17 +186,17 @@ fn version(path: &Path) -> Version {
     ])
 }
 
-type Seen = BTreeMap<PathBuf, Version>;
+type SeenFiles = BTreeMap<PathBuf, FileStamp>;
 
 /// The files of one entry in the list.
-pub(super) struct Files {
+pub(super) struct FileSource {
     settings: Settings,
-    seen: Seen,
+    seen: SeenFiles,
     all_read_at: Option<Instant>,
 }
 
-impl Source for Files {
-    async fn look(&mut self) -> Vec<Look> {
+impl Source for FileSource {
+    async fn poll(&mut self) -> Vec<PollResult> {
         let interval = self.settings.refresh_interval;
         let all = self.all_read_at.is_none_or(|at| at.elapsed() >= interval);
         if all {
@@ -206,31 +206,35 @@ impl Source for Files {
             self.settings.patterns.clone(),
             std::mem::take(&mut self.seen),
         );
-        let looked = tokio::task::spawn_blocking(move || look(&patterns, seen, all));
+        let looked = tokio::task::spawn_blocking(move || poll_files(&patterns, seen, all));
         let (looks, seen) = looked.await.unwrap_or_else(|error| {
-            let look = Look {
-                piece: KEY.to_owned(),
+            let look = PollResult {
+                list_name: KEY.to_owned(),
                 found: Err(error.to_string()),
             };
-            (vec![look], Seen::new())
+            (vec![look], SeenFiles::new())
         });
         self.seen = seen;
         looks
     }
 
-    fn pause(&self) -> Duration {
+    fn interval(&self) -> Duration {
         POLL_INTERVAL.min(self.settings.refresh_interval)
     }
 }
 
 /// Reads the files that are not as they were `seen`, or `all` of them.
-fn look(patterns: &[FilePattern], mut seen: Seen, all: bool) -> (Vec<Look>, Seen) {
+fn poll_files(
+    patterns: &[FilePattern],
+    mut seen: SeenFiles,
+    all: bool,
+) -> (Vec<PollResult>, SeenFiles) {
     let mut looks = Vec::new();
-    let mut now = Seen::new();
+    let mut now = SeenFiles::new();
     for pattern in patterns {
         if pattern.is_one_file {
             let path = pattern.path.clone();
-            now.insert(path.clone(), version(&path));
+            now.insert(path.clone(), file_stamp(&path));
             continue;
         }
         let of_pattern = |path: &PathBuf| {
@@ -250,19 +254,23 @@ fn look(patterns: &[FilePattern], mut seen: Seen, all: bool) -> (Vec<Look>, Seen
             Ok(files) => {
                 // One that is gone was taken away; when all are, so was the folder.
                 let is_lost = files.is_empty() && !before.is_empty();
-                now.extend(files.into_iter().map(|path| (path.clone(), version(&path))));
+                now.extend(
+                    files
+                        .into_iter()
+                        .map(|path| (path.clone(), file_stamp(&path))),
+                );
                 if is_lost {
                     now.extend(before.into_iter().map(|path| (path, None)));
                 }
-                looks.push(Look {
-                    piece,
+                looks.push(PollResult {
+                    list_name: piece,
                     found: Ok(Found::Targets(Vec::new())),
                 });
             }
             Err(error) => {
                 now.extend(before.into_iter().map(|path| (path.clone(), seen[&path])));
-                looks.push(Look {
-                    piece,
+                looks.push(PollResult {
+                    list_name: piece,
                     found: Err(error),
                 });
             }
@@ -270,16 +278,16 @@ fn look(patterns: &[FilePattern], mut seen: Seen, all: bool) -> (Vec<Look>, Seen
     }
     for (path, version) in &now {
         if all || seen.get(path) != Some(version) {
-            looks.push(Look {
-                piece: path.display().to_string(),
+            looks.push(PollResult {
+                list_name: path.display().to_string(),
                 found: read(path).map(Found::Targets),
             });
         }
         seen.remove(path);
     }
-    looks.extend(seen.into_keys().map(|path| Look {
-        piece: path.display().to_string(),
-        found: Ok(Found::Gone),
+    looks.extend(seen.into_keys().map(|path| PollResult {
+        list_name: path.display().to_string(),
+        found: Ok(Found::Removed),
     }));
     (looks, now)
 }

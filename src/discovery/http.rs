@@ -9,7 +9,7 @@ use url::Url;
 use super::{
     payload::{self, Format, Target},
     refresh_interval,
-    source::{Found, Look, Source},
+    source::{Found, PollResult, Source},
 };
 use crate::{
     check::Attempt,
@@ -27,7 +27,7 @@ use crate::{
 pub(super) const KEY: &str = "http_sd_configs";
 
 /// The longest time that one answer may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Whom to ask, and how. It holds secrets.
 #[derive(Clone)]
@@ -99,8 +99,8 @@ impl Settings {
         })
     }
 
-    pub fn source(&self, net: &Net) -> Service {
-        Service {
+    pub fn source(&self, net: &Net) -> HttpSource {
+        HttpSource {
             fetcher: net.fetcher(FetchOptions {
                 tls: &self.tls,
                 versions: self.versions,
@@ -131,34 +131,34 @@ fn request_headers(refresh_interval: Duration) -> HeaderMap {
 }
 
 /// One web service.
-pub(super) struct Service {
+pub(super) struct HttpSource {
     settings: Settings,
     fetcher: Fetcher,
     tokens: Option<Arc<TokenSource>>,
     shown_url: String,
 }
 
-impl Source for Service {
-    async fn look(&mut self) -> Vec<Look> {
-        let patience = self.settings.refresh_interval.min(PATIENCE);
+impl Source for HttpSource {
+    async fn poll(&mut self) -> Vec<PollResult> {
+        let patience = self.settings.refresh_interval.min(REQUEST_TIMEOUT);
         let found = match tokio::time::timeout(patience, self.fetch()).await {
             Ok(found) => found.map(Found::Targets),
             Err(_) => Err(format!("no answer within {}", format_duration(patience))),
         };
-        vec![Look {
-            piece: self.shown_url.clone(),
+        vec![PollResult {
+            list_name: self.shown_url.clone(),
             found,
         }]
     }
 
-    fn pause(&self) -> Duration {
+    fn interval(&self) -> Duration {
         self.settings.refresh_interval
     }
 }
 
-impl Service {
+impl HttpSource {
     async fn fetch(&self) -> Result<Vec<Target>, String> {
-        let answer = self.ask().await?;
+        let answer = self.request().await?;
         if answer.status() != StatusCode::OK {
             return Err(format!("answered with status {}", answer.status().as_u16()));
         }
@@ -173,7 +173,7 @@ impl Service {
     }
 
     /// Asks, by way of redirects that stay with the host: others must not see the credentials.
-    async fn ask(&self) -> Result<http::Response<Vec<u8>>, String> {
+    async fn request(&self) -> Result<http::Response<Vec<u8>>, String> {
         let mut url = self.settings.url.clone();
         let mut headers = self.settings.headers.clone();
         if let Some(tokens) = &self.tokens {
@@ -184,7 +184,7 @@ impl Service {
             );
         }
         for _ in 0..=MAX_REDIRECTS {
-            let answer = self.ask_at(url.clone(), headers.clone()).await?;
+            let answer = self.request_at(url.clone(), headers.clone()).await?;
             if answer.status() == StatusCode::UNAUTHORIZED
                 && let (Some(tokens), Some(refused)) =
                     (&self.tokens, headers.get(header::AUTHORIZATION))
@@ -209,7 +209,7 @@ impl Service {
         Err(format!("redirects more than {MAX_REDIRECTS} times"))
     }
 
-    async fn ask_at(
+    async fn request_at(
         &self,
         url: Url,
         headers: HeaderMap,

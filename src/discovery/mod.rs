@@ -19,8 +19,8 @@ mod stats;
 #[cfg(test)]
 mod tests;
 
-pub use assembly::{Make, Wanted};
+pub use assembly::{BuildMonitor, DiscoveredMonitor};
 pub use running::{Discovery, Monitors};
 pub use settings::Settings;
-pub use source::Kept;
-pub use stats::{Findings, Outcomes, Stats};
+pub use source::LastGoodTargets;
+pub use stats::{BlockCounts, SourceStatus, Stats};

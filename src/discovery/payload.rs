@@ -48,10 +48,10 @@ pub const MAX_TARGETS: usize = 200_000;
 pub const MAX_LABELS: usize = 64;
 
 /// Bytes of an address, of a label's name and of its value.
-pub const MAX_TEXT: usize = 4096;
+pub const MAX_TEXT_BYTES: usize = 4096;
 
 /// Bytes of all texts: aliases of YAML repeat parts of it, and parts of parts.
-const MAX_TEXTS: usize = 64 << 20;
+const MAX_TOTAL_BYTES: usize = 64 << 20;
 
 /// Reads a list. An empty text is no list in JSON, and an empty one in YAML.
 ///
@@ -64,19 +64,19 @@ pub fn parse(bytes: &[u8], format: Format) -> Result<Vec<Group>, String> {
     let text = std::str::from_utf8(bytes).map_err(|_| "is not UTF-8".to_owned())?;
     // As editors on Windows begin a file.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let room = Room::default();
+    let room = PayloadLimits::default();
     match format {
         Format::Json => {
             let mut json = serde_json::Deserializer::from_str(text);
-            let list = List(&room).deserialize(&mut json);
+            let list = GroupsSeed(&room).deserialize(&mut json);
             let list = list.and_then(|list| json.end().map(|()| list));
             list.map_err(|error| json_error(&error))
         }
-        Format::Yaml => yaml::read(text, List(&room)).map_err(|error| {
+        Format::Yaml => yaml::read(text, GroupsSeed(&room)).map_err(|error| {
             let (line, column) = (error.position.line, error.position.column);
             format!(
                 "line {line} column {column}: {}",
-                without_value(&error.message).trim_start_matches('.')
+                redact_value(&error.message).trim_start_matches('.')
             )
         }),
     }
@@ -87,11 +87,11 @@ fn json_error(error: &serde_json::Error) -> String {
     let message = error.to_string();
     let here = format!(" at line {line} column {column}");
     let message = message.strip_suffix(&here).unwrap_or(&message);
-    format!("line {line} column {column}: {}", without_value(message))
+    format!("line {line} column {column}: {}", redact_value(message))
 }
 
 /// `message` without the value that serde repeats in it.
-fn without_value(message: &str) -> String {
+fn redact_value(message: &str) -> String {
     for repeats in ["invalid type: ", "invalid value: "] {
         if let Some((path, rest)) = message.split_once(repeats) {
             let expected = rest.rsplit_once(", expected ");
@@ -121,23 +121,23 @@ pub fn targets(groups: Vec<Group>, source: &[(&str, &str)]) -> Vec<Target> {
 
 /// What has been read of a list.
 #[derive(Default)]
-struct Room {
+struct PayloadLimits {
     targets: Cell<usize>,
     groups: Cell<usize>,
     bytes: Cell<usize>,
 }
 
-impl Room {
+impl PayloadLimits {
     fn text<E: de::Error>(&self, text: String) -> Result<String, E> {
-        if text.len() > MAX_TEXT {
+        if text.len() > MAX_TEXT_BYTES {
             return Err(E::custom(format_args!(
-                "a text is longer than {MAX_TEXT} bytes"
+                "a text is longer than {MAX_TEXT_BYTES} bytes"
             )));
         }
         self.bytes.set(self.bytes.get() + text.len());
-        if self.bytes.get() > MAX_TEXTS {
+        if self.bytes.get() > MAX_TOTAL_BYTES {
             return Err(E::custom(format_args!(
-                "holds more than {MAX_TEXTS} bytes of text, aliases expanded"
+                "holds more than {MAX_TOTAL_BYTES} bytes of text, aliases expanded"
             )));
         }
         Ok(text)
@@ -155,9 +155,9 @@ impl Room {
 }
 
 /// Reads the whole list.
-struct List<'r>(&'r Room);
+struct GroupsSeed<'r>(&'r PayloadLimits);
 
-impl<'de> DeserializeSeed<'de> for List<'_> {
+impl<'de> DeserializeSeed<'de> for GroupsSeed<'_> {
     type Value = Vec<Group>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Vec<Group>, D::Error> {
@@ -165,7 +165,7 @@ impl<'de> DeserializeSeed<'de> for List<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for List<'_> {
+impl<'de> Visitor<'de> for GroupsSeed<'_> {
     type Value = Vec<Group>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -190,13 +190,13 @@ impl<'de> Visitor<'de> for List<'_> {
     }
 }
 
-struct GroupSeed<'r>(&'r Room);
+struct GroupSeed<'r>(&'r PayloadLimits);
 
 impl<'de> DeserializeSeed<'de> for GroupSeed<'_> {
     type Value = Group;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Group, D::Error> {
-        Room::count(&self.0.groups, "groups")?;
+        PayloadLimits::count(&self.0.groups, "groups")?;
         deserializer.deserialize_any(self)
     }
 }
@@ -213,10 +213,10 @@ impl<'de> Visitor<'de> for GroupSeed<'_> {
         while let Some(key) = map.next_key::<String>()? {
             let is_duplicate = match key.as_str() {
                 "targets" => targets
-                    .replace(map.next_value_seed(Targets(self.0))?)
+                    .replace(map.next_value_seed(TargetsSeed(self.0))?)
                     .is_some(),
                 "labels" => labels
-                    .replace(map.next_value_seed(GroupLabels(self.0))?)
+                    .replace(map.next_value_seed(LabelsSeed(self.0))?)
                     .is_some(),
                 _ => {
                     let shown: String = key.chars().take(50).collect();
@@ -235,9 +235,9 @@ impl<'de> Visitor<'de> for GroupSeed<'_> {
     }
 }
 
-struct Targets<'r>(&'r Room);
+struct TargetsSeed<'r>(&'r PayloadLimits);
 
-impl<'de> DeserializeSeed<'de> for Targets<'_> {
+impl<'de> DeserializeSeed<'de> for TargetsSeed<'_> {
     type Value = Vec<String>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Vec<String>, D::Error> {
@@ -245,7 +245,7 @@ impl<'de> DeserializeSeed<'de> for Targets<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Targets<'_> {
+impl<'de> Visitor<'de> for TargetsSeed<'_> {
     type Value = Vec<String>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -259,7 +259,7 @@ impl<'de> Visitor<'de> for Targets<'_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<String>, A::Error> {
         let mut targets = Vec::new();
         while let Some(Text(address)) = list.next_element()? {
-            Room::count(&self.0.targets, "targets")?;
+            PayloadLimits::count(&self.0.targets, "targets")?;
             if address.is_empty() {
                 return Err(de::Error::custom("has an empty target"));
             }
@@ -269,9 +269,9 @@ impl<'de> Visitor<'de> for Targets<'_> {
     }
 }
 
-struct GroupLabels<'r>(&'r Room);
+struct LabelsSeed<'r>(&'r PayloadLimits);
 
-impl<'de> DeserializeSeed<'de> for GroupLabels<'_> {
+impl<'de> DeserializeSeed<'de> for LabelsSeed<'_> {
     type Value = Labels;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Labels, D::Error> {
@@ -279,7 +279,7 @@ impl<'de> DeserializeSeed<'de> for GroupLabels<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for GroupLabels<'_> {
+impl<'de> Visitor<'de> for LabelsSeed<'_> {
     type Value = Labels;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -10,9 +10,9 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    assembly::{Assembly, Make},
+    assembly::{BuildMonitor, TargetMerger},
     settings::{Settings, SourceSettings},
-    source::{Kept, Update, Watch},
+    source::{LastGoodTargets, SourceTask, Update},
     stats::Stats,
 };
 use crate::net::Net;
@@ -21,20 +21,20 @@ use crate::net::Net;
 const LOG_TARGET: &str = "monitoringdaemon::discovery";
 
 /// How long the first list of all monitors waits for sources that have not answered once.
-const FIRST_PATIENCE: Duration = Duration::from_secs(10);
+const INITIAL_SYNC_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Updates that wait to be taken: a source that is faster than that waits itself.
-const QUEUED: usize = 16;
+const UPDATE_QUEUE_LENGTH: usize = 16;
 
 /// All monitors that are discovered.
 pub type Monitors<M> = Arc<[Arc<M>]>;
 
 /// Discovery that runs; dropped, it ends.
 pub struct Discovery<M> {
-    sources: JoinSet<Kept>,
+    sources: JoinSet<LastGoodTargets>,
     assembler: JoinSet<()>,
     monitors: watch::Receiver<Option<Monitors<M>>>,
-    make: watch::Sender<Arc<Make<M>>>,
+    build: watch::Sender<Arc<BuildMonitor<M>>>,
     shutdown: CancellationToken,
 }
 
@@ -47,14 +47,14 @@ impl<M: Send + Sync + 'static> Discovery<M> {
     pub fn start(
         settings: &Settings,
         net: &Net,
-        make: Arc<Make<M>>,
+        make: Arc<BuildMonitor<M>>,
         stats: &Stats,
-        kept: Kept,
+        kept: LastGoodTargets,
         shutdown: &CancellationToken,
     ) -> Self {
         let shutdown = shutdown.child_token();
         let kept = Arc::new(kept);
-        let (updates, received) = mpsc::channel(QUEUED);
+        let (updates, received) = mpsc::channel(UPDATE_QUEUE_LENGTH);
         let mut sources = JoinSet::new();
         let mut known = HashSet::new();
         let mut blocks = Vec::new();
@@ -63,7 +63,7 @@ impl<M: Send + Sync + 'static> Discovery<M> {
             for (source, name) in block.sources.iter().zip(block.source_names()) {
                 known.insert((block.name.to_string(), Some(name.clone())));
                 let counters = stats.source(&block.name, &name);
-                let mut watch = Watch::new(
+                let mut watch = SourceTask::new(
                     sources.len(),
                     (block.name.clone(), name),
                     counters,
@@ -92,21 +92,21 @@ impl<M: Send + Sync + 'static> Discovery<M> {
         });
         let (publish, monitors) = watch::channel(None);
         let mut assembler = JoinSet::new();
-        let assembly = Assembly::new(blocks, make.clone());
+        let assembly = TargetMerger::new(blocks, make.clone());
         let (make, makes) = watch::channel(make);
         assembler.spawn(assemble(assembly, sources.len(), received, makes, publish));
         Self {
             sources,
             assembler,
             monitors,
-            make,
+            build: make,
             shutdown,
         }
     }
 
     /// Makes all monitors anew, by another way; sources are not looked at for that.
-    pub fn rebuild(&self, make: Arc<Make<M>>) {
-        self.make.send_replace(make);
+    pub fn rebuild(&self, make: Arc<BuildMonitor<M>>) {
+        self.build.send_replace(make);
     }
 
     /// All monitors, when they are others than those that were last told: for the first time when
@@ -136,9 +136,9 @@ impl<M: Send + Sync + 'static> Discovery<M> {
     }
 
     /// Ends, and leaves the last good lists behind.
-    pub async fn stop(mut self) -> Kept {
+    pub async fn stop(mut self) -> LastGoodTargets {
         self.shutdown.cancel();
-        let mut kept = Kept::default();
+        let mut kept = LastGoodTargets::default();
         while let Some(ended) = self.sources.join_next().await {
             match ended {
                 Ok(left) => kept.0.extend(left.0),
@@ -158,19 +158,19 @@ fn log_unexpected_end(ended: Result<(), JoinError>) {
 
 /// Puts together what the sources find, until they end.
 async fn assemble<M: Send + Sync + 'static>(
-    mut assembly: Assembly<M>,
+    mut assembly: TargetMerger<M>,
     sources: usize,
     mut updates: mpsc::Receiver<Update>,
-    mut makes: watch::Receiver<Arc<Make<M>>>,
+    mut makes: watch::Receiver<Arc<BuildMonitor<M>>>,
     publish: watch::Sender<Option<Monitors<M>>>,
 ) {
-    let first_by = Instant::now() + FIRST_PATIENCE;
+    let first_by = Instant::now() + INITIAL_SYNC_TIMEOUT;
     let mut silent: HashSet<usize> = (0..sources).collect();
     while !silent.is_empty()
         && let Ok(Some(update)) = timeout_at(first_by, updates.recv()).await
     {
         silent.remove(&update.source);
-        assembly.take(update);
+        assembly.apply(update);
     }
     loop {
         // Thousands of monitors take a while to be made, and checks must not wait for them.
@@ -198,7 +198,7 @@ async fn assemble<M: Send + Sync + 'static>(
         });
         tokio::select! {
             update = updates.recv() => match update {
-                Some(update) => assembly.take(update),
+                Some(update) => assembly.apply(update),
                 None => return,
             },
             changed = makes.changed() => match changed {
@@ -207,7 +207,7 @@ async fn assemble<M: Send + Sync + 'static>(
             },
         }
         while let Ok(update) = updates.try_recv() {
-            assembly.take(update);
+            assembly.apply(update);
         }
     }
 }

@@ -39,7 +39,7 @@ pub(super) enum SourceSettings {
 const MIN_CHECK_EVERY: Duration = Duration::from_secs(1);
 
 /// Names are values of labels, and begin the names of monitors.
-const LONGEST_NAME: usize = 100;
+const MAX_NAME_CHARS: usize = 100;
 
 impl Settings {
     /// Reads the section; `templates` are the names that `template` may have, where all are known.
@@ -49,7 +49,7 @@ impl Settings {
         let mut blocks = Vec::new();
         for (name, node, path) in fields.entries() {
             let length = name.chars().count();
-            if !(1..=LONGEST_NAME).contains(&length) || name.chars().any(char::is_control) {
+            if !(1..=MAX_NAME_CHARS).contains(&length) || name.chars().any(char::is_control) {
                 let expected = "1 to 100 characters without control characters";
                 problems.add(path.clone(), EntryPart::Key, "invalid name", expected);
             }
@@ -73,7 +73,7 @@ impl Settings {
     /// Looks at all sources this often, whatever their refresh intervals are: tests need not wait for
     /// those.
     #[must_use]
-    pub fn polling_every(self, interval: Duration) -> Self {
+    pub fn with_poll_interval(self, interval: Duration) -> Self {
         Self {
             poll_interval: Some(interval),
             ..self

@@ -17,17 +17,17 @@ use super::{
 /// Where lists come from.
 pub(super) trait Source: Send + 'static {
     /// Looks at all that it has; what is as it was may be left out.
-    fn look(&mut self) -> impl Future<Output = Vec<Look>> + Send;
+    fn poll(&mut self) -> impl Future<Output = Vec<PollResult>> + Send;
 
     /// The time from one look to the next.
-    fn pause(&self) -> Duration;
+    fn interval(&self) -> Duration;
 }
 
 /// What a look at one piece of a source, such as a file, has found.
 #[derive(Debug)]
-pub(super) struct Look {
+pub(super) struct PollResult {
     /// The piece in words.
-    pub piece: String,
+    pub list_name: String,
     /// Its list, or why there is none.
     pub found: Result<Found, String>,
 }
@@ -36,7 +36,7 @@ pub(super) struct Look {
 pub(super) enum Found {
     Targets(Vec<Target>),
     /// The piece is no part of the source any more.
-    Gone,
+    Removed,
 }
 
 /// The whole list of one source, piece by piece.
@@ -49,33 +49,33 @@ pub(super) struct Update {
 
 /// The last good lists, by block, source's name and piece.
 #[derive(Default)]
-pub struct Kept(pub(super) HashMap<(Arc<str>, String, String), Arc<[Target]>>);
+pub struct LastGoodTargets(pub(super) HashMap<(Arc<str>, String, String), Arc<[Target]>>);
 
 #[derive(Default)]
-struct Piece {
+struct ListState {
     targets: Option<Arc<[Target]>>,
-    trouble: Option<String>,
+    last_error: Option<String>,
 }
 
 /// Looks at one source and tells of what changes.
-pub(super) struct Watch {
+pub(super) struct SourceTask {
     pub index: usize,
     pub block: Arc<str>,
     pub name: String,
     pub stats: Arc<SourceStats>,
-    pub before: Arc<Kept>,
+    pub last_good: Arc<LastGoodTargets>,
     pub updates: mpsc::Sender<Update>,
     /// The time from one look to the next, in place of the source's own.
     pub poll_interval: Option<Duration>,
-    pieces: BTreeMap<String, Piece>,
+    lists_by_name: BTreeMap<String, ListState>,
 }
 
-impl Watch {
+impl SourceTask {
     pub fn new(
         index: usize,
         (block, name): (Arc<str>, String),
         stats: Arc<SourceStats>,
-        before: Arc<Kept>,
+        before: Arc<LastGoodTargets>,
         updates: mpsc::Sender<Update>,
     ) -> Self {
         Self {
@@ -83,21 +83,25 @@ impl Watch {
             block,
             name,
             stats,
-            before,
+            last_good: before,
             updates,
             poll_interval: None,
-            pieces: BTreeMap::new(),
+            lists_by_name: BTreeMap::new(),
         }
     }
 
     /// Looks until `shutdown`, and leaves behind what is good.
-    pub async fn run(mut self, mut source: impl Source, shutdown: CancellationToken) -> Kept {
+    pub async fn run(
+        mut self,
+        mut source: impl Source,
+        shutdown: CancellationToken,
+    ) -> LastGoodTargets {
         shutdown
             .run_until_cancelled(async {
                 let mut is_first = true;
                 loop {
-                    let looks = source.look().await;
-                    let changed = self.take(looks);
+                    let looks = source.poll().await;
+                    let changed = self.apply(looks);
                     if changed || is_first {
                         let update = Update {
                             source: self.index,
@@ -107,33 +111,37 @@ impl Watch {
                         let _ = self.updates.send(update).await;
                     }
                     is_first = false;
-                    let pause = self.poll_interval.unwrap_or_else(|| source.pause());
+                    let pause = self.poll_interval.unwrap_or_else(|| source.interval());
                     tokio::time::sleep(pause).await;
                 }
             })
             .await;
         let Self { block, name, .. } = &self;
-        let good = self.pieces.iter().filter_map(|(piece, state)| {
+        let good = self.lists_by_name.iter().filter_map(|(piece, state)| {
             let key = (block.clone(), name.clone(), piece.clone());
             Some((key, state.targets.clone()?))
         });
-        Kept(good.collect())
+        LastGoodTargets(good.collect())
     }
 
     fn lists(&self) -> Vec<Arc<[Target]>> {
-        let pieces = self.pieces.values();
+        let pieces = self.lists_by_name.values();
         pieces.filter_map(|piece| piece.targets.clone()).collect()
     }
 
     /// Takes in what was found, and says whether the list is another one now.
-    fn take(&mut self, looks: Vec<Look>) -> bool {
+    fn apply(&mut self, looks: Vec<PollResult>) -> bool {
         let mut changed = false;
-        for Look { piece, found } in looks {
-            let found = found.and_then(|found| self.bounded(&piece, found));
+        for PollResult {
+            list_name: piece,
+            found,
+        } in looks
+        {
+            let found = found.and_then(|found| self.check_bounds(&piece, found));
             changed |= match found {
-                Ok(Found::Targets(targets)) => self.succeeded(&piece, targets),
-                Ok(Found::Gone) => {
-                    let gone = self.pieces.remove(&piece);
+                Ok(Found::Targets(targets)) => self.on_success(&piece, targets),
+                Ok(Found::Removed) => {
+                    let gone = self.lists_by_name.remove(&piece);
                     tracing::info!(
                         block = &*self.block,
                         source = self.name,
@@ -142,12 +150,15 @@ impl Watch {
                     );
                     gone.is_some_and(|gone| gone.targets.is_some())
                 }
-                Err(error) => self.failed(&piece, error),
+                Err(error) => self.on_failure(&piece, error),
             };
         }
         let lists = self.lists();
         let targets = lists.iter().map(|list| list.len()).sum();
-        let is_well = self.pieces.values().all(|piece| piece.trouble.is_none());
+        let is_well = self
+            .lists_by_name
+            .values()
+            .all(|piece| piece.last_error.is_none());
         self.stats.update(|findings| {
             findings.targets = (is_well || !lists.is_empty()).then_some(targets);
             if is_well {
@@ -158,11 +169,11 @@ impl Watch {
     }
 
     /// `found`, unless it is too much together with the other pieces.
-    fn bounded(&self, piece: &str, found: Found) -> Result<Found, String> {
+    fn check_bounds(&self, piece: &str, found: Found) -> Result<Found, String> {
         let Found::Targets(targets) = &found else {
             return Ok(found);
         };
-        let others = self.pieces.iter().filter(|(name, _)| *name != piece);
+        let others = self.lists_by_name.iter().filter(|(name, _)| *name != piece);
         let others = others.filter_map(|(_, state)| state.targets.as_ref());
         let others: usize = others.map(|targets| targets.len()).sum();
         if others + targets.len() > MAX_TARGETS {
@@ -173,10 +184,10 @@ impl Watch {
         Ok(found)
     }
 
-    fn succeeded(&mut self, piece: &str, targets: Vec<Target>) -> bool {
+    fn on_success(&mut self, piece: &str, targets: Vec<Target>) -> bool {
         let (block, source) = (&*self.block, &self.name);
-        let state = self.pieces.entry(piece.to_owned()).or_default();
-        if state.trouble.take().is_some() {
+        let state = self.lists_by_name.entry(piece.to_owned()).or_default();
+        if state.last_error.take().is_some() {
             let targets = targets.len();
             tracing::info!(
                 block,
@@ -200,16 +211,16 @@ impl Watch {
         is_new
     }
 
-    fn failed(&mut self, piece: &str, error: String) -> bool {
+    fn on_failure(&mut self, piece: &str, error: String) -> bool {
         self.stats.update(|findings| findings.failures += 1);
-        let state = self.pieces.entry(piece.to_owned()).or_default();
+        let state = self.lists_by_name.entry(piece.to_owned()).or_default();
         let mut is_new = false;
         if state.targets.is_none() {
             let key = (self.block.clone(), self.name.clone(), piece.to_owned());
-            state.targets = self.before.0.get(&key).cloned();
+            state.targets = self.last_good.0.get(&key).cloned();
             is_new = state.targets.is_some();
         }
-        if state.trouble.as_ref() != Some(&error) {
+        if state.last_error.as_ref() != Some(&error) {
             tracing::warn!(
                 block = &*self.block,
                 source = self.name,
@@ -218,7 +229,7 @@ impl Watch {
                 error,
                 "Targets cannot be listed"
             );
-            state.trouble = Some(error);
+            state.last_error = Some(error);
         }
         is_new
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{
     payload::{self, Group, Target},
     relabel::{Labels, Scalar},
-    source::{Found, Look, Source},
+    source::{Found, PollResult, Source},
 };
 use crate::value::Fields;
 
@@ -25,8 +25,8 @@ impl Settings {
         }
     }
 
-    pub fn source(&self) -> Targets {
-        Targets(self.clone())
+    pub fn source(&self) -> StaticSource {
+        StaticSource(self.clone())
     }
 }
 
@@ -55,17 +55,17 @@ pub(super) fn read_group(mut fields: Fields<'_>) -> Group {
 }
 
 /// The targets, which never change.
-pub(super) struct Targets(Settings);
+pub(super) struct StaticSource(Settings);
 
-impl Source for Targets {
-    async fn look(&mut self) -> Vec<Look> {
-        vec![Look {
-            piece: KEY.to_owned(),
+impl Source for StaticSource {
+    async fn poll(&mut self) -> Vec<PollResult> {
+        vec![PollResult {
+            list_name: KEY.to_owned(),
             found: Ok(Found::Targets(self.0.targets.clone())),
         }]
     }
 
-    fn pause(&self) -> Duration {
+    fn interval(&self) -> Duration {
         Duration::MAX
     }
 }

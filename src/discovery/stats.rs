@@ -16,7 +16,7 @@ type Sources = BTreeMap<(Arc<str>, String), Arc<SourceStats>>;
 
 /// What a source has found.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Findings {
+pub struct SourceStatus {
     /// Targets in its last good list; `None` before it had one.
     pub targets: Option<usize>,
     /// When it last was as it should be.
@@ -27,7 +27,7 @@ pub struct Findings {
 
 /// What became of the targets of a block.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Outcomes {
+pub struct BlockCounts {
     /// They are monitors.
     pub monitors: usize,
     /// The rules of the block have dropped them.
@@ -35,25 +35,25 @@ pub struct Outcomes {
     /// Another monitor has their name.
     pub duplicates: usize,
     /// They cannot be monitors: the log says why.
-    pub refused: usize,
+    pub rejected: usize,
 }
 
 /// The counters of one source.
 #[derive(Debug, Default)]
-pub(super) struct SourceStats(Mutex<Findings>);
+pub(super) struct SourceStats(Mutex<SourceStatus>);
 
 impl SourceStats {
-    pub fn update(&self, change: impl FnOnce(&mut Findings)) {
+    pub fn update(&self, change: impl FnOnce(&mut SourceStatus)) {
         change(&mut self.0.lock());
     }
 }
 
 /// The counters of one block.
 #[derive(Debug, Default)]
-pub(super) struct BlockStats(Mutex<Option<Outcomes>>);
+pub(super) struct BlockStats(Mutex<Option<BlockCounts>>);
 
 impl BlockStats {
-    pub fn set(&self, outcomes: Outcomes) {
+    pub fn set(&self, outcomes: BlockCounts) {
         *self.0.lock() = Some(outcomes);
     }
 }
@@ -61,7 +61,7 @@ impl BlockStats {
 impl Stats {
     /// Every source: the name of its block, its own name such as `http_sd/0`, and what it has found.
     #[must_use]
-    pub fn sources(&self) -> Vec<(Arc<str>, String, Findings)> {
+    pub fn sources(&self) -> Vec<(Arc<str>, String, SourceStatus)> {
         let sources = self.sources.lock();
         let all = sources.iter().map(|((block, source), stats)| {
             let findings = *stats.0.lock();
@@ -72,7 +72,7 @@ impl Stats {
 
     /// Every block whose first lists are there, and what became of its targets.
     #[must_use]
-    pub fn blocks(&self) -> Vec<(Arc<str>, Outcomes)> {
+    pub fn blocks(&self) -> Vec<(Arc<str>, BlockCounts)> {
         let blocks = self.blocks.lock();
         let all = blocks.iter().filter_map(|(block, stats)| {
             let outcomes = *stats.0.lock();
@@ -105,15 +105,15 @@ impl Stats {
     #[cfg(test)]
     pub(crate) fn fill_for_tests(&self) {
         let block: Arc<str> = "a\"b".into();
-        self.block(&block).set(Outcomes {
+        self.block(&block).set(BlockCounts {
             monitors: 1,
             dropped: 2,
             duplicates: 3,
-            refused: 4,
+            rejected: 4,
         });
         self.source(&block, "http_sd/0");
         self.source(&block, "file_sd/0").update(|findings| {
-            *findings = Findings {
+            *findings = SourceStatus {
                 targets: Some(6),
                 last_success: Some(SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(7)),
                 failures: 5,

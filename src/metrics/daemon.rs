@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 use prometheus::{HistogramOpts, IntCounter};
 
 use super::{buckets::LAG_BUCKETS, process::ProcessStats};
-use crate::discovery::{Findings, Outcomes, Stats};
+use crate::discovery::{BlockCounts, SourceStatus, Stats};
 
 /// Values that the daemon keeps about itself. Clones share them.
 #[derive(Clone)]
@@ -114,13 +114,13 @@ pub(super) struct DaemonState<'m> {
 
 impl DaemonState<'_> {
     /// Every source of discovery, with its block and what it has found.
-    pub fn discovery_sources(&self) -> impl Iterator<Item = (Arc<str>, String, Findings)> {
+    pub fn discovery_sources(&self) -> impl Iterator<Item = (Arc<str>, String, SourceStatus)> {
         let stats = self.metrics.discovery.iter();
         stats.flat_map(|stats| stats.sources())
     }
 
     /// Every block of discovery, with what became of its targets.
-    pub fn discovery_blocks(&self) -> impl Iterator<Item = (Arc<str>, Outcomes)> {
+    pub fn discovery_blocks(&self) -> impl Iterator<Item = (Arc<str>, BlockCounts)> {
         let stats = self.metrics.discovery.iter();
         stats.flat_map(|stats| stats.blocks())
     }

@@ -677,7 +677,7 @@ pub const FAMILIES: &[Family] = &[
                 out.count(&[&block, "monitor"], outcomes.monitors as u64);
                 out.count(&[&block, "dropped"], outcomes.dropped as u64);
                 out.count(&[&block, "duplicate"], outcomes.duplicates as u64);
-                out.count(&[&block, "refused"], outcomes.refused as u64);
+                out.count(&[&block, "refused"], outcomes.rejected as u64);
             }
         }),
     },

@@ -18,7 +18,9 @@ use hickory_proto::{
 };
 use monitoringdaemon::{
     config,
-    discovery::{Discovery, Findings, Kept, Make, Settings, Stats, Wanted},
+    discovery::{
+        BuildMonitor, DiscoveredMonitor, Discovery, LastGoodTargets, Settings, SourceStatus, Stats,
+    },
     net::{Net, Resolver, tls::TrustStore},
     value::{Fields, Node, Path, Problems},
 };
@@ -36,7 +38,7 @@ use crate::support::{
 
 /// Discovery of one block, `b`.
 struct Bench {
-    discovery: Discovery<Wanted>,
+    discovery: Discovery<DiscoveredMonitor>,
     stats: Stats,
 }
 
@@ -52,7 +54,7 @@ impl Bench {
     /// Does not wait for refresh intervals, which are at least a second.
     fn polling(sources: Value, net: &Net) -> Self {
         let settings = Self::settings(sources);
-        Self::start(&settings.polling_every(Duration::from_millis(20)), net)
+        Self::start(&settings.with_poll_interval(Duration::from_millis(20)), net)
     }
 
     fn settings(sources: Value) -> Settings {
@@ -63,9 +65,9 @@ impl Bench {
 
     fn start(settings: &Settings, net: &Net) -> Self {
         let stats = Stats::default();
-        let make: Arc<Make<Wanted>> = Arc::new(Ok);
+        let make: Arc<BuildMonitor<DiscoveredMonitor>> = Arc::new(Ok);
         let shutdown = CancellationToken::new();
-        let kept = Kept::default();
+        let kept = LastGoodTargets::default();
         Self {
             discovery: Discovery::start(settings, net, make, &stats, kept, &shutdown),
             stats,
@@ -82,7 +84,7 @@ impl Bench {
             .collect()
     }
 
-    fn findings(&self) -> Findings {
+    fn findings(&self) -> SourceStatus {
         self.stats.sources()[0].2
     }
 
@@ -462,10 +464,10 @@ async fn a_change_of_the_configuration_keeps_the_lists_of_what_fails_since() {
     let stats = Stats::default();
     let shutdown = CancellationToken::new();
     let start = |kept| {
-        let make: Arc<Make<Wanted>> = Arc::new(Ok);
+        let make: Arc<BuildMonitor<DiscoveredMonitor>> = Arc::new(Ok);
         Discovery::start(&settings(&section), &net, make, &stats, kept, &shutdown)
     };
-    let mut before = start(Kept::default());
+    let mut before = start(LastGoodTargets::default());
     assert_eq!(before.changed().await.expect("it goes on").len(), 2);
     let kept = before.stop().await;
     let mut after = start(kept);
@@ -506,10 +508,10 @@ async fn targets_become_monitors_of_their_template() {
     let net = Net::system();
     let stats = Stats::default();
     let monitor_builder = config.monitor_builder.clone();
-    let make: Arc<Make<config::Monitor>> =
+    let make: Arc<BuildMonitor<config::Monitor>> =
         Arc::new(move |wanted| monitor_builder.build_discovered(wanted));
     let shutdown = CancellationToken::new();
-    let kept = Kept::default();
+    let kept = LastGoodTargets::default();
     let mut discovery = Discovery::start(&config.discovery, &net, make, &stats, kept, &shutdown);
     let monitors = discovery.changed().await.expect("it goes on");
     let shown: Vec<_> = monitors
@@ -543,7 +545,7 @@ async fn targets_become_monitors_of_their_template() {
     assert_eq!(
         outcomes
             .iter()
-            .map(|outcomes| outcomes.refused)
+            .map(|outcomes| outcomes.rejected)
             .collect::<Vec<_>>(),
         [1, 0]
     );
@@ -554,10 +556,10 @@ async fn discovered(whole: &Value, net: &Net) -> (Arc<[Arc<config::Monitor>]>, S
     let config = config_of(whole);
     let stats = Stats::default();
     let monitor_builder = config.monitor_builder.clone();
-    let make: Arc<Make<config::Monitor>> =
+    let make: Arc<BuildMonitor<config::Monitor>> =
         Arc::new(move |wanted| monitor_builder.build_discovered(wanted));
     let shutdown = CancellationToken::new();
-    let kept = Kept::default();
+    let kept = LastGoodTargets::default();
     let mut discovery = Discovery::start(&config.discovery, net, make, &stats, kept, &shutdown);
     let monitors = tokio::time::timeout(PATIENCE, discovery.changed()).await;
     (monitors.expect("monitors").expect("it goes on"), stats)

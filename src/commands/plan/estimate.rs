@@ -202,7 +202,7 @@ impl Plan {
         let mut plan = Self::within(limits(config), &config.metrics, jobs, machine);
         if config.server.shows_status() {
             for load in [&mut plan.well, &mut plan.worst] {
-                load.memory += jobs.len() * assumptions::MEMORY_OF_A_HISTORY;
+                load.memory += jobs.len() * assumptions::HISTORY_MEMORY;
             }
         }
         plan
@@ -220,7 +220,7 @@ impl Plan {
             .collect();
         let checks_per_second = dispatcher::checks_per_second(jobs);
         let threads_needed = dispatcher::threads_needed(jobs);
-        let daemon_series = series::count_of_daemon(types.len(), limits.checks_per_host.is_some());
+        let daemon_series = series::daemon_series(types.len(), limits.checks_per_host.is_some());
         let mut hosts = hosts(&monitors);
         let mut plan = Self {
             machine,
@@ -300,7 +300,8 @@ impl Plan {
                 warnings.push(Warning::Bodies { bodies, limit });
             }
         }
-        let asked_often = |host: &&Host| host.requests_per_second > assumptions::REQUESTS_TO_A_HOST;
+        let asked_often =
+            |host: &&Host| host.requests_per_second > assumptions::MAX_REQUESTS_PER_HOST;
         if let Some(host) = hosts.first().filter(asked_often) {
             warnings.push(Warning::Requests {
                 host: host.name.clone(),
@@ -355,7 +356,7 @@ impl<'s> Monitor<'s> {
     /// What a check of it holds, and for how long.
     fn load(&self, scenario: Scenario) -> MonitorLoad {
         let lasts = match scenario {
-            Scenario::Healthy => assumptions::GOOD_CHECK.min(self.timeout),
+            Scenario::Healthy => assumptions::HEALTHY_CHECK_DURATION.min(self.timeout),
             Scenario::AllTimeOut => self.timeout,
         };
         MonitorLoad::new(self.index, self.every, lasts)
@@ -380,7 +381,7 @@ impl Load {
     ) -> Self {
         let flight = |wanted: &dyn Fn(&Monitor<'_>) -> bool| {
             let wanted = monitors.iter().filter(|monitor| wanted(monitor));
-            InFlight::of(wanted.map(|monitor| monitor.load(scenario)))
+            InFlight::estimate(wanted.map(|monitor| monitor.load(scenario)))
         };
         let all = flight(&|_| true);
         let in_flight = all.peak.min(limits.checks);
@@ -388,8 +389,8 @@ impl Load {
         let over_tls = flight(&|monitor| monitor.tls).peak.min(in_flight);
         let named = flight(&|monitor| monitor.named).peak.min(in_flight);
         let (sockets_of_a_lookup, connections) = match scenario {
-            Scenario::Healthy => (assumptions::SOCKETS_OF_A_LOOKUP, 1),
-            Scenario::AllTimeOut => (assumptions::SOCKETS_OF_A_SILENT_LOOKUP, limits.connections),
+            Scenario::Healthy => (assumptions::LOOKUP_SOCKETS, 1),
+            Scenario::AllTimeOut => (assumptions::SILENT_LOOKUP_SOCKETS, limits.connections),
         };
         let mut bodies: Vec<_> = monitors.iter().map(|monitor| monitor.body).collect();
         bodies.sort_unstable_by(|a, b| b.cmp(a));
@@ -397,22 +398,22 @@ impl Load {
         let series = |monitor: &Monitor| monitor.series(scenario);
         let models: Vec<_> = monitors.iter().map(|monitor| &monitor.series).collect();
         let scrape =
-            |monitor: &Monitor| series(monitor) * (assumptions::BYTES_OF_A_SAMPLE + monitor.name);
+            |monitor: &Monitor| series(monitor) * (assumptions::SAMPLE_BYTES + monitor.name);
         Self {
             mean_in_flight: all.mean,
             peak_in_flight: all.peak,
-            descriptors: assumptions::DESCRIPTORS
+            descriptors: assumptions::BASE_DESCRIPTORS
                 + connections
                 + named * sockets_of_a_lookup
                 + (in_flight - named),
-            memory: assumptions::MEMORY
-                + monitors.len() * assumptions::MEMORY_OF_A_MONITOR
-                + over_tls * assumptions::MEMORY_OF_A_CHECK_OVER_TLS
-                + (in_flight - over_tls) * assumptions::MEMORY_OF_A_CHECK,
+            memory: assumptions::BASE_MEMORY
+                + monitors.len() * assumptions::MONITOR_MEMORY
+                + over_tls * assumptions::TLS_CHECK_MEMORY
+                + (in_flight - over_tls) * assumptions::CHECK_MEMORY,
             bodies: bodies.fold(0, u64::saturating_add),
             monitor_series: monitors.iter().map(series).sum(),
             scrape: monitors.iter().map(scrape).sum::<usize>()
-                + daemon_series * assumptions::BYTES_OF_A_SAMPLE
+                + daemon_series * assumptions::SAMPLE_BYTES
                 + series::header_bytes(&models),
         }
     }
@@ -430,7 +431,7 @@ fn hosts(monitors: &[Monitor<'_>]) -> Vec<Host> {
         let timing_out = monitors
             .iter()
             .map(|monitor| monitor.load(Scenario::AllTimeOut));
-        let InFlight { mean, peak } = InFlight::of(timing_out);
+        let InFlight { mean, peak } = InFlight::estimate(timing_out);
         Host {
             name: name.to_owned(),
             monitors: monitors.len(),

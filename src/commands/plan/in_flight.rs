@@ -41,7 +41,7 @@ pub(super) struct InFlight {
 }
 
 impl InFlight {
-    pub fn of(loads: impl IntoIterator<Item = MonitorLoad>) -> Self {
+    pub fn estimate(loads: impl IntoIterator<Item = MonitorLoad>) -> Self {
         const STANDARD_DEVIATIONS: f64 = 4.0;
         let (mut mean, mut variance) = (0.0, 0.0);
         let (mut begins, mut ends) = (Vec::new(), Vec::new());

@@ -13,7 +13,7 @@ impl Display for Plan {
         writeln!(
             f,
             "all well: each check takes {} ms",
-            assumptions::GOOD_CHECK.as_millis()
+            assumptions::HEALTHY_CHECK_DURATION.as_millis()
         )?;
         writeln!(
             f,
@@ -222,7 +222,7 @@ impl Display for Warning {
                 "{host}{} gets {} requests a second, more than {}: it may take them for an attack",
                 and_others(*others),
                 rate(*per_second),
-                rate(assumptions::REQUESTS_TO_A_HOST)
+                rate(assumptions::MAX_REQUESTS_PER_HOST)
             ),
         }
     }

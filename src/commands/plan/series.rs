@@ -69,8 +69,8 @@ impl<'s> SeriesModel<'s> {
 
 /// The number of sample lines of a daemon without discovery, not counting those of its monitors, which have
 /// `types` different types.
-pub(super) fn count_of_daemon(types: usize, has_host_limit: bool) -> usize {
-    let own = FAMILIES.iter().filter(|family| is_of_daemon(family));
+pub(super) fn daemon_series(types: usize, has_host_limit: bool) -> usize {
+    let own = FAMILIES.iter().filter(|family| is_daemon_family(family));
     own.map(|family| match family.cardinality {
         Cardinality::Fixed(count) => count,
         Cardinality::Histogram(set) => histogram_lines(set.default_bounds().len()),
@@ -85,7 +85,7 @@ pub(super) fn count_of_daemon(types: usize, has_host_limit: bool) -> usize {
     .sum()
 }
 
-fn is_of_daemon(family: &Family) -> bool {
+fn is_daemon_family(family: &Family) -> bool {
     family.scope == Scope::Daemon
 }
 
@@ -96,8 +96,9 @@ fn histogram_lines(buckets: usize) -> usize {
 
 /// Bytes of the HELP and TYPE lines on a page of monitors like `models`.
 pub(super) fn header_bytes(models: &[&SeriesModel<'_>]) -> usize {
-    let is_present =
-        |family: &&Family| is_of_daemon(family) || models.iter().any(|model| model.exports(family));
+    let is_present = |family: &&Family| {
+        is_daemon_family(family) || models.iter().any(|model| model.exports(family))
+    };
     let header = |family: &Family| {
         let (help, kind) = ("# HELP  \n".len(), "# TYPE  \n".len());
         let words = family.help.len() + family.kind.as_str().len();

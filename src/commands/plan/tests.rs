@@ -150,17 +150,14 @@ fn no_more_is_open_and_in_memory_than_the_limit_lets_be_in_flight() {
         )
         .worst;
         let none = Plan::within(limits, &Settings::default(), &[], MACHINE).worst;
-        let monitors = count * assumptions::MEMORY_OF_A_MONITOR;
+        let monitors = count * assumptions::MONITOR_MEMORY;
         (
             worst.descriptors - none.descriptors,
             worst.memory - none.memory - monitors,
         )
     };
-    let (plain, secure) = (
-        assumptions::MEMORY_OF_A_CHECK,
-        assumptions::MEMORY_OF_A_CHECK_OVER_TLS,
-    );
-    let lookup = assumptions::SOCKETS_OF_A_SILENT_LOOKUP;
+    let (plain, secure) = (assumptions::CHECK_MEMORY, assumptions::TLS_CHECK_MEMORY);
+    let lookup = assumptions::SILENT_LOOKUP_SOCKETS;
     for (url, count, limit, descriptors, memory) in [
         ("http://192.0.2.1", 50, 1_000, 50, 50 * plain),
         ("http://192.0.2.1", 50, 20, 20, 20 * plain),

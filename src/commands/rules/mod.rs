@@ -9,4 +9,4 @@ mod promql;
 mod tests;
 mod windows;
 
-pub use printed::{Rules, of};
+pub use printed::{Rules, for_config};

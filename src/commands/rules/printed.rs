@@ -13,7 +13,7 @@ pub struct Rules<'c>(&'c [Monitor]);
 
 /// The rules for the objectives of the monitors in `config`.
 #[must_use]
-pub fn of(config: &Config) -> Rules<'_> {
+pub fn for_config(config: &Config) -> Rules<'_> {
     Rules(&config.monitors)
 }
 

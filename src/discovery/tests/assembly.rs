@@ -11,8 +11,8 @@ use std::{
 use super::read;
 use crate::{
     discovery::{
-        Outcomes, Stats,
-        assembly::{Assembly, Make, Wanted},
+        BlockCounts, Stats,
+        assembly::{BuildMonitor, DiscoveredMonitor, TargetMerger},
         payload::{Format, Target, parse, targets},
         source::Update,
     },
@@ -25,7 +25,10 @@ fn list(json: &str) -> Vec<Arc<[Target]>> {
 }
 
 /// An assembly of blocks with these texts, each with one source, and its statistics.
-fn assembly(blocks: &[&str], make: Arc<Make<Wanted>>) -> (Assembly<Wanted>, Stats) {
+fn assembly(
+    blocks: &[&str],
+    make: Arc<BuildMonitor<DiscoveredMonitor>>,
+) -> (TargetMerger<DiscoveredMonitor>, Stats) {
     let mut section = String::new();
     for (index, rules) in blocks.iter().enumerate() {
         let _ = writeln!(
@@ -38,7 +41,7 @@ fn assembly(blocks: &[&str], make: Arc<Make<Wanted>>) -> (Assembly<Wanted>, Stat
     let with_stats =
         |block: &super::super::settings::Block| (block.clone(), stats.block(&block.name));
     let blocks: Vec<_> = settings.blocks.iter().map(with_stats).collect();
-    (Assembly::new(blocks, make), stats)
+    (TargetMerger::new(blocks, make), stats)
 }
 
 fn update(source: usize, json: &str) -> Update {
@@ -52,7 +55,7 @@ fn update(source: usize, json: &str) -> Update {
 #[track_caller]
 fn check(rules: &str, json: &str, expected: (&str, &str, &str), keys: &[(&str, &str)]) {
     let (mut assembly, _) = assembly(&[rules], Arc::new(Ok));
-    assembly.take(update(0, json));
+    assembly.apply(update(0, json));
     let monitors = assembly.monitors();
     let [monitor] = &monitors[..] else {
         panic!("{monitors:?}")
@@ -142,12 +145,12 @@ fn a_list_cannot_ask_for_too_many_checks() {
     for (interval, is_refused) in [("999ms", true), ("1s", false), ("soon", false)] {
         let (mut assembly, stats) = assembly(&["[]"], Arc::new(Ok));
         let labels = format!(r#"{{"__check_every__": "{interval}"}}"#);
-        assembly.take(update(
+        assembly.apply(update(
             0,
             &format!(r#"[{{"targets": ["h:1"], "labels": {labels}}}]"#),
         ));
         let monitors = assembly.monitors().len();
-        let refused = stats.blocks()[0].1.refused;
+        let refused = stats.blocks()[0].1.rejected;
         assert_eq!(
             (monitors, refused),
             if is_refused { (0, 1) } else { (1, 0) },
@@ -185,23 +188,24 @@ fn a_name_has_no_secrets() {
         ("a.example?hunter2", "block0/a.example"),
     ] {
         let (mut assembly, _) = assembly(&["[]"], Arc::new(Ok));
-        assembly.take(update(0, &format!("[{{\"targets\": [\"{address}\"]}}]")));
+        assembly.apply(update(0, &format!("[{{\"targets\": [\"{address}\"]}}]")));
         assert_eq!(assembly.monitors()[0].name, name);
     }
 }
 
 #[test]
 fn what_becomes_of_targets_is_counted() {
-    let make: Arc<Make<Wanted>> = Arc::new(|wanted: Wanted| match wanted.target.as_str() {
-        "bad" => Err(vec!["target: is no host".to_owned()]),
-        _ => Ok(wanted),
-    });
+    let make: Arc<BuildMonitor<DiscoveredMonitor>> =
+        Arc::new(|wanted: DiscoveredMonitor| match wanted.target.as_str() {
+            "bad" => Err(vec!["target: is no host".to_owned()]),
+            _ => Ok(wanted),
+        });
     let (mut assembly, stats) = assembly(
         &["[{source_labels: [env], regex: test, action: drop}]", "[]"],
         make,
     );
-    assembly.take(update(0, r#"[{"targets": ["a", "bad", "b", "a"]}, {"targets": ["c", "d"], "labels": {"env": "test"}}]"#));
-    assembly.take(update(
+    assembly.apply(update(0, r#"[{"targets": ["a", "bad", "b", "a"]}, {"targets": ["c", "d"], "labels": {"env": "test"}}]"#));
+    assembly.apply(update(
         1,
         r#"[{"targets": ["a"], "labels": {"monitor": "block0/a"}}, {"targets": ["e"]}]"#,
     ));
@@ -218,17 +222,17 @@ fn what_becomes_of_targets_is_counted() {
     assert_eq!(
         outcomes,
         [
-            Outcomes {
+            BlockCounts {
                 monitors: 2,
                 dropped: 2,
                 duplicates: 1,
-                refused: 1
+                rejected: 1
             },
-            Outcomes {
+            BlockCounts {
                 monitors: 1,
                 dropped: 0,
                 duplicates: 1,
-                refused: 0
+                rejected: 0
             },
         ]
     );
@@ -238,7 +242,7 @@ fn what_becomes_of_targets_is_counted() {
 fn of_a_list_in_which_little_changes_only_that_is_made() {
     let made = Arc::new(AtomicUsize::new(0));
     let counter = made.clone();
-    let count: Arc<Make<Wanted>> = Arc::new(move |wanted| {
+    let count: Arc<BuildMonitor<DiscoveredMonitor>> = Arc::new(move |wanted| {
         counter.fetch_add(1, Ordering::Relaxed);
         Ok(wanted)
     });
@@ -258,14 +262,14 @@ fn of_a_list_in_which_little_changes_only_that_is_made() {
             .collect();
         serde_json::json!(groups).to_string()
     };
-    assembly.take(update(0, &inventory(0)));
-    assembly.take(update(1, r#"[{"targets": ["other"]}]"#));
+    assembly.apply(update(0, &inventory(0)));
+    assembly.apply(update(1, r#"[{"targets": ["other"]}]"#));
     let first = assembly.monitors();
     assert_eq!(
         (first.len(), made.swap(0, Ordering::Relaxed)),
         (10_001, 10_001)
     );
-    assembly.take(update(0, &inventory(100)));
+    assembly.apply(update(0, &inventory(100)));
     let second = assembly.monitors();
     assert_eq!(
         (second.len(), made.swap(0, Ordering::Relaxed)),
@@ -278,9 +282,9 @@ fn of_a_list_in_which_little_changes_only_that_is_made() {
             .all(|(a, b)| Arc::ptr_eq(a, b))
     );
     // What is gone is forgotten.
-    assembly.take(update(0, "[]"));
+    assembly.apply(update(0, "[]"));
     assert_eq!(assembly.monitors().len(), 1);
-    assembly.take(update(0, &inventory(0)));
+    assembly.apply(update(0, &inventory(0)));
     assert_eq!(
         (assembly.monitors().len(), made.load(Ordering::Relaxed)),
         (10_001, 10_000)

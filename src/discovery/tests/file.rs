@@ -7,13 +7,13 @@ use tempfile::TempDir;
 use super::read;
 use crate::discovery::{
     settings::SourceSettings,
-    source::{Found, Look, Source},
+    source::{Found, PollResult, Source},
 };
 
 /// A folder of files, and what looks at some of them.
 struct Folder {
     folder: TempDir,
-    files: super::super::file::Files,
+    files: super::super::file::FileSource,
 }
 
 impl Folder {
@@ -42,10 +42,12 @@ impl Folder {
 
     /// What a look finds: the addresses in each file, `gone`, or what is wrong.
     async fn look(&mut self) -> Vec<String> {
-        let looks = self.files.look().await.into_iter();
-        let shown = looks
-            .filter(|look| !look.piece.contains('*'))
-            .map(|Look { piece, found }| {
+        let looks = self.files.poll().await.into_iter();
+        let shown = looks.filter(|look| !look.list_name.contains('*')).map(
+            |PollResult {
+                 list_name: piece,
+                 found,
+             }| {
                 let name = Path::new(&piece)
                     .file_name()
                     .map(|name| name.to_string_lossy().into_owned());
@@ -60,10 +62,11 @@ impl Folder {
                             targets.iter().map(|target| &*target.address).collect();
                         format!("{name}: {}", addresses.join(" "))
                     }
-                    Ok(Found::Gone) => format!("{name}: gone"),
+                    Ok(Found::Removed) => format!("{name}: gone"),
                     Err(error) => format!("{name}: {error}"),
                 }
-            });
+            },
+        );
         shown.collect()
     }
 }

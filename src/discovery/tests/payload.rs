@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use proptest::prelude::*;
 
-use crate::discovery::payload::{Format, Group, MAX_LABELS, MAX_TARGETS, MAX_TEXT, parse};
+use crate::discovery::payload::{Format, Group, MAX_LABELS, MAX_TARGETS, MAX_TEXT_BYTES, parse};
 
 fn group(targets: &[&str], labels: &[(&str, &str)]) -> Group {
     let pair = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
@@ -174,7 +174,10 @@ fn no_value_is_repeated() {
 
 #[test]
 fn lists_are_bounded() {
-    let long = format!("[{{\"targets\": [\"{}\"]}}]", "x".repeat(MAX_TEXT + 1));
+    let long = format!(
+        "[{{\"targets\": [\"{}\"]}}]",
+        "x".repeat(MAX_TEXT_BYTES + 1)
+    );
     let wrong = parse(long.as_bytes(), Format::Json).expect_err("a long target");
     assert!(
         wrong.ends_with(": a text is longer than 4096 bytes"),

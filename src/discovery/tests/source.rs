@@ -6,24 +6,24 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::discovery::{
-    Findings, Stats,
+    SourceStatus, Stats,
     payload::{MAX_TARGETS, Target},
-    source::{Found, Kept, Look, Source, Update, Watch},
+    source::{Found, LastGoodTargets, PollResult, Source, SourceTask, Update},
 };
 
 /// Finds one thing after the other, and the last one again and again.
 struct Script(VecDeque<Vec<(&'static str, Result<&'static str, &'static str>)>>);
 
 impl Source for Script {
-    async fn look(&mut self) -> Vec<Look> {
+    async fn poll(&mut self) -> Vec<PollResult> {
         let now = match self.0.len() {
             1 => self.0[0].clone(),
             _ => self.0.pop_front().expect("a script has an end that stays"),
         };
-        let look = |(piece, found): (&str, Result<&str, &str>)| Look {
-            piece: piece.to_owned(),
+        let look = |(piece, found): (&str, Result<&str, &str>)| PollResult {
+            list_name: piece.to_owned(),
             found: match found {
-                Ok("gone") => Ok(Found::Gone),
+                Ok("gone") => Ok(Found::Removed),
                 Ok(addresses) => Ok(Found::Targets(
                     addresses.split_whitespace().map(target).collect(),
                 )),
@@ -33,7 +33,7 @@ impl Source for Script {
         now.into_iter().map(look).collect()
     }
 
-    fn pause(&self) -> Duration {
+    fn interval(&self) -> Duration {
         Duration::from_secs(60)
     }
 }
@@ -48,20 +48,20 @@ fn target(address: &str) -> Target {
 struct Bench {
     stats: Stats,
     updates: mpsc::Receiver<Update>,
-    task: tokio::task::JoinHandle<Kept>,
+    task: tokio::task::JoinHandle<LastGoodTargets>,
     shutdown: CancellationToken,
 }
 
 impl Bench {
     fn new(
         script: impl IntoIterator<Item = Vec<(&'static str, Result<&'static str, &'static str>)>>,
-        kept: Kept,
+        kept: LastGoodTargets,
     ) -> Self {
         let stats = Stats::default();
         let (sender, updates) = mpsc::channel(1);
         let block: Arc<str> = "b".into();
         let counters = stats.source(&block, "s");
-        let watch = Watch::new(0, (block, "s".to_owned()), counters, Arc::new(kept), sender);
+        let watch = SourceTask::new(0, (block, "s".to_owned()), counters, Arc::new(kept), sender);
         let shutdown = CancellationToken::new();
         let task = tokio::spawn(watch.run(Script(script.into_iter().collect()), shutdown.clone()));
         Self {
@@ -85,11 +85,11 @@ impl Bench {
         )
     }
 
-    fn findings(&self) -> Findings {
+    fn findings(&self) -> SourceStatus {
         self.stats.sources()[0].2
     }
 
-    async fn stop(self) -> Kept {
+    async fn stop(self) -> LastGoodTargets {
         self.shutdown.cancel();
         self.task.await.expect("it ends in good order")
     }
@@ -105,7 +105,7 @@ async fn what_was_good_stays_while_there_is_nothing_better() {
             vec![("x", Ok("e"))],
             vec![("y", Ok("gone"))],
         ],
-        Kept::default(),
+        LastGoodTargets::default(),
     );
     for expected in [&["a", "b", "c"][..], &["a", "b", "d"], &["e", "d"], &["e"]] {
         assert_eq!(
@@ -127,7 +127,7 @@ async fn what_was_good_stays_while_there_is_nothing_better() {
 async fn nothing_good_yet_is_told_so_that_nobody_waits() {
     let mut bench = Bench::new(
         [vec![("x", Err("HTML"))], vec![("x", Ok(""))]],
-        Kept::default(),
+        LastGoodTargets::default(),
     );
     assert_eq!(bench.next().await, None);
     let findings = bench.findings();
@@ -139,7 +139,10 @@ async fn nothing_good_yet_is_told_so_that_nobody_waits() {
 
 #[tokio::test(start_paused = true)]
 async fn a_list_outlives_a_change_of_the_configuration() {
-    let mut before = Bench::new([vec![("x", Ok("a")), ("y", Ok("b"))]], Kept::default());
+    let mut before = Bench::new(
+        [vec![("x", Ok("a")), ("y", Ok("b"))]],
+        LastGoodTargets::default(),
+    );
     before.next().await;
     let kept = before.stop().await;
     let mut after = Bench::new([vec![("x", Err("HTML"))], vec![("x", Ok("c"))]], kept);
@@ -155,7 +158,7 @@ async fn a_source_is_bounded_over_all_of_its_pieces() {
             vec![("x", Ok(half)), ("y", Ok(half)), ("z", Ok("one more"))],
             vec![("x", Ok("a")), ("y", Ok("b")), ("z", Ok("c"))],
         ],
-        Kept::default(),
+        LastGoodTargets::default(),
     );
     assert_eq!(bench.next().await.map(|list| list.len()), Some(MAX_TARGETS));
     assert_eq!(bench.next().await.map(|list| list.len()), Some(3));
