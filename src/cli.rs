@@ -1,4 +1,4 @@
-//! Commands and flags, and what each command does.
+//! The command line: parses commands and flags, and runs the command.
 
 use std::{
     fmt::Display,
@@ -95,11 +95,11 @@ fn interval(text: &str) -> Result<Duration, String> {
 }
 
 impl Cli {
-    /// Does what the command line says; problems have been printed to stderr by then.
+    /// Runs the command. Problems are printed to stderr.
     #[must_use]
     pub fn run(self) -> ExitCode {
         let config = match &self.command {
-            // It is the same for all of them.
+            // The schema does not depend on the configuration.
             Some(Command::Schema) => Ok(Config::default()),
             _ => config::read(&self.config),
         };
@@ -157,7 +157,7 @@ impl Cli {
     }
 }
 
-/// The exit code of a command that has ended, `code` if it failed.
+/// The exit code of a finished command: `code` if it failed.
 fn exit_code<E: Display>(result: Result<(), E>, code: u8) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -168,7 +168,7 @@ fn exit_code<E: Display>(result: Result<(), E>, code: u8) -> ExitCode {
     }
 }
 
-/// Prints `text`, which is all that there is to do.
+/// Prints `text` to stdout, and returns the exit code.
 fn print_stdout(what: &str, text: &str) -> ExitCode {
     match io::stdout().write_all(text.as_bytes()) {
         Ok(()) => ExitCode::SUCCESS,
@@ -181,7 +181,7 @@ fn print_stdout(what: &str, text: &str) -> ExitCode {
     }
 }
 
-/// Writes to stderr in one go; if that is closed, the exit code has to do.
+/// Writes a line to stderr; errors are ignored, because the exit code tells the result.
 fn print_error(what: &dyn Display) {
     let _ = io::stderr().write_all(format!("{what}\n").as_bytes());
 }

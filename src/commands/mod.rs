@@ -1,4 +1,4 @@
-//! The commands, a module each; without one, the program runs as a daemon.
+//! The commands, one module each. Without a command, the program runs as a daemon.
 
 pub mod once;
 pub mod plan;

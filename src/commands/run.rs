@@ -1,14 +1,14 @@
-//! No command: the daemon.
+//! The daemon, which runs if there is no command.
 
 use crate::{
     app::{self, RunOptions},
     config::Config,
 };
 
-/// Runs the monitors of `config` until the daemon is told to stop.
+/// Runs the monitors of `config` until a signal stops the daemon.
 ///
 /// # Errors
-/// If it cannot start or cannot listen; nothing has been checked then.
+/// If the daemon cannot start or listen; no check has run then.
 pub fn run(config: &Config, options: RunOptions) -> Result<(), app::Error> {
     app::run_with_options(config, options)
 }

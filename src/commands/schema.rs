@@ -2,7 +2,7 @@
 
 use crate::config;
 
-/// The schema, as it is printed.
+/// Returns the schema.
 #[must_use]
 pub fn text() -> &'static str {
     config::SCHEMA

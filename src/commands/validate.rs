@@ -1,4 +1,4 @@
-//! `validate`: whether a configuration is right, and what it would change.
+//! `validate`: checks a configuration, and compares it with another one.
 
 use std::{fmt::Write, io, path::Path, time::Duration};
 
@@ -14,39 +14,39 @@ use crate::{
     net::{self, FetchOptions, Net, http::OfferedVersions, tls},
 };
 
-/// Why it cannot be told what would change.
+/// The reason why the configurations cannot be compared.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The other configuration is not right itself.
+    /// The other configuration is invalid.
     #[error("{0}")]
     Invalid(Invalid),
-    /// The daemon cannot be asked.
-    #[error("failed to ask the daemon: {0}")]
+    /// The request to the daemon failed.
+    #[error("request to the daemon failed: {0}")]
     Request(String),
-    /// The daemon does not take its configuration, or tells of nothing.
-    #[error("the daemon answered {status}: {told}")]
+    /// The daemon responded with an error.
+    #[error("the daemon responded with {status}: {response}")]
     Refused {
-        /// The status of its answer.
+        /// The status of its response.
         status: u16,
-        /// What it says.
-        told: String,
+        /// The body of its response.
+        response: String,
     },
-    /// The system gives no thread.
+    /// A thread could not be started.
     #[error("failed to start: {0}")]
     Start(#[from] io::Error),
 }
 
-/// How long the daemon may take to read its configuration.
+/// Timeout of the request, in which the daemon reads its configuration.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Bytes of its response.
+/// Maximum size of the response.
 const MAX_RESPONSE_BYTES: usize = 1 << 20;
 
-/// A line that says that `config` is right, and behind it what would change: from what the file
-/// `other` has, or from what the daemon at the URL `other` runs, by the file that it has itself.
+/// Returns a line that `config` is valid, and the changes: compared with the file `other`, or those
+/// that the daemon at the URL `other` would make on reload.
 ///
 /// # Errors
-/// Where the latter cannot be told.
+/// If the changes cannot be determined.
 pub fn run(
     file: &Path,
     config: &Config,
@@ -81,20 +81,20 @@ pub fn run(
     Ok(valid + &difference)
 }
 
-/// Warnings of what is surely not meant, and of what keeps monitors from checking anything here: the file
-/// may be meant for another machine all the same.
+/// Warnings about probable mistakes, and about local problems that make every check of a monitor fail;
+/// the file may be meant for another machine.
 #[must_use]
 pub fn warnings(config: &Config) -> Vec<String> {
-    let obstacles = missing_prerequisites(&config.jobs(&Net::system()));
-    let obstacles = obstacles.into_iter();
-    let doubts = config.warnings.iter();
-    let doubts = doubts.map(|warning| format!("warning: {warning}"));
-    doubts
-        .chain(obstacles.map(|(obstacle, monitors)| {
-            let monitors = count(monitors);
-            format!("warning: {monitors} cannot check anything on this machine: {obstacle}")
-        }))
-        .collect()
+    let probable_mistakes = config
+        .warnings
+        .iter()
+        .map(|warning| format!("warning: {warning}"));
+    let missing = missing_prerequisites(&config.jobs(&Net::system()));
+    let missing = missing.into_iter().map(|(prerequisite, monitors)| {
+        let monitors = count(monitors);
+        format!("warning: {monitors} will always fail on this machine: {prerequisite}")
+    });
+    probable_mistakes.chain(missing).collect()
 }
 
 fn count(monitors: usize) -> String {
@@ -102,7 +102,7 @@ fn count(monitors: usize) -> String {
     format!("{monitors} {word}")
 }
 
-/// What the daemon at `url` would change if it read its configuration now.
+/// Asks the daemon at `url` what it would change on reload.
 fn fetch_dry_run(url: &str) -> Result<String, Error> {
     let mut url = Url::parse(url).map_err(|error| Error::Request(error.to_string()))?;
     url.set_path("/-/reload");
@@ -118,7 +118,10 @@ fn fetch_dry_run(url: &str) -> Result<String, Error> {
         Ok(told)
     } else {
         let status = status.as_u16();
-        Err(Error::Refused { status, told })
+        Err(Error::Refused {
+            status,
+            response: told,
+        })
     }
 }
 

@@ -496,7 +496,7 @@ fn what_would_change_is_told_beforehand() {
     assert_eq!(output.status.code(), Some(1));
     let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(
-        complaint.contains("the daemon answered 500: "),
+        complaint.contains("the daemon responded with 500: "),
         "{complaint}"
     );
     assert!(

@@ -73,7 +73,7 @@ fn a_table_has_a_row_for_each_monitor_in_the_order_of_the_file() {
     let rows = results(&output);
     assert_eq!(rows.len(), 4, "{rows:#?}");
     assert_matches(
-        r" *MONITOR +TYPE +OUTCOME +STATUS +BYTES +SECONDS +TARGET +ADDRESS +WHY *",
+        r" *MONITOR +TYPE +OUTCOME +STATUS +BYTES +SECONDS +TARGET +ADDRESS +FAILURE *",
         &rows[0],
     );
     assert_matches(
@@ -205,11 +205,11 @@ fn monitors_that_are_named_are_run_and_no_others() {
 }
 
 #[test]
-fn a_monitor_that_nobody_knows_is_bad_usage_and_nothing_is_checked() {
+fn an_unknown_monitor_is_a_usage_error() {
     let three = Three::start();
     let output = once(three.config(), &["good", "slient"]);
     assert_eq!(output.status.code(), Some(2), "{}", text(&output));
-    let expected = "monitoringdaemon: there is no monitor \"slient\", did you mean \"silent\"?\n";
+    let expected = "monitoringdaemon: unknown monitor \"slient\", did you mean \"silent\"?\n";
     assert_eq!(text(&output), expected);
     assert_eq!(three.good.seen().connections, 0);
 }

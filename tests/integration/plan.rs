@@ -101,15 +101,15 @@ fn check_all_well(config: &Value) {
     let plan = planned(config);
     let (of_monitors, of_daemon) = samples(&page);
     let planned = |what| number(row(&plan, what)[0]);
-    assert_eq!(planned("series of the monitors"), of_monitors, "{plan}");
+    assert_eq!(planned("series of monitors"), of_monitors, "{plan}");
     assert_eq!(planned("series of the daemon"), of_daemon, "{plan}");
-    let scrape = bytes(row(&plan, "one scrape")[0]);
+    let scrape = bytes(row(&plan, "scrape size")[0]);
     #[expect(clippy::cast_precision_loss, reason = "a page is small")]
     let ratio = scrape / page.text.len() as f64;
     assert!((0.85..1.15).contains(&ratio), "{ratio} of {}", page.text);
     let files = page.value("process_open_fds", &[]);
     #[expect(clippy::cast_precision_loss, reason = "few files are open")]
-    let allowed = planned("open files then") as f64;
+    let allowed = planned("open files (peak)") as f64;
     assert!(files <= allowed, "{files} of {allowed}");
 }
 
@@ -121,9 +121,9 @@ fn bodies_are_counted_as_large_as_monitors_allow_them() {
         monitor.as_object_mut().expect("a mapping").extend(keys);
         planned(&json!({ "monitors": { "a": monitor, "b": { "url": "http://192.0.2.1/" } } }))
     };
-    let bodies = |keys| row(&plan_of(keys), "with bodies as large as allowed")[1].to_owned();
+    let bodies = |keys| row(&plan_of(keys), "memory with the largest bodies")[1].to_owned();
     let none = plan_of(json!({}));
-    assert!(!none.contains("with bodies"), "{none}");
+    assert!(!none.contains("largest bodies"), "{none}");
     // Two copies while patterns are searched for; the memory of the daemon is 11 MB.
     assert_eq!(
         bodies(json!({ "fail_if_body_matches_regexp": ["x"] })),
@@ -138,7 +138,7 @@ fn bodies_are_counted_as_large_as_monitors_allow_them() {
 }
 
 #[test]
-fn the_series_of_a_daemon_where_all_is_well_are_those_that_were_planned() {
+fn the_planned_series_match_a_healthy_daemon() {
     let (plain, secure) = (
         Server::ok(),
         Server::start([IDENTITY.tls(), Step::answer(|_| ok("hello"))]),
@@ -164,7 +164,7 @@ fn the_series_of_a_daemon_where_all_is_well_are_those_that_were_planned() {
 }
 
 #[test]
-fn the_series_of_a_daemon_whose_monitors_have_also_failed_are_those_that_were_planned() {
+fn the_planned_series_match_a_daemon_with_failures() {
     let answers = AtomicUsize::new(0);
     let recovering = Server::answering(move |_| match answers.fetch_add(1, Ordering::Relaxed) {
         0 => response("500 Error", &[], "no"),
@@ -179,7 +179,7 @@ fn the_series_of_a_daemon_whose_monitors_have_also_failed_are_those_that_were_pl
             && page.sum("monitor_checks_total", &[("outcome", "failure")]) > 0.5
     });
     let plan = planned(&config);
-    let row = row(&plan, "series of the monitors");
+    let row = row(&plan, "series of monitors");
     assert_eq!(number(row[1]), samples(&page).0, "{plan}{}", page.text);
     assert!(number(row[0]) < number(row[1]), "{plan}");
 }
@@ -194,13 +194,13 @@ fn the_tutorials_configuration_asks_for_little() {
     assert_eq!(output.status.code(), Some(0), "{}", text(&output));
     let plan = text(&output);
     assert_eq!(row(&plan, "monitors"), ["2: 2 http"]);
-    assert_eq!(row(&plan, "checks a second"), ["0.4"]);
+    assert_eq!(row(&plan, "checks per second"), ["0.4"]);
     let threads = Regex::new(r"^1 on \d+ cores?$").expect("a pattern");
     let row_of_threads = row(&plan, "worker threads");
     assert!(threads.is_match(row_of_threads[0]), "{plan}");
-    let average = row(&plan, "checks in flight on average");
+    let average = row(&plan, "checks in flight (average)");
     assert_eq!(average, ["0.04", "2"]);
-    let peak = row(&plan, "checks in flight at the peak");
+    let peak = row(&plan, "checks in flight (peak)");
     assert_eq!(peak, ["2", "2", "1000"]);
     assert_eq!(row(&plan, "example.com"), ["1", "0.2", "1"]);
     assert_eq!(row(&plan, "httpbin.org"), ["1", "0.2", "1"]);
@@ -211,10 +211,10 @@ fn the_tutorials_configuration_asks_for_little() {
 fn a_configuration_without_monitors_has_a_plan() {
     let plan = planned(&json!({}));
     assert_eq!(row(&plan, "monitors"), ["0"]);
-    assert_eq!(row(&plan, "checks a second"), ["0"]);
-    let peak = row(&plan, "checks in flight at the peak");
+    assert_eq!(row(&plan, "checks per second"), ["0"]);
+    let peak = row(&plan, "checks in flight (peak)");
     assert_eq!(peak, ["0", "0", "1000"]);
-    assert_eq!(row(&plan, "series of the monitors"), ["0", "0"]);
+    assert_eq!(row(&plan, "series of monitors"), ["0", "0"]);
     assert!(
         !plan.contains("HOST") && !plan.contains("warnings"),
         "{plan}"
@@ -237,16 +237,16 @@ fn what_cannot_be_met_is_warned_of() {
     });
     let config = json!({ "monitors": monitors.collect::<Map<_, _>>() });
     let plan = planned(&config);
-    let peak = row(&plan, "checks in flight at the peak");
+    let peak = row(&plan, "checks in flight (peak)");
     assert_eq!(peak[1..], ["2000", "1000"], "{plan}");
     assert_eq!(row(&plan, "127.0.0.10"), ["100", "100", "100"]);
     assert!(plan.contains("\n and 10 more\n"), "{plan}");
     let warnings = warnings(&plan);
     for expected in [
-        "- if everything times out, 2000 checks are in flight at once, and there are 900 places for \
-         targets that hang: slots would be skipped as saturated or overrun, 1100 a second; \
+        "- if all checks time out, 2000 checks are in flight at once, and the limit is 900 for targets \
+             that time out: 1100 slots per second would be skipped (saturated or overrun); \
          raise dispatcher.max_concurrent_checks to 2222",
-        "- 127.0.0.0 (and 19 more hosts) gets 100 requests a second, more than 10: ",
+        "- 127.0.0.0 (and 19 more hosts) gets 100 requests per second, more than 10: ",
     ] {
         assert!(
             warnings.iter().any(|warning| warning.starts_with(expected)),
@@ -270,7 +270,7 @@ fn the_limit_of_open_files_is_the_hard_one() {
         text(&output)
     };
     let plan = limited("ulimit -Sn 64 && ulimit -Hn 128");
-    assert_eq!(row(&plan, "open files then")[2], "128");
+    assert_eq!(row(&plan, "open files (peak)")[2], "128");
     let [warning] = warnings(&plan)[..] else {
         panic!("{plan}");
     };
@@ -279,7 +279,7 @@ fn the_limit_of_open_files_is_the_hard_one() {
         "{warning:?}"
     );
     let plan = limited("ulimit -Sn 64 && ulimit -Hn 512");
-    assert_eq!(row(&plan, "open files then")[2], "512");
+    assert_eq!(row(&plan, "open files (peak)")[2], "512");
     assert_eq!(warnings(&plan), [""; 0]);
 }
 

@@ -1,4 +1,4 @@
-//! How the results of `once` look.
+//! Prints the results of `once` as a table, JSON lines or JUnit XML.
 
 use std::{
     collections::BTreeMap,
@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 use super::run::CheckResult;
 use crate::check::{CertificateValidity, EchoStats, Fact, Report};
 
-/// A form of the results.
+/// The output format.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Output {
     /// A table
@@ -49,7 +49,7 @@ impl Output {
     }
 }
 
-/// One line of JSON; what is not known is `null`.
+/// One line of JSON; unknown values are `null`.
 #[derive(Serialize)]
 struct Line<'c> {
     monitor: &'c str,
@@ -65,7 +65,7 @@ struct Line<'c> {
     error: Option<&'c str>,
     /// The address that was checked.
     address: Option<IpAddr>,
-    /// What else was learned, by type of check.
+    /// Further facts; they depend on the type of the check.
     #[serde(skip_serializing_if = "Map::is_empty")]
     facts: Map<String, Value>,
 }
@@ -94,7 +94,7 @@ impl<'c> Line<'c> {
     }
 }
 
-/// What `fact` adds to the facts of a line; what has a member of its own there, nothing.
+/// The JSON members of `fact`; none if the line has a separate member for it.
 fn fact_to_json(fact: &Fact) -> Map<String, Value> {
     let members = match fact {
         Fact::Address(_) | Fact::HttpStatus(_) | Fact::ResponseBytes(_) => json!({}),
@@ -156,7 +156,7 @@ fn fact_to_json(fact: &Fact) -> Map<String, Value> {
     }
 }
 
-/// The answer in a word: a status code or what a type has in its place.
+/// The status in one word: a status code, or the type's equivalent.
 fn status(report: &Report) -> String {
     let words = [
         report.status().map(|status| status.to_string()),
@@ -176,7 +176,7 @@ fn table(checked: &[CheckResult]) -> Table {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING);
     table.set_header([
-        "MONITOR", "TYPE", "OUTCOME", "STATUS", "BYTES", "SECONDS", "TARGET", "ADDRESS", "WHY",
+        "MONITOR", "TYPE", "OUTCOME", "STATUS", "BYTES", "SECONDS", "TARGET", "ADDRESS", "FAILURE",
     ]);
     for number in [3, 4, 5] {
         let column = table
@@ -185,7 +185,7 @@ fn table(checked: &[CheckResult]) -> Table {
         column.set_cell_alignment(CellAlignment::Right);
     }
     for CheckResult { job, report } in checked {
-        let why = report.failure.as_ref().map_or(String::new(), |failure| {
+        let failure = report.failure.as_ref().map_or(String::new(), |failure| {
             format!("{} in {}: {}", failure.reason, failure.phase, failure.error)
         });
         table.add_row([
@@ -197,7 +197,7 @@ fn table(checked: &[CheckResult]) -> Table {
             format!("{:.3}", report.duration.as_secs_f64()),
             job.target(),
             or_dash(report.address()),
-            escape_control_chars(&why),
+            escape_control_chars(&failure),
         ]);
     }
     table
@@ -207,7 +207,7 @@ fn or_dash(known: Option<impl ToString>) -> String {
     known.map_or("-".to_owned(), |known| known.to_string())
 }
 
-/// `text` without what a terminal would act on; a target has a say in some error texts.
+/// Escapes control characters, which a target could use against a terminal.
 fn escape_control_chars(text: &str) -> String {
     text.chars()
         .flat_map(|c| {
@@ -244,7 +244,7 @@ fn junit(checked: &[CheckResult]) -> JunitReport {
     junit
 }
 
-/// `text` without the two characters that XML has no form of and that quick-junit leaves in.
+/// Replaces the two characters that XML does not allow and quick-junit does not remove.
 fn strip_xml_noncharacters(text: &str) -> String {
     text.replace(['\u{fffe}', '\u{ffff}'], "\u{fffd}")
 }

@@ -16,21 +16,21 @@ use crate::{
     value::nearest,
 };
 
-/// Why the monitors were not run, or their results not printed.
+/// The reason why monitors were not run, or their results not printed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A name on the command line is that of no monitor.
-    #[error("there is no monitor {name:?}{}", did_you_mean(.nearest.as_deref()))]
+    /// A name on the command line is not the name of a monitor.
+    #[error("unknown monitor {name:?}{}", did_you_mean(.nearest.as_deref()))]
     UnknownMonitor {
         /// The name.
         name: String,
         /// The monitor that was probably meant.
         nearest: Option<String>,
     },
-    /// The system gives no thread.
+    /// A thread could not be started.
     #[error("failed to start: {0}")]
     Start(#[source] io::Error),
-    /// Standard output is closed or full.
+    /// Writing to standard output failed.
     #[error("failed to print the results: {0}")]
     Print(#[source] io::Error),
 }
@@ -42,7 +42,7 @@ fn did_you_mean(nearest: Option<&str>) -> String {
 }
 
 impl Error {
-    /// The exit code that goes with it.
+    /// The exit code of the program.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
@@ -52,18 +52,18 @@ impl Error {
     }
 }
 
-/// A monitor with what its one check found out.
+/// A monitor with the result of its check.
 pub(super) struct CheckResult {
     pub job: Job,
     pub report: Report,
 }
 
-/// Runs the monitors called `names`, or all, and prints the result of each in the order of the file.
+/// Runs the monitors with these `names`, or all, and prints the results in the order of the file.
 ///
-/// Returns whether every check succeeded.
+/// Returns true if every check succeeded.
 ///
 /// # Errors
-/// Where there is no such monitor, or the results cannot be printed.
+/// If a name is unknown, or the results cannot be printed.
 pub fn run(mut config: Config, names: &[String], output: Output) -> Result<bool, Error> {
     select(&mut config, names)?;
     let logging =
@@ -85,10 +85,10 @@ pub fn run(mut config: Config, names: &[String], output: Output) -> Result<bool,
         .all(|result| result.report.outcome() == Outcome::Success))
 }
 
-/// How long a reader of the log may hold up the end.
+/// Maximum wait for the log to be written at the end.
 const LOG_FLUSH_TIMEOUT: Duration = Duration::from_millis(400);
 
-/// Leaves only the monitors called `names`, unless there are none.
+/// Keeps only the monitors with these `names`; without names, all.
 fn select(config: &mut Config, names: &[String]) -> Result<(), Error> {
     for name in names {
         if !config.monitors.iter().any(|monitor| monitor.name == *name) {

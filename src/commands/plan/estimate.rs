@@ -1,6 +1,6 @@
 //! Estimates the resources that a configuration needs.
 //!
-//! [`Plan::of`] is pure: it opens no connection and asks the machine nothing.
+//! [`Plan::estimate`] is pure: it opens no connections and does no I/O.
 
 #[cfg(test)]
 #[path = "tests.rs"]
@@ -25,20 +25,20 @@ use crate::{
     net::Net,
 };
 
-/// How many checks may be in flight at once.
+/// The limits of the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Over all monitors.
+    /// Checks in flight at once, over all monitors.
     pub checks: usize,
-    /// Of one host, where that has a limit.
+    /// Checks in flight at once to one host, if limited.
     pub checks_per_host: Option<usize>,
-    /// Connections that others have to the daemon.
+    /// Connections of clients to the server of the daemon.
     pub connections: usize,
 }
 
 impl Limits {
-    /// Checks in flight at once where all targets hang.
-    fn checks_that_hang(self) -> usize {
+    /// Checks in flight at once if all targets time out.
+    fn checks_after_timeout(self) -> usize {
         dispatcher::max_permits_after_timeout(self.checks)
     }
 }
@@ -51,157 +51,157 @@ fn limits(config: &Config) -> Limits {
     }
 }
 
-/// What a configuration asks of the machine.
+/// The resources that a configuration needs on a machine.
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// The machine.
     pub machine: Machine,
-    /// What the configuration allows.
+    /// The limits of the configuration.
     pub limits: Limits,
-    /// Monitors, by type.
+    /// Number of monitors, by type.
     pub types: BTreeMap<&'static str, usize>,
-    /// Checks that come due a second.
+    /// Checks due per second.
     pub checks_per_second: f64,
-    /// Threads that the daemon runs checks on.
+    /// Number of threads that run checks.
     pub worker_threads: usize,
-    /// Series of the daemon itself.
+    /// Number of series of the daemon itself.
     pub daemon_series: usize,
-    /// Where each check takes as long as is assumed of one that finds all well.
-    pub well: Load,
-    /// Where each check times out, no name server answers, and each monitor has also failed once.
-    pub worst: Load,
-    /// The hosts that are asked most often, the first one most of all.
+    /// The load if every check succeeds in the assumed time.
+    pub healthy: Load,
+    /// The load if every check times out, no name server answers, and every monitor has failed before.
+    pub worst_case: Load,
+    /// The hosts that get the most requests, in descending order.
     pub hosts: Vec<Host>,
-    /// Hosts beside those.
+    /// Number of further hosts.
     pub more_hosts: usize,
-    /// What cannot be met.
+    /// Exceeded limits.
     pub warnings: Vec<Warning>,
 }
 
-/// What there is at one time.
+/// The load in one scenario.
 #[derive(Clone, Copy, Debug)]
 pub struct Load {
-    /// Checks in flight on average, were there no limit.
+    /// Average number of checks in flight without a limit.
     pub mean_in_flight: f64,
-    /// The most checks in flight at once, were there no limit.
+    /// Peak number of checks in flight without a limit.
     pub peak_in_flight: usize,
-    /// Open file descriptors, with as many checks in flight as the limit lets there be.
+    /// Number of open file descriptors at the peak, within the limit.
     pub descriptors: usize,
-    /// Bytes of memory then.
+    /// Bytes of memory at the peak, within the limit.
     pub memory: usize,
-    /// Bytes that response bodies take on top, if every target sends as much as its monitor allows.
+    /// Additional bytes for response bodies, if every target sends as much as its monitor allows.
     pub bodies: u64,
-    /// Series of the monitors: sample lines with a label `monitor`.
+    /// Number of series with a label `monitor`.
     pub monitor_series: usize,
-    /// Bytes of one scrape, not compressed.
+    /// Bytes of one uncompressed scrape.
     pub scrape: usize,
 }
 
-/// What one host gets.
+/// The load on one host.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Host {
     /// Its name or address.
     pub name: String,
-    /// Monitors that check it.
+    /// Number of monitors that check it.
     pub monitors: usize,
-    /// Requests a second, without those that redirects add.
+    /// Requests per second, without redirects.
     pub requests_per_second: f64,
-    /// The most checks in flight at once where all time out.
+    /// Peak number of checks in flight if all time out.
     pub peak_in_flight: usize,
-    /// The same on average.
+    /// Average number of checks in flight if all time out.
     pub mean_in_flight: f64,
 }
 
-/// A demand that cannot be met, or that the other side may not like.
+/// An exceeded limit of the configuration, the machine or a host.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Warning {
-    /// More checks than there are places for.
-    Places {
-        /// Whether that is so even if all is well.
-        well: bool,
-        /// Checks in flight at once.
+    /// More checks than `max_concurrent_checks` allows.
+    ConcurrencyLimit {
+        /// True if the limit is exceeded even if all checks succeed.
+        is_healthy: bool,
+        /// Peak number of checks in flight.
         peak: usize,
-        /// Places.
+        /// The current limit.
         limit: usize,
-        /// What the limit would have to be.
+        /// The limit that would suffice.
         needed: usize,
-        /// Slots a second that are skipped for it.
+        /// Slots skipped per second.
         skipped_per_second: f64,
     },
-    /// More checks of one host than it has places; of several hosts, the busiest.
-    HostPlaces {
+    /// More checks of one host than `max_concurrent_checks_per_host` allows, for the busiest host.
+    HostLimit {
         /// The host.
         host: String,
-        /// Hosts beside it of which the same is true.
+        /// Number of further hosts over the limit.
         others: usize,
-        /// Checks in flight at once.
+        /// Peak number of checks in flight.
         peak: usize,
-        /// Places of a host.
+        /// The current limit.
         limit: usize,
-        /// Slots a second of the host that are skipped for it.
+        /// Slots of the host skipped per second.
         skipped_per_second: f64,
     },
-    /// More checks a second than the threads have room for.
-    Threads {
-        /// Threads that would have room.
+    /// More checks per second than the worker threads can run.
+    WorkerThreads {
+        /// Number of threads that would suffice.
         needed: usize,
-        /// Threads that the daemon uses.
+        /// Number of threads that the daemon uses.
         used: usize,
     },
     /// More open files than the system allows.
     Descriptors {
-        /// How many at worst.
+        /// Number of open files in the worst case.
         needed: usize,
         /// The hard limit.
         limit: u64,
     },
-    /// More memory than there is.
+    /// More memory than is available.
     Memory {
-        /// Bytes at worst.
+        /// Bytes in the worst case.
         needed: u64,
         /// Bytes available.
         limit: u64,
     },
-    /// More memory than there is, if targets send bodies as large as their monitors allow.
+    /// More memory than is available, if targets send bodies as large as their monitors allow.
     Bodies {
-        /// Bytes of bodies at worst.
+        /// Bytes of bodies in the worst case.
         bodies: u64,
         /// Bytes available.
         limit: u64,
     },
-    /// More requests a second than one host may take for well meant; of several hosts, the busiest.
+    /// More requests per second than rate limits commonly allow, for the busiest host.
     Requests {
         /// The host.
         host: String,
-        /// Hosts beside it of which the same is true.
+        /// Number of further hosts over the limit.
         others: usize,
-        /// Requests a second to it.
+        /// Requests per second to the host.
         per_second: f64,
     },
 }
 
-/// Hosts that are listed.
+/// Maximum number of hosts in the list.
 const LISTED_HOSTS: usize = 10;
 
-/// Prints what `config` asks of this machine.
+/// Prints the plan of `config` for this machine.
 ///
 /// # Errors
-/// Where standard output is closed or full.
+/// If writing to standard output fails.
 pub fn run(config: &Config) -> io::Result<()> {
     let jobs = config.jobs(&Net::system());
-    let plan = Plan::of(config, &jobs, Machine::this());
+    let plan = Plan::estimate(config, &jobs, Machine::this());
     let mut out = io::stdout().lock();
     write!(out, "{plan}")?;
     out.flush()
 }
 
 impl Plan {
-    /// What `config`, of which `jobs` are the monitors, asks of `machine`.
+    /// Estimates the resources that `config`, whose monitors are `jobs`, needs on `machine`.
     #[must_use]
-    pub fn of(config: &Config, jobs: &[Job], machine: Machine) -> Self {
+    pub fn estimate(config: &Config, jobs: &[Job], machine: Machine) -> Self {
         let mut plan = Self::within(limits(config), &config.metrics, jobs, machine);
         if config.server.shows_status() {
-            for load in [&mut plan.well, &mut plan.worst] {
+            for load in [&mut plan.healthy, &mut plan.worst_case] {
                 load.memory += jobs.len() * assumptions::HISTORY_MEMORY;
             }
         }
@@ -216,7 +216,7 @@ impl Plan {
         let monitors: Vec<_> = jobs
             .iter()
             .enumerate()
-            .map(|(index, job)| Monitor::of(index, job, metrics))
+            .map(|(index, job)| Monitor::new(index, job, metrics))
             .collect();
         let checks_per_second = dispatcher::checks_per_second(jobs);
         let threads_needed = dispatcher::threads_needed(jobs);
@@ -229,8 +229,8 @@ impl Plan {
             checks_per_second,
             worker_threads: threads_needed.min(machine.cores),
             daemon_series,
-            well: Load::of(&monitors, Scenario::Healthy, limits, daemon_series),
-            worst: Load::of(&monitors, Scenario::AllTimeOut, limits, daemon_series),
+            healthy: Load::estimate(&monitors, Scenario::Healthy, limits, daemon_series),
+            worst_case: Load::estimate(&monitors, Scenario::AllTimeOut, limits, daemon_series),
             hosts: Vec::new(),
             more_hosts: hosts.len().saturating_sub(LISTED_HOSTS),
             warnings: Vec::new(),
@@ -243,15 +243,15 @@ impl Plan {
 
     fn warnings(&self, hosts: &[Host], threads_needed: usize) -> Vec<Warning> {
         let mut warnings = Vec::new();
-        let (all, those_that_hang) = (self.limits.checks, self.limits.checks_that_hang());
+        let (all, those_that_hang) = (self.limits.checks, self.limits.checks_after_timeout());
         for (well, load, limit) in [
-            (true, &self.well, all),
-            (false, &self.worst, those_that_hang),
+            (true, &self.healthy, all),
+            (false, &self.worst_case, those_that_hang),
         ] {
             let peak = load.peak_in_flight;
             if peak > limit {
-                warnings.push(Warning::Places {
-                    well,
+                warnings.push(Warning::ConcurrencyLimit {
+                    is_healthy: well,
                     peak,
                     limit,
                     needed: if well {
@@ -268,7 +268,7 @@ impl Plan {
             let over = hosts.iter().filter(|host| host.peak_in_flight > limit);
             let count = over.clone().count();
             if let Some(host) = over.max_by_key(|host| host.peak_in_flight) {
-                warnings.push(Warning::HostPlaces {
+                warnings.push(Warning::HostLimit {
                     host: host.name.clone(),
                     others: count - 1,
                     peak: host.peak_in_flight,
@@ -279,12 +279,12 @@ impl Plan {
             }
         }
         if threads_needed > self.worker_threads {
-            warnings.push(Warning::Threads {
+            warnings.push(Warning::WorkerThreads {
                 needed: threads_needed,
                 used: self.worker_threads,
             });
         }
-        let needed = self.worst.descriptors;
+        let needed = self.worst_case.descriptors;
         if let Some(limit) = self
             .machine
             .descriptors
@@ -293,7 +293,7 @@ impl Plan {
             warnings.push(Warning::Descriptors { needed, limit });
         }
         if let Some(limit) = self.machine.memory {
-            let (needed, bodies) = (self.worst.memory as u64, self.worst.bodies);
+            let (needed, bodies) = (self.worst_case.memory as u64, self.worst_case.bodies);
             if needed > limit {
                 warnings.push(Warning::Memory { needed, limit });
             } else if needed.saturating_add(bodies) > limit {
@@ -313,14 +313,14 @@ impl Plan {
     }
 }
 
-/// What is known of a monitor without running it.
+/// The properties of a monitor that determine its load.
 struct Monitor<'s> {
-    /// Its place in the file, which is the one among the first checks.
+    /// Its position in the file, which is also the order of the first checks.
     index: usize,
-    /// Bytes of its name on the page.
+    /// Bytes of its name.
     name: usize,
     host: Option<String>,
-    /// Whether its host has to be looked up.
+    /// True if its host is looked up.
     named: bool,
     tls: bool,
     every: Duration,
@@ -330,7 +330,7 @@ struct Monitor<'s> {
     series: SeriesModel<'s>,
 }
 
-/// One of the two situations that are estimated.
+/// The two scenarios of the estimate.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Scenario {
     Healthy,
@@ -338,7 +338,7 @@ enum Scenario {
 }
 
 impl<'s> Monitor<'s> {
-    fn of(index: usize, job: &Job, metrics: &'s metrics::Settings) -> Self {
+    fn new(index: usize, job: &Job, metrics: &'s metrics::Settings) -> Self {
         let series = SeriesModel::new(job, metrics);
         Self {
             index,
@@ -353,7 +353,7 @@ impl<'s> Monitor<'s> {
         }
     }
 
-    /// What a check of it holds, and for how long.
+    /// The load of its checks.
     fn load(&self, scenario: Scenario) -> MonitorLoad {
         let lasts = match scenario {
             Scenario::Healthy => assumptions::HEALTHY_CHECK_DURATION.min(self.timeout),
@@ -362,7 +362,7 @@ impl<'s> Monitor<'s> {
         MonitorLoad::new(self.index, self.every, lasts)
     }
 
-    /// Checks that come due a second.
+    /// Checks due per second.
     fn per_second(&self) -> f64 {
         self.every.as_secs_f64().recip()
     }
@@ -373,7 +373,7 @@ impl<'s> Monitor<'s> {
 }
 
 impl Load {
-    fn of(
+    fn estimate(
         monitors: &[Monitor<'_>],
         scenario: Scenario,
         limits: Limits,
@@ -385,7 +385,7 @@ impl Load {
         };
         let all = flight(&|_| true);
         let in_flight = all.peak.min(limits.checks);
-        // Those that cost more come first, and the others get what room they leave.
+        // The more expensive checks are counted first.
         let over_tls = flight(&|monitor| monitor.tls).peak.min(in_flight);
         let named = flight(&|monitor| monitor.named).peak.min(in_flight);
         let (sockets_of_a_lookup, connections) = match scenario {
@@ -419,7 +419,7 @@ impl Load {
     }
 }
 
-/// Every host, the one that is asked most often first.
+/// All hosts, in descending order of requests per second.
 fn hosts(monitors: &[Monitor<'_>]) -> Vec<Host> {
     let mut by_host = HashMap::<&str, Vec<&Monitor<'_>>>::new();
     for monitor in monitors {

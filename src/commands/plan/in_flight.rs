@@ -1,21 +1,21 @@
-//! How many checks are in flight at once.
+//! Estimates the number of checks in flight.
 
 use std::time::Duration;
 
 use crate::dispatcher::START_SPACING;
 
-/// A monitor as one that takes up places among the concurrent checks.
+/// The times at which a monitor has a check in flight.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct MonitorLoad {
-    /// When its first check may begin, after the start.
+    /// Earliest start of the first check, relative to the start of the daemon.
     first: Duration,
     every: Duration,
-    /// How long each check holds its place: at most until the next one.
+    /// Duration of each check, at most until the next one.
     lasts: Duration,
 }
 
 impl MonitorLoad {
-    /// The monitor that stands at `index` in the file.
+    /// The load of the monitor at `index` in the file.
     pub fn new(index: usize, every: Duration, lasts: Duration) -> Self {
         let index = u32::try_from(index).unwrap_or(u32::MAX);
         Self {
@@ -26,17 +26,16 @@ impl MonitorLoad {
     }
 }
 
-/// Checks in flight, were there no limit.
+/// Number of checks in flight without a limit.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct InFlight {
-    /// On average.
+    /// The average.
     pub mean: f64,
-    /// At most.
+    /// An upper bound that is rarely exceeded.
     ///
-    /// No more than there are monitors, as each has at most one check in flight. Names spread the
-    /// monitors over their intervals as dice would, so that their number hardly ever gets further
-    /// above its mean than four standard deviations. The first checks, which do not wait for
-    /// their places in the interval, may come on top.
+    /// At most the number of monitors, because each has at most one check in flight. Otherwise the
+    /// mean plus four standard deviations, because the hashes of names spread monitors randomly over
+    /// their intervals, plus the burst of first checks, which start right away.
     pub peak: usize,
 }
 
@@ -61,30 +60,30 @@ impl InFlight {
     }
 }
 
-/// The most spans that overlap, given where they begin and where they end.
+/// The maximum number of spans that overlap, given their begins and ends.
 fn max_overlap(mut begins: Vec<Duration>, mut ends: Vec<Duration>) -> usize {
     begins.sort_unstable();
     ends.sort_unstable();
     let mut over = 0;
-    let begun = begins.iter().enumerate().map(|(index, begin)| {
+    let open = begins.iter().enumerate().map(|(index, begin)| {
         while ends[over] <= *begin {
             over += 1;
         }
         index + 1 - over
     });
-    begun.max().unwrap_or(0)
+    open.max().unwrap_or(0)
 }
 
-/// The share of slots that are skipped where `mean` checks would be in flight, and `limit` may be.
+/// The ratio of slots that are skipped if `mean` checks would be in flight and `limit` are allowed.
 ///
-/// A slot waits for its place until the next one, so that in the long run no place is ever free. A
-/// check that waited may run into the slot behind its own: what is skipped is saturated or overrun.
+/// A slot waits for a permit until the next slot, so in the long run no permit is ever free. A check
+/// that waited may run into the next slot, so the reason is either `saturated` or `overrun`.
 #[expect(clippy::cast_precision_loss, reason = "small numbers")]
 pub(super) fn skipped(mean: f64, limit: usize) -> f64 {
     (1.0 - limit as f64 / mean).max(0.0)
 }
 
-/// `number` as a whole one; sums of floats that are a hair above one count as that one.
+/// Rounds `number` up, ignoring rounding errors of float sums.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,

@@ -1,4 +1,4 @@
-//! `plan`: what a configuration asks of the machine, worked out before it runs.
+//! `plan`: estimates the resources that a configuration needs, without running it.
 
 mod assumptions;
 mod estimate;

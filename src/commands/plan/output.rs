@@ -1,4 +1,4 @@
-//! How a plan looks.
+//! Prints a plan as text.
 
 use std::fmt::{self, Display, Formatter};
 
@@ -12,12 +12,12 @@ impl Display for Plan {
         writeln!(f, "{}\n", self.loads())?;
         writeln!(
             f,
-            "all well: each check takes {} ms",
+            "healthy: every check takes {} ms",
             assumptions::HEALTHY_CHECK_DURATION.as_millis()
         )?;
         writeln!(
             f,
-            "at worst: all checks time out, no name server answers, each monitor has failed before"
+            "worst case: all checks time out, no name server answers, every monitor has failed before"
         )?;
         if !self.hosts.is_empty() {
             writeln!(f, "\n{}", self.hosts())?;
@@ -51,7 +51,7 @@ impl Plan {
         };
         let mut table = table();
         table.add_row(["monitors", &monitors]);
-        table.add_row(["checks a second", &rate(self.checks_per_second)]);
+        table.add_row(["checks per second", &rate(self.checks_per_second)]);
         let threads = format!("{} on {cores}", self.worker_threads);
         table.add_row(["worker threads", &threads]);
         table
@@ -59,43 +59,43 @@ impl Plan {
 
     fn loads(&self) -> Table {
         let mut table = table();
-        table.set_header(["", "ALL WELL", "AT WORST", "LIMIT"]);
+        table.set_header(["", "HEALTHY", "WORST CASE", "LIMIT"]);
         align_right(&mut table, &[1, 2, 3]);
         let mut row = |what: &str, of: &dyn Fn(&Load) -> String, limit: &str| {
-            table.add_row([what, &of(&self.well), &of(&self.worst), limit]);
+            table.add_row([what, &of(&self.healthy), &of(&self.worst_case), limit]);
         };
         let limit = self.limits.checks.to_string();
         let no_limit = || "none".to_owned();
         let descriptors = self.machine.descriptors;
         let descriptors = descriptors.map_or_else(no_limit, |limit| limit.to_string());
         row(
-            "checks in flight on average",
+            "checks in flight (average)",
             &|load| rate(load.mean_in_flight),
             "",
         );
         row(
-            "checks in flight at the peak",
+            "checks in flight (peak)",
             &|load| load.peak_in_flight.to_string(),
             &limit,
         );
         row(
-            "open files then",
+            "open files (peak)",
             &|load| load.descriptors.to_string(),
             &descriptors,
         );
         let memory = self.machine.memory;
         let memory = memory.map_or_else(String::new, bytes);
-        row("memory then", &|load| bytes(load.memory as u64), &memory);
-        let has_bodies = self.worst.bodies > 0;
+        row("memory (peak)", &|load| bytes(load.memory as u64), &memory);
+        let has_bodies = self.worst_case.bodies > 0;
         if has_bodies {
             row(
-                "with bodies as large as allowed",
+                "memory with the largest bodies",
                 &|load| bytes(load.memory as u64 + load.bodies),
                 &memory,
             );
         }
         row(
-            "series of the monitors",
+            "series of monitors",
             &|load| load.monitor_series.to_string(),
             "",
         );
@@ -104,7 +104,7 @@ impl Plan {
             &|_| self.daemon_series.to_string(),
             "",
         );
-        row("one scrape", &|load| bytes(load.scrape as u64), "");
+        row("scrape size", &|load| bytes(load.scrape as u64), "");
         table
     }
 
@@ -113,8 +113,8 @@ impl Plan {
         let mut header = vec![
             "HOST",
             "MONITORS",
-            "REQUESTS A SECOND",
-            "IN FLIGHT AT WORST",
+            "REQUESTS PER SECOND",
+            "WORST CASE IN FLIGHT",
         ];
         let limit = self.limits.checks_per_host.map(|limit| limit.to_string());
         header.extend(limit.as_ref().map(|_| "LIMIT"));
@@ -140,7 +140,7 @@ fn table() -> Table {
     table
 }
 
-/// Aligns those of these columns that there are.
+/// Right-aligns the existing ones of these columns.
 fn align_right(table: &mut Table, columns: &[usize]) {
     for column in columns {
         if let Some(column) = table.column_mut(*column) {
@@ -152,27 +152,31 @@ fn align_right(table: &mut Table, columns: &[usize]) {
 impl Display for Warning {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Places {
-                well,
+            Self::ConcurrencyLimit {
+                is_healthy: well,
                 peak,
                 limit,
                 needed,
                 skipped_per_second,
             } => {
                 let when = if *well {
-                    "even if all is well"
+                    "even if all checks succeed"
                 } else {
-                    "if everything times out"
+                    "if all checks time out"
                 };
                 write!(
                     f,
-                    "{when}, {peak} checks are in flight at once, and there are {limit} places\
-                     {}: {}; raise dispatcher.max_concurrent_checks to {needed}",
-                    if *well { "" } else { " for targets that hang" },
+                    "{when}, {peak} checks are in flight at once, and the limit is {limit}{}: {}; \
+                     raise dispatcher.max_concurrent_checks to {needed}",
+                    if *well {
+                        ""
+                    } else {
+                        " for targets that time out"
+                    },
                     consequence(*skipped_per_second)
                 )
             }
-            Self::HostPlaces {
+            Self::HostLimit {
                 host,
                 others,
                 peak,
@@ -180,17 +184,17 @@ impl Display for Warning {
                 skipped_per_second,
             } => write!(
                 f,
-                "if everything times out, {peak} checks of {host}{} are in flight at once, and a \
-                 host has {limit} places: {}; raise dispatcher.max_concurrent_checks_per_host to \
-                 {peak}",
+                "if all checks time out, {peak} checks of {host}{} are in flight at once, and the \
+                 limit for a host is {limit}: {}; raise dispatcher.max_concurrent_checks_per_host \
+                 to {peak}",
                 and_others(*others),
                 consequence(*skipped_per_second)
             ),
-            Self::Threads { needed, used } => write!(
+            Self::WorkerThreads { needed, used } => write!(
                 f,
                 "the checks need {needed} worker threads, and there are {used}: checks will start \
-                 late and slots be skipped as stalled; check less often, or spread the monitors \
-                 over several machines"
+                 late, and slots will be skipped (stalled); check less often, or spread the \
+                 monitors over several machines"
             ),
             Self::Descriptors { needed, limit } => write!(
                 f,
@@ -200,7 +204,9 @@ impl Display for Warning {
             ),
             Self::Memory { needed, limit } => write!(
                 f,
-                "up to {} of memory are needed, and there are {}: the daemon may be killed; raise the limit, lower dispatcher.max_concurrent_checks, or spread the monitors over several machines",
+                "up to {} of memory is needed, and {} is available: the daemon may be killed; raise \
+                 the limit, lower dispatcher.max_concurrent_checks, or spread the monitors over \
+                 several machines",
                 bytes(*needed),
                 bytes(*limit)
             ),
@@ -209,7 +215,9 @@ impl Display for Warning {
                 limit,
             } => write!(
                 f,
-                "if all targets send bodies as large as allowed, these take {}, and there are {} of memory: lower body_size_limit, json_values_limit or dispatcher.max_concurrent_checks",
+                "if all targets send the largest bodies that are allowed, these take {}, and {} of \
+                 memory is available: lower body_size_limit, json_values_limit or \
+                 dispatcher.max_concurrent_checks",
                 bytes(*most),
                 bytes(*limit)
             ),
@@ -219,7 +227,7 @@ impl Display for Warning {
                 per_second,
             } => write!(
                 f,
-                "{host}{} gets {} requests a second, more than {}: it may take them for an attack",
+                "{host}{} gets {} requests per second, more than {}: the host may limit them",
                 and_others(*others),
                 rate(*per_second),
                 rate(assumptions::MAX_REQUESTS_PER_HOST)
@@ -236,17 +244,17 @@ fn and_others(others: usize) -> String {
     }
 }
 
-/// What comes of too few places.
+/// The consequence of a limit that is too low.
 fn consequence(skipped_per_second: f64) -> String {
     if skipped_per_second > 0.0 {
         let skipped = rate(skipped_per_second);
-        format!("slots would be skipped as saturated or overrun, {skipped} a second")
+        format!("{skipped} slots per second would be skipped (saturated or overrun)")
     } else {
-        "some would start late".to_owned()
+        "some checks would start late".to_owned()
     }
 }
 
-/// A number with three digits that say something.
+/// A number with three significant digits.
 pub(super) fn rate(number: f64) -> String {
     // The sum of no floats is -0.0.
     if number == 0.0 {
@@ -261,7 +269,7 @@ pub(super) fn rate(number: f64) -> String {
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
-/// A size in units of base 1000, as `benches/README.md` has them.
+/// A size with a decimal unit (1 KB = 1000 B), as in `benches/README.md`.
 #[expect(clippy::cast_precision_loss, reason = "three digits of it are shown")]
 pub(super) fn bytes(bytes: u64) -> String {
     let bytes = bytes as f64;

@@ -1,11 +1,11 @@
-//! The number of series, as the table of metric families says.
+//! Counts series with the table of metric families.
 
 use crate::{
     check::{Job, Phase},
     metrics::{BucketSet, Cardinality, FAMILIES, Family, Scope, Settings},
 };
 
-/// What decides how many series a monitor has.
+/// The properties of a monitor that determine its number of series.
 pub(super) struct SeriesModel<'s> {
     settings: &'s Settings,
     kind: &'static str,
@@ -16,7 +16,7 @@ pub(super) struct SeriesModel<'s> {
 }
 
 impl<'s> SeriesModel<'s> {
-    /// The series of the monitor of `job`.
+    /// The model for the monitor of `job`.
     pub fn new(job: &Job, settings: &'s Settings) -> Self {
         Self {
             settings,
@@ -26,7 +26,7 @@ impl<'s> SeriesModel<'s> {
         }
     }
 
-    /// Whether a successful check reaches `phase`.
+    /// Returns true if a successful check reaches `phase`.
     pub fn reaches(&self, phase: Phase) -> bool {
         self.phases.contains(&phase)
     }
@@ -49,7 +49,7 @@ impl<'s> SeriesModel<'s> {
         exported.map(count).sum()
     }
 
-    /// Whether the monitor has series of `family`.
+    /// Returns true if the monitor has series of `family`.
     fn exports(&self, family: &Family) -> bool {
         let has = match family.scope {
             Scope::Monitors => true,

@@ -73,7 +73,7 @@ fn plan_of(jobs: &[Job]) -> Plan {
 }
 
 #[test]
-fn checks_a_second_decide_how_many_threads_run_them() {
+fn worker_threads_depend_on_the_checks_per_second() {
     for (count, every, rate, threads) in [
         (0, 1, 0.0, 1),
         (10, 500, 20.0, 1),
@@ -97,7 +97,7 @@ fn check_flight(
     worst: (f64, usize),
 ) {
     let plan = plan_of(&jobs(count, "http://a", every, timeout));
-    for (load, (mean, peak)) in [(plan.well, well), (plan.worst, worst)] {
+    for (load, (mean, peak)) in [(plan.healthy, well), (plan.worst_case, worst)] {
         let near = (load.mean_in_flight - mean).abs() < 1e-6;
         assert!(near, "{} is not {mean}", load.mean_in_flight);
         assert_eq!(load.peak_in_flight, peak);
@@ -105,7 +105,7 @@ fn check_flight(
 }
 
 #[test]
-fn as_many_checks_are_in_flight_as_their_durations_fill_of_their_intervals() {
+fn the_average_in_flight_is_the_sum_of_duration_over_interval() {
     check_flight((0, 1_000, 1_000), (0.0, 0), (0.0, 0));
     check_flight((2, 5_000, 5_000), (0.04, 2), (2.0, 2));
     // 10 of the first checks; 40, and four times the root of 40 × 0.98.
@@ -123,10 +123,10 @@ fn as_many_checks_are_in_flight_as_their_durations_fill_of_their_intervals() {
 }
 
 #[test]
-fn the_peak_is_that_of_monitors_of_every_kind_together() {
+fn the_peak_is_estimated_over_all_monitors_together() {
     let mut mixed = jobs(100, "http://a", 1_000, 1_000);
     mixed.extend(jobs(100, "https://b", 10_000, 1_000));
-    let worst = plan_of(&mixed).worst;
+    let worst = plan_of(&mixed).worst_case;
     assert!((worst.mean_in_flight - 110.0).abs() < 1e-6, "{worst:?}");
     // 100 of the first checks; 110, and four times the root of 100 × 0.1 × 0.9.
     assert_eq!(worst.peak_in_flight, 200);
@@ -139,7 +139,7 @@ fn the_peak_is_that_of_monitors_of_every_kind_together() {
 }
 
 #[test]
-fn no_more_is_open_and_in_memory_than_the_limit_lets_be_in_flight() {
+fn the_limit_bounds_open_files_and_memory() {
     let of = |url, count, checks| {
         let limits = Limits { checks, ..LIMITS };
         let worst = Plan::within(
@@ -148,8 +148,8 @@ fn no_more_is_open_and_in_memory_than_the_limit_lets_be_in_flight() {
             &jobs(count, url, 1_000, 1_000),
             MACHINE,
         )
-        .worst;
-        let none = Plan::within(limits, &Settings::default(), &[], MACHINE).worst;
+        .worst_case;
+        let none = Plan::within(limits, &Settings::default(), &[], MACHINE).worst_case;
         let monitors = count * assumptions::MONITOR_MEMORY;
         (
             worst.descriptors - none.descriptors,
@@ -184,7 +184,7 @@ fn series_depend_on_the_target_and_on_the_buckets() {
             ..Settings::default()
         };
         let plan = Plan::within(LIMITS, &settings, &jobs, MACHINE);
-        (plan.well.monitor_series, plan.worst.monitor_series)
+        (plan.healthy.monitor_series, plan.worst_case.monitor_series)
     };
     let (well, failed) = series("http://192.0.2.1", None, None);
     // One more histogram of 13 buckets, failures by phase and reason, and another status code.
@@ -204,7 +204,7 @@ fn series_depend_on_the_target_and_on_the_buckets() {
 }
 
 #[test]
-fn the_ten_hosts_that_are_asked_most_often_are_listed() {
+fn the_ten_busiest_hosts_are_listed() {
     const HOSTS: [&str; 12] = [
         "http://l", "http://k", "http://j", "http://i", "http://h", "http://g", "http://f",
         "http://e", "http://d", "http://c", "http://b", "http://a",
@@ -242,7 +242,7 @@ fn check_warnings(jobs: &[Job], limits: Limits, machine: Machine, expected: &[&s
 }
 
 #[test]
-fn what_fits_is_not_warned_of() {
+fn a_plan_within_all_limits_has_no_warnings() {
     check_warnings(&[], LIMITS, MACHINE, &[]);
     check_warnings(&jobs(10, "http://a", 1_000, 1_000), LIMITS, MACHINE, &[]);
     check_warnings(&jobs(1, "http://a", 200, 200), LIMITS, MACHINE, &[]);
@@ -255,7 +255,7 @@ fn what_fits_is_not_warned_of() {
 }
 
 #[test]
-fn too_few_places_are_warned_of() {
+fn a_low_limit_of_concurrent_checks_is_a_warning() {
     let limits = |checks| Limits { checks, ..LIMITS };
     let every_minute = jobs(500, "http://a", 60_000, 5_000);
     check_warnings(
@@ -263,8 +263,8 @@ fn too_few_places_are_warned_of() {
         limits(100),
         MACHINE,
         &[
-            "if everything times out, 500 checks are in flight at once, and there are 90 places for \
-             targets that hang: some would start late; raise dispatcher.max_concurrent_checks to 555",
+            "if all checks time out, 500 checks are in flight at once, and the limit is 90 for targets \
+             that time out: some checks would start late; raise dispatcher.max_concurrent_checks to 555",
         ],
     );
     check_warnings(
@@ -273,8 +273,8 @@ fn too_few_places_are_warned_of() {
         MACHINE,
         // 500 / 12 are in flight on average, and 500 / 60 slots come due a second.
         &[
-            "if everything times out, 500 checks are in flight at once, and there are 23 places for \
-             targets that hang: slots would be skipped as saturated or overrun, 3.73 a second; raise",
+            "if all checks time out, 500 checks are in flight at once, and the limit is 23 for targets \
+             that time out: 3.73 slots per second would be skipped (saturated or overrun); raise",
         ],
     );
     check_warnings(
@@ -282,41 +282,41 @@ fn too_few_places_are_warned_of() {
         limits(5),
         MACHINE,
         &[
-            "even if all is well, 10 checks are in flight at once, and there are 5 places: some \
+            "even if all checks succeed, 10 checks are in flight at once, and the limit is 5: some checks \
              would start late; raise",
-            "if everything times out, 10 checks are in flight at once, and there are 5 places for \
-             targets that hang: slots would be skipped as saturated or overrun, 5 a second; raise",
+            "if all checks time out, 10 checks are in flight at once, and the limit is 5 for targets \
+             that time out: 5 slots per second would be skipped (saturated or overrun); raise",
         ],
     );
 }
 
 #[test]
-fn too_few_places_of_a_host_are_warned_of_once() {
+fn a_low_limit_for_hosts_is_one_warning() {
     let limits = Limits {
         checks_per_host: Some(4),
         ..LIMITS
     };
     let mut all = jobs(5, "http://a", 1_000, 1_000);
-    let of_a = "if everything times out, 5 checks of a are in flight at once, and a host has 4 \
-                places: slots would be skipped as saturated or overrun, 1 a second; raise \
+    let of_a = "if all checks time out, 5 checks of a are in flight at once, and the limit for a host \
+                is 4: 1 slots per second would be skipped (saturated or overrun); raise \
                 dispatcher.max_concurrent_checks_per_host to 5";
     check_warnings(&all, limits, MACHINE, &[of_a]);
     all.extend(jobs(4, "http://b", 1_000, 1_000));
     check_warnings(&all, limits, MACHINE, &[of_a]);
     all.extend(jobs(8, "http://c", 1_000, 1_000));
-    let of_c = "if everything times out, 8 checks of c (and 1 more host) are in flight at once, \
-                and a host has 4 places: slots would be skipped as saturated or overrun, 4 a second; raise \
+    let of_c = "if all checks time out, 8 checks of c (and 1 more host) are in flight at once, \
+                and the limit for a host is 4: 4 slots per second would be skipped (saturated or overrun); raise \
                 dispatcher.max_concurrent_checks_per_host to 8";
     check_warnings(&all, limits, MACHINE, &[of_c]);
 }
 
 #[test]
-fn checks_that_the_threads_have_no_room_for_are_warned_of() {
+fn too_few_worker_threads_are_a_warning() {
     let threads = |jobs: &[Job], cores| {
         let machine = Machine { cores, ..MACHINE };
         let warnings = Plan::within(LIMITS, &Settings::default(), jobs, machine).warnings;
         warnings.into_iter().find_map(|warning| match warning {
-            Warning::Threads { needed, used } => Some((needed, used)),
+            Warning::WorkerThreads { needed, used } => Some((needed, used)),
             _ => None,
         })
     };
@@ -334,9 +334,9 @@ fn checks_that_the_threads_have_no_room_for_are_warned_of() {
 }
 
 #[test]
-fn a_limit_of_open_files_that_is_too_low_is_warned_of() {
+fn a_low_limit_of_open_files_is_a_warning() {
     let jobs = jobs(100, "http://192.0.2.1", 60_000, 60_000);
-    let needed = plan_of(&jobs).worst.descriptors;
+    let needed = plan_of(&jobs).worst_case.descriptors;
     for (limit, warned) in [(needed, false), (needed - 1, true)] {
         let machine = Machine {
             descriptors: Some(limit as u64),
@@ -352,9 +352,9 @@ fn a_limit_of_open_files_that_is_too_low_is_warned_of() {
 }
 
 #[test]
-fn memory_that_is_not_there_is_warned_of() {
+fn too_little_memory_is_a_warning() {
     let jobs = jobs(100, "http://192.0.2.1", 60_000, 60_000);
-    let needed = plan_of(&jobs).worst.memory as u64;
+    let needed = plan_of(&jobs).worst_case.memory as u64;
     let check = |limit, expected: &[&str]| {
         let memory = Some(limit);
         check_warnings(&jobs, LIMITS, Machine { memory, ..MACHINE }, expected);
@@ -362,24 +362,24 @@ fn memory_that_is_not_there_is_warned_of() {
     check(needed, &[]);
     check(
         needed - 1,
-        &["up to 15.6 MB of memory are needed, and there are 15.5 MB: "],
+        &["up to 15.6 MB of memory is needed, and 15.5 MB is available: "],
     );
 }
 
 #[test]
-fn hosts_that_are_asked_too_often_are_warned_of_once() {
+fn hosts_with_too_many_requests_are_one_warning() {
     let mut all = jobs(11, "http://a", 1_000, 100);
-    let of_a = "a gets 11 requests a second, more than 10: it may take them for an attack";
+    let of_a = "a gets 11 requests per second, more than 10: the host may limit them";
     check_warnings(&all, LIMITS, MACHINE, &[of_a]);
     all.extend(jobs(25, "http://b", 2_000, 100));
     all.extend(jobs(10, "http://c", 1_000, 100));
     let of_b =
-        "b (and 1 more host) gets 12.5 requests a second, more than 10: it may take them for an";
+        "b (and 1 more host) gets 12.5 requests per second, more than 10: the host may limit them";
     check_warnings(&all, LIMITS, MACHINE, &[of_b]);
 }
 
 #[test]
-fn numbers_are_printed_with_what_they_say() {
+fn numbers_have_three_significant_digits() {
     for (number, expected) in [
         (0.0, "0"),
         (-0.0, "0"),
@@ -411,7 +411,7 @@ fn numbers_are_printed_with_what_they_say() {
 }
 
 #[test]
-fn a_whole_plan_is_the_golden_one() {
+fn the_plan_matches_the_golden_file() {
     let mut all = jobs(2, "http://name", 4_000, 4_000);
     all.extend(jobs(12, "http://192.0.2.1", 1_000, 1_000));
     let limits = Limits {
