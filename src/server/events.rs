@@ -19,7 +19,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::response::{HttpResponse, text_response};
+use super::response::{HttpResponse, error_response};
 use crate::history::{History, MonitorUpdate};
 
 /// Streams at once, of the connections that there may be.
@@ -59,7 +59,7 @@ impl Events {
     pub fn answer(&self, history: &History) -> HttpResponse {
         let Ok(slot) = self.slots.clone().try_acquire_owned() else {
             let mut answer =
-                text_response(StatusCode::SERVICE_UNAVAILABLE, "too many event streams\n");
+                error_response(StatusCode::SERVICE_UNAVAILABLE, "too many event streams");
             let headers = answer.headers_mut();
             headers.insert(RETRY_AFTER, HeaderValue::from_static("10"));
             return answer;
@@ -125,14 +125,14 @@ struct EventBatch {
     /// Whether some changes were missed, so that any monitor may have changed.
     all: bool,
     checked: BTreeSet<u32>,
-    turned: BTreeSet<u32>,
+    changed: BTreeSet<u32>,
 }
 
 impl EventBatch {
     fn add(&mut self, update: MonitorUpdate) {
         self.checked.insert(update.id);
         if update.state_changed {
-            self.turned.insert(update.id);
+            self.changed.insert(update.id);
         }
     }
 
@@ -140,8 +140,8 @@ impl EventBatch {
         if self.all {
             return "event: all\ndata: {}\n\n".to_owned();
         }
-        let (checked, turned) = (list(&self.checked), list(&self.turned));
-        format!("data: {{\"checked\":[{checked}],\"turned\":[{turned}]}}\n\n")
+        let (checked, changed) = (list(&self.checked), list(&self.changed));
+        format!("data: {{\"checked\":[{checked}],\"changed\":[{changed}]}}\n\n")
     }
 }
 
@@ -193,7 +193,7 @@ mod tests {
             send(&sender, 2, false);
         };
         let (event, ()) = tokio::join!(stream.next(), sending);
-        let expected = "data: {\"checked\":[1,2],\"turned\":[1]}\n\n";
+        let expected = "data: {\"checked\":[1,2],\"changed\":[1]}\n\n";
         assert_eq!(event.as_deref(), Some(expected));
     }
 

@@ -145,14 +145,14 @@ async fn remove_stale(path: &Path) -> io::Result<()> {
         Ok(metadata) => metadata.file_type().is_socket(),
     };
     if !is_socket {
-        let error = "there is a file that is no socket";
+        let error = "the path is taken by a file that is not a socket";
         return Err(io::Error::new(io::ErrorKind::AddrInUse, error));
     }
     match timeout(CONNECT_TIMEOUT, UnixStream::connect(path)).await {
         Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
         _ => Err(io::Error::new(
             io::ErrorKind::AddrInUse,
-            "somebody listens there already",
+            "another process listens there",
         )),
     }
 }

@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{
     host::HostHeader,
-    response::{HttpResponse, text_response},
+    response::{HttpResponse, error_response, text_response},
 };
 
 /// Asks for the configuration to be read again.
@@ -69,36 +69,36 @@ impl ReloadRoute {
 
     pub async fn answer<B>(&self, request: &Request<B>) -> HttpResponse {
         if request.method() != Method::POST {
-            let mut response = text_response(StatusCode::METHOD_NOT_ALLOWED, "use POST\n");
+            let mut response = error_response(StatusCode::METHOD_NOT_ALLOWED, "use POST");
             let allowed = HeaderValue::from_static("POST");
             response.headers_mut().insert(ALLOW, allowed);
             return response;
         }
         if !self.is_enabled {
-            return text_response(
+            return error_response(
                 StatusCode::FORBIDDEN,
-                "reloading over HTTP is disabled (server.enable_lifecycle)\n",
+                "reloading over HTTP is disabled (server.enable_lifecycle)",
             );
         }
         if is_cross_site(request) {
             let status = StatusCode::FORBIDDEN;
-            return text_response(status, "requests of other sites are not accepted\n");
+            return error_response(status, "cross-site requests are not accepted");
         }
         let dry_run = match request.uri().query().unwrap_or_default() {
             "" => false,
             "dry_run=true" => true,
             _ => {
                 let status = StatusCode::BAD_REQUEST;
-                return text_response(status, "unknown query; only dry_run=true is supported\n");
+                return error_response(status, "unknown query; only dry_run=true is supported");
             }
         };
         match self.handle.ask(dry_run).await {
             Some(Ok(summary)) => text_response(StatusCode::OK, summary),
             Some(Err(problems)) => text_response(StatusCode::INTERNAL_SERVER_ERROR, problems),
-            None => text_response(
+            None => error_response(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "too many reloads wait, the last one failed internally, or the daemon is shutting \
-                 down\n",
+                 down",
             ),
         }
     }

@@ -1,4 +1,4 @@
-//! Responses whose body is in memory.
+//! Responses whose body is in memory, and errors.
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
@@ -24,4 +24,26 @@ pub(super) fn text_response(status: StatusCode, text: impl Into<Bytes>) -> HttpR
     let plain = HeaderValue::from_static("text/plain; charset=utf-8");
     response.headers_mut().insert(CONTENT_TYPE, plain);
     response
+}
+
+/// The message of an error response.
+#[derive(Clone, Copy)]
+struct ErrorMessage(&'static str);
+
+/// A response that says in plain text what is wrong.
+pub(super) fn error_response(status: StatusCode, message: &'static str) -> HttpResponse {
+    let mut response = text_response(status, format!("{message}\n"));
+    response.extensions_mut().insert(ErrorMessage(message));
+    response
+}
+
+/// Changes an error response from plain text to JSON.
+pub(super) fn error_to_json(response: &mut HttpResponse) {
+    let Some(ErrorMessage(message)) = response.extensions().get().copied() else {
+        return;
+    };
+    let body = serde_json::json!({ "error": message });
+    *response.body_mut() = full_body(format!("{body}\n").into());
+    let json = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(CONTENT_TYPE, json);
 }

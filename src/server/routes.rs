@@ -20,7 +20,7 @@ use super::{
     metrics::MetricsRenderer,
     rate_limit::RateLimiter,
     reload::ReloadRoute,
-    response::{HttpResponse, text_response},
+    response::{HttpResponse, error_response, error_to_json, text_response},
     status::{StatusPath, StatusRoutes},
     text_format::{content_type, label_names},
 };
@@ -62,6 +62,9 @@ impl Routes {
             Some(rejection) => rejection,
             None => self.route(request).await,
         };
+        if request.uri().path().starts_with("/api/") {
+            error_to_json(&mut response);
+        }
         let nosniff = HeaderValue::from_static("nosniff");
         let headers = response.headers_mut();
         headers.insert(X_CONTENT_TYPE_OPTIONS, nosniff);
@@ -77,10 +80,10 @@ impl Routes {
         let page = self.status.as_ref();
         let page = page.and_then(|pages| Some((pages, StatusPath::parse(path)?)));
         if page.is_none() && !matches!(path, "/metrics" | "/-/healthy" | "/-/ready") {
-            return text_response(StatusCode::NOT_FOUND, "not found; see / and /metrics\n");
+            return error_response(StatusCode::NOT_FOUND, "not found; see / and /metrics");
         }
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
-            let mut response = text_response(StatusCode::METHOD_NOT_ALLOWED, "use GET or HEAD\n");
+            let mut response = error_response(StatusCode::METHOD_NOT_ALLOWED, "use GET or HEAD");
             let headers = response.headers_mut();
             headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
             return response;
@@ -92,16 +95,16 @@ impl Routes {
             "/metrics" => self.metrics(request.headers()).await,
             "/-/healthy" => text_response(StatusCode::OK, "healthy\n"),
             _ if self.readiness.get() => text_response(StatusCode::OK, "ready\n"),
-            _ => text_response(StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
+            _ => error_response(StatusCode::SERVICE_UNAVAILABLE, "not ready"),
         }
     }
 
     /// The response to a request that is not served, if it is not.
     async fn reject<B>(&self, request: &Request<B>, peer: Option<IpAddr>) -> Option<HttpResponse> {
         let Ok(host) = HostHeader::from_request(request) else {
-            return Some(text_response(
+            return Some(error_response(
                 StatusCode::BAD_REQUEST,
-                "expected one valid Host header\n",
+                "expected one valid Host header",
             ));
         };
         let is_probe = matches!(request.uri().path(), "/-/healthy" | "/-/ready");
@@ -110,15 +113,15 @@ impl Routes {
             && !rate_limit.try_acquire(Instant::now())
         {
             let status = StatusCode::TOO_MANY_REQUESTS;
-            return Some(try_later(text_response(status, "too many requests\n")));
+            return Some(try_later(error_response(status, "too many requests")));
         }
         // They are sent to addresses, and tell nothing.
         if let Some(allowed) = self.allowed_hosts.as_ref().filter(|_| !is_probe)
             && !allowed.contains(&host)
         {
-            return Some(text_response(
+            return Some(error_response(
                 StatusCode::MISDIRECTED_REQUEST,
-                "this host is not in server.allowed_hosts\n",
+                "this host is not in server.allowed_hosts",
             ));
         }
         let users = self.users.as_ref();
@@ -127,13 +130,13 @@ impl Routes {
             Access::Granted => None,
             Access::Busy => {
                 let status = StatusCode::SERVICE_UNAVAILABLE;
-                Some(try_later(text_response(
+                Some(try_later(error_response(
                     status,
-                    "too many passwords to check\n",
+                    "too many passwords to check",
                 )))
             }
             Access::Denied => {
-                let mut response = text_response(StatusCode::UNAUTHORIZED, "Unauthorized\n");
+                let mut response = error_response(StatusCode::UNAUTHORIZED, "Unauthorized");
                 let challenge = r#"Basic realm="monitoringdaemon", charset="UTF-8""#;
                 let headers = response.headers_mut();
                 headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
@@ -154,7 +157,7 @@ impl Routes {
             Err(error) => {
                 tracing::error!(target: LOG_TARGET, %error, "Failed to render /metrics");
                 let status = StatusCode::INTERNAL_SERVER_ERROR;
-                return text_response(status, "failed to render the metrics\n");
+                return error_response(status, "failed to render the metrics");
             }
         };
         let mut response = HttpResponse::new(page);

@@ -21,7 +21,7 @@ use super::{
     LOG_TARGET,
     compression::{accepts_gzip, compress},
     events::Events,
-    response::{HttpResponse, full_body, text_response},
+    response::{HttpResponse, error_response, full_body},
 };
 use crate::status::{Query, SCRIPT, STYLE, Status};
 
@@ -154,12 +154,12 @@ impl StatusRoutes {
                 }
                 answer
             }
-            Ok(None) => text_response(StatusCode::NOT_FOUND, "there is no such monitor\n"),
+            Ok(None) => error_response(StatusCode::NOT_FOUND, "no such monitor"),
             Err(error) => {
                 tracing::error!(target: LOG_TARGET, %error, "Failed to render page");
-                text_response(
+                error_response(
                     StatusCode::INTERNAL_SERVER_ERROR,
-                    "the page cannot be rendered\n",
+                    "failed to render the page",
                 )
             }
         }

@@ -59,9 +59,9 @@ function listen() {
     ask(true);
   };
   events.onmessage = ({ data }) => {
-    const { checked, turned } = JSON.parse(data);
+    const { checked, changed } = JSON.parse(data);
     for (const id of checked) if (document.getElementById(`m${id}`)) rows.add(id);
-    ask(!form ? rows.size > 0 : turned.length > 0);
+    ask(!form ? rows.size > 0 : changed.length > 0);
   };
   events.addEventListener("all", () => ask(true));
   events.onerror = () => {

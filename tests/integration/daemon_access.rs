@@ -441,10 +441,12 @@ fn it_listens_wherever_it_is_told_to() {
         text(&output)
     };
     assert!(taken(&unix).contains(&format!(
-        "failed to listen on {unix}: somebody listens there already"
+        "failed to listen on {unix}: another process listens there"
     )));
     let file = folder.write("file", "precious");
-    assert!(taken(&format!("unix:{file}")).contains("there is a file that is no socket"));
+    assert!(
+        taken(&format!("unix:{file}")).contains("the path is taken by a file that is not a socket")
+    );
     assert_eq!(fs::read_to_string(file).expect("it is there"), "precious");
     assert!(taken("systemd").contains("the process was started without sockets"));
     daemon.stop();

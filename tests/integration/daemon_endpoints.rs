@@ -103,6 +103,24 @@ fn every_path_has_its_answer() {
 }
 
 #[test]
+fn errors_under_api_are_json() {
+    let (daemon, ..) = full_daemon();
+    for (method, path, status, error) in [
+        ("GET", "/api/v1/monitors/missing", 404, "no such monitor"),
+        ("POST", "/api/v1/monitors", 405, "use GET or HEAD"),
+        ("GET", "/api/v2", 404, "not found; see / and /metrics"),
+    ] {
+        let answer = ask(daemon.address, method, path, "");
+        assert_eq!(answer.status, status, "{path}");
+        assert_eq!(answer.header("content-type"), Some("application/json"));
+        assert_eq!(answer.text(), format!("{{\"error\":\"{error}\"}}\n"));
+    }
+    let answer = daemon.get("/badge/missing.svg");
+    assert_eq!(answer.status, 404);
+    assert_eq!(answer.text(), "no such monitor\n");
+}
+
+#[test]
 fn head_is_get_without_a_body() {
     let (daemon, ..) = full_daemon();
     for path in ["/-/healthy", "/-/ready", "/metrics", "/nothing"] {

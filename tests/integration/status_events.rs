@@ -78,10 +78,10 @@ fn a_monitor_that_goes_down_is_told_at_once() {
     let (mut daemon, _server, down) = checked_often();
     let mut events = Events::open(&daemon);
     let event = events.next().expect("an event");
-    assert_eq!(event, json!({ "checked": [1], "turned": [] }));
+    assert_eq!(event, json!({ "checked": [1], "changed": [] }));
     down.store(true, Ordering::Relaxed);
     let began = Instant::now();
-    while events.next().expect("an event")["turned"] != json!([1]) {}
+    while events.next().expect("an event")["changed"] != json!([1]) {}
     let took = began.elapsed();
     // A check comes due within 0.1 s, and what is new is gathered for 0.2 s.
     assert!(took < SOON, "{took:?}");
@@ -105,7 +105,7 @@ fn there_are_so_many_streams_and_no_more() {
     // What they have not been sent before.
     down.store(true, Ordering::Relaxed);
     for events in &mut streams {
-        while events.next().expect("it goes on")["turned"] != json!([1]) {}
+        while events.next().expect("it goes on")["changed"] != json!([1]) {}
     }
     streams.pop();
     eventually("there is a place again", || {
