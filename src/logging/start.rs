@@ -100,7 +100,7 @@ pub fn start(settings: &Settings, output: Output) -> io::Result<Logging> {
     let subscriber = filtered(filter, Renderer::new(&settings.format), logging.queue());
     tracing::subscriber::set_global_default(subscriber).map_err(io::Error::other)?;
     if let Some(problem) = problem {
-        tracing::warn!(error = %problem, "RUST_LOG is not understood, the configured level applies");
+        tracing::warn!(error = %problem, "Invalid RUST_LOG ignored; using log.level");
     }
     Ok(logging)
 }

@@ -123,7 +123,7 @@ impl Monitor for Tls {
             Some(protocol) => stream.start_tls(protocol, &self.client).await?,
         };
         if !settings.alpn.is_empty() && stream.protocol().is_none() {
-            let error = "the peer chose none of the protocols that were offered";
+            let error = "the peer chose none of the offered protocols (ALPN)";
             return Err(attempt.failure(Reason::ResponseMismatch, error));
         }
         settings.min_validity.judge(attempt)?;

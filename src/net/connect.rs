@@ -192,7 +192,7 @@ pub fn with_zone(
     let zone = &zoned.zone;
     let index = zone.parse().ok().or_else(|| if_nametoindex(&**zone).ok());
     let index = index.ok_or_else(|| {
-        let error = format!("there is no network interface {zone:?} here");
+        let error = format!("this host has no network interface {zone:?}");
         attempt.failure(Reason::AgentError, error)
     })?;
     Ok(SocketAddrV6::new(address, port, 0, index).into())

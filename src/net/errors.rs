@@ -150,7 +150,7 @@ struct Flood;
 
 impl fmt::Display for Flood {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the peer sends too much that is no part of a response")
+        f.write_str("the peer sent too much data that is not part of a response")
     }
 }
 

@@ -135,7 +135,7 @@ impl TokenSource {
     pub async fn get(&self, attempt: &Attempt) -> Result<HeaderValue, Failure> {
         // Says whose silence it was, where the deadline drops a check that waits for a token.
         let unanswered = guard((), |()| {
-            attempt.set_timeout_failure(failure(Reason::Timeout, "gave no token in time"));
+            attempt.set_timeout_failure(failure(Reason::Timeout, "did not answer in time"));
         });
         attempt.step(StepKind::Token, || {
             format!(
@@ -225,12 +225,13 @@ impl TokenSource {
     ) -> Result<(StatusCode, Vec<u8>), Failure> {
         let mut request = http::Request::new(self.body(client_auth));
         *request.method_mut() = Method::POST;
-        *request.uri_mut() = self.settings.grant.url.as_str().parse().map_err(|_| {
-            failure(
-                Reason::AgentError,
-                "has a URL that cannot be sent over HTTP",
-            )
-        })?;
+        *request.uri_mut() = self
+            .settings
+            .grant
+            .url
+            .as_str()
+            .parse()
+            .map_err(|_| failure(Reason::AgentError, "has an invalid URL"))?;
         *request.headers_mut() = self.headers(client_auth);
         let response = self.fetcher.fetch(request, MAX_RESPONSE_BYTES).await;
         let response =
@@ -291,8 +292,8 @@ struct TokenResponse {
 
 fn read_token(body: &[u8], now: Instant) -> Result<Token, &'static str> {
     // The parser's error is left out: it could repeat a part of the token.
-    let response: TokenResponse =
-        serde_json::from_slice(body).map_err(|_| "answered without an access_token in JSON")?;
+    let response: TokenResponse = serde_json::from_slice(body)
+        .map_err(|_| "returned no access_token, expected JSON with one")?;
     let scheme = match response.token_type.as_deref() {
         None => "Bearer",
         Some(scheme) if scheme.eq_ignore_ascii_case("bearer") => "Bearer",
@@ -300,14 +301,16 @@ fn read_token(body: &[u8], now: Instant) -> Result<Token, &'static str> {
     };
     let is_word = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic());
     if !is_word(scheme) || !is_word(&response.access_token) {
-        return Err("gave a token that cannot be sent in a header");
+        return Err("returned a token that no header can carry");
     }
     let mut authorization = HeaderValue::try_from(format!("{scheme} {}", response.access_token))
-        .map_err(|_| "gave a token that cannot be sent in a header")?;
+        .map_err(|_| "returned a token that no header can carry")?;
     authorization.set_sensitive(true);
     let lifetime = match &response.expires_in {
         None | Some(serde_json::Value::Null) => None,
-        Some(value) => Some(seconds(value).ok_or("gave a token whose expires_in is no number")?),
+        Some(value) => Some(
+            seconds(value).ok_or("returned an invalid expires_in, expected a number of seconds")?,
+        ),
     };
     let expires = lifetime.and_then(|lifetime| {
         // Of a token that lives shortly, most of its life is used all the same.

@@ -90,7 +90,7 @@ impl Settings {
     }
 }
 
-const TOO_LONG: &str = "the text made of what the peer sent is too long";
+const TOO_LONG: &str = "the text to send, expanded from what the peer sent, is too long";
 
 /// A dialogue that can be held any number of times.
 pub struct QueryResponse {
@@ -181,7 +181,10 @@ impl Entry {
                     format!("query_response[{index}].expect_bytes: {count} bytes")
                 });
                 if found != expected.0 {
-                    let error = format!("the peer sent {}", session.quote(&found));
+                    let error = format!(
+                        "the peer sent {}, not the expected bytes",
+                        session.quote(&found)
+                    );
                     return Err(session.failure(Reason::ResponseMismatch, error));
                 }
                 entry.send.as_ref().map(|send| send.0.clone())

@@ -154,8 +154,8 @@ impl MeasuredStream {
 
 const GREETING: &str = "the greeting of the server";
 
-fn refused(session: &TextSession<'_>, received: &[u8]) -> Failure {
-    let error = format!("the peer sent {}", quote(received));
+fn unexpected(session: &TextSession<'_>, received: &[u8], expected: &str) -> Failure {
+    let error = format!("the peer sent {}, expected {expected}", quote(received));
     session.failure(Reason::ResponseMismatch, error)
 }
 
@@ -171,7 +171,7 @@ async fn reply(session: &mut TextSession<'_>, name: &str, code: &str) -> Result<
     session.awaiting(name);
     let first = line(session).await?;
     let Some(rest) = first.strip_prefix(code.as_bytes()) else {
-        return Err(refused(session, &first));
+        return Err(unexpected(session, &first, code));
     };
     if rest.first() == Some(&b'-') {
         let is_last = |line: &[u8]| {
@@ -197,7 +197,7 @@ async fn status(
             return Ok(());
         }
         if skipped.is_empty() || !line.starts_with(skipped.as_bytes()) {
-            return Err(refused(session, &line));
+            return Err(unexpected(session, &line, &good.join(" or ")));
         }
     }
 }
@@ -214,7 +214,7 @@ async fn ldap(session: &mut TextSession<'_>) -> Result<(), Failure> {
     let [sequence, short] = session.array().await?;
     let length = match short {
         _ if sequence != 0x30 => {
-            return Err(session.failure(Reason::ProtocolError, NO_LDAP));
+            return Err(session.failure(Reason::ProtocolError, NOT_LDAP));
         }
         0..=0x7f => usize::from(short),
         0x81..=0x84 => {
@@ -222,28 +222,28 @@ async fn ldap(session: &mut TextSession<'_>) -> Result<(), Failure> {
             let length = length
                 .iter()
                 .fold(0, |length, byte| length << 8 | usize::from(*byte));
-            if length > LDAP_LONGEST {
-                return Err(session.failure(Reason::ProtocolError, NO_LDAP));
+            if length > MAX_LDAP_BYTES {
+                return Err(session.failure(Reason::ProtocolError, NOT_LDAP));
             }
             length
         }
-        _ => return Err(session.failure(Reason::ProtocolError, NO_LDAP)),
+        _ => return Err(session.failure(Reason::ProtocolError, NOT_LDAP)),
     };
     let message = session.bytes(length).await?;
     match ldap_result(&message) {
         Some(0) => Ok(()),
         Some(code) => {
-            let error = format!("the peer refused TLS with the result code {code}");
+            let error = format!("the peer refused TLS with result code {code}");
             Err(session.failure(Reason::ResponseMismatch, error))
         }
-        None => Err(session.failure(Reason::ProtocolError, NO_LDAP)),
+        None => Err(session.failure(Reason::ProtocolError, NOT_LDAP)),
     }
 }
 
 /// Bytes of an answer: it has a code and a text.
-const LDAP_LONGEST: usize = 64 << 10;
+const MAX_LDAP_BYTES: usize = 64 << 10;
 
-const NO_LDAP: &str = "the answer is no extended response of LDAP";
+const NOT_LDAP: &str = "expected an extended response of LDAP";
 
 /// The result code of an ExtendedResponse to the first message, in BER (RFC 4511, section 4.12).
 fn ldap_result(message: &[u8]) -> Option<u8> {
@@ -265,11 +265,11 @@ async fn postgres(session: &mut TextSession<'_>) -> Result<(), Failure> {
     match session.array().await? {
         [b'S'] => Ok(()),
         [b'N'] => {
-            let error = "the server does not speak TLS";
+            let error = "the server does not offer TLS";
             Err(session.failure(Reason::ResponseMismatch, error))
         }
         [other] => {
-            let error = format!("the peer sent {}", quote(&[other]));
+            let error = format!("the peer sent {}, expected S or N", quote(&[other]));
             Err(session.failure(Reason::ProtocolError, error))
         }
     }

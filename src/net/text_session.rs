@@ -230,7 +230,7 @@ impl<'a> TextSession<'a> {
     pub async fn start_tls(self, tls: &TlsTarget) -> Result<MeasuredStream, Failure> {
         if !self.unread.is_empty() {
             // Whoever is in between could have put it there, to be taken for what came over TLS.
-            let error = "the peer went on in plain text after it had agreed to TLS";
+            let error = "the peer sent plain text after it had agreed to TLS";
             return Err(self.failure(Reason::ProtocolError, error));
         }
         self.stream.handshake(tls).await

@@ -36,7 +36,7 @@ pub async fn connect_unix(path: &Path, attempt: &Attempt) -> Result<MeasuredStre
             }
             // As where nobody listens on a port.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Err(attempt.failure(Reason::ConnectionRefused, "there is no such socket"));
+                return Err(attempt.failure(Reason::ConnectionRefused, "the socket does not exist"));
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 attempt.explain_timeout("the backlog of the socket is full".to_owned());

@@ -203,7 +203,7 @@ mod verdict {
         ] {
             let report = check(vec![Frame::HeadWith(http, html())]).await;
             let failure = assert_failure(&report, Phase::Check, Reason::ProtocolError);
-            let error = format!("the response is of HTTP with status {http}, not of gRPC");
+            let error = format!("HTTP {http}, expected a gRPC response");
             assert_eq!(failure.error, error);
             assert_eq!(report.grpc_status(), Some(code));
         }
@@ -216,18 +216,21 @@ mod verdict {
     async fn an_answer_that_is_none_is_a_protocol_error() {
         let large = Bytes::from(vec![0; 5000]);
         let calls = [
-            (ended(b"", "0"), "the call ended well and without an answer"),
+            (
+                ended(b"", "0"),
+                "the call ended with OK but without a response",
+            ),
             (
                 ended(b"\x01\0\0\0\x02\x08\x01", "0"),
-                "the answer is compressed, which was not asked for",
+                "the response is compressed, which was not requested",
             ),
             (
                 ended(b"\0\0\0\0\x02\x08\x01\0\0\0\0\x02\x08\x01", "0"),
-                "the answer is not one message",
+                "expected a response of one message",
             ),
             (
                 ended(b"\0\0\0\0\x01\xff", "0"),
-                "the answer is not one of the health service",
+                "expected a HealthCheckResponse",
             ),
             (
                 ended(b"\0\0\0\0\x02\x08\x09", "0"),
@@ -235,15 +238,15 @@ mod verdict {
             ),
             (
                 ended(SERVING, "none"),
-                "the status of the call is no number",
+                "invalid grpc-status, expected a number",
             ),
             (
                 vec![head(), data(SERVING), Frame::End],
-                "the call ended without a status",
+                "the call ended without grpc-status",
             ),
             (
                 vec![head(), Frame::Data(large)],
-                "the answer is larger than 4096 bytes",
+                "the response is larger than 4096 bytes",
             ),
         ];
         for (frames, error) in calls {

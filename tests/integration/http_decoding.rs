@@ -275,7 +275,7 @@ async fn an_expression_that_would_take_for_ever_is_given_up() {
     let failure = assert_failure(&report, Phase::Transfer, Reason::JsonMismatch);
     assert_eq!(
         failure.error,
-        "\"body.all(a, body.all(b, body.all(c, body.all(d, d == 1.0))))\" takes too many steps for the body"
+        "\"body.all(a, body.all(b, body.all(c, body.all(d, d == 1.0))))\" takes too many steps"
     );
 }
 
@@ -341,7 +341,7 @@ async fn an_encoding_that_nobody_asked_for_is_named() {
                 "fail_if_body_json_matches_cel",
                 json!("body == 1.0"),
                 Reason::JsonMismatch,
-                "the body is no JSON",
+                "the body is not JSON",
             ),
         ] {
             let mut monitor = json!({ "url": server.http("/") });

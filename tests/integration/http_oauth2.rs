@@ -212,12 +212,12 @@ async fn what_the_token_endpoint_does_wrong_is_said_to_be_its_own() {
         (
             ok("access_token=s3cr3t"),
             Reason::ProtocolError,
-            "the token endpoint answered without an access_token in JSON",
+            "the token endpoint returned no access_token, expected JSON with one",
         ),
         (
             ok(r#"{"access_token":"s3cr3t","expires_in":"soon"}"#),
             Reason::ProtocolError,
-            "the token endpoint gave a token whose expires_in is no number",
+            "the token endpoint returned an invalid expires_in, expected a number of seconds",
         ),
         (
             "s3cr3t\r\n\r\n".to_owned(),
@@ -265,7 +265,7 @@ async fn a_token_endpoint_that_is_silent_is_not_waited_for_past_the_deadline() {
         let began = Instant::now();
         let report = Lab::new().check(keys).await;
         let failure = assert_failure(&report, Phase::Processing, Reason::Timeout);
-        assert_eq!(failure.error, "the token endpoint gave no token in time");
+        assert_eq!(failure.error, "the token endpoint did not answer in time");
         assert!(began.elapsed() < SOON);
         assert!(report.duration >= Duration::from_millis(400), "{report:#?}");
         endpoint.until(|seen| seen.left == 1).await;

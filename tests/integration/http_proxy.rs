@@ -234,13 +234,13 @@ async fn a_refusal_says_why_and_that_it_was_the_proxys() {
             refusing("HTTP/1.1 407 Authenticate\r\n\r\n"),
             "http",
             Reason::ConnectionFailed,
-            "the proxy: it wants other credentials: it answered 407 to CONNECT",
+            "the proxy: HTTP 407 in response to CONNECT: it requires other credentials",
         ),
         (
             refusing("HTTP/1.1 403 s3cr3t\r\ncontent-length: 9\r\n\r\nforbidden"),
             "http",
             Reason::ConnectionFailed,
-            "the proxy: it answered 403 to CONNECT",
+            "the proxy: HTTP 403 in response to CONNECT, expected 2xx",
         ),
         (
             refusing("garbage"),
@@ -275,13 +275,13 @@ async fn a_refusal_says_why_and_that_it_was_the_proxys() {
             ],
             "socks5",
             Reason::ConnectionRefused,
-            "the proxy: it says: connection refused",
+            "the proxy: it answered: connection refused",
         ),
         (
             vec![Step::Take(3), Step::send(&b"\x05\xff"[..])],
             "socks5",
             Reason::ConnectionFailed,
-            "the proxy: it wants credentials",
+            "the proxy: it requires credentials",
         ),
     ] {
         let proxy = Server::start(script);

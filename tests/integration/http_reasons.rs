@@ -826,7 +826,7 @@ mod verdicts {
             json!({ "valid_http_versions": ["HTTP/1.0", "HTTP/2.0"] }),
             Phase::Processing,
             Reason::HttpVersion,
-            "the response came in HTTP/1.1",
+            "HTTP/1.1, expected HTTP/1.0, HTTP/2.0",
         )
         .await;
     }
@@ -917,7 +917,7 @@ mod verdicts {
             json!({ "fail_if_not_ssl": true }),
             Phase::Tls,
             Reason::SslRequired,
-            "the final response came without TLS",
+            "the final response came without TLS, expected HTTPS",
         )
         .await;
         let script = [IDENTITY.tls(), Step::answer(|_| ok("hello"))];
@@ -982,7 +982,7 @@ mod ours {
             .check_once()
             .await;
         let error = error(&report, Phase::Tls, Reason::AgentError);
-        assert_eq!(error, "no certificate authorities are known here");
+        assert_eq!(error, "this host has no CA certificates");
     }
 
     #[test]

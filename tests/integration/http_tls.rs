@@ -342,8 +342,12 @@ async fn what_is_wrong_with_a_handshake_is_said_in_words() {
     let names: Vec<_> = names.iter().map(String::as_str).collect();
     let unknown = Authority::new("unknown root");
     for (script, reason, text) in [
-        (alert(40), Reason::TlsHandshake, "shares no cipher suite"),
-        (alert(70), Reason::TlsHandshake, "shares no version of TLS"),
+        (
+            alert(40),
+            Reason::TlsHandshake,
+            "no cipher suite or group in common",
+        ),
+        (alert(70), Reason::TlsHandshake, "no TLS version in common"),
         (
             says("HTTP/1.1 400 Bad Request\r\n\r\n"),
             Reason::TlsHandshake,

@@ -425,7 +425,7 @@ fn an_address_with_a_zone_is_reached_behind_its_interface() {
         let failure = assert_failure(&report, Phase::Rtt, Reason::AgentError);
         assert_eq!(
             failure.error,
-            "there is no network interface \"nowhere\" here"
+            "this host has no network interface \"nowhere\""
         );
     });
 }

@@ -171,7 +171,7 @@ async fn a_server_that_refuses_is_quoted() {
         (
             "smtp",
             vec![Step::send("554 go away\r\n")],
-            r#"the peer sent "554 go away""#,
+            r#"the peer sent "554 go away", expected 220"#,
         ),
         (
             "imap",
@@ -180,7 +180,7 @@ async fn a_server_that_refuses_is_quoted() {
                 Step::Read,
                 Step::send("a1 BAD what\r\n"),
             ],
-            r#"the peer sent "a1 BAD what""#,
+            r#"the peer sent "a1 BAD what", expected a1 OK"#,
         ),
         (
             "pop3",
@@ -189,7 +189,7 @@ async fn a_server_that_refuses_is_quoted() {
                 Step::Read,
                 Step::send("-ERR what\r\n"),
             ],
-            r#"the peer sent "-ERR what""#,
+            r#"the peer sent "-ERR what", expected +OK"#,
         ),
         (
             "ftp",
@@ -198,17 +198,17 @@ async fn a_server_that_refuses_is_quoted() {
                 Step::Read,
                 Step::send("502 what\r\n"),
             ],
-            r#"the peer sent "502 what""#,
+            r#"the peer sent "502 what", expected 234"#,
         ),
         (
             "ldap",
             vec![Step::Read, Step::send(ldap_refusal)],
-            "the peer refused TLS with the result code 2",
+            "the peer refused TLS with result code 2",
         ),
         (
             "postgres",
             vec![Step::Read, Step::send("N")],
-            "the server does not speak TLS",
+            "the server does not offer TLS",
         ),
         (
             "mysql",
@@ -377,7 +377,7 @@ async fn a_server_that_refuses_tls_hears_goodbye() {
     let report = Lab::new().check(keys).await;
     assert_eq!(
         refusal(&report).error,
-        r#"the peer sent "454 TLS not available""#
+        r#"the peer sent "454 TLS not available", expected 220"#
     );
     server.until(|seen| seen.steps == script.len()).await;
 }

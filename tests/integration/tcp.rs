@@ -248,7 +248,10 @@ async fn bytes_are_awaited_however_they_are_cut() {
     assert_success(&hold(script, entries).await);
     let other = hold([Step::send("PANG")], json!([{ "expect_bytes": "PONG" }])).await;
     let failure = assert_failure(&other, Phase::Processing, Reason::ResponseMismatch);
-    assert_eq!(failure.error, "the peer sent \"PANG\"");
+    assert_eq!(
+        failure.error,
+        "the peer sent \"PANG\", not the expected bytes"
+    );
 }
 
 #[tokio::test]

@@ -85,7 +85,7 @@ async fn nobody_at_the_socket_is_a_refused_connection() {
     assert_failure(&report, Phase::Connect, Reason::ConnectionRefused);
     let report = check(&path.with_file_name("missing"), json!({})).await;
     let failure = assert_failure(&report, Phase::Connect, Reason::ConnectionRefused);
-    assert_eq!(failure.error, "there is no such socket");
+    assert_eq!(failure.error, "the socket does not exist");
 }
 
 #[tokio::test]

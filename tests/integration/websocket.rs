@@ -424,11 +424,11 @@ mod dialogue {
         for (settings, error) in [
             (
                 expecting("^bye$"),
-                "the server closed with code 1008 before a message that matches \"^bye$\"",
+                "the server closed the WebSocket with code 1008 before a message that matches \"^bye$\"",
             ),
             (
                 json!({ "ping": true }),
-                "the server closed with code 1008 before it answered the ping",
+                "the server closed the WebSocket with code 1008 before it answered the ping",
             ),
         ] {
             let report = check_server(&server, settings).await;
@@ -440,7 +440,9 @@ mod dialogue {
         let report = check_server(&server, expecting("x")).await;
         let failure = assert_failure(&report, Phase::Transfer, Reason::ResponseMismatch);
         assert!(
-            failure.error.starts_with("the server closed before"),
+            failure
+                .error
+                .starts_with("the server closed the WebSocket before"),
             "{failure:?}"
         );
     }

@@ -72,7 +72,7 @@ impl EncodedQuery<'_> {
             Header::read(&mut decoder).map_err(|error| ResponseError::malformed(&error))?;
         if header.message_type != MessageType::Response {
             return Err(ResponseError::Malformed(
-                "the answer is a query itself".to_owned(),
+                "the response is itself a query".to_owned(),
             ));
         }
         let code = bytes[3] & 0x0f;
@@ -84,13 +84,13 @@ impl EncodedQuery<'_> {
                     Query::read(&mut decoder).map_err(|error| ResponseError::malformed(&error))?;
                 if !self.question.is(&query) {
                     return Err(ResponseError::Mismatched(
-                        "the response is to another question",
+                        "the response answers another question",
                     ));
                 }
             }
             _ => {
                 return Err(ResponseError::Mismatched(
-                    "the response is to another question",
+                    "the response answers another question",
                 ));
             }
         }

@@ -100,7 +100,7 @@ fn fields(of: RecordType) -> Option<&'static [Field]> {
 pub(super) enum Malformed {
     #[error(transparent)]
     Bytes(#[from] DecodeError),
-    #[error("the data of a record of type {0} is not as long as it says")]
+    #[error("the data of a record of type {0} has the wrong length")]
     Length(RecordType),
 }
 

@@ -165,7 +165,9 @@ impl SectionRules {
             return of_a_record;
         }
         if let (0, Some(pattern)) = (records, self.require_all.first()) {
-            return Some(format!("there is no {word} record to match \"{pattern}\""));
+            return Some(format!(
+                "no {word} record, expected one that matches \"{pattern}\""
+            ));
         }
         if let (1.., Some(pattern)) = (records, everywhere.first()) {
             return Some(format!("every {word} record matches \"{pattern}\""));

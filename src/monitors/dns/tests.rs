@@ -255,9 +255,9 @@ fn what_answers_something_else_is_a_stray() {
     };
     for (at, expected) in [
         (1, "the response has another id"),
-        (13, "the response is to another question"),
-        (good.len() - 3, "the response is to another question"),
-        (good.len() - 1, "the response is to another question"),
+        (13, "the response answers another question"),
+        (good.len() - 3, "the response answers another question"),
+        (good.len() - 1, "the response answers another question"),
     ] {
         assert_eq!(change(at), Err(ResponseError::Mismatched(expected)), "{at}");
     }
@@ -332,13 +332,13 @@ fn rules_are_about_each_record_every_record_or_any() {
             IN_ALL,
             &["127", "2$"],
             Some(&*format!("{first} does not match \"2$\"")),
-            Some("there is no answer record to match \"127\""),
+            Some("no answer record, expected one that matches \"127\""),
         ),
         (
             IN_ALL,
             &["127", "\tA\t"],
             None,
-            Some("there is no answer record to match \"127\""),
+            Some("no answer record, expected one that matches \"127\""),
         ),
         (
             IN_ONE,

@@ -195,7 +195,7 @@ async fn over_https(
         return Err(attempt.failure(Reason::StatusCode, error));
     }
     if !is_message(&response) {
-        let error = "the response's content type is not application/dns-message";
+        let error = "the content type is not application/dns-message";
         return Err(attempt.failure(Reason::ProtocolError, error));
     }
     attempt.enter(Phase::Transfer);

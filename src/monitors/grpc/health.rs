@@ -39,23 +39,23 @@ pub(super) fn encode_request(service: &str) -> Bytes {
 /// The status in `body`, of a call that ended well.
 pub(super) fn decode_response(body: &[u8]) -> Result<ServingStatus, String> {
     let Some((prefix, message)) = body.split_first_chunk::<PREFIX>() else {
-        return Err("the call ended well and without an answer".to_owned());
+        return Err("the call ended with OK but without a response".to_owned());
     };
     let [compressed, length @ ..] = *prefix;
     if compressed != 0 {
-        return Err("the answer is compressed, which was not asked for".to_owned());
+        return Err("the response is compressed, which was not requested".to_owned());
     }
     if usize::try_from(u32::from_be_bytes(length)) != Ok(message.len()) {
-        return Err("the answer is not one message".to_owned());
+        return Err("expected a response of one message".to_owned());
     }
     let message = HealthCheckResponse::decode(message)
-        .map_err(|_| "the answer is not one of the health service".to_owned())?;
+        .map_err(|_| "expected a HealthCheckResponse".to_owned())?;
     match message.status {
         0 => Ok(ServingStatus::Unknown),
         1 => Ok(ServingStatus::Serving),
         2 => Ok(ServingStatus::NotServing),
         3 => Ok(ServingStatus::ServiceUnknown),
-        other => Err(format!("the answer is {other}, which has no meaning")),
+        other => Err(format!("unknown serving status {other}")),
     }
 }
 
@@ -102,7 +102,7 @@ impl Code {
         };
         let code = code.to_str().ok().and_then(|code| code.parse().ok());
         code.map(|code| Some(Self(code)))
-            .ok_or("the status of the call is no number")
+            .ok_or("invalid grpc-status, expected a number")
     }
 
     /// The code for a response without `grpc-status`
@@ -197,20 +197,17 @@ mod tests {
         check(b"\0\0\0\0\0", Ok(ServingStatus::Unknown));
         // A field that we do not know.
         check(b"\0\0\0\0\x04\x08\x01\x10\x01", Ok(ServingStatus::Serving));
-        check(
-            b"\0\0\0\0\x02\x08\x07",
-            Err("the answer is 7, which has no meaning"),
-        );
-        let missing = "the call ended well and without an answer";
+        check(b"\0\0\0\0\x02\x08\x07", Err("unknown serving status 7"));
+        let missing = "the call ended with OK but without a response";
         check(b"", Err(missing));
         check(b"\0\0\0\0", Err(missing));
-        let compressed = "the answer is compressed, which was not asked for";
+        let compressed = "the response is compressed, which was not requested";
         check(b"\x01\0\0\0\x02\x08\x01", Err(compressed));
-        let torn = "the answer is not one message";
+        let torn = "expected a response of one message";
         check(b"\0\0\0\0\x02\x08", Err(torn));
         check(b"\0\0\0\0\x02\x08\x01\0\0\0\0\0", Err(torn));
         check(b"\0\xff\xff\xff\xff\x08\x01", Err(torn));
-        let foreign = "the answer is not one of the health service";
+        let foreign = "expected a HealthCheckResponse";
         check(b"\0\0\0\0\x01\x08", Err(foreign));
         check(b"\0\0\0\0\x03\x0a\x01x", Err(foreign));
     }

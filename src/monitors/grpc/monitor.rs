@@ -88,7 +88,7 @@ impl Grpc {
             .connect_with_tls(tls, endpoint, *route, attempt);
         let stream = connect.await?;
         if tls.is_some() && stream.protocol() != Some(b"h2") {
-            let error = "the server does not agree on HTTP/2, which gRPC is spoken over";
+            let error = "the server did not negotiate HTTP/2 (ALPN), which gRPC requires";
             return Err(attempt.failure(Reason::ProtocolError, error));
         }
         Ok(stream)
@@ -163,7 +163,7 @@ impl Grpc {
         while let Some(data) = body.data().await {
             let added = response_body.add(&data.map_err(failure)?);
             added.map_err(|error| {
-                let error = format!("the answer is larger than {error}");
+                let error = format!("the response is larger than {error}");
                 attempt.failure(Reason::ProtocolError, error)
             })?;
         }
@@ -183,7 +183,7 @@ impl Grpc {
             Ok(Some(code)) => code,
             Ok(None) => {
                 attempt.record(Fact::GrpcStatus(Code::from_http_status(StatusCode::OK).0));
-                let error = "the call ended without a status".to_owned();
+                let error = "the call ended without grpc-status".to_owned();
                 return wrong(Reason::ProtocolError, error);
             }
             Err(error) => return wrong(Reason::ProtocolError, error.to_owned()),
@@ -253,7 +253,7 @@ fn check_head(response: &Response<RecvStream>, attempt: &Attempt) -> Result<(), 
     }
     attempt.record(Fact::GrpcStatus(Code::from_http_status(status).0));
     let status = status.as_u16();
-    let error = format!("the response is of HTTP with status {status}, not of gRPC");
+    let error = format!("HTTP {status}, expected a gRPC response");
     Err(attempt.failure(Reason::ProtocolError, error))
 }
 
@@ -262,9 +262,9 @@ fn failure(errors: &ErrorClassifier, error: &h2::Error) -> Failure {
     let mut failure = errors.failure(error);
     if let Some(reason) = error.reason().filter(|_| failure.phase == Phase::Check) {
         failure.error = if error.is_remote() {
-            format!("the server gave up the call with {reason:?}")
+            format!("the server reset the call: {reason:?}")
         } else {
-            format!("what the server says is no HTTP/2: {reason:?}")
+            format!("invalid HTTP/2 from the server: {reason:?}")
         }
         .into();
     }

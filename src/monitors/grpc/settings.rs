@@ -151,7 +151,7 @@ fn read_metadata(fields: &mut Fields<'_>) -> Vec<(HeaderName, Secret)> {
             if is_binary(&header) || is_plain(value.reveal()) {
                 metadata.push((header.clone(), value));
             } else {
-                let wrong = format_args!("value of {name} cannot be sent as metadata");
+                let wrong = format_args!("invalid value of {name}");
                 let allowed = "printable ASCII without spaces around it; a name that ends with -bin \
                                takes any text";
                 fields.add_value_problem("metadata", wrong, allowed);

@@ -123,9 +123,9 @@ impl Expression {
         let evaluate = || Value::resolve(&self.0.tree, &context);
         match catch_unwind(AssertUnwindSafe(evaluate)) {
             Ok(Ok(Value::Bool(verdict))) => Ok(verdict),
-            Ok(Ok(_)) => wrong("is neither true nor false of the body"),
-            Ok(Err(error)) => wrong(&format!("cannot be told of the body: {}", describe(&error))),
-            Err(panic) if panic.is::<TooManySteps>() => wrong("takes too many steps for the body"),
+            Ok(Ok(_)) => wrong("is neither true nor false"),
+            Ok(Err(error)) => wrong(&format!("cannot be evaluated: {}", describe(&error))),
+            Err(panic) if panic.is::<TooManySteps>() => wrong("takes too many steps"),
             Err(panic) => resume_unwind(panic),
         }
     }
@@ -487,22 +487,22 @@ mod tests {
             (
                 "body.foo == 1",
                 "{}",
-                "\"body.foo == 1\" cannot be told of the body: a key is missing",
+                "\"body.foo == 1\" cannot be evaluated: a key is missing",
             ),
             (
                 "body[3] == 1",
                 "[1]",
-                "\"body[3] == 1\" cannot be told of the body: a list is too short",
+                "\"body[3] == 1\" cannot be evaluated: a list is too short",
             ),
             (
                 "body.foo",
                 r#"{"foo":"bar"}"#,
-                "\"body.foo\" is neither true nor false of the body",
+                "\"body.foo\" is neither true nor false",
             ),
             (
                 "body + 1 == 2",
                 "1",
-                "\"body + 1 == 2\" cannot be told of the body: a value is of another type",
+                "\"body + 1 == 2\" cannot be evaluated: a value is of another type",
             ),
             ("true", "", "NotJson"),
             ("true", "hunter2", "NotJson"),
@@ -612,7 +612,7 @@ mod tests {
             flag.set();
         }
         let result = expression.evaluate(&body, &flag);
-        result.is_err_and(|error| error.ends_with("takes too many steps for the body"))
+        result.is_err_and(|error| error.ends_with("takes too many steps"))
     }
 
     #[test]

@@ -145,7 +145,7 @@ impl BodyMatchers {
             return Ok(());
         }
         let body = json::read(body, self.json_values_limit).map_err(|wrong| match wrong {
-            InvalidJson::NotJson => (Reason::JsonMismatch, "the body is no JSON".to_owned()),
+            InvalidJson::NotJson => (Reason::JsonMismatch, "the body is not JSON".to_owned()),
             InvalidJson::TooManyValues => {
                 let limit = self.json_values_limit;
                 let error =
@@ -169,14 +169,14 @@ impl BodyMatchers {
             && is_true("fail_if_body_json_matches_cel", cel_must_be_false, false)?
         {
             return Err(mismatch(format!(
-                "\"{cel_must_be_false}\" is true of the body"
+                "\"{cel_must_be_false}\" is true, expected false"
             )));
         }
         if let Some(cel_must_be_true) = &self.cel_must_be_true
             && !is_true("fail_if_body_json_not_matches_cel", cel_must_be_true, true)?
         {
             return Err(mismatch(format!(
-                "\"{cel_must_be_true}\" is not true of the body"
+                "\"{cel_must_be_true}\" is false, expected true"
             )));
         }
         Ok(())

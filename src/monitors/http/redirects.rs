@@ -209,9 +209,9 @@ impl<T: Transport> Http<T> {
             .join(&location_text(location.as_bytes()))
             .ok()
             .filter(|url| Uri::try_from(url.as_str()).is_ok())
-            .ok_or("the redirect's location is no URL")?;
+            .ok_or("redirect to an invalid URL")?;
         if !matches!(url.scheme(), "http" | "https") {
-            return Err("the redirect leads away from HTTP");
+            return Err("redirect to another scheme, expected http or https");
         }
         // Both fail for URLs without a host only.
         let _ = url.set_username("");
@@ -219,7 +219,7 @@ impl<T: Transport> Http<T> {
         url.set_fragment(None);
         let (method, body) = if keeps_method {
             if !hop.body.is_empty() && !is_same_service(&self.settings.url, &url) {
-                return Err("the redirect leads to another host, which does not get the body");
+                return Err("redirect to another host, which must not get the request's body");
             }
             (hop.method.clone(), hop.body.clone())
         } else if hop.method == Method::HEAD {

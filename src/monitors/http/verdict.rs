@@ -49,7 +49,11 @@ impl<T: Transport> Http<T> {
         let version = response.version;
         let versions = &settings.valid_http_versions;
         if !versions.is_empty() && !versions.iter().any(|valid| valid.0 == version) {
-            let error = format!("the response came in {version:?}");
+            let valid: Vec<_> = versions
+                .iter()
+                .map(|valid| format!("{:?}", valid.0))
+                .collect();
+            let error = format!("{version:?}, expected {}", valid.join(", "));
             steps.add(StepKind::NotPassed, || {
                 format!("valid_http_versions: {error}")
             });
@@ -65,12 +69,12 @@ impl<T: Transport> Http<T> {
         }
         let secure = url.scheme() == "https";
         if settings.fail_if_ssl && secure {
-            let error = "the final response came over TLS";
+            let error = "the final response came over TLS, expected plain HTTP";
             steps.add(StepKind::NotPassed, || format!("fail_if_ssl: {error}"));
             return Err(Failure::new(Phase::Tls, Reason::SslForbidden, error));
         }
         if settings.fail_if_not_ssl && !secure {
-            let error = "the final response came without TLS";
+            let error = "the final response came without TLS, expected HTTPS";
             steps.add(StepKind::NotPassed, || format!("fail_if_not_ssl: {error}"));
             return Err(Failure::new(Phase::Tls, Reason::SslRequired, error));
         }

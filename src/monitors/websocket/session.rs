@@ -224,7 +224,7 @@ impl<'a> WebSocketSession<'a> {
                 let code = close_frame.map_or_else(String::new, |close_frame| {
                     format!(" with code {}", u16::from(close_frame.code))
                 });
-                let error = format!("the server closed{code}");
+                let error = format!("the server closed the WebSocket{code}");
                 Err(self.attempt.failure(Reason::ResponseMismatch, error))
             }
             Some(Ok(message)) => {
@@ -277,7 +277,7 @@ impl<'a> WebSocketSession<'a> {
                 self.attempt.failure(Reason::ProtocolError, error)
             }
             error if is_closed(error) => {
-                let error = "the server closed the connection without closing the WebSocket";
+                let error = "the server closed the connection without a close frame";
                 self.attempt.failure(Reason::ConnectionReset, error)
             }
             Error::Utf8(_) => {
@@ -285,7 +285,7 @@ impl<'a> WebSocketSession<'a> {
                 self.attempt.failure(Reason::ProtocolError, error)
             }
             error => {
-                let error = format!("what the server says is no WebSocket: {error}");
+                let error = format!("invalid WebSocket from the server: {error}");
                 self.attempt.failure(Reason::ProtocolError, error)
             }
         }

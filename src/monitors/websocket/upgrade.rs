@@ -102,12 +102,12 @@ impl Upgrade {
         let (connection, upgrade) = (header::CONNECTION, header::UPGRADE);
         if !has_token(headers, &upgrade, "websocket") || !has_token(headers, &connection, "upgrade")
         {
-            let error = "the response upgrades to something else than a WebSocket";
+            let error = "the response does not upgrade to a WebSocket";
             return wrong(Reason::ProtocolError, error);
         }
         let accept = headers.get(header::SEC_WEBSOCKET_ACCEPT);
         if accept.is_none_or(|accept| *accept != derive_accept_key(key.as_bytes())) {
-            let error = "Sec-WebSocket-Accept is not the answer to the request's key";
+            let error = "Sec-WebSocket-Accept does not match the request's key";
             return wrong(Reason::ProtocolError, error);
         }
         let extensions = headers.get_all(header::SEC_WEBSOCKET_EXTENSIONS);
@@ -125,7 +125,7 @@ impl Upgrade {
             (Some(chosen), offered) if offered.iter().any(|name| chosen == name) => Ok(()),
             (Some(_), []) => wrong(
                 Reason::ProtocolError,
-                "the server chose a subprotocol, and none was offered",
+                "the server chose a subprotocol, but none was offered",
             ),
             (Some(_), _) => wrong(
                 Reason::ResponseMismatch,
@@ -170,7 +170,7 @@ async fn exchange(
                 return Err(protocol_error(error));
             }
             Ok(0) => {
-                let error = "the server closed the connection without a whole response";
+                let error = "the server closed the connection before the response was complete";
                 return Err(attempt.failure(Reason::ConnectionReset, error));
             }
             Ok(_) => pieces += 1,

@@ -58,10 +58,12 @@ pub(super) async fn request_connect_tunnel<S: AsyncRead + AsyncWrite + Unpin>(
             break end + 4;
         }
         if answer.len() >= MAX_RESPONSE_BYTES {
-            return Err(ProxyError::malformed("the answer to CONNECT does not end"));
+            return Err(ProxyError::malformed("the response to CONNECT is too long"));
         }
         if answer.len() >= 5 && !answer.starts_with(b"HTTP/") {
-            return Err(ProxyError::malformed("the answer to CONNECT is no HTTP"));
+            return Err(ProxyError::malformed(
+                "expected an HTTP response to CONNECT",
+            ));
         }
         if stream.read_buf(&mut answer).await? == 0 {
             return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
@@ -70,21 +72,23 @@ pub(super) async fn request_connect_tunnel<S: AsyncRead + AsyncWrite + Unpin>(
     match status(&answer[..end]) {
         // The target has not been spoken to, and does not speak first.
         Some(200..=299) if answer.len() > end => Err(ProxyError::malformed(
-            "something comes behind the answer to CONNECT",
+            "unexpected data after the response to CONNECT",
         )),
         Some(200..=299) => Ok(()),
         Some(407) => {
-            let error = "it wants other credentials: it answered 407 to CONNECT";
+            let error = "HTTP 407 in response to CONNECT: it requires other credentials";
             Err(ProxyError::Rejected(
                 Reason::ConnectionFailed,
                 error.to_owned(),
             ))
         }
         Some(status) => {
-            let error = format!("it answered {status} to CONNECT");
+            let error = format!("HTTP {status} in response to CONNECT, expected 2xx");
             Err(ProxyError::Rejected(Reason::ConnectionFailed, error))
         }
-        None => Err(ProxyError::malformed("the answer to CONNECT has no status")),
+        None => Err(ProxyError::malformed(
+            "the response to CONNECT has no status",
+        )),
     }
 }
 
@@ -130,15 +134,16 @@ pub(super) async fn request_socks5_tunnel<S: AsyncRead + AsyncWrite + Unpin>(
         (VERSION, NO_AUTHENTICATION) => None,
         (VERSION, USERINFO) if userinfo.is_some() => userinfo,
         (VERSION, NONE_ACCEPTABLE) if userinfo.is_some() => {
-            return Err(refused("it does not take a user and a password"));
+            return Err(refused("it does not accept a user name and a password"));
         }
-        (VERSION, NONE_ACCEPTABLE) => return Err(refused("it wants credentials")),
+        (VERSION, NONE_ACCEPTABLE) => return Err(refused("it requires credentials")),
         _ => return Err(ProxyError::malformed("it does not speak SOCKS 5")),
     };
     if let Some((user, password)) = userinfo {
         let mut request = vec![1];
         for text in [user, password] {
-            let length = u8::try_from(text.len()).map_err(|_| refused("too long a password"))?;
+            let length = u8::try_from(text.len())
+                .map_err(|_| refused("the user name or password is too long"))?;
             request.push(length);
             request.extend_from_slice(text.as_bytes());
         }
@@ -146,7 +151,7 @@ pub(super) async fn request_socks5_tunnel<S: AsyncRead + AsyncWrite + Unpin>(
         stream.flush().await?;
         let (_, status) = (stream.read_u8().await?, stream.read_u8().await?);
         if status != 0 {
-            return Err(refused("it wants other credentials"));
+            return Err(refused("it rejected the credentials"));
         }
     }
     let mut request = vec![VERSION, 1, 0];
@@ -165,7 +170,8 @@ pub(super) async fn request_socks5_tunnel<S: AsyncRead + AsyncWrite + Unpin>(
             request.extend(zoned.address.octets());
         }
         Host::Name(name) => {
-            let length = u8::try_from(name.len()).map_err(|_| refused("too long a name"))?;
+            let length =
+                u8::try_from(name.len()).map_err(|_| refused("the host name is too long"))?;
             request.extend([NAME, length]);
             request.extend_from_slice(name.as_bytes());
         }
@@ -184,15 +190,19 @@ async fn reply<S: AsyncRead + Unpin>(stream: &mut S) -> Result<(), ProxyError> {
     if version != VERSION {
         return Err(ProxyError::malformed("it does not speak SOCKS 5"));
     }
-    let rejected =
-        |reason, error: &str| Err(ProxyError::Rejected(reason, format!("it says: {error}")));
+    let rejected = |reason, error: &str| {
+        Err(ProxyError::Rejected(
+            reason,
+            format!("it answered: {error}"),
+        ))
+    };
     match code {
         0 => {}
         2 => return rejected(Reason::ConnectionFailed, "not allowed"),
         3 => return rejected(Reason::HostUnreachable, "network unreachable"),
         4 => return rejected(Reason::HostUnreachable, "host unreachable"),
         5 => return rejected(Reason::ConnectionRefused, "connection refused"),
-        code => return rejected(Reason::ConnectionFailed, &format!("failure {code}")),
+        code => return rejected(Reason::ConnectionFailed, &format!("error code {code}")),
     }
     stream.read_exact(&mut head[2..]).await?;
     let length: u8 = match head[3] {

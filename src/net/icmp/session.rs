@@ -82,7 +82,7 @@ impl EchoSession {
                 Some(EMSGSIZE) => (Reason::HostUnreachable, format!(" of {size} bytes")),
                 _ => (io_reason(&error), String::new()),
             };
-            let error = format!("the echo request{what} cannot be sent: {error}");
+            let error = format!("failed to send the echo request{what}: {error}");
             attempt.failure(reason, error)
         })?;
         let request = Request {

@@ -126,7 +126,7 @@ impl SocketState {
         let sequence = self.pending().insert(echo).ok_or_else(|| {
             io::Error::new(
                 io::ErrorKind::OutOfMemory,
-                "too many echo requests wait for their answers",
+                "too many echo requests are waiting for replies",
             )
         })?;
         // Forgets it where the check is dropped meanwhile.

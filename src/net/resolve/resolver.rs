@@ -299,7 +299,7 @@ impl Stub {
         steps: &Steps,
     ) -> Result<Vec<Data>, NotFound> {
         let Some(candidates) = Candidates::new(text, &self.search, self.options) else {
-            let error = format!("{text:?} is not a name that can be looked up");
+            let error = format!("invalid host name {text:?}");
             let failure = Failure::new(Phase::Resolve, Reason::DnsFailure, error);
             return Err(NotFound::Failed(failure));
         };

@@ -206,7 +206,9 @@ impl Server {
         };
         let bytes = exchange.await.map_err(QueryError::Io)?;
         query.decode(id, &bytes).map_err(|unfit| match unfit {
-            ResponseError::Mismatched => QueryError::Malformed("it is to another query".to_owned()),
+            ResponseError::Mismatched => {
+                QueryError::Malformed("it answers another query".to_owned())
+            }
             ResponseError::Malformed(error) => QueryError::Malformed(error),
         })
     }

@@ -165,7 +165,7 @@ impl From<Vec<QueryError>> for ServersError {
             None => Self::failed(Reason::Timeout, "the name servers did not answer"),
             Some(QueryError::Refused(rcode)) => Self::Refused(rcode),
             Some(QueryError::Referral) => {
-                let error = "the name server does not look up names for others";
+                let error = "the name server does not offer recursion";
                 Self::failed(Reason::DnsFailure, error)
             }
             Some(QueryError::Malformed(error)) => {
@@ -184,10 +184,10 @@ impl ServersError {
 
     fn io(error: &io::Error) -> Self {
         if io_reason(error) == Reason::AgentError {
-            let error = format!("the name servers cannot be asked: {error}");
+            let error = format!("failed to query the name servers: {error}");
             return Self::failed(Reason::AgentError, error);
         }
-        let error = format!("the name servers cannot be reached: {error}");
+        let error = format!("failed to reach the name servers: {error}");
         Self::failed(Reason::DnsFailure, error)
     }
 }

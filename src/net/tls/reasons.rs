@@ -10,11 +10,10 @@ use x509_parser::{certificate::X509Certificate, prelude::FromDer, public_key::Pu
 use crate::check::Reason;
 
 /// The error of a handshake for which no certificate authority is known.
-pub(super) const NO_AUTHORITIES: &str = "no certificate authorities are known here";
+pub(super) const NO_AUTHORITIES: &str = "this host has no CA certificates";
 
 /// The parameters of a handshake that are offered, as far as peers differ in them.
-const OFFERED: &str =
-    "offered are TLS 1.2 and 1.3 with ECDHE and AES-GCM or ChaCha20-Poly1305, unless configured";
+const OFFERED: &str = "the client offers TLS 1.2 and 1.3 with ECDHE and AES-GCM or ChaCha20-Poly1305, unless configured otherwise";
 
 /// Names of a certificate that are quoted.
 const MAX_QUOTED_NAMES: usize = 5;
@@ -90,7 +89,7 @@ pub(in crate::net) fn describe(error: &Error) -> String {
             "the peer does not speak TLS".to_owned()
         }
         Error::PeerIncompatible(_) => {
-            format!("the server shares no version or cipher suite; {OFFERED}")
+            format!("no TLS version or cipher suite in common with the server; {OFFERED}")
         }
         error => error.to_string(),
     }
@@ -115,7 +114,7 @@ fn describe_certificate(error: &CertificateError) -> String {
                 more => format!(" and {more} more"),
             };
             let is_for = if names.is_empty() {
-                "no name at all".to_owned()
+                "no host name".to_owned()
             } else {
                 format!("{quoted}{more}")
             };
@@ -128,18 +127,17 @@ fn describe_certificate(error: &CertificateError) -> String {
             "the certificate's signature does not match its issuer's key".to_owned()
         }
         CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
-            "the certificate is not for servers".to_owned()
+            "the certificate is not valid for servers (extended key usage)".to_owned()
         }
         CertificateError::Other(error) => match error.0.downcast_ref::<webpki::Error>() {
             Some(webpki::Error::CaUsedAsEndEntity) => {
-                "the certificate is an authority's own (CA:TRUE) and not a configured one"
-                    .to_owned()
+                "the server sent a CA certificate (CA:TRUE) as its own".to_owned()
             }
             Some(webpki::Error::UnsupportedCertVersion) => {
-                "the certificate is of an old version of X.509, expected version 3".to_owned()
+                "the certificate has an old X.509 version, expected 3".to_owned()
             }
             Some(webpki::Error::UnsupportedSignatureAlgorithmContext(_)) => {
-                "a certificate is signed by an algorithm that is too weak or unknown".to_owned()
+                "a certificate is signed with a weak or unknown algorithm".to_owned()
             }
             _ => format!("the certificate is not trusted: {error}"),
         },
@@ -167,18 +165,18 @@ fn describe_alert(alert: Alert) -> String {
     let refused = |why: &str| format!("the server refused the client certificate: {why}");
     match alert {
         Alert::HandshakeFailure | Alert::InsufficientSecurity => {
-            format!("the server shares no cipher suite or group; {OFFERED}")
+            format!("no cipher suite or group in common with the server; {OFFERED}")
         }
-        Alert::ProtocolVersion => format!("the server shares no version of TLS; {OFFERED}"),
+        Alert::ProtocolVersion => format!("no TLS version in common with the server; {OFFERED}"),
         Alert::CertificateRequired => "the server demands a client certificate".to_owned(),
-        Alert::BadCertificate | Alert::CertificateUnknown => refused("it is not acceptable"),
+        Alert::BadCertificate | Alert::CertificateUnknown => refused("it is invalid"),
         Alert::UnsupportedCertificate => refused("it is of an unsupported type"),
         Alert::CertificateRevoked => refused("it is revoked"),
         Alert::CertificateExpired => refused("it has expired"),
-        Alert::UnknownCA => refused("its issuer is unknown there"),
+        Alert::UnknownCA => refused("the server does not trust its issuer"),
         Alert::AccessDenied => refused("access denied"),
         Alert::UnrecognisedName => "the server does not know the name in SNI".to_owned(),
-        Alert::NoApplicationProtocol => "the server shares no protocol (ALPN)".to_owned(),
+        Alert::NoApplicationProtocol => "no protocol (ALPN) in common with the server".to_owned(),
         Alert::InternalError => "the server reports an internal error".to_owned(),
         alert => match alert.as_str() {
             Some(name) => format!("the peer sent the alert {name}"),

@@ -39,13 +39,13 @@ impl TrustStore {
     pub fn system() -> Self {
         let found = rustls_native_certs::load_native_certs();
         for error in &found.errors {
-            tracing::warn!(%error, "A certificate authority cannot be read");
+            tracing::warn!(%error, "Failed to load a system CA certificate");
         }
         let mut roots = RootCertStore::empty();
         roots.add_parsable_certificates(found.certs);
         if roots.is_empty() {
             tracing::warn!(
-                "No certificate authorities were found, so checks of https URLs will fail; \
+                "No CA certificates found: checks over TLS will fail; \
                  install ca-certificates or set SSL_CERT_FILE"
             );
         }
