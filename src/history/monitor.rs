@@ -370,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_among_the_last_checks_stands_there_once_with_its_text() {
+    fn a_recent_failure_is_listed_once_with_its_error() {
         let (history, _receiver) = history();
         for second in 1..=30 {
             history.on_completed(&report(second, (second % 10 == 0).then_some("no")));
@@ -395,7 +395,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_told_when_a_monitor_turns() {
+    fn a_state_change_is_announced() {
         let (history, mut receiver) = history();
         assert_eq!(history.state(), MonitorState::Unknown);
         for (error, expected) in [(None, true), (None, false), (Some("x"), true)] {
@@ -406,7 +406,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_of_the_daemon_says_nothing_about_the_target() {
+    fn an_agent_error_makes_the_state_unknown() {
         let (history, mut receiver) = history();
         let agent_error = Report {
             failure: Some(Failure::new(Phase::Connect, Reason::AgentError, "EMFILE")),
@@ -427,7 +427,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_is_bounded_in_bytes() {
+    fn kept_errors_are_bounded() {
         let (history, _receiver) = history();
         for second in 0..1000 {
             let error = format!("{second} {}", "日".repeat(10_000));
@@ -452,7 +452,7 @@ mod tests {
     }
 
     #[test]
-    fn the_certificate_that_ends_first_is_kept_until_there_is_another() {
+    fn the_earliest_expiry_is_kept_until_the_next_handshake() {
         let (history, _receiver) = history();
         let certificate = |role, not_after| {
             let not_before = 0;

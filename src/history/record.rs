@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_is_kept_to_a_percent_and_never_longer() {
+    fn durations_are_kept_to_a_percent_and_rounded_down() {
         for number in [1e-6_f32, 0.000_123, 0.031_4, 1.0, 4.999, 86_399.0] {
             let kept = from_bf16(to_bf16(number));
             assert!((0.992..=1.0).contains(&(kept / number)), "{number} {kept}");

@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_is_quoted_only_where_it_could_be_mistaken() {
+    fn a_value_is_quoted_only_if_it_is_ambiguous() {
         check("", "", r#""""#);
         check("GET", "GET", "GET");
         check("http://a/b?c", "http://a/b?c", "http://a/b?c");
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_character_that_could_forge_is_escaped() {
+    fn control_characters_are_escaped() {
         check("a\nb", r"a\nb", r#""a\nb""#);
         check("a\r\tb", r"a\r\tb", r#""a\r\tb""#);
         check("\u{1b}[31m", r"\u001b[31m", r#""\u001b[31m""#);

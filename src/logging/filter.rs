@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn every_level_told_in_messages_is_known() {
+    fn every_level_named_in_messages_is_known() {
         for name in LEVELS {
             assert!(parse_level(name).is_some(), "{name}");
         }
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_asked_is_no_filter() {
+    fn an_empty_variable_is_no_filter() {
         for directives in ["", " ", ",", " , "] {
             let filter = parse_directives(directives).expect("empty is not wrong");
             assert!(filter.is_none(), "{directives:?}");
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn what_goes_over_the_wire_stays_under_its_ceiling() {
+    fn sensitive_targets_are_capped() {
         let wire = |level| {
             [
                 ("hyper::client", level),

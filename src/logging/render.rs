@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn the_default_is_the_tutorials_line() {
+    fn the_default_format_is_that_of_the_tutorial() {
         let emit = || {
             warn!(
                 target: "monitoringdaemon::monitors::http",
@@ -368,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_has_dots_for_double_colons_only() {
+    fn only_double_colons_become_dots() {
         let lines = rendered("%(name)s", || {
             info!(target: "a::b:c::d", "");
             info!(target: "::", "");
@@ -419,7 +419,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_quoted_where_it_could_be_mistaken() {
+    fn a_text_is_quoted_if_it_is_ambiguous() {
         check(
             || info!(target: "agent::net", a = "x y", b = %"p=q", c = ?"r", d = "", e = %'f', "Hi"),
             r#"Hi a="x y" b="p=q" c="\"r\"" d="" e=f"#,
@@ -439,7 +439,7 @@ mod tests {
     }
 
     #[test]
-    fn a_field_never_takes_a_members_name() {
+    fn a_field_never_has_the_name_of_a_reserved_key() {
         check(
             || info!(target: "agent::net", r#type = "http", time = 1, level = 2, name = 3, "Hi"),
             "Hi type=http time=1 level=2 name=3",
@@ -461,7 +461,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_cannot_forge_a_line() {
+    fn a_value_cannot_forge_a_line() {
         check(
             || info!(target: "agent::net", a = %"x\n[2030-01-01] \u{1b}[31m\u{202e}", "Hi\r\n"),
             r#"Hi\r\n a="x\n[2030-01-01] \u001b[31m\u202e""#,
@@ -480,7 +480,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_fails_to_show_itself_costs_nothing_else() {
+    fn a_value_that_fails_to_format_does_not_lose_the_line() {
         check(
             || info!(target: "agent::net", a = %Broken, b = 1, "{}", Broken),
             "half a=half b=1",
@@ -490,7 +490,7 @@ mod tests {
     }
 
     #[test]
-    fn scratch_space_in_use_is_not_lent_twice() {
+    fn nested_use_of_the_scratch_buffer_is_safe() {
         let text = with_scratch(|outer| {
             outer.push_str("outer");
             with_scratch(|inner| inner.push_str("inner"));

@@ -179,7 +179,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_level_keeps_itself_and_what_is_above() {
+    fn a_level_includes_the_more_severe_ones() {
         check("TRACE", "TRACE DEBUG INFO WARNING ERROR ");
         check("DEBUG", "DEBUG INFO WARNING ERROR ");
         check("INFO", "INFO WARNING ERROR ");

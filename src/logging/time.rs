@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn a_moment_is_rendered_whatever_came_before() {
+    fn a_time_is_rendered_independently_of_earlier_ones() {
         for (seconds, millis, utc) in [
             (1_700_000_000, 7, "2023-11-14T22:13:20.007Z"),
             (1_700_000_000, 999, "2023-11-14T22:13:20.999Z"),
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_moment_beyond_all_calendars_does_no_harm() {
+    fn a_time_out_of_range_is_rendered() {
         let mut out = String::new();
         write_rfc3339(&mut out, Duration::MAX).expect("a String takes all");
         assert_eq!(out, "1970-01-01T00:00:00.999Z");

@@ -347,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn an_output_that_hesitates_gets_everything() {
+    fn a_slow_output_gets_everything() {
         check(vec![], 1, "one\ntwo\nthree\n", 0);
         check(vec![Take(1), Take(4), Take(2)], 4, "one\ntwo\nthree\n", 0);
         check(
@@ -369,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn an_output_that_fails_costs_the_lines_that_it_was_given() {
+    fn a_failing_output_drops_only_its_lines() {
         check(vec![Fail(ErrorKind::BrokenPipe)], 1, "three\n", 2);
         check(vec![Take(0)], 1, "three\n", 2);
         check(
@@ -381,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_after_a_torn_one_begins_on_its_own() {
+    fn a_line_after_a_partial_one_starts_on_a_new_line() {
         let full = || Fail(ErrorKind::StorageFull);
         check(vec![Take(5), full()], 2, "one\nt\nthree\n", 1);
         check(vec![Take(2), full()], 2, "on\nthree\n", 2);
@@ -389,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn a_blocked_output_holds_nobody_up() {
+    fn a_blocked_output_blocks_no_logger() {
         let (reader, writer) = io::pipe().expect("a test has descriptors to spare");
         let logging = Logging::new(writer).expect("a test has threads to spare");
         flood(&logging);
@@ -424,7 +424,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_flow_whole_when_a_blocked_output_is_read_again() {
+    fn lines_are_complete_after_a_blocked_output_is_read_again() {
         let (reader, writer) = io::pipe().expect("a test has descriptors to spare");
         check_flow(reader, writer);
         let (reader, writer) = UnixStream::pair().expect("a test has descriptors to spare");
@@ -433,7 +433,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_output_that_refuses_to_block_is_given_up_with_the_log() {
+    fn a_full_nonblocking_output_is_given_up_at_the_end() {
         struct Full(mpsc::Sender<()>);
         impl Write for Full {
             fn write(&mut self, _: &[u8]) -> io::Result<usize> {

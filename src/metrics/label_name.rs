@@ -30,7 +30,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_that_is_not_plain_is_quoted_or_left_out() {
+    fn utf8_label_names_are_quoted_or_left_out() {
         for name in ["team", "_a1"] {
             assert_eq!(LabelNames::Plain.write(name).as_deref(), Some(name));
             assert_eq!(LabelNames::Utf8.write(name).as_deref(), Some(name));

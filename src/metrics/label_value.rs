@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn control_characters_of_a_peer_become_visible() {
+    fn control_characters_of_a_peer_are_escaped() {
         for (value, expected) in [
             ("OpenSSH_9.2", "OpenSSH_9.2"),
             ("日 \"9\"", "日 \\\"9\\\""),

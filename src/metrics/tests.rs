@@ -160,7 +160,7 @@ fn of_other_types() -> Report {
 }
 
 #[test]
-fn the_page_of_a_fixed_run_is_the_golden_one() {
+fn the_page_matches_the_golden_file() {
     let metrics = Metrics::new(&Settings::default(), || 7).with_limits(1000, None);
     let mut example = Job::new("example", Silent("https://example.com/"));
     example
@@ -223,7 +223,7 @@ fn with_all_families() -> Settings {
 }
 
 #[test]
-fn every_family_of_the_list_is_on_the_page_with_its_type_and_help() {
+fn every_listed_family_is_exported_with_type_and_help() {
     let stats = Arc::new(Stats::default());
     stats.fill_for_tests();
     let metrics = Metrics::new(&with_all_families(), || 0)
@@ -248,7 +248,7 @@ fn every_family_of_the_list_is_on_the_page_with_its_type_and_help() {
 }
 
 #[test]
-fn what_the_last_check_did_not_find_out_has_no_sample() {
+fn missing_facts_export_no_sample() {
     let metrics = Metrics::new(&Settings::default(), || 0);
     let observer = metrics.observe(&Job::new("example", Silent("http://localhost/")));
     for report in [succeeded(), failed()] {
@@ -271,7 +271,7 @@ fn what_the_last_check_did_not_find_out_has_no_sample() {
 
 /// The prometheus crate's vectors would take these two for one.
 #[test]
-fn monitors_whose_joined_names_are_alike_stay_apart() {
+fn monitors_with_equal_joined_labels_stay_apart() {
     let metrics = Metrics::new(&Settings::default(), || 0);
     let mut jobs = [("a", "1-web"), ("a1", "-web")].map(|(name, zone)| {
         let mut job = Job::new(name, Silent("http://localhost/"));
@@ -287,7 +287,7 @@ fn monitors_whose_joined_names_are_alike_stay_apart() {
 
 /// Checks begin, end and are skipped in several threads while pages are rendered.
 #[test]
-fn on_every_page_the_slots_add_up() {
+fn slots_add_up_on_every_page() {
     let metrics = Arc::new(Metrics::new(&Settings::default(), || 0));
     let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
     let busy: Vec<_> = (0..4)
@@ -339,7 +339,7 @@ fn on_every_page_the_slots_add_up() {
 }
 
 #[test]
-fn a_page_of_many_chunks_has_every_sample_once_and_each_family_together() {
+fn a_page_of_many_chunks_has_every_sample_once() {
     const MONITORS: usize = 3_000;
     let metrics = Metrics::new(&Settings::default(), || 0);
     for n in 0..MONITORS {
@@ -381,7 +381,7 @@ fn a_page_of_many_chunks_has_every_sample_once_and_each_family_together() {
 }
 
 #[test]
-fn what_is_disabled_is_not_exposed() {
+fn disabled_families_are_not_exported() {
     let settings = Settings {
         response_size_buckets: Some(Arc::from([10.0, 1000.0])),
         disabled: vec![
@@ -407,7 +407,7 @@ fn what_is_disabled_is_not_exposed() {
 }
 
 #[test]
-fn the_certificate_of_a_peer_is_exported_only_if_it_is_asked_for() {
+fn the_leaf_certificate_is_exported_only_if_enabled() {
     let many = (0..1_200).map(|n| format!("host-{n}.{}.example\u{1b}", "x".repeat(60)));
     let leaf = LeafCertificate::new("CN=a\nb", &"日".repeat(10_000), "0a", many, "ab01");
     let report = Report {
@@ -436,7 +436,7 @@ fn the_certificate_of_a_peer_is_exported_only_if_it_is_asked_for() {
 }
 
 #[test]
-fn a_check_that_says_nothing_about_the_target_leaves_it_up_or_down() {
+fn an_agent_error_leaves_monitor_up_unchanged() {
     let metrics = Metrics::new(&Settings::default(), || 0);
     let observer = metrics.observe(&Job::new("example", Silent("http://localhost/")));
     let agent_error = Report {
@@ -462,7 +462,7 @@ fn a_check_that_says_nothing_about_the_target_leaves_it_up_or_down() {
 }
 
 #[test]
-fn every_row_of_the_table_holds_together() {
+fn every_row_of_the_table_is_consistent() {
     let mut names: Vec<_> = FAMILIES.iter().map(|family| family.name).collect();
     names.sort_unstable();
     names.dedup();

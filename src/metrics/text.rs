@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn a_histogram_of_the_prometheus_crate_is_written_alike() {
+    fn histograms_of_the_prometheus_crate_have_the_same_format() {
         let options = prometheus::HistogramOpts::new("a", "b").buckets(vec![0.5, 2.0]);
         let histogram = prometheus::Histogram::with_opts(options).expect("valid options");
         for value in [0.25, 0.5, 4.0] {

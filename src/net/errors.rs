@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn what_we_lack_is_never_the_targets_fault() {
+    fn local_errors_are_agent_errors() {
         const EPERM: i32 = 1;
         const ENOMEM: i32 = 12;
         const EACCES: i32 = 13;
@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_network_says_has_its_reason() {
+    fn network_errors_have_their_reasons() {
         const EIO: i32 = 5;
         const ENETUNREACH: i32 = 101;
         const ECONNRESET: i32 = 104;

@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_buffer_takes_so_many_bytes_and_pieces() {
+    fn a_buffer_limits_bytes_and_pieces() {
         let mut buffer = LimitedBuffer::new(4);
         assert_eq!(buffer.add(b"abc"), Ok(()));
         assert_eq!(buffer.add(b"de"), Err(LimitExceeded::Bytes(4)));

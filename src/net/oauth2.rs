@@ -395,7 +395,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_token_is_refused() {
+    fn invalid_token_responses_are_refused() {
         for wrong in [
             "",
             "[]",
@@ -418,7 +418,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_code_is_repeated_where_it_is_a_known_one() {
+    fn only_known_error_codes_are_repeated() {
         let code = |body: &str| error_code(body.as_bytes());
         assert_eq!(
             code(r#"{"error":"invalid_client"}"#),
@@ -430,7 +430,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_answer_is_read(body in any::<Vec<u8>>(), text in any::<String>()) {
+        fn any_response_is_read_without_panic(body in any::<Vec<u8>>(), text in any::<String>()) {
             let _ = read_token(&body, Instant::now());
             let _ = error_code(&body);
             let _ = read(&format!(r#"{{"access_token":{text:?},"expires_in":{text:?}}}"#));

@@ -348,7 +348,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_unfinished_line_is_handed_out_once_until_it_grows() {
+    async fn an_unfinished_line_is_returned_once_until_it_grows() {
         const PAUSE: Duration = Duration::from_secs(1);
         let attempt = Attempt::start();
         let (mut session, mut peer) = session(&attempt);

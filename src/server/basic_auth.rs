@@ -231,7 +231,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_asks_is_told_by_the_scheme_basic_alone() {
+    fn only_the_basic_scheme_is_accepted() {
         let read = |text: &'static str| credentials(&HeaderValue::from_static(text));
         let prometheus = Some(("prometheus".to_owned(), "a:b".to_owned()));
         assert_eq!(read("Basic cHJvbWV0aGV1czphOmI="), prometheus);
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_is_not_taken_for_its_hash_and_not_repeated() {
+    fn a_password_in_place_of_its_hash_is_refused_and_not_repeated() {
         let read = |text: &str| PasswordHash::from_node(&Node::Text(text.to_owned())).map(|_| ());
         let hash = "$2y$10$QOauhQNbBCuQDKes6eFzPeMqBSjb7Mr5DUmpZ/VcEd00UAV/LDeSi";
         assert_eq!(read(hash), Ok(()));

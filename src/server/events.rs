@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn changes_of_a_moment_are_one_event() {
+    async fn updates_within_the_window_are_one_event() {
         let (sender, _closing, mut stream) = stream();
         send(&sender, 2, false);
         let sending = async {
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_is_behind_is_told_that_anything_may_be_new() {
+    async fn a_lagging_stream_gets_the_event_all() {
         let (sender, _closing, mut stream) = stream();
         for id in 0..100 {
             send(&sender, id, false);
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_stream_is_never_silent_for_long_and_ends_before_its_connection_does() {
+    async fn a_stream_sends_keepalives_and_ends_before_its_connection() {
         let (_sender, closing, mut stream) = stream();
         let began = Instant::now();
         assert_eq!(stream.next().await.as_deref(), Some(":\n\n"));

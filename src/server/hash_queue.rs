@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn turns_go_round_between_clients_and_to_the_newest_of_each() {
+    async fn slots_rotate_between_clients_newest_request_first() {
         let (queue, order) = (Arc::new(HashQueue::default()), Arc::default());
         let slot = queue.acquire(client("192.0.2.1", None)).await;
         let mut tasks = Vec::new();

@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn an_origin_is_our_own_if_host_and_port_are() {
+    fn an_origin_matches_by_host_and_port() {
         let own = |host: &str, origin: &str| header(host).is_origin(origin.as_bytes());
         assert!(own("a:9115", "http://a:9115"));
         assert!(own("A", "https://a"));

@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn so_many_are_answered_a_second_and_no_more() {
+    fn requests_per_second_are_limited() {
         let (rate, start) = (RateLimiter::new(10), Instant::now());
         let count = |at: u64| {
             let now = start + Duration::from_millis(at);

@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_written_as_the_scraper_reads_them() {
+    fn label_names_follow_the_accept_header() {
         let prometheus_3 = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,\
                             application/openmetrics-text;version=0.0.1;q=0.5,\
                             text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,\

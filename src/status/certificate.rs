@@ -53,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn the_alerts_have_the_same_limits() {
+    fn the_limits_are_those_of_the_alerts() {
         let rules = include_str!("../../prometheus/rules/monitoringdaemon.yml");
         for limit in [
             "- time() < 14 * 86400",

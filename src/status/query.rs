@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_reads_back() {
+    fn a_query_survives_a_round_trip() {
         let query = Query {
             text: "a&b=<c> ü".to_owned(),
             labels: vec!["team:a b".to_owned(), "env".to_owned()],

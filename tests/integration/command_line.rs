@@ -54,7 +54,7 @@ fn lines(stream: &[u8]) -> Vec<String> {
 }
 
 #[test]
-fn validate_warns_of_what_is_surely_not_meant_and_succeeds() {
+fn validate_prints_warnings_and_succeeds() {
     let folder = folder_with(
         "monitors:\n  a:\n    url: https://example.com\n    \
          fail_if_certificate_expires_within: 14\n",
@@ -125,7 +125,7 @@ fn a_wrong_command_line_is_bad_usage() {
 }
 
 #[test]
-fn a_configuration_that_is_not_there_is_bad_configuration() {
+fn a_missing_configuration_file_is_bad_configuration() {
     let folder = TempDir::new().expect("a temporary folder");
     let expected = Regex::new(r"^config\.yml:1:1: file: no such file; name one with --config\n$")
         .expect("a pattern");
@@ -192,7 +192,7 @@ fn every_problem_has_a_line_and_nothing_is_checked() {
 }
 
 #[test]
-fn no_problem_tells_a_secret() {
+fn problems_hide_secrets() {
     let config = r#"
 monitors:
   userinfo: { url: "http://s3cr3t:s3cr3t@host:99999/?s3cr3t" }
@@ -221,7 +221,7 @@ monitors:
 }
 
 #[test]
-fn a_taken_port_is_a_failure_and_nothing_is_checked() {
+fn a_port_in_use_is_a_failure_and_nothing_is_checked() {
     let (server, taken) = (Server::ok(), Server::ok());
     let config = config_file(json!({
         "server": { "listen": taken.address.to_string() },
@@ -238,7 +238,7 @@ fn a_taken_port_is_a_failure_and_nothing_is_checked() {
 }
 
 #[test]
-fn the_configuration_that_is_shipped_is_the_tutorials() {
+fn the_shipped_configuration_is_that_of_the_tutorial() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let shipped = fs::read_to_string(root.join("config.yml")).expect("it is in the repository");
     assert_eq!(shipped, TUTORIAL);
@@ -248,7 +248,7 @@ fn the_configuration_that_is_shipped_is_the_tutorials() {
 }
 
 #[test]
-fn a_configuration_in_parts_is_read_from_beside_it_with_the_environment() {
+fn included_files_and_environment_variables_are_read() {
     let folder = folder_with("include: [conf.d/*.yml]\nlog: {level: \"${LEVEL}\"}\n");
     let parts = folder.path().join("conf.d");
     fs::create_dir(&parts).expect("room for a folder");

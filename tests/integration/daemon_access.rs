@@ -55,7 +55,7 @@ const WRONG: &str = "cHJvbWV0aGV1czp3cm9uZw==";
 const UNKNOWN: &str = "c29tZWJvZHk6cmlnaHQ=";
 
 #[test]
-fn whoever_has_no_password_sees_nothing() {
+fn requests_without_a_password_are_refused() {
     let users = json!({ "basic_auth_users": { "prometheus": HASH } });
     let mut daemon = Daemon::start(config(&users));
     for path in [
@@ -133,7 +133,7 @@ fn a_flood_of_wrong_passwords_stops_neither_checks_nor_scrapes() {
 }
 
 #[test]
-fn wrong_passwords_keep_a_right_one_waiting_for_no_more_than_a_few_hashes() {
+fn wrong_passwords_delay_a_right_one_by_a_few_hashes_at_most() {
     let hash = bcrypt::hash("right", 7).expect("a hash");
     let users = json!({ "basic_auth_users": { "prometheus": hash }, "open_probes": true });
     let mut daemon = Daemon::start(config(&users));
@@ -202,7 +202,7 @@ fn wrong_passwords_of_a_user_who_has_logged_in_cost_no_hash() {
 }
 
 #[test]
-fn a_request_has_one_host_and_every_response_is_taken_for_what_it_is() {
+fn requests_need_one_host_and_responses_have_nosniff() {
     let mut daemon = Daemon::start(config(&json!({})));
     let send = |head: &str| {
         let mut stream = connect(daemon.address);
@@ -232,7 +232,7 @@ fn a_request_has_one_host_and_every_response_is_taken_for_what_it_is() {
 }
 
 #[test]
-fn a_response_under_way_is_not_idle() {
+fn a_connection_with_a_response_in_progress_is_not_idle() {
     let monitors = (0..300).map(|index| (format!("monitor {index}"), json!({
         "url": "http://127.0.0.1:1/", "check_every": "1h", "labels": { "a": "x".repeat(1000) },
     })));
@@ -322,7 +322,7 @@ fn healthy(daemon: &Daemon, tls: &Value) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tls_is_spoken_with_the_certificate_of_the_moment() {
+async fn the_server_certificate_is_reloaded() {
     let folder = Folder::new();
     let first = AUTHORITY.issue(&["127.0.0.1"], YEARS);
     let tls = folder.tls(&first);
@@ -347,7 +347,7 @@ async fn tls_is_spoken_with_the_certificate_of_the_moment() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_certificate_may_be_demanded_of_whoever_asks() {
+async fn client_certificates_can_be_required() {
     let folder = Folder::new();
     let clients = Authority::new("clients");
     let client = clients.issue(&["client.test"], YEARS);
@@ -371,7 +371,7 @@ async fn a_certificate_may_be_demanded_of_whoever_asks() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_certificate_of_a_client_may_be_configured_itself() {
+async fn a_client_certificate_can_be_in_client_ca_file() {
     let folder = Folder::new();
     let own = Identity::self_signed(&["client.test"]);
     let expired = Identity::self_signed_authority(&["client.test"], 2020..2021);
@@ -421,7 +421,7 @@ fn a_port_without_an_address_is_open_to_both_families() {
 }
 
 #[test]
-fn it_listens_wherever_it_is_told_to() {
+fn it_listens_on_every_configured_address() {
     let folder = Folder::new();
     let path = folder.0.path().join("socket");
     // One that nobody listens on any more is no obstacle.
@@ -459,7 +459,7 @@ fn it_listens_wherever_it_is_told_to() {
 }
 
 #[test]
-fn it_takes_a_socket_that_it_was_started_with_and_tells_when_it_is_ready() {
+fn socket_activation_and_readiness_notification_work() {
     let folder = Folder::new();
     let notified = folder.0.path().join("notify");
     let manager = UnixDatagram::bind(&notified).expect("a socket");

@@ -43,7 +43,7 @@ fn targets(page: &Page) -> f64 {
 }
 
 #[test]
-fn targets_that_come_and_go_are_checked_meanwhile() {
+fn discovered_targets_are_checked_while_they_are_listed() {
     let folder = tempfile::tempdir().expect("a temporary directory");
     let server = Server::ok();
     let [one, two, three] = ["/1", "/2", "/3"].map(|path| server.http(path));
@@ -112,7 +112,7 @@ fn targets_that_come_and_go_are_checked_meanwhile() {
 }
 
 #[test]
-fn daemons_share_what_is_discovered_too() {
+fn discovered_targets_are_sharded() {
     let folder = tempfile::tempdir().expect("a temporary directory");
     let server = Server::ok();
     let urls: Vec<_> = (0..20)

@@ -141,7 +141,7 @@ fn head_is_get_without_a_body() {
 }
 
 #[test]
-fn metrics_are_the_text_format_compressed_for_those_who_take_it() {
+fn metrics_are_in_the_text_format_with_gzip_if_accepted() {
     let (daemon, ..) = full_daemon();
     let plain = daemon.get("/metrics");
     let format = Some("text/plain; version=0.0.4; charset=utf-8");
@@ -170,7 +170,7 @@ fn metrics_are_the_text_format_compressed_for_those_who_take_it() {
 }
 
 #[test]
-fn names_of_labels_are_for_scrapers_that_can_read_them() {
+fn utf8_label_names_are_for_scrapers_that_accept_them() {
     let server = Server::ok();
     let labels = json!({ "app.example/name": "shop", "team": "a" });
     let mut daemon = Daemon::start(json!({
@@ -209,7 +209,7 @@ fn names_of_labels_are_for_scrapers_that_can_read_them() {
 }
 
 #[test]
-fn the_certificate_of_a_server_is_exported_if_it_is_asked_for() {
+fn the_server_certificate_is_exported_if_enabled() {
     let server = Server::start([IDENTITY.tls(), Step::answer(|_| ok("hello"))]);
     let monitor =
         json!({ "url": server.https("/"), "tls_config": { "insecure_skip_verify": true } });
@@ -232,7 +232,7 @@ fn the_certificate_of_a_server_is_exported_if_it_is_asked_for() {
 }
 
 #[test]
-fn the_families_of_a_page_are_those_that_are_listed() {
+fn the_page_has_exactly_the_listed_families() {
     let (daemon, ..) = full_daemon();
     let page = daemon.page();
     let kind = |kind| format!("{kind:?}").to_lowercase();
@@ -296,7 +296,7 @@ fn assert_scrapes_are_answered(daemon: &Daemon) {
 }
 
 #[test]
-fn clients_that_ask_nothing_keep_nobody_out() {
+fn idle_clients_do_not_block_others() {
     raise_descriptor_limit();
     let (mut daemon, ..) = full_daemon();
     let _idle: Vec<_> = (0..1000).map(|_| connect(daemon.address)).collect();
@@ -305,7 +305,7 @@ fn clients_that_ask_nothing_keep_nobody_out() {
 }
 
 #[test]
-fn clients_that_do_not_finish_keep_nobody_out() {
+fn clients_with_unfinished_requests_do_not_block_others() {
     raise_descriptor_limit();
     let (mut daemon, ..) = full_daemon();
     let heads = ["G", "GET /metrics HTTP/1.1\r\nhost: x\r\n"];
@@ -319,7 +319,7 @@ fn clients_that_do_not_finish_keep_nobody_out() {
 }
 
 #[test]
-fn clients_that_do_not_read_keep_nobody_out() {
+fn clients_that_do_not_read_do_not_block_others() {
     let (mut daemon, ..) = full_daemon();
     let _unread: Vec<_> = (0..10).map(|_| never_reads(&daemon)).collect();
     assert_scrapes_are_answered(&daemon);
@@ -372,7 +372,7 @@ fn a_connection_is_kept_for_more_requests() {
 }
 
 #[test]
-fn a_page_of_many_pieces_is_whole_however_it_is_asked_for() {
+fn a_page_of_many_chunks_is_complete_plain_and_compressed() {
     const MONITORS: usize = 900;
     let closed = Closed::new();
     let monitor = json!({ "url": format!("http://{}/", closed.address), "check_every": "1d" });

@@ -36,7 +36,7 @@ fn changing() -> Server {
 }
 
 #[test]
-fn a_run_has_the_lines_of_the_tutorial_in_their_order() {
+fn a_run_logs_the_lines_of_the_tutorial_in_order() {
     let (good, bad, closed) = (
         Server::ok(),
         Server::answering(|_| response("500 Error", &[], "no")),
@@ -228,7 +228,7 @@ fn check_structured(lines: &[BTreeMap<String, Value>]) {
 }
 
 #[test]
-fn json_lines_are_objects_in_which_numbers_are_numbers() {
+fn json_lines_are_objects_with_numeric_fields() {
     let log = whole_log_in("json");
     let lines = log
         .iter()
@@ -325,7 +325,7 @@ fn rust_log_overrides_the_configured_level() {
 }
 
 #[test]
-fn a_rust_log_that_nobody_understands_is_told_and_left_aside() {
+fn an_invalid_rust_log_is_reported_and_ignored() {
     let log = log_at("INFO", "a=b=c");
     assert!(
         log[0].starts_with("WARNING RUST_LOG is not understood"),
@@ -338,7 +338,7 @@ fn a_rust_log_that_nobody_understands_is_told_and_left_aside() {
 }
 
 #[test]
-fn no_line_and_no_page_tells_a_secret() {
+fn log_lines_and_pages_hide_secrets() {
     let echo = || {
         Step::answer(|request| {
             let all = format!("{request:?}").replace(char::is_control, "");

@@ -57,7 +57,7 @@ fn succeeded_at(page: &Page) -> f64 {
 }
 
 #[test]
-fn what_differs_is_applied_and_the_rest_goes_on() {
+fn a_reload_applies_changes_and_leaves_the_rest_alone() {
     let server = Server::ok();
     let plain = json!({});
     let before = [
@@ -102,7 +102,7 @@ fn what_differs_is_applied_and_the_rest_goes_on() {
 }
 
 #[test]
-fn whoever_asks_is_told_what_became_of_it() {
+fn a_reload_request_is_answered_with_its_result() {
     let server = Server::ok();
     let plain = json!({});
     let mut daemon = Daemon::start(config(
@@ -132,7 +132,7 @@ fn whoever_asks_is_told_what_became_of_it() {
 }
 
 #[test]
-fn a_configuration_with_anything_wrong_in_it_changes_nothing() {
+fn an_invalid_configuration_changes_nothing() {
     let server = Server::ok();
     let good = config(&server, &[("a", json!({}))]);
     let mut daemon = Daemon::start(good.clone());
@@ -165,7 +165,7 @@ fn a_configuration_with_anything_wrong_in_it_changes_nothing() {
 }
 
 #[test]
-fn what_needs_a_restart_is_named_and_the_rest_is_applied() {
+fn keys_that_need_a_restart_are_named_and_the_rest_is_applied() {
     let required = |page: &Page| page.value("monitoringdaemon_config_restart_required", &[]) > 0.5;
     let server = Server::ok();
     let good = config(&server, &[("a", json!({}))]);
@@ -203,7 +203,7 @@ fn count(log: &[String], text: &str) -> usize {
 const RELOADED: &str = "The configuration has been reloaded";
 
 #[test]
-fn a_storm_of_requests_is_one_reload_at_a_time_and_sources_are_left_alone() {
+fn reload_requests_are_merged_and_sources_left_alone() {
     let (server, targets) = (Server::ok(), Server::answering(|_| json_response("[]")));
     let mut with = config(&server, &[("a", json!({}))]);
     with["templates"] = json!({ "t": { "type": "http" } });
@@ -230,7 +230,7 @@ fn a_storm_of_requests_is_one_reload_at_a_time_and_sources_are_left_alone() {
 }
 
 #[test]
-fn a_file_that_changes_remakes_what_was_discovered_without_asking_again() {
+fn a_changed_file_rebuilds_discovered_monitors_without_a_new_request() {
     let targets = Server::answering(|_| json_response(r#"[{"targets": ["localhost"]}]"#));
     let (server, secret) = (
         Server::ok(),
@@ -264,7 +264,7 @@ fn a_file_that_changes_remakes_what_was_discovered_without_asking_again() {
 }
 
 #[test]
-fn a_reload_that_names_other_files_is_one_and_tells_no_falsehood() {
+fn a_reload_with_other_files_reports_only_real_changes() {
     let (server, secret) = (
         Server::ok(),
         NamedTempFile::new().expect("a temporary file"),
@@ -408,7 +408,7 @@ fn a_file_that_is_watched_is_read_when_it_changes() {
 }
 
 #[test]
-fn a_file_that_comes_to_an_included_folder_is_a_change() {
+fn a_new_file_in_an_included_folder_is_a_change() {
     let (server, folder) = (
         Server::ok(),
         tempfile::tempdir().expect("a temporary directory"),
@@ -434,7 +434,7 @@ fn a_file_that_comes_to_an_included_folder_is_a_change() {
 }
 
 #[test]
-fn any_number_of_reloads_leaves_alone_what_stays() {
+fn many_reloads_leave_unchanged_monitors_alone() {
     const RELOADS: u32 = 100;
     let server = Server::ok();
     let stays = |name| (name, json!({}));
@@ -466,7 +466,7 @@ fn any_number_of_reloads_leaves_alone_what_stays() {
 }
 
 #[test]
-fn what_would_change_is_told_beforehand() {
+fn validate_diff_and_dry_run_report_changes() {
     let server = Server::ok();
     let old = config_file(config(&server, &[("a", json!({})), ("b", json!({}))]));
     let new = config_file(config(
@@ -509,7 +509,7 @@ fn what_would_change_is_told_beforehand() {
 }
 
 #[test]
-fn daemons_share_monitors_and_each_is_run_by_as_many_as_it_wants() {
+fn monitors_are_sharded_with_their_number_of_replicas() {
     let server = Server::ok();
     let names: Vec<_> = (0..20).map(|number| format!("monitor {number}")).collect();
     let monitors: Vec<_> = names
@@ -550,7 +550,7 @@ fn daemons_share_monitors_and_each_is_run_by_as_many_as_it_wants() {
 }
 
 #[test]
-fn a_storm_of_reloads_is_weathered() {
+fn many_reloads_at_once_are_survived() {
     let server = Server::ok();
     let mut daemon = Daemon::start(config(&server, &[("a", json!({}))]));
     let address = daemon.address;

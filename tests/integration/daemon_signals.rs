@@ -92,7 +92,7 @@ fn with_few_descriptors(command: &mut Command) {
 }
 
 #[test]
-fn a_thousand_checks_in_flight_do_not_hold_it_up() {
+fn a_thousand_checks_in_flight_do_not_delay_the_shutdown() {
     raise_descriptor_limit();
     let silent = silent();
     let monitor = json!({ "url": silent.http("/"), "timeout": 5, "check_every": 5 });
@@ -116,7 +116,7 @@ fn a_thousand_checks_in_flight_do_not_hold_it_up() {
 }
 
 #[test]
-fn connections_do_not_hold_it_up() {
+fn open_connections_do_not_delay_the_shutdown() {
     let silent = silent();
     let mut daemon = busy_daemon(&silent);
     let _idle: Vec<_> = (0..20).map(|_| connect(daemon.address)).collect();
@@ -152,7 +152,7 @@ fn ask_while_it_stops(path: &str) -> Option<Answer> {
 }
 
 #[test]
-fn a_daemon_that_stops_is_alive_and_not_ready() {
+fn a_stopping_daemon_is_healthy_and_not_ready() {
     for (path, expected) in [("/-/ready", 503), ("/-/healthy", 200), ("/metrics", 200)] {
         let answer = (0..RUNS).find_map(|_| ask_while_it_stops(path));
         let answer = answer.unwrap_or_else(|| panic!("{path} is never answered"));
@@ -221,7 +221,7 @@ fn a_second_signal_does_not_wait_for_a_log_that_nobody_reads() {
 }
 
 #[test]
-fn a_daemon_without_monitors_says_so_and_ends_by_itself() {
+fn a_daemon_without_monitors_logs_it_and_exits() {
     let config = config_file(json!({
         "log": { "format": "%(message)s" },
         "server": { "listen": "127.0.0.1:0" },
@@ -249,7 +249,7 @@ fn a_daemon_without_monitors_says_so_and_ends_by_itself() {
 }
 
 #[test]
-fn a_daemon_without_monitors_waits_for_some_if_any_may_come() {
+fn a_daemon_without_monitors_keeps_running_if_some_may_be_discovered() {
     let server = Server::ok();
     let mut config = json!({ "log": { "format": "%(message)s" } });
     let mut daemon = Daemon::start_as(config.clone(), |command| {
@@ -334,7 +334,7 @@ impl Drop for Killed {
 }
 
 #[test]
-fn threads_that_cannot_be_had_are_an_error() {
+fn a_failure_to_start_threads_is_an_error() {
     if !rustix::process::geteuid().is_root() || helper("setpriv").is_none() {
         return;
     }

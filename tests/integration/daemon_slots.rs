@@ -65,17 +65,17 @@ fn check_places(key: &str) {
 }
 
 #[test]
-fn slots_add_up_where_there_is_no_place_for_checks() {
+fn slots_add_up_when_concurrency_is_exhausted() {
     check_places("max_concurrent_checks");
 }
 
 #[test]
-fn slots_add_up_where_a_host_has_no_place_for_checks() {
+fn slots_add_up_when_the_concurrency_of_a_host_is_exhausted() {
     check_places("max_concurrent_checks_per_host");
 }
 
 #[test]
-fn a_monitor_without_a_check_has_its_counters_at_zero() {
+fn counters_start_at_zero() {
     let silent = Server::start([Step::Hang]);
     let daemon = Daemon::start(json!({ "monitors": { "silent": { "url": silent.http("/") } } }));
     let page = daemon.until_page("it is in flight", |page| page.in_flight() > 0.5);
@@ -91,7 +91,7 @@ fn a_monitor_without_a_check_has_its_counters_at_zero() {
 }
 
 #[test]
-fn a_daemon_that_stood_still_counts_what_it_missed_and_does_not_make_up_for_it() {
+fn missed_slots_are_counted_and_not_caught_up() {
     const EVERY: Duration = Duration::from_millis(100);
     const STILL: Duration = Duration::from_secs(3);
 
@@ -154,7 +154,7 @@ fn a_daemon_that_stood_still_counts_what_it_missed_and_does_not_make_up_for_it()
 }
 
 #[test]
-fn a_check_during_which_the_daemon_stood_still_is_tainted() {
+fn a_check_during_a_pause_of_the_daemon_is_tainted() {
     const STILL: Duration = Duration::from_secs(1);
 
     let target = TcpListener::bind("127.0.0.1:0").expect("a free port");

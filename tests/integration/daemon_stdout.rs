@@ -32,7 +32,7 @@ fn assert_checks_go_on(daemon: &Daemon) {
 }
 
 #[test]
-fn a_blocked_output_costs_lines_and_nothing_else() {
+fn a_blocked_output_only_drops_lines() {
     let closed = Closed::new();
     let (mut daemon, stdout) = Daemon::start_unread(config(&closed));
     let page = daemon.until_page("lines are dropped", |page| dropped(page) > 0.0);
@@ -57,7 +57,7 @@ fn a_blocked_output_costs_lines_and_nothing_else() {
 }
 
 #[test]
-fn an_output_that_is_read_again_gets_lines_again() {
+fn log_lines_continue_once_the_output_is_read_again() {
     let closed = Closed::new();
     let (mut daemon, stdout) = Daemon::start_unread(config(&closed));
     daemon.until_page("lines are dropped", |page| dropped(page) > 0.0);
@@ -78,7 +78,7 @@ fn an_output_that_is_read_again_gets_lines_again() {
 }
 
 #[test]
-fn a_closed_output_costs_lines_and_nothing_else() {
+fn a_closed_output_only_drops_lines() {
     let closed = Closed::new();
     let (mut daemon, stdout) = Daemon::start_unread(config(&closed));
     drop(stdout);

@@ -355,7 +355,7 @@ fn texts<'a>(value: &'a Value, key: &str) -> Vec<&'a str> {
 }
 
 #[test]
-fn links_lead_to_dashboards_that_there_are() {
+fn links_between_dashboards_are_valid() {
     let dashboards = dashboards();
     let uids: Vec<_> = dashboards
         .iter()
@@ -382,7 +382,7 @@ fn links_lead_to_dashboards_that_there_are() {
 }
 
 #[test]
-fn the_compose_stack_begins_with_a_dashboard_that_there_is() {
+fn the_home_dashboard_of_the_compose_stack_exists() {
     let compose = fs::read_to_string(repository("docker-compose.yml"));
     let compose = compose.expect("it is in the repository");
     let home = compose.lines().find_map(|line| {
@@ -419,7 +419,7 @@ fn no_query_of_a_table_is_called_as_a_label_is() {
 }
 
 #[test]
-fn numbers_and_places_of_panels_are_their_own() {
+fn ids_and_positions_of_panels_are_unique() {
     for dashboard in dashboards() {
         let mut panels: Vec<&Value> = dashboard["panels"]
             .as_array()

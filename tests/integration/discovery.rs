@@ -153,7 +153,7 @@ fn moody(bad: String) -> (Server, Arc<AtomicUsize>) {
 }
 
 #[tokio::test]
-async fn a_web_service_is_asked_as_prometheus_asks() {
+async fn http_sd_sends_the_request_of_prometheus() {
     let identity = &pki::IDENTITY;
     let server = Server::start([
         identity.tls(),
@@ -207,7 +207,7 @@ async fn a_web_service_is_asked_as_prometheus_asks() {
 }
 
 #[tokio::test]
-async fn what_a_web_service_says_instead_of_a_list_leaves_the_last_one() {
+async fn an_invalid_list_keeps_the_last_valid_one() {
     for bad in [
         response(
             "200 OK",
@@ -246,7 +246,7 @@ async fn what_a_web_service_says_instead_of_a_list_leaves_the_last_one() {
 }
 
 #[tokio::test]
-async fn a_flood_is_not_read_to_its_end() {
+async fn an_endless_list_is_cut_off() {
     let mut head =
         "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2147483648\r\n\r\n["
             .to_owned();
@@ -266,7 +266,7 @@ async fn a_flood_is_not_read_to_its_end() {
 }
 
 #[tokio::test]
-async fn who_does_not_answer_is_given_up_and_does_not_hold_up_the_others() {
+async fn a_silent_source_does_not_delay_the_others() {
     let silent = Server::start([Step::Hang]);
     let server = Server::answering(|_| as_json(&list(&["a"])));
     let mut bench = Bench::new(json!({
@@ -311,7 +311,7 @@ async fn redirects_stay_with_the_host() {
 }
 
 #[tokio::test]
-async fn files_are_followed() {
+async fn changed_target_files_are_read_again() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("targets.yml");
     // Whole or not at all.
@@ -349,7 +349,7 @@ fn net_of(server: &NameServer) -> Net {
 }
 
 #[tokio::test]
-async fn services_are_found_by_their_records() {
+async fn services_are_discovered_from_srv_records() {
     let phase = Arc::new(AtomicUsize::new(0));
     let now = phase.clone();
     let server = NameServer::start(move |asked| {
@@ -454,7 +454,7 @@ async fn mail_exchangers_and_name_servers_have_the_port_of_the_settings() {
 }
 
 #[tokio::test]
-async fn a_change_of_the_configuration_keeps_the_lists_of_what_fails_since() {
+async fn a_reload_keeps_the_lists_of_failing_sources() {
     let (server, _) = moody(response("500 Oops", &[], ""));
     let section = json!({ "b": {
         "template": "web",
@@ -597,7 +597,7 @@ async fn targets_can_be_listed_in_the_configuration() {
 }
 
 #[tokio::test]
-async fn a_target_says_which_host_to_ask_for() {
+async fn a_target_label_sets_the_host_header() {
     let web = Server::start([pki::IDENTITY.tls(), Step::Request, Step::send(ok("hello"))]);
     let port = Server::start([pki::IDENTITY.tls(), Step::Hang]);
     let list = |server: &Server| {

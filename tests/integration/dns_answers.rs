@@ -60,7 +60,7 @@ fn full(asked: &Asked) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_response_tells_its_code_counts_serial_number_and_flags() {
+async fn rcode_counts_serial_and_flags_are_recorded() {
     let report = check(full, json!({})).await;
     assert_success(&report);
     let expected = DnsResponse {
@@ -93,7 +93,7 @@ async fn the_bytes_are_those_of_the_message() {
 }
 
 #[tokio::test]
-async fn a_code_that_is_not_valid_is_a_mismatch() {
+async fn an_invalid_rcode_is_a_mismatch() {
     let cases = [
         (ResponseCode::ServFail, "SERVFAIL"),
         (ResponseCode::NXDomain, "NXDOMAIN"),
@@ -126,7 +126,7 @@ async fn a_code_that_is_not_valid_is_a_mismatch() {
 }
 
 #[tokio::test]
-async fn a_good_code_that_is_not_wanted_is_a_mismatch() {
+async fn noerror_is_a_mismatch_if_not_in_valid_rcodes() {
     let report = check(Asked::good, json!({ "valid_rcodes": ["NXDOMAIN"] })).await;
     assert_failure(&report, Phase::Request, Reason::ResponseMismatch);
 }
@@ -165,7 +165,7 @@ async fn each_section_has_rules_of_its_own() {
 }
 
 #[tokio::test]
-async fn a_rule_for_all_fails_where_all_match_and_not_where_one_does_not() {
+async fn fail_if_all_match_fails_only_if_all_match() {
     let rule =
         |pattern: &str| json!({ "validate_answer_rrs": { "fail_if_all_match_regexp": [pattern] } });
     let report = check(full, rule("test.")).await;
@@ -178,7 +178,7 @@ async fn a_rule_for_all_fails_where_all_match_and_not_where_one_does_not() {
 }
 
 #[tokio::test]
-async fn the_server_is_asked_what_the_settings_say() {
+async fn the_query_follows_the_settings() {
     let server = NameServer::start(|asked| vec![Act::Send(asked.good())]);
     let settings = json!({
         "query_name": "Version.Bind.",
@@ -194,7 +194,7 @@ async fn the_server_is_asked_what_the_settings_say() {
 }
 
 #[tokio::test]
-async fn without_a_type_it_asks_for_any_record_and_for_recursion() {
+async fn the_default_query_is_any_with_recursion() {
     let server = NameServer::start(|asked| vec![Act::Send(asked.good())]);
     let target = server.address.to_string();
     let settings = json!({ "type": "dns", "target": target, "query_name": "." });
@@ -209,7 +209,7 @@ async fn without_a_type_it_asks_for_any_record_and_for_recursion() {
 }
 
 #[tokio::test]
-async fn a_server_that_knows_no_edns_is_asked_without() {
+async fn a_server_without_edns_is_asked_again_without_it() {
     let server = NameServer::start(|asked| match asked.message.edns {
         // As it stands in RFC 6891: the code, and nothing of EDNS.
         Some(_) => vec![Act::Send(asked.response(|message| {
@@ -224,7 +224,7 @@ async fn a_server_that_knows_no_edns_is_asked_without() {
 }
 
 #[tokio::test]
-async fn a_server_that_knows_edns_and_no_such_query_is_asked_once() {
+async fn a_formerr_with_edns_is_not_retried() {
     let server = NameServer::start(|asked| {
         vec![Act::Send(asked.response(|message| {
             message.metadata.response_code = ResponseCode::FormErr;
@@ -237,7 +237,7 @@ async fn a_server_that_knows_edns_and_no_such_query_is_asked_once() {
 }
 
 #[tokio::test]
-async fn a_code_of_edns_has_its_name() {
+async fn an_extended_rcode_has_its_name() {
     let server = NameServer::start(|asked| vec![Act::Send(asked.code(ResponseCode::BADVERS))]);
     let report = Lab::new().check(monitor(&server, json!({}))).await;
     let failure = assert_failure(&report, Phase::Request, Reason::ResponseMismatch);
@@ -246,7 +246,7 @@ async fn a_code_of_edns_has_its_name() {
 
 /// Over fifty thousand bytes, for fifty expressions.
 #[tokio::test]
-async fn a_large_response_is_matched_where_it_keeps_nobody_waiting() {
+async fn matching_a_large_response_blocks_no_worker() {
     let server = NameServer::start(|asked| {
         vec![Act::Send(asked.response(|message| {
             for _ in 0..240 {

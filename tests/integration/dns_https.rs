@@ -68,7 +68,7 @@ async fn over_https_the_query_is_posted_under_the_id_0() {
 }
 
 #[tokio::test]
-async fn over_https_the_name_is_the_urls_or_the_given_one() {
+async fn over_https_the_name_is_that_of_the_url_or_server_name() {
     let identity = AUTHORITY.issue(&["ns.test"], YEARS);
     let server = Server::start([identity.tls(), Step::answer(doh_good)]);
     let report = Lab::new().check(over_https(&server)).await;
@@ -99,7 +99,7 @@ async fn over_https_the_name_is_the_urls_or_the_given_one() {
 }
 
 #[tokio::test]
-async fn over_https_what_is_no_answer_has_its_reason() {
+async fn over_https_invalid_responses_have_their_reasons() {
     let message = "application/dns-message";
     let cases: [(Vec<u8>, Phase, Reason); 6] = [
         (
@@ -141,7 +141,7 @@ async fn over_https_what_is_no_answer_has_its_reason() {
 }
 
 #[tokio::test]
-async fn over_https_a_response_may_be_as_long_as_over_tcp_and_no_longer() {
+async fn over_https_responses_have_the_size_limit_of_tcp() {
     for (length, too_long) in [(65_535, false), (65_536, true)] {
         let answer = move |request: &Request| {
             let query = Message::from_vec(&request.body).expect("a well-formed query");
@@ -165,7 +165,7 @@ async fn over_https_a_response_may_be_as_long_as_over_tcp_and_no_longer() {
 }
 
 #[tokio::test]
-async fn over_https_a_code_is_judged_where_the_body_was_read() {
+async fn over_https_an_invalid_rcode_fails_in_transfer() {
     let server = Server::start([
         IDENTITY.tls(),
         Step::answer(|request| {
@@ -181,7 +181,7 @@ async fn over_https_a_code_is_judged_where_the_body_was_read() {
 }
 
 #[tokio::test]
-async fn over_https_a_server_that_is_silent_is_waited_for_until_the_deadline() {
+async fn over_https_a_silent_server_is_a_timeout() {
     let half = Step::send("HTTP/1.1 200 OK\r\ncontent-type: application/dns-message\r\n\r\nabc");
     for (script, phase) in [
         (vec![Step::Read, Step::Hang], Phase::Tls),

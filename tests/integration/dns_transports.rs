@@ -56,7 +56,7 @@ pub fn soon() -> Value {
 }
 
 #[tokio::test]
-async fn what_is_truncated_is_asked_for_again_over_tcp() {
+async fn truncated_responses_are_retried_over_tcp() {
     let server = NameServer::start(|asked| over_tcp(asked, &good(asked)));
     let report = check(&server, json!({})).await;
     assert_success(&report);
@@ -69,7 +69,7 @@ async fn what_is_truncated_is_asked_for_again_over_tcp() {
 }
 
 #[tokio::test]
-async fn a_truncated_response_is_known_also_where_the_rest_does_not_come() {
+async fn a_truncated_response_is_recorded_if_tcp_fails() {
     let server = NameServer::start(|asked| over_tcp(asked, &[Act::Close]));
     let report = check(&server, json!({})).await;
     assert_failure(&report, Phase::Request, Reason::ConnectionReset);
@@ -93,7 +93,7 @@ async fn the_name_of_the_server_is_looked_up_once() {
 }
 
 #[tokio::test]
-async fn a_server_whose_name_is_unknown_is_a_failure_to_resolve() {
+async fn an_unknown_server_name_fails_in_resolve() {
     let lab = Lab::with_dns(Dns::start(Duration::ZERO, |_| Answer::NoSuchName));
     let report = lab
         .check(json!({ "type": "dns", "target": "ns.test", "query_name": "a" }))
@@ -102,7 +102,7 @@ async fn a_server_whose_name_is_unknown_is_a_failure_to_resolve() {
 }
 
 #[tokio::test]
-async fn over_tcp_there_are_no_datagrams() {
+async fn over_tcp_no_datagrams_are_sent() {
     let server = NameServer::start(good);
     assert_success(&check(&server, json!({ "transport_protocol": "tcp" })).await);
     assert!(server.asked().over_tcp);
@@ -124,7 +124,7 @@ async fn datagrams_that_answer_something_else_are_skipped() {
 }
 
 #[tokio::test]
-async fn a_flood_of_datagrams_that_answer_something_else_ends() {
+async fn a_flood_of_mismatched_datagrams_ends_the_check() {
     let server = NameServer::start(|asked| {
         let mut other_id = asked.good();
         other_id[0] ^= 0xff;
@@ -147,7 +147,7 @@ async fn over_tcp_a_response_to_something_else_is_an_error() {
 }
 
 #[tokio::test]
-async fn only_the_server_itself_is_heard() {
+async fn datagrams_of_other_hosts_are_ignored() {
     let server = NameServer::start(|asked| {
         let stranger = UdpSocket::bind("127.0.0.1:0").expect("a free port");
         let lie = asked.code(ResponseCode::Refused);
@@ -160,7 +160,7 @@ async fn only_the_server_itself_is_heard() {
 }
 
 #[tokio::test]
-async fn what_is_no_response_is_a_protocol_error() {
+async fn malformed_responses_are_a_protocol_error() {
     let broken: [fn(&Asked) -> Vec<u8>; 4] = [
         |asked| asked.bytes.clone(),
         |asked| asked.bytes[..2].to_vec(),
@@ -203,7 +203,7 @@ async fn over_tcp_a_response_may_come_in_pieces() {
 }
 
 #[tokio::test]
-async fn over_tcp_a_response_may_be_as_long_as_there_are() {
+async fn over_tcp_the_longest_response_is_read() {
     let server = NameServer::start(|asked| {
         let mut long = asked.good();
         long.resize(65_535, 0);
@@ -237,7 +237,7 @@ async fn a_connection_that_ends_early_is_reset() {
 }
 
 #[tokio::test]
-async fn a_closed_port_refuses() {
+async fn a_closed_port_is_connection_refused() {
     let closed = UdpSocket::bind("127.0.0.1:0").expect("a free port");
     let target = closed.local_addr().expect("a bound socket has an address");
     // Nobody else can get the port, and the socket hears another peer alone.
@@ -258,7 +258,7 @@ async fn a_closed_port_refuses() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_silent_is_waited_for_until_the_deadline() {
+async fn a_silent_server_is_a_timeout() {
     let silent = NameServer::start(|_| vec![]);
     for transport in ["udp", "tcp"] {
         let settings = json!({ "transport_protocol": transport, "timeout": soon() });
@@ -279,7 +279,7 @@ async fn a_server_that_is_silent_is_waited_for_until_the_deadline() {
 }
 
 #[tokio::test]
-async fn a_deadline_passes_where_there_is_no_connection_or_handshake() {
+async fn silence_before_the_query_is_a_timeout() {
     let (deaf, mute) = (Deaf::new().await, Server::start([Step::Read, Step::Hang]));
     for (address, transport, phase) in [
         (deaf.address, "tcp", Phase::Connect),
@@ -305,7 +305,7 @@ async fn a_truncated_response_leaves_the_rest_of_the_time_for_tcp() {
 }
 
 #[tokio::test]
-async fn over_tls_certificates_are_verified_and_told() {
+async fn over_tls_certificates_are_verified_and_recorded() {
     let server = NameServer::over_tls(&IDENTITY.tls(), good);
     for settings in [
         json!({ "transport_protocol": "tls" }),
@@ -333,7 +333,7 @@ async fn over_tls_certificates_are_verified_and_told() {
 }
 
 #[tokio::test]
-async fn over_tls_the_name_is_the_servers_or_the_given_one() {
+async fn over_tls_the_name_is_that_of_the_server_or_server_name() {
     let server = NameServer::over_tls(&AUTHORITY.issue(&["ns.test"], YEARS).tls(), good);
     let report = check(&server, json!({ "transport_protocol": "tls" })).await;
     assert_failure(&report, Phase::Tls, Reason::TlsWrongHost);
@@ -367,7 +367,7 @@ async fn a_certificate_that_expires_soon_fails_the_check_over_tls_and_https() {
 }
 
 #[tokio::test]
-async fn the_server_is_reached_by_the_route_that_the_settings_say() {
+async fn the_configured_route_is_used() {
     let server = NameServer::start_at(Ipv4Addr::UNSPECIFIED.into(), good);
     let target = format!("127.0.0.1:{}", server.address.port());
     for transport in ["udp", "tcp"] {
@@ -392,7 +392,7 @@ async fn the_server_is_reached_by_the_route_that_the_settings_say() {
 }
 
 #[tokio::test]
-async fn a_server_may_have_an_address_of_ipv6() {
+async fn the_server_may_have_an_ipv6_address() {
     if !ipv6_loopback() {
         return;
     }
@@ -405,7 +405,7 @@ async fn a_server_may_have_an_address_of_ipv6() {
 }
 
 #[tokio::test]
-async fn the_phases_are_known_beforehand() {
+async fn the_phases_are_known_before_the_first_check() {
     let server = NameServer::over_tls(&IDENTITY.tls(), good);
     let https = Server::start([IDENTITY.tls(), Step::answer(doh_good)]);
     let lab = Lab::new();

@@ -118,7 +118,7 @@ fn every_metric_and_every_reason_is_listed() {
 }
 
 #[test]
-fn metrics_are_of_types_and_phases_that_there_are() {
+fn the_metrics_table_uses_existing_types_and_phases() {
     let types = Type::ALL.iter().map(|of_type| of_type.as_str());
     let phases = Phase::ALL.iter().map(|phase| phase.as_str());
     let known: BTreeSet<_> = types.chain(phases).collect();
@@ -559,7 +559,7 @@ fn broken(document: &Path, link: &str) -> Option<&'static str> {
 }
 
 #[test]
-fn every_link_within_the_repository_leads_somewhere() {
+fn every_link_within_the_repository_is_valid() {
     let inline = Regex::new(r#"\]\(<?([^)>\s]+)>?(?: "[^"]*")?\)"#).expect("a pattern");
     let reference = Regex::new(r"(?m)^\[[^\]]+\]: (\S+)").expect("a pattern");
     let mut links = 0;

@@ -176,7 +176,7 @@ fn assert_no_secret(what: &str, text: &str) {
 }
 
 #[test]
-fn no_type_repeats_a_secret_that_its_peer_repeats() {
+fn no_type_reports_a_secret_that_its_peer_echoes() {
     let folder = tempfile::tempdir().expect("a temporary directory");
     let authorities = folder.path().join("authorities.pem");
     std::fs::write(&authorities, AUTHORITY.pem()).expect("room for it");
@@ -205,7 +205,7 @@ fn no_type_repeats_a_secret_that_its_peer_repeats() {
 }
 
 #[test]
-fn discovery_repeats_no_secret_that_its_source_repeats() {
+fn discovery_reports_no_secret_that_its_source_echoes() {
     let folder = tempfile::tempdir().expect("a temporary directory");
     let authorities = folder.path().join("authorities.pem");
     std::fs::write(&authorities, AUTHORITY.pem()).expect("room for it");

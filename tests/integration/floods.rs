@@ -294,7 +294,7 @@ fn latency_beside(hostile: Vec<Value>) -> Duration {
 }
 
 #[test]
-fn healthy_monitors_are_checked_in_time_beside_floods() {
+fn floods_do_not_delay_healthy_monitors() {
     let is_beside = |name| BESIDE_HEALTHY.contains(&name);
     let frames = [floods_before_the_response(), floods_within_the_body()].concat();
     let mut servers: Vec<_> = frames

@@ -60,7 +60,7 @@ async fn no_type_connects_to_a_forbidden_address() {
 }
 
 #[tokio::test]
-async fn a_redirect_leads_to_no_forbidden_address() {
+async fn a_redirect_to_a_forbidden_address_fails() {
     let inside = Server::start_at([127, 0, 0, 2].into(), [Step::answer(|_| ok("secret"))]);
     let location = inside.http("/");
     let outside = Server::answering(move |_| redirect(302, &location));
@@ -72,7 +72,7 @@ async fn a_redirect_leads_to_no_forbidden_address() {
 }
 
 #[tokio::test]
-async fn a_proxy_may_be_where_no_target_may() {
+async fn a_proxy_may_have_a_forbidden_address() {
     let proxy = Server::start_at([127, 0, 0, 2].into(), [Step::answer(|_| ok("by proxy"))]);
     let lab = lab(&json!(["127.0.0.2", "192.0.2.0/24"]));
     let keys = |target: &str| json!({ "type": "http", "url": target, "proxy_url": proxy.http("") });
@@ -83,7 +83,7 @@ async fn a_proxy_may_be_where_no_target_may() {
 }
 
 #[tokio::test]
-async fn what_is_forbidden_changes_for_monitors_that_are_bound() {
+async fn forbid_targets_applies_to_existing_monitors() {
     let server = Server::start([Step::Hang]);
     let lab = Lab::new();
     let job = lab.job(json!({ "type": "tcp", "target": server.address.to_string() }));

@@ -81,7 +81,7 @@ mod verdict {
     use super::*;
 
     #[tokio::test]
-    async fn a_server_that_serves_is_a_success() {
+    async fn a_serving_service_is_a_success() {
         let server = plain(serving());
         let lab = Lab::new();
         let job = lab.job(monitor(&server, json!({})));
@@ -98,7 +98,7 @@ mod verdict {
     }
 
     #[tokio::test]
-    async fn the_call_is_as_the_protocol_has_it() {
+    async fn the_call_follows_the_grpc_protocol() {
         let server = plain(serving());
         assert_success(&check_of(&server, json!({ "service": "db" })).await);
         let request = server.request();
@@ -117,7 +117,7 @@ mod verdict {
     }
 
     #[tokio::test]
-    async fn metadata_goes_along_with_the_call() {
+    async fn metadata_is_sent_with_the_call() {
         let server = plain(serving());
         let metadata = json!({
             "Authorization": "Bearer token",
@@ -136,7 +136,7 @@ mod verdict {
     }
 
     #[tokio::test]
-    async fn a_service_that_does_not_serve_says_so() {
+    async fn a_service_that_does_not_serve_fails() {
         let answers: [(&[u8], _); 4] = [
             (b"\0\0\0\0\0", ServingStatus::Unknown),
             (b"\0\0\0\0\x02\x08\x00", ServingStatus::Unknown),
@@ -153,7 +153,7 @@ mod verdict {
     }
 
     #[tokio::test]
-    async fn a_call_that_fails_has_its_status() {
+    async fn a_failed_call_reports_its_status() {
         let statuses = [
             (
                 "5",
@@ -189,7 +189,7 @@ mod verdict {
     }
 
     #[tokio::test]
-    async fn a_response_of_http_alone_stands_for_a_status() {
+    async fn an_http_error_is_mapped_to_a_grpc_status() {
         let html = || vec![("content-type", "text/html".to_owned())];
         for (http, code) in [
             (503, 14),
@@ -213,7 +213,7 @@ mod verdict {
     }
 
     #[tokio::test]
-    async fn an_answer_that_is_none_is_a_protocol_error() {
+    async fn an_invalid_response_is_a_protocol_error() {
         let large = Bytes::from(vec![0; 5000]);
         let calls = [
             (
@@ -260,7 +260,7 @@ mod verdict {
     }
 
     #[tokio::test]
-    async fn a_stream_that_is_reset_stands_for_a_status() {
+    async fn a_stream_reset_is_mapped_to_a_grpc_status() {
         for (frame, code) in [(Frame::Reset, 13), (Frame::Refuse, 14)] {
             let report = check(vec![frame]).await;
             assert_failure(&report, Phase::Check, Reason::ConnectionReset);
@@ -269,7 +269,7 @@ mod verdict {
     }
 
     #[tokio::test]
-    async fn the_pieces_of_an_answer_are_bounded() {
+    async fn the_frames_of_a_response_are_bounded() {
         let empty = || Frame::Data(Bytes::new());
         let frames: Vec<_> = [head()]
             .into_iter()
@@ -284,7 +284,7 @@ mod connection {
     use super::*;
 
     #[tokio::test]
-    async fn tls_speaks_http2_under_the_name_of_the_target() {
+    async fn tls_negotiates_http2_for_the_name_of_the_target() {
         let server = Server::start([IDENTITY.tls_h2(), Step::Http2(serving())]);
         let lab = Lab::new();
         let job = lab.job(named(&server, json!({})));
@@ -305,7 +305,7 @@ mod connection {
     }
 
     #[tokio::test]
-    async fn another_name_for_tls_is_verified_and_addressed() {
+    async fn server_name_is_verified_and_sent_as_authority() {
         let inside = AUTHORITY.issue(&["inside.test"], YEARS);
         let server = Server::start([inside.tls_h2(), Step::Http2(serving())]);
         let settings = json!({ "tls_config": { "server_name": "inside.test" } });
@@ -329,7 +329,7 @@ mod connection {
     }
 
     #[tokio::test]
-    async fn a_server_that_does_not_agree_on_http2_cannot_be_asked() {
+    async fn a_server_without_http2_fails() {
         for (alpn, reason) in [
             (&[][..], Reason::ProtocolError),
             // Refuses the handshake as a whole.
@@ -347,7 +347,7 @@ mod connection {
     }
 
     #[tokio::test]
-    async fn a_certificate_that_expires_soon_fails_a_call_that_is_well() {
+    async fn a_certificate_that_expires_soon_fails_a_successful_call() {
         let expiring = json!({ "fail_if_certificate_expires_within": "366d" });
         let lab = Lab::new();
         let next_year = chrono::Utc::now().year() + 1;
@@ -369,7 +369,7 @@ mod connection {
     }
 
     #[tokio::test]
-    async fn a_port_that_nobody_listens_on_refuses() {
+    async fn a_closed_port_is_connection_refused() {
         let closed = Closed::new();
         let target = json!({ "type": "grpc", "target": closed.address.to_string() });
         let report = Lab::new().check(target).await;
@@ -378,7 +378,7 @@ mod connection {
     }
 
     #[tokio::test]
-    async fn an_address_that_is_not_of_the_only_family_is_not_found() {
+    async fn an_address_of_the_wrong_family_is_dns_not_found() {
         let server = plain(serving());
         let only = json!({ "preferred_ip_protocol": "ip6", "ip_protocol_fallback": false });
         let report = check_of(&server, only).await;
@@ -386,7 +386,7 @@ mod connection {
     }
 
     #[tokio::test]
-    async fn an_end_without_an_answer_is_a_reset() {
+    async fn a_connection_closed_without_a_response_is_a_reset() {
         let whole = Frame::Trailers(status("0", ""));
         let scripts = [
             vec![Step::Drop],
@@ -425,7 +425,7 @@ mod connection {
     }
 
     #[tokio::test]
-    async fn what_is_no_http2_is_a_protocol_error() {
+    async fn invalid_http2_is_a_protocol_error() {
         let goaway = [&SETTINGS[..], b"\0\0\x0e\x07\0\0\0\0\0", &[0; 8], b"s3cr3t"].concat();
         for (said, reason) in [
             (ok("hello").into_bytes(), Reason::ProtocolError),
@@ -446,7 +446,7 @@ mod connection {
     }
 
     #[tokio::test]
-    async fn headers_without_end_are_not_read_to_their_end() {
+    async fn endless_headers_are_cut_off() {
         let long = vec![("x", "x".repeat(3000)); 10];
         let report = check(vec![Frame::HeadWith(200, long)]).await;
         let failure = report.failure.expect("it is no answer");
@@ -482,7 +482,7 @@ mod time {
     }
 
     #[tokio::test]
-    async fn silence_is_a_timeout_where_it_begins() {
+    async fn silence_is_a_timeout_in_the_phase_it_begins_in() {
         let silent_dns = Lab::with_dns(Dns::start(Duration::ZERO, |_| Answer::Silence));
         let target = json!({ "type": "grpc", "target": "service.test:1" });
         assert_timeout(&silent_dns, target, &ALL[..1]).await;
@@ -532,7 +532,7 @@ mod time {
     }
 
     #[tokio::test]
-    async fn a_slow_answer_costs_check_alone() {
+    async fn a_slow_response_counts_for_the_phase_check_only() {
         let frames = [vec![Frame::Wait(DELAY)], serving()].concat();
         let server = Server::start([IDENTITY.tls_h2(), Step::Http2(frames)]);
         let report = Lab::new().check(named(&server, json!({}))).await;
@@ -557,7 +557,7 @@ mod secrets {
     }
 
     #[tokio::test]
-    async fn what_the_server_repeats_is_not_told() {
+    async fn echoed_secrets_are_not_reported() {
         for (message, shown) in [
             ("bad token s3cr3t-token", false),
             ("bad token %73%33cr3t-key", false),
@@ -575,7 +575,7 @@ mod secrets {
     }
 
     #[test]
-    fn no_debug_output_tells_a_secret() {
+    fn debug_output_hides_secrets() {
         let mut monitor = settings();
         monitor["type"] = json!("grpc");
         monitor["target"] = json!("service.test");
@@ -585,7 +585,7 @@ mod secrets {
     }
 
     #[tokio::test]
-    async fn what_the_server_says_is_bounded() {
+    async fn texts_of_the_server_are_bounded() {
         let endless = "x".repeat(10_000);
         let server = plain(vec![Frame::HeadAlone(200, status("13", &endless))]);
         let report = check_of(&server, json!({})).await;
@@ -595,7 +595,7 @@ mod secrets {
 }
 
 #[test]
-fn a_target_without_a_port_has_that_of_http() {
+fn the_default_port_is_that_of_http() {
     let lab = Lab::new();
     for (settings, expected) in [
         (json!({ "target": "service.test" }), "service.test:80"),

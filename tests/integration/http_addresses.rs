@@ -49,7 +49,7 @@ async fn a_name_in_resolve_is_not_looked_up() {
 }
 
 #[tokio::test]
-async fn resolve_holds_for_every_hop_and_with_another_name_for_tls() {
+async fn resolve_applies_to_every_hop_and_with_server_name() {
     let server = Server::start([IDENTITY.tls(), Step::answer(|_| ok("hello"))]);
     let there = server.named("https", "service.test", "/");
     let first = Server::answering(move |_| redirect(302, &there));
@@ -119,7 +119,7 @@ async fn all_addresses_are_checked_and_a_dead_one_is_named() {
 }
 
 #[tokio::test]
-async fn an_address_fails_for_whatever_its_answer_is() {
+async fn any_failure_of_an_address_names_it() {
     let first = IpAddr::from(Ipv4Addr::LOCALHOST);
     let requests = std::sync::atomic::AtomicUsize::new(0);
     let server = Server::answering(move |_| {
@@ -182,7 +182,7 @@ async fn all_addresses_are_those_of_the_wanted_family() {
 }
 
 #[tokio::test]
-async fn connections_come_from_the_address_that_is_asked_for() {
+async fn connections_use_source_ip_address() {
     let seen = |server: &Server| -> Vec<IpAddr> {
         server
             .seen()
@@ -207,7 +207,7 @@ async fn connections_come_from_the_address_that_is_asked_for() {
 }
 
 #[tokio::test]
-async fn http2_is_not_offered_where_it_is_ruled_out() {
+async fn http2_is_not_offered_if_disabled() {
     let server = Server::start([IDENTITY.tls_h2(), Step::answer(|_| ok("hello"))]);
     let report = Lab::new()
         .check(json!({
@@ -220,7 +220,7 @@ async fn http2_is_not_offered_where_it_is_ruled_out() {
 }
 
 #[tokio::test]
-async fn a_certificate_that_expires_soon_fails_a_check_that_is_good_otherwise() {
+async fn a_certificate_that_expires_soon_fails_a_successful_check() {
     let answer = |request: &Request| match &*request.target {
         "/" => ok("hello"),
         "/away" => redirect(302, "http://127.0.0.1:1/"),

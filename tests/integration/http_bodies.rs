@@ -13,7 +13,7 @@ use crate::support::{
 };
 
 #[tokio::test]
-async fn a_plain_check_asks_as_it_should() {
+async fn an_http1_check_sends_the_expected_request() {
     let server = Server::ok();
     let lab = Lab::new();
     assert_success(
@@ -40,7 +40,7 @@ async fn a_plain_check_asks_as_it_should() {
 }
 
 #[tokio::test]
-async fn a_check_over_http2_asks_as_it_should() {
+async fn an_http2_check_sends_the_expected_request() {
     let frames = vec![
         Frame::Head(200),
         Frame::Data(Bytes::from("hello")),
@@ -70,7 +70,7 @@ async fn a_check_over_http2_asks_as_it_should() {
 }
 
 #[tokio::test]
-async fn bytes_are_counted_as_they_come_over_the_wire() {
+async fn response_bytes_are_counted_on_the_wire() {
     // A valid gzip of nothing, which decoded would have no bytes.
     let gzip = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03\x03\x00\x00\x00\x00\x00\x00\x00\x00\x00";
     let head = "HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 20\r\n\r\n";
@@ -91,7 +91,7 @@ async fn bytes_are_counted_as_they_come_over_the_wire() {
 }
 
 #[tokio::test]
-async fn what_cannot_have_a_body_has_a_size_of_zero() {
+async fn responses_without_a_body_have_size_zero() {
     for (method, head) in [
         ("HEAD", "HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n"),
         ("GET", "HTTP/1.1 204 Nothing\r\n\r\n"),
@@ -127,7 +127,7 @@ async fn an_interim_response_is_not_the_response() {
 }
 
 #[tokio::test]
-async fn every_check_has_a_connection_of_its_own() {
+async fn every_check_has_its_own_connection() {
     let lab = Lab::new();
     let http2 = vec![Frame::Head(200), Frame::End];
     for (scheme, script) in [
@@ -152,7 +152,7 @@ async fn every_check_has_a_connection_of_its_own() {
 }
 
 #[tokio::test]
-async fn checks_at_the_same_time_do_not_share_a_connection() {
+async fn concurrent_checks_do_not_share_a_connection() {
     let lab = Lab::new();
     let server = Server::start([
         IDENTITY.tls_h2(),
@@ -167,7 +167,7 @@ async fn checks_at_the_same_time_do_not_share_a_connection() {
 }
 
 #[tokio::test]
-async fn a_failed_request_is_not_sent_again() {
+async fn a_failed_request_is_not_retried() {
     let lab = Lab::new();
     for (scheme, script) in [
         ("http", vec![Step::Request, Step::Drop]),

@@ -60,7 +60,7 @@ async fn check_with_server(scheme: &str, script: Vec<Step>, steps: usize) {
 }
 
 #[tokio::test]
-async fn a_lookup_is_given_up() {
+async fn a_lookup_is_cancelled() {
     let lab = Lab::with_dns(Dns::start(Duration::ZERO, |name| match name {
         "silent.test" => Answer::Silence,
         _ => Answer::loopback(),
@@ -97,7 +97,7 @@ fn is_connecting(address: SocketAddr) -> bool {
 }
 
 #[tokio::test]
-async fn a_connection_is_given_up_before_it_stands() {
+async fn a_connection_attempt_is_cancelled() {
     let lab = Lab::new();
     let deaf = Deaf::new().await;
     let job = lab.job(json!({ "url": format!("http://{}/", deaf.address) }));
@@ -112,18 +112,18 @@ async fn a_connection_is_given_up_before_it_stands() {
 }
 
 #[tokio::test]
-async fn a_handshake_is_given_up() {
+async fn a_handshake_is_cancelled() {
     check_with_server("https", vec![Step::Read, Step::Hang], 1).await;
 }
 
 #[tokio::test]
-async fn a_response_is_given_up() {
+async fn a_response_is_cancelled() {
     check_with_server("http", vec![Step::Request, Step::Hang], 1).await;
     check_with_server("https", vec![IDENTITY.tls(), Step::Request, Step::Hang], 2).await;
 }
 
 #[tokio::test]
-async fn a_body_is_given_up() {
+async fn a_body_is_cancelled() {
     // More than the kernel takes for a client that does not read.
     let body = Step::Repeat(Bytes::from(vec![b'x'; 64 << 10]), 128);
     let script = [
@@ -138,7 +138,7 @@ async fn a_body_is_given_up() {
 }
 
 #[tokio::test]
-async fn a_stream_of_http2_is_given_up_with_its_connection() {
+async fn an_http2_stream_is_cancelled_with_its_connection() {
     let lab = Lab::new();
     let half = vec![Frame::Head(200), Frame::Data(Bytes::from("half"))];
     for frames in [vec![], half] {
@@ -152,7 +152,7 @@ async fn a_stream_of_http2_is_given_up_with_its_connection() {
 }
 
 #[tokio::test]
-async fn a_check_that_ends_by_itself_leaves_nothing_either() {
+async fn a_finished_check_leaves_no_connection() {
     let lab = Lab::new();
     let http2 = vec![
         Frame::Head(200),
@@ -177,7 +177,7 @@ async fn a_check_that_ends_by_itself_leaves_nothing_either() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_too_large_is_given_up_with_its_connection() {
+async fn a_body_that_is_too_large_closes_the_connection() {
     let server = Server::start([
         Step::Request,
         Step::send("HTTP/1.1 200 OK\r\n\r\n"),

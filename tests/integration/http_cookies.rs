@@ -30,7 +30,7 @@ async fn check(server: &Server, mut monitor: Value) -> Report {
 }
 
 #[tokio::test]
-async fn a_cookie_comes_back_with_the_next_request_of_the_check_alone() {
+async fn cookies_are_kept_within_a_check_only() {
     let cookies = [
         "session=s3cr3t; HttpOnly; Path=/",
         "b=2; Max-Age=0",
@@ -54,7 +54,7 @@ async fn a_cookie_comes_back_with_the_next_request_of_the_check_alone() {
 }
 
 #[tokio::test]
-async fn cookies_come_behind_those_of_the_settings() {
+async fn received_cookies_follow_configured_ones() {
     let server = setting("/there", &["a=1", "b=2"]);
     check(&server, json!({ "headers": { "Cookie": "mine=0" } })).await;
     let requests = server.seen().requests;
@@ -63,7 +63,7 @@ async fn cookies_come_behind_those_of_the_settings() {
 }
 
 #[tokio::test]
-async fn a_cookie_goes_to_no_host_that_it_is_not_for() {
+async fn cookies_go_to_their_own_host_only() {
     let other = Server::ok();
     for (host, cookie, expected) in [
         ("b.test", "a=1", None),
@@ -88,7 +88,7 @@ async fn a_cookie_goes_to_no_host_that_it_is_not_for() {
 }
 
 #[tokio::test]
-async fn what_is_no_cookie_harms_nothing() {
+async fn malformed_cookies_are_ignored() {
     let junk = "x=".to_owned() + &"y".repeat(9000);
     let server = setting(
         "/there",

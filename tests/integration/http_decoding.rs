@@ -53,7 +53,7 @@ fn serving(body: Vec<u8>) -> Server {
 }
 
 #[tokio::test]
-async fn matchers_see_the_decoded_body_and_bytes_are_those_of_the_wire() {
+async fn matchers_see_the_decoded_body_and_sizes_are_those_on_the_wire() {
     let body = br#"{"status":"ok"}"#;
     for (encoding, encoded) in [
         ("gzip", gzip(body)),
@@ -78,7 +78,7 @@ async fn matchers_see_the_decoded_body_and_bytes_are_those_of_the_wire() {
 }
 
 #[tokio::test]
-async fn an_accept_encoding_of_ones_own_stays_as_it_is() {
+async fn a_configured_accept_encoding_is_kept() {
     let server = serving(gzip(b"hello"));
     let monitor = json!({
         "url": server.http("/"),
@@ -96,7 +96,7 @@ async fn an_accept_encoding_of_ones_own_stays_as_it_is() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_not_in_its_encoding_is_a_broken_protocol() {
+async fn a_body_that_cannot_be_decoded_is_a_protocol_error() {
     let whole = gzip(&[7; 5000]);
     let cut = whole[..whole.len() - 4].to_vec();
     let (malformed, truncated) = (Reason::ProtocolError, Reason::TruncatedBody);
@@ -153,7 +153,7 @@ async fn a_response_that_has_no_body_need_not_be_encoded() {
 }
 
 #[tokio::test]
-async fn a_bomb_fails_as_too_large_and_a_large_body_within_the_limit_does_not() {
+async fn a_decompression_bomb_is_too_large_and_a_large_body_is_not() {
     let body = vec![b'a'; 1 << 20];
     for (limit, reason) in [("1MB", None), ("1023KB", Some(Reason::BodyTooLarge))] {
         let server = serving(gzip(&body));
@@ -198,7 +198,7 @@ async fn an_encoded_body_that_stops_coming_is_a_timeout() {
 /// The cases of blackbox_exporter's tests: a body, and the verdicts of the key that fails where the
 /// expression is true, and of the one that fails where it is not.
 #[tokio::test]
-async fn an_expression_fails_a_check_where_it_is_true_or_where_it_is_not() {
+async fn cel_expressions_fail_a_check_if_true_or_if_false() {
     let wanted = Some(Reason::JsonMismatch);
     for (body, expression, matches, not_matches) in [
         (
@@ -244,7 +244,7 @@ async fn an_expression_fails_a_check_where_it_is_true_or_where_it_is_not() {
 }
 
 #[tokio::test]
-async fn expressions_and_patterns_are_held_against_the_same_body() {
+async fn cel_and_regexps_match_the_decoded_body() {
     let server = Server::answering(|_| ok(r#"{"a":1}"#));
     let monitor = json!({
         "url": server.http("/"),
@@ -266,7 +266,7 @@ fn endless(url: &str, timeout: &Value) -> Value {
 }
 
 #[tokio::test]
-async fn an_expression_that_would_take_for_ever_is_given_up() {
+async fn an_endless_expression_is_stopped() {
     let body = format!("[{}1]", "1,".repeat(3000));
     let server = Server::answering(move |_| ok(&body));
     let report = Lab::new()
@@ -317,7 +317,7 @@ async fn a_json_body_of_too_many_values_is_too_large() {
 }
 
 #[tokio::test]
-async fn an_encoding_that_nobody_asked_for_is_named() {
+async fn an_unexpected_encoding_is_named() {
     for (encoding, hint) in [
         (
             "gzip",

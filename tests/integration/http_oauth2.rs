@@ -46,7 +46,7 @@ fn authorization(request: &Request) -> Option<&str> {
 }
 
 #[tokio::test]
-async fn a_token_is_asked_for_once_and_used_by_all_with_the_same_settings() {
+async fn monitors_with_equal_settings_share_a_token() {
     let (server, endpoint) = (Server::ok(), endpoint(3600));
     let lab = Lab::new();
     let mut keys = monitor(&server.http("/"), &endpoint.http("/token?a=b"));
@@ -81,7 +81,7 @@ async fn a_token_is_asked_for_once_and_used_by_all_with_the_same_settings() {
 }
 
 #[tokio::test]
-async fn checks_at_the_same_time_fetch_one_token() {
+async fn concurrent_checks_fetch_one_token() {
     let server = Server::ok();
     let endpoint = Server::start([
         Step::Request,
@@ -150,7 +150,7 @@ async fn a_token_that_has_expired_or_was_refused_is_fetched_anew() {
 }
 
 #[tokio::test]
-async fn a_server_that_wants_the_credentials_in_the_body_gets_them_there() {
+async fn credentials_are_sent_in_the_body_if_the_server_requires_it() {
     let server = Server::ok();
     let endpoint = Server::answering(|request| {
         let form = String::from_utf8_lossy(&request.body).into_owned();
@@ -192,7 +192,7 @@ async fn a_token_goes_to_the_first_host_and_to_no_other() {
 }
 
 #[tokio::test]
-async fn what_the_token_endpoint_does_wrong_is_said_to_be_its_own() {
+async fn errors_of_the_token_endpoint_name_it() {
     let answers = [
         (
             response("400 Bad", &[], r#"{"error":"invalid_scope"}"#),
@@ -255,7 +255,7 @@ async fn what_the_token_endpoint_does_wrong_is_said_to_be_its_own() {
 }
 
 #[tokio::test]
-async fn a_token_endpoint_that_is_silent_is_not_waited_for_past_the_deadline() {
+async fn a_silent_token_endpoint_ends_with_the_deadline() {
     let server = Server::ok();
     let head = Step::send("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{");
     for script in [vec![Step::Hang], vec![Step::Request, head, Step::Hang]] {
@@ -273,7 +273,7 @@ async fn a_token_endpoint_that_is_silent_is_not_waited_for_past_the_deadline() {
 }
 
 #[tokio::test]
-async fn fetching_a_token_is_no_part_of_the_latency() {
+async fn fetching_a_token_is_excluded_from_the_latency() {
     let server = Server::ok();
     let delay = Duration::from_millis(1500);
     let endpoint = Server::start([
@@ -291,7 +291,7 @@ async fn fetching_a_token_is_no_part_of_the_latency() {
 }
 
 #[tokio::test]
-async fn no_debug_output_has_the_clients_secret() {
+async fn debug_output_hides_the_client_secret() {
     let keys = monitor("http://127.0.0.1:1/", "http://127.0.0.1:2/");
     let lab = Lab::new();
     let shown = format!("{:?} {:?}", config(keys.clone()), lab.job(keys));

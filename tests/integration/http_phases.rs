@@ -117,7 +117,7 @@ async fn assert_lost_in(slow: Phase, phases: &[Phase], check: impl AsyncFn() -> 
 }
 
 #[tokio::test]
-async fn a_slow_name_server_costs_resolve_alone() {
+async fn a_slow_name_server_counts_for_resolve_only() {
     let lab = Lab::with_dns(Dns::start(DELAY, |name| match name {
         "service.test" => Answer::loopback(),
         _ => Answer::NoSuchName,
@@ -134,7 +134,7 @@ async fn a_slow_name_server_costs_resolve_alone() {
 }
 
 #[tokio::test]
-async fn a_full_accept_queue_costs_connect_alone() {
+async fn a_full_accept_queue_counts_for_connect_only() {
     let lab = Lab::new();
     // Each takes a second, after which the kernel sends another SYN.
     let check = async |protocol: Protocol| {
@@ -155,17 +155,17 @@ async fn a_full_accept_queue_costs_connect_alone() {
 }
 
 #[tokio::test]
-async fn a_slow_handshake_costs_tls_alone() {
+async fn a_slow_handshake_counts_for_tls_only() {
     check_server_side(Phase::Tls, &[Protocol::Https, Protocol::Http2]).await;
 }
 
 #[tokio::test]
-async fn a_slow_answer_costs_processing_alone() {
+async fn a_slow_response_counts_for_processing_only() {
     check_server_side(Phase::Processing, &Protocol::ALL).await;
 }
 
 #[tokio::test]
-async fn a_slow_body_costs_transfer_alone() {
+async fn a_slow_body_counts_for_transfer_only() {
     check_server_side(Phase::Transfer, &Protocol::ALL).await;
 }
 
@@ -185,7 +185,7 @@ async fn check_server_side(slow: Phase, protocols: &[Protocol]) {
 }
 
 #[tokio::test]
-async fn headers_that_drip_in_are_processing() {
+async fn slow_headers_count_for_processing() {
     let lab = Lab::new();
     let server = Server::start([
         Step::Request,
@@ -203,7 +203,7 @@ async fn headers_that_drip_in_are_processing() {
 }
 
 #[tokio::test]
-async fn a_target_that_is_an_address_has_no_resolve() {
+async fn an_ip_target_has_no_resolve_phase() {
     let lab = Lab::new();
     for protocol in Protocol::ALL {
         let server = Server::start(protocol.slow_in(None));
@@ -237,7 +237,7 @@ fn http2_ok() -> Step {
 }
 
 #[tokio::test]
-async fn another_name_for_tls_changes_neither_the_address_nor_the_phases() {
+async fn server_name_changes_neither_the_address_nor_the_phases() {
     let identity = AUTHORITY.issue(&["inside.test"], YEARS);
     let lab = Lab::with_dns(Dns::start(DELAY, |name| match name {
         "service.test" => Answer::loopback(),
@@ -264,7 +264,7 @@ async fn another_name_for_tls_changes_neither_the_address_nor_the_phases() {
 }
 
 #[tokio::test]
-async fn another_name_for_tls_goes_with_a_target_that_is_an_address() {
+async fn server_name_works_with_ip_targets() {
     let identity = AUTHORITY.issue(&["inside.test"], YEARS);
     let lab = Lab::new();
     let server = Server::start([Step::Peek, Step::Wait(DELAY), identity.tls_h2(), http2_ok()]);
@@ -283,7 +283,7 @@ async fn another_name_for_tls_goes_with_a_target_that_is_an_address() {
 }
 
 #[tokio::test]
-async fn another_name_for_tls_is_the_one_that_is_verified() {
+async fn server_name_is_the_name_that_is_verified() {
     let lab = Lab::new();
     let server = Server::start([IDENTITY.tls(), Step::Request]);
     for (mut monitor, _) in overrides("") {
@@ -294,7 +294,7 @@ async fn another_name_for_tls_is_the_one_that_is_verified() {
 }
 
 #[tokio::test]
-async fn a_host_header_over_plain_http_is_sent_as_it_is() {
+async fn a_host_header_is_sent_unchanged_over_plain_http() {
     let lab = Lab::new();
     let server = Server::ok();
     let headers = json!({ "Host": "inside.test" });
@@ -328,7 +328,7 @@ async fn a_silent_name_server_is_a_timeout_in_resolve() {
 }
 
 #[tokio::test]
-async fn a_syn_without_an_answer_is_a_timeout_in_connect() {
+async fn an_unanswered_syn_is_a_timeout_in_connect() {
     let lab = Lab::new();
     let deaf = Deaf::new().await;
     let url = format!("https://service.test:{}/", deaf.address.port());
@@ -358,7 +358,7 @@ async fn silence_after_the_request_is_a_timeout_in_processing() {
 }
 
 #[tokio::test]
-async fn silence_over_http2_is_a_timeout_where_it_begins() {
+async fn silence_over_http2_is_a_timeout_in_the_phase_it_begins_in() {
     let lab = Lab::new();
     let frames = [Frame::Head(200), Frame::Data(Bytes::from("half"))];
     for (frames, phases) in [(&frames[..0], &ALL[..4]), (&frames[..], &ALL[..])] {

@@ -35,7 +35,7 @@ fn proxied(url: &str, proxy: &str) -> Value {
 }
 
 #[tokio::test]
-async fn a_proxy_gets_the_whole_url_of_a_request_without_tls() {
+async fn a_proxy_forwards_plain_requests_with_their_whole_url() {
     let proxy = Server::ok();
     let url = format!("http://us%65r:p%40ss@{}", proxy.address);
     let monitor = proxied("http://nowhere.test:81/path?query", &url);
@@ -59,7 +59,7 @@ async fn a_proxy_gets_the_whole_url_of_a_request_without_tls() {
 }
 
 #[tokio::test]
-async fn a_proxy_gives_a_tunnel_for_a_request_over_tls() {
+async fn a_proxy_tunnels_requests_over_tls() {
     let frames = vec![
         Frame::Head(200),
         Frame::Data(Bytes::from("hello")),
@@ -118,7 +118,7 @@ async fn a_proxy_gives_a_tunnel_for_a_request_over_tls() {
 }
 
 #[tokio::test]
-async fn another_name_for_tls_is_asked_for_behind_a_proxy_too() {
+async fn server_name_is_sent_as_sni_through_a_proxy() {
     let proxy = granting(&[IDENTITY.tls(), answer()]);
     let mut monitor = proxied("https://192.0.2.1/", &proxy.http(""));
     monitor["headers"] = json!({ "Host": "service.test" });
@@ -130,7 +130,7 @@ async fn another_name_for_tls_is_asked_for_behind_a_proxy_too() {
 }
 
 #[tokio::test]
-async fn a_host_that_tls_cannot_ask_for_is_not_asked_for_behind_a_proxy() {
+async fn an_ip_target_has_no_sni_through_a_proxy() {
     let proxy = granting(&[IDENTITY.tls(), answer()]);
     let report = Lab::new()
         .check(proxied("https://a..example/", &proxy.http("")))
@@ -140,7 +140,7 @@ async fn a_host_that_tls_cannot_ask_for_is_not_asked_for_behind_a_proxy() {
 }
 
 #[tokio::test]
-async fn a_proxy_over_tls_is_verified_and_is_not_taken_for_the_target() {
+async fn a_tls_proxy_is_verified_and_not_mistaken_for_the_target() {
     let outer = AUTHORITY.issue(&["127.0.0.1"], 2020..3000);
     let proxy = Server::start([
         outer.tls(),
@@ -181,7 +181,7 @@ async fn a_proxy_over_tls_is_verified_and_is_not_taken_for_the_target() {
 const GRANTED: &[u8] = b"\x05\x00\x00\x01\0\0\0\0\0\0";
 
 #[tokio::test]
-async fn socks_is_told_an_address_or_a_name() {
+async fn socks5_sends_an_address_and_socks5h_a_name() {
     for (scheme, request, questions) in [
         ("socks5", &b"\x05\x01\x00\x01\x7f\0\0\x01\0\x50"[..], 1),
         ("socks5h", b"\x05\x01\x00\x03\x06a.test\0\x50", 0),
@@ -205,7 +205,7 @@ async fn socks_is_told_an_address_or_a_name() {
 }
 
 #[tokio::test]
-async fn socks_is_told_who_asks_and_leads_to_tls_too() {
+async fn socks_sends_credentials_and_carries_tls() {
     let proxy = Server::start([
         Step::Take(4),
         Step::send(&b"\x05\x02"[..]),
@@ -227,7 +227,7 @@ async fn socks_is_told_who_asks_and_leads_to_tls_too() {
 }
 
 #[tokio::test]
-async fn a_refusal_says_why_and_that_it_was_the_proxys() {
+async fn a_refusal_of_the_proxy_has_a_reason_and_names_the_proxy() {
     let refusing = |answer: &'static str| vec![Step::Request, Step::send(answer)];
     for (script, scheme, reason, text) in [
         (
@@ -304,7 +304,7 @@ async fn a_refusal_says_why_and_that_it_was_the_proxys() {
 }
 
 #[tokio::test]
-async fn wherever_a_proxy_or_what_is_behind_it_goes_silent_the_deadline_holds() {
+async fn silence_of_a_proxy_or_target_ends_with_the_deadline() {
     let hang = [Step::Hang];
     let granted = [Step::Request, established()];
     let head = [
@@ -354,7 +354,7 @@ async fn wherever_a_proxy_or_what_is_behind_it_goes_silent_the_deadline_holds() 
 }
 
 #[tokio::test]
-async fn the_round_trip_for_a_tunnel_is_a_part_of_connecting() {
+async fn the_request_for_a_tunnel_counts_for_connect() {
     let delay = Duration::from_millis(200);
     let proxy = Server::start([
         Step::Request,
@@ -371,7 +371,7 @@ async fn the_round_trip_for_a_tunnel_is_a_part_of_connecting() {
 }
 
 #[tokio::test]
-async fn a_host_that_is_exempt_is_spoken_to_directly() {
+async fn no_proxy_hosts_are_connected_to_directly() {
     let (server, closed) = (Server::ok(), Closed::new());
     for (no_proxy, reason) in [
         ("127.0.0.0/8", None),
@@ -385,7 +385,7 @@ async fn a_host_that_is_exempt_is_spoken_to_directly() {
 }
 
 #[test]
-fn a_proxy_in_the_environment_is_used_where_that_is_asked_for() {
+fn proxy_from_environment_uses_the_proxies_of_the_environment() {
     let (server, proxy) = (Server::ok(), Server::ok());
     let config = json!({ "monitors": { "example": {
         "url": server.http("/"),

@@ -63,7 +63,7 @@ mod dns {
     }
 
     #[tokio::test]
-    async fn a_name_that_nobody_vouches_for_the_lack_of_is_not_found() {
+    async fn a_negative_answer_without_soa_is_dns_not_found() {
         const NOERROR: u8 = 0;
         const NXDOMAIN: u8 = 3;
         for code in [NOERROR, NXDOMAIN] {
@@ -91,7 +91,7 @@ mod dns {
     }
 
     #[tokio::test]
-    async fn an_address_that_is_not_of_the_only_family_is_not_found() {
+    async fn an_address_of_the_wrong_family_is_dns_not_found() {
         let lab = Lab::new();
         for (family, url) in [("ip6", "http://127.0.0.1:1/"), ("ip4", "http://[::1]:1/")] {
             let report = lab
@@ -118,7 +118,7 @@ mod dns {
     }
 
     #[tokio::test]
-    async fn an_answer_that_is_too_long_for_udp_is_asked_for_over_tcp() {
+    async fn a_truncated_udp_answer_is_retried_over_tcp() {
         let lab = Lab::with_dns(Dns::start(Duration::ZERO, |_| {
             Answer::Truncated(vec![IpAddr::from([127, 0, 0, 1])])
         }));
@@ -139,7 +139,7 @@ mod connection {
     use super::*;
 
     #[tokio::test]
-    async fn a_port_that_nobody_listens_on_refuses() {
+    async fn a_closed_port_is_connection_refused() {
         let closed = Closed::new();
         for scheme in ["http", "https"] {
             let url = format!("{scheme}://{}/", closed.address);
@@ -150,7 +150,7 @@ mod connection {
     }
 
     #[tokio::test]
-    async fn an_end_before_the_response_is_a_reset() {
+    async fn a_close_before_the_response_is_a_reset() {
         let closes = [
             vec![Step::Drop],
             vec![Step::Request],
@@ -178,7 +178,7 @@ mod connection {
     }
 
     #[tokio::test]
-    async fn a_connection_that_is_reset_as_soon_as_it_stands_is_a_reset() {
+    async fn a_reset_after_connecting_is_a_reset() {
         for scheme in ["http", "https"] {
             let (report, _server) = check(scheme, [Step::Reset]).await;
             let failure = report.failure.expect("it was reset");
@@ -204,7 +204,7 @@ mod connection {
     }
 
     #[tokio::test]
-    async fn a_stream_of_http2_that_is_reset_is_a_reset() {
+    async fn an_http2_stream_reset_is_a_reset() {
         for (frames, phase) in [
             (vec![Frame::Reset], Phase::Processing),
             (
@@ -223,7 +223,7 @@ mod connection {
     }
 
     #[tokio::test]
-    async fn an_end_before_the_response_over_http2_is_a_reset() {
+    async fn a_close_before_the_http2_response_is_a_reset() {
         let script = [IDENTITY.tls_h2(), Step::Http2(vec![Frame::Drop])];
         let (report, _server) = check("https", script).await;
         assert_failure(&report, Phase::Processing, Reason::ConnectionReset);
@@ -288,7 +288,7 @@ mod tls {
     }
 
     #[tokio::test]
-    async fn a_certificate_that_vouches_for_itself_is_untrusted() {
+    async fn a_self_signed_certificate_is_untrusted() {
         check_identity(&Identity::self_signed(&["127.0.0.1"]), Reason::TlsUntrusted).await;
     }
 
@@ -299,7 +299,7 @@ mod tls {
     }
 
     #[tokio::test]
-    async fn anything_but_a_handshake_is_a_failed_handshake() {
+    async fn a_peer_without_tls_is_a_failed_handshake() {
         for script in [
             vec![Step::Read, Step::send("\x16\x03\x03 certainly no TLS")],
             vec![Step::send(
@@ -368,7 +368,7 @@ mod tls {
     }
 
     #[tokio::test]
-    async fn a_refused_client_certificate_is_told_apart_over_http2_each_time() {
+    async fn a_refused_client_certificate_is_recognized_over_http2() {
         let clients = Authority::new("of clients");
         let handshake = Handshake {
             alpn: &["h2"],
@@ -392,7 +392,7 @@ mod tls {
     }
 
     #[tokio::test]
-    async fn an_end_after_a_client_certificate_was_demanded_is_a_failed_handshake() {
+    async fn a_close_after_a_client_certificate_request_is_a_failed_handshake() {
         let clients = Authority::new("of clients");
         for versions in [&[&rustls::version::TLS12], &[&rustls::version::TLS13]] {
             let handshake = Handshake {
@@ -414,7 +414,7 @@ mod protocol {
     use super::*;
 
     #[tokio::test]
-    async fn a_wrong_status_outlives_the_deadline_of_its_body() {
+    async fn a_wrong_status_wins_over_a_timeout_of_the_body() {
         let head = "HTTP/1.1 500 Sorry\r\ncontent-length: 10\r\n\r\nhalf";
         let script = [Step::Request, Step::send(head), Step::Hang];
         let (report, _server) = check_with("http", script, json!({ "timeout": 0.3 })).await;
@@ -426,7 +426,7 @@ mod protocol {
     }
 
     #[tokio::test]
-    async fn anything_but_http_is_a_protocol_error() {
+    async fn a_peer_without_http_is_a_protocol_error() {
         for answer in [
             "certainly no HTTP\r\n\r\n",
             "SSH-2.0-OpenSSH_9.6\r\n",
@@ -447,7 +447,7 @@ mod protocol {
     }
 
     #[tokio::test]
-    async fn anything_but_http2_where_it_was_agreed_on_is_a_protocol_error() {
+    async fn anything_but_negotiated_http2_is_a_protocol_error() {
         let script = [
             IDENTITY.tls_h2(),
             Step::Read,
@@ -459,7 +459,7 @@ mod protocol {
     }
 
     #[tokio::test]
-    async fn headers_without_end_are_a_protocol_error_and_are_not_kept() {
+    async fn endless_headers_are_a_protocol_error_in_bounded_memory() {
         let line = Bytes::from(format!("x-bomb: {}\r\n", "x".repeat(8 << 10)));
         for flood in [line, Bytes::from("x".repeat(8 << 10))] {
             let start = Step::send("HTTP/1.1 200 OK\r\nx-start: x");
@@ -475,7 +475,7 @@ mod protocol {
     }
 
     #[tokio::test]
-    async fn a_thousand_headers_are_taken_and_no_multiple_of_that() {
+    async fn a_thousand_headers_are_accepted_and_many_more_are_not() {
         let answer = |lines| {
             let headers: Vec<_> = (0..lines).map(|index| format!("x-{index}: x")).collect();
             let headers: Vec<_> = headers.iter().map(String::as_str).collect();
@@ -488,7 +488,7 @@ mod protocol {
     }
 
     #[tokio::test]
-    async fn a_megabyte_of_headers_is_taken() {
+    async fn a_megabyte_of_headers_is_accepted() {
         let value = "x".repeat(1_000);
         let http1: Vec<_> = (0..900)
             .map(|index| format!("x-{index}: {value}"))
@@ -504,7 +504,7 @@ mod protocol {
     }
 
     #[tokio::test]
-    async fn headers_that_browsers_take_are_taken() {
+    async fn headers_that_browsers_accept_are_accepted() {
         for headers in [
             "x: one\r\n two\r\n",
             "x: one\r\n\ttwo\r\n",
@@ -525,7 +525,7 @@ mod protocol {
     }
 
     #[tokio::test]
-    async fn heads_that_browsers_take_are_taken() {
+    async fn heads_that_browsers_accept_are_accepted() {
         for (head, version, bytes) in [
             (
                 "HTTP/1.0 200 OK\r\ntransfer-encoding: chunked",
@@ -564,7 +564,7 @@ mod protocol {
     }
 
     #[tokio::test]
-    async fn every_status_of_three_digits_is_taken() {
+    async fn every_three_digit_status_is_accepted() {
         for status in [200, 299, 418, 600, 999] {
             let answer = response(&format!("{status} Status"), &[], "");
             let demand = json!({ "valid_status_codes": [status] });
@@ -576,7 +576,7 @@ mod protocol {
     }
 
     #[tokio::test]
-    async fn what_is_malformed_is_quoted_without_secrets() {
+    async fn malformed_lines_are_quoted_without_secrets() {
         for (answer, expected) in [
             (
                 "SSH-2.0-OpenSSH_9.6\r\n".to_owned(),
@@ -674,7 +674,7 @@ mod body {
     use super::*;
 
     #[tokio::test]
-    async fn a_body_that_ends_too_early_is_truncated() {
+    async fn a_body_that_ends_early_is_truncated() {
         let lengths = "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n12345";
         let chunks = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\n12345\r\n";
         let within_a_chunk = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\na\r\n12345";
@@ -716,7 +716,7 @@ mod body {
     }
 
     #[tokio::test]
-    async fn a_body_of_http2_that_ends_too_early_is_truncated() {
+    async fn an_http2_body_that_ends_early_is_truncated() {
         let half = [Frame::Head(200), Frame::Data(Bytes::from("half"))];
         let abrupt = [&half[..], &[BREATH, Frame::Drop]].concat();
         let orderly = [&half[..], &[BREATH, Frame::Close]].concat();
@@ -729,7 +729,7 @@ mod body {
     }
 
     #[tokio::test]
-    async fn a_body_without_end_is_given_up_soon_after_the_limit() {
+    async fn an_endless_body_is_cut_off_at_the_limit() {
         const LIMIT: u64 = 100_000;
         let head = "HTTP/1.1 200 OK\r\n\r\n";
         let piece = Bytes::from(vec![b'x'; 8 << 10]);
@@ -755,7 +755,7 @@ mod body {
     }
 
     #[tokio::test]
-    async fn a_body_of_exactly_the_limit_is_no_larger_than_it() {
+    async fn a_body_of_exactly_the_limit_is_accepted() {
         for (limit, reason) in [(5, None), (4, Some(Reason::BodyTooLarge))] {
             let monitor = json!({ "body_size_limit": limit });
             let (report, _server) =
@@ -765,7 +765,7 @@ mod body {
     }
 
     #[tokio::test]
-    async fn a_body_is_at_most_ten_mebibytes_unless_the_settings_say_otherwise() {
+    async fn the_default_body_size_limit_is_ten_mebibytes() {
         const LIMIT: u64 = 10 << 20;
         let piece = Bytes::from(vec![b'x'; 64 << 10]);
         let pieces = LIMIT / piece.len() as u64;
@@ -804,7 +804,7 @@ mod verdicts {
     }
 
     #[tokio::test]
-    async fn a_status_that_is_not_wanted_fails() {
+    async fn an_unexpected_status_fails() {
         assert_verdict(
             json!({ "valid_status_codes": [204, "3xx", "500-503"] }),
             Phase::Processing,
@@ -821,7 +821,7 @@ mod verdicts {
     }
 
     #[tokio::test]
-    async fn a_version_that_is_not_wanted_fails() {
+    async fn an_unexpected_http_version_fails() {
         assert_verdict(
             json!({ "valid_http_versions": ["HTTP/1.0", "HTTP/2.0"] }),
             Phase::Processing,
@@ -832,7 +832,7 @@ mod verdicts {
     }
 
     #[tokio::test]
-    async fn a_header_that_matches_what_it_must_not_fails() {
+    async fn a_header_that_matches_fail_if_header_matches_fails() {
         let matcher = |header: &str, regexp: &str, allow_missing: bool| {
             json!({ "fail_if_header_matches": [
                 { "header": header, "regexp": regexp, "allow_missing": allow_missing },
@@ -859,7 +859,7 @@ mod verdicts {
     }
 
     #[tokio::test]
-    async fn a_header_that_does_not_match_what_it_must_fails() {
+    async fn a_header_that_does_not_match_fails_if_it_must() {
         let matcher = |header: &str, regexp: &str, allow_missing: bool| {
             json!({ "fail_if_header_not_matches": [
                 { "header": header, "regexp": regexp, "allow_missing": allow_missing },
@@ -886,7 +886,7 @@ mod verdicts {
     }
 
     #[tokio::test]
-    async fn a_body_that_matches_what_it_must_not_fails() {
+    async fn a_body_that_matches_fail_if_body_matches_regexp_fails() {
         let transfer = Phase::Transfer;
         let mismatch = Reason::BodyMismatch;
         assert_verdict(
@@ -900,7 +900,7 @@ mod verdicts {
     }
 
     #[tokio::test]
-    async fn a_body_that_does_not_match_all_that_it_must_fails() {
+    async fn a_body_must_match_every_required_regexp() {
         assert_verdict(
             json!({ "fail_if_body_not_matches_regexp": ["^all", "ill"] }),
             Phase::Transfer,
@@ -935,7 +935,7 @@ mod verdicts {
     }
 
     #[tokio::test]
-    async fn a_wrong_status_says_more_than_what_happened_to_its_body() {
+    async fn a_wrong_status_wins_over_a_failure_of_the_body() {
         let answer = "HTTP/1.1 500 Broken\r\ncontent-length: 10\r\n\r\n12345";
         let (report, _server) =
             check("http", [Step::Request, Step::send(answer), Step::Drop]).await;
@@ -972,7 +972,7 @@ mod ours {
     }
 
     #[tokio::test]
-    async fn a_lack_of_authorities_is_ours() {
+    async fn missing_ca_certificates_are_an_agent_error() {
         let server = Server::start([IDENTITY.tls(), Step::Request]);
         let net = Net::new(Resolver::system(), TrustStore::new(RootCertStore::empty()));
         let config = config(json!({ "url": server.https("/") }));
@@ -986,7 +986,7 @@ mod ours {
     }
 
     #[test]
-    fn a_lack_of_descriptors_is_ours() {
+    fn missing_file_descriptors_are_an_agent_error() {
         alone("http_reasons::ours::a_lack_of_descriptors_is_ours", || {
             let runtime = tokio::runtime::Runtime::new().expect("a runtime");
             runtime.block_on(async {

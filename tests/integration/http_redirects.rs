@@ -28,7 +28,7 @@ async fn check(server: &Server, mut monitor: Value) -> Report {
 }
 
 #[tokio::test]
-async fn what_becomes_of_the_method_and_the_body_is_the_statuss_to_say() {
+async fn the_status_decides_about_method_and_body() {
     for (status, method, after) in [
         (301, "GET", "GET"),
         (301, "POST", "GET"),
@@ -74,7 +74,7 @@ async fn what_becomes_of_the_method_and_the_body_is_the_statuss_to_say() {
 }
 
 #[tokio::test]
-async fn a_location_is_understood_in_every_form() {
+async fn every_form_of_location_is_followed() {
     // The port is not known before the server is, so the server puts it in.
     let server = Server::answering(|request| {
         let host = request.header("host").unwrap_or_default();
@@ -137,7 +137,7 @@ async fn a_location_that_cannot_be_followed_is_a_protocol_error() {
 }
 
 #[tokio::test]
-async fn a_redirect_that_is_not_to_be_followed_is_the_response() {
+async fn a_redirect_is_the_response_with_follow_redirects_off() {
     let server = redirecting(302, "/there");
     let monitor = json!({ "follow_redirects": false });
     let report = check(&server, monitor).await;
@@ -175,7 +175,7 @@ async fn a_status_without_a_location_or_of_another_kind_is_the_response() {
 }
 
 #[tokio::test]
-async fn what_is_judged_is_the_last_response() {
+async fn the_last_response_is_judged() {
     let server = redirecting(302, "/there");
     for (monitor, reason) in [
         (
@@ -255,7 +255,7 @@ fn credentials() -> [(Value, &'static str, &'static str); 4] {
 }
 
 #[tokio::test]
-async fn credentials_stay_with_their_service() {
+async fn credentials_stay_with_their_origin() {
     for (monitor, userinfo, credentials) in credentials() {
         // Home, then another port of the same host, then home, then another name of the same port.
         let home = Server::answering(|request| {
@@ -319,7 +319,7 @@ async fn credentials_do_not_go_from_tls_to_plain_text() {
 }
 
 #[tokio::test]
-async fn a_body_stays_with_its_service() {
+async fn a_request_body_stays_with_its_origin() {
     let other = Server::ok();
     for status in [307, 308] {
         let server = redirecting(status, &other.http("/"));
@@ -356,7 +356,7 @@ async fn every_server_is_asked_to_close_the_connection() {
 }
 
 #[tokio::test]
-async fn another_name_for_tls_and_for_the_request_is_for_home_only() {
+async fn server_name_and_host_apply_to_the_first_origin_only() {
     let other = Server::start([IDENTITY.tls(), Step::answer(|_| ok("there"))]);
     let there = other.named("https", "service.test", "/there");
     let identity = AUTHORITY.issue(&["inside.test"], YEARS);
@@ -385,7 +385,7 @@ async fn another_name_for_tls_and_for_the_request_is_for_home_only() {
 }
 
 #[tokio::test]
-async fn a_failure_behind_a_redirect_is_the_failure_of_the_check() {
+async fn a_failure_after_a_redirect_fails_the_check() {
     let closed = crate::support::server::Closed::new();
     let server = redirecting(302, &format!("http://{}/", closed.address));
     let report = check(&server, json!({})).await;

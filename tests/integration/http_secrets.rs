@@ -193,7 +193,7 @@ fn with(mut monitor: Value, settings: &Value) -> Value {
 }
 
 #[tokio::test]
-async fn no_failure_tells_a_secret() {
+async fn failures_hide_secrets() {
     let secrets = Secrets::new();
     let lab = Lab::new();
     let mut reasons = std::collections::BTreeSet::new();
@@ -221,7 +221,7 @@ async fn no_failure_tells_a_secret() {
 }
 
 #[tokio::test]
-async fn no_failed_lookup_tells_a_secret() {
+async fn failed_lookups_hide_secrets() {
     let secrets = Secrets::new();
     for answer in [Answer::NoSuchName, Answer::Code(2), Answer::Silence] {
         let lab = Lab::with_dns(Dns::start(Duration::ZERO, move |_| answer.clone()));
@@ -235,7 +235,7 @@ async fn no_failed_lookup_tells_a_secret() {
 }
 
 #[tokio::test]
-async fn no_debug_output_tells_a_secret() {
+async fn debug_output_hides_secrets() {
     let secrets = Secrets::new();
     let lab = Lab::new();
     for monitor in secrets.monitors("https", "service.test") {
@@ -251,7 +251,7 @@ async fn no_debug_output_tells_a_secret() {
 
 /// All of the above at once, as the program tells it.
 #[test]
-fn no_line_of_the_program_tells_a_secret() {
+fn output_of_the_program_hides_secrets() {
     let secrets = Secrets::new();
     let mut monitors = serde_json::Map::new();
     let mut servers = Vec::new();

@@ -38,7 +38,7 @@ fn file(contents: &[u8]) -> NamedTempFile {
 }
 
 #[tokio::test]
-async fn any_method_is_sent_in_upper_case() {
+async fn methods_are_sent_in_upper_case() {
     for method in [
         "get", "Head", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "Purge",
     ] {
@@ -48,7 +48,7 @@ async fn any_method_is_sent_in_upper_case() {
 }
 
 #[tokio::test]
-async fn headers_are_sent_and_replace_our_own() {
+async fn configured_headers_replace_the_default_ones() {
     let request = request(json!({ "headers": {
         "X-Key": "value with spaces, and more",
         "X-Empty": "",
@@ -71,7 +71,7 @@ async fn headers_are_sent_and_replace_our_own() {
 }
 
 #[tokio::test]
-async fn a_header_has_values_of_a_list_of_secrets_and_of_files() {
+async fn http_headers_have_values_secrets_and_files() {
     let secret = file(b"from a file\n");
     let request = request(json!({
         "headers": { "X-Listed": ["one", "two"], "X-Mapped": { "values": ["a"], "secrets": ["b"] } },
@@ -106,14 +106,14 @@ async fn a_body_is_sent_with_its_length() {
 }
 
 #[tokio::test]
-async fn a_body_from_a_file_need_not_be_text() {
+async fn a_body_file_may_be_binary() {
     let in_file = file(b"\x00\xff\n");
     let request = request(json!({ "method": "POST", "body_file": in_file.path() })).await;
     assert_eq!(request.body, b"\x00\xff\n");
 }
 
 #[tokio::test]
-async fn credentials_are_sent_from_wherever_they_stand() {
+async fn credentials_are_sent_from_every_key_that_can_hold_them() {
     let (user, password, token) = (file(b"user\n"), file(b"pass:word\r\n"), file(b"token\n"));
     let basic = "Basic dXNlcjpwYXNzOndvcmQ=";
     for (settings, expected) in [
@@ -151,7 +151,7 @@ async fn credentials_are_sent_from_wherever_they_stand() {
 }
 
 #[tokio::test]
-async fn credentials_in_a_url_are_sent_in_a_header_and_nowhere_else() {
+async fn credentials_in_a_url_are_sent_in_a_header_only() {
     let server = Server::ok();
     let url = format!("http://us%65r:p%40ss@{}/", server.address);
     assert_success(&Lab::new().check(json!({ "url": url })).await);
@@ -222,7 +222,7 @@ async fn valid_http_versions_are_those_of_the_response() {
 }
 
 #[tokio::test]
-async fn a_server_without_alpn_is_spoken_to_in_http1() {
+async fn http1_is_used_without_alpn() {
     let handshake = Handshake {
         alpn: &[],
         ..Handshake::default()
@@ -232,7 +232,7 @@ async fn a_server_without_alpn_is_spoken_to_in_http1() {
 }
 
 #[tokio::test]
-async fn the_family_of_the_address_is_the_one_that_is_preferred() {
+async fn the_preferred_ip_family_is_used() {
     if !ipv6_loopback() {
         return;
     }
@@ -287,7 +287,7 @@ async fn the_family_of_the_address_is_the_one_that_is_preferred() {
 }
 
 #[tokio::test]
-async fn an_address_of_ipv6_is_a_target_like_any_other() {
+async fn an_ipv6_address_can_be_the_target() {
     if !ipv6_loopback() {
         return;
     }
@@ -300,7 +300,7 @@ async fn an_address_of_ipv6_is_a_target_like_any_other() {
 }
 
 #[tokio::test]
-async fn a_certificate_need_not_be_valid_where_it_is_not_verified() {
+async fn insecure_skip_verify_accepts_invalid_certificates() {
     let identity = crate::support::pki::Identity::self_signed(&["other.test"]);
     let server = Server::start([identity.tls(), Step::answer(|_| ok("hello"))]);
     for (skip, reason) in [(true, None), (false, Some(Reason::TlsUntrusted))] {
@@ -315,7 +315,7 @@ async fn a_certificate_need_not_be_valid_where_it_is_not_verified() {
 }
 
 #[tokio::test]
-async fn monitors_with_other_tls_settings_do_not_share_them() {
+async fn different_tls_settings_are_not_shared() {
     let server = Server::start([
         crate::support::pki::Identity::self_signed(&["127.0.0.1"]).tls(),
         Step::answer(|_| ok("hello")),
@@ -337,7 +337,7 @@ async fn monitors_with_other_tls_settings_do_not_share_them() {
 }
 
 #[test]
-fn a_proxy_in_the_environment_is_not_used() {
+fn proxies_of_the_environment_are_ignored_by_default() {
     let (server, proxy) = (Server::ok(), Closed::new());
     let config = json!({ "monitors": { "example": { "url": server.http("/") } } });
     let config = file(config.to_string().as_bytes());

@@ -27,7 +27,7 @@ fn assert_certificate(report: &Report, role: CertificateRole, first: i32, last: 
 }
 
 #[tokio::test]
-async fn the_leaf_and_the_certificate_that_expires_first_are_told_apart() {
+async fn the_leaf_and_the_earliest_expiry_are_distinguished() {
     for (of_leaf, of_authority, earliest) in [
         (2020..3000, 2010..3500, 2020..3000),
         (2020..3500, 2010..3000, 2010..3000),
@@ -49,7 +49,7 @@ async fn the_leaf_and_the_certificate_that_expires_first_are_told_apart() {
 }
 
 #[tokio::test]
-async fn the_dates_of_a_rejected_certificate_are_seen() {
+async fn the_dates_of_a_rejected_certificate_are_recorded() {
     let unknown = Authority::new("unknown root");
     for (identity, years, reason) in [
         (
@@ -88,7 +88,7 @@ async fn the_dates_of_a_rejected_certificate_are_seen() {
 }
 
 #[tokio::test]
-async fn a_certificate_that_is_not_verified_is_seen_all_the_same() {
+async fn insecure_skip_verify_still_records_the_certificate() {
     let identity = Authority::new("unknown root").issue(&["other.test"], 2000..2001);
     let report = check(identity.tls(), json!({ "insecure_skip_verify": true })).await;
     assert_success(&report);
@@ -126,7 +126,7 @@ async fn the_version_and_the_cipher_suite_are_those_agreed_on() {
 }
 
 #[tokio::test]
-async fn a_check_without_tls_learns_nothing_of_it() {
+async fn a_check_without_tls_has_no_tls_facts() {
     let server = Server::ok();
     let report = Lab::new().check(json!({ "url": server.http("/") })).await;
     assert_success(&report);
@@ -152,7 +152,7 @@ async fn after_redirects_the_facts_are_those_of_the_last_handshake() {
 }
 
 #[tokio::test]
-async fn the_authorities_of_a_file_are_trusted_in_place_of_the_others() {
+async fn ca_file_replaces_the_system_authorities() {
     let own = Authority::new("of our own");
     let file = tempfile::NamedTempFile::new().expect("a temporary file");
     std::fs::write(file.path(), own.pem()).expect("room for a temporary file");
@@ -168,7 +168,7 @@ async fn the_authorities_of_a_file_are_trusted_in_place_of_the_others() {
 }
 
 #[tokio::test]
-async fn a_client_certificate_is_shown_to_a_server_that_demands_one() {
+async fn a_client_certificate_is_sent_if_the_server_requests_one() {
     let clients = Authority::new("of clients");
     let client = clients.issue(&["client"], YEARS);
     let directory = tempfile::tempdir().expect("a temporary directory");
@@ -197,7 +197,7 @@ async fn a_client_certificate_is_shown_to_a_server_that_demands_one() {
 }
 
 #[tokio::test]
-async fn a_client_certificate_is_shown_to_no_other_host_that_a_redirect_leads_to() {
+async fn a_client_certificate_is_not_sent_to_other_hosts_of_redirects() {
     let clients = Authority::new("of clients");
     let client = clients.issue(&["client"], YEARS);
     let handshake = Handshake {
@@ -277,7 +277,7 @@ async fn another_authority_of_the_same_kind_is_not_trusted() {
 }
 
 #[tokio::test]
-async fn any_certificate_is_accepted_if_none_is_verified() {
+async fn insecure_skip_verify_accepts_any_certificate() {
     let server = Server::start([x509_v1(), Step::answer(|_| ok("hello"))]);
     let lab = Lab::new();
     for monitor in monitors_of(&server, &json!({ "insecure_skip_verify": true })) {
@@ -331,7 +331,7 @@ async fn without_a_verified_chain_roots_and_extras_are_not_counted() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_with_a_handshake_is_said_in_words() {
+async fn handshake_errors_are_in_plain_english() {
     // An alert of level fatal: handshake_failure, protocol_version.
     let alert = |code: u8| vec![Step::Read, Step::send(vec![21, 3, 3, 0, 2, 2, code])];
     let says = |text: &'static str| vec![Step::Read, Step::send(text)];

@@ -132,7 +132,7 @@ async fn an_address_of_the_other_family_is_refused() {
 }
 
 #[tokio::test]
-async fn a_source_that_is_not_ours_is_no_fault_of_the_target() {
+async fn an_invalid_source_address_is_an_agent_error() {
     if !permitted() {
         return;
     }
@@ -209,7 +209,7 @@ async fn many_checks_at_once_each_have_their_own_replies() {
 }
 
 #[tokio::test]
-async fn settings_are_seen_in_the_packets() {
+async fn ttl_and_dont_fragment_are_set_in_packets() {
     if !permitted() {
         return;
     }

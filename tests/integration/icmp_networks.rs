@@ -152,7 +152,7 @@ fn assert_unreachable(report: &Report, expected: &str) {
 }
 
 #[test]
-fn who_says_that_a_host_cannot_be_reached_is_told() {
+fn the_router_that_reports_an_unreachable_host_is_named() {
     let name = "icmp_networks::who_says_that_a_host_cannot_be_reached_is_told";
     networks(name, Neighbour::default(), async || {
         for ping_sockets in [false, true] {
@@ -202,7 +202,7 @@ fn who_says_that_a_host_cannot_be_reached_is_told() {
 }
 
 #[test]
-fn what_does_not_leave_this_machine_fails_at_once() {
+fn a_request_that_cannot_be_sent_fails_immediately() {
     let name = "icmp_networks::what_does_not_leave_this_machine_fails_at_once";
     networks(name, Neighbour::default(), async || {
         for ping_sockets in [false, true] {
@@ -251,7 +251,7 @@ fn errors_on_one_target_do_not_disturb_the_others() {
 }
 
 #[test]
-fn a_silent_host_times_out_and_what_was_sent_is_known() {
+fn a_silent_host_is_a_timeout_with_the_number_of_requests() {
     let name = "icmp_networks::a_silent_host_times_out_and_what_was_sent_is_known";
     let silent = Neighbour {
         silent: true,
@@ -310,7 +310,7 @@ fn lost_requests_fail_a_check() {
 }
 
 #[test]
-fn as_many_requests_may_be_lost_as_settings_say() {
+fn max_packet_loss_is_tolerated() {
     let name = "icmp_networks::as_many_requests_may_be_lost_as_settings_say";
     networks(name, LOSSY, async || {
         let lossy = json!({
@@ -327,7 +327,7 @@ fn as_many_requests_may_be_lost_as_settings_say() {
 }
 
 #[test]
-fn loss_that_is_certain_outlives_the_deadline() {
+fn certain_packet_loss_wins_over_the_timeout() {
     let name = "icmp_networks::loss_that_is_certain_outlives_the_deadline";
     networks(name, LOSSY, async || {
         let lab = Lab::new();
@@ -346,7 +346,7 @@ fn loss_that_is_certain_outlives_the_deadline() {
 }
 
 #[test]
-fn what_is_not_permitted_is_said_beforehand_and_in_each_check() {
+fn missing_permission_is_reported_at_start_and_in_each_check() {
     let name = "icmp_networks::what_is_not_permitted_is_said_beforehand_and_in_each_check";
     networks(name, Neighbour::default(), async || {
         permit_ping_sockets(false);

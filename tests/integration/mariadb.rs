@@ -131,7 +131,7 @@ impl Drop for MariaDb {
 }
 
 #[tokio::test]
-async fn a_server_never_blocks_the_host_that_checks_it() {
+async fn checks_do_not_trigger_max_connect_errors() {
     let Some(program) = helper("mariadbd") else {
         return;
     };

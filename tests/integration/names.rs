@@ -192,7 +192,7 @@ async fn the_next_server_is_asked_when_one_fails() {
 }
 
 #[tokio::test]
-async fn the_first_failure_is_told_when_all_servers_fail() {
+async fn the_first_failure_is_reported_when_all_servers_fail() {
     let (first, second) = (coded(ResponseCode::ServFail), coded(ResponseCode::Refused));
     let found = resolve(&servers(&[&first, &second]), "a.test").await;
     let error = "the name server answered SERVFAIL";
@@ -232,7 +232,7 @@ async fn a_check_succeeds_behind_a_silent_server() {
 }
 
 #[tokio::test]
-async fn a_server_is_known_to_be_silent_from_a_lookup_that_was_given_up() {
+async fn a_cancelled_lookup_marks_a_server_as_silent() {
     let alive = Arc::new(AtomicBool::new(false));
     let is_alive = alive.clone();
     let first = NameServer::start(move |asked| {
@@ -378,7 +378,7 @@ async fn an_error_of_the_name_itself_is_not_hidden_by_the_search_list() {
 }
 
 #[tokio::test]
-async fn a_name_without_records_is_told_apart_from_none() {
+async fn a_name_without_records_differs_from_a_missing_name() {
     let dns = NameServer::start(|asked| {
         vec![Act::Send(match &*query_name(asked) {
             "none.test." => asked.code(ResponseCode::NXDomain),
@@ -438,7 +438,7 @@ async fn ip4_is_tried_where_servers_deny_names_without_an_ip6_address() {
 }
 
 #[tokio::test]
-async fn a_forged_response_is_not_taken() {
+async fn a_forged_response_is_ignored() {
     fn forged(asked: &Asked) -> Vec<u8> {
         asked.response(|message| {
             message.add_answer(address(&asked.message, [192, 0, 2, 66]));
@@ -477,7 +477,7 @@ async fn a_forged_response_is_not_taken() {
 }
 
 #[tokio::test]
-async fn ids_and_ports_cannot_be_foreseen() {
+async fn ids_and_ports_are_unpredictable() {
     let dns = good();
     let resolver = servers(&[&dns]);
     for _ in 0..200 {
@@ -491,7 +491,7 @@ async fn ids_and_ports_cannot_be_foreseen() {
 }
 
 #[tokio::test]
-async fn a_thousand_lookups_at_once_get_each_its_own_answer() {
+async fn a_thousand_concurrent_lookups_get_their_own_answers() {
     let dns = NameServer::start(|asked| {
         let name = query_name(asked);
         let number = name.trim_start_matches('n').split('.').next();
@@ -511,7 +511,7 @@ async fn a_thousand_lookups_at_once_get_each_its_own_answer() {
 }
 
 #[tokio::test]
-async fn a_truncated_answer_is_asked_for_over_tcp() {
+async fn a_truncated_answer_is_retried_over_tcp() {
     let many = |asked: &Asked| {
         asked.response(|message| {
             for last in 1..=250 {
@@ -540,7 +540,7 @@ async fn a_truncated_answer_is_asked_for_over_tcp() {
 }
 
 #[tokio::test]
-async fn the_next_server_is_asked_when_one_is_of_no_use_over_tcp() {
+async fn the_next_server_is_asked_when_one_fails_over_tcp() {
     let second = good();
     let replies: [fn(&Asked) -> Act; 3] = [
         |_| Act::Close,

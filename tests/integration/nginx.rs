@@ -109,7 +109,7 @@ async fn check(url: String, mut keys: Value) -> Report {
 }
 
 #[tokio::test]
-async fn nginx_is_understood() {
+async fn http_checks_work_with_nginx() {
     let Some(program) = helper("nginx") else {
         return;
     };

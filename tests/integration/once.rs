@@ -153,7 +153,7 @@ fn json_has_a_line_for_each_monitor() {
 }
 
 #[test]
-fn junit_is_xml_whatever_monitors_and_errors_are_called() {
+fn junit_output_is_valid_xml_for_any_name_and_error() {
     let hostile = "]]></testcase> <!-- & \"'\u{fffe}\u{1b}";
     let name = "]]></testcase> <!-- & \"' \u{fffe} 日本";
     let good = Server::ok();
@@ -191,7 +191,7 @@ fn junit_is_xml_whatever_monitors_and_errors_are_called() {
 }
 
 #[test]
-fn monitors_that_are_named_are_run_and_no_others() {
+fn only_the_named_monitors_are_run() {
     let three = Three::start();
     let output = once(three.config(), &["--output", "json", "good"]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output));

@@ -185,7 +185,7 @@ fn the_planned_series_match_a_daemon_with_failures() {
 }
 
 #[test]
-fn the_tutorials_configuration_asks_for_little() {
+fn the_tutorial_configuration_needs_little() {
     let output = program()
         .arg("plan")
         .current_dir(env!("CARGO_MANIFEST_DIR"))
@@ -222,7 +222,7 @@ fn a_configuration_without_monitors_has_a_plan() {
 }
 
 #[test]
-fn a_bad_configuration_has_none() {
+fn an_invalid_configuration_has_no_plan() {
     let output = plan(&json!({ "monitors": { "a": { "url": "nowhere" } } }));
     assert_eq!(output.status.code(), Some(2), "{}", text(&output));
     assert!(output.stdout.is_empty(), "{}", text(&output));
@@ -230,7 +230,7 @@ fn a_bad_configuration_has_none() {
 }
 
 #[test]
-fn what_cannot_be_met_is_warned_of() {
+fn exceeded_limits_are_warned_of() {
     let monitors = (0..2000).map(|number| {
         let url = format!("https://127.0.0.{}/{number}", number % 20);
         (number.to_string(), json!({ "url": url, "check_every": 1 }))

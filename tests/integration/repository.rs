@@ -95,7 +95,7 @@ fn used_modules(text: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn modules_use_only_what_the_architecture_lets_them() {
+fn modules_use_only_what_the_architecture_allows() {
     let mut wrong = Vec::new();
     for (module, allowed) in MAY_USE {
         for file in files(&root().join("src").join(module)) {
@@ -159,7 +159,7 @@ fn one_module_alone_knows_the_yaml_library() {
 }
 
 #[test]
-fn a_use_of_several_modules_is_read_right() {
+fn a_use_of_several_modules_is_parsed() {
     let text = "use crate::{\n    check::{Attempt, Fact},\n    net,\n    value::Node,\n};\nlet x = crate::once::run();";
     let used: Vec<_> = used_modules(text).into_iter().collect();
     assert_eq!(used, ["check", "net", "once", "value"]);

@@ -96,7 +96,7 @@ fn shipped_and_printed_rules_are_valid() {
 }
 
 #[test]
-fn rules_of_names_that_mean_something_to_yaml_or_promql_are_of_those_names() {
+fn names_with_special_characters_are_quoted_in_rules() {
     if helper("promtool").is_none() {
         return;
     }
@@ -217,7 +217,7 @@ fn every_alert_links_to_its_own_section_in_the_one_runbook() {
 }
 
 #[test]
-fn rules_and_runbook_name_metrics_that_there_are() {
+fn rules_and_runbook_use_existing_metrics() {
     let rules = [
         read("prometheus/rules/monitoringdaemon.yml"),
         read("tests/golden/rules.yml"),
@@ -259,7 +259,7 @@ fn the_configuration_of_alertmanager_is_valid() {
 }
 
 #[test]
-fn prometheus_loads_all_the_rules_and_has_numbers_of_a_running_daemon() {
+fn prometheus_loads_the_rules_and_scrapes_the_daemon() {
     let Some(prometheus) = helper("prometheus") else {
         return;
     };

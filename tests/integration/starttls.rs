@@ -93,7 +93,7 @@ fn dialogues() -> Vec<(&'static str, Vec<Step>)> {
 }
 
 #[tokio::test]
-async fn every_protocol_is_asked_in_its_own_words() {
+async fn starttls_is_requested_in_every_protocol() {
     for (protocol, mut script) in dialogues() {
         script.extend([IDENTITY.tls(), Step::Hang]);
         let report = check(protocol, &script).await;
@@ -105,7 +105,7 @@ async fn every_protocol_is_asked_in_its_own_words() {
 }
 
 #[tokio::test]
-async fn answers_are_understood_in_every_form_that_they_may_have() {
+async fn every_valid_form_of_a_reply_is_accepted() {
     let long_lengths =
         b"\x30\x84\x00\x00\x00\x10\x02\x01\x01\x78\x84\x00\x00\x00\x07\x0a\x01\x00\x04\x00\x04\x00";
     for (protocol, script) in [
@@ -128,7 +128,7 @@ async fn answers_are_understood_in_every_form_that_they_may_have() {
 }
 
 #[tokio::test]
-async fn silence_ends_with_the_deadline_after_every_word() {
+async fn silence_after_any_step_ends_with_the_deadline() {
     for (protocol, script) in dialogues() {
         for words in 0..=script.len() {
             let mut script = script[..words].to_vec();
@@ -222,7 +222,7 @@ async fn a_server_that_refuses_is_quoted() {
 }
 
 #[tokio::test]
-async fn what_is_another_protocol_is_a_protocol_error() {
+async fn another_protocol_is_a_protocol_error() {
     for (protocol, said) in [
         ("ldap", &b"HTTP/1.1 400 Bad Request\r\n\r\n"[..]),
         ("ldap", b"\x30\x84\xff\xff\xff\xff"),
@@ -238,7 +238,7 @@ async fn what_is_another_protocol_is_a_protocol_error() {
 }
 
 #[tokio::test]
-async fn a_server_that_leaves_is_told_from_one_that_refuses() {
+async fn closing_and_refusing_are_different_failures() {
     for (protocol, _) in dialogues() {
         let report = check(protocol, &[]).await;
         assert_failure(&report, Phase::Processing, Reason::ConnectionReset);
@@ -325,7 +325,7 @@ fn farewells() -> Vec<(&'static str, Vec<Step>)> {
 }
 
 #[tokio::test]
-async fn a_check_takes_leave_in_the_words_of_its_protocol() {
+async fn a_check_ends_the_session_as_the_protocol_requires() {
     for ((protocol, script), (same, farewell)) in dialogues().into_iter().zip({
         let mut farewells = farewells();
         let order: Vec<_> = dialogues().iter().map(|(protocol, _)| *protocol).collect();
@@ -361,7 +361,7 @@ async fn a_server_that_does_not_close_delays_the_report_and_changes_nothing_in_i
 }
 
 #[tokio::test]
-async fn a_server_that_refuses_tls_hears_goodbye() {
+async fn the_session_is_ended_after_a_refusal_of_tls() {
     let script = [
         Step::send("220 hi\r\n"),
         Step::hear("EHLO monitoringdaemon\r\n"),

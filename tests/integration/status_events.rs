@@ -74,7 +74,7 @@ fn checked_often() -> (Daemon, Server, Arc<AtomicBool>) {
 }
 
 #[test]
-fn a_monitor_that_goes_down_is_told_at_once() {
+fn a_state_change_is_sent_immediately() {
     let (mut daemon, _server, down) = checked_often();
     let mut events = Events::open(&daemon);
     let event = events.next().expect("an event");
@@ -89,7 +89,7 @@ fn a_monitor_that_goes_down_is_told_at_once() {
 }
 
 #[test]
-fn there_are_so_many_streams_and_no_more() {
+fn the_number_of_event_streams_is_limited() {
     raise_descriptor_limit();
     let (mut daemon, _server, down) = checked_often();
     let mut streams: Vec<_> = (0..32).map(|_| Events::open(&daemon)).collect();
@@ -116,7 +116,7 @@ fn there_are_so_many_streams_and_no_more() {
 }
 
 #[test]
-fn open_streams_end_with_the_daemon_and_hold_it_up_by_nothing() {
+fn open_event_streams_do_not_delay_the_shutdown() {
     let (mut daemon, _server, _) = checked_often();
     let mut streams: Vec<_> = (0..5).map(|_| Events::open(&daemon)).collect();
     daemon.stop();
@@ -133,7 +133,7 @@ fn open_streams_end_with_the_daemon_and_hold_it_up_by_nothing() {
 }
 
 #[test]
-fn a_stream_says_what_it_is() {
+fn an_event_stream_has_its_content_type() {
     let (daemon, _server, _) = checked_often();
     let answer: Answer = ask(daemon.address, "HEAD", PATH, "accept-encoding: gzip\r\n");
     let kind = Some("text/event-stream; charset=utf-8");

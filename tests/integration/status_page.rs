@@ -111,7 +111,7 @@ fn assert_secure(path: &str, answer: &Answer) {
 }
 
 #[test]
-fn nothing_that_a_target_or_a_user_wrote_becomes_markup() {
+fn texts_of_targets_and_users_are_escaped() {
     let (daemon, _servers) = daemon();
     for path in [
         "/".to_owned(),
@@ -142,7 +142,7 @@ fn nothing_that_a_target_or_a_user_wrote_becomes_markup() {
 }
 
 #[test]
-fn no_page_has_a_secret() {
+fn pages_hide_secrets() {
     let (daemon, _servers) = daemon();
     for path in [
         "/",
@@ -165,7 +165,7 @@ fn no_page_has_a_secret() {
 }
 
 #[test]
-fn json_tells_what_is_known_of_a_monitor() {
+fn json_describes_a_monitor() {
     let (daemon, _servers) = daemon();
     let all = json_of(&daemon, "/api/v1/monitors");
     let counts = ["down", "unknown", "up", "found", "page", "pages"].map(|key| &all[key]);
@@ -291,7 +291,7 @@ fn pages_are_compressed_and_files_are_sent_once() {
 }
 
 #[test]
-fn a_badge_tells_how_a_monitor_stands() {
+fn a_badge_shows_the_state() {
     let (daemon, _servers) = daemon();
     for (name, expected) in [
         ("good", "good: up 100 %"),

@@ -36,7 +36,7 @@ fn captured(report: &Report) -> Vec<(&str, &str)> {
 }
 
 #[tokio::test]
-async fn a_connection_is_enough_where_nothing_else_is_wanted() {
+async fn a_connection_is_enough_without_query_response() {
     let report = check([Step::Hang], json!({})).await;
     assert_success(&report);
     assert_eq!(reached(&report), [Phase::Connect]);
@@ -67,7 +67,7 @@ async fn a_closed_port_is_refused() {
 }
 
 #[tokio::test]
-async fn connections_come_from_the_address_that_is_configured() {
+async fn connections_use_the_configured_source_address() {
     let report = check([Step::Hang], json!({ "source_ip_address": "127.0.0.9" })).await;
     assert_success(&report);
     // An address of documentation (RFC 5737) is none of this machine's.
@@ -76,7 +76,7 @@ async fn connections_come_from_the_address_that_is_configured() {
 }
 
 #[tokio::test]
-async fn a_dialogue_takes_its_turns() {
+async fn query_response_entries_run_in_order() {
     let script = [
         Step::send("220-mail.test ESMTP\r\n220 at your service\r\n"),
         Step::hear("EHLO prober\r\n"),
@@ -100,7 +100,7 @@ async fn a_dialogue_takes_its_turns() {
 }
 
 #[tokio::test]
-async fn what_groups_catch_is_sent_and_becomes_labels() {
+async fn capture_groups_are_sent_and_become_labels() {
     let script = [
         Step::send("SSH-2.0-OpenSSH_9.9 Debian-1\r\n"),
         Step::hear("I know OpenSSH_9.9 too\n"),
@@ -210,7 +210,7 @@ async fn a_timeout_says_what_was_awaited_and_what_came_last() {
 }
 
 #[tokio::test]
-async fn a_line_that_is_rejected_ends_the_dialogue_at_once() {
+async fn a_rejected_line_ends_the_check_immediately() {
     let entries = || json!([{ "expect": "^220", "reject": ["^[45]", "busy"] }]);
     for said in ["554 no service\r\n", "554 no service"] {
         let report = hold([Step::send(said), Step::Hang], entries()).await;
@@ -231,7 +231,7 @@ async fn a_line_that_is_rejected_ends_the_dialogue_at_once() {
 }
 
 #[tokio::test]
-async fn bytes_are_awaited_however_they_are_cut() {
+async fn expected_bytes_may_come_in_any_pieces() {
     let entries = json!([
         { "expect": "^hello" },
         { "expect_bytes": "PONG" },
@@ -255,7 +255,7 @@ async fn bytes_are_awaited_however_they_are_cut() {
 }
 
 #[tokio::test]
-async fn binary_data_are_sent_as_they_are() {
+async fn binary_data_is_sent_unchanged() {
     let script = [
         Step::hear(&b"\x00\x00\x00\x08\x04\xd2\x16\x2f"[..]),
         Step::send("N"),
@@ -273,7 +273,7 @@ async fn binary_data_are_sent_as_they_are() {
 }
 
 #[tokio::test]
-async fn a_peer_that_says_something_else_is_told_from_one_that_says_nothing() {
+async fn unexpected_data_and_no_data_are_different_failures() {
     let expecting = || json!([{ "expect": "^220" }]);
     let report = hold([Step::send("554 go\r\nSSH-2.0\r\n")], expecting()).await;
     let failure = assert_failure(&report, Phase::Processing, Reason::ResponseMismatch);
@@ -290,7 +290,7 @@ async fn a_peer_that_says_something_else_is_told_from_one_that_says_nothing() {
 }
 
 #[tokio::test]
-async fn the_words_of_a_peer_are_bounded() {
+async fn received_data_is_bounded() {
     let line = [Step::Flood("x".repeat(4096).into())];
     let report = hold(line, json!([{ "expect": "^220" }])).await;
     let failure = assert_failure(&report, Phase::Processing, Reason::ProtocolError);
@@ -302,7 +302,7 @@ async fn the_words_of_a_peer_are_bounded() {
 }
 
 #[tokio::test]
-async fn silence_ends_with_the_deadline_wherever_it_begins() {
+async fn silence_in_any_phase_ends_with_the_deadline() {
     let timeout = Duration::from_millis(300);
     let dialogue =
         json!([{ "expect": "^220", "send": "STARTTLS" }, { "expect": "^220", "starttls": true }]);
@@ -330,7 +330,7 @@ async fn silence_ends_with_the_deadline_wherever_it_begins() {
 }
 
 #[tokio::test]
-async fn tls_is_spoken_from_the_start_or_when_both_have_agreed() {
+async fn tls_starts_immediately_or_after_starttls() {
     let entries = json!([{ "expect": "^(\\w+)", "send": "${1} yourself" }]);
     let greeting = [
         IDENTITY.tls(),
@@ -366,7 +366,7 @@ async fn tls_is_spoken_from_the_start_or_when_both_have_agreed() {
 }
 
 #[tokio::test]
-async fn a_refused_client_certificate_is_seen_where_nothing_is_awaited_after_tls() {
+async fn a_refused_client_certificate_is_noticed_without_query_response() {
     let client_authority = Authority::new("of clients");
     let demanding = Handshake {
         client_authority: Some(&client_authority),
@@ -394,7 +394,7 @@ async fn a_peer_that_repeats_what_was_sent_is_not_quoted() {
 }
 
 #[tokio::test]
-async fn what_came_before_tls_is_not_taken_for_what_came_over_it() {
+async fn plain_text_before_tls_is_not_accepted_as_tls_data() {
     let script = [
         Step::send("220 go ahead\r\n250 injected\r\n"),
         IDENTITY.tls(),

@@ -29,7 +29,7 @@ fn speaking(versions: &[&'static rustls::SupportedProtocolVersion]) -> Step {
 }
 
 #[tokio::test]
-async fn a_handshake_tells_of_version_cipher_and_certificates() {
+async fn version_cipher_and_certificates_are_recorded() {
     for (versions, version) in [(&[&TLS12], "TLS 1.2"), (&[&TLS13], "TLS 1.3")] {
         let report = check([speaking(versions), Step::Hang], json!({})).await;
         assert_success(&report);
@@ -41,7 +41,7 @@ async fn a_handshake_tells_of_version_cipher_and_certificates() {
 }
 
 #[tokio::test]
-async fn the_certificate_of_the_server_is_recorded_if_it_is_asked_for() {
+async fn the_leaf_certificate_is_recorded_if_enabled() {
     let server = Server::start([IDENTITY.tls(), Step::Hang]);
     let monitor = json!({ "type": "tls", "target": server.address.to_string() });
     let lab = Lab::new();
@@ -65,7 +65,7 @@ async fn the_certificate_of_the_server_is_recorded_if_it_is_asked_for() {
 }
 
 #[tokio::test]
-async fn an_old_version_is_refused_where_a_newer_one_is_wanted() {
+async fn min_version_refuses_older_versions() {
     let keys = json!({ "tls_config": { "min_version": "TLS13" } });
     let report = check([speaking(&[&TLS12]), Step::Hang], keys).await;
     assert_failure(&report, Phase::Tls, Reason::TlsHandshake);
@@ -82,7 +82,7 @@ async fn the_certificate_must_be_for_the_expected_name() {
 }
 
 #[tokio::test]
-async fn a_protocol_is_agreed_on_where_some_are_offered() {
+async fn an_alpn_protocol_is_negotiated() {
     let keys = || json!({ "alpn": ["h2"] });
     assert_success(&check([IDENTITY.tls_h2(), Step::Hang], keys()).await);
     let none = Handshake {
@@ -97,7 +97,7 @@ async fn a_protocol_is_agreed_on_where_some_are_offered() {
 }
 
 #[tokio::test]
-async fn a_refused_client_certificate_is_seen_though_the_handshake_is_over() {
+async fn a_refused_client_certificate_is_noticed_after_the_handshake() {
     let client_authority = Authority::new("of clients");
     for versions in [&[&TLS12], &[&TLS13]] {
         let demanding = |client_may_refuse| Handshake {
@@ -123,7 +123,7 @@ async fn a_certificate_that_expires_soon_fails_the_check() {
 }
 
 #[tokio::test]
-async fn what_does_not_speak_tls_fails_in_its_handshake() {
+async fn a_peer_without_tls_fails_in_the_handshake() {
     let report = check([Step::send("SSH-2.0-x\r\n"), Step::Hang], json!({})).await;
     assert_failure(&report, Phase::Tls, Reason::TlsHandshake);
     let report = check([], json!({})).await;

@@ -45,7 +45,7 @@ async fn check(path: &Path, mut keys: Value) -> Report {
 }
 
 #[tokio::test]
-async fn a_connection_is_enough_where_nothing_else_is_wanted() {
+async fn a_connection_is_enough_without_query_response() {
     let socket = Socket::new();
     let report = check(&socket.path, json!({})).await;
     assert_success(&report);
@@ -54,7 +54,7 @@ async fn a_connection_is_enough_where_nothing_else_is_wanted() {
 }
 
 #[tokio::test]
-async fn a_dialogue_is_held() {
+async fn query_response_works_over_a_unix_socket() {
     let socket = Socket::new();
     let listener = socket.listener.try_clone().expect("a descriptor");
     let server = thread::spawn(move || {
@@ -74,7 +74,7 @@ async fn a_dialogue_is_held() {
 }
 
 #[tokio::test]
-async fn nobody_at_the_socket_is_a_refused_connection() {
+async fn a_socket_without_a_listener_is_connection_refused() {
     let Socket {
         path,
         listener,
@@ -122,7 +122,7 @@ fn full() -> (Socket, Vec<socket2::Socket>) {
 }
 
 #[tokio::test]
-async fn a_full_backlog_is_waited_for() {
+async fn a_full_backlog_is_retried() {
     let (socket, waiting) = full();
     let report = check(&socket.path, json!({ "timeout": millis(100) })).await;
     let failure = assert_failure(&report, Phase::Connect, Reason::Timeout);
@@ -140,7 +140,7 @@ async fn a_full_backlog_is_waited_for() {
 }
 
 #[tokio::test]
-async fn what_is_no_socket_is_said_to_be_none() {
+async fn a_missing_socket_is_reported() {
     let file = tempfile::NamedTempFile::new().expect("a temporary file");
     let report = check(file.path(), json!({})).await;
     assert_failure(&report, Phase::Connect, Reason::ConnectionRefused);

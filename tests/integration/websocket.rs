@@ -107,7 +107,7 @@ mod upgrade {
     use super::*;
 
     #[tokio::test]
-    async fn a_websocket_that_stands_is_a_success() {
+    async fn an_established_websocket_is_a_success() {
         let server = Server::start([greeting(CLOSE)]);
         let lab = Lab::new();
         let target = format!("ws://{}/", server.address);
@@ -127,7 +127,7 @@ mod upgrade {
     }
 
     #[tokio::test]
-    async fn headers_may_have_the_form_of_prometheus() {
+    async fn http_headers_are_accepted() {
         let server = Server::start([greeting(CLOSE)]);
         let headers = json!({ "X-Key": { "values": ["a"], "secrets": ["b"] } });
         assert_success(&check_server(&server, json!({ "http_headers": headers })).await);
@@ -138,7 +138,7 @@ mod upgrade {
     }
 
     #[tokio::test]
-    async fn the_request_is_as_the_protocol_has_it() {
+    async fn the_upgrade_request_follows_the_rfc() {
         let server = Server::start([greeting(CLOSE)]);
         let target = format!("ws://us%65r:p@{}/path?query#fragment", server.address);
         let headers = json!({ "X-Key": "v" });
@@ -159,7 +159,7 @@ mod upgrade {
     }
 
     #[tokio::test]
-    async fn each_check_has_a_key_of_its_own() {
+    async fn each_check_has_its_own_key() {
         let server = Server::start([greeting(CLOSE)]);
         for _ in 0..2 {
             assert_success(&check_server(&server, json!({})).await);
@@ -170,7 +170,7 @@ mod upgrade {
     }
 
     #[tokio::test]
-    async fn wss_has_a_handshake_under_the_name_of_the_target() {
+    async fn wss_verifies_the_name_of_the_target() {
         let server = Server::start([IDENTITY.tls(), greeting(CLOSE)]);
         let lab = Lab::new();
         let target = format!("wss://service.test:{}/", server.address.port());
@@ -191,7 +191,7 @@ mod upgrade {
     }
 
     #[tokio::test]
-    async fn another_name_is_asked_for_and_verified() {
+    async fn server_name_is_sent_as_sni_and_verified() {
         let inside = AUTHORITY.issue(&["inside.test"], YEARS);
         let server = Server::start([inside.tls(), greeting(CLOSE)]);
         let target = format!("wss://service.test:{}/", server.address.port());
@@ -210,7 +210,7 @@ mod upgrade {
     }
 
     #[tokio::test]
-    async fn a_certificate_that_expires_soon_fails_what_is_well_otherwise() {
+    async fn a_certificate_that_expires_soon_fails_a_successful_check() {
         let next_year = chrono::Utc::now().year() + 1;
         let identity = AUTHORITY.issue(&["127.0.0.1"], 2020..next_year);
         let server = Server::start([identity.tls(), greeting(CLOSE)]);
@@ -223,7 +223,7 @@ mod upgrade {
     }
 
     #[tokio::test]
-    async fn a_response_that_does_not_upgrade_has_its_status() {
+    async fn a_response_without_upgrade_reports_its_status() {
         let not_found = "HTTP/1.1 404 Not Found\r\ncontent-length: 6\r\n\r\ns3cr3t".to_owned();
         for (answer, status) in [
             (not_found, 404),
@@ -249,7 +249,7 @@ mod upgrade {
     }
 
     #[tokio::test]
-    async fn a_response_that_upgrades_to_something_else_is_a_protocol_error() {
+    async fn an_upgrade_to_another_protocol_is_a_protocol_error() {
         type Change = fn(String) -> String;
         let changes: [Change; 7] = [
             |right| right.replace("accept: ", "accept: x"),
@@ -269,7 +269,7 @@ mod upgrade {
     }
 
     #[tokio::test]
-    async fn lists_and_letters_of_headers_do_not_matter() {
+    async fn header_lists_and_case_are_ignored() {
         let answers: [fn(String) -> String; 2] = [
             |right| right.replace("connection: Upgrade", "Connection: keep-alive, upgrade"),
             |right| right.replace("upgrade: websocket", "UPGRADE: WebSocket"),
@@ -282,7 +282,7 @@ mod upgrade {
     }
 
     #[tokio::test]
-    async fn an_interim_response_is_not_the_one() {
+    async fn interim_responses_are_skipped() {
         let report = check_answer(
             |request| {
                 let right = upgraded(request, &[]);
@@ -297,7 +297,7 @@ mod upgrade {
     }
 
     #[tokio::test]
-    async fn what_is_no_http_is_a_protocol_error() {
+    async fn invalid_http_is_a_protocol_error() {
         let long = format!("HTTP/1.1 101 x\r\nx: {}", "y".repeat(20_000));
         let interim = |count| "HTTP/1.1 100 Continue\r\n\r\n".repeat(count);
         for (said, reason) in [
@@ -343,14 +343,14 @@ mod upgrade {
     }
 
     #[tokio::test]
-    async fn an_address_that_is_not_of_the_only_family_is_not_found() {
+    async fn an_address_of_the_wrong_family_is_dns_not_found() {
         let only = json!({ "preferred_ip_protocol": "ip6", "ip_protocol_fallback": false });
         let report = check("ws://127.0.0.1:1/", only).await;
         assert_failure(&report, Phase::Resolve, Reason::DnsNotFound);
     }
 
     #[tokio::test]
-    async fn a_port_that_nobody_listens_on_refuses() {
+    async fn a_closed_port_is_connection_refused() {
         let report = check(&format!("ws://{}/", Closed::new().address), json!({})).await;
         assert_failure(&report, Phase::Connect, Reason::ConnectionRefused);
         assert_eq!(report.status(), None);
@@ -361,7 +361,7 @@ mod dialogue {
     use super::*;
 
     #[tokio::test]
-    async fn what_was_caught_is_sent_and_told() {
+    async fn captures_are_sent_and_reported() {
         let (heard, mut receiver) = unbounded_channel();
         let peer = Peer::start(move |mut socket| {
             let heard = heard.clone();
@@ -419,7 +419,7 @@ mod dialogue {
     }
 
     #[tokio::test]
-    async fn a_server_that_closes_before_what_is_expected_is_a_mismatch() {
+    async fn a_close_before_the_expected_message_is_a_mismatch() {
         let server = Server::start([greeting(b"\x81\x05hello\x88\x08\x03\xf0s3cr3t")]);
         for (settings, error) in [
             (
@@ -448,7 +448,7 @@ mod dialogue {
     }
 
     #[tokio::test]
-    async fn a_connection_that_ends_in_a_dialogue_is_a_reset() {
+    async fn a_connection_closed_during_query_response_is_a_reset() {
         let dropping = Peer::start(async |socket| drop(socket));
         let resetting = Peer::start(async |socket: Socket| {
             socket.get_ref().set_zero_linger().expect("an open socket");
@@ -473,7 +473,7 @@ mod dialogue {
     }
 
     #[tokio::test]
-    async fn a_server_that_talks_without_end_is_a_protocol_error() {
+    async fn endless_messages_are_a_protocol_error() {
         let pings = (0..1100).map(|_| Message::Ping(Bytes::new()));
         let short = (0..1100).map(|_| Message::text("x"));
         let long = (0..4).map(|_| Message::binary(vec![b'x'; 300_000]));
@@ -493,7 +493,7 @@ mod dialogue {
     }
 
     #[tokio::test]
-    async fn a_message_that_is_rejected_ends_the_check_at_once() {
+    async fn a_rejected_message_ends_the_check_immediately() {
         let peer = saying([Message::text("hello"), Message::text("busy, go away")]);
         let entries = json!([{ "expect": "ready", "reject": ["^busy", "down"] }]);
         let report = check_peer(&peer, json!({ "query_response": entries })).await;
@@ -539,7 +539,7 @@ mod dialogue {
     }
 
     #[tokio::test]
-    async fn what_is_no_websocket_is_a_protocol_error() {
+    async fn invalid_websocket_frames_are_a_protocol_error() {
         let frames: [&'static [u8]; 9] = [
             b"HTTP/1.1 200 OK\r\n\r\n",
             // Reserved bits, and opcodes.
@@ -577,7 +577,7 @@ mod ping_and_close {
     use super::*;
 
     #[tokio::test]
-    async fn a_ping_is_answered_by_its_own_pong() {
+    async fn a_ping_waits_for_its_own_pong() {
         let peer = Peer::start(async |mut socket: Socket| {
             let _ = socket.send(Message::Pong(Bytes::from("another"))).await;
             let _ = socket.send(Message::text("noise")).await;
@@ -593,7 +593,7 @@ mod ping_and_close {
     }
 
     #[tokio::test]
-    async fn pings_cannot_be_foreseen() {
+    async fn ping_payloads_are_unpredictable() {
         let (peer, mut heard) = listening();
         let mut payloads = Vec::new();
         for _ in 0..2 {
@@ -609,7 +609,7 @@ mod ping_and_close {
     }
 
     #[tokio::test]
-    async fn the_server_is_told_that_all_is_well() {
+    async fn the_websocket_is_closed_with_a_normal_code() {
         let (peer, mut heard) = listening();
         assert_success(&check_peer(&peer, json!({})).await);
         let Message::Close(Some(farewell)) = next(&mut heard).await else {
@@ -619,7 +619,7 @@ mod ping_and_close {
     }
 
     #[tokio::test]
-    async fn a_server_that_is_gone_when_it_is_left_does_no_harm() {
+    async fn a_server_that_is_gone_before_the_close_is_no_failure() {
         let dropping = Peer::start(async |socket| drop(socket));
         let resetting = Peer::start(async |socket: Socket| {
             socket.get_ref().set_zero_linger().expect("an open socket");
@@ -657,7 +657,7 @@ mod time {
     }
 
     #[tokio::test]
-    async fn silence_is_a_timeout_where_it_begins() {
+    async fn silence_is_a_timeout_in_the_phase_it_begins_in() {
         let silent_dns = Lab::with_dns(Dns::start(Duration::ZERO, |_| Answer::Silence));
         assert_timeout(&silent_dns, "ws://service.test/", json!({}), &ALL[..1]).await;
         let lab = Lab::new();
@@ -700,7 +700,7 @@ mod time {
     }
 
     #[tokio::test]
-    async fn a_message_of_empty_pieces_without_end_is_a_protocol_error() {
+    async fn endless_empty_fragments_are_a_protocol_error() {
         let pieces = b"\x02\x01x"
             .iter()
             .chain(&b"\0\0".repeat(5000))
@@ -723,7 +723,7 @@ mod time {
     }
 
     #[tokio::test]
-    async fn a_response_that_drips_in_is_processing() {
+    async fn a_slow_response_head_counts_for_processing() {
         let server = Server::start(
             [Step::Request, Step::send("HTTP/1.1 4")]
                 .into_iter()
@@ -751,7 +751,7 @@ mod secrets {
     }
 
     #[tokio::test]
-    async fn no_failure_tells_a_secret() {
+    async fn failures_hide_secrets() {
         let echo = |status: &'static str| {
             Step::answer(move |request| {
                 let all = format!("{request:?}").replace(|c: char| c.is_control(), "");
@@ -783,7 +783,7 @@ mod secrets {
     }
 
     #[test]
-    fn no_debug_output_tells_a_secret() {
+    fn debug_output_hides_secrets() {
         let mut monitor = settings();
         monitor["target"] = json!("wss://s3cr3t:s3cr3t@service.test/path?s3cr3t");
         let config = config(monitor);

@@ -105,7 +105,7 @@ fn assert_no_stall(what: &str, server: &Server, mut monitor: Value) -> Report {
 }
 
 #[test]
-fn a_bomb_without_a_limit_keeps_nobody_waiting() {
+fn a_decompression_bomb_blocks_no_worker() {
     for (encoding, body) in [("gzip", gzip_bomb(1000)), ("br", brotli_bomb(200))] {
         let monitor = json!({ "compression": encoding, "body_size_limit": 0 });
         let report = assert_no_stall(encoding, &serving(body), monitor);
@@ -117,7 +117,7 @@ fn a_bomb_without_a_limit_keeps_nobody_waiting() {
 }
 
 #[test]
-fn a_large_body_is_matched_beside_others() {
+fn matching_a_large_body_blocks_no_worker() {
     // 10 MiB, whose patterns and expressions are slow.
     let long = "ab".repeat(5 << 20);
     let list = format!("[{}0]", "0,".repeat(90_000));
@@ -148,7 +148,7 @@ fn a_large_body_is_matched_beside_others() {
 }
 
 #[test]
-fn large_headers_are_matched_beside_others() {
+fn matching_large_headers_blocks_no_worker() {
     let head = format!("HTTP/1.1 200 OK\r\nx: {}\r\n\r\n", "ab".repeat(100_000));
     let server = Server::start([Step::Request, Step::send(head)]);
     let matcher = json!({ "header": "X", "regexp": "(?:[ab]{1,90}){9}c" });
@@ -169,7 +169,7 @@ fn hostile_text(bytes: usize) -> String {
 const SLOW: &str = "a[ab]{300}c";
 
 #[test]
-fn lines_and_messages_are_matched_beside_others() {
+fn matching_lines_and_messages_blocks_no_worker() {
     let text = hostile_text(12_000);
     let server = Server::start([Step::send(text.clone() + "\n")]);
     for key in ["expect", "reject"] {

@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_and_names_are_there_once() {
+    fn numbers_and_names_are_unique() {
         let types = RecordType::NAMED;
         assert!(types.is_sorted_by_key(|(number, _)| *number));
         let mut names: Vec<_> = types.iter().map(|(_, name)| name).collect();

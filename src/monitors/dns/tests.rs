@@ -205,7 +205,7 @@ fn a_salted_hash_is_written_in_base_32() {
 }
 
 #[test]
-fn data_of_another_length_than_its_type_has_is_malformed() {
+fn data_of_the_wrong_length_is_malformed() {
     for (kind, data, _) in WRITTEN {
         let data = bytes(data);
         let longer = [&data[..], &[7]].concat();
@@ -223,7 +223,7 @@ fn data_of_another_length_than_its_type_has_is_malformed() {
 }
 
 #[test]
-fn the_counts_the_code_and_the_serial_number_are_told() {
+fn counts_rcode_and_serial_are_read() {
     let soa = [&[0, 0][..], &[0, 0, 0, 7].repeat(5)].concat();
     let soa = record(6, &soa);
     let opt = [0, 0, 41, 4, 208, 1, 0, 0, 0, 0, 0];
@@ -243,7 +243,7 @@ fn the_counts_the_code_and_the_serial_number_are_told() {
 }
 
 #[test]
-fn what_answers_something_else_is_a_stray() {
+fn responses_to_other_questions_are_mismatched() {
     let question = question();
     let encoded = question.encode(true, true);
     let good = response(&encoded, [0x84, 0], [0; 3], &[]);
@@ -277,7 +277,7 @@ fn what_answers_something_else_is_a_stray() {
 }
 
 #[test]
-fn what_is_cut_off_is_malformed_unless_it_says_so() {
+fn a_cut_response_is_malformed_unless_truncated() {
     let records = record(1, &[192, 0, 2, 1]).repeat(2);
     for cut in 1..records.len() {
         let short = &records[..records.len() - cut];
@@ -431,7 +431,7 @@ fn a_query_name_is_absolute_and_may_have_escapes() {
 }
 
 #[test]
-fn a_server_has_the_usual_port_of_what_it_speaks() {
+fn the_default_port_follows_the_transport() {
     for (keys, expected) in [
         (&[("target", "ns.test")][..], "ns.test:53"),
         (
@@ -455,7 +455,7 @@ fn a_server_has_the_usual_port_of_what_it_speaks() {
 }
 
 #[test]
-fn a_query_has_what_the_settings_say() {
+fn a_query_follows_the_settings() {
     let question = question();
     let encoded = question.encode(true, true);
     let hex = encoded.bytes[2..]
@@ -475,7 +475,7 @@ fn a_query_has_what_the_settings_say() {
 
 proptest! {
     #[test]
-    fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+    fn any_bytes_are_parsed_without_panic(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
         let question = question();
         let encoded = question.encode(true, true);
         let _ = encoded.decode_response(bytes.clone());
@@ -484,7 +484,7 @@ proptest! {
     }
 
     #[test]
-    fn no_data_make_it_panic_or_loop(
+    fn any_record_data_is_read_without_panic(
         kind in prop::sample::select(WRITTEN.iter().map(|row| row.0).chain([41, 46, 47, 50, 51, 65400]).collect::<Vec<_>>()),
         data in prop::collection::vec(any::<u8>(), 0..80),
     ) {

@@ -183,13 +183,13 @@ mod tests {
     }
 
     #[test]
-    fn a_question_is_framed_as_the_protocol_has_it() {
+    fn a_request_is_framed_as_grpc_requires() {
         assert_eq!(&encode_request("")[..], [0, 0, 0, 0, 0]);
         assert_eq!(&encode_request("db")[..], b"\0\0\0\0\x04\x0a\x02db");
     }
 
     #[test]
-    fn an_answer_is_one_message_that_is_not_compressed() {
+    fn a_response_is_one_uncompressed_message() {
         check(b"\0\0\0\0\x02\x08\x01", Ok(ServingStatus::Serving));
         check(b"\0\0\0\0\x02\x08\x02", Ok(ServingStatus::NotServing));
         check(b"\0\0\0\0\x02\x08\x03", Ok(ServingStatus::ServiceUnknown));
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_server_remarks_is_bounded_and_has_no_secret() {
+    fn the_status_message_is_bounded_and_hides_secrets() {
         let trailers = |message: &str| {
             let mut trailers = HeaderMap::new();
             trailers.insert("grpc-message", message.parse().expect("a header"));
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn what_ends_a_call_without_a_status_stands_for_one() {
+    fn resets_and_http_statuses_map_to_grpc_statuses() {
         for (http, code) in [
             (400, 13),
             (431, 13),
@@ -288,7 +288,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_are_too_odd_for_an_answer(body in prop::collection::vec(any::<u8>(), 0..64)) {
+        fn any_bytes_are_decoded_without_panic(body in prop::collection::vec(any::<u8>(), 0..64)) {
             let _ = decode_response(&body);
             let length = u8::try_from(body.len()).expect("few bytes");
             let _ = decode_response(&[&[0, 0, 0, 0, length], &*body].concat());

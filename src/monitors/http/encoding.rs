@@ -336,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn each_encoding_is_undone_whichever_way_it_comes() {
+    fn every_encoding_is_decoded_in_any_chunks() {
         let text = "hello ".repeat(20).into_bytes();
         for (encoding, encoded) in samples() {
             for piece in [1, 2, 3, 1000] {
@@ -349,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn a_truncated_body_is_told_from_one_that_is_not_encoded() {
+    fn truncated_and_unencoded_bodies_are_distinguished() {
         for (encoding, encoded) in samples() {
             for length in 0..encoded.len() {
                 let decoded = decode(encoding, &encoded[..length], 1000, None);
@@ -413,7 +413,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_header_accepts_is_what_blackbox_exporter_thinks() {
+    fn accept_encoding_is_read_as_blackbox_exporter_does() {
         for (header, gzip, brotli) in [
             ("", true, true),
             ("gzip", true, false),
@@ -437,7 +437,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_decoded_or_not(bytes in any::<Vec<u8>>(), cut in 0_usize..40) {
+        fn any_bytes_are_decoded_without_panic(bytes in any::<Vec<u8>>(), cut in 0_usize..40) {
             for (encoding, sample) in samples() {
                 let _ = decode(encoding, &bytes, 100, Some(1 << 16));
                 let mixed = [&sample[..cut.min(sample.len())], &bytes[..]].concat();

@@ -436,7 +436,7 @@ mod tests {
     }
 
     #[test]
-    fn an_expression_is_true_or_false_of_a_body() {
+    fn expressions_are_true_or_false() {
         for (expression, body, expected) in [
             ("body.foo == 'bar'", r#"{"foo":"bar"}"#, true),
             ("body.foo == 'bar'", r#"{"foo":"baz"}"#, false),
@@ -482,7 +482,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_told_is_neither() {
+    fn an_evaluation_error_is_neither_true_nor_false() {
         for (expression, body, expected) in [
             (
                 "body.foo == 1",
@@ -539,7 +539,7 @@ mod tests {
     }
 
     #[test]
-    fn no_verdict_repeats_the_body() {
+    fn no_error_repeats_the_body() {
         let body = r#"{"hunter2":["hunter2"]}"#;
         for expression in [
             "body + 1 == 2",
@@ -558,7 +558,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_expression_is_found_out_when_it_is_read() {
+    fn invalid_expressions_are_refused_when_read() {
         let wrong = |text: &str| {
             Expression::parse(text)
                 .map(|_| ())
@@ -616,7 +616,7 @@ mod tests {
     }
 
     #[test]
-    fn a_loop_of_any_kind_comes_to_an_end() {
+    fn every_loop_ends() {
         assert!(is_ended("body.all(x, body.all(y, y == 1))", false));
         for expression in [
             "body.all(x, x == 1)",
@@ -634,14 +634,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_an_expression_or_not(text in "[a-z0-9().,\\[\\]{}<>=!&|?: '\"+*/%-]{0,40}") {
+        fn any_text_is_compiled_without_panic(text in "[a-z0-9().,\\[\\]{}<>=!&|?: '\"+*/%-]{0,40}") {
             if let Ok(expression) = Expression::parse(&text) {
                 let _ = expression.evaluate(&Value::Null, &CancelFlag::default());
             }
         }
 
         #[test]
-        fn any_body_is_json_or_not(body in any::<Vec<u8>>(), depth in 0_usize..2000) {
+        fn any_body_is_parsed_without_panic(body in any::<Vec<u8>>(), depth in 0_usize..2000) {
             let _ = read(&body, 100);
             let _ = read("[".repeat(depth).as_bytes(), 5000);
         }

@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn a_counted_repetition_costs_as_much_as_it_counts() {
+    fn a_counted_repetition_costs_its_count() {
         let cost = |source| {
             let matchers = BodyMatchers {
                 must_not_match: vec![pattern("ok"), pattern(source)],

@@ -113,7 +113,7 @@ async fn a_wrong_status_is_a_failure_though_its_body_is_read() {
 }
 
 #[tokio::test]
-async fn no_response_is_the_clients_failure() {
+async fn a_failure_of_the_client_is_that_of_the_check() {
     let report = check(&StandIn::default(), settings("http://example.com/")).await;
     assert_eq!(
         report.failure.expect("no answer").reason,
@@ -123,7 +123,7 @@ async fn no_response_is_the_clients_failure() {
 }
 
 #[tokio::test]
-async fn a_secret_header_goes_home_and_nowhere_else() {
+async fn a_secret_header_goes_to_the_first_origin_only() {
     let hops = [
         "/relative",
         "http://example.com:80/same",
@@ -169,7 +169,7 @@ async fn a_secret_header_goes_home_and_nowhere_else() {
 }
 
 #[tokio::test]
-async fn a_matcher_sees_the_body_whole_whichever_way_it_comes() {
+async fn a_matcher_sees_the_whole_body_in_any_chunks() {
     let file = Node::Map(vec![
         ("url".into(), Node::Text("http://example.com/".into())),
         (
@@ -206,7 +206,7 @@ async fn a_version_is_judged_with_the_head() {
 }
 
 #[tokio::test]
-async fn a_body_that_a_redirect_takes_away_takes_its_description_along() {
+async fn content_headers_go_with_the_body_on_a_redirect() {
     let client = StandIn::default()
         .answer(307, &[(header::LOCATION, "/kept")], &[])
         .answer(303, &[(header::LOCATION, "/lost")], &[])
@@ -237,7 +237,7 @@ async fn a_body_that_a_redirect_takes_away_takes_its_description_along() {
 
 /// The expression is of the slow kind, for it asks for word boundaries in text beyond ASCII.
 #[tokio::test]
-async fn a_large_body_is_matched_where_it_keeps_nobody_waiting() {
+async fn a_large_body_is_matched_on_a_blocking_thread() {
     let text = "é word ".repeat(1 << 15);
     let body: &'static str = Box::leak(text.into_boxed_str());
     let client = StandIn::default().answer(200, &[], &[body]);
@@ -266,7 +266,7 @@ async fn a_large_body_is_matched_where_it_keeps_nobody_waiting() {
 }
 
 #[test]
-fn a_host_header_names_a_host_where_tls_could_ask_for_it() {
+fn a_valid_host_header_is_the_server_name() {
     let name = |host: &'static str| {
         let headers = HeaderMap::from_iter([(header::HOST, HeaderValue::from_static(host))]);
         settings::host_name(&headers)

@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn statistics_are_of_what_was_answered() {
+    fn statistics_cover_answered_requests() {
         let echoes = counts(&[Some(10), None, Some(40), Some(25)]).echoes();
         let millis = Duration::from_millis;
         assert_eq!((echoes.sent, echoes.received), (4, 3));
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn replies_out_of_order_are_put_in_it() {
+    fn replies_out_of_order_are_sorted() {
         let mut counts = counts(&[None, None, None]);
         for (index, millis) in [(2, 30), (0, 10), (1, 20)] {
             let reply = EchoResult::Reply {
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_lost_is_lost_whatever_becomes_of_the_others() {
+    fn certain_loss_does_not_depend_on_pending_requests() {
         let mut counts = EchoCounts::default();
         counts.record_sent();
         assert!(counts.min_loss_ratio(4) < 1e-9);
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_say_how_many() {
+    fn messages_name_the_numbers() {
         let mut some = counts(&[Some(1), None, None]);
         assert_eq!(some.loss_message(), "2 of 3 echo requests got no reply");
         some.record_result(1, EchoResult::Lost(NOTICE));

@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_caught_stands_in_what_is_sent() {
+    fn captures_are_expanded_in_messages() {
         let pong = entry("^ping (?<n>.*)$", &[], Some("pong ${1} $n $$1 ${9}!"));
         assert_eq!(
             pong.judge(b"no ping", &CancelFlag::default()),
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_text_is_sent_as_it_is() {
+    fn binary_messages_are_sent_unchanged() {
         let echo = entry("(?s)^(.*)$", &[], Some("${1}"));
         assert_eq!(sent(&echo, b"\xff"), Some(Message::binary(&b"\xff"[..])));
         assert_eq!(sent(&echo, b"text"), Some(Message::text("text")));
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_expanded_where_nothing_is_expected() {
+    fn templates_need_expect() {
         let opening = Entry {
             expect: None,
             ..entry("", &[], Some("cost: $1"))

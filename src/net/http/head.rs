@@ -430,7 +430,7 @@ mod tests {
     }
 
     #[test]
-    fn what_it_refuses_is_mended() {
+    fn lines_that_hyper_refuses_are_repaired() {
         assert_eq!(
             mended("HTTP/1.1 200 OK\r\nContent-Length: \r\nA: b\r\n\r\n").as_deref(),
             Some("HTTP/1.1 200 OK\r\nA: b\r\n\r\n")
@@ -446,7 +446,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_beyond_those_that_hyper_takes_are_kept() {
+    fn headers_beyond_the_limit_of_hyper_are_kept() {
         const COUNT: usize = 400;
         let lines = (0..COUNT).map(|index| format!("x-{index}: {index}\r\n a"));
         let lines: Vec<_> = lines.collect();
@@ -470,7 +470,7 @@ mod tests {
     }
 
     #[test]
-    fn interim_responses_are_told_from_final_ones() {
+    fn interim_and_final_responses_are_distinguished() {
         assert!(is_interim(b"HTTP/1.1 103 Early Hints\r\n\r\n"));
         assert!(!is_interim(b"HTTP/1.1 101 Switching Protocols\r\n\r\n"));
         assert!(!is_interim(b"HTTP/1.1 200 OK\r\n\r\n"));
@@ -479,7 +479,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_taken(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        fn any_bytes_are_accepted_without_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
             let log = HeadLog::default();
             if let Some(length) = HeadSearch::default().next(&bytes) {
                 prop_assert!(length <= bytes.len());

@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_host_is_no_exemption() {
+    fn invalid_no_proxy_hosts_are_refused() {
         for rules in [
             "a b",
             "192.0.2.0/33",

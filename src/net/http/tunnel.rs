@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn each_way_to_refuse_connect_has_its_reason() {
+    fn every_refusal_of_connect_has_its_reason() {
         for (answer, expected) in [
             ("HTTP/1.1 407 No\r\n\r\n", Reason::ConnectionFailed),
             ("HTTP/1.1 403 No\r\n\r\n", Reason::ConnectionFailed),
@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn each_way_to_refuse_socks_has_its_reason() {
+    fn every_refusal_of_socks_has_its_reason() {
         let me = Some(("me", "pw"));
         for (answer, userinfo, expected) in [
             (&b"\x05\xff"[..], None, Reason::ConnectionFailed),
@@ -349,7 +349,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_answer_has_an_end(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
+        fn any_response_ends(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
             let http = [b"HTTP/1.1 ", &bytes[..]].concat();
             let socks = [b"\x05\x00\x05\x00", &bytes[..]].concat();
             let _ = ask(&bytes, Way::Connect);

@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_is_as_the_rfc_has_it() {
+    fn a_request_follows_the_rfc() {
         let packet = request(Family::V4, 0x1234, 0x5678, COOKIE, 10);
         assert_eq!(packet[..2], [8, 0]);
         assert_eq!(packet[4..8], [0x12, 0x34, 0x56, 0x78]);
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reply_answers_the_request_whose_payload_it_brings_back() {
+    fn a_reply_is_matched_by_its_payload() {
         for family in [Family::V4, Family::V6] {
             for size in [0, 1, 8, 28, 1000] {
                 let packet = answer(family, &request(family, 1, 2, COOKIE, size));
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_reply_is_none() {
+    fn other_messages_are_not_replies() {
         let request = request(Family::V4, 1, 2, COOKIE, 28);
         let reply = answer(Family::V4, &request);
         assert_eq!(Reply::parse(Family::V4, &request), None);
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn a_raw_packet_must_be_whole() {
+    fn a_raw_packet_must_be_complete() {
         let message = answer(Family::V4, &request(Family::V4, 1, 2, COOKIE, 28));
         let packet = in_ipv4(&message);
         assert_eq!(strip_ipv4_header(&packet), Some(&message[..]));
@@ -332,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn a_notice_says_who_answered_what() {
+    fn an_icmp_error_names_its_sender_and_meaning() {
         use Family::{V4, V6};
         check_notice(V4, 3, 1, true, "host unreachable (ICMP type 3 code 1)");
         let text = "fragmentation needed, but not allowed (ICMP type 3 code 4, MTU 1400)";
@@ -373,7 +373,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
+        fn any_bytes_are_parsed_without_panic(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
             for family in [Family::V4, Family::V6] {
                 let message = strip_ipv4_header(&bytes).unwrap_or(&bytes);
                 if let Some(reply) = Reply::parse(family, message) {
@@ -384,7 +384,7 @@ mod tests {
         }
 
         #[test]
-        fn a_checksum_makes_its_packet_sum_up(bytes in prop::collection::vec(any::<u8>(), 0..99)) {
+        fn a_packet_with_its_checksum_sums_to_zero(bytes in prop::collection::vec(any::<u8>(), 0..99)) {
             let mut packet = bytes;
             packet.splice(..0, [0, 0]);
             let sum = checksum(&packet);

@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reply_goes_to_whom_it_is_for_and_once() {
+    fn a_reply_is_delivered_once_to_its_session() {
         let mut pending = PendingEchoes::default();
         let (first, mut first_answers) = echo(1);
         let (second, mut second_answers) = echo(2);
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_the_reply_leaves_the_request_waiting() {
+    fn other_replies_leave_the_request_pending() {
         let mut pending = PendingEchoes::default();
         let (echo, mut answers) = echo(1);
         let sequence = pending.insert(echo).expect("room");
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_forgets_the_request_of_another() {
+    fn a_session_cancels_only_its_own_requests() {
         let mut pending = PendingEchoes::default();
         let sequence = pending.insert(echo(1).0).expect("room");
         pending.cancel(sequence, 2);
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sequence_that_waits_is_not_given_twice() {
+    fn a_pending_sequence_is_not_reused() {
         let mut pending = PendingEchoes::default();
         let kept = pending.insert(echo(1).0).expect("room");
         for _ in 0..70_000 {
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn only_so_many_may_wait() {
+    fn the_number_of_pending_requests_is_limited() {
         let mut pending = PendingEchoes::default();
         while pending.insert(echo(1).0).is_some() {}
         assert_eq!(pending.len(), MAX_PENDING);

@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn a_query_is_what_others_read_in_it() {
+    fn an_encoded_query_decodes_to_itself() {
         for edns in [false, true] {
             let query = query("My_svc.a.test", RecordType::AAAA);
             let message = Message::from_vec(&query.encode(ID, edns)).expect("a query");
@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chain_of_aliases_is_followed_so_far() {
+    fn the_number_of_aliases_is_limited() {
         let chain = |count: u8| -> Vec<_> {
             let owner = |index| match index {
                 0 => "a.test".to_owned(),
@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_response_to_the_query_is_told_apart() {
+    fn mismatched_and_malformed_responses_are_distinguished() {
         let query = query("a.test", RecordType::A);
         let good = response_to(&query, |message| {
             message.add_answer(a("a.test", 1));
@@ -377,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn the_question_may_be_missing_in_a_refusal_only() {
+    fn the_question_may_be_missing_only_in_a_refusal() {
         let query = query("a.test", RecordType::A);
         for (rcode, is_fit) in [(2, true), (5, true), (0, false), (3, false)] {
             let bytes = [
@@ -395,7 +395,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_a_response_or_not(
+        fn any_bytes_are_decoded_without_panic(
             bytes in prop::collection::vec(any::<u8>(), 0..600),
             kind in prop::sample::select(vec![
                 RecordType::A, RecordType::AAAA, RecordType::SRV, RecordType::MX, RecordType::NS,

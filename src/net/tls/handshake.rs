@@ -212,7 +212,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn suites_have_the_names_of_the_registry() {
+    fn cipher_suites_have_their_iana_names() {
         let suites = aws_lc_rs::default_provider().cipher_suites;
         let names: Vec<_> = suites
             .into_iter()

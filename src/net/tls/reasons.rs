@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn of_many_names_some_are_quoted() {
+    fn at_most_five_names_are_quoted() {
         let presented = (0..1_200).map(|index| format!("DnsName(\"{index}.example\")"));
         let error = Error::InvalidCertificate(CertificateError::NotValidForNameContext {
             expected: ServerName::try_from("a.example").expect("a name"),
