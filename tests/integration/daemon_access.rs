@@ -1,4 +1,4 @@
-//! Who gets at the daemon's pages, and by which way: passwords, TLS, sockets, limits.
+//! Access to the server: passwords, TLS, sockets, limits.
 
 use std::{
     fs,
@@ -76,7 +76,11 @@ fn requests_without_a_password_are_refused() {
             let challenge = answer.header("www-authenticate");
             let expected = r#"Basic realm="monitoringdaemon", charset="UTF-8""#;
             assert_eq!(challenge, Some(expected));
-            assert_eq!(answer.text(), "Unauthorized\n");
+            let text = match path.starts_with("/api/") {
+                true => "{\"error\":\"Unauthorized\"}\n",
+                false => "Unauthorized\n",
+            };
+            assert_eq!(answer.text(), text);
         }
     }
     for _ in 0..3 {

@@ -1,4 +1,4 @@
-//! What the daemon logs, word for word.
+//! The lines that the daemon logs.
 
 use std::{
     collections::BTreeMap,
@@ -17,7 +17,7 @@ use crate::support::{
     server::{Closed, Frame, Server, Step, ok, response},
 };
 
-/// What a line is without its time; panics where it has none.
+/// A line without its time; panics if it has none.
 #[track_caller]
 fn without_time(line: &str) -> &str {
     let time = Regex::new(r"^\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}\] ").expect("a pattern");
@@ -169,7 +169,7 @@ fn whole_log_in(format: &str) -> Vec<String> {
     daemon.whole_log()
 }
 
-/// What both structured formats have in their lines, in order.
+/// The fields that both structured formats have, in order.
 #[track_caller]
 fn check_structured(lines: &[BTreeMap<String, Value>]) {
     let time = Regex::new(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$").expect("a pattern");
@@ -288,7 +288,7 @@ fn checks_write_the_lines_that_are_selected() {
     }
 }
 
-/// What a run with a failed check writes.
+/// The log of a run with a failed check.
 fn log_at(configured: &str, environment: &str) -> Vec<String> {
     let server = Server::answering(|_| response("500 Error", &[], "no"));
     let config = json!({
@@ -328,7 +328,7 @@ fn rust_log_overrides_the_configured_level() {
 fn an_invalid_rust_log_is_reported_and_ignored() {
     let log = log_at("INFO", "a=b=c");
     assert!(
-        log[0].starts_with("WARNING RUST_LOG is not understood"),
+        log[0].starts_with("WARNING Invalid RUST_LOG ignored"),
         "{log:#?}"
     );
     assert!(

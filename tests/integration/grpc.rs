@@ -234,7 +234,7 @@ mod verdict {
             ),
             (
                 ended(b"\0\0\0\0\x02\x08\x09", "0"),
-                "the answer is 9, which has no meaning",
+                "unknown serving status 9",
             ),
             (
                 ended(SERVING, "none"),

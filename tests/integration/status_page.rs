@@ -77,7 +77,7 @@ fn every_path_of_the_status_page_has_its_answer() {
         ("/monitors", 404, "text/plain; charset=utf-8"),
         ("/badge/good", 404, "text/plain; charset=utf-8"),
         ("/badge/nothing.svg", 404, "text/plain; charset=utf-8"),
-        ("/api/v1/monitors/", 404, "text/plain; charset=utf-8"),
+        ("/api/v1/monitors/", 404, "application/json"),
         ("/page.html", 404, "text/plain; charset=utf-8"),
     ] {
         let answer = daemon.get(path);
