@@ -26,7 +26,7 @@ const MAX_ERROR_BYTES: usize = 240;
 pub struct MonitorHistory {
     /// A number that no other monitor has for as long as the daemon runs.
     pub id: u32,
-    /// The name.
+    /// Its name.
     pub name: Arc<str>,
     /// The user's own labels, sorted.
     pub labels: Box<[(Box<str>, Box<str>)]>,
@@ -37,12 +37,12 @@ pub struct MonitorHistory {
     updates: broadcast::Sender<MonitorUpdate>,
 }
 
-/// The state of a target as the last check found it. Those that need attention come first.
+/// The state of a target at the last check. States that need attention come first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum MonitorState {
     /// The check failed.
     Down,
-    /// There was no check yet, or it failed on the daemon's side and says nothing about the target.
+    /// There was no check yet, or the last one failed with `agent_error`.
     Unknown,
     /// The check succeeded.
     Up,
@@ -88,7 +88,7 @@ impl MonitorState {
 
 #[derive(Default)]
 struct CheckLog {
-    /// Number of checks completed, which is that of the last one in `recent`.
+    /// Number of completed checks, and the number of the last one in `recent`.
     checks: u32,
     recent: VecDeque<Record>,
     failures: VecDeque<FailedCheck>,
@@ -102,11 +102,11 @@ struct CheckLog {
 struct FailedCheck {
     number: u32,
     record: Record,
-    /// Shared with the failures before it that have the same text.
+    /// Shared by consecutive failures with the same text.
     error: Arc<str>,
 }
 
-/// One check of the past.
+/// A past check.
 #[derive(Clone, Debug)]
 pub struct CheckEntry {
     /// Number among the checks of its monitor, from 1.
@@ -208,11 +208,11 @@ impl MonitorHistory {
     }
 
     fn check_log(&self) -> MutexGuard<'_, CheckLog> {
-        // After a panic between two assignments, the history is still worth showing.
+        // Even after a panic between two assignments, the history is worth showing.
         self.check_log.lock()
     }
 
-    /// Sends a change to whoever listens.
+    /// Sends an update to all listeners.
     pub(super) fn notify(&self, state_changed: bool) {
         // There may be no listener.
         let _ = self.updates.send(MonitorUpdate {
@@ -255,7 +255,7 @@ impl CheckLog {
     }
 }
 
-/// The certificate of a handshake that decides until when clients accept the target: the one of the verified chain
+/// The certificate that limits how long clients accept the target: the one of the verified chain
 /// that expires first, or else, if nothing was verified, of those that the peer sent.
 fn expiring_first(facts: &[Fact]) -> Option<CertificateValidity> {
     let find = |wanted| {

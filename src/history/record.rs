@@ -1,4 +1,4 @@
-//! One check of the past in 28 bytes.
+//! A past check in 28 bytes.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

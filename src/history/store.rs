@@ -14,7 +14,8 @@ use tokio::sync::broadcast;
 use super::monitor::MonitorHistory;
 use crate::check::{DispatcherObserver, Job, MonitorObserver};
 
-/// Changes that a listener may be behind. Who is further behind loses some, and has to look at everything again.
+/// Number of updates that a listener may be behind. One that is further behind loses some, and must reload
+/// everything.
 const BROADCAST_CAPACITY: usize = 1024;
 
 /// The histories of all monitors.
@@ -24,12 +25,12 @@ pub struct History {
     updates: broadcast::Sender<MonitorUpdate>,
 }
 
-/// Something new about a monitor.
+/// An update of a monitor.
 #[derive(Clone, Copy, Debug)]
 pub struct MonitorUpdate {
     /// The monitor's [`id`](MonitorHistory::id).
     pub id: u32,
-    /// Whether its state changed, or it appeared or is gone, rather than being just checked once more.
+    /// True if its state changed, or it was added or removed; false after a check with the same result.
     pub state_changed: bool,
 }
 
@@ -58,7 +59,7 @@ impl History {
         monitors.get(name).cloned()
     }
 
-    /// Receives every change from now on.
+    /// Receives every update from now on.
     #[must_use]
     pub fn updates(&self) -> broadcast::Receiver<MonitorUpdate> {
         self.updates.subscribe()

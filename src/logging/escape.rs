@@ -1,4 +1,4 @@
-//! What keeps a line one line: control characters, and those that reorder or break text, never
+//! Escaping that keeps every event on one line: control characters, and those that reorder or break text, never
 //! reach the output as they are, so that a target's answer cannot forge lines or drive a terminal.
 
 use std::fmt::{self, Write};
@@ -61,7 +61,7 @@ impl<W: Write> Write for Escaped<'_, W> {
     }
 }
 
-/// Writes the value of a `key=value` pair: as it is where that is unmistakable, else quoted.
+/// Writes the value of a `key=value` pair: quoted if it would be ambiguous.
 pub(super) fn write_value(out: &mut impl Write, text: &str) -> fmt::Result {
     if text.is_empty() || text.contains(needs_quoting) {
         write_quoted(out, text)

@@ -1,4 +1,4 @@
-//! What an event carries: its message, and its fields as the formats tell them apart.
+//! The content of an event: its message, and its fields with the types that the formats distinguish.
 
 use std::fmt::{self, Debug, Display};
 
@@ -7,11 +7,11 @@ use tracing::{
     field::{Field, Visit},
 };
 
-/// A field's value, as far as the formats tell values apart.
+/// A field's value, with the types that the formats distinguish.
 pub(super) enum Value<'a> {
     Str(&'a str),
     Text(fmt::Arguments<'a>),
-    /// A number or a boolean, which needs no care.
+    /// A number or a boolean, which needs no escaping.
     Plain(fmt::Arguments<'a>),
     Float(f64),
 }

@@ -1,5 +1,5 @@
-//! Which events become lines: the configured level, `RUST_LOG` over it, and a ceiling over both
-//! for code that handles what goes over the wire.
+//! The events that are logged: by the configured level, `RUST_LOG` over it, and a maximum over both
+//! for crates that could log secrets.
 
 use std::env::{self, VarError};
 
@@ -20,7 +20,7 @@ const SENSITIVE_TARGETS: [&str; 10] = [
 
 const SENSITIVE_MAX_LEVEL: LevelFilter = LevelFilter::WARN;
 
-/// Why `RUST_LOG` is left aside.
+/// The reason why `RUST_LOG` is ignored.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum FilterError {
     #[error(transparent)]
@@ -50,7 +50,7 @@ pub(super) fn from_level(level: LevelFilter) -> Targets {
     cap_sensitive(&Targets::new().with_default(level))
 }
 
-/// The filter that `RUST_LOG` asks for, none where it is empty or not set.
+/// The filter of `RUST_LOG`; `None` if it is empty or not set.
 pub(super) fn from_environment() -> Result<Option<Targets>, FilterError> {
     match env::var("RUST_LOG") {
         Ok(directives) => parse_directives(&directives),
@@ -73,7 +73,7 @@ fn parse_directives(directives: &str) -> Result<Option<Targets>, FilterError> {
     Ok(Some(cap_sensitive(&directives.join(",").parse()?)))
 }
 
-/// A directive with dots for `::` and Python's names for levels, in the words of [`Targets`].
+/// Translates a directive with dots for `::` and Python's level names to the syntax of [`Targets`].
 fn translate(directive: &str) -> String {
     let level = |word: &str| parse_level(word.trim()).map(|level| level.to_string());
     match directive.split_once('=') {

@@ -1,5 +1,5 @@
 //! The program's log: `tracing` events become lines in Python's `logging` template, JSON or
-//! logfmt, and a thread of its own writes them, so that a blocked output never holds up a check.
+//! logfmt, and a separate thread writes them, so that a blocked output never delays a check.
 
 mod escape;
 mod fields;

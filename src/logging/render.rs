@@ -1,5 +1,5 @@
-//! One event, one line: the template, JSON and logfmt. Nothing that an event carries reaches the
-//! line unescaped; what the template's author wrote does.
+//! Renders an event as a line: template, JSON or logfmt. All content of events is
+//! escaped; the literal text of a template is not.
 
 use std::{
     cell::RefCell,
@@ -21,10 +21,10 @@ use super::{
     time::{write_asctime, write_rfc3339},
 };
 
-/// Scratch space that grew beyond this is given back.
+/// Maximum size of scratch buffers that are kept.
 const MAX_SCRATCH_BYTES: usize = 16 * 1024;
 
-/// Members that every line has; a field of the same name gets an underscore.
+/// Keys that every line has. A field of the same name gets an underscore.
 const RESERVED: [&str; 4] = ["time", "level", "name", "message"];
 
 /// Turns events into lines of one format.
@@ -166,7 +166,7 @@ impl Record<'_> {
         })
     }
 
-    /// The event's message and its fields, as `%(message)s` has them.
+    /// Writes the event's message and its fields, for `%(message)s`.
     fn write_message_with_fields(&self, out: &mut impl Write) -> fmt::Result {
         let mut is_empty = true;
         visit_message(self.event, |message| {
@@ -209,7 +209,7 @@ impl Record<'_> {
     }
 }
 
-/// Writes a text that an event carries, as far as it goes: the output never fails, so that an
+/// Writes a text of an event, as far as it can be formatted: the output never fails, so an
 /// error is the text's own, and must not cost the rest of the line.
 fn write_lossy(out: &mut impl Write, text: fmt::Arguments<'_>) {
     let _ = out.write_fmt(text);
@@ -220,7 +220,7 @@ fn write_thread_name(out: &mut impl Write) -> fmt::Result {
     Escaped::bare(out).write_str(thread.name().unwrap_or("unnamed"))
 }
 
-/// A float without the digits that no measurement has.
+/// Rounds a float to six decimals: more digits are noise.
 fn round_to_micros(value: f64) -> f64 {
     // Beyond this a float has no digits after the sixth decimal, and the product could overflow.
     if value.abs() < 1e10 {
@@ -230,7 +230,7 @@ fn round_to_micros(value: f64) -> f64 {
     }
 }
 
-/// Writes a text so that it is told from what follows, and any other value as it is.
+/// Writes a text so that it is distinguishable from the text after it, and any other value unchanged.
 fn write_unambiguous(out: &mut impl Write, value: &Value<'_>) -> fmt::Result {
     match value {
         Value::Str(text) => write_value(out, text),
@@ -243,7 +243,7 @@ fn write_unambiguous(out: &mut impl Write, value: &Value<'_>) -> fmt::Result {
     }
 }
 
-/// Lends a text buffer that the thread keeps: one of its own to each use within another.
+/// Lends a buffer of the thread. Nested uses get separate ones.
 fn with_scratch<T>(work: impl FnOnce(&mut String) -> T) -> T {
     thread_local!(static SPARE: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) });
     let mut scratch = SPARE.with_borrow_mut(Vec::pop).unwrap_or_default();
@@ -270,7 +270,7 @@ mod tests {
     /// 2023-11-14 22:13:20.007123 UTC.
     const MOMENT: Duration = Duration::new(1_700_000_000, 7_123_000);
 
-    /// What `emit` logs in a format at [`MOMENT`].
+    /// The text that `emit` logs in a format at [`MOMENT`].
     #[track_caller]
     fn rendered(format: &str, emit: impl FnOnce()) -> String {
         let renderer = Renderer {

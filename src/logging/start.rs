@@ -17,12 +17,12 @@ use tracing_subscriber::{
 
 use super::{Template, TemplateError, filter, render::Renderer, writer::Logging};
 
-/// What to log and how.
+/// Settings of the log.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
-    /// The most verbose level that is logged where `RUST_LOG` does not say otherwise.
+    /// The most verbose level that is logged, unless `RUST_LOG` is set.
     pub level: LevelFilter,
-    /// How a line looks.
+    /// The format of lines.
     pub format: Format,
 }
 
@@ -35,7 +35,7 @@ impl Default for Settings {
     }
 }
 
-/// How an event becomes a line.
+/// The format of lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Format {
     /// A template of Python's `logging`, times local.
@@ -67,9 +67,9 @@ impl FromStr for Format {
 /// The stream that lines go to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Output {
-    /// Standard output, where a daemon logs.
+    /// Standard output, for the daemon.
     Stdout,
-    /// Standard error, where standard output is for results.
+    /// Standard error, if standard output is for results.
     Stderr,
 }
 
@@ -85,11 +85,11 @@ impl Output {
     }
 }
 
-/// Makes every event of the process a line on the output, from here on.
+/// Starts logging all events of the process to the output.
 ///
 /// # Errors
 ///
-/// Fails where the process logs already, or has no descriptor or thread left for it.
+/// If the process logs already, or has no descriptor or thread left for it.
 pub fn start(settings: &Settings, output: Output) -> io::Result<Logging> {
     let (filter, problem) = match filter::from_environment() {
         Ok(asked) => (asked, None),
@@ -105,7 +105,7 @@ pub fn start(settings: &Settings, output: Output) -> io::Result<Logging> {
     Ok(logging)
 }
 
-/// What [`start`] installs, without the environment and the thread: every line is one `write`
+/// The subscriber that [`start`] installs, without the environment and the thread: every line is one `write`
 /// to the sink, within the call that emits the event.
 pub fn subscriber<W>(settings: &Settings, sink: W) -> impl Subscriber + Send + Sync + use<W>
 where
@@ -138,7 +138,7 @@ pub(super) mod tests {
     use super::*;
     use crate::logging::{parse_level, template};
 
-    /// What the events that `emit` emits look like.
+    /// The lines of the events that `emit` emits.
     pub(in crate::logging) fn lines(
         filter: Targets,
         renderer: Renderer,

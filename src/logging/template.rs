@@ -1,15 +1,15 @@
-//! The `%(name)s` templates of Python's `logging`: read once, every mistake found then, and the
-//! padding rules of Python's `%` operator. Knows the names, not where their values come from.
+//! The `%(name)s` templates of Python's `logging`: parsed once, with the
+//! padding rules of Python's `%` operator.
 
 use std::{
     fmt::{self, Write},
     str::FromStr,
 };
 
-/// The format that applies where none is configured.
+/// The default format.
 pub(super) const DEFAULT: &str = "[%(asctime)s] [%(levelname)s] [%(name)s]: %(message)s";
 
-/// Widths and precisions end here, so that a typo cannot make every line a megabyte.
+/// Maximum width and precision, so that a typo cannot make every line a megabyte.
 const MAX_WIDTH: usize = 1000;
 
 /// A log line with placeholders, ready to be filled in any number of times.
@@ -18,14 +18,14 @@ pub struct Template {
     pub(super) parts: Vec<Part>,
 }
 
-/// What a template consists of.
+/// A part of a template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Part {
     Literal(String),
     Placeholder(Key, Spec),
 }
 
-/// What a placeholder stands for, under the names that Python gave them.
+/// The value of a placeholder, with Python's names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Key {
     Asctime,
@@ -55,7 +55,7 @@ impl Key {
     }
 }
 
-/// How a value is converted and padded.
+/// Conversion and padding of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Spec {
     align: Align,
@@ -95,7 +95,7 @@ pub(super) enum Number {
     Float(f64),
 }
 
-/// Why a text is not a template.
+/// The reason why a text is not a template.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TemplateError {
     /// A placeholder with a name that `logging` does not have, or that makes no sense here.
@@ -107,24 +107,24 @@ pub enum TemplateError {
     UnknownName {
         /// The name as written.
         name: String,
-        /// The allowed name that looks most like it, where one does.
+        /// The most similar known name, if there is one.
         nearest: Option<&'static str>,
     },
     /// A `%(` without its `)`.
     #[error("`%(` without a closing `)` in the template")]
     Unclosed,
-    /// The template ends where a conversion was due.
+    /// The template ends before a conversion.
     #[error("missing conversion (s, d or f) after `%({name})`")]
     MissingConversion {
         /// The placeholder's name.
         name: &'static str,
     },
-    /// A conversion that this port does not have, or none before the next text.
+    /// An unsupported conversion, or none.
     #[error("unsupported conversion {conversion:?} after `%({name})`, expected s, d or f")]
     UnsupportedConversion {
         /// The placeholder's name.
         name: &'static str,
-        /// What stands where a conversion was due.
+        /// The character in place of a conversion.
         conversion: char,
     },
     /// `d` or `f` on a name whose value is text.
@@ -143,7 +143,7 @@ pub enum TemplateError {
         /// The placeholder's name.
         name: &'static str,
     },
-    /// A `%` that begins nothing.
+    /// A `%` that starts no placeholder.
     #[error("`%` followed by neither `(` nor `%` in the template (`%%` is a percent sign)")]
     StrayPercent,
     /// Text alone, which would make every line the same.
@@ -283,7 +283,7 @@ impl Spec {
         Ok((spec, rest.as_str()))
     }
 
-    /// Whether a text comes out as it went in, so that it need not be gathered first.
+    /// Returns whether a text is written unchanged, so that it needs no buffer.
     pub(super) fn is_plain(&self) -> bool {
         self.width == 0 && self.precision.is_none()
     }
@@ -302,7 +302,7 @@ impl Spec {
         }
     }
 
-    /// Writes a number under the rules of its conversion; `digits` is room to work in.
+    /// Writes a number by the rules of its conversion; `digits` is a scratch buffer.
     pub(super) fn write_number(
         &self,
         out: &mut impl Write,
@@ -354,7 +354,7 @@ impl Spec {
     }
 }
 
-/// The number at the start of a text, 0 where there is none, and what follows it.
+/// The number at the start of a text, 0 if there is none, and the rest.
 fn leading_number<'a>(
     name: &'static str,
     text: &'a str,

@@ -1,4 +1,4 @@
-//! A moment as the formats write it. A thread renders each second once: many lines share one.
+//! Times in the styles of the formats. A thread renders each second once, because many lines share one.
 
 use std::{
     cell::RefCell,
@@ -20,7 +20,7 @@ pub(super) fn write_asctime(out: &mut impl Write, since_epoch: Duration) -> fmt:
     write_millis(out, since_epoch)
 }
 
-/// Writes UTC as RFC 3339 has it, to the millisecond: `2026-11-22T08:59:29.995Z`.
+/// Writes UTC in the format of RFC 3339, to the millisecond: `2026-11-22T08:59:29.995Z`.
 pub(super) fn write_rfc3339(out: &mut impl Write, since_epoch: Duration) -> fmt::Result {
     thread_local!(static UTC: RenderedSecond = const { RenderedSecond::new() });
     UTC.with(|second| {

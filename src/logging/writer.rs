@@ -1,5 +1,5 @@
 //! The thread that writes log lines, and the bounded queue before it: emitting never waits for
-//! the output, and what does not fit is dropped whole and counted.
+//! the output. Lines that do not fit are dropped and counted.
 
 use std::{
     io::{self, ErrorKind, Write},
@@ -14,34 +14,34 @@ use std::{
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
-/// How many bytes wait at most; as many again can be on their way out.
+/// Maximum number of bytes that wait; as many again can be on their way out.
 const QUEUE_BYTES: usize = 1 << 20;
 
 /// With this much waiting, the thread writes at once.
 const BATCH_BYTES: usize = QUEUE_BYTES / 2;
 
-/// How long a line waits at most for others to be written with. Waking the thread and writing cost
-/// ten times as much as rendering a line, so that a busy program shares that among many.
+/// Maximum time that a line waits for others to be written with. Waking the thread and writing cost
+/// ten times as much as rendering a line, so a busy program writes many at a time.
 const BATCH_WAIT: Duration = Duration::from_millis(5);
 
-/// How long to wait before a full output that refuses to block is tried again.
+/// Pause before a full non-blocking output is tried again.
 const FULL_OUTPUT_PAUSE: Duration = Duration::from_millis(10);
 
 /// The running log; keep it as long as lines should be written.
 ///
-/// Dropping it lets the thread write what is queued and end, without waiting for that.
+/// When it is dropped, the thread writes the queued lines and ends. Dropping does not wait for that.
 #[derive(Debug)]
 #[must_use = "without it no line is written"]
 pub struct Logging {
     queue: Arc<Queue>,
 }
 
-/// Counts the lines that were given up: the output was blocked or failed, or the log had ended.
+/// Counts dropped lines: the output was blocked or failed, or the log had ended.
 #[derive(Clone, Debug, Default)]
 pub struct DroppedLines(Arc<AtomicU64>);
 
 impl DroppedLines {
-    /// The lines given up since the start.
+    /// The number of dropped lines since the start.
     #[must_use]
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
@@ -67,12 +67,12 @@ impl Logging {
         Ok(Self { queue })
     }
 
-    /// Where lines go: every `write` is one whole line.
+    /// The queue of lines; every `write` is one whole line.
     pub(super) fn queue(&self) -> Arc<Queue> {
         Arc::clone(&self.queue)
     }
 
-    /// The count of lines given up, to keep beyond this value's life.
+    /// The counter of dropped lines, which outlives this value.
     #[must_use]
     pub fn dropped(&self) -> DroppedLines {
         self.queue.dropped.clone()
@@ -98,9 +98,9 @@ impl Drop for Logging {
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     state: Mutex<State>,
-    /// There is a line and the thread sleeps, a batch is full, or there will be no more lines.
+    /// Signals that there is a line and the thread sleeps, a batch is full, or there will be no more lines.
     filled: Condvar,
-    /// The thread has ended.
+    /// Signals that the thread has ended.
     ended: Condvar,
     dropped: DroppedLines,
 }
@@ -112,13 +112,13 @@ pub(super) struct Queue {
 )]
 struct State {
     lines: Vec<u8>,
-    /// How many they are.
+    /// Number of lines.
     count: usize,
-    /// The thread sleeps until somebody wakes it, and not just for the time of a batch.
+    /// True if the thread sleeps until it is woken, and not just for the time of a batch.
     is_asleep: bool,
     is_closed: bool,
     is_ended: bool,
-    /// Nobody waits for the rest any more.
+    /// True once the rest of the lines is given up.
     gave_up: bool,
 }
 
@@ -145,10 +145,10 @@ impl Queue {
         }
     }
 
-    /// Swaps a batch of lines for an empty buffer, or says that there will be none.
+    /// Swaps a batch of lines for an empty buffer. Returns false if there will be no more lines.
     ///
-    /// Waking the thread is dear, so that one that `is_busy`, whose last batch had several lines, waits
-    /// for the next by the clock: nobody has to wake it then.
+    /// Waking the thread is expensive, so a thread that `is_busy`, whose last batch had several lines, waits
+    /// for the time of a batch, and is not woken.
     fn take(&self, empty: &mut Vec<u8>, is_busy: &mut bool) -> bool {
         let mut state = self.lock();
         loop {
@@ -192,13 +192,13 @@ impl Write for &Queue {
 struct WriterThread<W> {
     sink: W,
     queue: Arc<Queue>,
-    /// A failed write left a piece of a line behind.
+    /// True if a failed write left a partial line behind.
     ends_in_mid_line: bool,
 }
 
 impl<W: Write> WriterThread<W> {
     fn run(mut self) {
-        // Also where the sink panics, `finish` learns that there is nothing to wait for.
+        // Even if the sink panics, `finish` does not wait for ever.
         let _ended = EndGuard(Arc::clone(&self.queue));
         let (mut lines, mut is_busy) = (Vec::new(), false);
         while self.queue.take(&mut lines, &mut is_busy) {
@@ -225,7 +225,7 @@ impl<W: Write> WriterThread<W> {
         }
     }
 
-    /// Writes `rest` and shortens it by what was written, also where it fails.
+    /// Writes `rest` and shortens it by the bytes that were written, even if it fails.
     fn write_all(&mut self, rest: &mut &[u8]) -> io::Result<()> {
         while !rest.is_empty() {
             match self.sink.write(rest) {
@@ -249,7 +249,7 @@ impl<W: Write> WriterThread<W> {
     }
 }
 
-/// Tells the queue that its thread has ended, however it did.
+/// Signals the end of the thread to the queue, however it ended.
 struct EndGuard(Arc<Queue>);
 
 impl Drop for EndGuard {
@@ -282,7 +282,7 @@ mod tests {
     /// Longer than anything here takes, so that only a hang reaches it.
     const LONG: Duration = Duration::from_mins(1);
 
-    /// What a scripted sink does at one `write`.
+    /// The action of a scripted sink at one `write`.
     enum Step {
         Take(usize),
         Fail(ErrorKind),

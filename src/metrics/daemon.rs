@@ -1,4 +1,4 @@
-//! The daemon's own values.
+//! Metrics of the daemon itself.
 
 use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 
@@ -34,7 +34,7 @@ pub(super) struct Limits {
 }
 
 impl DaemonMetrics {
-    /// The values of a daemon that has just started. `dropped_log_lines` is asked at each scrape.
+    /// The values of a daemon that has just started. `dropped_log_lines` is called at each scrape.
     pub fn new(dropped_log_lines: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
         Self {
             checks: CheckCounters {
@@ -50,7 +50,7 @@ impl DaemonMetrics {
     }
 }
 
-/// The prometheus crate wants a name of each metric. Those that count are in the table of families.
+/// The prometheus crate requires a name. The exported names are in the table of families.
 const VALID: &str = "the name is valid, and the buckets are in order";
 
 fn lag_histogram() -> prometheus::Histogram {
@@ -64,9 +64,9 @@ pub(super) struct ReloadStatus(Mutex<LastReload>);
 #[derive(Clone, Copy)]
 pub(super) struct LastReload {
     pub successful: bool,
-    /// When one was last successful.
+    /// Time of the last successful one.
     pub success_at: SystemTime,
-    /// Whether it has changes that take effect after a restart only.
+    /// True if it has changes that take effect after a restart only.
     pub restart_required: bool,
 }
 
@@ -103,7 +103,7 @@ impl ReloadStatus {
     }
 }
 
-/// What the daemon's part of a page is written from.
+/// The values behind the metrics of the daemon itself.
 pub(super) struct DaemonState<'m> {
     pub metrics: &'m DaemonMetrics,
     /// Monitors by type.
@@ -119,7 +119,7 @@ impl DaemonState<'_> {
         stats.flat_map(|stats| stats.sources())
     }
 
-    /// Every block of discovery, with what became of its targets.
+    /// Every block of discovery, with the results of its targets.
     pub fn discovery_blocks(&self) -> impl Iterator<Item = (Arc<str>, BlockCounts)> {
         let stats = self.metrics.discovery.iter();
         stats.flat_map(|stats| stats.blocks())

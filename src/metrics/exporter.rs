@@ -41,7 +41,7 @@ pub struct Metrics {
 impl Metrics {
     /// Metrics of a daemon without monitors.
     ///
-    /// `dropped_log_lines` is asked at each scrape.
+    /// `dropped_log_lines` is called at each scrape.
     #[must_use]
     pub fn new(
         settings: &Settings,
@@ -78,12 +78,12 @@ impl Metrics {
         self
     }
 
-    /// Records whether the configuration could be read again.
+    /// Records the result of a reload.
     pub fn reloaded(&self, successful: bool) {
         self.daemon.reloads.record(successful);
     }
 
-    /// Notes whether the configuration that was last read has changes that need a restart.
+    /// Records whether the last configuration has changes that need a restart.
     pub fn restart_required(&self, required: bool) {
         self.daemon.reloads.record_restart_required(required);
     }
@@ -91,7 +91,7 @@ impl Metrics {
     /// A page of `/metrics` in the text format for a scraper that can read such `names`, to be written piece by
     /// piece.
     ///
-    /// Takes long with many monitors: for a thread that runs no checks.
+    /// Takes long with many monitors, so it must not run on a worker thread.
     #[must_use]
     pub fn exposition(&self, names: LabelNames) -> Exposition {
         if names == LabelNames::Plain {
@@ -107,7 +107,7 @@ impl Metrics {
         )
     }
 
-    /// Says once that a page lacks labels.
+    /// Warns once that a page lacks labels.
     fn warn_of_labels(&self) {
         let Some(label) = self.utf8_label.get() else {
             return;

@@ -18,7 +18,7 @@ const CHUNK_BYTES: usize = 256 << 10;
 
 /// A page that is being written: an iterator over its chunks.
 ///
-/// What it says of slots is of the moment at which it was begun, and so adds up; everything else is of the moment at
+/// The numbers of slots are copied when the page is started, so they add up; everything else is read at the moment at
 /// which it is written. Writing a chunk takes a fraction of a millisecond.
 pub struct Exposition {
     monitors: Vec<(Arc<MonitorMetrics>, SlotCounts)>,
@@ -41,7 +41,7 @@ enum Part {
 }
 
 impl Exposition {
-    /// A page of `monitors` with those of their families that `exports` says, and of the daemon, for a scraper that
+    /// A page of `monitors` with the families that `exports` selects, and of the daemon, for a scraper that
     /// can read such `names`.
     pub(super) fn new(
         monitors: impl Iterator<Item = Arc<MonitorMetrics>>,
@@ -73,7 +73,7 @@ impl Exposition {
         }
     }
 
-    /// Whether there are no more chunks.
+    /// Returns whether there are no more chunks.
     #[must_use]
     pub fn is_finished(&self) -> bool {
         self.parts.is_empty()

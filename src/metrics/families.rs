@@ -19,7 +19,7 @@ const HTTP: Scope = Scope::Types(&["http", "websocket"]);
 const DNS: Scope = Scope::Types(&["dns"]);
 const ICMP: Scope = Scope::Types(&["icmp"]);
 const GRPC: Scope = Scope::Types(&["grpc"]);
-/// Whatever else a connection is for, a response is read from it in one of these phases.
+/// The phases in which responses are read.
 const RESPONSE: Scope = Scope::Phases(&[Phase::Request, Phase::Processing]);
 const TLS: Scope = Scope::Phases(&[Phase::Tls]);
 

@@ -8,10 +8,10 @@ use super::{
 };
 use crate::check::{Phase, Report};
 
-/// A metric family: one row of [`FAMILIES`](super::FAMILIES), which everything that deals with metrics reads.
+/// A metric family: one row of [`FAMILIES`](super::FAMILIES), the only list of metrics.
 #[derive(Clone, Copy, Debug)]
 pub struct Family {
-    /// The name.
+    /// Its name.
     pub name: &'static str,
     /// Counter, gauge or histogram.
     pub kind: Kind,
@@ -21,7 +21,7 @@ pub struct Family {
     pub help: &'static str,
     /// The monitors that have it, or the part of the daemon.
     pub(crate) scope: Scope,
-    /// How many series there are of it, for each monitor or in all.
+    /// Number of its series, for each monitor or in all.
     pub(crate) cardinality: Cardinality,
     /// Writes its samples.
     pub(super) writer: Writer,
@@ -39,7 +39,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// The word for it in the text format.
+    /// Its name in the text format.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -50,14 +50,14 @@ impl Kind {
     }
 }
 
-/// What has series of a family once every monitor has been checked successfully.
+/// The monitors that have series of a family once all have been checked successfully.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scope {
     /// Every monitor.
     Monitors,
     /// Monitors of these types.
     Types(&'static [&'static str]),
-    /// Monitors of these types, if their settings or their target's answers provide for it.
+    /// Monitors of these types, depending on their settings or the target's responses.
     SomeOf(&'static [&'static str]),
     /// Monitors whose checks reach one of these phases.
     Phases(&'static [Phase]),
@@ -92,7 +92,7 @@ pub(crate) enum Cardinality {
     DiscoverySources,
 }
 
-/// What writes the samples of a family.
+/// The function that writes the samples of a family.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Writer {
     /// Called for each monitor.
@@ -101,33 +101,33 @@ pub(super) enum Writer {
     Daemon(fn(&DaemonState<'_>, &mut FamilyWriter<'_>)),
 }
 
-/// What writes the samples of one monitor, by what it is given.
+/// The function that writes the samples of one monitor, by its argument.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum MonitorWriter {
     /// The monitor's settings.
     Settings(fn(&MonitorMetrics, &mut FamilyWriter<'_>)),
-    /// What happened to its slots, as of the moment at which the page was begun.
+    /// Its numbers of slots, as of the start of the page.
     Slots(fn(&SlotCounts, &mut FamilyWriter<'_>)),
-    /// What its checks add up to.
+    /// The totals of its checks.
     Totals(fn(&CheckTotals, &mut FamilyWriter<'_>)),
     /// Its last check; not called before the first one.
     LastCheck(fn(&Report, &mut FamilyWriter<'_>)),
 }
 
 impl Family {
-    /// Whether monitors have series of it, so that `metrics.disabled` may name it.
+    /// Returns whether monitors have series of it, so that `metrics.disabled` may name it.
     #[must_use]
     pub fn is_per_monitor(&self) -> bool {
         !matches!(self.scope, Scope::Daemon | Scope::Discovery)
     }
 
-    /// Whether only a daemon with blocks of discovery has series of it.
+    /// Returns whether only a daemon with blocks of discovery has series of it.
     #[must_use]
     pub fn is_of_discovery(&self) -> bool {
         self.scope == Scope::Discovery
     }
 
-    /// Whether it is left out unless `metrics.enabled` names it.
+    /// Returns whether it is left out unless `metrics.enabled` names it.
     #[must_use]
     pub fn is_opt_in(&self) -> bool {
         matches!(self.scope, Scope::OptIn(_))

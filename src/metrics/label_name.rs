@@ -11,12 +11,12 @@ pub enum LabelNames {
     /// Letters, digits and `_`.
     #[default]
     Plain,
-    /// Any text, as Prometheus 3 has it.
+    /// Any text, as in Prometheus 3.
     Utf8,
 }
 
 impl LabelNames {
-    /// `name` as it stands on a page for such a scraper; `None` if it cannot be read.
+    /// `name` in the form that such a scraper reads; `None` if it cannot read it.
     pub(super) fn write(self, name: &str) -> Option<Cow<'_, str>> {
         if is_plain_label_name(name) {
             return Some(name.into());

@@ -1,8 +1,8 @@
-//! Values of labels: escaped, and those that a peer has a say in bounded.
+//! Label values: escaped, and bounded if a peer influences them.
 
 use std::{borrow::Cow, fmt::Write};
 
-/// Characters of a label value that a peer has a say in.
+/// Maximum characters of a label value that a peer influences.
 const MAX_LABEL_CHARS: usize = 200;
 
 /// Escapes `value` as the text format requires between the quotes of a label.
@@ -14,7 +14,7 @@ pub(super) fn escape(value: &str) -> Cow<'_, str> {
     value.into()
 }
 
-/// Escapes a `value` that a peer has a say in: control characters become visible (`\u{1b}`), and more than
+/// Escapes a `value` that a peer influences: control characters become visible (`\u{1b}`), and more than
 /// [`MAX_LABEL_CHARS`] characters are cut off, with `…` in their place.
 pub(super) fn escape_untrusted(value: &str) -> Cow<'_, str> {
     let is_harmless = |c: char| !is_deceptive(c) && !matches!(c, '\\' | '"');
@@ -36,7 +36,7 @@ pub(super) fn escape_untrusted(value: &str) -> Cow<'_, str> {
     escape(&visible).into_owned().into()
 }
 
-/// Whether a terminal or a page would act on `c` rather than show it: controls, and marks that change the
+/// Returns whether a terminal or a page would act on `c` rather than show it: controls, and marks that change the
 /// direction of the text around them or have no width.
 fn is_deceptive(c: char) -> bool {
     c.is_control()

@@ -1,4 +1,4 @@
-//! The values of one monitor: everything of its reports that outlives them.
+//! The metrics of one monitor.
 
 use std::{
     borrow::Cow,
@@ -18,12 +18,12 @@ use crate::{
     value::format_duration,
 };
 
-/// The values of one monitor.
+/// The metrics of one monitor.
 pub(super) struct MonitorMetrics {
     pub kind: &'static str,
-    /// Escaped.
+    /// Escaped for the text format.
     name: Arc<str>,
-    /// Escaped.
+    /// Escaped for the text format.
     target: Box<str>,
     check_every: Duration,
     timeout: Duration,
@@ -37,11 +37,11 @@ pub(super) struct MonitorMetrics {
 struct State {
     slots: SlotCounts,
     totals: CheckTotals,
-    /// What this one did not find out exports no sample, whatever an earlier one found.
+    /// The last report. A fact that it lacks exports no sample, even if an earlier report had it.
     last: Option<Report>,
 }
 
-/// What happened to the slots of a monitor. On one page, these numbers add up.
+/// Numbers of slots of a monitor. On one page, they add up.
 #[derive(Clone, Copy, Default)]
 pub(super) struct SlotCounts {
     completed: [u64; Outcome::ALL.len()],
@@ -67,9 +67,9 @@ impl SlotCounts {
     }
 }
 
-/// What the checks of a monitor add up to.
+/// Totals of the checks of a monitor.
 pub(super) struct CheckTotals {
-    /// Whether the target was up at the last check that says anything about it.
+    /// True if the target was up at the last check that did not fail with `agent_error`.
     pub is_up: Option<bool>,
     /// In the order in which they first occurred: there are few, and most monitors have none.
     pub failures: Vec<((Phase, Reason), u64)>,
@@ -141,7 +141,7 @@ impl MonitorMetrics {
         &self.name
     }
 
-    /// What happened to the slots up to now.
+    /// The numbers of slots up to now.
     pub fn slots(&self) -> SlotCounts {
         self.state().slots
     }
@@ -183,7 +183,7 @@ impl MonitorMetrics {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // After a panic between two assignments, every counter is still right by itself.
+        // Even after a panic between two assignments, each counter is correct.
         self.state.lock()
     }
 }

@@ -8,7 +8,7 @@ use super::{
     family::Family,
 };
 
-/// Which metrics monitors have, and the buckets of their histograms.
+/// The exported metrics, and the buckets of histograms.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
     /// Upper bounds in seconds of the latency histogram, if not [`DURATION_BUCKETS`](super::DURATION_BUCKETS).
@@ -22,13 +22,13 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Whether monitors export `family`.
+    /// Returns whether monitors export `family`.
     pub(crate) fn exports(&self, family: &Family) -> bool {
         let is_on = !family.is_opt_in() || self.enabled.contains(&family.name);
         family.is_per_monitor() && is_on && !self.disabled.contains(&family.name)
     }
 
-    /// Whether monitors export what only checks that record the peer's certificate know.
+    /// Returns whether a family is exported that needs the identity of the peer's certificate.
     pub(crate) fn exports_leaf_certificates(&self) -> bool {
         let family = FAMILIES
             .iter()

@@ -23,7 +23,7 @@ pub(super) struct FamilyWriter<'p> {
     monitor_at: Option<usize>,
     /// The name of the current monitor, escaped.
     monitor: &'p str,
-    /// Whether HELP and TYPE are on the page. A family without samples has neither.
+    /// True if HELP and TYPE are on the page. A family without samples has neither.
     has_head: bool,
     names: LabelNames,
 }
@@ -52,7 +52,7 @@ impl<'p> FamilyWriter<'p> {
         self.page.len()
     }
 
-    /// Whether there are samples of this family.
+    /// Returns whether there are samples of this family.
     pub fn has_head(&self) -> bool {
         self.has_head
     }
@@ -152,7 +152,7 @@ impl<'p> FamilyWriter<'p> {
         self.write_head();
         let begin = self.page.len();
         self.write_series("_bucket", values);
-        // All buckets share what stands before their bounds.
+        // All buckets share the text before their bounds.
         let has_labels = self.page.ends_with(b"} ");
         let suffix = if has_labels { "} " } else { " " };
         self.page.truncate(self.page.len() - suffix.len());
@@ -244,7 +244,7 @@ mod tests {
     use super::*;
     use crate::metrics::{FAMILIES, buckets::Buckets};
 
-    /// What `write` writes of the family `name` for the monitor `a`.
+    /// The text that `write` writes for the family `name` and the monitor `a`.
     #[track_caller]
     fn written(name: &str, write: impl FnOnce(&mut FamilyWriter<'_>)) -> String {
         let mut page = Vec::new();

@@ -1,4 +1,4 @@
-//! Moments as samples.
+//! Times as samples.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

@@ -12,19 +12,19 @@ use crate::{
     value::{Endpoint, Fields},
 };
 
-/// How to check one port.
+/// Settings of a TCP check.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The host and its port.
     pub target: Endpoint,
-    /// Which addresses to use.
+    /// The IP family and source address to use.
     pub route: Route,
-    /// What happens on the connection.
+    /// TLS and `query_response` on the connection.
     pub query_response: query_response::Settings,
 }
 
 impl Settings {
-    /// Reads the keys; `None` where there is no target to check.
+    /// Reads the keys; `None` without a target.
     pub fn read(fields: &mut Fields<'_>) -> Option<Self> {
         let target = fields.required("target");
         let (route, query_response) = (read_route(fields), read_query_response(fields));

@@ -9,20 +9,20 @@ use crate::{
     value::{Endpoint, Fields, FromNode, Node, Target},
 };
 
-/// How to check the TLS of one port.
+/// Settings of a TLS check.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The host and its port.
     pub target: Endpoint,
-    /// Which addresses to use.
+    /// The IP family and source address to use.
     pub route: Route,
-    /// How to speak TLS.
+    /// TLS settings.
     pub tls_config: tls::Settings,
-    /// How the peer is asked for TLS, where it does not begin with it.
+    /// The protocol of STARTTLS; `None` if TLS starts immediately.
     pub starttls: Option<StartTls>,
     /// The protocols to offer, of which the peer must choose one; empty to offer none.
     pub alpn: Vec<Protocol>,
-    /// How long the certificates must still be good for.
+    /// Minimum validity of the certificates.
     pub min_validity: tls::MinCertificateValidity,
 }
 
@@ -47,7 +47,7 @@ impl FromNode for Protocol {
 }
 
 impl Settings {
-    /// Reads the keys; `None` where there is no target to check.
+    /// Reads the keys; `None` without a target.
     pub fn read(fields: &mut Fields<'_>) -> Option<Self> {
         let target: Option<Target> = fields.required("target");
         let starttls: Option<StartTls> = fields.optional("starttls");

@@ -1,4 +1,4 @@
-//! The list of types: the enum of their settings, and what is done by type.
+//! The list of types, the enum of their settings, and the code by type.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::{
     value::{Fields, FromNode, Node, nearest},
 };
 
-/// From the list of types: the enum of their settings, and what is done by type.
+/// Generates the enum of the settings and the code by type.
 macro_rules! types {
     ($($variant:ident($module:ident),)+) => {
         /// The word of a type, as `type:` has it.
@@ -21,7 +21,7 @@ macro_rules! types {
             )+
         }
 
-        /// How to check one target, by type.
+        /// Settings of a check, by type.
         #[derive(Clone, Debug)]
         pub enum Settings {
             $(
@@ -42,7 +42,7 @@ macro_rules! types {
                 match self { $(Self::$variant => stringify!($module),)+ }
             }
 
-            /// Reads the keys that only this type has; `None` where one that must be there is not.
+            /// Reads the keys that only this type has; `None` if a required one is missing.
             pub fn read(self, fields: &mut Fields<'_>) -> Option<Settings> {
                 match self {
                     $(Self::$variant => {

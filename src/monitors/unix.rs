@@ -13,12 +13,12 @@ use crate::{
     value::{Fields, FromNode, Node},
 };
 
-/// How to check one socket.
+/// Settings of a check of a Unix socket.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Where the socket is.
+    /// Path of the socket.
     pub target: SocketPath,
-    /// What happens on the connection.
+    /// TLS and `query_response` on the connection.
     pub query_response: query_response::Settings,
 }
 
@@ -61,7 +61,7 @@ impl fmt::Display for SocketPath {
 }
 
 impl Settings {
-    /// Reads the keys; `None` where there is no target to check.
+    /// Reads the keys; `None` without a target.
     pub fn read(fields: &mut Fields<'_>) -> Option<Self> {
         let target = fields.required("target");
         let query_response = read_query_response(fields);

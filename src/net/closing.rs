@@ -7,7 +7,7 @@ use tokio::{
 
 use super::MeasuredStream;
 
-/// How long taking leave of a peer may take.
+/// Maximum time for closing a connection.
 pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Bytes that a peer may send meanwhile.
@@ -21,6 +21,6 @@ pub(super) async fn close(stream: &mut MeasuredStream) {
         let mut rest = stream.take(MAX_REST);
         copy(&mut rest, &mut sink()).await
     };
-    // The peer may have gone already, or stay for ever: neither is of interest any more.
+    // The peer may be gone already, or never close: neither matters any more.
     let _ = timeout(CLOSE_TIMEOUT, close).await;
 }

@@ -27,7 +27,7 @@ impl Connector {
     /// A connection to `endpoint`, as [`Connector::connect`] has it, under TLS where `tls` is given.
     ///
     /// # Errors
-    /// A [`Failure`] where there is none.
+    /// A [`Failure`] if there is none.
     pub async fn connect_with_tls(
         &self,
         tls: Option<&TlsTarget>,
@@ -42,12 +42,12 @@ impl Connector {
         }
     }
 
-    /// The address of `host` to check: one, whatever others it has.
+    /// The address of `host` to check: a single one.
     ///
-    /// Enters the phase `resolve` where it has to be looked up.
+    /// Enters the phase `resolve` if it has to be looked up.
     ///
     /// # Errors
-    /// A [`Failure`] where there is no such address.
+    /// A [`Failure`] if there is no such address.
     pub async fn resolve(
         &self,
         host: &Host,
@@ -104,7 +104,7 @@ impl Connector {
     /// Every address of `name` that may be checked, at most `limit`, by the phase `resolve`.
     ///
     /// # Errors
-    /// A [`Failure`] where there is none.
+    /// A [`Failure`] if there is none.
     pub async fn resolve_all(
         &self,
         name: &str,
@@ -124,7 +124,7 @@ impl Connector {
     /// A TCP connection to `endpoint`, by the phases `resolve` and `connect`.
     ///
     /// # Errors
-    /// A [`Failure`] where there is none.
+    /// A [`Failure`] if there is none.
     pub async fn connect(
         &self,
         endpoint: &Endpoint,
@@ -179,7 +179,7 @@ impl Connector {
 /// The way to `port` at `address`, which is that of `host`: in its zone, if it has one.
 ///
 /// # Errors
-/// A [`Failure`] of ours, in the current phase, if there is no such interface here.
+/// A [`Failure`] with `agent_error`, in the current phase, if this host has no such interface.
 pub fn with_zone(
     host: &Host,
     address: IpAddr,

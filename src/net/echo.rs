@@ -1,4 +1,4 @@
-//! Quotes of what a peer sent, without what it may have repeated of what we sent.
+//! Quotes of received data that hide echoes of sent data.
 
 use base64::{
     Engine,
@@ -8,7 +8,7 @@ use base64::{
 /// Bytes of a quote.
 const MAX_QUOTE: usize = 100;
 
-/// Shorter words are quoted even where they were sent: they are found in every text.
+/// Shorter words are quoted even if they were sent, because every text contains them.
 const MIN_WORD: usize = 3;
 
 /// The words that were sent to a peer, in lower case: any of them may be a password, which the peer
@@ -17,7 +17,7 @@ const MIN_WORD: usize = 3;
 pub(crate) struct SentWords(Vec<Vec<u8>>);
 
 impl SentWords {
-    /// Adds the words of `sent`, and what they are in base64 and decoded from it.
+    /// Adds the words of `sent`, also encoded in and decoded from base64.
     pub fn add(&mut self, sent: &[u8]) {
         for word in words(sent) {
             let encoded = BASE64_STANDARD_NO_PAD.encode(word);
@@ -38,7 +38,7 @@ impl SentWords {
         }
     }
 
-    /// Whether `text` has one of the words in it, or ends with the beginning of one.
+    /// Returns whether `text` has one of the words in it, or ends with the beginning of one.
     fn are_repeated_in(&self, text: &[u8]) -> bool {
         let text = text.to_ascii_lowercase();
         self.0.iter().any(|word| {
@@ -54,7 +54,7 @@ fn words(text: &[u8]) -> impl Iterator<Item = &[u8]> {
         .filter(|word| word.len() >= MIN_WORD)
 }
 
-/// The beginning of what a peer sent that was sent nothing secret, escaped.
+/// The beginning of received data, escaped, for a peer that was sent nothing secret.
 pub(crate) fn quote(received: &[u8]) -> String {
     let shown = &received[..received.len().min(MAX_QUOTE)];
     let text = String::from_utf8_lossy(shown);

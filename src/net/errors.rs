@@ -15,9 +15,9 @@ use parking_lot::Mutex;
 use super::tls::{self, HandshakeLog};
 use crate::check::{Attempt, Failure, Phase, Reason};
 
-/// Classifies the errors of one connection, for whoever speaks over it.
+/// Maps the errors of one connection to failures.
 ///
-/// The stream itself notes what it sees: an HTTP client often passes on less than the transport said.
+/// The stream records its own errors, because an HTTP client often passes on less than the transport reported.
 #[derive(Clone)]
 pub struct ErrorClassifier(Arc<Connection>);
 
@@ -26,7 +26,7 @@ struct Connection {
     handshake: Option<Arc<HandshakeLog>>,
     /// The first error that the transport itself had.
     transport_error: Mutex<Option<RootCause>>,
-    /// Whether the peer has closed the connection.
+    /// True if the peer has closed the connection.
     is_closed: AtomicBool,
     /// Bytes received.
     received: AtomicU64,
@@ -64,7 +64,7 @@ impl ErrorClassifier {
         handshake.is_some_and(|handshake| handshake.is_certificate_demanded())
     }
 
-    /// Limits what the connection may receive from now on to `bytes`.
+    /// Limits the bytes that the connection may receive from now on.
     pub(crate) fn allow(&self, bytes: u64) {
         let received = self.0.received.load(Ordering::Relaxed);
         let limit = received.saturating_add(bytes);
@@ -144,7 +144,7 @@ pub(super) fn client_failure(phase: Phase, error: &(dyn Error + 'static)) -> Fai
     Failure::new(phase, reason, cause.text)
 }
 
-/// The peer sends and sends, and none of it is what was asked for.
+/// The peer sent too much data that is not part of a response.
 #[derive(Debug)]
 struct Flood;
 
@@ -249,7 +249,7 @@ fn h2_reason(error: &h2::Error) -> Reason {
     }
 }
 
-/// An error of HTTP/2 in words, without the debug data of the peer: that may repeat the request.
+/// A description of an HTTP/2 error, without the peer's debug data, which may repeat the request.
 fn describe_h2(error: &h2::Error) -> String {
     let Some(reason) = error.reason() else {
         return "the HTTP/2 connection failed".to_owned();

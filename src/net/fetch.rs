@@ -19,10 +19,10 @@ use super::{
 };
 use crate::check::{Failure, Phase, Reason};
 
-/// What a [`Fetcher`] is made for.
+/// Options of a [`Fetcher`].
 #[derive(Clone, Copy, Debug)]
 pub struct FetchOptions<'s> {
-    /// How to speak TLS. A `server_name` is verified, but not asked for: SNI has the URL's host.
+    /// TLS settings. A `server_name` is verified, but not sent: SNI has the host of the URL.
     pub tls: &'s tls::Settings,
     /// The versions of HTTP that are offered.
     pub versions: OfferedVersions,
@@ -61,7 +61,7 @@ impl Fetcher {
     /// Sends `request` and reads the whole response.
     ///
     /// # Errors
-    /// A [`Failure`] if there is no whole response of at most `max_bytes`.
+    /// A [`Failure`] if there is no complete response of at most `max_bytes`.
     pub async fn fetch(
         &self,
         request: http::Request<Bytes>,

@@ -1,4 +1,4 @@
-//! Limits on what is read of a peer: bytes, and the pieces in which they come.
+//! Limits of received data: bytes, and the pieces in which they come.
 
 use std::{
     fmt, io,
@@ -8,7 +8,7 @@ use std::{
 
 use tokio::io::{AsyncRead, ReadBuf};
 
-/// Pieces that nobody needs more of: each costs a system call, however small it is.
+/// Maximum number of pieces: each costs a system call, however small it is.
 pub(crate) const MAX_PIECES: u32 = 16 << 10;
 
 /// Collects pieces up to a limit.
@@ -79,7 +79,7 @@ impl<R> Limited<R> {
         }
     }
 
-    /// Whether a limit was reached.
+    /// Returns whether a limit was reached.
     pub fn is_exhausted(&self) -> bool {
         self.bytes == 0 || self.pieces == 0
     }

@@ -1,4 +1,4 @@
-//! Measured connections: what a monitor is given when it is bound to its target.
+//! Measured connections to the targets of monitors.
 //!
 //! Each step enters its phase on the check's attempt. Nothing here knows when or why a check runs.
 

@@ -77,7 +77,7 @@ impl<'g> Greeting<'g> {
 }
 
 impl Refusal<'_> {
-    /// Whether the server refuses everybody, or us.
+    /// The reason of the failure: whether the server refuses every client, or this one.
     fn reason(&self) -> Reason {
         const TOO_MANY_CONNECTIONS: u16 = 1040;
         const SHUTDOWN_IN_PROGRESS: u16 = 1053;

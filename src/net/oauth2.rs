@@ -25,38 +25,39 @@ use crate::{
     value::{HttpUrl, basic_authorization},
 };
 
-/// Where tokens come from. It holds secrets, and so has no `Debug` of its own.
+/// Settings of a token source. They hold secrets, so there is no `Debug`.
 #[derive(Clone)]
 pub struct Settings {
-    /// What is asked for.
+    /// The token that is requested.
     pub grant: Grant,
-    /// How to speak TLS with the token endpoint.
+    /// TLS settings for the token endpoint.
     pub tls: tls::Settings,
-    /// The proxies on the way there.
+    /// Proxies for requests to the token endpoint.
     pub proxies: Option<Proxies>,
 }
 
-/// A token endpoint, and what a client says to it.
+/// A token endpoint, and the parameters of a request to it.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Grant {
     /// The token endpoint.
     pub url: Url,
-    /// The name of the client.
+    /// The client's name.
     pub client_id: String,
-    /// Its password; empty for none.
+    /// The client's password; empty for none.
     pub client_secret: String,
-    /// Scopes and further parameters, as they are sent.
+    /// Scopes and further parameters of the request.
     pub parameters: Vec<(String, String)>,
 }
 
 impl Settings {
-    /// Whether equal grants are all that two of them need to have in common.
+    /// Returns whether all settings but the grant are the defaults, so that monitors with equal grants can
+    /// share tokens.
     fn is_plain(&self) -> bool {
         self.tls.is_default() && self.tls.server_name.is_none() && self.proxies.is_none()
     }
 }
 
-/// The sources of tokens that are in use, by their settings.
+/// The token sources in use, by grant.
 #[derive(Default)]
 pub(super) struct TokenSourceCache(Mutex<HashMap<Grant, Weak<TokenSource>>>);
 
@@ -69,7 +70,7 @@ impl TokenSourceCache {
         if let Some(tokens) = shared.get(&settings.grant).and_then(Weak::upgrade) {
             return tokens;
         }
-        // Those that nobody has any more: their secrets go with them.
+        // Unused sources are dropped, together with their secrets.
         shared.retain(|_, tokens| tokens.strong_count() > 0);
         let tokens = Arc::new(make());
         shared.insert(settings.grant.clone(), Arc::downgrade(&tokens));
@@ -77,18 +78,18 @@ impl TokenSourceCache {
     }
 }
 
-/// A source of tokens, with the one that it has.
+/// A token source with its current token.
 pub struct TokenSource {
     settings: Settings,
     fetcher: Fetcher,
-    /// Held while a token is fetched, so that whoever else needs one waits for it.
+    /// Locked while a token is fetched, so that other checks wait for it.
     state: tokio::sync::Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
     token: Option<Token>,
-    /// The way of saying who we are that has worked.
+    /// The kind of client authentication that worked last.
     client_auth: Option<ClientAuth>,
     /// When the last fetch failed, and why.
     failed: Option<(Instant, Failure)>,
@@ -99,17 +100,17 @@ struct Token {
     expires: Option<Instant>,
 }
 
-/// How the client says who it is (RFC 6749, section 2.3.1).
+/// Kinds of client authentication (RFC 6749, section 2.3.1): in a header or in the body.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum ClientAuth {
     Basic,
     Post,
 }
 
-/// How long before it expires a token is not used any more: it is on its way for a while.
+/// Time before its expiry from which a token is no longer used, because requests take a while.
 const EXPIRY_LEEWAY: Duration = Duration::from_secs(10);
 
-/// Bytes of a token endpoint's answer that are read: many times the longest token.
+/// Maximum number of bytes of a token response: many times the longest token.
 const MAX_RESPONSE_BYTES: usize = 256 << 10;
 
 impl TokenSource {
@@ -131,9 +132,9 @@ impl TokenSource {
     /// Concurrent callers share one request to the token endpoint.
     ///
     /// # Errors
-    /// A [`Failure`] where the token endpoint gives none; `attempt` learns nothing of how.
+    /// A [`Failure`] if the token endpoint returns none. The request is not recorded in `attempt`.
     pub async fn get(&self, attempt: &Attempt) -> Result<HeaderValue, Failure> {
-        // Says whose silence it was, where the deadline drops a check that waits for a token.
+        // Names the token endpoint if the deadline drops a check that waits for a token.
         let unanswered = guard((), |()| {
             attempt.set_timeout_failure(failure(Reason::Timeout, "did not answer in time"));
         });
@@ -183,7 +184,7 @@ impl TokenSource {
 
     /// Forgets the token that was refused, if it is still the one that is given out.
     pub fn invalidate(&self, authorization: &HeaderValue) {
-        // Where somebody holds it, another token is being fetched already.
+        // If it is locked, another token is being fetched already.
         if let Ok(mut state) = self.state.try_lock()
             && let Some(token) = &state.token
             && token.authorization == *authorization
@@ -273,7 +274,7 @@ impl TokenSource {
     }
 }
 
-/// A failure of the token endpoint. The check has not begun, and so is in no phase of its own.
+/// A failure of the token endpoint. The check has not started, so it is in no phase yet.
 fn failure(reason: Reason, error: &str) -> Failure {
     Failure::new(
         Phase::Processing,
@@ -282,7 +283,7 @@ fn failure(reason: Reason, error: &str) -> Failure {
     )
 }
 
-/// What is said of a token (RFC 6749, section 5.1).
+/// A token response (RFC 6749, section 5.1).
 #[derive(Deserialize)]
 struct TokenResponse {
     access_token: String,
@@ -334,7 +335,7 @@ fn seconds(value: &serde_json::Value) -> Option<Duration> {
     Duration::try_from_secs_f64(seconds).ok()
 }
 
-/// The error code of an answer, where it is one that the RFC knows (section 5.2): other text could
+/// The error code of a response, if it is one of the RFC (section 5.2): other text could
 /// be anything, secrets included.
 fn error_code(body: &[u8]) -> Option<&'static str> {
     const KNOWN: [&str; 6] = [
@@ -359,7 +360,7 @@ mod tests {
 
     use super::*;
 
-    /// The header and the seconds for which it is used, `None` for ever.
+    /// The header and the seconds for which it is used; `None` for no expiry.
     fn read(body: &str) -> Result<(String, Option<f64>), &'static str> {
         let now = Instant::now();
         let token = read_token(body.as_bytes(), now)?;

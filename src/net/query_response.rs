@@ -1,4 +1,4 @@
-//! Sends and awaits what is configured on a connection, entry by entry.
+//! Runs the entries of `query_response` on a connection.
 
 use std::sync::Arc;
 
@@ -16,32 +16,32 @@ use crate::{
 /// The use of a connection: TLS or not, and the entries of `query_response`.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Whether TLS is spoken from the start.
+    /// True if TLS is spoken from the start.
     pub tls: bool,
-    /// How to speak it.
+    /// TLS settings.
     pub tls_config: tls::Settings,
-    /// How long the certificates must still be good for.
+    /// Minimum validity of the certificates.
     pub min_validity: tls::MinCertificateValidity,
-    /// What is sent and awaited, in its order.
+    /// The entries of `query_response`, in order.
     pub entries: Arc<[Entry]>,
 }
 
 /// One entry of `query_response`; its parts take their turn in the order in which they stand here.
 #[derive(Debug)]
 pub struct Entry {
-    /// What the peer must send.
+    /// The data that the peer must send.
     pub expect: Option<Expect>,
-    /// Lines that end the check at once.
+    /// Lines that end the check immediately.
     pub reject: Vec<Pattern>,
     /// Labels made of the line that was expected.
     pub labels: Vec<CaptureLabel>,
-    /// What is sent.
+    /// The data that is sent.
     pub send: Option<Bytes>,
-    /// Whether TLS begins here.
+    /// True if TLS begins here.
     pub starttls: bool,
 }
 
-/// What the peer must send.
+/// The data that the peer must send.
 #[derive(Debug)]
 pub enum Expect {
     /// A line that matches, after any number that do not.
@@ -51,13 +51,13 @@ pub enum Expect {
 }
 
 impl Settings {
-    /// Whether TLS is spoken, from the start or later.
+    /// Returns whether TLS is spoken, from the start or later.
     #[must_use]
     pub fn speaks_tls(&self) -> bool {
         self.tls || self.entries.iter().any(|entry| entry.starttls)
     }
 
-    /// Whether anything is sent or awaited.
+    /// Returns whether anything is sent or awaited.
     fn has_entries(&self) -> bool {
         !self.entries.is_empty()
     }
@@ -69,7 +69,7 @@ impl Settings {
         tls.into_iter().chain(processing)
     }
 
-    /// Whether `tls_config` has a name to ask for.
+    /// Returns whether `tls_config` has a name to ask for.
     #[must_use]
     pub fn has_server_name(&self) -> bool {
         self.tls_config.server_name.is_some()
@@ -151,18 +151,18 @@ enum Verdict {
     Skip,
     /// It matches the pattern at this place in `reject`.
     Reject(usize),
-    /// It matches `expect`; without a reply where that would be too long.
+    /// It matches `expect`. There is no reply if it would be too long.
     Match(Option<Reply>),
 }
 
-/// What follows a line that is as expected.
+/// The consequences of a line that matches `expect`.
 struct Reply {
     caught: Vec<(String, String)>,
     send: Option<Vec<u8>>,
 }
 
 impl Entry {
-    /// Awaits and sends what the entry at `index` has to, and adds what it catches.
+    /// Runs the entry at `index`, and adds its captures.
     async fn run(
         entries: &Arc<[Self]>,
         index: usize,
@@ -224,7 +224,7 @@ impl Entry {
                 Some(ReceivedLine::Unfinished(line)) => (line, false),
                 None => break,
             };
-            // On a thread where it keeps no other check waiting, if that can take long.
+            // On a blocking thread if that can take long.
             let is_short = entries[index].cost(line.len()) <= Pattern::MAX_QUICK_STEPS;
             let judging = entries.clone();
             let judged = offload::run(is_short, move |cancel| {
@@ -276,9 +276,9 @@ impl Entry {
         steps.saturating_mul(u64::try_from(length).unwrap_or(u64::MAX))
     }
 
-    /// The consequence of `line`; given up if nobody waits for it any more.
+    /// The consequence of `line`. The search ends early once `cancel` is set.
     fn judge(&self, line: &[u8], cancel: &CancelFlag) -> Verdict {
-        // Of a search that was given up, nobody reads the result.
+        // The result of a cancelled search is not used.
         let matches = |pattern: &Pattern| {
             let matches = pattern.matches_unless(line, || cancel.is_set());
             matches.unwrap_or_default()

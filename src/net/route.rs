@@ -1,4 +1,4 @@
-//! Which way to go to a host.
+//! The IP family and the source address of connections.
 
 use std::net::IpAddr;
 
@@ -7,14 +7,14 @@ use crate::{
     value::IpFamily,
 };
 
-/// Which of a host's addresses to use, and from which of ours.
+/// The IP family and the source address of connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Route {
-    /// Which addresses may be used.
+    /// The IP family and source address to use.
     pub family: IpFamily,
-    /// Whether those of the other family may be used where there are none of that.
+    /// True if the other family is used for hosts without an address of the first.
     pub fallback: bool,
-    /// The address that connections come from, where it is not the system's choice.
+    /// The source address; `None` for the system's choice.
     pub source: Option<IpAddr>,
 }
 
@@ -29,7 +29,7 @@ impl Default for Route {
 }
 
 impl Route {
-    /// Whether an address that needs no lookup may be used.
+    /// Fails if the family of `address`, which needs no lookup, is not allowed.
     pub(super) fn ensure_allowed(self, address: IpAddr) -> Result<(), Failure> {
         let wanted = match self.family {
             _ if self.fallback => return Ok(()),

@@ -8,7 +8,7 @@ use rustls::pki_types::ServerName;
 use super::{Connector, FetchOptions, Fetcher, Resolver, TlsTarget, http, icmp, oauth2, tls};
 use crate::value::ForbiddenTargets;
 
-/// What monitors share: the resolver, the trusted certificate authorities, the tokens and the sockets
+/// Everything that monitors share: the resolver, the trusted CA certificates, the tokens and the sockets
 /// for ICMP.
 pub struct Net {
     resolver: Arc<Resolver>,
@@ -37,7 +37,7 @@ impl Net {
         }
     }
 
-    /// What finds and connects to hosts.
+    /// A connector to hosts.
     #[must_use]
     pub fn connector(&self) -> Connector {
         Connector {
@@ -57,13 +57,13 @@ impl Net {
         self.trust.record_identity(records);
     }
 
-    /// What asks name servers.
+    /// The resolver.
     #[must_use]
     pub fn resolver(&self) -> Arc<Resolver> {
         self.resolver.clone()
     }
 
-    /// The sockets for echo requests, of which none is open until somebody asks for it.
+    /// The sockets for echo requests, which are opened at their first use.
     #[must_use]
     pub fn icmp(&self) -> Arc<icmp::Sockets> {
         self.icmp.clone()
@@ -89,13 +89,13 @@ impl Net {
         http::Client::new(self.connector(), &self.trust, options)
     }
 
-    /// A client for requests on our own account.
+    /// A client for requests that are not checks.
     #[must_use]
     pub fn fetcher(&self, options: FetchOptions<'_>) -> Fetcher {
         Fetcher::new(&self.resolver, &self.trust, options)
     }
 
-    /// What has tokens for these settings; monitors with equal ones share them.
+    /// The token source for these settings. Monitors with equal settings share it.
     #[must_use]
     pub fn tokens(&self, settings: &oauth2::Settings) -> Arc<oauth2::TokenSource> {
         self.tokens

@@ -127,7 +127,7 @@ impl MeasuredStream {
     /// to log: in the words of `protocol` if it was asked for TLS by that.
     ///
     /// # Errors
-    /// A [`Failure`] if the peer demanded a client certificate, and refuses what it got.
+    /// A [`Failure`] if the peer requested a client certificate and refuses it.
     pub async fn finish(mut self, protocol: Option<StartTls>) -> Result<(), Failure> {
         let attempt = self.errors().attempt().clone();
         if let Some(protocol) = protocol {

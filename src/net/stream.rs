@@ -24,11 +24,11 @@ use crate::{
     offload::{TimeSlice, yield_once},
 };
 
-/// How to speak TLS over a connection, and with whom.
+/// A TLS configuration and the name of the server.
 #[derive(Clone)]
 pub struct TlsTarget {
     pub(super) config: Arc<TlsConfig>,
-    /// The name to ask for and to verify.
+    /// The name for SNI and verification.
     pub(super) server_name: ServerName<'static>,
 }
 
@@ -63,20 +63,20 @@ fn agreed(session: &ClientConnection) -> String {
     }
 }
 
-/// How long a peer may take to refuse a certificate; one that says nothing is content.
+/// Time that a peer may take to refuse a client certificate. One that says nothing has accepted it.
 const CLIENT_CERT_VERDICT_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Bytes that are read at once: no more than can be parsed within a fraction of a millisecond.
+/// Maximum bytes per read: no more than can be parsed within a fraction of a millisecond.
 const MAX_READ_BYTES: usize = 32 << 10;
 
-/// What carries the bytes.
+/// The transport of the bytes.
 pub(super) enum Transport {
     Tcp(TcpStream),
     Unix(UnixStream),
     Tls(Box<TlsStream<Transport>>),
 }
 
-/// A connection that knows which check it is for.
+/// A connection that records its errors for one check.
 pub struct MeasuredStream {
     transport: Transport,
     errors: ErrorClassifier,
@@ -100,7 +100,7 @@ impl MeasuredStream {
         matches!(self.transport, Transport::Tls(_))
     }
 
-    /// Sends each piece that is written at once (TCP_NODELAY).
+    /// Sends each write immediately (TCP_NODELAY).
     pub(super) fn send_at_once(&self) -> Result<(), Failure> {
         let Transport::Tcp(stream) = &self.transport else {
             return Ok(());
@@ -132,7 +132,7 @@ impl MeasuredStream {
         Ok(stream)
     }
 
-    /// The same connection under TLS; what the handshake tells is recorded on `attempt`.
+    /// The same connection under TLS. The handshake is recorded in `attempt`.
     async fn handshake_for(self, tls: &TlsTarget, attempt: &Attempt) -> Result<Self, Failure> {
         self.send_at_once()?;
         let log = HandshakeLog::new(attempt, tls.config.records_identity());
@@ -155,7 +155,7 @@ impl MeasuredStream {
     /// Ends the connection, as servers that are content have nothing else to say.
     ///
     /// # Errors
-    /// A [`Failure`] where the peer refuses.
+    /// A [`Failure`] if the peer refuses it.
     pub async fn await_client_cert_verdict(&mut self) -> Result<(), Failure> {
         if !self.errors.is_certificate_demanded() {
             return Ok(());
@@ -201,7 +201,7 @@ impl MeasuredStream {
         self.errors.failure(error)
     }
 
-    /// Classifies errors of this connection after it was handed to somebody else.
+    /// The classifier for errors of this connection, for use after the stream was moved.
     #[must_use]
     pub fn errors(&self) -> ErrorClassifier {
         self.errors.clone()
@@ -247,7 +247,7 @@ impl AsyncRead for MeasuredStream {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         // A peer that always has more to say takes no more than its share of the worker's time,
-        // whatever it costs to parse.
+        // even if parsing it is expensive.
         if self.slice.get_or_insert_with(TimeSlice::start).is_used() {
             self.slice = None;
             return yield_once(context);
@@ -319,7 +319,7 @@ impl AsyncWrite for MeasuredStream {
     }
 }
 
-/// Calls a method of whatever carries the bytes.
+/// Calls a method of the transport.
 macro_rules! each {
     ($transport:expr, $method:ident($($argument:expr),*)) => {
         match $transport {

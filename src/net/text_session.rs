@@ -1,4 +1,4 @@
-//! A connection on which both sides take turns: keeps what was read and not yet used.
+//! A session on a connection, with a buffer of the data that was read and not yet used.
 
 use bytes::BytesMut;
 use tokio::{
@@ -14,7 +14,7 @@ use crate::check::{Attempt, ErrorText, Fact, Failure, Phase, Reason, StepKind};
 pub(super) struct TextSession<'a> {
     stream: MeasuredStream,
     attempt: &'a Attempt,
-    /// Read and not used.
+    /// Data that was read and not yet used.
     unread: BytesMut,
     /// Bytes at the start of `unread` that have no line break among them.
     searched: usize,
@@ -25,7 +25,7 @@ pub(super) struct TextSession<'a> {
     received: u64,
     reads: u32,
     sent: SentWords,
-    /// What the session waits for, for the text of a failure.
+    /// The thing that the session waits for, as failures name it.
     awaited: String,
     last_line: Option<Vec<u8>>,
     ended: bool,
@@ -39,19 +39,19 @@ pub(super) enum ReceivedLine {
     Unfinished(Vec<u8>),
 }
 
-/// Bytes of a line, as blackbox_exporter has it.
+/// Maximum bytes of a line, as in blackbox_exporter.
 const MAX_LINE_BYTES: usize = 64 << 10;
 
-/// Bytes that a peer may send in one session.
+/// Maximum bytes that a peer may send in one session.
 const MAX_RECEIVED_BYTES: u64 = 1 << 20;
 
-/// Bytes that are read at once.
+/// Bytes per read.
 const READ_BYTES: usize = 8 << 10;
 
-/// Bytes of lines that are matched before other tasks get a turn.
+/// Bytes of lines that are matched before other tasks can run.
 const MATCHED_PER_TURN: usize = 16 << 10;
 
-/// How long a line must stay unfinished to be matched as it is: some banners have no line break.
+/// Time after which an unfinished line is matched: some banners have no line break.
 const PARTIAL_LINE_TIMEOUT: Duration = Duration::from_millis(200);
 
 impl<'a> TextSession<'a> {
@@ -104,12 +104,12 @@ impl<'a> TextSession<'a> {
         sent.await.map_err(|error| self.stream.failure(&error))
     }
 
-    /// Names what the session waits for from now on, such as `the reply to STARTTLS`.
+    /// Names the thing that the session waits for from now on, such as `the reply to STARTTLS`.
     pub fn awaiting(&mut self, awaited: impl Into<String>) {
         self.awaited = awaited.into();
     }
 
-    /// The beginning of what the peer sent, escaped; no part of it if it repeats what was sent to it.
+    /// The beginning of received data, escaped; hidden if it repeats sent data.
     pub fn quote(&self, received: &[u8]) -> String {
         self.sent.quote(received)
     }
@@ -167,7 +167,7 @@ impl<'a> TextSession<'a> {
         }
     }
 
-    /// Takes the line that is not finished.
+    /// Takes the unfinished line.
     pub fn take_unfinished(&mut self) -> Vec<u8> {
         self.searched = 0;
         self.stalled_at = 0;
@@ -229,7 +229,7 @@ impl<'a> TextSession<'a> {
     /// The connection under TLS.
     pub async fn start_tls(self, tls: &TlsTarget) -> Result<MeasuredStream, Failure> {
         if !self.unread.is_empty() {
-            // Whoever is in between could have put it there, to be taken for what came over TLS.
+            // An attacker could have inserted it, to be taken for data that came over TLS.
             let error = "the peer sent plain text after it had agreed to TLS";
             return Err(self.failure(Reason::ProtocolError, error));
         }
@@ -300,7 +300,7 @@ impl<'a> TextSession<'a> {
         Err(self.failure(Reason::ProtocolError, error))
     }
 
-    /// The last line that the peer sent, to be put behind what it should have sent.
+    /// The last line that the peer sent, to be appended to the awaited thing.
     fn last_words(&self) -> String {
         match &self.last_line {
             None => String::new(),

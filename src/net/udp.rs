@@ -14,10 +14,10 @@ use crate::{
 };
 
 impl Connector {
-    /// A UDP socket that hears `endpoint` and nobody else, by the phases `resolve` and `connect`.
+    /// A UDP socket that is connected to `endpoint`. Enters the phases `resolve` and `connect`.
     ///
     /// # Errors
-    /// A [`Failure`] where there is none.
+    /// A [`Failure`] if there is none.
     pub async fn connect_udp(
         &self,
         endpoint: &Endpoint,
@@ -70,7 +70,7 @@ impl UdpPeer {
     /// Sends `datagram`.
     ///
     /// # Errors
-    /// A [`Failure`] where it cannot be sent.
+    /// A [`Failure`] if it cannot be sent.
     pub async fn send(&self, datagram: &[u8]) -> Result<(), Failure> {
         let sent = self.socket.send(datagram).await;
         sent.map(drop).map_err(|error| self.errors.failure(&error))
@@ -79,7 +79,7 @@ impl UdpPeer {
     /// Waits for a datagram of the peer.
     ///
     /// # Errors
-    /// A [`Failure`] where the network says that none will come.
+    /// A [`Failure`] if the network reports an error.
     pub async fn receive(&self) -> Result<Vec<u8>, Failure> {
         loop {
             match self.try_receive().await {

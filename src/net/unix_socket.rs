@@ -10,7 +10,7 @@ use tokio::{
 use super::{ErrorClassifier, MeasuredStream, stream::Transport};
 use crate::check::{Attempt, Failure, Phase, Reason, StepKind};
 
-/// How long to wait before a socket whose backlog is full is tried again: the kernel does not tell
+/// Pauses before a socket whose backlog is full is tried again: the kernel does not tell
 /// when there is room. Doubled each time, up to the second value.
 const RETRY_AFTER: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(100));
 
@@ -34,7 +34,7 @@ pub async fn connect_unix(path: &Path, attempt: &Attempt) -> Result<MeasuredStre
                 attempt.step(StepKind::Connected, || "to the socket");
                 return Ok(MeasuredStream::new(Transport::Unix(stream), errors));
             }
-            // As where nobody listens on a port.
+            // Like a port on which nothing listens.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Err(attempt.failure(Reason::ConnectionRefused, "the socket does not exist"));
             }

@@ -1,4 +1,4 @@
-//! `basic_auth_users`: who may see anything, as Prometheus' web configuration has it.
+//! `basic_auth_users`: users and passwords, as in Prometheus' web configuration.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -21,7 +21,7 @@ use tokio::{
 use super::hash_queue::{Client, HashQueue};
 use crate::value::{Fields, FromNode, Node};
 
-/// Users and the bcrypt hashes of their passwords. It has no `Debug` that shows any.
+/// Users and the bcrypt hashes of their passwords. Its `Debug` shows no hash.
 #[derive(Clone)]
 pub struct Users(Arc<UserDb>);
 
@@ -47,7 +47,7 @@ struct AccessCache {
     took: Duration,
 }
 
-/// Whether a request is from a user.
+/// The result of an authentication.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Access {
     Granted,
@@ -62,7 +62,7 @@ const MAX_WRONG: usize = 1000;
 /// Number of bytes of a password that bcrypt looks at.
 const SIGNIFICANT_BYTES: usize = 72;
 
-/// How long a password may wait for its turn to be compared.
+/// Maximum time that a password may wait for its hash.
 const MAX_WAIT: Duration = Duration::from_secs(10);
 
 /// The least cost that bcrypt knows.
@@ -90,7 +90,7 @@ impl Users {
             .into_iter()
             .map(|(name, PasswordHash(hash))| (name, hash))
             .collect();
-        // Of none, a mapping that was left empty by mistake would let everybody in.
+        // A mapping that was left empty by mistake must not let every client in.
         let Some(dummy_hash) = hashes.values().next().cloned() else {
             if fields.problems().count() == problems {
                 let allowed = "";
@@ -112,7 +112,7 @@ impl Users {
         })))
     }
 
-    /// Whether a request with these headers, from the client at `peer`, is from one of them.
+    /// Returns whether a request with these headers, from the client at `peer`, is from one of them.
     pub(super) async fn authenticate(&self, headers: &HeaderMap, peer: Option<IpAddr>) -> Access {
         let Some((user, password)) = headers.get(header::AUTHORIZATION).and_then(credentials)
         else {
@@ -122,7 +122,7 @@ impl Users {
         let tag = users.tag(&user, &password);
         match users.recall(&user, &tag) {
             Some((Access::Denied, delay)) => {
-                // As slow as a comparison, so that the time tells nobody which users there are.
+                // As slow as a comparison, so that the time does not reveal which users exist.
                 sleep(delay).await;
                 return Access::Denied;
             }
@@ -142,7 +142,7 @@ impl Users {
         let hash = hash.unwrap_or(&users.dummy_hash).clone();
         let users = self.clone();
         let verify = move || {
-            // Goes on where the client has gone away, and so keeps its turn.
+            // Continues if the client has gone away, and so keeps its slot.
             let _slot = slot;
             let started = Instant::now();
             let access = match bcrypt::verify(password, &hash) {
@@ -217,7 +217,7 @@ impl FromNode for PasswordHash {
 
     fn from_node(node: &Node) -> Result<Self, String> {
         let text = String::from_node(node)?;
-        // The text is not repeated: somebody may have written the password itself.
+        // The text is not repeated: it may be the password itself.
         let parts: HashParts = text.parse().map_err(|_| "invalid bcrypt hash")?;
         if !(MIN_COST..=MAX_COST).contains(&parts.get_cost()) {
             return Err(format!("has the cost {}", parts.get_cost()));

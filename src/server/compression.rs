@@ -7,7 +7,7 @@ use http::{HeaderMap, header::ACCEPT_ENCODING};
 
 use crate::value::weighted_codings;
 
-/// Whether the client accepts gzip (RFC 9110, section 12.5.3): by name or by `*`, with a weight
+/// Returns whether the client accepts gzip (RFC 9110, section 12.5.3): by name or by `*`, with a weight
 /// above 0.
 pub(super) fn accepts_gzip(headers: &HeaderMap) -> bool {
     let mut by_star = false;

@@ -29,25 +29,25 @@ use tokio_util::sync::CancellationToken;
 
 use super::{LOG_TARGET, listener::Io, response::Body, routes::Routes};
 
-/// How long a client may take for the head of a request or a handshake, and be silent between two.
+/// Time that a client may take for the head of a request or a handshake, and between requests.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a client may take nothing of a response.
+/// Maximum time in which a client reads nothing of a response.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a connection may last, whatever happens on it.
+/// Maximum age of a connection.
 pub(super) const LIFETIME: Duration = Duration::from_secs(300);
 const MAX_HEADERS: usize = 64;
 const MAX_HEAD_BYTES: usize = 16 << 10;
-/// How long responses that are under way may take once the daemon stops.
+/// Time for responses in progress once the daemon stops.
 const DRAIN_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// The connections that are open, oldest first.
 pub(super) struct Connections {
     tasks: JoinSet<()>,
     open: Vec<Connection>,
-    /// One more takes the place of the one that has been idle for longest.
+    /// Maximum number. A further one replaces the one that has been idle for longest.
     max: usize,
     closing: CancellationToken,
-    /// The moment that times of activity are counted from.
+    /// The start of the times of activity.
     origin: Instant,
 }
 
@@ -56,12 +56,12 @@ struct Connection {
     activity: Arc<Activity>,
 }
 
-/// Whether a connection is in use.
+/// The use of a connection.
 #[derive(Default)]
 struct Activity {
-    /// Requests that are being answered, until the last byte of the response is with the system.
+    /// Requests in progress, until the last byte of the response is in the socket.
     active_requests: AtomicUsize,
-    /// When the last one ended, in milliseconds.
+    /// Time at which the last one ended, in milliseconds.
     idle_since: AtomicU64,
 }
 
@@ -201,20 +201,20 @@ impl Connections {
                 .max_buf_size(MAX_HEAD_BYTES)
                 .serve_connection(TokioIo::new(stream), service);
             let mut connection = pin!(connection);
-            // How a connection ended matters to its client alone.
+            // The way a connection ends matters only to its client.
             tokio::select! {
                 _ = connection.as_mut() => return,
                 () = closing.cancelled() => {}
                 () = sleep(LIFETIME) => {}
             }
-            // What is under way is finished, and no further request taken.
+            // Responses in progress are finished, and no further request is accepted.
             connection.as_mut().graceful_shutdown();
             let _ = timeout(WRITE_TIMEOUT, connection).await;
         });
         self.open.push(Connection { task, activity });
     }
 
-    /// Closes the connection that has been idle for longest if there are as many as there may be; if
+    /// Closes the connection that has been idle for longest if the maximum is reached; if
     /// none is idle, the oldest.
     fn make_room(&mut self) {
         self.open

@@ -22,18 +22,18 @@ use tokio_util::sync::CancellationToken;
 use super::response::{HttpResponse, error_response};
 use crate::history::{History, MonitorUpdate};
 
-/// Streams at once, of the connections that there may be.
+/// Maximum number of event streams.
 const MAX_STREAMS: usize = 32;
-/// How long changes are batch for one event.
+/// Time in which updates are collected for one event.
 const BATCH_WINDOW: Duration = Duration::from_millis(200);
-/// How long nothing may be sent: proxies close what is silent, commonly after a minute.
+/// Maximum silence of a stream: proxies close silent connections, commonly after a minute.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
-/// How long a stream lasts, less than a connection; a browser asks for the next one at once.
+/// Maximum age of a stream, less than that of a connection. A browser then opens the next one.
 const MAX_STREAM_AGE: Duration = Duration::from_secs(240);
-/// Tells a browser how many milliseconds to wait when a stream has ended.
+/// Tells a browser to wait a second after the end of a stream.
 const RETRY_HINT: &str = "retry: 1000\n\n";
 
-/// Gives out streams of events.
+/// Creates event streams.
 pub(super) struct Events {
     slots: Arc<Semaphore>,
     closing: CancellationToken,
@@ -55,7 +55,7 @@ impl Events {
         }
     }
 
-    /// The changes of `history` from now on.
+    /// A stream of the updates of `history` from now on.
     pub fn answer(&self, history: &History) -> HttpResponse {
         let Ok(slot) = self.slots.clone().try_acquire_owned() else {
             let mut answer =
@@ -79,14 +79,14 @@ impl Events {
         let headers = answer.headers_mut();
         let kind = HeaderValue::from_static("text/event-stream; charset=utf-8");
         headers.insert(CONTENT_TYPE, kind);
-        // So that a place among the connections is free as soon as the stream has ended.
+        // So that the connection ends with the stream.
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
         answer
     }
 }
 
 impl EventStream {
-    /// The next event, or a comment where there is none for long; `None` at the end.
+    /// The next event, or a comment as keepalive; `None` at the end.
     async fn next(&mut self) -> Option<String> {
         if !std::mem::replace(&mut self.begun, true) {
             return Some(RETRY_HINT.to_owned());
@@ -119,10 +119,10 @@ impl EventStream {
     }
 }
 
-/// What is told by one event.
+/// The updates of one event.
 #[derive(Default)]
 struct EventBatch {
-    /// Whether some changes were missed, so that any monitor may have changed.
+    /// True if some changes were missed, so that any monitor may have changed.
     all: bool,
     checked: BTreeSet<u32>,
     changed: BTreeSet<u32>,

@@ -1,8 +1,8 @@
-//! Takes turns at hashing passwords: one at a time, so that a flood of wrong ones takes no more than
-//! one thread of those that run no checks, and such that a flood holds up nobody else.
+//! A queue for hashing passwords, one at a time, so that a flood of wrong ones uses no more than
+//! one blocking thread, and delays no other client.
 //!
-//! Turns go round between queues, one for each client and user; within a queue the newest request
-//! comes first, as whoever asked long ago has likely given up.
+//! Slots rotate between queues, one for each client and user. Within a queue the newest request
+//! comes first, because clients of old requests have probably given up.
 
 use std::{
     collections::VecDeque,
@@ -13,8 +13,8 @@ use std::{
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-/// Whose request it is: the client's network and the user, if that is a known one. What unknown names
-/// a client makes up is one queue.
+/// The origin of a request: the client's network, and the user if it is a known one. Unknown names
+/// share a queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Client {
     network: Option<IpAddr>,
@@ -24,7 +24,7 @@ pub(super) struct Client {
 impl Client {
     pub fn new(address: Option<IpAddr>, user: Option<String>) -> Self {
         let network = address.map(|address| match address.to_canonical() {
-            // One subscriber has at least that many addresses.
+            // One subscriber has at least a /64.
             IpAddr::V6(address) => {
                 let prefix = address.to_bits() >> 64 << 64;
                 IpAddr::V6(Ipv6Addr::from_bits(prefix))
@@ -41,15 +41,15 @@ pub(super) struct HashQueue(Mutex<State>);
 #[derive(Default)]
 struct State {
     is_taken: bool,
-    /// In the order in which they get their turns; none is empty.
+    /// In the order of their next slots; no queue is empty.
     waiting: VecDeque<(Client, Vec<oneshot::Sender<HashSlot>>)>,
 }
 
-/// The right to hash one password; dropped, it goes to the next.
+/// The permit to hash one password. When dropped, it goes to the next client.
 pub(super) struct HashSlot(Option<Arc<HashQueue>>);
 
 impl HashQueue {
-    /// Waits for the turn of `client`.
+    /// Waits for a slot.
     pub async fn acquire(self: &Arc<Self>, client: Client) -> HashSlot {
         let waiting = {
             let mut state = self.0.lock();
@@ -68,7 +68,7 @@ impl HashQueue {
         waiting.await.expect("its sender is kept until it has sent")
     }
 
-    /// Gives the turn to the next that waits.
+    /// Passes the slot on to the next request.
     fn pass_on(self: Arc<Self>) {
         loop {
             let newest = {
@@ -87,7 +87,7 @@ impl HashQueue {
             if let Some(waiting) = newest {
                 match waiting.send(HashSlot(Some(self.clone()))) {
                     Ok(()) => return,
-                    // It has gone away, and this one was never given.
+                    // The client has gone away, so the slot was not given.
                     Err(mut slot) => slot.0 = None,
                 }
             }

@@ -10,11 +10,11 @@ use http::{
 
 use crate::value::{FromNode, Node};
 
-/// The host and port that a request is for; none in HTTP/1.0, and where Host is empty.
+/// The host and port that a request is for; none in HTTP/1.0, and if Host is empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct HostHeader(Option<Authority>);
 
-/// A request without a Host header, with several, or with one that is no host.
+/// A request without a Host header, with several, or with an invalid one.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct BadHost;
 
@@ -32,7 +32,7 @@ impl HostHeader {
         Ok(Self(absolute.or(header)))
     }
 
-    /// Whether `origin`, an `Origin` header, is of the same host and port.
+    /// Returns whether `origin`, an `Origin` header, is of the same host and port.
     pub fn is_origin(&self, origin: &[u8]) -> bool {
         let Some(host) = &self.0 else { return false };
         let origin = std::str::from_utf8(origin).unwrap_or_default();
@@ -42,7 +42,7 @@ impl HostHeader {
         let Some(authority) = parse(authority.as_bytes()) else {
             return false;
         };
-        // A proxy before the daemon may speak TLS for it, so that the scheme is not ours to know.
+        // A proxy in front of the daemon may terminate TLS, so the scheme is unknown.
         let default = if scheme.eq_ignore_ascii_case(Scheme::HTTPS.as_str()) {
             443
         } else {
@@ -56,7 +56,7 @@ impl HostHeader {
 /// `text` as a host, with a port or without.
 fn parse(text: &[u8]) -> Option<Authority> {
     let authority = Authority::try_from(text).ok()?;
-    // `host:` is one too, and `user@host` is none.
+    // `host:` is valid, and `user@host` is not.
     let is_host = !authority.as_str().contains('@') && !authority.host().is_empty();
     is_host.then_some(authority)
 }
@@ -73,7 +73,7 @@ impl AllowedHosts {
         Self(hosts.into())
     }
 
-    /// Whether `host` is one of them; those without a port are allowed with any.
+    /// Returns whether `host` is one of them; those without a port are allowed with any.
     pub(super) fn contains(&self, host: &HostHeader) -> bool {
         let Some(host) = &host.0 else { return false };
         self.0.iter().any(|AllowedHost(allowed)| {

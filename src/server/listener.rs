@@ -1,4 +1,4 @@
-//! Where connections come from: ports, sockets of this machine, and what systemd hands over.
+//! Listeners: TCP ports, Unix sockets, and sockets passed by systemd.
 
 use std::{
     fs, io,
@@ -21,7 +21,7 @@ use super::settings::Address;
 /// Number of connections that wait to be accepted; the value of tokio.
 const BACKLOG: i32 = 1024;
 
-/// A connection, whatever carries it.
+/// A connection of any kind.
 pub(super) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
@@ -31,15 +31,15 @@ pub(super) enum Listener {
     Tcp(TcpListener),
     Unix {
         listener: UnixListener,
-        /// Of one that was made here.
+        /// The file of a socket that was created here.
         _file: Option<SocketFile>,
     },
 }
 
-/// The file of a socket, which goes with it.
+/// The file of a socket, which is removed with it.
 pub(super) struct SocketFile {
     path: PathBuf,
-    /// Device and inode, by which it is told from one that somebody else has made there since.
+    /// Device and inode, to recognize a file that another process has created since.
     identity: Option<(u64, u64)>,
 }
 
@@ -60,17 +60,17 @@ impl SocketFile {
 impl Drop for SocketFile {
     fn drop(&mut self) {
         if self.identity.is_some() && Self::identity(&self.path) == self.identity {
-            // Nobody could do anything about it.
+            // An error here has no remedy.
             let _ = fs::remove_file(&self.path);
         }
     }
 }
 
 impl Listener {
-    /// Takes `address`; of systemd it may be several.
+    /// Listens on `address`. systemd may pass several sockets.
     ///
     /// # Errors
-    /// Where it cannot be listened on.
+    /// If the address cannot be listened on.
     pub async fn bind(address: &Address) -> io::Result<Vec<Self>> {
         match address {
             Address::Port(port) => Ok(vec![Self::Tcp(bind_port(*port).await?)]),
@@ -98,7 +98,7 @@ impl Listener {
         }
     }
 
-    /// Where it listens, with the port that the system chose where none was given.
+    /// The address, with the port that the system chose for port 0.
     pub fn name(&self) -> String {
         let unknown = |_| "unknown".to_owned();
         match self {
@@ -134,10 +134,10 @@ async fn bind_port(port: u16) -> io::Result<TcpListener> {
     }
 }
 
-/// Whoever listens on a socket and does not take a connection within that is there all the same.
+/// Time to try a connection to a Unix socket. A process that does not accept it in time still listens.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Removes the file of a socket that nobody listens on any more, and no other.
+/// Removes the file of a socket on which no process listens any more.
 async fn remove_stale(path: &Path) -> io::Result<()> {
     let is_socket = match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),

@@ -1,4 +1,4 @@
-//! Renders `/metrics` away from the threads that run checks, one page or chunk of one at a time.
+//! Renders `/metrics` on blocking threads, one page or chunk at a time.
 
 use std::sync::{Arc, Weak};
 
@@ -20,15 +20,15 @@ use crate::metrics::{Exposition, LabelNames, Metrics};
 
 /// The page of `/metrics`, rendered on demand.
 ///
-/// Compressed, it is small, and one is shared by all who ask at the same time. Plain, it may be a
-/// hundred megabytes, so that each client has it chunk by chunk, the next when it has taken one.
+/// Compressed, it is small, and concurrent requests share one. Plain, it may be a
+/// hundred megabytes, so it is rendered chunk by chunk, as fast as the client reads.
 pub(super) struct MetricsRenderer {
     metrics: Arc<Metrics>,
-    /// Held while something is rendered.
+    /// Locked while a page or chunk is rendered.
     last: Arc<Mutex<LastPage>>,
 }
 
-/// The last compressed page, for as long as somebody is still being sent it.
+/// The last compressed page, as long as it is still being sent.
 #[derive(Default)]
 struct LastPage {
     began: Option<Instant>,
@@ -44,7 +44,7 @@ impl MetricsRenderer {
         }
     }
 
-    /// A page that is not older than this call.
+    /// A plain page, not older than this call.
     pub async fn plain(&self, names: LabelNames) -> Result<Body, JoinError> {
         let metrics = self.metrics.clone();
         let turn = self.last.lock().await;
@@ -71,7 +71,7 @@ impl MetricsRenderer {
     /// The same, compressed.
     pub async fn gzip(&self, names: LabelNames) -> Result<Body, JoinError> {
         let page = self.compressed(names).await?;
-        // A small page is sent, and gone, within one poll: whoever waits for it takes it over first.
+        // A small page is sent and dropped within one poll: waiting requests must take it over before.
         yield_now().await;
         Ok(full_body(Bytes::from_owner(SharedBytes(page))))
     }
@@ -102,7 +102,7 @@ fn next_chunk(mut page: Exposition) -> (Vec<u8>, Exposition) {
     (page.next().unwrap_or_default(), page)
 }
 
-/// The bytes of a compressed page, which they keep.
+/// The bytes of a compressed page, which share its ownership.
 struct SharedBytes(Arc<Vec<u8>>);
 
 impl AsRef<[u8]> for SharedBytes {

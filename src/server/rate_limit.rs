@@ -1,4 +1,4 @@
-//! How many requests a second are answered.
+//! The limit of requests per second.
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -15,7 +15,7 @@ struct Bucket {
 }
 
 impl RateLimiter {
-    /// So many a second, and as many at once.
+    /// A limiter of `per_second` requests per second, and as large a burst.
     pub fn new(per_second: usize) -> Self {
         #[expect(clippy::cast_precision_loss, reason = "at most a million")]
         let per_second = per_second as f64;
@@ -28,7 +28,7 @@ impl RateLimiter {
         }
     }
 
-    /// Whether a request that comes `now` is to be answered.
+    /// Returns whether a request at `now` is within the limit.
     pub fn try_acquire(&self, now: Instant) -> bool {
         let mut bucket = self.bucket.lock();
         let passed = now.saturating_duration_since(bucket.filled).as_secs_f64();

@@ -1,11 +1,11 @@
-//! Whether the daemon is ready, as `/-/ready` says.
+//! Readiness, as reported by `/-/ready`.
 
 use std::sync::{
     Arc,
     atomic::{AtomicBool, Ordering},
 };
 
-/// Whether every monitor has been started, and the daemon is not about to stop.
+/// A flag that is set once every monitor has been started, and cleared before the daemon stops.
 #[derive(Clone, Debug, Default)]
 pub struct Readiness(Arc<AtomicBool>);
 

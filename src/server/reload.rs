@@ -1,4 +1,4 @@
-//! `POST /-/reload`: has the configuration read again, and responds with what came of it.
+//! `POST /-/reload`: requests a reload and returns its result.
 
 use http::{
     HeaderMap, HeaderValue, Method, Request, StatusCode,
@@ -11,30 +11,30 @@ use super::{
     response::{HttpResponse, error_response, text_response},
 };
 
-/// Asks for the configuration to be read again.
+/// Sends reload requests.
 #[derive(Clone)]
 pub struct ReloadHandle(mpsc::Sender<ReloadRequest>);
 
-/// A request to read the configuration again.
+/// A request to reload the configuration.
 pub struct ReloadRequest {
-    /// Whether only to report what would change.
+    /// True to report only what would change.
     pub dry_run: bool,
-    /// Gets the outcome in words: a summary of what changed, or the problems.
+    /// Receives the result: a summary of the changes, or the problems.
     pub answer: Option<oneshot::Sender<Result<String, String>>>,
 }
 
-/// Requests that wait; all that wait are met by one reading.
+/// Maximum number of waiting requests. One reload answers all that wait.
 const QUEUE_CAPACITY: usize = 64;
 
 impl ReloadHandle {
-    /// The handle and the requests that come by it.
+    /// A handle, and the receiver of its requests.
     #[must_use]
     pub fn new() -> (Self, mpsc::Receiver<ReloadRequest>) {
         let (requests, receiver) = mpsc::channel(QUEUE_CAPACITY);
         (Self(requests), receiver)
     }
 
-    /// Asks and does not wait; where many have asked already, they have asked for this one too.
+    /// Sends a request without waiting. If the queue is full, a reload is due anyway.
     pub fn request(&self) {
         let _ = self.0.try_send(ReloadRequest {
             dry_run: false,
@@ -42,7 +42,7 @@ impl ReloadHandle {
         });
     }
 
-    /// Asks and waits for the answer; `None` if nobody reads the configuration any more, or too many
+    /// Sends a request and waits for the result; `None` if reloads have ended, or too many
     /// wait already.
     pub(crate) async fn ask(&self, dry_run: bool) -> Option<Result<String, String>> {
         let (answer, answered) = oneshot::channel();
@@ -104,7 +104,7 @@ impl ReloadRoute {
     }
 }
 
-/// Whether a browser sent `request` for a page that is not ours. Other clients send neither header.
+/// Returns whether a browser sent `request` for a page that is not ours. Other clients send neither header.
 fn is_cross_site<B>(request: &Request<B>) -> bool {
     let headers: &HeaderMap = request.headers();
     let mut sites = headers.get_all("sec-fetch-site").iter();

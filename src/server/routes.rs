@@ -1,4 +1,4 @@
-//! Every path that is answered, on one screen.
+//! Routing: all paths, on one screen.
 
 use std::net::IpAddr;
 
@@ -25,7 +25,7 @@ use super::{
     text_format::{content_type, label_names},
 };
 
-/// Everything that is served, by path.
+/// The handlers of all paths.
 pub(super) struct Routes {
     metrics: MetricsRenderer,
     readiness: Readiness,
@@ -55,7 +55,7 @@ impl Routes {
         }
     }
 
-    /// Answers `request` of the client at `peer`; nobody reads its body. hyper leaves the body of an
+    /// Answers `request` of the client at `peer`. Its body is not read. hyper leaves the body of an
     /// answer to HEAD out.
     pub async fn answer<B>(&self, request: &Request<B>, peer: Option<IpAddr>) -> HttpResponse {
         let mut response = match self.reject(request, peer).await {
@@ -99,7 +99,7 @@ impl Routes {
         }
     }
 
-    /// The response to a request that is not served, if it is not.
+    /// The response to a request that is rejected.
     async fn reject<B>(&self, request: &Request<B>, peer: Option<IpAddr>) -> Option<HttpResponse> {
         let Ok(host) = HostHeader::from_request(request) else {
             return Some(error_response(
@@ -108,14 +108,14 @@ impl Routes {
             ));
         };
         let is_probe = matches!(request.uri().path(), "/-/healthy" | "/-/ready");
-        // Probes are answered whoever else asks, or the daemon would be taken for dead.
+        // Probes are exempt, because a daemon that does not answer them would be restarted.
         if let Some(rate_limit) = self.rate_limit.as_ref().filter(|_| !is_probe)
             && !rate_limit.try_acquire(Instant::now())
         {
             let status = StatusCode::TOO_MANY_REQUESTS;
             return Some(try_later(error_response(status, "too many requests")));
         }
-        // They are sent to addresses, and tell nothing.
+        // Probes are sent to addresses, and reveal nothing.
         if let Some(allowed) = self.allowed_hosts.as_ref().filter(|_| !is_probe)
             && !allowed.contains(&host)
         {

@@ -1,4 +1,4 @@
-//! The accept loop, which no client can hold up.
+//! The accept loop, which no client can block.
 
 use std::{io, net::IpAddr, sync::Arc, time::Duration};
 
@@ -15,11 +15,11 @@ use super::{
 };
 use crate::{metrics::Metrics, status::Status};
 
-/// Pause after a failed accept, most often for want of file descriptors: no spinning until some come
+/// Pause after a failed accept, usually for lack of file descriptors, to avoid spinning until some are
 /// free.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Everything that is served.
+/// The services behind the routes.
 pub struct Services {
     /// `/metrics`
     pub metrics: Arc<Metrics>,
@@ -29,11 +29,11 @@ pub struct Services {
     pub status: Option<Status>,
     /// `/-/reload`, if there is something to read again.
     pub reload: Option<ReloadHandle>,
-    /// How often the files of `server.tls` are looked at.
+    /// Interval at which the files of `server.tls` are checked for changes.
     pub poll_interval: Duration,
 }
 
-/// A server that has its port, so that only [`serve`](Self::serve) is left to do.
+/// A server that listens already. [`serve`](Self::serve) answers requests.
 pub struct Server {
     listeners: Vec<Listener>,
     /// Takes handshakes, if TLS is configured.
@@ -41,12 +41,12 @@ pub struct Server {
     poll_interval: Duration,
     max_connections: usize,
     routes: Arc<Routes>,
-    /// Cancelled once what is under way is to be finished.
+    /// Cancelled to make connections finish.
     closing: CancellationToken,
 }
 
 impl Server {
-    /// Takes every address of `settings`, to serve `services` there.
+    /// Listens on every address of `settings`, to serve `services` there.
     ///
     /// # Errors
     /// The address that cannot be listened on, and why.
@@ -71,13 +71,13 @@ impl Server {
         })
     }
 
-    /// Where it listens, with the ports that the system chose where none were given.
+    /// The addresses, with the ports that the system chose for port 0.
     #[must_use]
     pub fn addresses(&self) -> Vec<String> {
         self.listeners.iter().map(Listener::name).collect()
     }
 
-    /// Answers until `shutdown`, and then finishes what is under way within moments.
+    /// Answers until `shutdown`, then finishes responses in progress.
     pub async fn serve(self, shutdown: CancellationToken) {
         let Self {
             listeners,
@@ -119,7 +119,7 @@ impl Server {
     }
 }
 
-/// The next connection of any, and the client's address if it came over TCP.
+/// The next connection, and the client's address if it came over TCP.
 async fn accept(listeners: &[Listener]) -> (Box<dyn Io>, Option<IpAddr>) {
     loop {
         let accepts = listeners.iter().map(|listener| Box::pin(listener.accept()));

@@ -9,30 +9,30 @@ use super::{
 };
 use crate::value::{Fields, FromNode, Node};
 
-/// What is served, and how.
+/// Settings of the server.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Where to listen; nowhere where there is none.
+    /// Addresses to listen on; empty for none.
     pub listen: Vec<Address>,
-    /// Whether there is a status page.
+    /// True if there is a status page.
     pub status_page: bool,
-    /// How to speak TLS, where it is spoken; on TCP alone.
+    /// TLS settings for TCP listeners; `None` without TLS.
     pub tls: Option<tls::Settings>,
-    /// Who may see anything, where not everybody may.
+    /// Users and passwords; `None` for access without a password.
     pub users: Option<Users>,
-    /// Whether `/-/healthy` and `/-/ready` are for everybody all the same.
+    /// True if `/-/healthy` and `/-/ready` need no password.
     pub open_probes: bool,
-    /// Whether `POST /-/reload` is accepted.
+    /// True if `POST /-/reload` is accepted.
     pub enable_lifecycle: bool,
     /// The hosts that requests may be for; any if not set.
     pub allowed_hosts: Option<AllowedHosts>,
-    /// Connections at once.
+    /// Maximum number of connections.
     pub max_connections: usize,
-    /// Requests a second over all connections; any number where there is none.
+    /// Maximum number of requests per second; `None` for no limit.
     pub max_requests_per_second: Option<usize>,
 }
 
-/// Where to listen.
+/// An address to listen on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Address {
     /// On a port of all addresses, IPv6 and IPv4 alike if the system has both.
@@ -62,7 +62,7 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Whether anybody can see a status page, so that there must be something to show.
+    /// Returns whether the status page can be requested, so that histories are needed.
     #[must_use]
     pub fn shows_status(&self) -> bool {
         self.status_page && !self.listen.is_empty()
@@ -109,7 +109,7 @@ fn read_listen(fields: &mut Fields<'_>) -> Option<Vec<Address>> {
         }
         let mut seen = Vec::new();
         for address in &addresses {
-            // A port that the system chooses is another one each time.
+            // Port 0 is a different one each time.
             let any_port = matches!(address, Address::Tcp(address) if address.port() == 0);
             if seen.contains(address) && !any_port {
                 let wrong = format_args!("duplicate address {address}");
@@ -143,7 +143,7 @@ impl FromNode for Listen {
 
     fn from_node(node: &Node) -> Result<Self, String> {
         match node {
-            // What YAML 1.1 takes for a boolean is a word of YAML 1.2; both mean the same here.
+            // `on` or `off`: booleans in YAML 1.1, words in YAML 1.2.
             Node::Bool(false) => Ok(Self(None)),
             Node::Text(text) if text == "off" => Ok(Self(None)),
             node => Address::from_node(node).map(|address| Self(Some(address))),
@@ -190,7 +190,7 @@ impl fmt::Display for Address {
     }
 }
 
-/// What YAML 1.1 takes for a boolean is a word of YAML 1.2; both mean the same here.
+/// `on` or `off`: booleans in YAML 1.1, words in YAML 1.2.
 struct OnOff(bool);
 
 impl FromNode for OnOff {

@@ -25,7 +25,7 @@ use super::{
 };
 use crate::status::{Query, SCRIPT, STYLE, Status};
 
-/// Nothing but what the daemon itself serves, and no script or style within a page.
+/// Only resources of the daemon itself, and no inline scripts or styles.
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; \
                       img-src 'self' data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 
@@ -33,11 +33,11 @@ const HTML: &str = "text/html; charset=utf-8";
 const JSON: &str = "application/json";
 const SVG: &str = "image/svg+xml";
 
-/// What is served of the status page.
+/// Routes of the status page.
 pub(super) struct StatusRoutes {
     status: Arc<Status>,
     events: Events,
-    /// Held while a page is rendered.
+    /// Locked while a page is rendered.
     render_lock: Mutex<()>,
 }
 
@@ -54,7 +54,7 @@ pub(super) enum StatusPath {
 }
 
 impl StatusPath {
-    /// The one that `path` is, where it is any. The name of a monitor may have slashes in it.
+    /// Parses `path`. The name of a monitor may contain slashes.
     pub fn parse(path: &str) -> Option<Self> {
         let name = |text: &str| Some(percent_decode_str(text).decode_utf8().ok()?.into_owned());
         Some(match path {
@@ -122,7 +122,7 @@ impl StatusRoutes {
         ] {
             headers.insert(name, HeaderValue::from_static(value));
         }
-        // What tells of monitors is old as soon as it is sent.
+        // Data about monitors is outdated as soon as it is sent.
         headers
             .entry(CACHE_CONTROL)
             .or_insert(HeaderValue::from_static("no-store"));
@@ -166,7 +166,7 @@ impl StatusRoutes {
     }
 }
 
-/// A file that changes with the program alone; whoever has it asks whether it did.
+/// A file that changes only with the program. Clients revalidate it.
 fn file(kind: &'static str, content: &'static str, headers: &HeaderMap) -> HttpResponse {
     let mut hasher = DefaultHasher::new();
     content.hash(&mut hasher);

@@ -17,7 +17,7 @@ pub(super) fn label_names(headers: &HeaderMap) -> LabelNames {
     }
 }
 
-/// Whether `range`, one of those in Accept, is the text format with names that are not escaped.
+/// Returns whether `range`, one of those in Accept, is the text format with names that are not escaped.
 fn reads_utf8_names(range: &str) -> bool {
     let mut parts = range.split(';').map(str::trim);
     let is_text = parts

@@ -1,4 +1,4 @@
-//! `server.tls`: the server's certificate, read again when it changes, and whose certificates it asks for.
+//! `server.tls`: the server's certificate, which is reloaded when it changes, and client certificates.
 
 use std::{
     fmt,
@@ -26,13 +26,13 @@ use crate::value::{
     Fields, FileHashes, FromNode, Node, TlsVersions, check_validity, pem, read_regular_file,
 };
 
-/// How to speak TLS, with the names of Prometheus' web configuration.
+/// TLS settings, with the names of Prometheus' web configuration.
 #[derive(Clone)]
 pub struct Settings {
     files: Files,
     auth: ClientAuth,
     versions: TlsVersions,
-    /// As the files were when the settings were read.
+    /// The configuration from the files as of the start.
     config: Arc<ServerConfig>,
     hashes: FileHashes,
 }
@@ -44,7 +44,7 @@ struct Files {
     client_ca: Option<PathBuf>,
 }
 
-/// Whether clients must have a certificate; the words are Go's (`tls.ClientAuthType`).
+/// The requirement for client certificates, with Go's names (`tls.ClientAuthType`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ClientAuth {
     None,
@@ -52,16 +52,16 @@ enum ClientAuth {
     Required,
 }
 
-/// A key of the settings, and what is wrong with its file.
+/// A key of the settings, and the problem of its file.
 type FileError = (&'static str, String);
 
-/// Bytes of a file.
+/// Maximum bytes of a file.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
 const FILE: &str = "a readable PEM file";
 
 impl Settings {
-    /// Reads the section; `None` where it cannot be used.
+    /// Reads the section; `None` if it is invalid.
     pub fn read(mut fields: Fields<'_>) -> Option<Self> {
         let mut required = |key| {
             if fields.node(key).is_none() {
@@ -140,7 +140,7 @@ impl FromNode for ClientAuth {
 }
 
 impl Files {
-    /// Hashes of what they hold.
+    /// Hashes of the contents.
     fn hashes(&self) -> FileHashes {
         FileHashes::read([&self.cert, &self.key].into_iter().chain(&self.client_ca))
     }
@@ -224,7 +224,7 @@ impl ClientCertVerifier for ClientVerifier {
         if !self.trusted.contains(leaf) {
             return self.issued.verify_client_cert(leaf, intermediates, now);
         }
-        // Trusted as it is, like every authority: what is left are its dates.
+        // A trusted certificate itself: only its dates are checked.
         check_validity(leaf, now)?;
         Ok(ClientCertVerified::assertion())
     }
@@ -264,7 +264,7 @@ fn certificates(key: &'static str, file: &Path) -> Result<Vec<CertificateDer<'st
     pem::certificates(&bytes).map_err(|wrong| (key, wrong.to_owned()))
 }
 
-/// Takes handshakes with the certificate that the files hold now.
+/// Accepts handshakes with the current certificate of the files.
 pub(super) struct TlsReloader {
     settings: Settings,
     config: RwLock<Arc<ServerConfig>>,
@@ -278,17 +278,17 @@ impl TlsReloader {
         }
     }
 
-    /// Takes the next handshake.
+    /// An acceptor for the next handshake.
     pub fn acceptor(&self) -> TlsAcceptor {
         let config = self.config.read();
         TlsAcceptor::from(config.clone())
     }
 
-    /// Reads the files again whenever they change, looking every `poll_interval`. If they cannot be
-    /// used, the certificate stays as it is, which is logged once.
+    /// Checks the files for changes every `poll_interval`, and reloads them. If they cannot be
+    /// used, the previous certificate stays in effect, which is logged once.
     pub async fn watch_files(self: Arc<Self>, poll_interval: Duration) {
         let mut known = self.settings.hashes.clone();
-        // Of files that are written one after the other, the first does not go with the others yet.
+        // While files are replaced one after the other, they do not match yet.
         let mut unconfirmed_hashes = None;
         loop {
             sleep(poll_interval).await;

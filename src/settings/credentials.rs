@@ -1,4 +1,4 @@
-//! What a request says of who asks: `basic_auth`, `authorization`, `oauth2`, or the URL's userinfo.
+//! Credentials of requests: `basic_auth`, `authorization`, `oauth2`, or the URL's userinfo.
 
 use http::{HeaderMap, HeaderValue, header};
 
@@ -8,7 +8,7 @@ use crate::{
     value::{Fields, Secret, basic_authorization},
 };
 
-/// Where the value of the Authorization header comes from.
+/// The source of the Authorization header.
 pub(crate) enum Credentials {
     /// The configuration.
     Known(HeaderValue),
@@ -33,7 +33,7 @@ pub(crate) fn read_credentials(
     }
 }
 
-/// The value of the Authorization header, where it is known from the configuration.
+/// The value of the Authorization header, if the configuration has it.
 pub(crate) fn read_known_credentials(
     fields: &mut Fields<'_>,
     userinfo: Option<(String, String)>,

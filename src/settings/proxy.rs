@@ -48,7 +48,7 @@ pub(crate) fn read_proxies(fields: &mut Fields<'_>) -> Option<Proxies> {
     Proxies::new(http, https, exempt, &headers)
 }
 
-/// What `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` say, in either case, as Go reads them.
+/// The proxies of `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY`, in upper or lower case, as Go reads them.
 fn environment_proxies(
     variable: &dyn Fn(&str) -> Option<String>,
     fields: &Fields<'_>,

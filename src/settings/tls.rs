@@ -16,7 +16,7 @@ use crate::{
 /// The keys that say how TLS is spoken.
 pub(crate) const TLS_KEYS: [&str; 2] = ["tls_config", EXPIRES_WITHIN];
 
-/// Complains about keys of TLS where none is spoken.
+/// Reports TLS keys of monitors without TLS.
 pub(crate) fn refuse_tls_keys(fields: &mut Fields<'_>, wrong: &str, allowed: &str) {
     for key in TLS_KEYS {
         if fields.node(key).is_some() {

@@ -21,7 +21,7 @@ pub(super) fn render(monitor: &MonitorHistory) -> String {
     let uptime = uptime(&monitor.snapshot().recent).map(format::percent);
     let value = format!("{} {}", state.as_str(), uptime.unwrap_or_default());
     let value = value.trim_end();
-    // Two characters that XML has no form of.
+    // Two characters that XML cannot represent.
     let name = monitor.name.replace(['\u{fffe}', '\u{ffff}'], "\u{fffd}");
     let badge = Badge {
         name_width: width(&name),

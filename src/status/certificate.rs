@@ -1,4 +1,4 @@
-//! How urgent it is to renew a certificate.
+//! The urgency of renewing a certificate.
 
 use super::now::Now;
 use crate::check::CertificateValidity;
@@ -9,7 +9,7 @@ const DAY: i64 = 86_400;
 /// `ShortLivedCertificateExpiresSoon` for others.
 const LONG_LIFETIME: i64 = 60 * DAY;
 
-/// Whether `certificate` should have been renewed by `now`: the conditions of the alerts.
+/// Returns whether `certificate` should have been renewed by `now`: the conditions of the alerts.
 pub(super) fn is_due(certificate: CertificateValidity, now: Now) -> bool {
     let left = now.seconds_until(certificate.not_after);
     let lifetime = certificate.not_after.saturating_sub(certificate.not_before);

@@ -19,7 +19,7 @@ pub(super) struct Sparkline {
     pub width: usize,
     pub line: String,
     pub failures: String,
-    /// The same in words, for screen readers.
+    /// A description for screen readers.
     pub aria_label: String,
 }
 
@@ -62,10 +62,10 @@ fn latency_summary(all: usize, good: usize, between: Option<(Duration, Duration)
     format!("{all} {checks}, {} failed{latencies}", all - good)
 }
 
-/// The phases of one check, one behind the other.
+/// The phases of one check, side by side.
 pub(super) struct Bar {
     pub parts: Vec<Part>,
-    /// The same in words, for screen readers.
+    /// A description for screen readers.
     pub aria_label: String,
 }
 

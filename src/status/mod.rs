@@ -1,6 +1,6 @@
 //! The status page: all monitors, one monitor, the same as JSON, and badges.
 //!
-//! The template engine escapes whatever a target or a user wrote.
+//! The template engine escapes all texts of targets and users.
 
 mod badge;
 mod certificate;

@@ -1,4 +1,4 @@
-//! The moment of a page, on both clocks.
+//! The time of a page, on both clocks.
 
 use std::time::SystemTime;
 
@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::format;
 
-/// The moment for which a page is rendered.
+/// The time for which a page is rendered.
 #[derive(Clone, Copy)]
 pub(super) struct Now {
     pub clock: SystemTime,
@@ -14,7 +14,7 @@ pub(super) struct Now {
 }
 
 impl Now {
-    /// This moment.
+    /// The current time.
     pub fn read() -> Self {
         Self {
             clock: SystemTime::now(),

@@ -52,7 +52,7 @@ struct Group {
     rows: Vec<Row>,
 }
 
-/// What both pages show of a monitor.
+/// The part of a monitor that both pages show.
 struct Row {
     id: u32,
     name: Arc<str>,
@@ -75,7 +75,7 @@ struct Row {
 struct Certificate {
     days: i64,
     end: Option<Timestamp>,
-    /// Whether it should have been renewed by now.
+    /// True if it should have been renewed by now.
     is_due: bool,
 }
 

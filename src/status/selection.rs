@@ -1,4 +1,4 @@
-//! The monitors that a query selects: filtered, sorted with those that are down first, grouped, and one page of them.
+//! The monitors that a query selects: filtered, sorted by state, grouped, and paged.
 
 use std::sync::Arc;
 
@@ -34,11 +34,11 @@ impl Selection {
             counts[state as usize].1 += 1;
             if matches(query, &text, monitor, state) {
                 let value = monitor.label(&query.group);
-                // Those that have no value come last.
+                // Monitors without a value come last.
                 found.push(((value.is_none(), value, state), monitor));
             }
         }
-        // Within each, they stay in the order of their names.
+        // Within a state, they stay sorted by name.
         found.sort_by_key(|(key, _)| *key);
         let pages = found.len().div_ceil(PER_PAGE).max(1);
         let page = query.page.clamp(1, pages);
@@ -64,7 +64,7 @@ impl Selection {
     }
 }
 
-/// Whether `query`, whose text in lower case is `text`, selects `monitor`.
+/// Returns whether `query`, whose text in lower case is `text`, selects `monitor`.
 fn matches(query: &Query, text: &str, monitor: &MonitorHistory, state: MonitorState) -> bool {
     let has = |known: &str| known.to_lowercase().contains(text);
     // Names may have colons too.

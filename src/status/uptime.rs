@@ -2,7 +2,7 @@
 
 use crate::history::{CheckEntry, MonitorState};
 
-/// The share of `checks` that found the target up, of those that say anything about it; `None` without any.
+/// The share of `checks` that found the target up, without those that failed with `agent_error`; `None` without any.
 pub(super) fn uptime(checks: &[CheckEntry]) -> Option<f64> {
     let count = |state| checks.iter().filter(|check| check.state() == state).count();
     let (up, down) = (count(MonitorState::Up), count(MonitorState::Down));

@@ -1,4 +1,4 @@
-//! What the daemon serves, and to whom it goes on serving it.
+//! The HTTP endpoints of the daemon, also while other clients misbehave.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

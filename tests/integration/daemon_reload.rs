@@ -195,7 +195,7 @@ fn keys_that_need_a_restart_are_named_and_the_rest_is_applied() {
     daemon.stop();
 }
 
-/// How many lines of the log of a daemon that has ended have this text in them.
+/// Number of log lines that contain this text.
 fn count(log: &[String], text: &str) -> usize {
     log.iter().filter(|line| line.contains(text)).count()
 }

@@ -30,7 +30,7 @@ use crate::support::{
     server::{Server, Step},
 };
 
-/// What is not certain of a single run on a busy machine is of one of these.
+/// Number of runs: on a busy machine, a single one may fail by chance.
 const RUNS: usize = 5;
 
 /// A server that answers nothing.

@@ -25,12 +25,12 @@ use crate::support::{
     server::{Closed, Server, Step, ok, response},
 };
 
-/// How long Prometheus may take to have something for every query.
+/// Time that Prometheus may take to have data for every query.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 const SCRAPE_INTERVAL: u64 = 1;
 
-/// What the dashboard looks back on, in seconds.
+/// The time range of the dashboard, in seconds.
 const RANGE: u64 = 900;
 
 /// Has all that a dashboard can show, and characters that mean something in a regular expression.
@@ -91,7 +91,7 @@ impl Prometheus {
         answer["data"].clone()
     }
 
-    /// Whether a query has a value at all.
+    /// Returns whether a query has a value at all.
     #[track_caller]
     fn has_data(&self, query: &Query) -> bool {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
@@ -142,11 +142,11 @@ struct Query {
     is_instant: bool,
     /// In seconds.
     step: u64,
-    /// Whether every kind of monitor has data for it.
+    /// True if every kind of monitor has data for it.
     is_general: bool,
 }
 
-/// What is chosen in the variables.
+/// The values of the variables.
 #[derive(Clone, Copy)]
 struct Choice<'a> {
     monitors: &'a str,
@@ -201,7 +201,7 @@ fn annotations(dashboard: &Value, choice: Choice<'_>) -> Vec<Query> {
     from_prometheus.map(query).collect()
 }
 
-/// What Grafana makes of an expression.
+/// An expression with its variables replaced as by Grafana.
 #[track_caller]
 fn interpolated(expression: &str, step: u64, choice: Choice<'_>) -> String {
     let rate_interval = (step + SCRAPE_INTERVAL).max(4 * SCRAPE_INTERVAL);

@@ -1,4 +1,4 @@
-//! What `type: dns` makes of responses: what it learns of them, and how they are judged.
+//! DNS responses: recorded facts and verdicts.
 
 use hickory_proto::{
     op::{Edns, Message, ResponseCode},

@@ -1,4 +1,4 @@
-//! How `type: dns` reaches its server, and what can happen on the way: UDP, TCP and TLS.
+//! The transports of `type: dns` and their failures: UDP, TCP and TLS.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket},

@@ -207,7 +207,7 @@ const SECTIONS: &[&str] = &[
     "monitors",
 ];
 
-/// Whether `yaml` is a configuration of this program, and not one of Prometheus' or of another's.
+/// Returns whether `yaml` is a configuration of this program, and not one of Prometheus' or of another's.
 fn is_configuration(yaml: &str) -> bool {
     let keys = yaml.lines().filter_map(|line| {
         let (key, _) = line.split_once(':')?;
@@ -262,7 +262,7 @@ impl Examples {
         self.write(name, &example.replace("shared/templates.yml", &templates));
     }
 
-    /// What is wrong with the configuration in `name`.
+    /// The problems of the configuration in `name`.
     fn problems(&self, name: &str) -> Option<String> {
         let read = config::read(&self.path(name));
         read.err().map(|invalid| invalid.to_string())
@@ -370,7 +370,7 @@ fn every_table_has_a_head() {
     }
 }
 
-/// Whether a table in `text` has `key` in the first cell of a row.
+/// Returns whether a table in `text` has `key` in the first cell of a row.
 fn has_row(text: &str, key: &str) -> bool {
     let first_cells = text
         .lines()
@@ -537,7 +537,7 @@ fn normalized(path: &Path) -> Option<PathBuf> {
     Some(normalized)
 }
 
-/// What is wrong with `link` in `document`.
+/// The problem of `link` in `document`.
 fn broken(document: &Path, link: &str) -> Option<&'static str> {
     let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
     let path = if file.is_empty() {

@@ -19,7 +19,7 @@ use crate::support::{
 /// Part of every secret.
 const MARK: &str = "s3cr3t";
 
-/// What a peer makes known of a request over HTTP/2, whose headers it has to decode for that.
+/// A server that decodes the headers of HTTP/2 requests and echoes them.
 fn heard() -> String {
     let basic = BASE64_STANDARD.encode("s3cr3t-user:s3cr3t-password");
     format!(

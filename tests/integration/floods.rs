@@ -62,7 +62,7 @@ fn interim_headers() -> Vec<u8> {
 #[derive(Clone)]
 struct Flood {
     name: &'static str,
-    /// What comes once, before the flood.
+    /// Sent once, before the flood.
     start: Vec<u8>,
     frame: Vec<u8>,
 }
@@ -244,7 +244,7 @@ const BESIDE_HEALTHY: [&str; 6] = [
     "chunks of a byte",
 ];
 
-/// How much longer than without floods 99 of 100 healthy checks may take on a machine that is busy, by a
+/// Additional time that 99 of 100 healthy checks may take during floods, on a machine that is busy, by a
 /// program that is not optimized. One that does not let others run takes 1 to 4 s.
 const MAX_DELAY: Duration = Duration::from_millis(500);
 

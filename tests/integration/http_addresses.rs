@@ -1,4 +1,4 @@
-//! Which address a check goes to, from which one it comes, and how long certificates are good for.
+//! Target and source addresses of checks, and the validity of certificates.
 
 use std::{
     net::{IpAddr, Ipv4Addr},
@@ -79,7 +79,7 @@ async fn resolve_applies_to_every_hop_and_with_server_name() {
     );
 }
 
-/// Where nothing listens, at the port of any server on 127.0.0.1.
+/// An address on which nothing listens at the ports of servers on 127.0.0.1.
 const DEAD: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 77));
 
 fn lab_with(addresses: &[IpAddr]) -> Lab {

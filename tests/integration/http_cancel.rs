@@ -84,7 +84,7 @@ async fn a_lookup_is_cancelled() {
     assert_eq!(server.seen().connections, 2);
 }
 
-/// Whether the kernel still sends SYNs to `address`.
+/// Returns whether the kernel still sends SYNs to `address`.
 fn is_connecting(address: SocketAddr) -> bool {
     const SYN_SENT: &str = "02";
     let port = format!(":{:04X}", address.port());

@@ -45,7 +45,7 @@ impl Protocol {
         }
     }
 
-    /// What a check over it goes through.
+    /// The phases of a check over it.
     fn phases(self) -> Vec<Phase> {
         let plain = self == Self::Http;
         let phases = ALL.into_iter();

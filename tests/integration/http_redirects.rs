@@ -1,4 +1,4 @@
-//! Where redirects lead, and what goes along with them.
+//! Redirects, and the parts of a request that go along.
 
 use std::net::SocketAddr;
 

@@ -1,4 +1,4 @@
-//! What is secret in a configuration is seen by the server that it is meant for, and by nobody else.
+//! Secrets of a configuration reach only the server that they are meant for.
 
 use std::{io::Write, time::Duration};
 

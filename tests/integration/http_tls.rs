@@ -1,4 +1,4 @@
-//! What a check learns of TLS and of certificates, also of those that it then rejects.
+//! TLS and certificates that a check records, including those that it rejects.
 
 use monitoringdaemon::check::{CertificateRole, CertificateValidity, Phase, Reason, Report};
 use rustls::version::{TLS12, TLS13};

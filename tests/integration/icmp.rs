@@ -24,7 +24,7 @@ const PROFILE: SocketKey = SocketKey {
     dont_fragment: false,
 };
 
-/// Whether this process may send ICMP; where it may not, the test is skipped, but not in CI.
+/// Returns whether this process may send ICMP; where it may not, the test is skipped, but not in CI.
 #[track_caller]
 #[expect(clippy::print_stderr, reason = "a skipped test must be seen")]
 fn permitted() -> bool {

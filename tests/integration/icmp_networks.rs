@@ -72,7 +72,7 @@ while there ip -6 address show tentative | grep -q inet6; do :; done
 
 const WITHIN: &str = "MONITORINGDAEMON_TEST_NETWORKS";
 
-/// How the neighbour behaves.
+/// The behaviour of the neighbour.
 #[derive(Clone, Copy, Default)]
 struct Neighbour {
     /// Answers no echo request of IPv4.

@@ -25,7 +25,7 @@ const ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 3);
 /// Errors of one host until the server refuses it.
 const MAX_CONNECT_ERRORS: usize = 10;
 
-/// Where Debian's package has the statements that make the tables of an installation.
+/// The folder of Debian's package with the statements that create the system tables.
 const TABLES: &str = "/usr/share/mysql";
 
 struct MariaDb {

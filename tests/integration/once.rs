@@ -44,7 +44,7 @@ impl Three {
     }
 }
 
-/// What `once` makes of a configuration.
+/// Runs `once` with a configuration.
 fn once(config: impl Display, arguments: &[&str]) -> Output {
     let config = config_file(config);
     let mut once = program();

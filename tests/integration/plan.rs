@@ -18,7 +18,7 @@ use crate::support::{
     server::{Server, Step, ok, response},
 };
 
-/// What `plan` makes of a configuration.
+/// Runs `plan` with a configuration.
 fn plan(config: &Value) -> Output {
     let config = config_file(config);
     program()

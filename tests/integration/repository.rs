@@ -10,7 +10,7 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// What each module may use of the others, beside itself; what is not listed may use all.
+/// The modules that each module may use besides itself; one that is not listed may use all.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("check", &[]),
     ("value", &[]),

@@ -41,7 +41,7 @@ fn files(folder: &str) -> Vec<PathBuf> {
     files
 }
 
-/// What `rules` prints of a configuration.
+/// The output of `rules` for a configuration.
 #[track_caller]
 fn printed(config: &Path) -> String {
     let output = program()
@@ -62,7 +62,7 @@ fn run(program: &str, arguments: &[&str], file: &Path) -> Output {
         .expect("it has just been found")
 }
 
-/// What `promtool check rules` makes of a file.
+/// Runs `promtool check rules` on a file.
 #[track_caller]
 fn check_rules(rules: &Path) -> String {
     let output = run("promtool", &["check", "rules"], rules);

@@ -1,4 +1,4 @@
-//! What comes from elsewhere is pinned by its content: actions by commit, images by digest, linters by hash.
+//! External parts are pinned by their content: actions by commit, images by digest, linters by hash.
 
 use std::{fs, path::Path};
 

@@ -1,4 +1,4 @@
-//! The query as bytes, and what comes back: whether it is a response to that query, and what it says.
+//! Encoding of queries and decoding of responses.
 
 use hickory_proto::{
     op::{Edns, Header, Message, MessageType, Query},
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::check::{DnsResponse, Rcode};
 
-/// What is asked.
+/// The question of a query.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Question {
     /// The name, absolute.
@@ -49,7 +49,7 @@ impl Question {
     }
 }
 
-/// A query as it is sent.
+/// An encoded query.
 pub(super) struct EncodedQuery<'q> {
     question: &'q Question,
     pub bytes: Vec<u8>,
@@ -62,7 +62,7 @@ impl EncodedQuery<'_> {
         self
     }
 
-    /// What `bytes` say in response to this query.
+    /// Decodes `bytes` as a response to this query.
     pub fn decode_response(&self, bytes: Vec<u8>) -> Result<Response, ResponseError> {
         if !bytes.starts_with(&self.bytes[..2]) {
             return Err(ResponseError::Mismatched("the response has another id"));
@@ -132,12 +132,12 @@ impl Question {
     }
 }
 
-/// Why bytes are no response to a query.
+/// The reason why bytes are not a response to a query.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum ResponseError {
-    /// They may be one to another query.
+    /// They may be a response to another query.
     Mismatched(&'static str),
-    /// They are none to any.
+    /// They are not a valid response.
     Malformed(String),
 }
 
@@ -160,7 +160,7 @@ pub(super) struct Response {
     /// Offsets of the records of each section.
     sections: [Vec<u16>; 3],
     pub summary: DnsResponse,
-    /// Whether the server knows EDNS.
+    /// True if the server knows EDNS.
     pub has_edns: bool,
 }
 
@@ -188,7 +188,7 @@ impl Response {
     }
 }
 
-/// What the records come to, one after the other.
+/// Reads the records, one after the other.
 #[derive(Default)]
 struct Reader {
     sections: [Vec<u16>; 3],

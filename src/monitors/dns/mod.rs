@@ -1,4 +1,4 @@
-//! `type: dns`: asks a name server a question, over whatever carries it, and judges the response.
+//! `type: dns`: sends a query to a name server and checks the response.
 
 mod message;
 mod monitor;

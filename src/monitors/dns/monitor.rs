@@ -1,4 +1,4 @@
-//! The monitor: asks until there is a response, and judges it.
+//! The DNS monitor: sends a query and checks the response.
 
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ const LOG_TARGET: &str = "monitoringdaemon::monitors::dns";
 /// for it becomes a hundred times as much text.
 const MAX_INLINE_STEPS: u64 = Pattern::MAX_QUICK_STEPS / 10;
 
-/// Asks one server one question.
+/// A monitor that sends one query to one server.
 pub struct Dns {
     client: Client,
     settings: Arc<Settings>,
@@ -52,7 +52,7 @@ impl Dns {
         }
     }
 
-    /// Asks until there is a response to judge.
+    /// Sends the query, a second time without EDNS if the server does not know that.
     async fn query(&self, attempt: &Attempt) -> Result<Response, Failure> {
         attempt.step(StepKind::DnsQuery, || {
             let question = &self.settings.question;
@@ -78,7 +78,7 @@ impl Dns {
         Ok(response)
     }
 
-    /// What is wrong with `response`: of a large one, on a thread where it keeps no other check waiting.
+    /// The first mismatch of `response`, found on a blocking thread if it is large.
     async fn mismatch(&self, response: Response, steps: &Steps) -> Option<String> {
         let rules = self.settings.rules.clone();
         let length = u64::try_from(response.len()).unwrap_or(u64::MAX);

@@ -1,7 +1,7 @@
 //! Records as text, exactly as miekg/dns and so blackbox_exporter writes them: what regular
 //! expressions that were written for it match.
 //!
-//! What a type's data is made of is a row in a table. hickory reads the bytes; its own texts differ:
+//! A table has the fields of each type's data. hickory reads the bytes; its own texts differ:
 //! octal escapes, TXT without quotes, names with letters beyond ASCII, nothing of DNSSEC.
 
 use std::{
@@ -18,7 +18,7 @@ use hickory_proto::{
 
 use super::record_types::{Class, RecordType};
 
-/// What the data of a record is made of.
+/// A field of a record's data.
 #[derive(Clone, Copy)]
 enum Field {
     U8,
@@ -41,11 +41,11 @@ enum Field {
     Base64,
     /// Eight bytes as groups of four hexadecimal digits (RFC 6742).
     Locator,
-    /// What NSEC3 hashes with, behind its length.
+    /// The salt of NSEC3, after its length.
     Salt,
-    /// A hash of NSEC3, behind its length, in base 32.
+    /// A hash of NSEC3, after its length, in base 32.
     Hash,
-    /// The types that there are (RFC 4034, section 4.1.2).
+    /// A bitmap of types (RFC 4034, section 4.1.2).
     Types,
     Type,
     /// Seconds since 1970 as a date.
@@ -56,7 +56,7 @@ enum Field {
     Params,
 }
 
-/// What the data of a type's records is made of; `None` where it is shown as RFC 3597 has it.
+/// The fields of a type's data; `None` for types that are shown in the format of RFC 3597.
 fn fields(of: RecordType) -> Option<&'static [Field]> {
     use Field::{
         Base64, Eui, Hash, Hex, HexUpper, Ip4, Ip6, Locator, Name, Octets, Params, Salt, Tag, Text,
@@ -95,7 +95,7 @@ fn fields(of: RecordType) -> Option<&'static [Field]> {
     })
 }
 
-/// Why bytes are no record.
+/// The reason why bytes are not a valid record.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Malformed {
     #[error(transparent)]
@@ -233,7 +233,7 @@ fn write_field(
     Ok(())
 }
 
-/// A name with its last dot, and with escapes where it has other bytes than host names do.
+/// A name with its last dot, and escapes for bytes that host names do not have.
 pub(super) fn write_name(name: &Name, text: &mut String) {
     if name.is_root() {
         text.push('.');

@@ -18,9 +18,9 @@ pub struct Class(pub u16);
 impl RecordType {
     /// Start of a zone of authority.
     pub const SOA: Self = Self(6);
-    /// What EDNS puts in place of a record (RFC 6891).
+    /// The pseudo-record of EDNS (RFC 6891).
     pub const OPT: Self = Self(41);
-    /// Whatever there is.
+    /// Records of any type.
     pub const ANY: Self = Self(255);
 
     const NAMED: &[(u16, &str)] = &[
@@ -119,7 +119,7 @@ impl RecordType {
         (32_769, "DLV"),
     ];
 
-    /// Its name, where it has one.
+    /// Its name, if it has one.
     pub(super) fn name(self) -> Option<&'static str> {
         name(Self::NAMED, self.0)
     }

@@ -1,4 +1,4 @@
-//! What the response must be like: its code, and the records of each section.
+//! Rules for a response: its code, and the records of each section.
 
 use super::message::Response;
 use crate::{
@@ -13,12 +13,12 @@ const SECTIONS: [(&str, &str); 3] = [
     ("validate_additional_rrs", "additional"),
 ];
 
-/// What the response must be like.
+/// Rules for a response.
 #[derive(Clone, Debug)]
 pub struct Rules {
-    /// What the response code must be one of.
+    /// Valid response codes.
     pub valid_rcodes: Vec<Rcode>,
-    /// What the records of the answer, of the authority and of the additional section must be like.
+    /// Rules for the records of the answer, authority and additional section.
     pub sections: [SectionRules; 3],
 }
 
@@ -53,7 +53,7 @@ impl Rules {
         self.sections.iter().map(SectionRules::steps_per_byte).sum()
     }
 
-    /// What is wrong with `response`.
+    /// The first mismatch of `response`.
     pub(super) fn mismatch(&self, response: &Response, steps: &Steps) -> Option<String> {
         let rcode = response.summary.rcode;
         let valid = || {
@@ -83,7 +83,7 @@ impl Rules {
     }
 }
 
-/// What the records of a section must be like. Expressions match the text of a record.
+/// Rules for the records of a section. Expressions match the text of a record.
 #[derive(Clone, Debug, Default)]
 pub struct SectionRules {
     /// None of them may match any record.

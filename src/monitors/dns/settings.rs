@@ -16,26 +16,26 @@ use crate::{
     value::{Endpoint, Fields, FromNode, HttpUrl, Node, Target},
 };
 
-/// How to ask one server one question.
+/// Settings of a DNS check.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Whom to ask, and how.
+    /// The name server and the transport.
     pub server: Server,
-    /// What to ask.
+    /// The question.
     pub question: Question,
-    /// Whether the server is to ask others where it does not know.
+    /// True if recursion is requested.
     pub recursion_desired: bool,
-    /// What the response must be like.
+    /// Rules for a response.
     pub rules: Arc<Rules>,
-    /// Which addresses of the server may be used.
+    /// The IP family and source address to use.
     pub route: Route,
-    /// How to speak TLS.
+    /// TLS settings.
     pub tls: tls::Settings,
-    /// How long its certificates must still be good for.
+    /// Minimum validity of the certificates.
     pub min_validity: tls::MinCertificateValidity,
 }
 
-/// Whom to ask, and how.
+/// The name server and the transport.
 #[derive(Clone, Debug)]
 pub enum Server {
     /// By datagrams, and over TCP what does not fit into one.
@@ -58,7 +58,7 @@ enum Transport {
 }
 
 impl Settings {
-    /// Reads the keys; `None` where there is no server or no question.
+    /// Reads the keys; `None` without a server or a question.
     pub fn read(fields: &mut Fields<'_>) -> Option<Self> {
         let target = fields.required::<ServerAddress>("target");
         let transport = Transport::read(fields, target.as_ref());
@@ -154,7 +154,7 @@ enum ServerAddress {
 }
 
 impl ServerAddress {
-    /// The server; `None` where the two do not fit together.
+    /// The server; `None` if the two do not fit together.
     fn server(self, transport: Transport) -> Option<Server> {
         let target = match self {
             Self::Url(url) => return Some(Server::Https(url)),

@@ -1,4 +1,4 @@
-//! Bytes and what they say. How the monitor is over real sockets, `tests/` tells.
+//! Decoding, rules and settings. Tests over real sockets are in `tests/`.
 
 use std::fmt::Write;
 
@@ -175,7 +175,7 @@ const WRITTEN: &[(u16, &str, &str)] = &[
     ),
 ];
 
-/// What a response with one record of this type and data has as its text.
+/// The text of a record with this type and data, in a response.
 fn written(kind: u16, data: &[u8]) -> Option<String> {
     let response = read([0x84, 0], [1, 0, 0], &record(kind, data)).ok()?;
     response.find_record(0, |text| Some(text.to_owned()))

@@ -22,13 +22,13 @@ use crate::{
     value::{Endpoint, Host},
 };
 
-/// What a monitor reaches its server by.
+/// The client for the transport of a monitor.
 pub(super) enum Client {
     Sockets(Connector, Option<TlsTarget>),
     Https(net_http::Client),
 }
 
-/// Datagrams that answer something else; whoever gets more of them is not asking a name server.
+/// Maximum number of datagrams that answer another query: more of them are not from a name server.
 const MAX_MISMATCHED: usize = 64;
 
 /// Records of each section that are told.
@@ -83,7 +83,7 @@ impl Client {
     }
 }
 
-/// Over UDP, and then over TCP where the response did not fit (RFC 7766, section 5).
+/// Over UDP, and then over TCP if the response was truncated (RFC 7766, section 5).
 async fn over_udp(
     connector: &Connector,
     endpoint: &Endpoint,
@@ -170,7 +170,7 @@ async fn over_https(
         (CONTENT_TYPE, MESSAGE),
         (ACCEPT, MESSAGE),
         (USER_AGENT, AGENT),
-        // The server closes the connection, so that the port that waits for late packets is not ours.
+        // The server closes the connection, so that TIME_WAIT does not use up local ports.
         (CONNECTION, HeaderValue::from_static("close")),
     ];
     let mut headers = HeaderMap::from_iter(headers);
@@ -210,7 +210,7 @@ async fn over_https(
     response.map_err(|error| malformed_failure(error, attempt))
 }
 
-/// `host` with the port of `url`, where it has one of its own.
+/// `host` with the port of `url`, if it has one.
 fn authority(host: &str, url: &Url) -> HeaderValue {
     let port = url.port().map(|port| format!(":{port}"));
     let authority = format!("{host}{}", port.unwrap_or_default());
@@ -235,7 +235,7 @@ fn malformed_failure(error: ResponseError, attempt: &Attempt) -> Failure {
 }
 
 impl Response {
-    /// Tells `attempt` what it says.
+    /// Records the response in `attempt`.
     pub fn report(&self, attempt: &Attempt) {
         attempt.record(Fact::ResponseBytes(self.len() as u64));
         attempt.record(Fact::Dns(self.summary));

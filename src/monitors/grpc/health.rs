@@ -1,4 +1,4 @@
-//! The messages of `grpc.health.v1.Health/Check`, how they are framed, and what a call can end with
+//! The messages of `grpc.health.v1.Health/Check`, their framing, and the statuses of calls
 //! (<https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>).
 
 use base64::{Engine, prelude::BASE64_STANDARD_NO_PAD};
@@ -22,7 +22,7 @@ struct HealthCheckResponse {
     status: i32,
 }
 
-/// Whether the message is compressed, and its length.
+/// Bytes of the prefix of a message: a flag for compression, and the length.
 const PREFIX: usize = 5;
 
 /// The request for the health of `service`, framed.
@@ -95,7 +95,7 @@ impl Code {
         "UNAUTHENTICATED",
     ];
 
-    /// The one that `trailers` have; `None` where they have none, an error where it is no number.
+    /// The status in `trailers`, if they have one.
     pub fn from_trailers(trailers: &HeaderMap) -> Result<Option<Self>, &'static str> {
         let Some(code) = trailers.get("grpc-status") else {
             return Ok(None);
@@ -144,7 +144,7 @@ impl std::fmt::Display for Code {
 
 /// The text that the server sent with the status, as it may be shown.
 ///
-/// A server may repeat what it was sent: a text with a word of `secrets` in it, as it is or in base64,
+/// A server may echo the request: a text with a word of `secrets` in it, plain or in base64,
 /// is left out.
 pub(super) fn status_message<'s>(
     trailers: &HeaderMap,

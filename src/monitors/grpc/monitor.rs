@@ -1,4 +1,4 @@
-//! The monitor: one call over one connection, and what its end says of the service.
+//! The gRPC monitor: one call over one connection.
 
 use std::{pin::pin, sync::Arc};
 
@@ -24,17 +24,17 @@ use crate::{
 /// Target of log lines: the type.
 const LOG_TARGET: &str = "monitoringdaemon::monitors::grpc";
 
-/// Bytes of an answer, which has seven of them.
+/// Maximum bytes of a response, which normally has seven.
 const MAX_RESPONSE_BYTES: usize = 4 << 10;
 
-/// Bytes of the headers of an answer, as HTTP/2 counts them.
+/// Maximum bytes of response headers, as HTTP/2 counts them.
 const MAX_HEADER_LIST_BYTES: u32 = 16 << 10;
 
 /// Bytes that the connection may receive in all: more is a flood of frames that are no part of an
 /// answer.
 const MAX_RECEIVED_BYTES: u64 = 128 << 10;
 
-/// Asks one server for the health of a service.
+/// A monitor that requests the health of a service.
 pub struct Grpc {
     connector: Connector,
     tls: Option<TlsTarget>,
@@ -77,7 +77,7 @@ impl Grpc {
         }
     }
 
-    /// A connection that HTTP/2 can be spoken over.
+    /// Connects to the server, with HTTP/2 negotiated if there is TLS.
     async fn connect(&self, attempt: &Attempt) -> Result<MeasuredStream, Failure> {
         let Settings {
             endpoint, route, ..
@@ -94,7 +94,7 @@ impl Grpc {
         Ok(stream)
     }
 
-    /// The call, from its connection to its end.
+    /// Makes the call over `stream`.
     async fn call(&self, stream: MeasuredStream, attempt: &Attempt) -> Result<CallResult, Failure> {
         attempt.enter(Phase::Check);
         let errors = stream.errors();
@@ -111,7 +111,7 @@ impl Grpc {
         tokio::select! {
             biased;
             result = &mut call => {
-                // Takes leave, as far as that goes at once.
+                // Closes the connection, as far as that does not wait.
                 let _ = connection.now_or_never();
                 result
             }
@@ -175,7 +175,7 @@ impl Grpc {
         })
     }
 
-    /// What the end of the call says of the service.
+    /// Checks the result of the call.
     fn check_result(&self, result: &CallResult, attempt: &Attempt) -> Result<(), Failure> {
         let wrong = |reason, error: String| Err(attempt.failure(reason, error));
         let trailers = &result.trailers;
@@ -234,13 +234,13 @@ impl Grpc {
     }
 }
 
-/// What a call ended with.
+/// The result of a call.
 struct CallResult {
     response_body: Vec<u8>,
     trailers: HeaderMap,
 }
 
-/// Whether a response is one of gRPC; one of HTTP alone stands for a status all the same.
+/// Fails if a response is not one of gRPC. Its HTTP status maps to a gRPC status.
 fn check_head(response: &Response<RecvStream>, attempt: &Attempt) -> Result<(), Failure> {
     let (status, headers) = (response.status(), response.headers());
     if headers.contains_key("grpc-status") {
@@ -257,7 +257,7 @@ fn check_head(response: &Response<RecvStream>, attempt: &Attempt) -> Result<(), 
     Err(attempt.failure(Reason::ProtocolError, error))
 }
 
-/// What an `error` of HTTP/2 means, without the text that the server may have sent with it.
+/// The failure for an error of HTTP/2, without the text that the server may have sent with it.
 fn failure(errors: &ErrorClassifier, error: &h2::Error) -> Failure {
     let mut failure = errors.failure(error);
     if let Some(reason) = error.reason().filter(|_| failure.phase == Phase::Check) {

@@ -12,20 +12,20 @@ use crate::{
     value::{Endpoint, Fields, FromNode, Host, Node, Secret, Target},
 };
 
-/// How to ask one server for the health of a service.
+/// Settings of a gRPC health check.
 #[derive(Clone)]
 pub struct Settings {
     /// The server.
     pub endpoint: Endpoint,
     /// The service that is asked for; empty for the server as a whole.
     pub service: String,
-    /// What goes along with the call: names in lower case, and values as they were written.
+    /// Metadata of the call: names in lower case, and values as configured.
     pub metadata: Vec<(HeaderName, Secret)>,
-    /// How to speak TLS, where it is spoken.
+    /// TLS settings; `None` without TLS.
     pub tls: Option<tls::Settings>,
-    /// Which way to go to the server.
+    /// The IP family and source address to use.
     pub route: Route,
-    /// How long its certificates must still be good for.
+    /// Minimum validity of the certificates.
     pub min_validity: MinCertificateValidity,
 }
 
@@ -47,7 +47,7 @@ impl Settings {
         }
     }
 
-    /// Reads the keys; `None` where there is no target to check.
+    /// Reads the keys; `None` without a target.
     pub fn read(fields: &mut Fields<'_>) -> Option<Self> {
         let target = fields.required::<Target>("target");
         let service = fields.optional("service").unwrap_or_default();
@@ -66,17 +66,17 @@ impl Settings {
             tls: tls.then(|| tls_settings.unwrap_or_default()),
             route,
             min_validity,
-            // Last, so that what is wrong with the others is found out too.
+            // Last, so that the problems of the others are reported too.
             endpoint: target?.endpoint(port),
         })
     }
 
-    /// The name that TLS asks for and verifies, where it is another one than the target's.
+    /// The name for SNI and verification, if it differs from the target's.
     pub(super) fn server_name(&self) -> Option<&str> {
         self.tls.as_ref()?.server_name.as_deref()
     }
 
-    /// What the call is addressed to, by the name that TLS asks for: a proxy finds the way by either.
+    /// The URI of the call, with the name that TLS verifies as its authority, for proxies.
     pub(super) fn uri(&self, path: &'static str) -> Uri {
         let Endpoint { host, port } = &self.endpoint;
         let host = match (self.server_name(), host) {

@@ -1,4 +1,4 @@
-//! The keys of `type: http` that few monitors have: kept apart, so that the others do not pay for them.
+//! The rare keys of `type: http`, in a box, so that other monitors need less memory.
 
 use std::net::IpAddr;
 
@@ -12,25 +12,25 @@ use crate::{
     value::{self, Fields, FromNode, Node},
 };
 
-/// Addresses of one name that are checked: more than any service has that is asked by a name.
+/// Maximum number of addresses of one name that are checked.
 pub(super) const MAX_ADDRESSES: usize = 32;
 
-/// What few monitors have.
+/// Settings that few monitors have.
 #[derive(Clone, Default)]
 pub struct AdvancedSettings {
     /// The encoding of the body.
     pub compression: Option<Encoding>,
-    /// Whether the check ends with the headers of the response.
+    /// True if the check ends with the headers of the response.
     pub without_body: bool,
     /// The proxies that requests go through.
     pub proxies: Option<Proxies>,
-    /// Where the token comes from that a request has.
+    /// Settings of the token source.
     pub oauth2: Option<Box<oauth2::Settings>>,
     /// Addresses of names that are not looked up.
     pub resolve: Vec<(String, IpAddr)>,
-    /// Whether every address of the name is checked.
+    /// True if all addresses of the name are checked.
     pub all_addresses: bool,
-    /// How long certificates must still be good for.
+    /// Minimum validity of the certificates.
     pub min_validity: MinCertificateValidity,
 }
 
@@ -57,7 +57,7 @@ impl AdvancedSettings {
         }
     }
 
-    /// What it is, if it is anything.
+    /// The settings in a box; `None` if all are the defaults.
     pub(super) fn into_option_box(self) -> Option<Box<Self>> {
         let Self {
             compression: None,
@@ -121,7 +121,7 @@ impl AdvancedSettings {
     }
 }
 
-/// The header that asks for `encoding`, where none was configured.
+/// The header that requests `encoding`, if none was configured.
 pub(super) fn accept_encoding(encoding: Encoding) -> HeaderValue {
     HeaderValue::from_static(encoding.as_str())
 }

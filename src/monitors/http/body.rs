@@ -20,7 +20,7 @@ use crate::{
 const MAX_INLINE_COST: u64 = 100_000;
 
 impl<T: Transport> Http<T> {
-    /// How the body of the response to `hop` is encoded.
+    /// The encoding of the response to `hop`.
     pub(super) fn encoding_of(&self, hop: &Hop, status: StatusCode) -> Option<Encoding> {
         let encoding = self.settings.advanced.as_ref()?.compression?;
         let bodiless = hop.method == Method::HEAD
@@ -117,7 +117,7 @@ impl<T: Transport> Http<T> {
         attempt.failure(reason, error)
     }
 
-    /// What is wrong with `headers`: found on a blocking thread if that can take long.
+    /// The first mismatch of `headers`, found on a blocking thread if that can take long.
     pub(super) async fn header_mismatch(
         &self,
         headers: &HeaderMap,
@@ -166,7 +166,7 @@ fn tell_beginning(attempt: &Attempt) {
     }
 }
 
-/// Decodes `chunk`, a few bytes of which may stand for very many.
+/// Decodes `chunk`. A few bytes may expand to very many.
 async fn decode(
     mut decoder: Box<Decoder>,
     chunk: Bytes,

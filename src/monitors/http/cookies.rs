@@ -78,7 +78,7 @@ impl CookieJar {
     }
 }
 
-/// Whether hosts of different owners share `domain`, such as `co.uk` (RFC 6265, section 5.3). A host
+/// Returns whether hosts of different owners share `domain`, such as `co.uk` (RFC 6265, section 5.3). A host
 /// that is itself called so may set cookies for itself.
 fn is_public_suffix(domain: &str, url: &Url) -> bool {
     let domain = domain.trim_start_matches('.').to_ascii_lowercase();

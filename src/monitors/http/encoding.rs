@@ -10,7 +10,7 @@ use crate::{
     value::{FromNode, Node, weighted_codings},
 };
 
-/// How a body is encoded.
+/// The encoding of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Encoding {
     /// RFC 1952.
@@ -47,8 +47,8 @@ impl Encoding {
         }
     }
 
-    /// Whether a server that is told `accepted` may send it: the first that names it, or all, in the
-    /// order of their weights, says so, as blackbox_exporter has it.
+    /// Returns whether the header `accepted` allows it: the first range that names it, or all, in the
+    /// order of their weights, decides, as in blackbox_exporter.
     pub(super) fn is_accepted_by(self, accepted: &HeaderValue) -> bool {
         let Ok(accepted) = accepted.to_str() else {
             return false;
@@ -75,7 +75,7 @@ impl FromNode for Encoding {
     }
 }
 
-/// Why an encoded body cannot be decoded.
+/// The reason why a body cannot be decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum DecodeError {
     /// It is longer than the limit when it is decoded.
@@ -95,7 +95,7 @@ const STEP_OUTPUT: usize = 16 << 10;
 /// Decodes a body in small steps, within a limit.
 pub(super) struct Decoder {
     state: State,
-    /// Whether the encoded data is complete.
+    /// True if the encoded data is complete.
     ended: bool,
     output: Box<[u8]>,
     decoded: DecodedBody,
@@ -149,7 +149,7 @@ impl Decoder {
         }
     }
 
-    /// Whether one step can take longer than a worker thread may be kept: brotli fills its whole
+    /// Returns whether one step can take longer than a worker thread may be kept: brotli fills its whole
     /// window, up to 16 MiB, before it gives anything away.
     pub fn has_long_steps(&self) -> bool {
         matches!(self.state, State::Brotli(_))

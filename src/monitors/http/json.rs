@@ -48,7 +48,7 @@ static ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(Env::stdlib()
 /// The name of the body.
 pub(super) const BODY: &str = "body";
 
-/// What a loop asks for at each of its steps. Nobody can write it, and its dot leads past what is
+/// Name that a loop looks up at each step. No user can write it, and its dot leads past the names that are
 /// bound by loops to the outermost names, whose [`StepBudget`] is asked each time.
 const STEP: &str = ".@step";
 
@@ -63,7 +63,7 @@ const MAX_DEPTH: usize = 100;
 const PARSER_STACK_BYTES: usize = 64 << 20;
 
 impl Expression {
-    /// Reads `source` on a thread whose stack is large enough for whatever it may be: to parse it is
+    /// Compiles `source` on a thread whose stack is large enough for any source: parsing is
     /// recursive, and how deep it is, is known afterwards.
     fn parse(source: &str) -> Result<Self, String> {
         if source.len() > MAX_EXPRESSION_BYTES {
@@ -103,14 +103,14 @@ impl Expression {
         &self.0.tree
     }
 
-    /// Whether it can take long for a short body: it has a loop, or compiles a pattern at each evaluation.
+    /// Returns whether it can take long for a short body: it has a loop, or compiles a pattern at each evaluation.
     pub(super) fn is_unbounded(&self) -> bool {
         self.0.is_unbounded
     }
 
-    /// Whether it is true of `body`; otherwise what is wrong, without any of the body.
+    /// Evaluates the expression on `body`. Errors do not quote the body.
     ///
-    /// An evaluation that nobody waits for any more ends soon, with whatever result.
+    /// The evaluation ends soon once `cancel` is set, with any result.
     pub(super) fn evaluate(&self, body: &Value, cancel: &CancelFlag) -> Result<bool, String> {
         let steps = StepBudget {
             cancel,
@@ -131,7 +131,7 @@ impl Expression {
     }
 }
 
-/// What went wrong, without the values of the body that the error has in it.
+/// A description of the error, without the values of the body in it.
 fn describe(error: &ExecutionError) -> &'static str {
     match error {
         ExecutionError::NoSuchKey(_) => "a key is missing",
@@ -168,7 +168,7 @@ impl FromNode for Expression {
     }
 }
 
-/// Counts the steps of loops, and ends an evaluation that nobody waits for or that takes too many.
+/// Counts the steps of loops, and ends an evaluation that is cancelled or takes too many.
 struct StepBudget<'s> {
     cancel: &'s CancelFlag,
     taken: AtomicU32,
@@ -320,7 +320,7 @@ fn check_function(name: &str) -> Result<(), String> {
     Err(format!("unknown function {name:?}"))
 }
 
-/// Why a body cannot be read as JSON.
+/// The reason why a body cannot be read as JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum InvalidJson {
     /// It is something else.

@@ -1,4 +1,4 @@
-//! What the body and the headers of a response must be like, and what is wrong where they are not.
+//! Matchers of the body and the headers of a response.
 
 use http::{HeaderMap, HeaderValue, header::HeaderName};
 
@@ -16,7 +16,7 @@ const JSON_VALUES_LIMIT: usize = 200_000;
 /// Bytes of memory that a JSON value takes, beside its text.
 const JSON_VALUE_BYTES: u64 = 250;
 
-/// What the body of the response must be like.
+/// Matchers of the body of a response.
 #[derive(Debug, Default)]
 pub struct BodyMatchers {
     /// None of them may match.
@@ -54,7 +54,7 @@ impl BodyMatchers {
         self.cel_must_be_false.is_some() || self.cel_must_be_true.is_some()
     }
 
-    /// Whether any body will do.
+    /// Returns whether there is no matcher.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.must_not_match.is_empty()
@@ -98,7 +98,7 @@ impl BodyMatchers {
         length.saturating_mul(patterns.saturating_add(json))
     }
 
-    /// What is wrong with `body`, without any of it; given up if nobody waits for it any more.
+    /// The first mismatch of `body`, without quoting it. The search ends early once `cancel` is set.
     pub(super) fn mismatch(
         &self,
         body: &[u8],
@@ -107,7 +107,7 @@ impl BodyMatchers {
     ) -> Option<(Reason, String)> {
         let mismatch = |error| Some((Reason::BodyMismatch, error));
         let length = body.len();
-        // Of a search that was given up, nobody reads the result.
+        // The result of a cancelled search is not used.
         let matches = |pattern: &Pattern| {
             let matches = pattern.matches_unless(body, || cancel.is_set());
             matches.unwrap_or_default()
@@ -195,7 +195,7 @@ fn verdict(is_good: bool) -> StepKind {
 /// Steps that a byte of JSON takes: parsed, evaluated and dropped.
 const JSON_COST: u64 = 10;
 
-/// What one header of the response must be like.
+/// A matcher of one response header.
 #[derive(Clone, Debug)]
 pub struct HeaderMatcher {
     header: HeaderName,
@@ -204,7 +204,7 @@ pub struct HeaderMatcher {
     expectation: Expectation,
 }
 
-/// Whether a header must match, or must not.
+/// The expectation of a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Expectation {
     Present,
@@ -251,7 +251,7 @@ impl HeaderMatcher {
         bytes.saturating_mul(self.pattern.steps_per_byte())
     }
 
-    /// What is wrong with `headers`, without their values.
+    /// The mismatch of `headers`, without quoting their values.
     pub(super) fn mismatch(&self, headers: &HeaderMap, steps: &Steps) -> Option<String> {
         let mismatch = self.judge(headers);
         steps.add(verdict(mismatch.is_none()), || {

@@ -1,4 +1,4 @@
-//! The monitor: what is fetched or looked up before, the response, and its verdicts in their order.
+//! The HTTP monitor: preconditions, the response, and its checks in order.
 
 use std::sync::Arc;
 
@@ -24,20 +24,20 @@ const LOG_TARGET: &str = "monitoringdaemon::monitors::http";
 /// Checks one URL over `T`.
 pub struct Http<T = Client> {
     pub(super) client: T,
-    /// For other hosts that a redirect leads to, where they must not see the client's certificate.
+    /// Client for other hosts of redirects, which must not see the client certificate.
     pub(super) client_without_identity: Option<T>,
-    /// What few monitors need.
+    /// Preconditions of a request, which few monitors have.
     pub(super) preconditions: Option<Box<Preconditions>>,
     pub(super) settings: Arc<Settings>,
-    /// The URL as it may be seen.
+    /// The URL without secrets.
     pub(super) redacted_url: String,
 }
 
-/// What is needed before a request can be sent.
+/// Preconditions of a request.
 pub(super) struct Preconditions {
-    /// What gives tokens.
+    /// The token source.
     pub tokens: Option<Arc<TokenSource>>,
-    /// What looks up all addresses, where all are to be checked.
+    /// Looks up all addresses, for `all_addresses`.
     pub connector: Option<Connector>,
 }
 
@@ -74,7 +74,7 @@ impl<T: Transport> Http<T> {
         for address in addresses.await? {
             attempt.clear_facts_except_address();
             context.address = Some(address);
-            // Says at which address it was silent, where the deadline drops a check of several.
+            // Names the silent address if the deadline drops a check of several.
             let silence = guard((), |()| {
                 let error = format!("at {address}: no result in time");
                 attempt.set_timeout_failure(attempt.failure(Reason::Timeout, error));
@@ -166,7 +166,7 @@ impl<T: Transport> Monitor for Http<T> {
 
     async fn check(&self, attempt: &Attempt) -> Result<(), Failure> {
         match &self.preconditions {
-            // In a box, so that it is no part of what each check of the others allocates.
+            // In a box, so that checks without preconditions have smaller futures.
             Some(preconditions) => {
                 Box::pin(self.check_with_preconditions(preconditions, attempt)).await
             }

@@ -1,4 +1,4 @@
-//! The requests of a check, one after the other along its redirects.
+//! The requests of a check along its redirects.
 
 use std::borrow::Cow;
 
@@ -17,7 +17,7 @@ use crate::{
     value::{HttpUrl, MAX_REDIRECTS, is_same_service},
 };
 
-/// Headers that go along with a redirect to another host; any other could be a credential.
+/// Headers that are sent to other hosts of redirects. Any other could be a credential.
 const CROSS_ORIGIN_SAFE_HEADERS: [HeaderName; 8] = [
     header::ACCEPT,
     header::ACCEPT_CHARSET,
@@ -29,24 +29,24 @@ const CROSS_ORIGIN_SAFE_HEADERS: [HeaderName; 8] = [
     header::USER_AGENT,
 ];
 
-/// One request of a check, after as many redirects as it took.
+/// One request of a check, after any number of redirects.
 pub(super) struct Hop {
     pub url: Url,
     pub method: Method,
     body: Bytes,
 }
 
-/// What a check has of its own, besides the settings.
+/// Values of one check, in addition to the settings.
 #[derive(Default)]
 pub(super) struct CheckContext {
     /// The Authorization header that was fetched for it.
     pub authorization: Option<HeaderValue>,
-    /// The address that the host of the URL is to be checked at.
+    /// The address at which the host of the URL is checked.
     pub address: Option<std::net::IpAddr>,
 }
 
 impl<T: Transport> Http<T> {
-    /// Follows redirects until there is a response to judge.
+    /// Follows redirects and returns the last response.
     pub(super) async fn response(
         &self,
         context: &CheckContext,
@@ -127,7 +127,7 @@ impl<T: Transport> Http<T> {
         let settings = &self.settings;
         // With room for those that the client adds: Accept and Host.
         let mut headers = HeaderMap::with_capacity(settings.headers.len() + 2);
-        // What described a body goes with it, as where a redirect turns POST into GET.
+        // Headers that describe the body are dropped with it, for example if a redirect turns POST into GET.
         let lost_body = hop.body.is_empty() && !settings.body.is_empty();
         for (name, value) in &settings.headers {
             let describes_body = name.as_str().starts_with("content-");

@@ -28,7 +28,7 @@ use crate::{
     },
 };
 
-/// How to check one URL.
+/// Settings of an HTTP check.
 #[derive(Clone)]
 pub struct Settings {
     /// The URL, without userinfo and fragment.
@@ -39,33 +39,33 @@ pub struct Settings {
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// The body of the request, empty for none.
     pub body: Bytes,
-    /// What the status must be one of.
+    /// Valid status codes.
     pub valid_status_codes: Vec<StatusCodes>,
-    /// What the version must be one of; empty for any.
+    /// Valid HTTP versions; empty for any.
     pub valid_http_versions: Vec<HttpVersion>,
-    /// Whether a redirect is followed, or is the response to judge.
+    /// True if a redirect is followed, or is the response to judge.
     pub follow_redirects: bool,
-    /// Which addresses may be used.
+    /// The IP family and source address to use.
     pub route: Route,
-    /// Whether TLS on the final response is a failure.
+    /// True if TLS on the final response is a failure.
     pub fail_if_ssl: bool,
-    /// Whether its absence is one.
+    /// True if a final response without TLS is a failure.
     pub fail_if_not_ssl: bool,
-    /// What the body must be like.
+    /// Matchers of the body.
     pub body_matchers: Arc<BodyMatchers>,
-    /// What the headers must be like.
+    /// Matchers of the headers.
     pub header_matchers: Vec<HeaderMatcher>,
     /// Bytes of body beyond which a check fails; `None` for no limit.
     pub body_size_limit: Option<u64>,
-    /// How to speak TLS.
+    /// TLS settings.
     pub tls: tls::Settings,
-    /// The name to ask for in TLS and to verify, where it is not the URL's.
+    /// The name for SNI and verification; `None` for the host of the URL.
     pub server_name: Option<String>,
     /// The interface behind which the URL's IPv6 address is, if it has a zone.
     pub zone: Option<Arc<str>>,
-    /// Which versions of HTTP are offered.
+    /// The HTTP versions to offer.
     pub versions: OfferedVersions,
-    /// What few monitors have.
+    /// Settings that few monitors have.
     pub advanced: Option<Box<AdvancedSettings>>,
 }
 
@@ -98,7 +98,7 @@ impl Settings {
         }
     }
 
-    /// Reads the keys; `None` where there is no URL to check.
+    /// Reads the keys; `None` without a URL.
     pub fn read(fields: &mut Fields<'_>) -> Option<Self> {
         let url = fields.required::<ZonedHttpUrl>("url");
         let zone = url.as_ref().and_then(|url| url.zone.clone());
@@ -155,7 +155,7 @@ impl Settings {
             },
             zone,
             advanced: advanced.into_option_box(),
-            // Last, so that what is wrong with the others is found out too.
+            // Last, so that the problems of the others are reported too.
             url: url?.url,
         };
         settings.check_consistency(fields);
@@ -285,7 +285,7 @@ fn request_headers(
     headers
         .entry(header::USER_AGENT)
         .or_insert(HeaderValue::from_static(USER_AGENT));
-    // The server closes the connection, so that the port that waits for late packets is not ours.
+    // The server closes the connection, so that TIME_WAIT does not use up local ports.
     headers
         .entry(header::CONNECTION)
         .or_insert(HeaderValue::from_static("close"));

@@ -1,4 +1,4 @@
-//! The verdict on the head of a response: its status, version and headers, and whether it came over TLS.
+//! Checks of the head of a response: status, version, headers and TLS.
 
 use http::{HeaderMap, header, response::Parts};
 use url::Url;
@@ -10,7 +10,7 @@ use crate::{
 };
 
 impl<T: Transport> Http<T> {
-    /// What is wrong with everything but the body.
+    /// Checks everything but the body.
     pub(super) async fn check_head(
         &self,
         url: &Url,
@@ -82,7 +82,7 @@ impl<T: Transport> Http<T> {
     }
 }
 
-/// The failure of a body that was encoded though `compression` does not say so, with a word on that.
+/// Adds a hint about an encoded body without `compression` to its failure.
 pub(super) fn name_encoding(
     failure: Failure,
     decoded: Option<Encoding>,

@@ -1,4 +1,4 @@
-//! What became of the echo requests of one check, and what that means in numbers.
+//! Counts and statistics of the echo requests of one check.
 
 use std::time::Duration;
 
@@ -8,24 +8,24 @@ use crate::{
     value::format_duration,
 };
 
-/// The requests of one check.
+/// The echo requests of one check.
 #[derive(Debug, Default)]
 pub(super) struct EchoCounts {
-    /// Of each request that was sent, how long until it was answered.
+    /// Round trip time of each request that was sent, if it was answered.
     round_trips: Vec<Option<Duration>>,
-    /// Requests of which it is known that no reply is waited for any more.
+    /// Number of requests that are known to be lost.
     lost: usize,
     hop_limit: Option<u8>,
     icmp_error: Option<IcmpError>,
 }
 
 impl EchoCounts {
-    /// One more request was sent.
+    /// Counts a request that was sent.
     pub fn record_sent(&mut self) {
         self.round_trips.push(None);
     }
 
-    /// Something became of the request `index`.
+    /// Records the result of the request `index`.
     pub fn record_result(&mut self, index: usize, outcome: EchoResult) {
         match outcome {
             EchoResult::Reply {
@@ -44,27 +44,27 @@ impl EchoCounts {
         }
     }
 
-    /// One more request was not answered for too long.
+    /// Counts a request without a reply in time.
     pub fn record_timeout(&mut self) {
         self.lost += 1;
     }
 
-    /// Requests sent.
+    /// Number of requests sent.
     pub fn sent(&self) -> usize {
         self.round_trips.len()
     }
 
-    /// Requests answered.
+    /// Number of requests answered.
     pub fn received(&self) -> usize {
         self.round_trips.iter().flatten().count()
     }
 
-    /// The last answer that said that a request did not arrive.
+    /// The last ICMP error.
     pub fn icmp_error(&self) -> Option<IcmpError> {
         self.icmp_error
     }
 
-    /// The part of `count` requests that is lost whatever becomes of the others.
+    /// The minimum loss ratio of `count` requests, whatever the results of the pending ones.
     pub fn min_loss_ratio(&self, count: usize) -> f64 {
         let echoes = EchoStats {
             sent: saturating_u32(count),
@@ -87,7 +87,7 @@ impl EchoCounts {
         Fact::Icmp(Box::new(self.echoes()))
     }
 
-    /// Says how many requests were not answered.
+    /// A message with the number of unanswered requests.
     pub fn loss_message(&self) -> String {
         let (sent, lost) = (self.sent(), self.sent() - self.received());
         let text = format!("{lost} of {sent} echo requests got no reply");
@@ -97,7 +97,7 @@ impl EchoCounts {
         }
     }
 
-    /// Says that none was, where each was waited for so long.
+    /// A message that no request was answered within `reply_timeout`.
     pub fn no_reply_message(&self, reply_timeout: Option<Duration>) -> String {
         let text = match self.sent() {
             1 => "the echo request got no reply".to_owned(),
@@ -114,7 +114,7 @@ fn saturating_u32(count: usize) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
 }
 
-/// What the round trips that there were have in common; jitter is between neighbours of these.
+/// Statistics of the round trips. Jitter is between consecutive ones.
 fn rtt_stats(round_trips: &[Option<Duration>]) -> Option<RoundTripStats> {
     let known = || round_trips.iter().flatten().copied();
     let count = saturating_u32(known().count());

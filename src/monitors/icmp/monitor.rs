@@ -1,4 +1,4 @@
-//! The monitor: sends echo requests, and waits for what becomes of them.
+//! The ICMP monitor: sends echo requests and waits for their results.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -51,7 +51,7 @@ impl Icmp {
         }
     }
 
-    /// The family of the address that is probably checked.
+    /// The probable IP family of the target.
     fn family(&self) -> Family {
         match (&self.settings.target, self.settings.route.family) {
             (Host::Address(IpAddr::V6(_)) | Host::Zoned(_), _) | (Host::Name(_), IpFamily::Ip6) => {
@@ -61,7 +61,7 @@ impl Icmp {
         }
     }
 
-    /// Sends what there is to send, until something has become of all of it.
+    /// Sends all requests, and waits until each has a result.
     async fn exchange(
         &self,
         session: &mut EchoSession,
@@ -111,7 +111,7 @@ impl Icmp {
         }
     }
 
-    /// Should the deadline pass before something has become of all requests, what is certain counts.
+    /// Sets the failure for a deadline that passes before all requests have results.
     fn set_timeout_failure(&self, counts: &EchoCounts, attempt: &Attempt) {
         let settings = &self.settings;
         if counts.received() > 0 && counts.min_loss_ratio(settings.count) > settings.max_packet_loss
@@ -154,7 +154,7 @@ fn tell_result(number: usize, result: EchoResult, attempt: &Attempt) {
     }
 }
 
-/// Until that moment; for ever where there is none.
+/// Sleeps until `moment`, or forever without one.
 async fn sleep_until_opt(moment: Option<Instant>) {
     match moment {
         Some(moment) => sleep_until(moment).await,

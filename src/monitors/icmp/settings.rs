@@ -8,26 +8,26 @@ use crate::{
     value::{Fields, FromNode, Host, format_duration},
 };
 
-/// How to check one host by ICMP echo.
+/// Settings of an ICMP check.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Whom to send echo requests to.
+    /// The target of the echo requests.
     pub target: Host,
-    /// Which addresses may be used.
+    /// The IP family and source address to use.
     pub route: Route,
     /// Echo requests in one check.
     pub count: usize,
     /// From one echo request to the next.
     pub interval: Duration,
-    /// How long to wait for each reply, where that is set.
+    /// Time to wait for each reply, if set.
     pub reply_timeout: Option<Duration>,
     /// The part of the requests, from 0 to below 1, that may be lost.
     pub max_packet_loss: f64,
     /// Bytes of payload.
     pub payload_size: usize,
-    /// Whether a request that is too large for some network on its way is lost.
+    /// True if a request must not be fragmented, and is lost if it is too large for a network on its way.
     pub dont_fragment: bool,
-    /// Hops that a request may make; 0 for as many as the system lets it.
+    /// Maximum number of hops of a request; 0 for the system's default.
     pub ttl: u8,
 }
 
@@ -35,7 +35,7 @@ pub struct Settings {
 const PAYLOAD_SIZE: usize = 28;
 const TTL: u8 = 64;
 const INTERVAL: Duration = Duration::from_millis(200);
-/// Of several requests: who waits for a lost one until the deadline cannot judge the others.
+/// With several requests: waiting for a lost one until the deadline would leave no time for the others.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl Settings {
@@ -55,7 +55,7 @@ impl Settings {
         }
     }
 
-    /// Reads the keys; `None` where there is no host to check.
+    /// Reads the keys; `None` without a host.
     pub fn read(fields: &mut Fields<'_>) -> Option<Self> {
         let target = fields.required("target");
         let count = whole(fields, "count", 1..=1000).unwrap_or(1);
@@ -75,14 +75,14 @@ impl Settings {
             payload_size: payload_size.unwrap_or(PAYLOAD_SIZE),
             dont_fragment,
             ttl: ttl.unwrap_or(TTL),
-            // Last, so that what is wrong with the others is found out too.
+            // Last, so that the problems of the others are reported too.
             target: target?,
         };
         settings.check_time(fields);
         Some(settings)
     }
 
-    /// How long to wait for each reply; `None` for until the deadline.
+    /// Time to wait for each reply; `None` to wait until the deadline.
     #[must_use]
     pub fn reply_timeout(&self) -> Option<Duration> {
         self.reply_timeout
@@ -96,7 +96,7 @@ impl Settings {
         sending.checked_add(self.reply_timeout()?)
     }
 
-    /// What the timeout has to leave time for, where this monitor has its own.
+    /// Reports a timeout of the monitor itself that is too short for `reply_timeout`.
     fn check_time(&self, fields: &mut Fields<'_>) {
         let timeout = fields.node("timeout");
         let timeout = timeout.and_then(|(node, _)| Duration::read_node(node).ok());

@@ -18,7 +18,7 @@ pub struct WebSocket {
     tls: Option<TlsTarget>,
     settings: Arc<Settings>,
     upgrade: Upgrade,
-    /// The URL as it may be seen.
+    /// The URL without secrets.
     shown_url: String,
 }
 

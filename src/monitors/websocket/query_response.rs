@@ -1,4 +1,4 @@
-//! `query_response`: what is expected of the messages that come, and what is sent in turn.
+//! `query_response` of WebSockets: expected messages and replies.
 
 use tokio_tungstenite::tungstenite::Message;
 
@@ -12,7 +12,7 @@ use crate::{
 pub struct Entry {
     /// The pattern that a message must match; those before it that do not are skipped.
     pub expect: Option<Pattern>,
-    /// Patterns of messages that end the check at once.
+    /// Patterns of messages that end the check immediately.
     pub reject: Vec<Pattern>,
     /// The labels made of the message that matches.
     pub labels: Vec<CaptureLabel>,
@@ -31,14 +31,14 @@ pub(super) enum Verdict {
     Match(Result<Reply, ExpansionTooLong>),
 }
 
-/// What follows a message that is as expected.
+/// The consequences of a message that matches `expect`.
 #[derive(Debug, PartialEq)]
 pub(super) struct Reply {
     pub captured: Vec<(String, String)>,
     pub send: Option<Message>,
 }
 
-/// What is sent or told would be longer than what a peer may make of a template.
+/// The expansion of a template is longer than the limit.
 #[derive(Debug, PartialEq)]
 pub(super) struct ExpansionTooLong;
 
@@ -66,7 +66,7 @@ impl Entry {
         entry
     }
 
-    /// What is sent without waiting for a message.
+    /// The reply of an entry without `expect`.
     pub(super) fn opening(&self) -> Reply {
         Reply {
             captured: Vec::new(),
@@ -81,9 +81,9 @@ impl Entry {
         steps.saturating_mul(u64::try_from(length).unwrap_or(u64::MAX))
     }
 
-    /// The consequence of `message`; given up if nobody waits for it any more.
+    /// The consequence of `message`. The search ends early once `cancel` is set.
     pub(super) fn judge(&self, message: &[u8], cancel: &CancelFlag) -> Verdict {
-        // Of a search that was given up, nobody reads the result.
+        // The result of a cancelled search is not used.
         let matches = |pattern: &&Pattern| {
             let matches = pattern.matches_unless(message, || cancel.is_set());
             matches.unwrap_or_default()

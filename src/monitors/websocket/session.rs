@@ -161,7 +161,7 @@ impl<'a> WebSocketSession<'a> {
         .await
     }
 
-    /// Sends a ping that nobody could have foreseen, and waits for its pong.
+    /// Sends a ping with an unpredictable payload, and waits for its pong.
     pub async fn ping(&mut self) -> Result<(), Failure> {
         let payload = Bytes::from(generate_key());
         self.send(Message::Ping(payload.clone())).await?;
@@ -256,12 +256,12 @@ impl<'a> WebSocketSession<'a> {
         Err(self.attempt.failure(Reason::ProtocolError, error))
     }
 
-    /// Whether the connection ended because no more of it is read.
+    /// Returns whether the connection ended because no more of it is read.
     fn is_exhausted(&self) -> bool {
         self.socket.get_ref().reader().is_exhausted()
     }
 
-    /// What an `error` of the conversation means.
+    /// The failure for an error of the WebSocket.
     fn failure(&self, error: &Error) -> Failure {
         match error {
             Error::Io(error) => {
@@ -292,7 +292,7 @@ impl<'a> WebSocketSession<'a> {
     }
 }
 
-/// Whether the connection is broken, or no more of it is read.
+/// Returns whether the connection is broken, or no more of it is read.
 fn is_gone(error: &Error) -> bool {
     matches!(error, Error::Io(_) | Error::Capacity(_))
 }
@@ -309,7 +309,7 @@ fn kind(message: &Message) -> &'static str {
     }
 }
 
-/// Whether the connection has ended.
+/// Returns whether the connection has ended.
 fn is_closed(error: &Error) -> bool {
     matches!(
         error,

@@ -1,4 +1,4 @@
-//! The keys of `type: websocket`, with blackbox_exporter's names where it has them.
+//! The keys of `type: websocket`, with the names of blackbox_exporter.
 
 use std::sync::Arc;
 
@@ -22,12 +22,12 @@ use crate::{
     value::{CaptureLabel, Endpoint, Fields, FromNode, HttpUrl, Node, ZonedHttpUrl},
 };
 
-/// How to check one WebSocket.
+/// Settings of a WebSocket check.
 #[derive(Clone)]
 pub struct Settings {
     /// The URL, without userinfo and fragment.
     pub url: Url,
-    /// Where that is.
+    /// Host and port of the URL.
     pub endpoint: Endpoint,
     /// Headers of the request, the one with the credentials among them, apart from those that ask
     /// for the upgrade.
@@ -36,18 +36,18 @@ pub struct Settings {
     pub subprotocols: Vec<String>,
     /// The messages that are awaited and sent once the connection is upgraded.
     pub query_response: Arc<[Entry]>,
-    /// Whether a ping must be answered after that.
+    /// True if a ping must be answered after that.
     pub ping: bool,
-    /// How to speak TLS, where it is spoken.
+    /// TLS settings; `None` without TLS.
     pub tls: Option<tls::Settings>,
-    /// Which way to go to the server.
+    /// The IP family and source address to use.
     pub route: Route,
-    /// How long its certificates must still be good for.
+    /// Minimum validity of the certificates.
     pub min_validity: MinCertificateValidity,
 }
 
 impl Settings {
-    /// Reads the keys; `None` where there is no URL to check.
+    /// Reads the keys; `None` without a URL.
     pub fn read(fields: &mut Fields<'_>) -> Option<Self> {
         let target = fields.required::<Target>("target");
         let headers = read_headers(fields);
@@ -66,7 +66,7 @@ impl Settings {
         CaptureLabel::check_distinct(labels, fields);
         let ping = fields.optional("ping").unwrap_or(false);
         let route = read_route(fields);
-        // Last, so that what is wrong with the others is found out too.
+        // Last, so that the problems of the others are reported too.
         let target = target?;
         let tls = target.is_secure().then(|| {
             let mut tls = tls.unwrap_or_default();

@@ -29,7 +29,7 @@ const MAX_INTERIM: usize = 16;
 /// Pieces in which the responses may come.
 const MAX_READS: usize = 2 * MAX_HEAD_BYTES;
 
-/// Bytes that the head of an upgrade hardly ever has more of.
+/// Typical maximum size of the head of an upgrade.
 const TYPICAL_HEAD_BYTES: usize = 1 << 10;
 
 /// Asks for the upgrade; the same each time but for its key.
@@ -135,7 +135,7 @@ impl Upgrade {
     }
 }
 
-/// Whether `token` is in the list that the headers `name` have.
+/// Returns whether `token` is in the list that the headers `name` have.
 fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
     let values = headers.get_all(name).into_iter();
     values
@@ -201,14 +201,14 @@ async fn exchange(
     }
 }
 
-/// Whether the end of a head may be in `received`; parsers let the carriage returns be missing.
+/// Returns whether the end of a head may be in `received`; parsers let the carriage returns be missing.
 fn has_empty_line(received: &[u8]) -> bool {
     let ends: [&[u8]; 2] = [b"\n\r\n", b"\n\n"];
     ends.iter()
         .any(|end| received.windows(end.len()).any(|part| part == *end))
 }
 
-/// The response that `received` begins with, if it is whole, and what is behind it.
+/// The response at the start of `received`, if it is complete, and the data after it.
 fn parse(received: &[u8], attempt: &Attempt) -> Result<Option<(Response, Vec<u8>)>, Failure> {
     let parsed = Response::try_parse(received).map_err(|_| {
         let error = "the server does not speak HTTP/1.1";

@@ -17,10 +17,10 @@ use crate::{
     value::{Endpoint, Host, ZonedAddress},
 };
 
-/// What a client is made for.
+/// Options of a [`Client`].
 #[derive(Clone, Copy, Debug)]
 pub struct ClientOptions<'s> {
-    /// How to speak TLS.
+    /// TLS settings.
     pub tls: &'s tls::Settings,
     /// The versions of HTTP that it offers.
     pub versions: OfferedVersions,
@@ -73,7 +73,7 @@ impl Client {
             None => Ok(target.host.server_name()),
         });
         let stream = if let Some(proxy) = &request.proxy {
-            // In a box, so that the many checks without a proxy are no larger for it.
+            // In a box, so that checks without a proxy have smaller futures.
             Box::pin(self.connect_through(proxy, target, request, attempt)).await?
         } else {
             let host = match (request.address, &request.zone, target.host) {
@@ -227,7 +227,7 @@ impl Transport for Client {
     }
 }
 
-/// Whether `proxy` gets the request itself, and not a tunnel to its target.
+/// Returns whether `proxy` gets the request itself, and not a tunnel to its target.
 fn forwards(proxy: &Proxy, request: &Request) -> bool {
     let http = matches!(proxy.scheme, ProxyScheme::Http | ProxyScheme::Https);
     http && request.url.scheme() == "http"

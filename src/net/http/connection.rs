@@ -123,7 +123,7 @@ fn received(
     }))
 }
 
-/// What keeps a connection going: dropped with the check, it is gone.
+/// Drives a connection. Dropped with the check, it closes the connection.
 enum Driver {
     /// The check's own task.
     Http1(Box<Http1Connection>),
@@ -184,7 +184,7 @@ impl Body for ResponseBody {
 /// The tasks of one connection.
 type Tasks = Arc<Mutex<JoinSet<()>>>;
 
-/// Spawns what hyper runs beside a request, for as long as somebody holds the connection.
+/// Spawns the tasks that hyper runs beside a request, as long as the connection is in use.
 #[derive(Clone)]
 struct TaskExecutor(Weak<Mutex<JoinSet<()>>>);
 

@@ -1,6 +1,6 @@
 //! Heads of HTTP/1 responses that browsers and curl accept and hyper does not.
 //!
-//! What hyper's own options reach is left to it: folded lines, spaces before a colon, lines that are no
+//! hyper's own options handle folded lines, spaces before a colon, and lines that are not
 //! headers. Here are an empty Content-Length, chunks under HTTP/1.0, control characters in the reason
 //! phrase, and more lines than hyper takes without an allocation for each response.
 
@@ -33,7 +33,7 @@ const FRAMING_HEADERS: [&[u8]; 3] = [b"connection", b"content-length", b"transfe
 /// The beginning of an alert, with which a server that expects TLS answers (RFC 8446, section 5.1).
 const TLS_ALERT: [u8; 2] = [21, 3];
 
-/// Bytes that are read at once until the head is complete.
+/// Bytes per read until the head is complete.
 const READ_BYTES: usize = 4 << 10;
 
 /// Bytes of a head that are kept to quote from.
@@ -45,15 +45,15 @@ pub(super) struct LenientStream {
     log: Arc<HeadLog>,
     /// Received, and not passed on yet.
     pending: Vec<u8>,
-    /// How many bytes of `pending` may be passed on.
+    /// Number of bytes of `pending` that may be passed on.
     ready: usize,
-    /// How far the rest of `pending` has been searched for the end of a head.
+    /// The search for the end of a head in the rest of `pending`.
     search: HeadSearch,
-    /// Whether the rest of the stream is passed on as it is.
+    /// True if the rest of the stream is passed on unchanged.
     in_body: bool,
 }
 
-/// What became of the head of a response.
+/// Log of the head of a response.
 #[derive(Default)]
 pub(super) struct HeadLog(Mutex<Head>);
 
@@ -61,14 +61,14 @@ pub(super) struct HeadLog(Mutex<Head>);
 struct Head {
     /// The beginning, as it was received.
     received: Vec<u8>,
-    /// Whether HTTP/1.0 was passed on as HTTP/1.1.
+    /// True if HTTP/1.0 was passed on as HTTP/1.1.
     is_http10: bool,
     /// Headers that were not passed on.
     surplus: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl HeadLog {
-    /// Makes `response` what the peer sent.
+    /// Restores the response that the peer sent.
     pub fn restore<B>(&self, response: &mut http::Response<B>) {
         let mut head = self.0.lock();
         if head.is_http10 {
@@ -79,7 +79,7 @@ impl HeadLog {
         }
     }
 
-    /// What is wrong with a head that hyper refused, quoted without words that were sent.
+    /// The problem of a head that hyper refused, quoted without words that were sent.
     pub fn complaint(&self, sent: &SentWords) -> Option<String> {
         let head = self.0.lock();
         if head.received.starts_with(&TLS_ALERT) {
@@ -111,7 +111,7 @@ impl LenientStream {
         (lenient, log)
     }
 
-    /// Looks for whole heads in what is pending.
+    /// Searches the pending bytes for complete heads.
     fn advance(&mut self) {
         while !self.in_body {
             // Empty lines may come before a head (RFC 9112, section 2.2).
@@ -121,7 +121,7 @@ impl LenientStream {
             self.pending.drain(self.ready..self.ready + blank);
             let rest = &self.pending[self.ready..];
             let Some(length) = self.search.next(rest) else {
-                // What does not begin like HTTP never will, and what is too long is for hyper to refuse.
+                // Data that does not begin like HTTP never will, and hyper refuses a head that is too long.
                 let is_http = b"HTTP/".starts_with(&rest[..rest.len().min(5)]);
                 if !is_http || rest.len() > MAX_HEAD_BYTES {
                     self.finish(rest.len());
@@ -150,7 +150,7 @@ impl LenientStream {
         }
     }
 
-    /// Passes all on as it is.
+    /// Passes everything on unchanged.
     fn finish(&mut self, length: usize) {
         let start = &self.pending[self.ready..];
         self.log.0.lock().received = start[..length.min(MAX_KEPT_BYTES)].to_vec();
@@ -158,7 +158,7 @@ impl LenientStream {
         self.ready = self.pending.len();
     }
 
-    /// Passes on what is ready.
+    /// Passes on the bytes that are ready.
     fn take_ready(&mut self, buffer: &mut ReadBuf<'_>) {
         let count = self.ready.min(buffer.remaining());
         buffer.put_slice(&self.pending[..count]);
@@ -234,12 +234,12 @@ impl AsyncWrite for LenientStream {
     }
 }
 
-/// The search for the end of a head whose bytes come in pieces: each byte is looked at once.
+/// The search for the end of a head that comes in pieces: each byte is examined once.
 #[derive(Default)]
 struct HeadSearch {
-    /// Where the last line begins.
+    /// Start of the last line.
     line: usize,
-    /// How many bytes have been searched.
+    /// Number of bytes that have been searched.
     searched: usize,
 }
 
@@ -265,7 +265,7 @@ impl HeadSearch {
     }
 }
 
-/// Whether another head follows (RFC 9110, section 15.2).
+/// Returns whether another head follows (RFC 9110, section 15.2).
 fn is_interim(head: &[u8]) -> bool {
     let head = head.trim_ascii_start();
     let code = head
@@ -370,7 +370,7 @@ fn printable(line: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(text.chain(end.iter().copied()).collect())
 }
 
-/// Whether `line` is a status line (RFC 9112, section 4), of any version of HTTP/1.
+/// Returns whether `line` is a status line (RFC 9112, section 4), of any version of HTTP/1.
 fn is_status_line(line: &[u8]) -> bool {
     let Some(rest) = line.strip_prefix(b"HTTP/1.") else {
         return false;
@@ -384,7 +384,7 @@ fn is_status_line(line: &[u8]) -> bool {
     }
 }
 
-/// Whether a header line is one of those that hyper cannot do without.
+/// Returns whether hyper refuses a response with this header line.
 fn is_wrong(line: &[u8]) -> bool {
     let is_number = |value: &[u8]| value.iter().all(u8::is_ascii_digit);
     let length = value_of(line, b"content-length");

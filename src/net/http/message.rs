@@ -1,4 +1,4 @@
-//! The request as it is sent.
+//! Builds the HTTP message of a request.
 
 use bytes::Bytes;
 use http::{HeaderValue, Uri, header, uri::Authority};
@@ -8,7 +8,7 @@ use url::Position;
 use super::{Request, proxy::Proxy};
 use crate::net::echo::SentWords;
 
-/// Bytes of a request's body that are looked for in what the peer says.
+/// Bytes of a request's body that are searched for in the peer's response.
 const MAX_SEARCHED_BODY: usize = 16 << 10;
 
 /// The message of `request`: to a proxy that forwards it, with its whole URL.
@@ -58,7 +58,7 @@ pub(super) fn build(
     Ok(message)
 }
 
-/// What may be secret in a request, to keep a peer's echo of it out of errors.
+/// Parts of a request that may be secret. They keep a peer's echo of them out of errors.
 pub(super) struct Secrets {
     uri: Uri,
     headers: Vec<HeaderValue>,

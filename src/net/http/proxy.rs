@@ -1,4 +1,4 @@
-//! Which proxy a request goes through.
+//! The choice of the proxy for a request.
 
 use std::{net::IpAddr, str::FromStr, sync::Arc};
 
@@ -18,20 +18,20 @@ pub struct Proxies {
     exempt: NoProxy,
 }
 
-/// One proxy. It holds secrets, and so its `Debug` shows where it is and no more.
+/// A proxy. It holds secrets, so its `Debug` shows only the address.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Proxy {
-    /// What is spoken with it.
+    /// The protocol of the proxy.
     pub scheme: ProxyScheme,
-    /// Where it is.
+    /// Host and port of the proxy.
     pub endpoint: Endpoint,
-    /// User and password.
+    /// User name and password.
     pub userinfo: Option<(String, String)>,
     /// Headers of the request for a tunnel, the one with the credentials among them.
     pub headers: HeaderMap,
 }
 
-/// What is spoken with a proxy.
+/// The protocol of a proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProxyScheme {
     /// HTTP over TCP.
@@ -92,7 +92,7 @@ impl std::fmt::Debug for Proxies {
 }
 
 impl FromStr for Proxy {
-    /// What is wrong; it never repeats the text, which may hold a password.
+    /// The problem. It never repeats the text, which may contain a password.
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {

@@ -17,7 +17,7 @@ pub const USER_AGENT: &str = concat!("monitoringdaemon/", env!("CARGO_PKG_VERSIO
 
 /// Sends requests; tests have a stand-in.
 pub trait Transport: Send + Sync + 'static {
-    /// How the response's body comes.
+    /// The body of a response.
     type Body: Body;
 
     /// Sends `request` over a fresh connection and waits for the response's headers.
@@ -25,7 +25,7 @@ pub trait Transport: Send + Sync + 'static {
     /// Enters the phases from `resolve` to `processing`; `transfer` begins with the body.
     ///
     /// # Errors
-    /// A [`Failure`] where there is no response.
+    /// A [`Failure`] if there is no response.
     fn send(
         &self,
         request: Request,
@@ -38,7 +38,7 @@ pub trait Body: Send {
     /// The next bytes, or `None` after the last ones.
     ///
     /// # Errors
-    /// A [`Failure`] where the body ends before it is complete.
+    /// A [`Failure`] if the body ends before it is complete.
     fn chunk(&mut self) -> impl Future<Output = Result<Option<Bytes>, Failure>> + Send;
 }
 
@@ -53,7 +53,7 @@ pub struct Request {
     pub headers: HeaderMap,
     /// The body, empty for none.
     pub body: Bytes,
-    /// Which addresses may be used.
+    /// The IP family and source address to use.
     pub route: Route,
     /// The address of the URL's host, if it is not to be looked up.
     pub address: Option<IpAddr>,
@@ -61,7 +61,7 @@ pub struct Request {
     pub zone: Option<Arc<str>>,
     /// The proxy that it goes through.
     pub proxy: Option<Arc<Proxy>>,
-    /// The name to ask for in TLS and to verify, if it is not the URL's.
+    /// The name for SNI and verification; `None` for the host of the URL.
     pub server_name: Option<String>,
 }
 

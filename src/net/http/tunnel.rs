@@ -11,7 +11,7 @@ use crate::{
     value::{Endpoint, Host},
 };
 
-/// Why there is no tunnel.
+/// The reason why there is no tunnel.
 #[derive(Debug)]
 pub(super) enum ProxyError {
     /// The connection to the proxy ended.
@@ -122,7 +122,7 @@ pub(super) async fn request_socks5_tunnel<S: AsyncRead + AsyncWrite + Unpin>(
     target: &Endpoint,
     userinfo: Option<&(String, String)>,
 ) -> Result<(), ProxyError> {
-    // A proxy that knows us by our address has no use for a password.
+    // A proxy that authenticates clients by address needs no password.
     let methods: &[u8] = match userinfo {
         None => &[VERSION, 1, NO_AUTHENTICATION],
         Some(_) => &[VERSION, 2, NO_AUTHENTICATION, USERINFO],
@@ -164,7 +164,7 @@ pub(super) async fn request_socks5_tunnel<S: AsyncRead + AsyncWrite + Unpin>(
             request.push(IPV6);
             request.extend(address.octets());
         }
-        // The zone means nothing to anybody else.
+        // A zone has a meaning on this host only.
         Host::Zoned(zoned) => {
             request.push(IPV6);
             request.extend(zoned.address.octets());
@@ -234,14 +234,14 @@ mod tests {
         runtime.expect("a runtime without I/O").block_on(future)
     }
 
-    /// How it is asked, and by whom.
+    /// The protocol, and the credentials.
     #[derive(Clone, Copy)]
     enum Way {
         Connect,
         Socks(Option<(&'static str, &'static str)>),
     }
 
-    /// Asks a proxy that answers with `bytes` and closes; what was asked, and the outcome.
+    /// Asks a proxy that answers with `bytes` and closes. Returns the request and the outcome.
     fn ask(bytes: &[u8], way: Way) -> (Vec<u8>, Result<(), ProxyError>) {
         run(async {
             let (mut ours, mut theirs) = tokio::io::duplex(1 << 16);

@@ -1,4 +1,4 @@
-//! Opens a socket for echo requests, and says which permission is missing where there is none.
+//! Opens sockets for echo requests, and names the missing permission.
 
 use std::{
     fmt,
@@ -15,20 +15,20 @@ use socket2::{Domain, Protocol, SockFilter, Type};
 
 use super::packet::Family;
 
-/// What those have in common who share a socket.
+/// The properties of a socket. Requests with equal ones share it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SocketKey {
     /// The version of IP.
     pub family: Family,
-    /// The address that requests come from, where it is not the system's choice.
+    /// The source address; `None` for the system's choice.
     pub source: Option<IpAddr>,
-    /// Hops that a request may make; 0 for as many as the system lets it.
+    /// Maximum number of hops of a request; 0 for the system's default.
     pub ttl: u8,
-    /// Whether a request that is too large for some network on its way is lost.
+    /// True if a request must not be fragmented, and is lost if it is too large for a network on its way.
     pub dont_fragment: bool,
 }
 
-/// A socket that nobody reads from yet.
+/// A socket that is not read from yet.
 pub(super) struct OpenSocket {
     pub socket: socket2::Socket,
     pub family: Family,
@@ -36,12 +36,12 @@ pub(super) struct OpenSocket {
     pub identifier: Option<u16>,
 }
 
-/// Why there is no socket.
+/// The reason why a socket cannot be opened.
 #[derive(Debug)]
 pub(super) enum OpenError {
-    /// Neither kind of socket is permitted.
+    /// No kind of ICMP socket is permitted.
     Forbidden,
-    /// The system says something else.
+    /// Another error of the system.
     Io(io::Error),
 }
 
@@ -54,7 +54,7 @@ impl fmt::Display for OpenError {
     }
 }
 
-/// What is missing, and how to grant it.
+/// The missing permission, and the ways to grant it.
 const NO_PERMISSION: &str = "no permission to send ICMP: the group of this process is not in \
     net.ipv4.ping_group_range, and it has no CAP_NET_RAW; grant one of them: \
     sysctl -w net.ipv4.ping_group_range=\"0 2147483647\", or \
@@ -65,7 +65,7 @@ const NO_PERMISSION: &str = "no permission to send ICMP: the group of this proce
 const SOCKET_BUFFER_BYTES: usize = 4 << 20;
 
 impl SocketKey {
-    /// A socket that needs no privilege where the system has such, else a raw one.
+    /// Opens an unprivileged socket if the system has them, else a raw one.
     pub(super) fn open(self) -> Result<OpenSocket, OpenError> {
         let unprivileged = self.socket(Type::DGRAM);
         let (socket, identifier) = match unprivileged {
@@ -117,7 +117,7 @@ impl SocketKey {
         if self.ttl > 0 {
             socket.set_ttl_v4(self.ttl.into())?;
         }
-        // Not what the kernel remembers of the path is asked for, but the path itself.
+        // The path itself is probed, not the kernel's cache of its MTU.
         let discovery = if self.dont_fragment {
             Ipv4PathMtuDiscovery::PROBE
         } else {
@@ -142,7 +142,7 @@ impl SocketKey {
     }
 }
 
-/// Whether what is missing is nothing that another kind of socket could do without.
+/// Returns whether descriptors or memory are exhausted, so that another kind of socket would fail too.
 fn is_exhausted(error: &io::Error) -> bool {
     const ENFILE: i32 = 23;
     const EMFILE: i32 = 24;
@@ -158,7 +158,7 @@ fn random_identifier() -> u16 {
 /// A program for the kernel (bpf(4)), so that a raw socket gets no messages but echo replies with
 /// `identifier`: without it, it gets those of everybody.
 fn replies_to(family: Family, identifier: u16) -> Vec<SockFilter> {
-    // Of a packet of IPv4 the header comes first, and X is to be its length; IPv6 has none here.
+    // IPv4 packets include the header, whose length goes to X; IPv6 packets do not.
     const BPF_LDX_B_MSH: u16 = 0xb1;
     const BPF_LD_B_IND: u16 = 0x50;
     const BPF_LD_H_IND: u16 = 0x48;

@@ -43,10 +43,10 @@ pub const ICMP_HEADER_LEN: usize = 8;
 /// The largest payload that fits into an IPv4 packet: 65535 bytes without both headers.
 pub const MAX_PAYLOAD: usize = 65_507;
 
-/// What a payload begins with: nobody who has not seen the request knows it.
+/// The start of a payload, which only those who have seen the request know.
 pub(super) type Cookie = [u8; 8];
 
-/// What a payload has behind its cookie, again and again.
+/// The bytes that fill a payload after its cookie, repeated.
 const PAYLOAD_PATTERN: &[u8] = b"monitoringdaemon";
 
 /// Bytes of a payload of `size` bytes.
@@ -111,7 +111,7 @@ impl<'p> Reply<'p> {
         })
     }
 
-    /// Whether it brings back the payload of a request.
+    /// Returns whether the reply has the payload of the request.
     pub fn answers(&self, cookie: Cookie, size: usize) -> bool {
         let bytes = self.payload.iter().copied();
         self.payload.len() == size && bytes.eq(payload(cookie, size))
@@ -119,7 +119,7 @@ impl<'p> Reply<'p> {
 }
 
 /// The ICMP message in `packet`, which a raw socket of IPv4 received: behind the header of IP, and
-/// with a checksum that nobody has looked at yet.
+/// with a checksum that has not been verified yet.
 pub(super) fn strip_ipv4_header(packet: &[u8]) -> Option<&[u8]> {
     let first = *packet.first()?;
     let header = usize::from(first & 0xf) * 4;
@@ -135,7 +135,7 @@ pub(super) fn quoted(family: Family, packet: &[u8]) -> Option<(u16, u16)> {
     (kind == family.request()).then_some((identifier, sequence))
 }
 
-/// An ICMP error: somebody on the way says that a request did not arrive.
+/// An ICMP error: a host on the way reports that a request did not arrive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IcmpError {
     /// The version of ICMP.
@@ -144,14 +144,14 @@ pub struct IcmpError {
     pub kind: u8,
     /// Its code.
     pub code: u8,
-    /// Bytes that would have fit, where it says so.
+    /// Maximum size in bytes, if the error has it.
     pub mtu: u32,
-    /// Who says it.
+    /// The sender.
     pub from: Option<IpAddr>,
 }
 
 impl IcmpError {
-    /// Whether the request is lost; a redirect, for one, says that it is not.
+    /// Returns whether the request is lost. After a redirect, for example, it is not.
     #[must_use]
     pub fn is_final(&self) -> bool {
         match self.family {
@@ -160,7 +160,7 @@ impl IcmpError {
         }
     }
 
-    /// The meaning of type and code, where they are known.
+    /// The meaning of type and code, if they are known.
     fn meaning(&self) -> Option<&'static str> {
         Some(match (self.family, self.kind, self.code) {
             (Family::V4, 3, 0) => "network unreachable",
@@ -228,7 +228,7 @@ mod tests {
 
     const COOKIE: Cookie = *b"cookie!!";
 
-    /// What the other side makes of a request.
+    /// The reply of a peer to a request.
     fn answer(family: Family, request: &[u8]) -> Vec<u8> {
         let mut reply = request.to_vec();
         reply[0] = family.reply();

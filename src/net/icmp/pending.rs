@@ -1,4 +1,4 @@
-//! Which echo requests wait for an answer, and whose they are: no socket, no clock.
+//! Pending echo requests and their sessions, without sockets and clocks.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -10,7 +10,7 @@ use tokio::{sync::mpsc, time::Instant};
 
 use super::packet::{Cookie, IcmpError, Reply};
 
-/// What became of the request `sequence`.
+/// The outcome of the request `sequence`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Answer {
     pub sequence: u16,
@@ -21,11 +21,11 @@ pub(super) struct Answer {
 pub(super) enum EchoOutcome {
     /// The target answered.
     Reply(Arrival),
-    /// Somebody said that the request did not arrive.
+    /// A host reported that the request did not arrive.
     IcmpError(IcmpError),
 }
 
-/// How a reply came in.
+/// The arrival of a reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Arrival {
     /// When it was read.
@@ -44,7 +44,7 @@ pub(super) struct PendingEcho {
     pub cookie: Cookie,
     /// Bytes of payload.
     pub size: usize,
-    /// Has room for an answer to each request of its owner.
+    /// Has capacity for an answer to each request of its owner.
     pub inbox: mpsc::Sender<Answer>,
 }
 
@@ -55,7 +55,7 @@ pub(super) struct PendingEchoes {
     next: u16,
 }
 
-/// Half of the sequences there are, so that a free one is found at once.
+/// Half of all sequence numbers, so that a free one is found quickly.
 const MAX_PENDING: usize = 1 << 15;
 
 impl PendingEchoes {
@@ -74,14 +74,14 @@ impl PendingEchoes {
         }
     }
 
-    /// Hands a reply that `from` sent to whom it is for, if to anybody.
+    /// Delivers a reply from `from` to its session, if there is one.
     pub fn reply(&mut self, from: IpAddr, reply: Reply<'_>, arrival: Arrival) {
         let answers =
             |echo: &PendingEcho| echo.target == from && reply.answers(echo.cookie, echo.size);
         self.deliver(reply.sequence, EchoOutcome::Reply(arrival), answers);
     }
 
-    /// Hands an ICMP error on the request `sequence` to `target` to whom it is for, if to anybody.
+    /// Delivers an ICMP error about the request `sequence` to `target` to its session, if there is one.
     pub fn icmp_error(&mut self, target: IpAddr, sequence: u16, icmp_error: IcmpError) {
         if icmp_error.is_final() {
             let concerns = |echo: &PendingEcho| echo.target == target;
@@ -103,9 +103,9 @@ impl PendingEchoes {
         }
     }
 
-    /// No longer waits for an answer to the request `sequence` of `owner`.
+    /// Removes the pending request `sequence` of `owner`.
     pub fn cancel(&mut self, sequence: u16, owner: u64) {
-        // It may have been answered meanwhile, and its sequence be somebody else's.
+        // It may have been answered meanwhile, and its sequence reused by another session.
         if let Entry::Occupied(entry) = self.pending.entry(sequence)
             && entry.get().owner == owner
         {
@@ -113,7 +113,7 @@ impl PendingEchoes {
         }
     }
 
-    /// How many requests wait.
+    /// Number of pending requests.
     pub fn len(&self) -> usize {
         self.pending.len()
     }

@@ -18,13 +18,13 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Request {
     sequence: u16,
-    /// Which one of its session, from 0.
+    /// Index within the session, from 0.
     pub index: usize,
     /// When it was sent.
     pub sent_at: Instant,
 }
 
-/// What became of a request.
+/// The result of an echo request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EchoResult {
     /// The target answered.
@@ -34,11 +34,11 @@ pub enum EchoResult {
         /// Hops that the reply could still have made.
         hop_limit: Option<u8>,
     },
-    /// Somebody says that the request did not arrive.
+    /// A host reported that the request did not arrive.
     Lost(IcmpError),
 }
 
-/// Echo requests to one target, and what becomes of them; dropped, nobody waits for them any more.
+/// Echo requests to one target and their results. Dropping it cancels the pending ones.
 pub struct EchoSession {
     socket: Arc<Socket>,
     number: u64,
@@ -51,7 +51,7 @@ pub struct EchoSession {
 }
 
 impl EchoSession {
-    /// Over `socket`, at most `count` requests to `target`, each with so many bytes.
+    /// A session over `socket` of at most `count` requests to `target`, each with a payload of `payload_size` bytes.
     #[must_use]
     pub fn new(socket: Arc<Socket>, target: SocketAddr, payload_size: usize, count: usize) -> Self {
         let (inbox, answers) = mpsc::channel(count.max(1));
@@ -70,7 +70,7 @@ impl EchoSession {
     /// Sends a request.
     ///
     /// # Errors
-    /// A [`Failure`] where it does not even leave.
+    /// A [`Failure`] if it cannot be sent.
     pub async fn send(&mut self, attempt: &Attempt) -> Result<Request, Failure> {
         let state = self.socket.state();
         let inbox = self.inbox.clone();
@@ -95,7 +95,7 @@ impl EchoSession {
         Ok(request)
     }
 
-    /// The next request that something becomes of; waits for ever where none is pending.
+    /// The next request with a result. Waits forever if none is pending.
     pub async fn next(&mut self) -> (Request, EchoResult) {
         loop {
             let answer = self.answers.recv().await;

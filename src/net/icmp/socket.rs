@@ -1,4 +1,4 @@
-//! One socket for all who ask alike: its requests go out, its answers come in to whom they are for.
+//! A shared socket: sends the echo requests of many checks, and delivers the replies.
 
 use std::{
     hash::{BuildHasher, RandomState},
@@ -34,10 +34,10 @@ use super::{
     pending::{Answer, Arrival, PendingEcho, PendingEchoes},
 };
 
-/// A socket that all share who ask alike.
+/// A socket that is shared by all checks with the same key.
 pub struct Socket {
     state: Arc<SocketState>,
-    /// Ends with the last who uses the socket.
+    /// Ends with the last user of the socket.
     reader: AbortOnDropHandle<()>,
 }
 
@@ -45,10 +45,10 @@ pub(super) struct SocketState {
     /// No socket of UDP, but one for datagrams, which is all that tokio has to know of it.
     socket: UdpSocket,
     family: Family,
-    /// Of a raw socket; of another one the kernel knows it, and keeps what is for others away.
+    /// The identifier of a raw socket. For other sockets, the kernel sets it and filters replies.
     identifier: Option<u16>,
     pending: Mutex<PendingEchoes>,
-    /// Makes cookies of numbers that nobody else can.
+    /// Derives unpredictable cookies from numbers.
     cookies: RandomState,
     requests: AtomicU64,
 }
@@ -68,7 +68,7 @@ impl Socket {
         Ok(Self { state, reader })
     }
 
-    /// Whether answers are still read: they are not once the runtime that did so is gone.
+    /// Returns whether replies are still read. They are not once the runtime that read them is gone.
     pub(super) fn is_alive(&self) -> bool {
         !self.reader.is_finished()
     }
@@ -77,18 +77,18 @@ impl Socket {
         &self.state
     }
 
-    /// How many requests wait for their answers.
+    /// Number of pending requests.
     #[must_use]
     pub fn pending(&self) -> usize {
         self.state.pending().len()
     }
 }
 
-/// How often to send once more what failed at once: an ICMP error on the request of another check
+/// Maximum number of retries of a send: an ICMP error on the request of another check
 /// fails whatever is sent next over the same socket, once.
 const MAX_SEND_RETRIES: usize = 8;
 
-/// How long to wait for room in the send buffer, and how often to look.
+/// Time to wait for room in the send buffer, and the pause between two tries.
 const SEND_BUFFER_TIMEOUT: Duration = Duration::from_millis(500);
 const SEND_BUFFER_POLL: Duration = Duration::from_millis(5);
 
@@ -129,7 +129,7 @@ impl SocketState {
                 "too many echo requests are waiting for replies",
             )
         })?;
-        // Forgets it where the check is dropped meanwhile.
+        // Removes it if the check is dropped meanwhile.
         let reserved = guard(sequence, |sequence| {
             self.pending().cancel(sequence, owner);
         });
@@ -248,10 +248,10 @@ struct RecvBuffer {
     control: Vec<u8>,
 }
 
-/// What came in.
+/// A received packet.
 struct Received<'r> {
     bytes: &'r [u8],
-    /// Who sent it; of an ICMP error, whom the request was for.
+    /// The sender; of an ICMP error, the target of the request.
     address: Option<IpAddr>,
     hop_limit: Option<u8>,
     stamp: Option<SystemTime>,

@@ -10,11 +10,11 @@ use super::{
 };
 use crate::check::{Attempt, Failure, Phase, Reason};
 
-/// The sockets for echo requests: each is opened when somebody first asks for it, and then kept.
+/// The sockets for echo requests. Each is opened at its first use, and then kept.
 #[derive(Default)]
 pub struct Sockets {
     open: Mutex<HashMap<SocketKey, Arc<Socket>>>,
-    /// What was found out about those that nobody has asked for yet.
+    /// Results for sockets that have not been opened yet.
     missing_prerequisites: Mutex<HashMap<SocketKey, Option<String>>>,
 }
 
@@ -22,7 +22,7 @@ impl Sockets {
     /// The socket for `key`, by the phase `setup`.
     ///
     /// # Errors
-    /// A [`Failure`] of ours where there can be none.
+    /// A [`Failure`] with `agent_error` if it cannot be opened.
     pub fn socket(&self, key: SocketKey, attempt: &Attempt) -> Result<Arc<Socket>, Failure> {
         attempt.enter(Phase::Setup);
         let mut open = self.open.lock();
@@ -42,7 +42,7 @@ impl Sockets {
         Ok(socket)
     }
 
-    /// Why there can be no socket for `key`, if that is so; found out once.
+    /// The reason why no socket for `key` can be opened, if so. It is determined once.
     pub fn missing_prerequisite(&self, key: SocketKey) -> Option<String> {
         let mut known = self.missing_prerequisites.lock();
         let find_out = || key.open().err().map(|error| error.to_string());

@@ -37,7 +37,7 @@ impl Hosts {
     }
 }
 
-/// A name as it is compared.
+/// A name in the form in which names are compared.
 fn key(name: &str) -> Cow<'_, str> {
     let name = name.strip_suffix('.').unwrap_or(name);
     if name.bytes().any(|byte| byte.is_ascii_uppercase()) {

@@ -1,4 +1,4 @@
-//! A query as bytes, and what a response to it says (RFC 1035).
+//! Encoding of queries and decoding of responses (RFC 1035).
 
 use std::{
     fmt,
@@ -56,9 +56,9 @@ pub(super) struct Response {
     pub is_truncated: bool,
     /// It neither answers nor could it: the server does not look up names for others.
     pub is_referral: bool,
-    /// Of the type in question, and of the name or what it is an alias for.
+    /// Records of the requested type, of the name or of its alias target.
     pub records: Vec<Data>,
-    /// The name that the name in question is an alias for.
+    /// The alias target of the requested name.
     pub alias: Option<Name>,
 }
 
@@ -75,16 +75,16 @@ impl fmt::Display for Response {
     }
 }
 
-/// Why bytes are no response to a query.
+/// The reason why bytes are not a response to a query.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum ResponseError {
-    /// They may be one to another query.
+    /// They may be a response to another query.
     Mismatched,
     /// They are from the server that was asked, and mean nothing.
     Malformed(String),
 }
 
-/// What is wrong with a record.
+/// The reason why a record is malformed.
 #[derive(Debug, thiserror::Error)]
 enum Malformed {
     #[error(transparent)]
@@ -96,7 +96,7 @@ enum Malformed {
 /// Bytes of a datagram that fits through any network in one piece (DNS Flag Day 2020).
 const MAX_EDNS_BYTES: u16 = 1232;
 
-/// As many steps lead from a name to what it is an alias for.
+/// Maximum number of aliases from a name to its records.
 const MAX_ALIASES: usize = 16;
 
 const CLASS_IN: u16 = 1;
@@ -134,7 +134,7 @@ impl Query {
         bytes
     }
 
-    /// What `bytes` say in response to this query under `id`.
+    /// Decodes `bytes` as a response to this query with this `id`.
     pub fn decode(&self, id: u16, bytes: &[u8]) -> Result<Response, ResponseError> {
         let mut decoder = BinDecoder::new(bytes);
         let header = Header::read(&mut decoder).map_err(|_| ResponseError::Mismatched)?;
@@ -181,7 +181,7 @@ impl Query {
             && *question.name() == self.name
     }
 
-    /// The data of the records in question, and what the name is an alias for.
+    /// The data of the requested records, and the alias target of the name.
     fn read_answers(
         &self,
         decoder: &mut BinDecoder<'_>,

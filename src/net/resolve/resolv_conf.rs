@@ -28,11 +28,11 @@ pub(super) struct ResolvConf {
     reason = "the file has as many switches"
 )]
 pub(super) struct Options {
-    /// Dots from which on a name is tried as it is before it is searched for.
+    /// Minimum number of dots with which a name is tried unchanged before the search list.
     pub ndots: usize,
-    /// How long to wait for the last server that was asked.
+    /// Time to wait for the last server that was asked.
     pub timeout: Duration,
-    /// How often each server is asked.
+    /// Number of times each server is asked.
     pub attempts: usize,
     /// Begin with another server each time.
     pub rotate: bool,
@@ -159,7 +159,7 @@ impl Options {
     }
 }
 
-/// An address, with a zone where it needs one; `None` for anything else.
+/// Parses an address, possibly with a zone.
 fn server(text: &str) -> Option<SocketAddr> {
     if let Ok(address) = text.parse::<IpAddr>() {
         return Some((address, PORT).into());

@@ -213,7 +213,7 @@ impl Resolver {
     }
 }
 
-/// Which records a lookup is for.
+/// The records that a lookup is for.
 #[derive(Clone, Copy, Debug)]
 enum RecordChoice {
     /// Those of this type.
@@ -230,7 +230,7 @@ enum Family {
     Ip6,
 }
 
-/// Why there are no records.
+/// The reason why there are no records.
 enum NotFound {
     NoSuchName,
     /// The name exists, or the one that it is an alias for may exist.
@@ -243,7 +243,7 @@ enum NotFound {
     Failed(Failure),
 }
 
-/// A resolver as it is configured at the moment.
+/// A resolver with the configuration of one moment.
 pub(super) struct Stub {
     hosts: Hosts,
     servers: Servers,
@@ -261,12 +261,12 @@ impl Stub {
         }
     }
 
-    /// Whether `resolv.conf` is to be read again when it changes.
+    /// Returns whether `resolv.conf` must be read again when it changes.
     pub fn follows_resolv_conf(&self) -> bool {
         !self.options.no_reload
     }
 
-    /// The addresses of `host` that are wanted: at least one.
+    /// The chosen addresses of `host`: at least one.
     async fn addresses(
         &self,
         host: &str,
@@ -406,7 +406,7 @@ impl Stub {
 }
 
 impl RecordChoice {
-    /// The one address of a host that is to be checked.
+    /// The one address of a host that is checked.
     fn first(route: Route) -> Self {
         match route.family {
             IpFamily::Auto => Self::Prefer(Family::Ip4),
@@ -441,7 +441,7 @@ impl RecordChoice {
         format!("{address}, {why}{fallback}")
     }
 
-    /// Those of all addresses of a name that are wanted: at least one.
+    /// Selects the chosen ones of all addresses of a name: at least one.
     fn select(self, all: &[IpAddr]) -> Result<Vec<IpAddr>, NotFound> {
         let of_family = |family: Family| -> Vec<IpAddr> {
             let all = all.iter().copied();
@@ -488,7 +488,7 @@ impl Family {
 }
 
 impl NotFound {
-    /// How much the reason says against the name not existing.
+    /// Returns how strongly the reason suggests that the name exists.
     fn rank(&self) -> u8 {
         match self {
             Self::NoSuchName => 0,
@@ -497,7 +497,7 @@ impl NotFound {
         }
     }
 
-    /// Whether there are no records for certain.
+    /// Returns whether it is certain that there are no records.
     fn is_certain(&self) -> bool {
         self.rank() < 2
     }

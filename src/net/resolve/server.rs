@@ -18,7 +18,7 @@ use tokio::{
 use super::message::{FORMERR, NOTIMP, Query, REFUSED, Response, ResponseError, SERVFAIL};
 use crate::check::{Rcode, StepKind, Steps};
 
-/// How to ask.
+/// Options of a query.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct QueryOptions {
     /// Over TCP from the beginning.
@@ -26,7 +26,7 @@ pub(super) struct QueryOptions {
     pub edns: bool,
 }
 
-/// Why a server is of no use for a query, so that another one is asked.
+/// The reason why a server gave no usable answer, so that another one is asked.
 #[derive(Debug)]
 pub(super) enum QueryError {
     Io(io::Error),
@@ -55,7 +55,7 @@ pub(super) struct Server {
     pub health: Health,
 }
 
-/// A UDP socket that hears the server and nobody else.
+/// A UDP socket that is connected to the server.
 #[derive(Debug)]
 struct Socket {
     udp: UdpSocket,
@@ -81,7 +81,7 @@ impl Server {
         }
     }
 
-    /// What the server has to say to `query`, with no limit to the time.
+    /// Sends `query` and returns the response. There is no time limit.
     pub async fn ask(
         &self,
         query: &Query,
@@ -126,7 +126,7 @@ impl Server {
             }
             let response = match response {
                 Some(response) if !response.is_truncated => response,
-                // In a box, as it is seldom: the future of each check would be larger by it.
+                // In a box, because it is rare, and would make the future of each check larger.
                 truncated => {
                     if truncated.is_some() {
                         let address = self.address;
@@ -157,7 +157,7 @@ impl Server {
                     self.put_back(socket);
                     return Ok(response);
                 }
-                // A late response to an earlier query, or one that somebody made up.
+                // A late response to an earlier query, or a forged one.
                 Err(ResponseError::Mismatched) => {}
                 Err(ResponseError::Malformed(error)) => return Err(QueryError::Malformed(error)),
             }
@@ -255,7 +255,7 @@ impl Socket {
         }
     }
 
-    /// Apart from the waiting, so that the buffer is no part of each check that waits.
+    /// Separate from the waiting, so that the buffer is not part of the future of each check.
     fn try_receive(&self, query: &Query, id: u16) -> io::Result<Result<Response, ResponseError>> {
         let mut datagram = [0; MAX_DATAGRAM];
         let length = self.udp.try_recv(&mut datagram)?;
@@ -263,12 +263,12 @@ impl Socket {
     }
 }
 
-/// Whether a server answers, as far as is known.
+/// Knowledge about whether a server answers.
 ///
-/// One that has left a query unanswered is silent for some time: others are asked together with it.
+/// A server that left a query unanswered counts as silent for some time: others are asked together with it.
 #[derive(Debug)]
 pub(super) struct Health {
-    /// What times are counted from.
+    /// The start of the times below.
     start: Instant,
     /// When a response last came, in milliseconds.
     heard: AtomicU64,
@@ -276,7 +276,7 @@ pub(super) struct Health {
     silent_until: AtomicU64,
 }
 
-/// How far another server is to be asked behind one.
+/// The expectation of a server, which decides when the next one is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Availability {
     /// It is expected to answer.
@@ -288,14 +288,14 @@ pub(super) enum Availability {
 }
 
 impl Health {
-    /// How long a server stays silent that leaves a query unanswered.
+    /// Time for which a server counts as silent after an unanswered query.
     const SILENT_FOR: Duration = Duration::from_secs(30);
     /// One of the queries after that time tries the server, for which the others do not wait.
     const TRIAL_FOR: Duration = Duration::from_secs(2);
     /// A query that was given up earlier tells nothing.
     const UNANSWERED_AFTER: Duration = Duration::from_millis(100);
 
-    /// What to expect of the server.
+    /// The expectation of the server now.
     pub fn availability(&self) -> Availability {
         let until = self.silent_until.load(Ordering::Relaxed);
         let now = self.now();
@@ -346,7 +346,7 @@ struct PendingQuery<'h> {
 impl PendingQuery<'_> {
     fn end(mut self, asked: &Result<Response, QueryError>) {
         self.since = None;
-        // That it cannot be reached is known at once, and so costs nothing.
+        // An unreachable server is known immediately, and so costs nothing.
         if !matches!(asked, Err(QueryError::Io(_))) {
             let now = self.health.now();
             self.health.heard.store(now, Ordering::Relaxed);

@@ -31,14 +31,14 @@ pub(super) struct Servers {
     attempts: usize,
     timeout: Duration,
     query_options: QueryOptions,
-    /// The server to begin with, counted on where that changes.
+    /// The server to begin with, if it changes with each query (`rotate`).
     turn: Option<AtomicUsize>,
 }
 
-/// Why no server was of use.
+/// The reason why no server gave an answer.
 #[derive(Debug)]
 pub(super) enum ServersError {
-    /// A server answered so.
+    /// A server answered with this code.
     Refused(Rcode),
     Failed(Failure),
 }
@@ -49,7 +49,7 @@ const HEAD_START: Duration = Duration::from_secs(1);
 /// The same for a server that was silent, and may be back.
 const TRIAL_HEAD_START: Duration = Duration::from_millis(100);
 
-/// How long an earlier server may contradict a later one that finds nothing.
+/// Time in which an earlier server may contradict a later one that found nothing.
 const OBJECTION: Duration = Duration::from_secs(2);
 /// The same for an earlier server that is silent.
 const SILENT_OBJECTION: Duration = Duration::from_millis(250);
@@ -77,7 +77,7 @@ impl Servers {
         }
     }
 
-    /// The answer to `query`, of whichever server has one: records, or that there are none.
+    /// The answer to `query` of any server that has one: records, or that there are none.
     pub async fn ask(&self, query: &Query, steps: &Steps) -> Result<Response, ServersError> {
         let count = self.in_order.len();
         let turn = self.turn.as_ref();
@@ -154,7 +154,7 @@ fn objection(sent: &[Sent], rank: usize) -> Option<Instant> {
 }
 
 impl From<Vec<QueryError>> for ServersError {
-    /// The first error that is not of our own making; none if no server said anything.
+    /// The first error that is not a local one; a timeout if no server answered.
     fn from(errors: Vec<QueryError>) -> Self {
         let is_ours = |error: &QueryError| match error {
             QueryError::Io(error) => io_reason(error) == Reason::AgentError,

@@ -17,7 +17,7 @@ use super::{
     resolver::Stub,
 };
 
-/// Where the configuration is.
+/// Paths of the configuration files.
 #[derive(Clone, Debug)]
 pub(super) struct Paths {
     pub resolv_conf: PathBuf,

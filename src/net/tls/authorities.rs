@@ -66,7 +66,7 @@ impl Authorities {
         steps: &Steps,
     ) -> Result<Option<CertificateValidity>, Error> {
         let earliest = if self.certificates.contains(leaf) {
-            // Trusted as it is, like every authority: what is left are its dates.
+            // A trusted certificate itself: only its dates are checked.
             check_validity(leaf, now)?;
             steps.add(
                 StepKind::CertificateVerified,

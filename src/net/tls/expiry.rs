@@ -7,7 +7,7 @@ use crate::{
     value::format_duration,
 };
 
-/// How long the certificates of a peer must still be good for.
+/// The time for which the certificates of a peer must still be valid.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MinCertificateValidity(Option<Duration>);
 

@@ -1,4 +1,4 @@
-//! What one handshake tells, also if it then fails.
+//! Records what one handshake shows, even if it fails.
 
 use std::sync::Arc;
 
@@ -21,16 +21,16 @@ use crate::check::{
 #[derive(Debug)]
 pub(in crate::net) struct HandshakeLog {
     attempt: Attempt,
-    /// Whether the identity of the peer's certificate is recorded.
+    /// True if the identity of the peer's certificate is recorded.
     records_identity: bool,
     seen: Mutex<Seen>,
 }
 
 #[derive(Debug, Default)]
 struct Seen {
-    /// Why the peer's certificate was rejected.
+    /// The reason why the peer's certificate was rejected.
     rejection: Option<Failure>,
-    /// Whether the peer demanded a client certificate.
+    /// True if the peer demanded a client certificate.
     certificate_demanded: bool,
 }
 
@@ -43,12 +43,12 @@ impl HandshakeLog {
         })
     }
 
-    /// Why the peer's certificate was rejected, if it was.
+    /// The failure of a rejected peer certificate.
     pub fn rejection(&self) -> Option<Failure> {
         self.seen.lock().rejection.clone()
     }
 
-    /// Whether the peer demanded a client certificate.
+    /// Returns whether the peer demanded a client certificate.
     pub fn is_certificate_demanded(&self) -> bool {
         self.seen.lock().certificate_demanded
     }

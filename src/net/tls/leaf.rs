@@ -1,4 +1,4 @@
-//! The identity of the peer's own certificate: whose it is, who issued it, and its fingerprint.
+//! The identity of the peer's own certificate: subject, issuer and fingerprint.
 
 use std::fmt::Write;
 

@@ -1,4 +1,4 @@
-//! TLS as a monitor needs it: a full handshake each time, and the certificates recorded whatever the verdict.
+//! TLS for monitors: full handshakes that record the certificates even if they are rejected.
 
 mod authorities;
 mod chain;

@@ -1,4 +1,4 @@
-//! What an error of a handshake means.
+//! Reasons and descriptions of handshake errors.
 
 use chrono::DateTime;
 use rustls::{
@@ -41,7 +41,7 @@ pub(in crate::net) fn reason(error: &Error) -> Reason {
     }
 }
 
-/// The error of a certificate that was rejected, in words, with `sent` intermediate certificates
+/// The description of a rejected certificate, with `sent` intermediate certificates
 /// behind it.
 pub(super) fn describe_rejection(error: &Error, leaf: &CertificateDer<'_>, sent: usize) -> String {
     let parsed = X509Certificate::from_der(leaf).ok();
@@ -79,7 +79,7 @@ fn rsa_bits(certificate: &X509Certificate<'_>) -> Option<usize> {
     }
 }
 
-/// The error in words: rustls names variants of its types.
+/// The description of an error: rustls names variants of its types.
 pub(in crate::net) fn describe(error: &Error) -> String {
     match error {
         Error::InvalidCertificate(error) => describe_certificate(error),
@@ -145,7 +145,7 @@ fn describe_certificate(error: &CertificateError) -> String {
     }
 }
 
-/// `DnsName("a.example")` without what is Rust in it.
+/// `DnsName("a.example")` without the Rust syntax.
 fn bare_name(presented: &str) -> &str {
     let inner = presented.split_once('(').map(|(_, inner)| inner);
     let inner = inner.and_then(|inner| inner.strip_suffix(')'));

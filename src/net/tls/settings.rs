@@ -1,4 +1,4 @@
-//! How to speak TLS.
+//! TLS settings.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use rustls::{pki_types::ServerName, sign::CertifiedKey};
 use super::Authorities;
 use crate::value::{Host, TlsVersions};
 
-/// How to speak TLS; everything that can be wrong with its files has been found out.
+/// TLS settings, with the contents of all files parsed.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
     /// Trusted instead of the system's authorities.
@@ -16,7 +16,7 @@ pub struct Settings {
     pub identity: Option<Arc<CertifiedKey>>,
     /// Name to ask for and to verify, instead of the target's.
     pub server_name: Option<String>,
-    /// Whether any certificate will do.
+    /// True if any certificate is accepted.
     pub insecure_skip_verify: bool,
     /// The versions that are offered.
     pub versions: TlsVersions,
@@ -30,14 +30,14 @@ impl Settings {
             .unwrap_or_else(|| host.server_name())
     }
 
-    /// The name to ask for and to verify, where the settings have one.
+    /// The configured name for SNI and verification.
     #[must_use]
     pub fn configured_server_name(&self) -> Option<ServerName<'static>> {
         let name = self.server_name.clone()?;
         Some(ServerName::try_from(name).expect("it was read as the name of a host"))
     }
 
-    /// Whether a connection with these settings is like one without any.
+    /// Returns whether a connection with these settings is like one without any.
     #[must_use]
     pub(in crate::net) fn is_default(&self) -> bool {
         let Self {

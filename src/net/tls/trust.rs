@@ -1,4 +1,4 @@
-//! The certificate authorities that are trusted, and the configurations of TLS that come of them.
+//! The trusted CA certificates, and TLS configurations that use them.
 
 use std::{
     collections::HashMap,
@@ -23,13 +23,13 @@ use super::{
     verifier::{Policy, Verifier},
 };
 
-/// The certificate authorities that are trusted where a monitor names none.
+/// The CA certificates that are trusted if a monitor has no `ca_file`.
 pub struct TrustStore {
     provider: Arc<CryptoProvider>,
     authorities: Arc<Authorities>,
     /// Configurations with default settings, by the protocols that they offer.
     defaults: Mutex<HashMap<Vec<Vec<u8>>, Arc<TlsConfig>>>,
-    /// Whether handshakes record the identity of the peer's certificate.
+    /// True if handshakes record the identity of the peer's certificate.
     records_identity: Arc<AtomicBool>,
 }
 
@@ -52,7 +52,7 @@ impl TrustStore {
         Self::new(roots)
     }
 
-    /// Given authorities.
+    /// A store with these CA certificates.
     #[must_use]
     pub fn new(roots: RootCertStore) -> Self {
         Self {
@@ -71,7 +71,7 @@ impl TrustStore {
 
     /// TLS with these settings that offers `protocols` (ALPN, RFC 7301).
     ///
-    /// Whoever has default settings shares a configuration.
+    /// Equal default settings share a configuration.
     pub(in crate::net) fn config(&self, settings: &Settings, protocols: &[&str]) -> Arc<TlsConfig> {
         let protocols = protocols.iter().map(|name| name.as_bytes().to_vec());
         let protocols: Vec<_> = protocols.collect();
@@ -87,12 +87,12 @@ impl TrustStore {
     }
 }
 
-/// How to speak TLS, whoever the peer is.
+/// A TLS configuration for any peer.
 pub(in crate::net) struct TlsConfig {
     algorithms: WebPkiSupportedAlgorithms,
     policy: Policy,
     identity: Option<Arc<CertifiedKey>>,
-    /// All but the verifier and the client certificate, which each handshake has of its own.
+    /// Everything but the verifier and the client certificate, which each handshake has separately.
     client: ClientConfig,
     records_identity: Arc<AtomicBool>,
 }
@@ -134,7 +134,7 @@ impl TlsConfig {
         }
     }
 
-    /// Whether handshakes record the identity of the peer's certificate.
+    /// Returns whether handshakes record the identity of the peer's certificate.
     pub fn records_identity(&self) -> bool {
         self.records_identity.load(Ordering::Relaxed)
     }
@@ -161,7 +161,7 @@ impl TlsConfig {
         Arc::new(config)
     }
 
-    /// A configuration for many handshakes that nobody records. `server_name` is verified in place
+    /// A configuration for handshakes that are not recorded. `server_name` is verified in place
     /// of the name that is asked for.
     pub fn unrecorded(&self, server_name: Option<ServerName<'static>>) -> ClientConfig {
         let mut config = self.client.clone();

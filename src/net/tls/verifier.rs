@@ -16,11 +16,11 @@ use super::{
 };
 use crate::check::{StepKind, Steps};
 
-/// Which certificates are accepted.
+/// The certificates that are accepted.
 #[derive(Clone, Debug)]
 pub(super) enum Policy {
     Verify(Arc<Authorities>),
-    /// Any, whatever its version, its key and its signatures are.
+    /// Accept any certificate, of any version, with any key and signatures.
     AcceptAny,
 }
 

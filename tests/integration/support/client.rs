@@ -54,7 +54,7 @@ impl Answer {
     }
 }
 
-/// What is in the chunks (RFC 9112, section 7.1), the last of which must be there.
+/// The content of the chunks (RFC 9112, section 7.1); panics if the last one is missing.
 #[track_caller]
 fn put_together(mut chunks: &[u8]) -> Vec<u8> {
     let mut body = Vec::new();

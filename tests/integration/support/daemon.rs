@@ -25,7 +25,7 @@ use super::{
     process::program,
 };
 
-/// How long a daemon may take to stop; it promises a second, and the machine may be busy.
+/// Time that a daemon may take to stop. It promises a second, and the machine may be busy.
 pub const STOP: Duration = Duration::from_secs(3);
 
 const ANY_PORT: &str = "127.0.0.1:0";
@@ -188,7 +188,7 @@ impl Daemon {
         client::get(self.address, path)
     }
 
-    /// What `/metrics` tells.
+    /// The parsed page of `/metrics`.
     #[track_caller]
     pub fn page(&self) -> Page {
         let answer = self.get("/metrics");

@@ -15,7 +15,7 @@ use tokio::{
 
 use super::SERVERS;
 
-/// What a name server says of a name.
+/// The answer of a name server for a name.
 #[derive(Clone, Debug)]
 pub enum Answer {
     /// It has these addresses, of which each question gets those of its family.

@@ -12,7 +12,7 @@ use tempfile::NamedTempFile;
 
 use super::{dns::Dns, pki, report::assert_consistent};
 
-/// Where monitors are bound.
+/// The network that monitors are bound to.
 pub struct Lab {
     pub dns: Dns,
     pub net: Net,

@@ -1,4 +1,4 @@
-//! What the tests stand on: servers, name servers and certificates of our own, on loopback.
+//! Support for the tests: servers, name servers and certificates, on loopback.
 
 pub mod client;
 pub mod daemon;
@@ -24,7 +24,7 @@ use tokio::{
     time::Instant,
 };
 
-/// Where all servers run, so that a test's own runtime holds what is tested and nothing else.
+/// The runtime of all servers, so that a test's own runtime runs only the code under test.
 static SERVERS: LazyLock<Runtime> = LazyLock::new(|| {
     Builder::new_multi_thread()
         // More than there are servers that are busy at the same time.
@@ -35,14 +35,14 @@ static SERVERS: LazyLock<Runtime> = LazyLock::new(|| {
         .expect("threads for the servers")
 });
 
-/// How long something that must happen may take on a machine that is busy.
+/// Time that something that must happen may take on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How soon something happens that waits for nothing, on a machine that is busy: half of the time
+/// Time that something immediate may take on a busy machine: half of the time
 /// that the daemon gives a client that is silent, and nothing against the end of a server that hangs.
 pub const SOON: Duration = Duration::from_secs(5);
 
-/// Whether `::1` can be had; says so where a test is skipped for the lack of it.
+/// Returns whether `::1` can be had; says so where a test is skipped for the lack of it.
 #[expect(clippy::print_stderr, reason = "a skipped test must be seen")]
 pub fn ipv6_loopback() -> bool {
     let result = TcpListener::bind((Ipv6Addr::LOCALHOST, 0));

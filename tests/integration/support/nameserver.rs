@@ -27,7 +27,7 @@ pub struct Asked {
     pub from: SocketAddr,
 }
 
-/// What the server does about a query.
+/// The server's reaction to a query.
 #[derive(Clone, Debug)]
 pub enum Act {
     /// Sends a message: a datagram, or behind its length.

@@ -35,7 +35,7 @@ pub const YEARS: Range<i32> = 2020..4000;
 /// Signs certificates.
 pub struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
-    /// What a server sends along with its own certificate.
+    /// The certificates that a server sends after its own.
     intermediates: Vec<CertificateDer<'static>>,
 }
 
@@ -178,14 +178,14 @@ impl Identity {
     }
 }
 
-/// What a server demands and offers in a handshake.
+/// Requirements and offers of a server in a handshake.
 #[derive(Clone, Copy)]
 pub struct Handshake<'a> {
     pub versions: &'a [&'static SupportedProtocolVersion],
     pub alpn: &'a [&'a str],
-    /// Who must have signed the client's certificate, where one is demanded.
+    /// The authority of client certificates, if they are requested.
     pub client_authority: Option<&'a Authority>,
-    /// Whether the handshake goes on without it.
+    /// True if the handshake goes on without it.
     pub client_may_refuse: bool,
 }
 

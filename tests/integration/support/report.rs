@@ -1,4 +1,4 @@
-//! What tests ask of reports.
+//! Assertions about reports.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use monitoringdaemon::check::{
     CertificateRole, CertificateValidity, Fact, Failure, Phase, Reason, Report,
 };
 
-/// What holds for every report there is.
+/// Asserts the invariants of every report.
 #[track_caller]
 pub fn assert_consistent(report: &Report) {
     let sum: Duration = report.phases.iter().map(|(_, spent)| *spent).sum();

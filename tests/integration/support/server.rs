@@ -22,7 +22,7 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use super::{PATIENCE, SERVERS};
 
-/// What a server does next on a connection.
+/// The next action of a server on a connection.
 ///
 /// After the last step it closes in good order. The client's leaving ends a script that waits for
 /// it, in [`Step::Request`] and [`Step::Hang`].
@@ -84,7 +84,7 @@ impl Step {
     }
 }
 
-/// What an HTTP/2 server does next on a stream; after the last frame it serves until the client leaves.
+/// The next action of an HTTP/2 server on a stream. After the last frame it serves until the client leaves.
 #[derive(Clone)]
 pub enum Frame {
     /// Does nothing for so long.
@@ -137,17 +137,17 @@ impl Request {
     }
 }
 
-/// What a server has seen so far.
+/// The observations of a server.
 #[derive(Clone, Debug, Default)]
 pub struct Seen {
     /// Connections accepted.
     pub connections: usize,
-    /// Where they came from.
+    /// The addresses of the clients.
     pub peers: Vec<SocketAddr>,
     /// Connections that the client has closed or reset.
     pub left: usize,
     pub requests: Vec<Request>,
-    /// What [`Step::Take`] read.
+    /// The data that [`Step::Take`] read.
     pub taken: Vec<u8>,
     /// Steps done, of all connections.
     pub steps: usize,
@@ -403,7 +403,7 @@ struct Connection {
     seen: Arc<watch::Sender<Seen>>,
 }
 
-/// Why a script ends early.
+/// The reason why a script ends early.
 enum End {
     /// The client has closed or reset the connection.
     Left,
