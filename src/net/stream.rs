@@ -33,7 +33,7 @@ pub struct TlsTarget {
 }
 
 impl TlsTarget {
-    /// What is offered in a handshake, in words.
+    /// A description of the offer of a handshake.
     fn offer(&self) -> String {
         let name = match &self.server_name {
             ServerName::DnsName(name) => format!("SNI {}", name.as_ref()),
@@ -46,7 +46,7 @@ impl TlsTarget {
     }
 }
 
-/// What a handshake agreed on, in words.
+/// A description of the result of a handshake.
 fn agreed(session: &ClientConnection) -> String {
     let version = session.protocol_version().map_or("", version_name);
     let suite = session.negotiated_cipher_suite();

@@ -160,7 +160,7 @@ impl<T: Transport> Http<T> {
         }
     }
 
-    /// Why a redirect is followed or not, after `count` others.
+    /// The reason why a redirect is followed or not, after `count` others.
     fn redirect_in_words(&self, count: usize, next: &Result<Option<Hop>, &'static str>) -> String {
         match next {
             Err(error) => format!("not followed: {error}"),

@@ -428,7 +428,7 @@ impl RecordChoice {
         }
     }
 
-    /// Why `address` is checked, out of `addresses`.
+    /// The reason for checking `address` out of `addresses`.
     fn why(self, address: IpAddr, addresses: &[IpAddr]) -> String {
         let why = match addresses.len() {
             1 => "the only one".to_owned(),
