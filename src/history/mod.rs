@@ -3,9 +3,11 @@
 mod monitor;
 mod record;
 mod store;
+mod update;
 
 pub use monitor::{
     CheckEntry, MAX_FAILURES, MAX_RECENT_CHECKS, MonitorHistory, MonitorState, Snapshot,
 };
 pub use record::Record;
-pub use store::{History, MonitorUpdate};
+pub use store::History;
+pub use update::MonitorUpdate;

@@ -11,7 +11,7 @@ use std::{
 use parking_lot::RwLock;
 use tokio::sync::broadcast;
 
-use super::monitor::MonitorHistory;
+use super::{MonitorUpdate, monitor::MonitorHistory};
 use crate::check::{DispatcherObserver, Job, MonitorObserver};
 
 /// Number of updates that a listener may be behind. One that is further behind loses some, and must reload
@@ -23,15 +23,6 @@ pub struct History {
     monitors: RwLock<BTreeMap<Arc<str>, Arc<MonitorHistory>>>,
     next_id: AtomicU32,
     updates: broadcast::Sender<MonitorUpdate>,
-}
-
-/// An update of a monitor.
-#[derive(Clone, Copy, Debug)]
-pub struct MonitorUpdate {
-    /// The monitor's [`id`](MonitorHistory::id).
-    pub id: u32,
-    /// True if its state changed, or it was added or removed; false after a check with the same result.
-    pub state_changed: bool,
 }
 
 impl Default for History {

@@ -1,0 +1,10 @@
+//! Updates of monitors, for listeners.
+
+/// An update of a monitor.
+#[derive(Clone, Copy, Debug)]
+pub struct MonitorUpdate {
+    /// The monitor's [`id`](super::MonitorHistory::id).
+    pub id: u32,
+    /// True if its state changed, or it was added or removed; false after a check with the same result.
+    pub state_changed: bool,
+}
