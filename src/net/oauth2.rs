@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use url::{Url, form_urlencoded};
 
 use super::{
-    FetchOptions, Fetcher, Net,
+    FetchOptions, Fetcher,
     http::{OfferedVersions, Proxies, USER_AGENT},
     tls,
 };
@@ -114,12 +114,16 @@ const EXPIRY_LEEWAY: Duration = Duration::from_secs(10);
 const MAX_RESPONSE_BYTES: usize = 256 << 10;
 
 impl TokenSource {
-    pub(super) fn new(settings: &Settings, net: &Net) -> Self {
-        let fetcher = net.fetcher(FetchOptions {
+    /// The options of the fetcher for these settings.
+    pub(super) fn fetch_options(settings: &Settings) -> FetchOptions<'_> {
+        FetchOptions {
             tls: &settings.tls,
             versions: OfferedVersions::Http2,
             proxies: settings.proxies.as_ref(),
-        });
+        }
+    }
+
+    pub(super) fn new(settings: &Settings, fetcher: Fetcher) -> Self {
         Self {
             settings: settings.clone(),
             fetcher,

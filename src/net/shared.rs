@@ -98,7 +98,9 @@ impl Net {
     /// The token source for these settings. Monitors with equal settings share it.
     #[must_use]
     pub fn tokens(&self, settings: &oauth2::Settings) -> Arc<oauth2::TokenSource> {
-        self.tokens
-            .get(settings, || oauth2::TokenSource::new(settings, self))
+        self.tokens.get(settings, || {
+            let options = oauth2::TokenSource::fetch_options(settings);
+            oauth2::TokenSource::new(settings, self.fetcher(options))
+        })
     }
 }

@@ -11,7 +11,6 @@ use hickory_proto::{
     serialize::binary::{BinDecodable, BinDecoder, DecodeError},
 };
 
-use super::resolver::listed;
 use crate::check::Rcode;
 
 /// A question for records of one type.
@@ -244,6 +243,12 @@ fn octets<const N: usize>(decoder: &mut BinDecoder<'_>) -> Result<[u8; N], Decod
     bytes.try_into().map_err(|_| DecodeError::InsufficientBytes)
 }
 
+/// `items`, separated by commas.
+pub(super) fn listed(items: &[impl ToString]) -> String {
+    let items: Vec<_> = items.iter().map(ToString::to_string).collect();
+    items.join(", ")
+}
+
 #[cfg(test)]
 mod tests {
     use hickory_proto::{
@@ -252,7 +257,7 @@ mod tests {
     };
     use proptest::prelude::*;
 
-    use super::{super::search::parse_name, *};
+    use super::{super::name::parse_name, *};
 
     const ID: u16 = 0x1234;
 

@@ -6,6 +6,7 @@
 
 mod hosts;
 mod message;
+mod name;
 mod resolv_conf;
 mod resolver;
 mod search;

@@ -8,7 +8,7 @@ use std::{
 use hickory_proto::rr::Name;
 use nix::net::if_::if_nametoindex;
 
-use super::search::parse_name;
+use super::name::parse_name;
 
 /// The configuration of a resolver.
 #[derive(Debug, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 
 use super::{
     hosts::Hosts,
-    message::{Data, NOERROR, NXDOMAIN, Query},
+    message::{Data, NOERROR, NXDOMAIN, Query, listed},
     resolv_conf::{Environment, Options, ResolvConf},
     search::Candidates,
     servers::{Servers, ServersError},
@@ -542,12 +542,6 @@ impl From<NotFound> for Failure {
         };
         Self::new(Phase::Resolve, reason, error)
     }
-}
-
-/// `items` behind each other, with commas.
-pub(super) fn listed(items: &[impl ToString]) -> String {
-    let items: Vec<_> = items.iter().map(ToString::to_string).collect();
-    items.join(", ")
 }
 
 fn none_if_not_found<T>(found: Result<Vec<T>, NotFound>) -> Result<Vec<T>, Failure> {
