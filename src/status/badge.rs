@@ -2,7 +2,7 @@
 
 use askama::Template;
 
-use super::{format, renderer::STYLE, uptime::uptime};
+use super::{assets::STYLE, format, uptime::uptime};
 use crate::history::{MonitorHistory, MonitorState};
 
 #[derive(Template)]

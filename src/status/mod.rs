@@ -2,6 +2,7 @@
 //!
 //! The template engine escapes all texts of targets and users.
 
+mod assets;
 mod badge;
 mod certificate;
 mod charts;
@@ -14,5 +15,6 @@ mod renderer;
 mod selection;
 mod uptime;
 
+pub use assets::{SCRIPT, STYLE};
 pub use query::Query;
-pub use renderer::{SCRIPT, STYLE, Status};
+pub use renderer::Status;

@@ -5,11 +5,6 @@ use std::sync::Arc;
 use super::{badge, json, now::Now, page, query::Query, selection::Selection};
 use crate::history::History;
 
-/// The stylesheet.
-pub const STYLE: &str = include_str!("style.css");
-/// The script. Without it the page works, but does not update itself.
-pub const SCRIPT: &str = include_str!("script.js");
-
 /// Renders the pages.
 pub struct Status(Arc<History>);
 
