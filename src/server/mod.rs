@@ -14,6 +14,7 @@ mod reload;
 mod response;
 mod routes;
 mod serve;
+mod services;
 mod settings;
 mod status;
 mod text_format;
@@ -22,7 +23,8 @@ mod tls;
 pub use host::AllowedHosts;
 pub use readiness::Readiness;
 pub use reload::{ReloadHandle, ReloadRequest};
-pub use serve::{Server, Services};
+pub use serve::Server;
+pub use services::Services;
 pub use settings::{Address, Settings};
 
 /// Target of log lines: the component.

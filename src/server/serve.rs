@@ -7,31 +7,16 @@ use tokio::{task::JoinSet, time::sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Address, LOG_TARGET, Readiness, ReloadHandle, Settings,
+    Address, LOG_TARGET, Services, Settings,
     connections::Connections,
     listener::{Io, Listener},
     routes::Routes,
     tls::TlsReloader,
 };
-use crate::{metrics::Metrics, status::Status};
 
 /// Pause after a failed accept, usually for lack of file descriptors, to avoid spinning until some are
 /// free.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-
-/// The services behind the routes.
-pub struct Services {
-    /// `/metrics`
-    pub metrics: Arc<Metrics>,
-    /// `/-/ready`
-    pub readiness: Readiness,
-    /// The status page, if there is one.
-    pub status: Option<Status>,
-    /// `/-/reload`, if there is something to read again.
-    pub reload: Option<ReloadHandle>,
-    /// Interval at which the files of `server.tls` are checked for changes.
-    pub poll_interval: Duration,
-}
 
 /// A server that listens already. [`serve`](Self::serve) answers requests.
 pub struct Server {

@@ -1,0 +1,20 @@
+//! The services behind the routes.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{Readiness, ReloadHandle};
+use crate::{metrics::Metrics, status::Status};
+
+/// Everything that the server serves.
+pub struct Services {
+    /// `/metrics`
+    pub metrics: Arc<Metrics>,
+    /// `/-/ready`
+    pub readiness: Readiness,
+    /// The status page, if there is one.
+    pub status: Option<Status>,
+    /// `/-/reload`, if there is something to read again.
+    pub reload: Option<ReloadHandle>,
+    /// Interval at which the files of `server.tls` are checked for changes.
+    pub poll_interval: Duration,
+}
