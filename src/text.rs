@@ -1,8 +1,17 @@
-//! Text of others, made safe to show: bounded, and on one line.
+//! Text that is safe to show: bounded, on one line, and without codes of the operating system.
 
-use std::fmt::Write;
+use std::{fmt::Write, io};
 
-/// Whether a character could end a line, drive a terminal, or show text in another order.
+/// The text of an error of the operating system, without ` (os error N)` at its end.
+pub(crate) fn io_error(error: &io::Error) -> String {
+    let text = error.to_string();
+    match text.rfind(" (os error ") {
+        Some(end) if text.ends_with(')') => text[..end].to_owned(),
+        _ => text,
+    }
+}
+
+/// Returns true for a character that could end a line, control a terminal, or reorder text.
 pub(crate) fn is_unsafe(c: char) -> bool {
     c.is_control()
         || matches!(
@@ -15,28 +24,28 @@ pub(crate) fn is_unsafe(c: char) -> bool {
         )
 }
 
-/// Writes an unsafe character in JSON's escapes.
+/// Writes an unsafe character as a JSON escape.
 pub(crate) fn write_escape(out: &mut impl Write, c: char) -> std::fmt::Result {
     match c {
         '\n' => out.write_str("\\n"),
         '\r' => out.write_str("\\r"),
         '\t' => out.write_str("\\t"),
-        // Every unsafe character lies below U+10000, so that four digits hold it.
+        // Every unsafe character is below U+10000, so four digits suffice.
         c => write!(out, "\\u{:04x}", u32::from(c)),
     }
 }
 
-/// In place of what is cut off.
+/// Replaces the end of a text that is cut off.
 const MORE: &str = "…";
 
-/// `text` with unsafe characters escaped, and at most `max_bytes` long: the rest becomes `…`.
+/// Escapes unsafe characters in `text`, and cuts it off with `…` after `max_bytes`.
 pub(crate) fn bounded(text: String, max_bytes: usize) -> String {
     if text.len() <= max_bytes && !text.contains(is_unsafe) {
         return text;
     }
     let room = max_bytes.saturating_sub(MORE.len());
     let mut safe = String::with_capacity(text.len().min(max_bytes));
-    // Where the text is cut if it is too long.
+    // The length after which the text is cut off if it is too long.
     let mut cut = 0;
     for c in text.chars() {
         let written = if is_unsafe(c) {

@@ -1,4 +1,4 @@
-//! Reads the configuration again while the daemon runs, applies what differs, and follows discovery.
+//! Reloads the configuration while the daemon runs, and applies changes of discovery.
 
 use std::{
     collections::HashSet,
@@ -29,24 +29,24 @@ use crate::{
     value::FileHashes,
 };
 
-/// How long to wait at most before files that have changed are looked at once more: what is half
-/// written is other than it will be.
+/// Maximum delay before changed files are read again to confirm the change, because they may have been
+/// half written.
 const MAX_CONFIRM_DELAY: Duration = Duration::from_secs(1);
 
-/// Pause before discovery is started again that has ended unexpectedly.
+/// Delay before discovery is started again after it ended unexpectedly.
 const RESTART_DELAY: Duration = Duration::from_secs(1);
 
-/// Problems of a configuration that are logged, a line each.
+/// Maximum number of problems of a configuration that are logged, one per line.
 const MAX_LOGGED_PROBLEMS: usize = 20;
 
-/// Times that a configuration is read in a row because it names files that were not known before.
+/// Maximum number of times that a configuration is read in a row because it names new files.
 const MAX_READINGS: usize = 3;
 
-/// Reloads on request and when files change, and follows what is discovered.
+/// Reloads on request and when files change, and applies discovered monitors.
 pub(super) struct Reloader {
-    /// The file that the configuration is read from again.
+    /// The configuration file.
     pub config_path: Option<PathBuf>,
-    /// Whether to reload when the configuration's own files change.
+    /// Reload when the configuration files change.
     pub watch: bool,
     pub poll_interval: Duration,
     pub min_reload_interval: Duration,
@@ -54,30 +54,30 @@ pub(super) struct Reloader {
     pub metrics: Arc<Metrics>,
     pub stats: Arc<Stats>,
     pub handle: DispatcherHandle,
-    /// What runs.
+    /// The running configuration.
     pub desired: DesiredState,
-    /// The files of a configuration that was rejected, and may be corrected.
+    /// The files of a rejected configuration, which may be corrected.
     pub rejected_config_files: Vec<PathBuf>,
     /// Hashes of the configuration files when the daemon started.
     pub config_hashes: FileHashes,
-    /// For a test of what becomes of a panic.
+    /// Makes the next reload panic, for a test.
     #[cfg(test)]
     pub panic_at_next_reload: bool,
 }
 
-/// The monitors that are to run.
+/// The monitors that should run.
 #[derive(Clone)]
 pub(super) struct DesiredState {
     pub config: Arc<Config>,
     pub discovered: Monitors<config::Monitor>,
-    /// Monitors that are in no configuration.
+    /// Monitors that are not in the configuration.
     pub extra_jobs: Arc<[Job]>,
     pub shard: Option<Shard>,
 }
 
 impl DesiredState {
-    /// All monitors but the extra ones, each as the replica that it is here; a discovered one has no
-    /// name that a configured one has.
+    /// All monitors except the extra ones, each with its replica. A discovered monitor with the name of
+    /// a configured one is omitted.
     fn monitors(&self) -> Vec<(&config::Monitor, Replica)> {
         let configured = self.config.monitors.iter();
         let names: HashSet<_> = configured.clone().map(|monitor| &*monitor.name).collect();
@@ -89,7 +89,7 @@ impl DesiredState {
             .collect()
     }
 
-    /// Compares the configuration with what runs; with `apply`, also prepares the change.
+    /// Compares the configuration with the running monitors; with `apply`, also prepares the change.
     fn plan(&self, handle: &DispatcherHandle, net: &Net, apply: bool) -> ReloadPlan {
         if apply {
             net.forbid_targets(self.config.forbid_targets.clone());
@@ -103,7 +103,7 @@ impl DesiredState {
             .map(|job| (&*job.name, job.fingerprint));
         let diff = handle.diff(versions.chain(extra));
         let jobs = |indices: &[usize]| -> Vec<_> {
-            // Those beyond are the extra ones, and stay as they are.
+            // Indices beyond are extra jobs, which never change.
             let indices = indices.iter().filter(|_| apply);
             let monitors = indices.filter_map(|index| monitors.get(*index));
             monitors
@@ -225,21 +225,21 @@ impl State {
 }
 
 impl Reloader {
-    /// Reloads whenever there is a reason to, until `shutdown`.
+    /// Reloads when needed, until `shutdown`.
     pub async fn run(mut self, mut requests: Receiver<ReloadRequest>, shutdown: CancellationToken) {
         let mut state = State::new(self.hash_files_at_start().await);
         let work = async {
             loop {
                 let step = self.step(&mut state, &mut requests, &shutdown);
                 if AssertUnwindSafe(step).catch_unwind().await.is_err() {
-                    // Whoever waits for an answer learns that there is none.
+                    // Dropping the requests tells the clients that there is no response.
                     state.requests.clear();
                     state.is_due = false;
                     state.next_poll = Instant::now() + self.poll_interval;
                     self.metrics.reloaded(false);
                     tracing::error!(
                         target: LOG_TARGET,
-                        "Reloading panicked; what runs goes on, and the next reload is tried again"
+                        "Reload panicked; the running configuration stays in effect"
                     );
                 }
             }
@@ -299,13 +299,13 @@ impl Reloader {
         )
     }
 
-    /// Makes monitors of targets by the templates of the configuration.
+    /// Returns a function that builds monitors from the templates of the configuration.
     fn monitor_builder(&self) -> Arc<BuildMonitor<config::Monitor>> {
         let monitor_builder = self.desired.config.monitor_builder.clone();
         Arc::new(move |wanted| monitor_builder.build_discovered(wanted))
     }
 
-    /// Has the monitors run that are discovered, and no others that were.
+    /// Replaces the discovered monitors that run.
     async fn apply_discovered(&mut self, state: &mut State, discovered: Monitors<config::Monitor>) {
         self.desired.discovered = discovered;
         let (desired, handle, net) = (self.desired.clone(), self.handle.clone(), self.net.clone());
@@ -338,8 +338,7 @@ impl Reloader {
         }
     }
 
-    /// Looks at the files, and notes whether they are to be read without anybody's request: after two
-    /// looks that found the same.
+    /// Polls the files, and schedules a reload if they have changed and were the same in two polls.
     async fn poll_files(&mut self, state: &mut State) {
         state.next_poll = Instant::now() + self.poll_interval;
         if !self.watch && self.desired.named_files().next().is_none() {
@@ -382,7 +381,7 @@ impl Reloader {
         spawn_blocking(look).await.unwrap_or_default()
     }
 
-    /// What the files that are watched hold.
+    /// Hashes the watched files.
     async fn read_files(&self) -> WatchedFiles {
         let desired = self.desired.clone();
         let rejected = self.rejected_config_files.clone();
@@ -393,10 +392,10 @@ impl Reloader {
         spawn_blocking(read).await.unwrap_or_default()
     }
 
-    /// Reads the configuration for all who have asked for it, and tells them what came of it.
+    /// Reloads the configuration for all waiting requests, and responds to them.
     async fn serve_requests(&mut self, state: &mut State) {
         state.not_before = Instant::now() + self.min_reload_interval;
-        // Answers are dropped, and so given, also if this panics.
+        // If this panics, dropping the senders responds to the requests.
         let requests = std::mem::take(&mut state.requests);
         let is_due = std::mem::take(&mut state.is_due);
         let apply = is_due || requests.iter().any(|request| !request.dry_run);
@@ -409,7 +408,7 @@ impl Reloader {
         }
     }
 
-    /// Reads the configuration, applies it if `apply`, and returns a summary of what differs.
+    /// Reads the configuration, applies it if `apply`, and returns a summary of the changes.
     async fn reload(&mut self, state: &mut State, apply: bool) -> Result<String, String> {
         let reading = match self.read_config(apply).await {
             Ok(reading) => reading,

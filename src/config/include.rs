@@ -1,4 +1,4 @@
-//! `include`: which files belong to the configuration beside the one that names them.
+//! `include`: finds the further files of the configuration.
 
 use std::{
     collections::{BTreeSet, HashSet},
@@ -8,9 +8,12 @@ use std::{
 
 use glob::{MatchOptions, Pattern};
 
-use crate::value::{self, EntryPart, Fields, FromNode, Node};
+use crate::{
+    text,
+    value::{self, EntryPart, Fields, FromNode, Node},
+};
 
-/// One of `include`.
+/// An item of `include`: a path or a pattern.
 struct Include(String);
 
 impl FromNode for Include {
@@ -32,24 +35,24 @@ impl FromNode for Include {
     }
 }
 
-/// What is wrong, whatever it is, with a path that may not be shown.
+/// The error for a path from the environment, which may be secret.
 pub(super) const REDACTED_INCLUDE_ERROR: &str = "invalid value from the environment";
 
-/// Files that one configuration may include.
+/// Maximum number of included files.
 const MAX_FILES: usize = 1000;
-/// Entries of folders that patterns may be held against.
+/// Maximum number of names that patterns are matched against.
 const MAX_MATCHED_NAMES: usize = 100_000;
 
-/// A file that is included, and where that is said.
+/// An included file, and where it is included.
 pub(super) struct Included {
     pub path: PathBuf,
     pub declared_at: value::Path,
-    /// Whether the path may be shown: what a variable holds is not repeated.
+    /// True if the path may be shown; a path from the environment may be secret.
     pub is_shown: bool,
 }
 
-/// The files that `include` names in the file `main`, each once; `folders` are those that patterns were
-/// looked for in.
+/// Finds the files that `include` in the file `main` names, each once. The folders of patterns are added to
+/// `folders`.
 pub(super) fn find_included(
     fields: &mut Fields<'_>,
     main: &Path,
@@ -95,7 +98,7 @@ pub(super) fn find_included(
             }
         };
         for path in paths {
-            // What cannot be followed is told when it is read.
+            // A path that cannot be resolved is reported when it is read.
             let real = path.canonicalize().unwrap_or_else(|_| path.clone());
             if main.canonicalize().is_ok_and(|main| main == real) {
                 wrong(&"includes itself", &"other files");
@@ -117,7 +120,7 @@ pub(super) fn find_included(
     found
 }
 
-/// The paths that `pattern` stands for, in order; a path without wildcards stands for itself.
+/// The paths that match `pattern`, sorted. A path without wildcards is returned unchanged.
 fn expand_pattern(
     folder: &Path,
     pattern: &str,
@@ -151,13 +154,13 @@ fn expand_pattern(
     Ok(paths)
 }
 
-/// The entries of `folder` that `pattern` matches; none where there is no such folder.
+/// The entries of `folder` that match `pattern`; none if the folder does not exist.
 fn matching_entries(
     folder: &Path,
     pattern: &Pattern,
     left: &mut usize,
 ) -> Result<Vec<PathBuf>, String> {
-    // As in a shell: what is hidden is for editors and the like.
+    // As in a shell, hidden files do not match.
     let options = MatchOptions {
         require_literal_leading_dot: true,
         ..MatchOptions::new()
@@ -168,7 +171,13 @@ fn matching_entries(
     } else {
         folder
     };
-    let failed = |error: io::Error| format!("cannot be searched: {}: {error}", listed.display());
+    let failed = |error: io::Error| {
+        format!(
+            "cannot be searched: {}: {}",
+            listed.display(),
+            text::io_error(&error)
+        )
+    };
     let listing = match fs::read_dir(listed) {
         Ok(listing) => listing,
         Err(error)

@@ -134,7 +134,7 @@ impl FromNode for Replicas {
                 Ok(replicas @ 1..=100) => Ok(Self(replicas)),
                 _ => Err(format!("{value} is out of range")),
             },
-            _ => Err(format!("is {}", node.kind())),
+            _ => Err(format!("found {}", node.kind())),
         }
     }
 }

@@ -194,7 +194,7 @@ impl Config {
         }
         let more = warnings.count().saturating_sub(LOGGED);
         if more > 0 {
-            tracing::warn!(more, "More warnings, which validate prints");
+            tracing::warn!(more, "More warnings; run validate to see all");
         }
     }
 

@@ -373,7 +373,7 @@ impl TemplateSet {
                     .and_then(|other| other.parent.as_deref());
             }
             if seen.len() > MAX_EXTENDS_DEPTH {
-                let wrong = format_args!("is {} templates deep", seen.len());
+                let wrong = format_args!("{} templates deep", seen.len());
                 problems.add(
                     path,
                     EntryPart::Value,

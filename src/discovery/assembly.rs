@@ -1,5 +1,5 @@
-//! From lists of targets to monitors. What a target became is remembered, so that a list in which
-//! little has changed costs little.
+//! Merges the target lists and builds monitors from them. Results are kept for each target, so that a
+//! small change of a list costs little.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -19,46 +19,46 @@ use super::{
 };
 use crate::value::{FromNode, HttpUrl, Node, format_duration};
 
-/// A monitor that a target is to become.
+/// The name and keys of a monitor for a discovered target.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DiscoveredMonitor {
     /// Its name, which is valid.
     pub name: String,
     /// The name of its template.
     pub template: Arc<str>,
-    /// What to check, for types that take a `target`.
+    /// The value of `target`, for types with that key.
     pub target: String,
-    /// The same, for types that take a `url`.
+    /// The value of `url`, for types with that key.
     pub url: String,
-    /// The host to ask for, where that is not the one of the target.
+    /// The host name to request, if it is not the target's.
     pub hostname: Option<String>,
-    /// Keys that it has beside that: `labels`, and `check_every` and `timeout` where it says so.
+    /// Further keys: `labels`, `check_every`, `timeout`.
     pub keys: Vec<(String, Node)>,
 }
 
-/// What makes a monitor; it says all that is wrong where it cannot.
+/// Builds a monitor, or returns all problems with it.
 pub type BuildMonitor<M> = dyn Fn(DiscoveredMonitor) -> Result<M, Vec<String>> + Send + Sync;
 
-/// Log lines of one kind that are written each time.
+/// Maximum number of targets that are logged for each change of the lists.
 const MAX_LOGGED_TARGETS: usize = 10;
 
-/// The labels that mean something to us.
+/// Labels with a special meaning.
 const ADDRESS: &str = "__address__";
 const NAME: &str = "monitor";
 
-/// All lists, and the monitors that they stand for.
+/// All lists and their monitors.
 pub(super) struct TargetMerger<M> {
     blocks: Vec<BlockState<M>>,
     build: Arc<BuildMonitor<M>>,
-    /// Names that more than one target has.
+    /// Monitor names of more than one target.
     duplicates: HashSet<Arc<str>>,
 }
 
-/// One block.
+/// The lists and monitors of one block.
 struct BlockState<M> {
     block: Block,
     stats: Arc<BlockStats>,
-    /// By source, the lists of its pieces.
+    /// The lists of each source.
     lists: Vec<Vec<Arc<[Target]>>>,
     results: HashMap<Target, TargetResult<M>>,
     /// In the order of the lists.
@@ -68,7 +68,7 @@ struct BlockState<M> {
     is_outdated: bool,
 }
 
-/// What became of a target.
+/// The result for one target.
 enum TargetResult<M> {
     Monitor(Arc<str>, Arc<M>),
     Dropped,
@@ -88,7 +88,7 @@ impl<M> Clone for TargetResult<M> {
 impl<M> TargetMerger<M> {
     pub fn new(
         blocks: impl IntoIterator<Item = (Block, Arc<BlockStats>)>,
-        make: Arc<BuildMonitor<M>>,
+        build: Arc<BuildMonitor<M>>,
     ) -> Self {
         let blocks = blocks.into_iter().map(|(block, stats)| BlockState {
             lists: vec![Vec::new(); block.sources.len()],
@@ -102,12 +102,12 @@ impl<M> TargetMerger<M> {
         });
         Self {
             blocks: blocks.collect(),
-            build: make,
+            build,
             duplicates: HashSet::new(),
         }
     }
 
-    /// Takes the list of a source for what it was before.
+    /// Replaces the lists of a source.
     pub fn apply(&mut self, update: Update) {
         let Some(lists) = update.lists else { return };
         let mut index = update.source;
@@ -123,16 +123,16 @@ impl<M> TargetMerger<M> {
         }
     }
 
-    /// Makes all monitors anew.
-    pub fn rebuild(&mut self, make: Arc<BuildMonitor<M>>) {
-        self.build = make;
+    /// Builds all monitors again with `build`.
+    pub fn rebuild(&mut self, build: Arc<BuildMonitor<M>>) {
+        self.build = build;
         for block in &mut self.blocks {
             block.results.clear();
             block.is_outdated = true;
         }
     }
 
-    /// All monitors, each name once: the first one that has it.
+    /// Returns all monitors. If several have the same name, the first one is used.
     pub fn monitors(&mut self) -> Vec<Arc<M>> {
         for block in &mut self.blocks {
             if mem::take(&mut block.is_outdated) {
@@ -154,7 +154,7 @@ impl<M> TargetMerger<M> {
                     tracing::warn!(
                         block = &*block.block.name,
                         monitor = &**name,
-                        "Another target has the name of a monitor already, and is left out"
+                        "Duplicate monitor name; target ignored"
                     );
                 }
                 duplicates.insert(name.clone());
@@ -167,32 +167,32 @@ impl<M> TargetMerger<M> {
                 rejected: block.rejected,
             });
         }
-        lines.finish("Further targets have names of monitors already");
+        lines.finish("More targets ignored because of duplicate monitor names");
         self.duplicates = duplicates;
         monitors
     }
 }
 
 impl<M> BlockState<M> {
-    /// Makes monitors of the targets that were not there before, and forgets those that are gone.
-    fn update(&mut self, make: &BuildMonitor<M>) {
+    /// Builds monitors for new targets, and removes those of targets that are gone.
+    fn update(&mut self, build: &BuildMonitor<M>) {
         let mut before = mem::take(&mut self.results);
-        let mut became: HashMap<Target, TargetResult<M>> = HashMap::with_capacity(before.len());
+        let mut results: HashMap<Target, TargetResult<M>> = HashMap::with_capacity(before.len());
         (self.dropped, self.rejected) = (0, 0);
         let mut monitors = Vec::with_capacity(self.monitors.len());
         let mut lines = LogLimiter::default();
         for target in self.lists.iter().flatten().flat_map(|list| list.iter()) {
-            let now = if let Some(known) = became.get(target) {
+            let now = if let Some(known) = results.get(target) {
                 known.clone()
             } else {
                 let (target, now) = match before.remove_entry(target) {
                     Some(known) => known,
                     None => (
                         target.clone(),
-                        build_monitor(&self.block, target, make, &mut lines),
+                        build_monitor(&self.block, target, build, &mut lines),
                     ),
                 };
-                became.insert(target, now.clone());
+                results.insert(target, now.clone());
                 now
             };
             match now {
@@ -201,29 +201,29 @@ impl<M> BlockState<M> {
                 TargetResult::Rejected => self.rejected += 1,
             }
         }
-        lines.finish("Further targets cannot be monitored");
-        self.results = became;
+        lines.finish("More targets rejected");
+        self.results = results;
         self.monitors = monitors;
     }
 }
 
-/// What becomes of a target that was not there before.
+/// Builds the monitor of a new target.
 fn build_monitor<M>(
     block: &Block,
     target: &Target,
-    make: &BuildMonitor<M>,
+    build: &BuildMonitor<M>,
     lines: &mut LogLimiter,
 ) -> TargetResult<M> {
-    let wanted = match to_monitor(block, target) {
-        Ok(Some(wanted)) => wanted,
+    let monitor = match to_monitor(block, target) {
+        Ok(Some(monitor)) => monitor,
         Ok(None) => return TargetResult::Dropped,
         Err(error) => {
             lines.log_rejected(block, &redacted(&target.address), &error);
             return TargetResult::Rejected;
         }
     };
-    let name: Arc<str> = wanted.name.as_str().into();
-    match make(wanted) {
+    let name: Arc<str> = monitor.name.as_str().into();
+    match build(monitor) {
         Ok(monitor) => TargetResult::Monitor(name, Arc::new(monitor)),
         Err(errors) => {
             lines.log_rejected(block, &name, &errors.join("; "));
@@ -232,26 +232,27 @@ fn build_monitor<M>(
     }
 }
 
-/// The monitor that `target` is to become; `None` where the rules drop it.
+/// Applies the relabelling rules to `target`; `None` if they drop it.
 fn to_monitor(block: &Block, target: &Target) -> Result<Option<DiscoveredMonitor>, String> {
     let mut labels = Labels::clone(&target.labels);
     labels.insert(ADDRESS.to_owned(), target.address.clone());
     let Some(mut labels) = block.rules.apply(labels) else {
         return Ok(None);
     };
-    // Where Prometheus' rules for blackbox_exporter put it, while the address becomes the exporter's.
+    // Prometheus' rules for blackbox_exporter move the target to this label.
     let address = labels
         .remove("__param_target")
         .or_else(|| labels.remove(ADDRESS));
     let Some(address) = address else {
-        return Err(format!("{ADDRESS} was taken away"));
+        return Err(format!("relabelling removed {ADDRESS}"));
     };
     let name = match labels.remove(NAME) {
         Some(name) => name,
         None => format!("{}/{}", block.name, redacted(&address)),
     };
     if name.chars().count() > 200 || name.chars().any(char::is_control) {
-        return Err("its name is longer than 200 characters, or has one for control".to_owned());
+        let error = "invalid monitor name: expected at most 200 characters, no control characters";
+        return Err(error.to_owned());
     }
     let url = url(&address, &labels);
     let hostname = labels.remove("__param_hostname");
@@ -267,9 +268,11 @@ fn to_monitor(block: &Block, target: &Target) -> Result<Option<DiscoveredMonitor
             keys.push((key.to_owned(), Node::Text(value)));
         }
     }
-    let own = labels.into_iter();
-    let own = own.filter(|(name, _)| !name.starts_with("__"));
-    let own: Vec<_> = own.map(|(name, value)| (name, Node::Text(value))).collect();
+    let own: Vec<_> = labels
+        .into_iter()
+        .filter(|(name, _)| !name.starts_with("__"))
+        .map(|(name, value)| (name, Node::Text(value)))
+        .collect();
     if !own.is_empty() {
         keys.push(("labels".to_owned(), Node::Map(own)));
     }
@@ -283,11 +286,11 @@ fn to_monitor(block: &Block, target: &Target) -> Result<Option<DiscoveredMonitor
     }))
 }
 
-/// Refuses an interval that is shorter than a list may ask for; one that is none is refused later.
+/// Rejects an interval shorter than `min`. An invalid interval is rejected later.
 fn check_interval(value: &str, min: Duration) -> Result<(), String> {
     match Duration::from_node(&Node::Text(value.to_owned())) {
         Ok(interval) if interval < min => Err(format!(
-            "__check_every__ is {}, expected at least min_check_every, {}",
+            "__check_every__ is {}: expected at least min_check_every, {}",
             format_duration(interval),
             format_duration(min)
         )),
@@ -295,7 +298,7 @@ fn check_interval(value: &str, min: Duration) -> Result<(), String> {
     }
 }
 
-/// The URL of `address`, which may be one, with Prometheus' labels for what it may lack.
+/// The URL of `address`, with Prometheus' labels for missing parts.
 fn url(address: &str, labels: &Labels) -> String {
     if address.contains("://") {
         return address.to_owned();
@@ -311,7 +314,7 @@ fn url(address: &str, labels: &Labels) -> String {
     format!("{scheme}://{address}{separator}{path}")
 }
 
-/// `address` without what may be secret in it, if it is a URL.
+/// `address` without parts of a URL that may be secret.
 fn redacted(address: &str) -> String {
     if !address.contains(['@', '?', '#']) {
         return address.to_owned();
@@ -326,7 +329,7 @@ fn redacted(address: &str) -> String {
     }
 }
 
-/// Log lines of one kind, of which there are only so many.
+/// Limits the number of log lines about targets.
 #[derive(Default)]
 struct LogLimiter {
     count: usize,
@@ -341,7 +344,7 @@ impl LogLimiter {
     fn log_rejected(&mut self, block: &Block, target: &str, error: &str) {
         if self.allows() {
             let block = &*block.name;
-            tracing::warn!(block, target, error, "A target cannot be monitored");
+            tracing::warn!(block, target, error, "Target rejected");
         }
     }
 

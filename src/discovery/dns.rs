@@ -67,7 +67,7 @@ impl FromNode for Port {
                 Ok(port @ 1..) => Ok(Self(port)),
                 _ => Err(format!("{number} is out of range")),
             },
-            _ => Err(format!("is {}", node.kind())),
+            _ => Err(format!("found {}", node.kind())),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `file_sd_configs`: lists in files, which are read again when they have changed.
+//! `file_sd_configs`: target lists in files, which are read again when they change.
 
 use std::{
     collections::BTreeMap,
@@ -16,23 +16,26 @@ use super::{
     refresh_interval,
     source::{Found, PollResult, Source},
 };
-use crate::value::{EntryPart, Fields, FromNode, Node, Warning, read_regular_file};
+use crate::{
+    text,
+    value::{EntryPart, Fields, FromNode, Node, Warning, read_regular_file},
+};
 
 /// The key of the list.
 pub(super) const KEY: &str = "file_sd_configs";
 
-/// How often files are looked at. Inotify does not tell of all changes: of none that other machines
-/// make on a file system they share, and of few that come by a link to another folder, as Kubernetes'.
+/// Interval at which files are polled. Inotify misses changes that other machines make on a shared
+/// file system, and some changes of links, which Kubernetes uses.
 const POLL_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Files of one pattern.
+/// Maximum number of files of one pattern.
 const MAX_FILES: usize = 1_000;
 
-/// Which files.
+/// The settings of one `file_sd_configs` entry.
 #[derive(Clone, Debug)]
 pub(super) struct Settings {
     patterns: Vec<FilePattern>,
-    /// After which files are read even though they seem to be what they were.
+    /// Interval after which files are read even if they seem unchanged.
     refresh_interval: Duration,
 }
 
@@ -76,7 +79,7 @@ impl Settings {
     }
 }
 
-/// A path whose last part may have a `*`, which stands for any text.
+/// A path whose last part may contain `*` for any text.
 #[derive(Clone, Debug)]
 struct FilePattern {
     path: PathBuf,
@@ -103,7 +106,7 @@ impl FromNode for FilePattern {
         if folder.to_string_lossy().contains('*') {
             return Err(format!("* in a folder of {text:?}"));
         }
-        // Of the wildcards of `Pattern`, this has `*` alone, and several in a row are one.
+        // `*` is the only wildcard of `Pattern` that is supported, and several in a row are one.
         let parts = name.split('*').filter(|part| !part.is_empty());
         let parts: Vec<_> = parts.map(Pattern::escape).collect();
         let before = if name.starts_with('*') { "*" } else { "" };
@@ -128,7 +131,7 @@ fn format_of(path: &Path) -> Option<Format> {
 }
 
 impl FilePattern {
-    /// The same pattern of names, where `path` leads.
+    /// The same pattern at another `path`.
     fn at(self, path: PathBuf) -> Self {
         let folder = path.parent().unwrap_or(Path::new(""));
         let folder = if folder.as_os_str().is_empty() {
@@ -143,9 +146,11 @@ impl FilePattern {
         }
     }
 
-    /// The files that there are, in order.
+    /// The existing files, sorted.
     fn files(&self) -> Result<Vec<PathBuf>, String> {
-        let error = |error: std::io::Error| format!("the folder cannot be listed: {error}");
+        let error = |error: std::io::Error| {
+            format!("the folder cannot be listed: {}", text::io_error(&error))
+        };
         let mut files = Vec::new();
         for entry in fs::read_dir(&self.folder).map_err(error)? {
             let name = entry.map_err(error)?.file_name();
@@ -160,7 +165,7 @@ impl FilePattern {
         Ok(files)
     }
 
-    /// As it is written in the pattern.
+    /// The path of a file, with the folder as written in the pattern.
     fn path_of(&self, name: &std::ffi::OsStr) -> PathBuf {
         match self.path.parent() {
             Some(folder) => folder.join(name),
@@ -169,7 +174,7 @@ impl FilePattern {
     }
 }
 
-/// What tells a file from what it was: the system's numbers for it, its size and its times.
+/// Device, inode, size and times of a file; a change means that the file may have changed.
 type FileStamp = Option<[i64; 7]>;
 
 #[expect(clippy::cast_possible_wrap, reason = "compared and nothing else")]
@@ -188,7 +193,7 @@ fn file_stamp(path: &Path) -> FileStamp {
 
 type SeenFiles = BTreeMap<PathBuf, FileStamp>;
 
-/// The files of one entry in the list.
+/// The source of one `file_sd_configs` entry.
 pub(super) struct FileSource {
     settings: Settings,
     seen: SeenFiles,
@@ -206,16 +211,16 @@ impl Source for FileSource {
             self.settings.patterns.clone(),
             std::mem::take(&mut self.seen),
         );
-        let looked = tokio::task::spawn_blocking(move || poll_files(&patterns, seen, all));
-        let (looks, seen) = looked.await.unwrap_or_else(|error| {
-            let look = PollResult {
+        let polled = tokio::task::spawn_blocking(move || poll_files(&patterns, seen, all));
+        let (results, seen) = polled.await.unwrap_or_else(|error| {
+            let result = PollResult {
                 list_name: KEY.to_owned(),
                 found: Err(error.to_string()),
             };
-            (vec![look], SeenFiles::new())
+            (vec![result], SeenFiles::new())
         });
         self.seen = seen;
-        looks
+        results
     }
 
     fn interval(&self) -> Duration {
@@ -223,13 +228,13 @@ impl Source for FileSource {
     }
 }
 
-/// Reads the files that are not as they were `seen`, or `all` of them.
+/// Reads the files that changed since they were `seen`, or `all`.
 fn poll_files(
     patterns: &[FilePattern],
     mut seen: SeenFiles,
     all: bool,
 ) -> (Vec<PollResult>, SeenFiles) {
-    let mut looks = Vec::new();
+    let mut results = Vec::new();
     let mut now = SeenFiles::new();
     for pattern in patterns {
         if pattern.is_one_file {
@@ -249,10 +254,10 @@ fn poll_files(
             .filter(|path| of_pattern(path))
             .cloned()
             .collect();
-        let piece = pattern.path.display().to_string();
+        let list_name = pattern.path.display().to_string();
         match pattern.files() {
             Ok(files) => {
-                // One that is gone was taken away; when all are, so was the folder.
+                // If one file is gone, it was removed. If all are gone, the folder was.
                 let is_lost = files.is_empty() && !before.is_empty();
                 now.extend(
                     files
@@ -262,34 +267,34 @@ fn poll_files(
                 if is_lost {
                     now.extend(before.into_iter().map(|path| (path, None)));
                 }
-                looks.push(PollResult {
-                    list_name: piece,
+                results.push(PollResult {
+                    list_name,
                     found: Ok(Found::Targets(Vec::new())),
                 });
             }
             Err(error) => {
                 now.extend(before.into_iter().map(|path| (path.clone(), seen[&path])));
-                looks.push(PollResult {
-                    list_name: piece,
+                results.push(PollResult {
+                    list_name,
                     found: Err(error),
                 });
             }
         }
     }
-    for (path, version) in &now {
-        if all || seen.get(path) != Some(version) {
-            looks.push(PollResult {
+    for (path, stamp) in &now {
+        if all || seen.get(path) != Some(stamp) {
+            results.push(PollResult {
                 list_name: path.display().to_string(),
                 found: read(path).map(Found::Targets),
             });
         }
         seen.remove(path);
     }
-    looks.extend(seen.into_keys().map(|path| PollResult {
+    results.extend(seen.into_keys().map(|path| PollResult {
         list_name: path.display().to_string(),
         found: Ok(Found::Removed),
     }));
-    (looks, now)
+    (results, now)
 }
 
 fn read(path: &Path) -> Result<Vec<payload::Target>, String> {

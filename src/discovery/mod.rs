@@ -1,8 +1,8 @@
-//! Where monitors come from beside the configuration: lists of targets that change while the daemon
-//! runs, in the formats of Prometheus' service discovery.
+//! Discovery of monitors from target lists that change while the daemon runs, in the formats of
+//! Prometheus' service discovery.
 //!
-//! A source has a task that looks at it again and again; one more puts the lists of all together. It
-//! knows nothing of what a monitor is: whoever starts it says how one is made.
+//! One task polls each source, and one more merges their lists. A function that the caller provides
+//! builds the monitors, so discovery does not depend on their type.
 
 mod assembly;
 mod dns;

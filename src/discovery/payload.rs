@@ -1,5 +1,5 @@
-//! Lists of targets as Prometheus' `file_sd` and `http_sd` have them: groups that share labels, in JSON
-//! or YAML. Whoever writes them is not trusted with our memory.
+//! Parses target lists in Prometheus' format for `file_sd` and `http_sd`: groups of targets that share
+//! labels, in JSON or YAML. Number and size are limited, because lists are not trusted.
 
 use std::{cell::Cell, collections::BTreeMap, fmt, sync::Arc};
 
@@ -38,31 +38,31 @@ pub enum Format {
     Yaml,
 }
 
-/// Bytes of a list: some hundred thousand targets.
+/// Maximum size of a list: several hundred thousand targets.
 pub const MAX_BYTES: u64 = 32 << 20;
 
-/// Targets of a list.
+/// Maximum number of targets in a list.
 pub const MAX_TARGETS: usize = 200_000;
 
-/// Labels of a group.
+/// Maximum number of labels of a group.
 pub const MAX_LABELS: usize = 64;
 
-/// Bytes of an address, of a label's name and of its value.
+/// Maximum size of an address, a label name and a label value.
 pub const MAX_TEXT_BYTES: usize = 4096;
 
-/// Bytes of all texts: aliases of YAML repeat parts of it, and parts of parts.
+/// Maximum size of all texts together, with aliases of YAML expanded.
 const MAX_TOTAL_BYTES: usize = 64 << 20;
 
-/// Reads a list. An empty text is no list in JSON, and an empty one in YAML.
+/// Parses a list. An empty text is an error in JSON, and an empty list in YAML.
 ///
 /// # Errors
-/// What is wrong, and where; it repeats no value, which may be secret.
+/// The position and the problem, without values, which may be secret.
 pub fn parse(bytes: &[u8], format: Format) -> Result<Vec<Group>, String> {
     if bytes.len() as u64 > MAX_BYTES {
-        return Err(format!("is larger than {MAX_BYTES} bytes"));
+        return Err(format!("larger than {MAX_BYTES} bytes"));
     }
-    let text = std::str::from_utf8(bytes).map_err(|_| "is not UTF-8".to_owned())?;
-    // As editors on Windows begin a file.
+    let text = std::str::from_utf8(bytes).map_err(|_| "not UTF-8".to_owned())?;
+    // Editors on Windows put a byte order mark in front.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let room = PayloadLimits::default();
     match format {
@@ -90,13 +90,13 @@ fn json_error(error: &serde_json::Error) -> String {
     format!("line {line} column {column}: {}", redact_value(message))
 }
 
-/// `message` without the value that serde repeats in it.
+/// Removes the value that serde repeats in `message`.
 fn redact_value(message: &str) -> String {
     for repeats in ["invalid type: ", "invalid value: "] {
         if let Some((path, rest)) = message.split_once(repeats) {
             let expected = rest.rsplit_once(", expected ");
-            let expected = expected.map_or("what belongs here", |(_, expected)| expected);
-            return format!("{path}is not {expected}");
+            let expected = expected.map_or("another type", |(_, expected)| expected);
+            return format!("{path}expected {expected}");
         }
     }
     message.to_owned()
@@ -119,7 +119,7 @@ pub fn targets(groups: Vec<Group>, source: &[(&str, &str)]) -> Vec<Target> {
     targets
 }
 
-/// What has been read of a list.
+/// Number of targets, groups and bytes read so far.
 #[derive(Default)]
 struct PayloadLimits {
     targets: Cell<usize>,
@@ -131,13 +131,13 @@ impl PayloadLimits {
     fn text<E: de::Error>(&self, text: String) -> Result<String, E> {
         if text.len() > MAX_TEXT_BYTES {
             return Err(E::custom(format_args!(
-                "a text is longer than {MAX_TEXT_BYTES} bytes"
+                "a text longer than {MAX_TEXT_BYTES} bytes"
             )));
         }
         self.bytes.set(self.bytes.get() + text.len());
         if self.bytes.get() > MAX_TOTAL_BYTES {
             return Err(E::custom(format_args!(
-                "holds more than {MAX_TOTAL_BYTES} bytes of text, aliases expanded"
+                "more than {MAX_TOTAL_BYTES} bytes of text with aliases expanded"
             )));
         }
         Ok(text)
@@ -146,9 +146,7 @@ impl PayloadLimits {
     fn count<E: de::Error>(counter: &Cell<usize>, what: &str) -> Result<(), E> {
         counter.set(counter.get() + 1);
         if counter.get() > MAX_TARGETS {
-            return Err(E::custom(format_args!(
-                "holds more than {MAX_TARGETS} {what}"
-            )));
+            return Err(E::custom(format_args!("more than {MAX_TARGETS} {what}")));
         }
         Ok(())
     }
@@ -172,7 +170,7 @@ impl<'de> Visitor<'de> for GroupsSeed<'_> {
         f.write_str("a list of groups of targets")
     }
 
-    /// What an empty file has in place of a document.
+    /// An empty file.
     fn visit_none<E: de::Error>(self) -> Result<Vec<Group>, E> {
         Ok(Vec::new())
     }
@@ -220,12 +218,12 @@ impl<'de> Visitor<'de> for GroupSeed<'_> {
                     .is_some(),
                 _ => {
                     let shown: String = key.chars().take(50).collect();
-                    let wrong = format_args!("unknown key {shown:?} (targets and labels)");
+                    let wrong = format_args!("unknown key {shown:?}: expected targets or labels");
                     return Err(de::Error::custom(wrong));
                 }
             };
             if is_duplicate {
-                return Err(de::Error::custom(format_args!("has the key {key} twice")));
+                return Err(de::Error::custom(format_args!("duplicate key {key}")));
             }
         }
         Ok(Group {
@@ -261,7 +259,7 @@ impl<'de> Visitor<'de> for TargetsSeed<'_> {
         while let Some(Text(address)) = list.next_element()? {
             PayloadLimits::count(&self.0.targets, "targets")?;
             if address.is_empty() {
-                return Err(de::Error::custom("has an empty target"));
+                return Err(de::Error::custom("empty target"));
             }
             targets.push(self.0.text(address)?);
         }
@@ -295,10 +293,10 @@ impl<'de> Visitor<'de> for LabelsSeed<'_> {
         while let Some(Text(name)) = map.next_key()? {
             // In Prometheus 3, any other text is a name.
             if name.is_empty() {
-                return Err(de::Error::custom("a label has an empty name"));
+                return Err(de::Error::custom("empty label name"));
             }
             if labels.len() == MAX_LABELS {
-                let wrong = format_args!("a group has more than {MAX_LABELS} labels");
+                let wrong = format_args!("more than {MAX_LABELS} labels in a group");
                 return Err(de::Error::custom(wrong));
             }
             let name = self.0.text(name)?;
@@ -308,13 +306,13 @@ impl<'de> Visitor<'de> for LabelsSeed<'_> {
                 return Err(de::Error::custom(format_args!("duplicate label {name}")));
             }
         }
-        // As in Prometheus, a label without a value is none.
+        // As in Prometheus, a label without a value does not exist.
         labels.retain(|_, value| !value.is_empty());
         Ok(labels)
     }
 }
 
-/// A text; in YAML, a number or a boolean counts as the text that it is written as.
+/// A text. In YAML, numbers and booleans are read as their text.
 struct Text(String);
 
 impl<'de> Deserialize<'de> for Text {

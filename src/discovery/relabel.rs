@@ -145,7 +145,7 @@ impl FromNode for Modulus {
                 Ok(number @ 1..) => Ok(Self(number)),
                 _ => Err(format!("{number} is out of range")),
             },
-            _ => Err(format!("is {}", node.kind())),
+            _ => Err(format!("found {}", node.kind())),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The tasks of discovery: one for each source, and one that puts their lists together.
+//! The tasks of discovery: one for each source, and one that merges their lists.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
@@ -20,40 +20,40 @@ use crate::net::Net;
 /// Target of log lines: the component.
 const LOG_TARGET: &str = "monitoringdaemon::discovery";
 
-/// How long the first list of all monitors waits for sources that have not answered once.
+/// Maximum wait for the first poll of all sources before the first monitors are published.
 const INITIAL_SYNC_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Updates that wait to be taken: a source that is faster than that waits itself.
+/// Number of updates that may be queued before sources have to wait.
 const UPDATE_QUEUE_LENGTH: usize = 16;
 
-/// All monitors that are discovered.
+/// All discovered monitors.
 pub type Monitors<M> = Arc<[Arc<M>]>;
 
-/// Discovery that runs; dropped, it ends.
+/// A running discovery. Dropping it stops its tasks.
 pub struct Discovery<M> {
     sources: JoinSet<LastGoodTargets>,
-    assembler: JoinSet<()>,
+    merger_task: JoinSet<()>,
     monitors: watch::Receiver<Option<Monitors<M>>>,
     build: watch::Sender<Arc<BuildMonitor<M>>>,
     shutdown: CancellationToken,
 }
 
 impl<M: Send + Sync + 'static> Discovery<M> {
-    /// Begins to look at all sources. `kept` is what a discovery before this one has left behind: its
-    /// lists stand in for those of sources that fail now.
+    /// Starts polling all sources. `last_good` are the lists of an earlier discovery, which are used
+    /// for sources that fail now.
     ///
     /// Must be called within a tokio runtime.
     #[must_use]
     pub fn start(
         settings: &Settings,
         net: &Net,
-        make: Arc<BuildMonitor<M>>,
+        build: Arc<BuildMonitor<M>>,
         stats: &Stats,
-        kept: LastGoodTargets,
+        last_good: LastGoodTargets,
         shutdown: &CancellationToken,
     ) -> Self {
         let shutdown = shutdown.child_token();
-        let kept = Arc::new(kept);
+        let last_good = Arc::new(last_good);
         let (updates, received) = mpsc::channel(UPDATE_QUEUE_LENGTH);
         let mut sources = JoinSet::new();
         let mut known = HashSet::new();
@@ -63,25 +63,25 @@ impl<M: Send + Sync + 'static> Discovery<M> {
             for (source, name) in block.sources.iter().zip(block.source_names()) {
                 known.insert((block.name.to_string(), Some(name.clone())));
                 let counters = stats.source(&block.name, &name);
-                let mut watch = SourceTask::new(
+                let mut task = SourceTask::new(
                     sources.len(),
                     (block.name.clone(), name),
                     counters,
-                    kept.clone(),
+                    last_good.clone(),
                     updates.clone(),
                 );
-                watch.poll_interval = settings.poll_interval;
+                task.poll_interval = settings.poll_interval;
                 let shutdown = shutdown.clone();
                 match source {
                     SourceSettings::File(files) => {
-                        sources.spawn(watch.run(files.source(), shutdown))
+                        sources.spawn(task.run(files.source(), shutdown))
                     }
                     SourceSettings::Http(http) => {
-                        sources.spawn(watch.run(http.source(net), shutdown))
+                        sources.spawn(task.run(http.source(net), shutdown))
                     }
-                    SourceSettings::Dns(dns) => sources.spawn(watch.run(dns.source(net), shutdown)),
+                    SourceSettings::Dns(dns) => sources.spawn(task.run(dns.source(net), shutdown)),
                     SourceSettings::Static(list) => {
-                        sources.spawn(watch.run(list.source(), shutdown))
+                        sources.spawn(task.run(list.source(), shutdown))
                     }
                 };
             }
@@ -91,27 +91,27 @@ impl<M: Send + Sync + 'static> Discovery<M> {
             known.contains(&(block.to_owned(), source.map(ToOwned::to_owned)))
         });
         let (publish, monitors) = watch::channel(None);
-        let mut assembler = JoinSet::new();
-        let assembly = TargetMerger::new(blocks, make.clone());
-        let (make, makes) = watch::channel(make);
-        assembler.spawn(assemble(assembly, sources.len(), received, makes, publish));
+        let mut merger_task = JoinSet::new();
+        let merger = TargetMerger::new(blocks, build.clone());
+        let (build, builds) = watch::channel(build);
+        merger_task.spawn(merge(merger, sources.len(), received, builds, publish));
         Self {
             sources,
-            assembler,
+            merger_task,
             monitors,
-            build: make,
+            build,
             shutdown,
         }
     }
 
-    /// Makes all monitors anew, by another way; sources are not looked at for that.
-    pub fn rebuild(&self, make: Arc<BuildMonitor<M>>) {
-        self.build.send_replace(make);
+    /// Builds all monitors again with `build`, without polling the sources.
+    pub fn rebuild(&self, build: Arc<BuildMonitor<M>>) {
+        self.build.send_replace(build);
     }
 
-    /// All monitors, when they are others than those that were last told: for the first time when
-    /// every source has been looked at, or has taken too long. Nothing is lost where the future is
-    /// dropped. `None` if a part of it has ended unexpectedly, so that it must be started again.
+    /// Waits until the monitors change, and returns all of them: the first time when every source has
+    /// been polled or has timed out. Cancel-safe. Returns `None` if a task ended unexpectedly, so that
+    /// discovery must be started again.
     pub async fn changed(&mut self) -> Option<Monitors<M>> {
         loop {
             tokio::select! {
@@ -135,19 +135,19 @@ impl<M: Send + Sync + 'static> Discovery<M> {
         }
     }
 
-    /// Ends, and leaves the last good lists behind.
+    /// Stops all tasks, and returns the last good lists.
     pub async fn stop(mut self) -> LastGoodTargets {
         self.shutdown.cancel();
-        let mut kept = LastGoodTargets::default();
+        let mut last_good = LastGoodTargets::default();
         while let Some(ended) = self.sources.join_next().await {
             match ended {
-                Ok(left) => kept.0.extend(left.0),
+                Ok(left) => last_good.0.extend(left.0),
                 Err(error) => log_unexpected_end(Err(error)),
             }
         }
-        // Nobody tells it of anything any more.
-        while self.assembler.join_next().await.is_some() {}
-        kept
+        // It ends because its channel is closed.
+        while self.merger_task.join_next().await.is_some() {}
+        last_good
     }
 }
 
@@ -156,31 +156,31 @@ fn log_unexpected_end(ended: Result<(), JoinError>) {
     tracing::error!(target: LOG_TARGET, error, "Discovery source task ended unexpectedly");
 }
 
-/// Puts together what the sources find, until they end.
-async fn assemble<M: Send + Sync + 'static>(
-    mut assembly: TargetMerger<M>,
+/// Merges the lists of the sources until they end.
+async fn merge<M: Send + Sync + 'static>(
+    mut merger: TargetMerger<M>,
     sources: usize,
     mut updates: mpsc::Receiver<Update>,
-    mut makes: watch::Receiver<Arc<BuildMonitor<M>>>,
+    mut builds: watch::Receiver<Arc<BuildMonitor<M>>>,
     publish: watch::Sender<Option<Monitors<M>>>,
 ) {
     let first_by = Instant::now() + INITIAL_SYNC_TIMEOUT;
-    let mut silent: HashSet<usize> = (0..sources).collect();
-    while !silent.is_empty()
+    let mut pending_sources: HashSet<usize> = (0..sources).collect();
+    while !pending_sources.is_empty()
         && let Ok(Some(update)) = timeout_at(first_by, updates.recv()).await
     {
-        silent.remove(&update.source);
-        assembly.apply(update);
+        pending_sources.remove(&update.source);
+        merger.apply(update);
     }
     loop {
-        // Thousands of monitors take a while to be made, and checks must not wait for them.
-        let assembled = tokio::task::spawn_blocking(move || {
-            let monitors = assembly.monitors();
-            (assembly, monitors)
+        // Building thousands of monitors takes a while, and must not delay checks.
+        let merged = tokio::task::spawn_blocking(move || {
+            let monitors = merger.monitors();
+            (merger, monitors)
         });
         let monitors;
-        match assembled.await {
-            Ok(result) => (assembly, monitors) = result,
+        match merged.await {
+            Ok(result) => (merger, monitors) = result,
             Err(error) => {
                 tracing::error!(target: LOG_TARGET, %error, "Discovery task ended unexpectedly");
                 return;
@@ -198,16 +198,16 @@ async fn assemble<M: Send + Sync + 'static>(
         });
         tokio::select! {
             update = updates.recv() => match update {
-                Some(update) => assembly.apply(update),
+                Some(update) => merger.apply(update),
                 None => return,
             },
-            changed = makes.changed() => match changed {
-                Ok(()) => assembly.rebuild(makes.borrow_and_update().clone()),
+            changed = builds.changed() => match changed {
+                Ok(()) => merger.rebuild(builds.borrow_and_update().clone()),
                 Err(_) => return,
             },
         }
         while let Ok(update) = updates.try_recv() {
-            assembly.apply(update);
+            merger.apply(update);
         }
     }
 }

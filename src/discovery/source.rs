@@ -1,4 +1,4 @@
-//! What all sources have in common: they are looked at again and again, and what was good stays.
+//! The task of a source: polls it, and keeps the last good list if polling fails.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -14,40 +14,40 @@ use super::{
     stats::SourceStats,
 };
 
-/// Where lists come from.
+/// A source of target lists.
 pub(super) trait Source: Send + 'static {
-    /// Looks at all that it has; what is as it was may be left out.
+    /// Polls all lists; unchanged ones may be omitted.
     fn poll(&mut self) -> impl Future<Output = Vec<PollResult>> + Send;
 
-    /// The time from one look to the next.
+    /// The interval between polls.
     fn interval(&self) -> Duration;
 }
 
-/// What a look at one piece of a source, such as a file, has found.
+/// The result of polling one list of a source, such as a file.
 #[derive(Debug)]
 pub(super) struct PollResult {
-    /// The piece in words.
+    /// The name of the list: a path, a URL, a DNS name.
     pub list_name: String,
-    /// Its list, or why there is none.
+    /// The list, or the error.
     pub found: Result<Found, String>,
 }
 
 #[derive(Debug)]
 pub(super) enum Found {
     Targets(Vec<Target>),
-    /// The piece is no part of the source any more.
+    /// The source no longer has this list.
     Removed,
 }
 
-/// The whole list of one source, piece by piece.
+/// All lists of one source.
 pub(super) struct Update {
-    /// Which source, counted over all blocks.
+    /// Index of the source over all blocks.
     pub source: usize,
-    /// `None` where the first look has found nothing.
+    /// `None` if the first poll failed.
     pub lists: Option<Vec<Arc<[Target]>>>,
 }
 
-/// The last good lists, by block, source's name and piece.
+/// The last good lists, by block, source and list name.
 #[derive(Default)]
 pub struct LastGoodTargets(pub(super) HashMap<(Arc<str>, String, String), Arc<[Target]>>);
 
@@ -57,7 +57,7 @@ struct ListState {
     last_error: Option<String>,
 }
 
-/// Looks at one source and tells of what changes.
+/// Polls one source and sends changes.
 pub(super) struct SourceTask {
     pub index: usize,
     pub block: Arc<str>,
@@ -65,7 +65,7 @@ pub(super) struct SourceTask {
     pub stats: Arc<SourceStats>,
     pub last_good: Arc<LastGoodTargets>,
     pub updates: mpsc::Sender<Update>,
-    /// The time from one look to the next, in place of the source's own.
+    /// Overrides the interval between polls.
     pub poll_interval: Option<Duration>,
     lists_by_name: BTreeMap<String, ListState>,
 }
@@ -90,7 +90,7 @@ impl SourceTask {
         }
     }
 
-    /// Looks until `shutdown`, and leaves behind what is good.
+    /// Polls until `shutdown`, and returns the last good lists.
     pub async fn run(
         mut self,
         mut source: impl Source,
@@ -100,101 +100,99 @@ impl SourceTask {
             .run_until_cancelled(async {
                 let mut is_first = true;
                 loop {
-                    let looks = source.poll().await;
-                    let changed = self.apply(looks);
+                    let results = source.poll().await;
+                    let changed = self.apply(results);
                     if changed || is_first {
                         let update = Update {
                             source: self.index,
                             lists: changed.then(|| self.lists()),
                         };
-                        // Nobody is there any more only when all of this ends.
+                        // Sending fails only at the end, when the receiver is gone.
                         let _ = self.updates.send(update).await;
                     }
                     is_first = false;
-                    let pause = self.poll_interval.unwrap_or_else(|| source.interval());
-                    tokio::time::sleep(pause).await;
+                    let interval = self.poll_interval.unwrap_or_else(|| source.interval());
+                    tokio::time::sleep(interval).await;
                 }
             })
             .await;
         let Self { block, name, .. } = &self;
-        let good = self.lists_by_name.iter().filter_map(|(piece, state)| {
-            let key = (block.clone(), name.clone(), piece.clone());
+        let good = self.lists_by_name.iter().filter_map(|(list_name, state)| {
+            let key = (block.clone(), name.clone(), list_name.clone());
             Some((key, state.targets.clone()?))
         });
         LastGoodTargets(good.collect())
     }
 
     fn lists(&self) -> Vec<Arc<[Target]>> {
-        let pieces = self.lists_by_name.values();
-        pieces.filter_map(|piece| piece.targets.clone()).collect()
+        let lists = self.lists_by_name.values();
+        lists.filter_map(|list| list.targets.clone()).collect()
     }
 
-    /// Takes in what was found, and says whether the list is another one now.
-    fn apply(&mut self, looks: Vec<PollResult>) -> bool {
+    /// Applies the results of a poll. Returns true if a list changed.
+    fn apply(&mut self, results: Vec<PollResult>) -> bool {
         let mut changed = false;
-        for PollResult {
-            list_name: piece,
-            found,
-        } in looks
-        {
-            let found = found.and_then(|found| self.check_bounds(&piece, found));
+        for PollResult { list_name, found } in results {
+            let found = found.and_then(|found| self.check_bounds(&list_name, found));
             changed |= match found {
-                Ok(Found::Targets(targets)) => self.on_success(&piece, targets),
+                Ok(Found::Targets(targets)) => self.on_success(&list_name, targets),
                 Ok(Found::Removed) => {
-                    let gone = self.lists_by_name.remove(&piece);
+                    let gone = self.lists_by_name.remove(&list_name);
                     tracing::info!(
                         block = &*self.block,
                         source = self.name,
-                        at = piece,
-                        "Targets are not listed any more"
+                        list = list_name,
+                        "Target list removed"
                     );
                     gone.is_some_and(|gone| gone.targets.is_some())
                 }
-                Err(error) => self.on_failure(&piece, error),
+                Err(error) => self.on_failure(&list_name, error),
             };
         }
         let lists = self.lists();
         let targets = lists.iter().map(|list| list.len()).sum();
-        let is_well = self
+        let all_succeeded = self
             .lists_by_name
             .values()
-            .all(|piece| piece.last_error.is_none());
-        self.stats.update(|findings| {
-            findings.targets = (is_well || !lists.is_empty()).then_some(targets);
-            if is_well {
-                findings.last_success = Some(SystemTime::now());
+            .all(|list| list.last_error.is_none());
+        self.stats.update(|status| {
+            status.targets = (all_succeeded || !lists.is_empty()).then_some(targets);
+            if all_succeeded {
+                status.last_success = Some(SystemTime::now());
             }
         });
         changed
     }
 
-    /// `found`, unless it is too much together with the other pieces.
-    fn check_bounds(&self, piece: &str, found: Found) -> Result<Found, String> {
+    /// Returns an error if the source would have too many targets with this list.
+    fn check_bounds(&self, list_name: &str, found: Found) -> Result<Found, String> {
         let Found::Targets(targets) = &found else {
             return Ok(found);
         };
-        let others = self.lists_by_name.iter().filter(|(name, _)| *name != piece);
-        let others = others.filter_map(|(_, state)| state.targets.as_ref());
-        let others: usize = others.map(|targets| targets.len()).sum();
+        let others: usize = self
+            .lists_by_name
+            .iter()
+            .filter(|(name, _)| *name != list_name)
+            .filter_map(|(_, state)| state.targets.as_ref())
+            .map(|targets| targets.len())
+            .sum();
         if others + targets.len() > MAX_TARGETS {
-            return Err(format!(
-                "makes it more than {MAX_TARGETS} targets of one source"
-            ));
+            return Err(format!("more than {MAX_TARGETS} targets in one source"));
         }
         Ok(found)
     }
 
-    fn on_success(&mut self, piece: &str, targets: Vec<Target>) -> bool {
+    fn on_success(&mut self, list_name: &str, targets: Vec<Target>) -> bool {
         let (block, source) = (&*self.block, &self.name);
-        let state = self.lists_by_name.entry(piece.to_owned()).or_default();
+        let state = self.lists_by_name.entry(list_name.to_owned()).or_default();
         if state.last_error.take().is_some() {
             let targets = targets.len();
             tracing::info!(
                 block,
                 source,
-                at = piece,
+                list = list_name,
                 targets,
-                "Targets can be listed again"
+                "Target list available again"
             );
         }
         let is_new = state.targets.as_deref() != Some(&*targets);
@@ -202,21 +200,21 @@ impl SourceTask {
             tracing::debug!(
                 block,
                 source,
-                at = piece,
+                list = list_name,
                 targets = targets.len(),
-                "Targets are listed"
+                "Target list updated"
             );
             state.targets = Some(targets.into());
         }
         is_new
     }
 
-    fn on_failure(&mut self, piece: &str, error: String) -> bool {
-        self.stats.update(|findings| findings.failures += 1);
-        let state = self.lists_by_name.entry(piece.to_owned()).or_default();
+    fn on_failure(&mut self, list_name: &str, error: String) -> bool {
+        self.stats.update(|status| status.failures += 1);
+        let state = self.lists_by_name.entry(list_name.to_owned()).or_default();
         let mut is_new = false;
         if state.targets.is_none() {
-            let key = (self.block.clone(), self.name.clone(), piece.to_owned());
+            let key = (self.block.clone(), self.name.clone(), list_name.to_owned());
             state.targets = self.last_good.0.get(&key).cloned();
             is_new = state.targets.is_some();
         }
@@ -224,10 +222,10 @@ impl SourceTask {
             tracing::warn!(
                 block = &*self.block,
                 source = self.name,
-                at = piece,
+                list = list_name,
                 targets_kept = state.targets.as_ref().map_or(0, |targets| targets.len()),
                 error,
-                "Targets cannot be listed"
+                "Failed to read target list; keeping the last good one"
             );
             state.last_error = Some(error);
         }

@@ -1,40 +1,40 @@
-//! What is known of each source and of each block, for metrics.
+//! Statistics of sources and blocks, for metrics.
 
 use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 
 use parking_lot::Mutex;
 
-/// What all of discovery tells of itself. It outlives a change of the configuration.
+/// Statistics of all sources and blocks. They outlive changes of the configuration.
 #[derive(Debug, Default)]
 pub struct Stats {
     sources: Mutex<Sources>,
     blocks: Mutex<BTreeMap<Arc<str>, Arc<BlockStats>>>,
 }
 
-/// By block and source.
+/// Statistics by block and source.
 type Sources = BTreeMap<(Arc<str>, String), Arc<SourceStats>>;
 
-/// What a source has found.
+/// The status of one source.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SourceStatus {
-    /// Targets in its last good list; `None` before it had one.
+    /// Number of targets in the last good lists; `None` before the first one.
     pub targets: Option<usize>,
-    /// When it last was as it should be.
+    /// Time of the last successful poll.
     pub last_success: Option<SystemTime>,
-    /// Times that it was not.
+    /// Number of failed polls.
     pub failures: u64,
 }
 
-/// What became of the targets of a block.
+/// Number of targets of a block by result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BlockCounts {
-    /// They are monitors.
+    /// Targets that are monitored.
     pub monitors: usize,
-    /// The rules of the block have dropped them.
+    /// Targets dropped by relabelling rules.
     pub dropped: usize,
-    /// Another monitor has their name.
+    /// Targets with the name of another monitor.
     pub duplicates: usize,
-    /// They cannot be monitors: the log says why.
+    /// Targets without a valid monitor; the log has the errors.
     pub rejected: usize,
 }
 
@@ -53,30 +53,30 @@ impl SourceStats {
 pub(super) struct BlockStats(Mutex<Option<BlockCounts>>);
 
 impl BlockStats {
-    pub fn set(&self, outcomes: BlockCounts) {
-        *self.0.lock() = Some(outcomes);
+    pub fn set(&self, counts: BlockCounts) {
+        *self.0.lock() = Some(counts);
     }
 }
 
 impl Stats {
-    /// Every source: the name of its block, its own name such as `http_sd/0`, and what it has found.
+    /// Every source with the name of its block, its name such as `http_sd/0`, and its status.
     #[must_use]
     pub fn sources(&self) -> Vec<(Arc<str>, String, SourceStatus)> {
         let sources = self.sources.lock();
         let all = sources.iter().map(|((block, source), stats)| {
-            let findings = *stats.0.lock();
-            (block.clone(), source.clone(), findings)
+            let status = *stats.0.lock();
+            (block.clone(), source.clone(), status)
         });
         all.collect()
     }
 
-    /// Every block whose first lists are there, and what became of its targets.
+    /// Every block whose first lists are merged, with its counts.
     #[must_use]
     pub fn blocks(&self) -> Vec<(Arc<str>, BlockCounts)> {
         let blocks = self.blocks.lock();
         let all = blocks.iter().filter_map(|(block, stats)| {
-            let outcomes = *stats.0.lock();
-            Some((block.clone(), outcomes?))
+            let counts = *stats.0.lock();
+            Some((block.clone(), counts?))
         });
         all.collect()
     }
@@ -92,7 +92,7 @@ impl Stats {
         blocks.entry(block.clone()).or_default().clone()
     }
 
-    /// Forgets all sources and blocks but those of which `has` is true, by block and source.
+    /// Keeps only the blocks and sources for which `has` returns true.
     pub(super) fn retain(&self, has: impl Fn(&str, Option<&str>) -> bool) {
         let mut sources = self.sources.lock();
         sources.retain(|(block, source), _| has(block, Some(source)));
@@ -112,8 +112,8 @@ impl Stats {
             rejected: 4,
         });
         self.source(&block, "http_sd/0");
-        self.source(&block, "file_sd/0").update(|findings| {
-            *findings = SourceStatus {
+        self.source(&block, "file_sd/0").update(|status| {
+            *status = SourceStatus {
                 targets: Some(6),
                 last_success: Some(SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(7)),
                 failures: 5,

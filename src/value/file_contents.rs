@@ -1,31 +1,33 @@
-//! Files that settings name, read once and bounded.
+//! Contents of files named in settings, read once and bounded.
 
 use std::{fs, io::Read, path};
 
-/// The contents of a file that a setting names, read when the configuration is.
+use crate::text;
+
+/// The contents of a file named in a setting, read together with the configuration.
 #[derive(Clone, PartialEq, Eq)]
 pub struct FileContents(pub Vec<u8>);
 
-/// Why a file was not read.
+/// The reason why a file was not read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// The system refused.
-    #[error("cannot be read: {0}")]
+    /// An error of the operating system.
+    #[error("cannot be read: {}", text::io_error(.0))]
     Io(#[from] std::io::Error),
-    /// A directory, a pipe, a device.
+    /// A directory, a pipe or a device.
     #[error("is not a regular file")]
     NotRegular,
-    /// More bytes than asked for.
+    /// A file with more bytes than the limit.
     #[error("is larger than {0} bytes")]
     TooLarge(u64),
 }
 
-/// The bytes of the regular file at `path`, at most `limit` of them.
+/// Reads the regular file at `path`, at most `limit` bytes.
 ///
 /// # Errors
-/// [`ReadError`] where it is missing, unreadable, too large, or nothing that ends by itself.
+/// [`ReadError`] if the file is missing, unreadable, too large or not a regular file.
 pub fn read_regular_file(path: &path::Path, limit: u64) -> Result<Vec<u8>, ReadError> {
-    // Asked before it is opened: to open a pipe nobody writes to would wait for ever.
+    // Checked before opening, because opening a pipe without a writer blocks.
     if !fs::metadata(path)?.is_file() {
         return Err(ReadError::NotRegular);
     }
@@ -48,10 +50,10 @@ impl FileContents {
         read_regular_file(path, Self::MAX_BYTES).map(Self)
     }
 
-    /// The contents as text, without the line break at the end that editors put there.
+    /// Returns the contents as text, without line breaks at the end.
     ///
     /// # Errors
-    /// What is wrong, where it is not UTF-8.
+    /// The problem, if the contents are not UTF-8.
     pub fn text(&self) -> Result<&str, &'static str> {
         let text = std::str::from_utf8(&self.0).map_err(|_| "is not UTF-8")?;
         Ok(text.trim_end_matches(['\r', '\n']))
@@ -96,7 +98,7 @@ mod tests {
         check(
             &directory.path().join("nothing"),
             5,
-            Err("cannot be read: No such file or directory (os error 2)"),
+            Err("cannot be read: No such file or directory"),
         );
     }
 }
