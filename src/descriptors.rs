@@ -1,19 +1,17 @@
-//! The limit of open file descriptors: raised as far as the system allows, and shared between checks
-//! and clients of the server.
+//! Raises the limit of open file descriptors, and divides it between checks and clients of the server.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Descriptors of a daemon that checks nothing and that nobody scrapes, and some to spare for files
-/// that are read now and then.
+/// Descriptors of an idle daemon, with some to spare for files.
 const BASE: usize = 32;
 
-/// Descriptors that a check may hold at once: its connection, and a lookup or a file.
+/// Descriptors of a check: its connection, and a lookup or a file.
 const PER_CHECK: usize = 2;
 
-/// The part of all descriptors that clients of the server may hold.
+/// Clients of the server may use one of this many descriptors.
 const CONNECTIONS_SHARE: usize = 4;
 
-/// Raises the soft limit to the hard one, and returns what it is then; `None` is unlimited.
+/// Raises the soft limit to the hard one, and returns it; `None` is unlimited.
 pub(crate) fn raise_limit() -> Option<u64> {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if current == maximum {
@@ -32,18 +30,18 @@ pub(crate) fn raise_limit() -> Option<u64> {
     }
 }
 
-/// What may be open at once.
+/// Limits of concurrent checks and connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Budget {
-    /// Checks in flight.
+    /// Maximum number of concurrent checks.
     pub checks: usize,
-    /// Connections of clients.
+    /// Maximum number of client connections.
     pub connections: usize,
 }
 
 impl Budget {
-    /// As much of this budget as fits into `limit` descriptors. Clients get a quarter at most, so that
-    /// those that are idle leave checks enough.
+    /// Lowers the budget to fit into `limit` descriptors. Clients get at most a quarter, so that idle
+    /// ones leave enough for checks.
     pub fn within(self, limit: Option<u64>) -> Self {
         let Some(limit) = limit else { return self };
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);

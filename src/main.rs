@@ -1,4 +1,4 @@
-//! Arguments → run → exit code.
+//! The program: parses arguments, runs the command, returns the exit code.
 
 use std::process::ExitCode;
 

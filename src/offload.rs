@@ -1,7 +1,7 @@
-//! Long computations that must not keep a worker thread from the other checks.
+//! Runs long computations without blocking a worker thread.
 //!
-//! A computation in small steps yields between them ([`TimeSlice`]); one in a single piece runs on a
-//! blocking thread ([`run`]).
+//! A computation in steps yields between them ([`TimeSlice`]); others run on a blocking thread
+//! ([`run`]).
 
 use std::{
     panic::resume_unwind,
@@ -20,29 +20,29 @@ use tokio::{
 };
 use tokio_util::task::AbortOnDropHandle;
 
-/// The time after which a computation in steps lets other tasks run.
+/// Time after which a computation in steps yields.
 const TIME_SLICE: Duration = Duration::from_micros(200);
 
-/// Whether the result of a computation is still wanted.
+/// Cancels a computation whose result is no longer needed.
 #[derive(Debug, Default)]
 pub(crate) struct CancelFlag(AtomicBool);
 
 impl CancelFlag {
-    /// Whether nobody waits for the result any more.
+    /// Returns true if the computation is cancelled.
     pub fn is_set(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// Tells the computation to stop.
+    /// Cancels the computation.
     pub fn set(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
 }
 
-/// Runs `compute` at once if it `is_short`, else on a blocking thread.
+/// Runs `compute` directly if it `is_short`, otherwise on a blocking thread.
 ///
-/// If the future is dropped, a computation that waits for a thread does not start, and one that runs
-/// finds its flag set. A panic of `compute` is one of the caller.
+/// If the future is dropped, a computation that has not started does not run, and the flag of a running
+/// one is set. A panic of `compute` panics here.
 pub(crate) async fn run<T: Send + 'static>(
     is_short: bool,
     compute: impl FnOnce(&CancelFlag) -> T + Send + 'static,
@@ -73,21 +73,21 @@ impl Drop for CancelOnDrop {
     }
 }
 
-/// The share of a worker thread's time that a computation in steps takes at once.
+/// The time that a computation in steps may use before it yields.
 pub(crate) struct TimeSlice(Instant);
 
 impl TimeSlice {
-    /// A slice that starts now.
+    /// Starts a slice.
     pub fn start() -> Self {
         Self(Instant::now())
     }
 
-    /// Whether it is time to let other tasks run.
+    /// Returns true if the slice is used up.
     pub fn is_used(&self) -> bool {
         self.0.elapsed() >= TIME_SLICE
     }
 
-    /// Lets other tasks run if the slice is used up, and starts the next one.
+    /// Yields if the slice is used up, and starts the next one.
     pub async fn yield_if_used(&mut self) {
         if self.is_used() {
             yield_now().await;
@@ -96,7 +96,7 @@ impl TimeSlice {
     }
 }
 
-/// Lets other tasks run before the current one is polled again, for what is polled by hand.
+/// Yields once, for futures that are polled by hand.
 pub(crate) fn yield_once<T>(context: &mut Context<'_>) -> Poll<T> {
     let first_poll = pin!(yield_now()).poll(context);
     debug_assert!(first_poll.is_pending());

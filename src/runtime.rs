@@ -1,24 +1,24 @@
-//! The runtime of the program: a thread that cannot be had is an error, never a panic.
+//! The tokio runtime of the program. A thread that cannot be started is an error, not a panic.
 
 use std::{io, panic::catch_unwind, sync::mpsc, thread, time::Duration};
 
 use tokio::runtime::{Builder, Runtime};
 
-/// Threads for what takes long without waiting: pages to render, large bodies to match.
+/// Maximum number of threads for long computations, such as rendering pages and matching large bodies.
 const MAX_BLOCKING_THREADS: usize = 32;
 
-/// How long a blocking thread that has nothing to do is kept. As long as there is one, work waits for
-/// it if no other thread can be had; tokio panics if there is none.
+/// Time that an idle blocking thread is kept. While there is one, work waits for it if no other thread
+/// can be started; without one, tokio panics.
 const KEEP_ALIVE: Duration = Duration::from_secs(366 * 86_400);
 
-/// A runtime that runs checks on `workers` threads.
+/// Builds a runtime with `workers` threads for checks.
 ///
 /// # Errors
-/// If the system gives no more threads (a limit of processes), or no other resource that it needs.
+/// If the threads or other resources cannot be allocated.
 pub(crate) fn build(workers: usize) -> io::Result<Runtime> {
-    // One more for what blocks.
+    // One more for blocking work.
     probe_threads(workers + 1)?;
-    // tokio panics if a worker cannot be spawned.
+    // tokio panics if it cannot spawn a worker.
     let runtime = catch_unwind(|| {
         Builder::new_multi_thread()
             .worker_threads(workers)
@@ -33,7 +33,7 @@ pub(crate) fn build(workers: usize) -> io::Result<Runtime> {
     runtime.unwrap_or_else(|_| Err(io::Error::other("no thread can be spawned")))
 }
 
-/// Makes sure that so many threads can be had at once.
+/// Checks that `count` threads can be started.
 fn probe_threads(count: usize) -> io::Result<()> {
     let mut probes = Vec::new();
     let mut result = Ok(());

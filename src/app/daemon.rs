@@ -30,40 +30,40 @@ use crate::{
     value::FileHashes,
 };
 
-/// Why the daemon failed.
+/// The reason why the daemon failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// An address of `server.listen` cannot be had.
+    /// Listening on an address of `server.listen` failed.
     #[error("failed to listen on {address}: {source}")]
     Listen {
         /// The address.
         address: Address,
-        /// The system's error.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// The server is gone, and nobody could see what the daemon does.
+    /// The server ended unexpectedly.
     #[error("failed to serve: {0}")]
     Serve(String),
-    /// The task that reloads is gone, and the daemon would run what it ran for ever.
+    /// The task that reloads ended unexpectedly.
     #[error("failed to follow the configuration: {0}")]
     Reload(String),
-    /// The system gives no thread or no signal handler.
+    /// A thread or signal handler could not be set up.
     #[error("failed to start: {0}")]
     Start(#[source] io::Error),
 }
 
-/// Runs the configured monitors until the daemon is told to stop.
+/// Runs the configured monitors until a signal stops the daemon.
 ///
 /// # Errors
-/// If it cannot start or cannot listen; nothing has been checked then.
+/// If the daemon cannot start or listen; no check has run then.
 pub fn run(config: &Config) -> Result<(), Error> {
     run_with_jobs(config, Vec::new())
 }
 
-/// Runs `jobs` and the configured monitors until the daemon is told to stop.
+/// Runs `jobs` and the configured monitors until a signal stops the daemon.
 ///
 /// # Errors
-/// If it cannot start or cannot listen; nothing has been checked then.
+/// If the daemon cannot start or listen; no check has run then.
 pub fn run_with_jobs(config: &Config, jobs: Vec<Job>) -> Result<(), Error> {
     let options = RunOptions {
         extra_jobs: jobs,
@@ -72,20 +72,20 @@ pub fn run_with_jobs(config: &Config, jobs: Vec<Job>) -> Result<(), Error> {
     run_with_options(config, options)
 }
 
-/// Options of the command line, and whatever else the configuration does not hold.
+/// Options from the command line, and others that are not in the configuration.
 pub struct RunOptions {
-    /// Monitors that are in no configuration.
+    /// Monitors that are not in the configuration.
     pub extra_jobs: Vec<Job>,
-    /// The file that the configuration is read from again; without one it is not.
+    /// The configuration file, for reloads.
     pub config_path: Option<PathBuf>,
-    /// Whether to reload when the files of the configuration change.
+    /// Reload when the configuration files change.
     pub watch: bool,
-    /// The shard that this daemon is, if several share the monitors.
+    /// The shard that this daemon runs.
     pub shard: Option<Shard>,
-    /// How often files are looked at: those of the configuration, those that it names, and the
-    /// server's certificate.
+    /// Interval at which files are polled: the configuration, files named in it, and the server's
+    /// certificate.
     pub poll_interval: Duration,
-    /// The shortest time from one reload to the next.
+    /// Minimum time between reloads.
     pub min_reload_interval: Duration,
 }
 
@@ -102,12 +102,12 @@ impl Default for RunOptions {
     }
 }
 
-/// Runs the daemon with `options` until it is told to stop.
+/// Runs the daemon with `options` until a signal stops it.
 ///
 /// # Errors
-/// If it cannot start or cannot listen; nothing has been checked then.
+/// If the daemon cannot start or listen; no check has run then.
 pub fn run_with_options(config: &Config, options: RunOptions) -> Result<(), Error> {
-    // At once: what changes from here on is seen to have changed.
+    // First, so that later changes are detected.
     let config_hashes = FileHashes::read(&config.files);
     let logging = logging::start(&config.log.settings(), Output::Stdout).map_err(Error::Start)?;
     let mut config = config.clone();
@@ -147,15 +147,15 @@ pub fn run_with_options(config: &Config, options: RunOptions) -> Result<(), Erro
     };
     let result = runtime.block_on(daemon.serve(shutdown));
     logging.finish(COMPONENT_STOP_TIMEOUT);
-    // Until here a second signal exits at once, whatever the rest waits for.
+    // Until here, a second signal exits at once.
     drop(signals);
-    // Name lookups and renderings that nobody waits for any more are not waited for here either.
+    // Abandoned lookups and renderings are not waited for.
     runtime.shutdown_background();
     result
 }
 
-/// Raises the limit of descriptors, and lowers the limits of `config` that it has no room for: clients
-/// that are idle must not make every check fail.
+/// Raises the limit of descriptors, and lowers limits of `config` that exceed it, so that idle clients
+/// cannot make checks fail.
 fn fit_into_descriptor_limit(config: &mut Config) {
     let wanted = Budget {
         checks: config.dispatcher.max_concurrent_checks,
@@ -176,7 +176,7 @@ fn fit_into_descriptor_limit(config: &mut Config) {
     config.server.max_connections = budget.connections;
 }
 
-/// Everything that the daemon is made of before it is asynchronous.
+/// The components that are built before the asynchronous part starts.
 struct Daemon {
     config: Config,
     config_hashes: FileHashes,
@@ -190,13 +190,13 @@ struct Daemon {
 }
 
 impl Daemon {
-    /// The part that is asynchronous, from the first socket to the last.
+    /// Runs the asynchronous part.
     async fn serve(self, shutdown: CancellationToken) -> Result<(), Error> {
         let readiness = Readiness::default();
         let history = self.config.server.shows_status();
         let history = history.then(|| Arc::new(History::default()));
         let server = self.server(&readiness, history.as_ref()).await?;
-        // Outlives the dispatcher, so that the daemon answers as long as it does anything.
+        // Outlives the dispatcher, so that the daemon responds until the end.
         let stop_serving = CancellationToken::new();
         let mut serving = server.map(|server| tokio::spawn(server.serve(stop_serving.clone())));
 
@@ -232,7 +232,7 @@ impl Daemon {
         let mut result = Ok(());
         tokio::select! {
             () = dispatcher.run() => {}
-            // A monitor that blocks its thread cannot be stopped, and must not stop the daemon from it.
+            // A monitor that blocks its thread must not keep the daemon from stopping.
             () = stopping => tracing::error!(
                 target: LOG_TARGET,
                 "Monitoring task did not stop in time; exiting without it"
@@ -252,7 +252,7 @@ impl Daemon {
         result
     }
 
-    /// A server that has its port, if one is wanted.
+    /// Starts listening, if a server is configured.
     async fn server(
         &self,
         readiness: &Readiness,
@@ -278,7 +278,7 @@ impl Daemon {
         Ok(Some(server))
     }
 
-    /// What changes the monitors, if anything can, and what else is left.
+    /// Builds the reloader, if monitors can change.
     fn into_reloader(
         self,
         dispatcher: &mut Dispatcher,
@@ -292,7 +292,7 @@ impl Daemon {
             min_reload_interval,
         } = self.options;
         let discovers = !self.config.discovery.is_empty();
-        // A daemon that has nothing to do, and no prospect of it, ends by itself.
+        // A daemon without monitors, which cannot get any, ends.
         let must_keep_running = !self.jobs.is_empty() || watch || shard.is_some() || discovers;
         let reloader =
             (must_keep_running && (config_path.is_some() || discovers)).then(|| Reloader {
@@ -319,14 +319,14 @@ impl Daemon {
     }
 }
 
-/// Notifies the service manager, if there is one that wants to know (sd_notify(3)).
+/// Notifies systemd, if it started the daemon (sd_notify(3)).
 fn notify_systemd(state: NotifyState<'_>) {
     if let Err(error) = sd_notify::notify(&[state]) {
         tracing::warn!(target: LOG_TARGET, %error, "Failed to notify systemd");
     }
 }
 
-/// Waits until the server ends, which it does not do by itself.
+/// Waits until the server ends unexpectedly.
 async fn wait_for_server_exit(serving: &mut Option<JoinHandle<()>>) -> Error {
     match serving {
         None => std::future::pending().await,
@@ -337,7 +337,7 @@ async fn wait_for_server_exit(serving: &mut Option<JoinHandle<()>>) -> Error {
     }
 }
 
-/// Waits until the reloader ends, which it does not do before `shutdown`.
+/// Waits until the reloader ends, which is unexpected before `shutdown`.
 async fn wait_for_reloader_exit(
     reloading: &mut JoinSet<()>,
     shutdown: &CancellationToken,

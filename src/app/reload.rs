@@ -127,13 +127,13 @@ impl DesiredState {
         }
     }
 
-    /// Adds the files that are not in `named` yet, with the contents that monitors were made from.
+    /// Adds missing files to `named`, with the contents that monitors were built from.
     fn add_named_files(&self, named: &mut FileHashes) {
         let before = named.clone();
         named.add_missing(self.named_files());
         let discovered = self.discovered.iter().map(|monitor| &**monitor);
         for monitor in self.config.monitors.iter().chain(discovered) {
-            // What has changed since is to be seen to have changed.
+            // Changes since then must be detected.
             if monitor.files.iter().any(|file| !before.contains(file))
                 && FileHashes::read(&monitor.files).fingerprint() != monitor.fingerprint.files
             {
@@ -143,7 +143,7 @@ impl DesiredState {
         }
     }
 
-    /// The files that monitors and sources were made from, apart from the configuration.
+    /// The files named in monitors and sources.
     fn named_files(&self) -> impl Iterator<Item = &PathBuf> {
         let discovered = self.discovered.iter().map(|monitor| &**monitor);
         let monitors = self.config.monitors.iter().chain(discovered);
@@ -152,24 +152,24 @@ impl DesiredState {
     }
 }
 
-/// A change of the running monitors that is ready to be applied.
+/// A prepared change of the running monitors.
 struct ReloadPlan {
     diff: ConfigDiff,
     change: ChangeSet,
-    /// The change in words.
+    /// The description of the change.
     summary: String,
 }
 
-/// What files held when the configuration was last read, rightly or not.
+/// Hashes of files when the configuration was last read.
 #[derive(Clone, Default, PartialEq, Eq)]
 struct WatchedFiles {
-    /// The files of the configuration.
+    /// The configuration files.
     config: FileHashes,
-    /// The files that it names.
+    /// The files named in the configuration.
     named: FileHashes,
 }
 
-/// Why the configuration was not reloaded.
+/// The reason why the configuration was not reloaded.
 #[derive(Debug, thiserror::Error)]
 enum Error {
     #[error("there is no file that the configuration was read from")]
@@ -180,7 +180,7 @@ enum Error {
     TaskPanicked(#[from] JoinError),
 }
 
-/// A configuration that was read, and what came of it.
+/// The result of reading a configuration.
 struct Reading {
     files: WatchedFiles,
     result: Result<(DesiredState, ReloadPlan, Vec<String>), Error>,
@@ -189,18 +189,18 @@ struct Reading {
 /// State of the reload loop.
 struct State {
     discovery: Option<Discovery<config::Monitor>>,
-    /// The last good lists of a discovery that has ended.
+    /// The last good lists of a stopped discovery.
     last_good_targets: LastGoodTargets,
-    /// When the configuration was last read.
+    /// Hashes when the configuration was last read.
     seen: WatchedFiles,
-    /// When it was last applied.
+    /// Hashes when the configuration was last applied.
     applied: WatchedFiles,
-    /// Files that have changed, and are looked at once more.
+    /// Hashes of changed files, to be confirmed by another poll.
     unconfirmed: Option<WatchedFiles>,
     next_poll: Instant,
-    /// Before that, nothing is read again.
+    /// Earliest time of the next reload.
     not_before: Instant,
-    /// Whether a change of a file is confirmed.
+    /// True if a change of a file is confirmed.
     is_due: bool,
     requests: Vec<ReloadRequest>,
     is_open: bool,
@@ -247,7 +247,7 @@ impl Reloader {
         shutdown.run_until_cancelled(work).await;
     }
 
-    /// Waits for one event and reacts to it.
+    /// Waits for one event and handles it.
     async fn step(
         &mut self,
         state: &mut State,
@@ -283,7 +283,7 @@ impl Reloader {
         }
     }
 
-    /// Starts to look at the sources of the configuration; `kept` is what was found before.
+    /// Starts discovery; `kept` are the last good lists.
     fn start_discovery(
         &self,
         kept: LastGoodTargets,
@@ -446,7 +446,7 @@ impl Reloader {
             let old = std::mem::replace(&mut self.desired, desired);
             let has_other_sources =
                 old.config.discovery_fingerprint != self.desired.config.discovery_fingerprint;
-            // Of many monitors that takes its time too.
+            // This also takes time for many monitors.
             spawn_blocking(move || drop(old));
             if diff.removes_most() {
                 tracing::warn!(
@@ -483,7 +483,7 @@ impl Reloader {
             } else if state.applied != files
                 && let Some(discovery) = &state.discovery
             {
-                // Sources are left alone; what their targets become may have changed.
+                // The sources are unchanged, but monitors may have to be built again.
                 discovery.rebuild(self.monitor_builder());
             }
             state.applied = files.clone();
@@ -493,14 +493,13 @@ impl Reloader {
         Ok(summary)
     }
 
-    /// Everything that can fail, and takes long: on a thread that runs no checks. Nothing that runs is
-    /// touched.
+    /// Reads and validates the configuration on a blocking thread, without touching running monitors.
     async fn read_config(&self, apply: bool) -> Result<Reading, JoinError> {
         let (path, desired) = (self.config_path.clone(), self.desired.clone());
         let rejected = self.rejected_config_files.clone();
         let (handle, net) = (self.handle.clone(), self.net.clone());
         let read = move || {
-            // Before it is read: a file that changes meanwhile is seen to have changed.
+            // Hashed before it is read, so that a change meanwhile is detected.
             let mut files = WatchedFiles {
                 config: FileHashes::read(desired.config.files.iter().chain(&rejected)),
                 named: FileHashes::read(desired.named_files()),
@@ -547,8 +546,8 @@ impl Reloader {
     }
 }
 
-/// Reads the configuration in the file at `path`, once more if it has files that are not in `files`
-/// yet: each must be hashed before it is read.
+/// Reads the configuration at `path`, and again if it has files that are not in `files` yet, because
+/// each file must be hashed before it is read.
 fn read_with_files(path: &Path, files: &mut WatchedFiles) -> Result<Config, Invalid> {
     let mut readings = 0;
     loop {
@@ -570,8 +569,8 @@ fn read_with_files(path: &Path, files: &mut WatchedFiles) -> Result<Config, Inva
     }
 }
 
-/// `config` with the sections that cannot change while the daemon runs as they are in `running`, and
-/// the keys of these that differ.
+/// Replaces the restart-only sections of `config` with those of `running`, and returns the keys that
+/// differ.
 fn keep_restart_only_keys(config: Config, running: &Config) -> (Config, Vec<String>) {
     let changed = running
         .restart_only_keys
@@ -587,12 +586,12 @@ fn keep_restart_only_keys(config: Config, running: &Config) -> (Config, Vec<Stri
     (config, changed)
 }
 
-/// Tells who asked, unless he has gone away.
+/// Responds to a request, if the requester still waits.
 fn respond(answer: oneshot::Sender<Result<String, String>>, outcome: Result<String, String>) {
     let _ = answer.send(outcome);
 }
 
-/// Logs what keeps `jobs` from succeeding on this host.
+/// Logs local problems that make checks of `jobs` fail.
 pub(super) fn log_missing_prerequisites(jobs: &[Job]) {
     for (error, monitors) in missing_prerequisites(jobs) {
         tracing::error!(
@@ -624,7 +623,7 @@ mod tests {
         fn on_stopped(&self, _: &Job) {}
     }
 
-    /// A reloader that watches the file at `path`, which nobody has read yet.
+    /// A reloader that watches the file at `path`, which has not been read.
     fn reloader(path: &Path, dispatcher: &mut Dispatcher) -> Reloader {
         let config = config::read(path).expect("a configuration");
         Reloader {

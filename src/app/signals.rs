@@ -1,4 +1,4 @@
-//! Signals, handled on a thread that runs no checks, so that nothing that hangs can hold them up.
+//! Handles signals on a thread without checks, so that they cannot be blocked.
 
 use std::{
     io, process,
@@ -14,18 +14,18 @@ use tokio_util::sync::CancellationToken;
 
 use crate::server::ReloadHandle;
 
-/// The thread that handles signals; dropped, it ends.
+/// The thread that handles signals. Dropping it ends the thread.
 pub(super) struct SignalThread {
     stop: CancellationToken,
     thread: Option<JoinHandle<()>>,
 }
 
 impl SignalThread {
-    /// Cancels `shutdown` on the first SIGTERM or SIGINT, and exits at once on the second; SIGHUP asks
-    /// for a reload.
+    /// Cancels `shutdown` on the first SIGTERM or SIGINT, and exits at once on the second. SIGHUP
+    /// requests a reload.
     ///
     /// # Errors
-    /// If the system gives no thread or no signal handler.
+    /// If the thread or a signal handler cannot be set up.
     pub fn start(shutdown: CancellationToken, reload: ReloadHandle) -> io::Result<Self> {
         let stop = CancellationToken::new();
         let (started, start) = mpsc::channel();
@@ -33,7 +33,7 @@ impl SignalThread {
         let thread = thread::Builder::new()
             .name("signals".to_owned())
             .spawn(move || {
-                // Without this thread, the daemon could not be told to stop.
+                // Without this thread, signals could not stop the daemon.
                 let guard = shutdown.clone().drop_guard();
                 let runtime = Builder::new_current_thread().enable_io().build();
                 let result = runtime.and_then(|runtime| {

@@ -1,4 +1,4 @@
-//! Monitors of a configuration become jobs, each as the replica that this daemon runs.
+//! Creates jobs from the monitors of a configuration.
 
 use super::{Config, Monitor};
 use crate::{
@@ -8,7 +8,7 @@ use crate::{
 };
 
 impl Config {
-    /// The monitors, ready to run.
+    /// Creates a job for each monitor.
     pub(crate) fn jobs(&self, net: &Net) -> Vec<Job> {
         net.forbid_targets(self.forbid_targets.clone());
         net.record_leaf_certificates(self.metrics.exports_leaf_certificates());
@@ -16,7 +16,7 @@ impl Config {
         monitors.map(|monitor| monitor.job(net)).collect()
     }
 
-    /// Keeps the monitors that `shard` runs.
+    /// Removes the monitors that `shard` does not run.
     pub(crate) fn retain_shard(&mut self, shard: Shard) {
         self.monitors.retain_mut(|monitor| {
             let replica = monitor.replica_of(Some(shard));
@@ -27,7 +27,7 @@ impl Config {
 }
 
 impl Monitor {
-    /// The monitor, ready to run.
+    /// Creates the job of the monitor.
     pub(crate) fn job(&self, net: &Net) -> Job {
         Job {
             check_every: self.check_every,
@@ -41,7 +41,7 @@ impl Monitor {
         }
     }
 
-    /// The replica that `shard` runs, if it runs one; without a shard, this daemon runs all monitors.
+    /// The replica that `shard` runs, if it runs one. Without a shard, the daemon runs all monitors.
     pub(crate) fn replica_of(&self, shard: Option<Shard>) -> Option<Replica> {
         match shard {
             Some(shard) => shard.replica(&self.name, self.replicas.0),

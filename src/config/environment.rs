@@ -1,21 +1,21 @@
-//! `${VAR}` and `${VAR:-default}` in texts of the file, replaced by what the environment has.
+//! Replaces `${VAR}` and `${VAR:-default}` in texts of the file with environment variables.
 
 use std::{cell::Cell, ffi::OsString};
 
 use crate::value::{EntryPart, Node, Path, Problems, Warning};
 
-/// The variables there are, by name.
+/// Looks up a variable by name.
 pub(super) type Variables<'v> = &'v dyn Fn(&str) -> Option<OsString>;
 
 /// Replaces references in any number of trees.
 pub(super) struct Environment<'v> {
     variables: Variables<'v>,
     problems: &'v Problems,
-    /// Bytes that were put in.
+    /// Number of bytes of all substituted values.
     substituted_bytes: Cell<usize>,
 }
 
-/// What variables may make of the files: each may stand there as often as one likes.
+/// Maximum size of all substituted values; a variable may be used any number of times.
 const MAX_TEXT: usize = 16 << 20;
 
 impl<'v> Environment<'v> {
@@ -27,7 +27,7 @@ impl<'v> Environment<'v> {
         }
     }
 
-    /// Replaces the references in all texts of `node`, which is at `path`; keys stay as they are.
+    /// Replaces references in all texts of `node`, which is at `path`, but not in keys.
     pub(super) fn substitute(&self, node: &mut Node, path: &Path) {
         if has_reference(node) {
             self.walk(node, path, &CaptureGroupNames::default());
@@ -62,7 +62,7 @@ impl<'v> Environment<'v> {
         }
     }
 
-    /// What becomes of `text`, where anything does.
+    /// Returns the replacement of `text` if it contains references.
     fn substitute_text(&self, text: &str, path: &Path, groups: &CaptureGroupNames) -> Option<Node> {
         let mut result = String::new();
         let mut missing = Vec::new();
@@ -149,8 +149,8 @@ struct Reference<'t> {
 }
 
 impl<'t> Reference<'t> {
-    /// The reference that `text` begins with, and what follows it. All else that begins like one is
-    /// left as it is: `${1}` is a group of a pattern.
+    /// Parses the reference at the start of `text`, and returns the rest. Other text that starts with
+    /// `${` is kept: `${1}` is a group of a pattern.
     fn parse(text: &'t str) -> Option<(Self, &'t str)> {
         let inner = text.strip_prefix(OPENING)?;
         let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
@@ -168,7 +168,7 @@ impl<'t> Reference<'t> {
         Some((Self { name, default }, after))
     }
 
-    /// As a shell has it, the default is also for a variable that is empty.
+    /// As in a shell, the default also replaces an empty variable.
     fn value(&self, variables: Variables<'_>) -> Result<String, &'static str> {
         let value = variables(self.name).map(OsString::into_string);
         match (value, self.default) {
@@ -181,12 +181,12 @@ impl<'t> Reference<'t> {
     }
 }
 
-/// The groups of a pattern that have names: what is sent after it matched refers to them by `${name}` too.
+/// Names of a pattern's groups, which `${name}` in related keys also refers to.
 #[derive(Default)]
 struct CaptureGroupNames(Vec<String>);
 
 impl CaptureGroupNames {
-    /// Those of `expect`, which an entry of a dialogue has, or of `regex`, which a relabelling rule has.
+    /// The groups of `expect` in an entry of `query_response`, or of `regex` in a relabelling rule.
     fn from_entries(entries: &[(String, Node)]) -> Option<Self> {
         let pattern = entries.iter().find_map(|entry| match entry {
             (key, Node::Text(text)) if key == "expect" || key == "regex" => Some(text),
@@ -204,7 +204,7 @@ impl CaptureGroupNames {
     }
 }
 
-/// Whether `text` begins with `${1}` or with the name of one of `groups`.
+/// Returns true if `text` starts with `${1}` or a reference to one of `groups`.
 fn refers_to_group(text: &str, groups: &CaptureGroupNames) -> bool {
     let inner = text
         .strip_prefix(OPENING)

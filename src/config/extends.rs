@@ -1,4 +1,4 @@
-//! `extends`: the name of the template that a monitor or a template is built on.
+//! `extends`: the name of the template that a monitor or template extends.
 
 use crate::value::{Fields, FromNode, Node, Path, Problems};
 
@@ -15,12 +15,12 @@ impl FromNode for TemplateName {
     }
 }
 
-/// What stands under `extends`.
+/// The value of `extends`.
 pub(super) struct ExtendsRef {
     pub path: Path,
-    /// The template, or what is wrong with its name.
+    /// The name of the template, or the problem with it.
     pub name: Result<String, String>,
-    /// Whether the name may be shown.
+    /// True if the name may be shown.
     pub is_shown: bool,
 }
 
@@ -34,7 +34,7 @@ pub(super) fn read_extends(node: &Node, path: &Path) -> Option<ExtendsRef> {
     })
 }
 
-/// Asks for `extends`, of which everything but its kind is known by then.
+/// Marks `extends` as a known key. Its value has been read before; only its kind is checked here.
 pub(super) fn mark_extends_read(fields: &mut Fields<'_>) {
     let _ = fields.optional::<TemplateName>(EXTENDS);
 }

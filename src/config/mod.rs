@@ -1,4 +1,4 @@
-//! What the user wrote, read and validated whole: nothing downstream checks it again.
+//! Reads and validates the whole configuration. No other code validates it again.
 
 mod binding;
 mod environment;
@@ -36,14 +36,13 @@ pub use slo::{LatencySlo, Percentage, Slo};
 pub use source::Warning;
 pub use templates::MonitorBuilder;
 
-/// Room for a hundred thousand monitors, in all files together; what is larger was not written as a
-/// configuration.
+/// Maximum size of all files together, enough for a hundred thousand monitors.
 const MAX_FILE_SIZE: u64 = 16 << 20;
 
 /// Reads and validates the configuration in the file at `path`, and in the files that it includes.
 ///
 /// # Errors
-/// Everything that is wrong with it.
+/// All problems with it.
 pub fn read(path: &Path) -> Result<Config, Invalid> {
     read_with(path, &|name| env::var_os(name))
 }
@@ -98,29 +97,29 @@ fn read_with(path: &Path, variables: Variables<'_>) -> Result<Config, Invalid> {
     files.finish(config, problems)
 }
 
-/// Where relative paths in `file` begin.
+/// The folder that paths in `file` are relative to.
 fn folder_of(file: &Path) -> PathBuf {
     file.parent().unwrap_or(Path::new("")).to_owned()
 }
 
-/// The files that were read.
+/// Reads files and collects what they contain.
 #[derive(Default)]
 struct Loader {
     sources: Vec<Source>,
-    /// What is wrong with texts that stand for nothing.
+    /// Problems of files that could not be parsed.
     syntax_errors: Vec<LocatedProblem>,
-    /// Bytes that more of them may have.
+    /// Number of bytes that further files may have.
     bytes_left: u64,
-    /// What included ones stand for.
+    /// Size of all included trees.
     size: Size,
-    /// Whether there are some that could not be read.
+    /// True if a file could not be read.
     is_partial: bool,
-    /// Where patterns were looked for.
+    /// Folders that patterns were matched in.
     folders: BTreeSet<PathBuf>,
 }
 
 impl Loader {
-    /// What `included` stands for, and the path to its top.
+    /// Reads `included`, and returns its tree with the path to its top.
     fn read(
         &mut self,
         included: Included,
@@ -132,13 +131,13 @@ impl Loader {
             declared_at: place,
             is_shown,
         } = included;
-        let refuse = |wrong: &dyn fmt::Display, allowed: &dyn fmt::Display| {
+        let reject = |wrong: &dyn fmt::Display, expected: &dyn fmt::Display| {
             let wrong = if is_shown {
                 format!("{} {wrong}", path.display())
             } else {
                 REDACTED_INCLUDE_ERROR.to_owned()
             };
-            problems.add(place.clone(), EntryPart::Value, wrong, allowed);
+            problems.add(place.clone(), EntryPart::Value, wrong, expected);
         };
         let all = format!("regular files of at most {MAX_FILE_SIZE} bytes together");
         let bytes = match read_regular_file(&path, self.bytes_left) {
@@ -147,9 +146,9 @@ impl Loader {
                 self.is_partial = true;
                 let left = matches!(error, ReadError::TooLarge(_));
                 if left {
-                    refuse(&"is too large with the files before it", &all);
+                    reject(&"is too large with the files before it", &all);
                 } else {
-                    refuse(&error, &all);
+                    reject(&error, &all);
                 }
                 return None;
             }
@@ -170,7 +169,7 @@ impl Loader {
         self.size.add(Size::measure(&tree));
         if self.size.exceeds_limit() {
             self.is_partial = true;
-            refuse(
+            reject(
                 &"configuration too large with the files before it",
                 &Size::EXPECTED,
             );
@@ -211,17 +210,17 @@ impl Loader {
     }
 }
 
-/// A configuration with something wrong in it.
+/// An invalid configuration.
 ///
-/// It is shown as a line for each problem: `FILE:LINE:COLUMN: path: what is wrong (what is allowed)`.
+/// Displayed as one line for each problem: `FILE:LINE:COLUMN: path: problem: expected …`.
 #[derive(Debug)]
 pub struct Invalid {
-    /// The one that includes the others.
+    /// The file that includes the others.
     file: PathBuf,
     problems: Vec<LocatedProblem>,
-    /// Problems beyond these.
+    /// Number of further problems.
     more: usize,
-    /// What was read.
+    /// All files that were read.
     files: Vec<PathBuf>,
 }
 

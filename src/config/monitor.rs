@@ -1,4 +1,4 @@
-//! One monitor: the keys that every type has, with what `defaults` has for them.
+//! A monitor: the keys that all types have in common, and their defaults.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -28,34 +28,34 @@ use crate::{
 pub struct Monitor {
     /// Its name.
     pub name: String,
-    /// From one slot to the next.
+    /// The interval between slots.
     pub check_every: Duration,
-    /// At most `check_every`.
+    /// Timeout of a check, at most `check_every`.
     pub timeout: Duration,
-    /// Its own labels over those of `defaults`.
+    /// Its labels, merged over those of `defaults`.
     pub labels: BTreeMap<String, String>,
-    /// `duration_buckets` of its own.
+    /// `duration_buckets`
     pub duration_buckets: Option<Arc<[f64]>>,
-    /// The latency beyond which a check that is good otherwise has failed.
+    /// The latency beyond which an otherwise successful check fails.
     pub fail_if_slower_than: Option<Duration>,
-    /// What its checks are to achieve.
+    /// The objectives.
     pub slo: Option<Slo>,
-    /// How to check what.
+    /// The settings of its type.
     pub settings: monitors::Settings,
-    /// On how many of several daemons it runs.
+    /// Number of shards that run it.
     pub replicas: Replicas,
-    /// Which of these this is.
+    /// The replica that this daemon runs.
     pub replica: Replica,
-    /// By which a change of all that is known.
+    /// Hash of everything it is built from.
     pub fingerprint: Fingerprint,
-    /// The files that it was made from, apart from the configuration.
+    /// The files named in its settings.
     pub files: BTreeSet<PathBuf>,
 }
 
-/// A key of `metrics`, and of a monitor.
+/// A key of `metrics` and of monitors.
 pub(super) const DURATION_BUCKETS: &str = "duration_buckets";
 
-/// The upper bounds of a histogram of so many `units`.
+/// Reads the upper bounds of a histogram in `units`.
 pub(super) fn read_buckets(
     fields: &mut Fields<'_>,
     key: &'static str,
@@ -80,7 +80,7 @@ pub(super) fn read_buckets(
     Some(buckets.into())
 }
 
-/// What a monitor has where it says nothing itself.
+/// Values for monitors that do not set the key.
 pub(super) struct Defaults {
     timeout: Duration,
     check_every: Duration,
@@ -115,7 +115,7 @@ impl Defaults {
     }
 }
 
-/// On how many of several daemons a monitor runs; of one alone, on that one.
+/// Number of shards that run a monitor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Replicas(pub u32);
 
@@ -160,7 +160,7 @@ fn read_timing(fields: &mut Fields<'_>, defaults: &Defaults) -> (Duration, Durat
     )
 }
 
-/// Warns of a `check_every` that is like a number of something else than seconds.
+/// Warns about a `check_every` that does not look like seconds.
 fn warn_of_interval(fields: &Fields<'_>) {
     const SHORT: f64 = 0.1;
     // Whole seconds in milliseconds, and no whole hours in seconds.
@@ -181,7 +181,7 @@ fn warn_of_interval(fields: &Fields<'_>) {
     fields.warn("check_every", message);
 }
 
-/// The labels that `monitor_info` has by itself.
+/// The built-in labels of `monitor_info`.
 pub(crate) const OWN_LABELS: [&str; 5] = ["monitor", "type", "target", "check_every", "timeout"];
 
 fn read_labels(fields: &mut Fields<'_>) -> BTreeMap<String, String> {

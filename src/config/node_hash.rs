@@ -1,10 +1,10 @@
-//! By which a change of a monitor is known: hashes of what it was read from.
+//! Hashes of configuration trees, to detect changes.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::value::Node;
 
-/// The hash of a value and of all that it holds; the order of a mapping's keys does not count.
+/// The hash of a tree. The order of keys in a mapping does not matter.
 pub(super) fn hash_node(node: &Node) -> u64 {
     let mut hasher = DefaultHasher::new();
     match node {

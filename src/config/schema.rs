@@ -2,7 +2,7 @@
 
 /// A schema (draft 2020-12) of the whole configuration.
 ///
-/// It is written by hand; tests hold its keys against those that are read, and it against the corpus.
+/// It is written by hand. Tests compare its keys with those that are read, and validate the corpus with it.
 pub const SCHEMA: &str = include_str!("schema.json");
 
 #[cfg(test)]
@@ -46,7 +46,7 @@ mod tests {
             Self { schemas, index }
         }
 
-        /// The places, as JSON pointers, at which something is wrong with `value`.
+        /// JSON pointers to the problems of `value`.
         fn refused(&self, value: &Value) -> BTreeSet<String> {
             let mut found = BTreeSet::new();
             if let Err(error) = self.schemas.validate(value, self.index) {
@@ -72,12 +72,12 @@ mod tests {
         }
     }
 
-    /// A key as a JSON pointer has it.
+    /// Escapes a key for a JSON pointer.
     fn escaped(key: &str) -> String {
         key.replace('~', "~0").replace('/', "~1")
     }
 
-    /// The tree as an editor sees it: with what is merged.
+    /// The tree as an editor sees it, with merged mappings.
     fn value(node: &Node) -> Value {
         match node {
             Node::Null => Value::Null,
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_schema_can_see_in_bad_files_of_the_corpus_is_refused_at_its_place() {
+    fn the_schema_rejects_bad_files_of_the_corpus_at_the_same_places() {
         let validator = Validator::new();
         let (mut seen, mut missed) = (0, Vec::new());
         for folder in ["tests/config/bad", "tests/config/included/bad"] {
@@ -363,6 +363,37 @@ monitors:
             seen, all,
             "a mapping of the schema that is not asked for here, or the reverse"
         );
+    }
+
+    /// A default as it is shown in a description.
+    fn shown(default: &Value) -> String {
+        match default {
+            Value::String(text) if text.is_empty() => "empty".to_owned(),
+            Value::String(text) => text.clone(),
+            Value::Array(items) => items.iter().map(shown).collect::<Vec<_>>().join(", "),
+            other => other.to_string(),
+        }
+    }
+
+    #[test]
+    fn descriptions_end_with_the_default() {
+        fn check(schema: &Value, found: &mut usize) {
+            if let (Some(Value::String(description)), Some(default)) =
+                (schema.get("description"), schema.get("default"))
+            {
+                let end = format!("(default: {})", shown(default));
+                assert!(description.ends_with(&end), "{description:?}: {end}");
+                *found += 1;
+            }
+            match schema {
+                Value::Object(members) => members.values().for_each(|value| check(value, found)),
+                Value::Array(items) => items.iter().for_each(|value| check(value, found)),
+                _ => {}
+            }
+        }
+        let mut found = 0;
+        check(&schema(), &mut found);
+        assert!(found > 60, "{found} defaults");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! `templates` and `monitors`, the sections that any of the files may have; each name is there once.
+//! `templates` and `monitors`, the sections that every file may have. Names are unique over all files.
 
 use std::collections::{HashMap, hash_map::Entry};
 

@@ -1,4 +1,4 @@
-//! The keys that every configuration has; those of a type are read by the type.
+//! The sections of the configuration. The keys of a type are read by the type.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -24,7 +24,7 @@ use crate::{
     },
 };
 
-/// A whole configuration; the default is that of an empty file.
+/// A configuration. The default equals an empty file.
 #[derive(Clone, Debug, Default)]
 pub struct Config {
     /// `log`
@@ -39,24 +39,23 @@ pub struct Config {
     pub forbid_targets: ForbiddenTargets,
     /// `monitors`, in the order of the files.
     pub monitors: Vec<Monitor>,
-    /// By which a change of the other sections is known.
+    /// Hashes of the keys that require a restart.
     pub restart_only_keys: RestartOnlyKeys,
-    /// What more monitors can be made of.
+    /// Builds further monitors from the templates.
     pub monitor_builder: MonitorBuilder,
     /// `discovery`
     pub discovery: discovery::Settings,
-    /// By which a change of `discovery` is known.
+    /// Hash of everything that `discovery` is built from.
     pub discovery_fingerprint: Fingerprint,
-    /// The files that `discovery` was made from.
+    /// The files named in `discovery`.
     pub discovery_files: BTreeSet<PathBuf>,
-    /// The file that it stands in, each that it includes, and each folder in which a pattern was looked
-    /// for, sorted.
+    /// The configuration file, included files, and folders that patterns were matched in, sorted.
     pub files: Vec<PathBuf>,
-    /// What is expected and surely not meant.
+    /// Warnings about probable mistakes.
     pub warnings: Vec<Warning>,
 }
 
-/// What cannot change while the daemon runs: a hash for each key.
+/// Hashes of the keys that cannot change while the daemon runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RestartOnlyKeys(BTreeMap<String, u64>);
 
@@ -76,7 +75,7 @@ impl RestartOnlyKeys {
         Self(hashes)
     }
 
-    /// The keys that `other` has or has not, or has with another value.
+    /// The keys whose values differ from `other`.
     #[must_use]
     pub fn changed_keys(&self, other: &Self) -> Vec<String> {
         let keys: BTreeSet<_> = self.0.keys().chain(other.0.keys()).collect();
@@ -87,7 +86,7 @@ impl RestartOnlyKeys {
     }
 }
 
-/// What is logged, and how.
+/// Settings of logging.
 #[derive(Clone, Debug)]
 pub struct Log {
     /// `log.level`
@@ -98,7 +97,7 @@ pub struct Log {
     pub checks: LoggedChecks,
 }
 
-/// How checks are run.
+/// Settings of the dispatcher.
 #[derive(Clone, Copy, Debug)]
 pub struct Dispatcher {
     /// `dispatcher.max_concurrent_checks`
@@ -108,9 +107,9 @@ pub struct Dispatcher {
 }
 
 impl Config {
-    /// Reads the whole file.
+    /// Reads the configuration.
     ///
-    /// `included` are further files; where it `is_partial`, there are others that could not be read.
+    /// `included` are further files; `is_partial` is true if some files could not be read.
     pub(super) fn read<'a>(
         mut fields: Fields<'a>,
         included: impl Iterator<Item = Fields<'a>>,
@@ -184,21 +183,21 @@ impl Config {
         }
     }
 
-    /// Logs the warnings, as many as anybody would read.
+    /// Logs the first warnings.
     pub fn log_warnings(&self) {
-        const LOGGED: usize = 20;
+        const MAX_LOGGED: usize = 20;
         let warnings = self.warnings.iter();
         let warnings = warnings.filter(|warning| !warning.is_validate_only);
-        for warning in warnings.clone().take(LOGGED) {
+        for warning in warnings.clone().take(MAX_LOGGED) {
             tracing::warn!(%warning, "Suspicious configuration");
         }
-        let more = warnings.count().saturating_sub(LOGGED);
+        let more = warnings.count().saturating_sub(MAX_LOGGED);
         if more > 0 {
             tracing::warn!(more, "More warnings; run validate to see all");
         }
     }
 
-    /// The monitors' names, each with what a change is known by.
+    /// Names and fingerprints of the monitors.
     pub fn fingerprints(&self) -> impl Iterator<Item = (&str, Fingerprint)> {
         let monitors = self.monitors.iter();
         monitors.map(|monitor| (&*monitor.name, monitor.fingerprint))
@@ -216,7 +215,7 @@ impl Default for Log {
 }
 
 impl Log {
-    /// What the log itself needs to know.
+    /// The settings of the log writer.
     #[must_use]
     pub fn settings(&self) -> logging::Settings {
         logging::Settings {
@@ -323,7 +322,7 @@ fn read_metrics(mut fields: Fields<'_>) -> metrics::Settings {
     settings
 }
 
-/// The metric families that the list `key` names.
+/// Reads the metric families in the list `key`.
 fn read_families(
     fields: &mut Fields<'_>,
     key: &'static str,
@@ -348,7 +347,7 @@ impl FromNode for &'static Family {
     }
 }
 
-/// Reads the monitors with these names.
+/// Reads the monitors in `entries`.
 fn read_monitors(
     entries: Vec<Named<'_>>,
     monitor_builder: &MonitorBuilder,

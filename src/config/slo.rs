@@ -7,16 +7,16 @@ use crate::{
     value::{Fields, FromNode, Node, format_duration},
 };
 
-/// What the checks of a monitor are to achieve; at least one of the two.
+/// The objectives of a monitor; at least one is set.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Slo {
-    /// `slo.availability`: how many of all checks are to succeed.
+    /// `slo.availability`: percentage of checks that succeed.
     pub availability: Option<Percentage>,
     /// `slo.latency`
     pub latency: Option<LatencySlo>,
 }
 
-/// How many of the successful checks are to be how fast.
+/// The objective for the latency of successful checks.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LatencySlo {
     /// `slo.latency.threshold`: a bound of the monitor's buckets.
@@ -25,18 +25,18 @@ pub struct LatencySlo {
     pub objective: Percentage,
 }
 
-/// A part of all checks that leaves something to the rest, in percent.
+/// A percentage above 0 and below 100.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Percentage(f64);
 
 impl Percentage {
-    /// The number in front of the percent sign.
+    /// The number before the percent sign.
     #[must_use]
     pub fn get(self) -> f64 {
         self.0
     }
 
-    /// What it leaves, as a ratio.
+    /// The ratio of checks that may miss the objective.
     #[must_use]
     pub fn error_budget(self) -> f64 {
         (100.0 - self.0) / 100.0
@@ -56,7 +56,7 @@ impl FromNode for Percentage {
     }
 }
 
-/// Warns of a percentage that is like a ratio.
+/// Warns about a percentage that looks like a ratio.
 fn warn_of_ratio(fields: &Fields<'_>, key: &str, percentage: Option<Percentage>) {
     if let Some(Percentage(value)) = percentage
         && value <= 1.0
@@ -68,7 +68,7 @@ fn warn_of_ratio(fields: &Fields<'_>, key: &str, percentage: Option<Percentage>)
     }
 }
 
-/// What bears on the latency of a check that succeeded.
+/// Upper bounds for the latency of a successful check.
 pub(super) struct LatencyBounds {
     pub timeout: Duration,
     pub fail_if_slower_than: Option<Duration>,
@@ -109,7 +109,7 @@ impl Slo {
     }
 }
 
-/// What the rules of each objective ask for.
+/// Metrics that the rules of objectives query.
 const CHECKS: &str = "monitor_checks_total";
 const FAILURES: &str = "monitor_check_failures_total";
 const DURATION: &str = "monitor_check_duration_seconds";
@@ -136,8 +136,7 @@ impl LatencySlo {
         })
     }
 
-    /// The buckets of a monitor that would have `own`, with one that ends at the threshold: without it a
-    /// histogram cannot tell how many checks were that fast.
+    /// Adds a bucket at the threshold to the monitor's `own` buckets, so that the histogram counts fast checks.
     pub(super) fn buckets(
         &self,
         own: Option<Arc<[f64]>>,

@@ -1,4 +1,4 @@
-//! The text of each file of the configuration, and the places of problems in it.
+//! The text of each configuration file, and the positions of problems in it.
 
 use std::{
     collections::BTreeMap,
@@ -12,32 +12,32 @@ use crate::value::{
     yaml::{self, Position},
 };
 
-/// One of the files.
+/// One configuration file.
 pub(super) struct Source {
     pub file: Arc<Path>,
     text: String,
 }
 
-/// A problem with its place in a file.
+/// A problem with its position in a file.
 #[derive(Debug)]
 pub(super) struct LocatedProblem {
     pub file: Arc<Path>,
-    /// Which of the files that is.
+    /// Index of the file.
     pub index: usize,
     pub position: Position,
     pub path: String,
     pub message: String,
 }
 
-/// Something in the configuration that is allowed and surely not meant.
+/// Something that is allowed but almost certainly a mistake.
 #[derive(Clone, Debug)]
 pub struct Warning {
     text: String,
-    /// Whether it is of `validate` alone.
+    /// True if only `validate` shows it.
     pub(super) is_validate_only: bool,
 }
 
-/// `FILE:LINE:COLUMN: path: what is odd`
+/// `FILE:LINE:COLUMN: path: message`
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
@@ -45,7 +45,7 @@ impl fmt::Display for Warning {
 }
 
 impl LocatedProblem {
-    /// Writes `FILE:LINE:COLUMN: path: message`, in one line.
+    /// Writes `FILE:LINE:COLUMN: path: message` on one line.
     pub(super) fn write(&self, f: &mut impl fmt::Write) -> fmt::Result {
         let Position { line, column } = self.position;
         write!(
@@ -66,7 +66,7 @@ impl LocatedProblem {
     }
 }
 
-/// The warnings with their places, file by file.
+/// Returns the warnings with their positions, file by file.
 pub(super) fn locate_warnings(sources: &[Source], warnings: &[value::Warning]) -> Vec<Warning> {
     let places: Vec<_> = warnings
         .iter()
@@ -98,7 +98,7 @@ pub(super) fn locate_warnings(sources: &[Source], warnings: &[value::Warning]) -
 }
 
 impl Source {
-    /// The `index`-th file, and what its text stands for.
+    /// Parses the file with this `index`.
     pub(super) fn parse(
         index: usize,
         path: PathBuf,
@@ -129,7 +129,7 @@ impl Source {
     }
 }
 
-/// The problems with their places, file by file.
+/// Returns the problems with their positions, file by file.
 pub(super) fn locate(sources: &[Source], problems: Vec<Problem>) -> Vec<LocatedProblem> {
     let mut located = Vec::with_capacity(problems.len());
     let places = problems.iter().map(|problem| (&problem.path, problem.part));
@@ -167,7 +167,7 @@ pub(super) fn locate(sources: &[Source], problems: Vec<Problem>) -> Vec<LocatedP
     located
 }
 
-/// Where `places` are in their files.
+/// Positions of `places` in their files.
 fn positions(sources: &[Source], places: &[(&value::Path, EntryPart)]) -> Vec<Position> {
     let mut positions = vec![Position::START; places.len()];
     let mut by_file: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
@@ -183,7 +183,7 @@ fn positions(sources: &[Source], places: &[(&value::Path, EntryPart)]) -> Vec<Po
     positions
 }
 
-/// The place behind `bytes`.
+/// The position after `bytes`.
 fn end_of(bytes: &[u8]) -> Position {
     let line = bytes.split(|byte| *byte == b'\n').count();
     let start = bytes

@@ -1,4 +1,4 @@
-//! `templates`: keys that monitors share, and how a monitor is made of them.
+//! `templates`: builds monitors from templates and defaults.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -18,7 +18,7 @@ use crate::{
     value::{Context, EntryPart, Fields, FromNode, Node, Path, Problem, Problems, nearest},
 };
 
-/// What a monitor is made of beside its own keys: the templates, and what `defaults` and `metrics` say.
+/// Templates and defaults that monitors are built from.
 #[derive(Clone, Default)]
 pub struct MonitorBuilder(Arc<TemplateSet>);
 
@@ -27,22 +27,22 @@ struct TemplateSet {
     defaults: Defaults,
     metrics: metrics::Settings,
     templates: BTreeMap<String, Template>,
-    /// What monitors share with the files that the templates stand in.
+    /// Folders and patterns of the files with the templates.
     context: Context,
-    /// Whether there may be templates that could not be read.
+    /// True if some templates could not be read.
     is_partial: bool,
 }
 
 struct Template {
     node: Node,
     path: Path,
-    /// `extends`, where that can be read.
+    /// The template that it extends.
     parent: Option<String>,
-    /// What it adds to each monitor, with what it extends.
+    /// The size that it adds to each monitor, together with the templates it extends.
     size: Size,
 }
 
-/// How much there is of something.
+/// The size of a tree.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Size {
     nodes: usize,
@@ -50,7 +50,7 @@ pub(super) struct Size {
 }
 
 impl Size {
-    /// What templates may add to all monitors: they repeat what they hold, as aliases do.
+    /// Maximum size that templates may add to all monitors together.
     const MAX: Self = Self {
         nodes: 5_000_000,
         text: 64 << 20,
@@ -85,11 +85,11 @@ impl Size {
     }
 }
 
-/// Templates that lie over each other, at most.
+/// Maximum length of a chain of templates.
 const MAX_EXTENDS_DEPTH: usize = 10;
 
 impl MonitorBuilder {
-    /// Of the templates with these names, which stand once each.
+    /// Reads the templates, whose names are unique.
     pub(super) fn read(
         defaults: Defaults,
         metrics: metrics::Settings,
@@ -124,11 +124,10 @@ impl MonitorBuilder {
         Self(Arc::new(set))
     }
 
-    /// The monitor `name` with its `own` keys, a mapping, over those of `template`: as if it stood in the
-    /// file.
+    /// Builds the monitor `name` from its `own` keys, a mapping, and `template`, as if it were in the file.
     ///
     /// # Errors
-    /// Everything that is wrong with it, each with the path to the place.
+    /// All problems with their paths.
     #[expect(
         clippy::needless_pass_by_value,
         reason = "whoever makes the keys has no other use for them"
@@ -152,10 +151,10 @@ impl MonitorBuilder {
         }
     }
 
-    /// The monitor that a target of discovery is to become.
+    /// Builds the monitor of a discovered target.
     ///
     /// # Errors
-    /// Everything that is wrong with it, as [`monitor`](Self::monitor) has it.
+    /// As in [`build`](Self::build).
     pub fn build_discovered(&self, wanted: DiscoveredMonitor) -> Result<Monitor, Vec<String>> {
         let DiscoveredMonitor {
             name,
@@ -175,13 +174,13 @@ impl MonitorBuilder {
         self.build(&name, &template, Node::Map(keys))
     }
 
-    /// The names of all templates; `None` where there may be others.
+    /// The names of all templates; `None` if some could not be read.
     pub(super) fn names(&self) -> Option<Vec<&str>> {
         let names = self.0.templates.keys().map(String::as_str);
         (!self.0.is_partial).then(|| names.collect())
     }
 
-    /// The monitor `name` as it stands in the file, and what its templates add to it.
+    /// Reads the monitor `name` of the file, and returns the size that its templates add.
     pub(super) fn read_monitor(
         &self,
         (name, node, path): Named<'_>,
@@ -204,7 +203,7 @@ impl MonitorBuilder {
             }
         };
         let Some(base) = self.0.layers(template) else {
-            // What is wrong with a template that there is, is told of the template.
+            // Problems with an existing template are reported for the template.
             if !self.0.templates.contains_key(template) {
                 self.0.report_unknown_template(
                     &extended.path,
@@ -244,7 +243,7 @@ impl TemplateSet {
         })
     }
 
-    /// `template` and what it extends, the nearest first; `None` where that does not end well.
+    /// `template` and those that it extends, the nearest first; `None` if one is unknown or they are too many.
     fn layers(&self, template: &str) -> Option<Vec<(&Node, Path)>> {
         let mut layers = Vec::new();
         let mut next = Some(template);
@@ -259,8 +258,8 @@ impl TemplateSet {
         Some(layers)
     }
 
-    /// The key with which a monitor of `template` asks for `hostname`, as the parameter of blackbox_exporter
-    /// does: a Host header, whose name is sent in the handshake too, or the name for the handshake alone.
+    /// The key that requests `hostname`, like the parameter of blackbox_exporter: a Host header, which also
+    /// sets the name for the TLS handshake, or the name for the handshake only.
     fn hostname_key(
         &self,
         template: &str,
@@ -316,7 +315,7 @@ impl TemplateSet {
         size
     }
 
-    /// Adds that `template` is none; its name is told where it is no secret.
+    /// Reports that `template` is unknown. Its name is shown unless it may be secret.
     fn report_unknown_template(
         &self,
         path: &Path,
@@ -341,7 +340,7 @@ impl TemplateSet {
         problems.add(path.clone(), EntryPart::Value, wrong, expected);
     }
 
-    /// What is wrong with the template `name`, whatever is made of it.
+    /// Reports problems of the template `name` itself.
     fn check_extends(&self, name: &str, problems: &Problems) {
         let template = &self.templates[name];
         if let Some(base) = &template.parent
@@ -388,14 +387,14 @@ impl TemplateSet {
         }
     }
 
-    /// What is wrong with it as any type of monitor that it may be.
+    /// Reports problems that the template has with every type of monitor.
     fn report_context_free_problems(
         &self,
         name: &str,
         layers: &[(&Node, Path)],
         problems: &Problems,
     ) {
-        // What is wrong with a monitor of the first comes first: it is the default.
+        // The default type comes first, so that its messages are used.
         let types = [Type::Http].into_iter().chain(Type::ALL.iter().copied());
         let mut common: Option<Vec<Problem>> = None;
         for assumed in types {
@@ -426,7 +425,7 @@ impl TemplateSet {
     }
 }
 
-/// Whether an entry of `query_response` begins TLS.
+/// Returns true if an entry of `query_response` starts TLS.
 fn has_starttls(entry: &Node) -> bool {
     let Node::Map(keys) = entry else { return false };
     keys.iter().any(|(key, _)| key == "starttls")
@@ -447,7 +446,7 @@ impl fmt::Display for Listed<'_> {
     }
 }
 
-/// Templates may hold secrets, so their names are all that is shown.
+/// Shows only the names of templates, which may contain secrets.
 impl fmt::Debug for MonitorBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("MonitorBuilder")

@@ -1,4 +1,4 @@
-//! `dns_sd_configs`: targets that name servers know.
+//! `dns_sd_configs`: targets from DNS.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,18 +14,18 @@ use crate::{
     value::{Fields, FromNode, IpFamily, Node, format_duration},
 };
 
-/// The key of the list.
+/// The key of this kind of source.
 pub(super) const KEY: &str = "dns_sd_configs";
 
-/// The longest time that the answer for one name may take.
+/// Timeout of the queries for one name.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What to ask for.
+/// The settings of one `dns_sd_configs` entry.
 #[derive(Clone, Debug)]
 pub(super) struct Settings {
     names: Vec<String>,
     records: Records,
-    /// Of targets that have none by their records.
+    /// Port of targets whose records have none.
     port: u16,
     refresh_interval: Duration,
 }
@@ -111,7 +111,7 @@ impl Settings {
     }
 }
 
-/// The names of one entry in the list.
+/// The source of one `dns_sd_configs` entry.
 pub(super) struct DnsSource {
     settings: Settings,
     resolver: Arc<Resolver>,
@@ -143,7 +143,7 @@ impl DnsSource {
         }
     }
 
-    /// What `name` stands for. That it stands for nothing is an answer as good as any.
+    /// The targets of `name`. A name without records has no targets, which is not an error.
     async fn targets(&self, name: &str) -> Result<Vec<Target>, Failure> {
         let mut targets = match self.settings.records {
             Records::Srv => {
@@ -177,7 +177,7 @@ impl DnsSource {
                 targets.collect()
             }
         };
-        // Name servers turn the order round from one answer to the next.
+        // Name servers rotate the order of records.
         targets.sort_by(|a, b| a.address.cmp(&b.address));
         Ok(targets)
     }
@@ -192,7 +192,7 @@ impl DnsSource {
     }
 }
 
-/// The host of a record which says that there is none (RFC 2782, RFC 7505).
+/// The host in a record that means "no host" (RFC 2782, RFC 7505).
 const NULL_HOST: &str = ".";
 
 fn labels(pairs: &[(&str, &str)]) -> Arc<Labels> {

@@ -21,7 +21,7 @@ use crate::{
     value::{EntryPart, Fields, FromNode, Node, Warning, read_regular_file},
 };
 
-/// The key of the list.
+/// The key of this kind of source.
 pub(super) const KEY: &str = "file_sd_configs";
 
 /// Interval at which files are polled. Inotify misses changes that other machines make on a shared

@@ -1,4 +1,4 @@
-//! `http_sd_configs`: lists that a web service gives.
+//! `http_sd_configs`: target lists from HTTP servers.
 
 use std::{sync::Arc, time::Duration};
 
@@ -23,13 +23,13 @@ use crate::{
     value::{Fields, HttpUrl, MAX_REDIRECTS, format_duration, is_same_service},
 };
 
-/// The key of the list.
+/// The key of this kind of source.
 pub(super) const KEY: &str = "http_sd_configs";
 
-/// The longest time that one answer may take.
+/// Timeout of a request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Whom to ask, and how. It holds secrets.
+/// The settings of one `http_sd_configs` entry, which contain secrets.
 #[derive(Clone)]
 pub(super) struct Settings {
     url: Url,
@@ -113,7 +113,7 @@ impl Settings {
     }
 }
 
-/// What Prometheus sends.
+/// The headers that Prometheus sends.
 fn request_headers(refresh_interval: Duration) -> HeaderMap {
     let mut headers = HeaderMap::new();
     for (name, value) in [
@@ -130,7 +130,7 @@ fn request_headers(refresh_interval: Duration) -> HeaderMap {
     headers
 }
 
-/// One web service.
+/// The source of one `http_sd_configs` entry.
 pub(super) struct HttpSource {
     settings: Settings,
     fetcher: Fetcher,
@@ -164,7 +164,7 @@ impl HttpSource {
         }
         check_content_type(answer.headers())?;
         let url = self.shown_url.clone();
-        // Some megabytes take long enough to be in the way of checks.
+        // Parsing megabytes would delay checks.
         let parsed = tokio::task::spawn_blocking(move || {
             let groups = payload::parse(answer.body(), Format::Json)?;
             Ok(payload::targets(groups, &[("__meta_url", &url)]))
@@ -172,7 +172,8 @@ impl HttpSource {
         parsed.await.unwrap_or_else(|error| Err(error.to_string()))
     }
 
-    /// Asks, by way of redirects that stay with the host: others must not see the credentials.
+    /// Sends the request and follows redirects within the host, because other hosts must not see the
+    /// credentials.
     async fn request(&self) -> Result<http::Response<Vec<u8>>, String> {
         let mut url = self.settings.url.clone();
         let mut headers = self.settings.headers.clone();
@@ -200,7 +201,7 @@ impl HttpSource {
                 .ok()
                 .and_then(|location| url.join(location).ok());
             let next = next.ok_or("redirects to what is no URL")?;
-            // All along the way from the first, so that no step leads further than one may.
+            // Compared with the first URL, not the previous one.
             if !is_same_service(&self.settings.url, &next) || !is_same_service(&url, &next) {
                 return Err("redirects to another host, port or scheme".to_owned());
             }
@@ -224,7 +225,7 @@ impl HttpSource {
     }
 }
 
-/// Prometheus takes `application/json` alone, with no other charset than UTF-8.
+/// Like Prometheus, accepts only `application/json` in UTF-8.
 fn check_content_type(headers: &HeaderMap) -> Result<(), String> {
     let given = headers
         .get(header::CONTENT_TYPE)

@@ -11,30 +11,30 @@ use serde::{
 use super::relabel::Labels;
 use crate::value::yaml;
 
-/// One target as its source tells of it: what becomes a monitor, or does not.
+/// A target from a source.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Target {
     /// Its `__address__`.
     pub address: String,
-    /// All other labels; those of one group are there once.
+    /// Other labels, shared by the group.
     pub labels: Arc<Labels>,
 }
 
 /// Targets that share their labels.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Group {
-    /// Their addresses.
+    /// The addresses.
     pub targets: Vec<String>,
-    /// Their labels.
+    /// The labels.
     pub labels: Labels,
 }
 
-/// How a list is written.
+/// The format of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// JSON, which is strict about the types of values.
+    /// JSON, with strict types.
     Json,
-    /// YAML, in which a number is a text where there must be one.
+    /// YAML, in which a number is accepted as text.
     Yaml,
 }
 

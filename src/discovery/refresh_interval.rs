@@ -1,13 +1,13 @@
-//! `refresh_interval`, which all sources have.
+//! `refresh_interval`, a key of all sources.
 
 use std::time::Duration;
 
 use crate::value::Fields;
 
-/// A shorter interval is a mistake, and a burden for whoever is asked.
+/// Minimum interval, to protect servers.
 const MIN_INTERVAL: Duration = Duration::from_secs(1);
 
-/// `refresh_interval`, which is at least a second.
+/// Reads `refresh_interval`.
 pub(super) fn read(fields: &mut Fields<'_>, default: Duration) -> Duration {
     let interval: Duration = fields.optional("refresh_interval").unwrap_or(default);
     if interval < MIN_INTERVAL {

@@ -1,4 +1,4 @@
-//! `relabel_configs`: what becomes of a target's labels, by the rules of Prometheus
+//! `relabel_configs`: relabels targets by the rules of Prometheus
 //! (<https://prometheus.io/docs/prometheus/latest/configuration/configuration/#relabel_config>).
 
 use std::collections::BTreeMap;
@@ -7,19 +7,19 @@ use md5::{Digest, Md5};
 
 use crate::value::{Fields, FromNode, Node, Pattern};
 
-/// The labels of one target, by name; one without a value is not among them.
+/// The labels of a target by name; labels with empty values are omitted.
 pub type Labels = BTreeMap<String, String>;
 
-/// What `separator`, `regex` and `replacement` are where nothing is said.
+/// Defaults of `separator`, `regex` and `replacement`.
 const SEPARATOR: &str = ";";
 const REGEX: &str = "(.*)";
 const REPLACEMENT: &str = "$1";
 
-/// What is done to a target's labels, one step after the other.
+/// Relabelling rules, in order.
 #[derive(Clone, Debug, Default)]
 pub struct Rules(Vec<Rule>);
 
-/// One step.
+/// One rule.
 #[derive(Clone, Debug)]
 struct Rule {
     source_labels: Vec<String>,
@@ -80,7 +80,7 @@ impl Action {
         named.map_or("", |(name, _)| name)
     }
 
-    /// Whether it writes to `target_label`, or compares with it.
+    /// Returns true if the action uses `target_label`.
     fn has_target(self) -> bool {
         !matches!(
             self,
@@ -88,7 +88,7 @@ impl Action {
         )
     }
 
-    /// The keys that change nothing of what it does, as Prometheus has them.
+    /// The keys that the action does not use, as in Prometheus.
     fn unused_keys(self) -> &'static [&'static str] {
         match self {
             Self::LabelDrop | Self::LabelKeep => &[
@@ -105,7 +105,7 @@ impl Action {
     }
 }
 
-/// A regular expression that has to match all of a text.
+/// An anchored regular expression.
 struct Anchored(Pattern);
 
 impl FromNode for Anchored {
@@ -117,7 +117,7 @@ impl FromNode for Anchored {
     }
 }
 
-/// A text, or a number or a boolean that counts as one, as in Prometheus.
+/// A text, or a number or boolean that is read as text, as in Prometheus.
 pub(super) struct Scalar(pub String);
 
 impl FromNode for Scalar {
@@ -126,14 +126,14 @@ impl FromNode for Scalar {
     fn from_node(node: &Node) -> Result<Self, String> {
         match node {
             Node::Bool(value) => Ok(Self(value.to_string())),
-            // Of other numbers, it is not known how they were written: 1.10 is 1.1.
+            // The original text of other numbers is not known: 1.10 is 1.1.
             Node::Int(value) => Ok(Self(value.to_string())),
             _ => String::from_node(node).map(Self),
         }
     }
 }
 
-/// What `hashmod` divides by.
+/// The modulus of `hashmod`.
 struct Modulus(u64);
 
 impl FromNode for Modulus {
@@ -157,7 +157,7 @@ impl Rules {
         Self(fields.list_of("relabel_configs", Rule::read))
     }
 
-    /// What `labels` become; `None` where the target is dropped.
+    /// Applies the rules to `labels`; `None` if the target is dropped.
     #[must_use]
     pub fn apply(&self, mut labels: Labels) -> Option<Labels> {
         self.0
@@ -206,7 +206,7 @@ impl Rule {
         is_right.then_some(rule)
     }
 
-    /// Complains of what Prometheus complains of.
+    /// Checks the rule as Prometheus does.
     fn check(&self, fields: &mut Fields<'_>) {
         let name = self.action.name();
         for key in self.action.unused_keys() {
@@ -226,7 +226,7 @@ impl Rule {
         }
     }
 
-    /// Whether the value of `key` is what it is by default, which Prometheus accepts everywhere.
+    /// Returns true if `key` has its default value, which Prometheus accepts for every action.
     fn has_default(&self, key: &str) -> bool {
         match key {
             "separator" => self.separator == SEPARATOR,
@@ -250,7 +250,7 @@ impl Rule {
         }
     }
 
-    /// Whether the target stays.
+    /// Applies the rule; returns false if the target is dropped.
     fn apply(&self, labels: &mut Labels) -> bool {
         let value = self.value(labels);
         let matches = |text: &str| self.regex.matches(text.as_bytes());
@@ -304,14 +304,14 @@ impl Rule {
         }
     }
 
-    /// `template` with what the groups catch of `text`; `None` where it does not match.
+    /// Expands `template` with groups of the match in `text`; `None` without a match.
     fn expand(&self, template: &str, text: &str) -> Option<String> {
         let captures = self.regex.captures(text.as_bytes())?;
         let expanded = captures.expand(template.as_bytes())?;
         Some(String::from_utf8_lossy(&expanded).into_owned())
     }
 
-    /// Of the last 8 bytes of the MD5 sum, as Prometheus has it.
+    /// The last 8 bytes of the MD5 sum modulo `modulus`, as in Prometheus.
     fn remainder(&self, value: &str) -> String {
         let digest: [u8; 16] = Md5::digest(value.as_bytes()).into();
         let last = digest[8..].iter();
@@ -320,7 +320,7 @@ impl Rule {
     }
 }
 
-/// A label without a value is none.
+/// Sets a label; an empty value removes it.
 fn set(labels: &mut Labels, name: &str, value: String) {
     if value.is_empty() {
         labels.remove(name);
@@ -331,7 +331,7 @@ fn set(labels: &mut Labels, name: &str, value: String) {
 
 const LABEL_NAMES: &str = "a name, which may be any text";
 
-/// Whether `name` is one of a label, of those too that are for Prometheus alone: in Prometheus 3, any text.
+/// Returns true if `name` is a label name, including reserved ones: in Prometheus 3, any text.
 fn is_label_name(name: &str) -> bool {
     !name.is_empty()
 }

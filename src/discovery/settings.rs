@@ -1,20 +1,20 @@
-//! `discovery`: named blocks of sources, with Prometheus' names and defaults for what is in them.
+//! `discovery`: named blocks of sources, with Prometheus' keys and defaults.
 
 use std::{sync::Arc, time::Duration};
 
 use super::{dns, file, http, relabel, static_list};
 use crate::value::{EntryPart, Fields, Warning, nearest};
 
-/// The whole section.
+/// The section `discovery`.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
-    /// In the order of the file.
+    /// The blocks in the order of the file.
     pub(super) blocks: Vec<Block>,
-    /// The time from one look at a source to the next, in place of the sources' own.
+    /// Overrides the intervals between polls.
     pub(super) poll_interval: Option<Duration>,
 }
 
-/// Sources whose targets become monitors by the same rules.
+/// Sources whose targets share rules and a template.
 #[derive(Clone, Debug)]
 pub(super) struct Block {
     pub name: Arc<str>,
@@ -22,11 +22,11 @@ pub(super) struct Block {
     pub template: Arc<str>,
     pub sources: Vec<SourceSettings>,
     pub rules: relabel::Rules,
-    /// The shortest interval that a target may ask for.
+    /// The shortest interval that a target may set.
     pub min_check_every: Duration,
 }
 
-/// Where lists come from.
+/// The settings of a source.
 #[derive(Clone, Debug)]
 pub(super) enum SourceSettings {
     File(file::Settings),
@@ -35,14 +35,14 @@ pub(super) enum SourceSettings {
     Static(static_list::Settings),
 }
 
-/// A list that others write does not make the daemon check more often than that.
+/// Default of the shortest interval that a target may set.
 const MIN_CHECK_EVERY: Duration = Duration::from_secs(1);
 
-/// Names are values of labels, and begin the names of monitors.
+/// Maximum length of a block's name, which is a label value and part of monitor names.
 const MAX_NAME_CHARS: usize = 100;
 
 impl Settings {
-    /// Reads the section; `templates` are the names that `template` may have, where all are known.
+    /// Reads the section; `templates` are the names of all templates, if known.
     #[must_use]
     pub fn read(fields: &Fields<'_>, templates: Option<&[&str]>) -> Self {
         let problems = fields.problems();
@@ -70,8 +70,7 @@ impl Settings {
         }
     }
 
-    /// Looks at all sources this often, whatever their refresh intervals are: tests need not wait for
-    /// those.
+    /// Polls all sources at this interval, for tests.
     #[must_use]
     pub fn with_poll_interval(self, interval: Duration) -> Self {
         Self {
@@ -80,7 +79,7 @@ impl Settings {
         }
     }
 
-    /// Whether there is nothing to discover.
+    /// Returns true if there are no sources.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.blocks.is_empty()

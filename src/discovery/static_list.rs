@@ -1,4 +1,4 @@
-//! `static_configs`: targets that the configuration lists itself.
+//! `static_configs`: targets listed in the configuration.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use super::{
 };
 use crate::value::Fields;
 
-/// The key of the list.
+/// The key of this kind of source.
 pub(super) const KEY: &str = "static_configs";
 
-/// All targets of the list, which are one source.
+/// All targets of a `static_configs` list.
 #[derive(Clone, Debug)]
 pub(super) struct Settings {
     targets: Vec<Target>,
@@ -48,13 +48,13 @@ pub(super) fn read_group(mut fields: Fields<'_>) -> Group {
     let labels = labels
         .into_iter()
         .map(|(name, Scalar(value))| (name, value));
-    // As in Prometheus, a label without a value is none.
+    // As in Prometheus, a label without a value does not exist.
     let labels: Labels = labels.filter(|(_, value)| !value.is_empty()).collect();
     fields.reject_unknown_keys();
     Group { targets, labels }
 }
 
-/// The targets, which never change.
+/// The source of static targets, which never change.
 pub(super) struct StaticSource(Settings);
 
 impl Source for StaticSource {

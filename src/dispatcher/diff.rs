@@ -1,39 +1,37 @@
-//! How the monitors that run differ from those of a configuration.
+//! Compares the running monitors with those of a configuration.
 
 use std::{collections::HashMap, sync::Arc};
 
 use crate::check::Fingerprint;
 
-/// Monitors listed by name in a description; the rest are counted.
+/// Maximum number of monitors that a description lists; the rest are counted.
 const MAX_LISTED_MONITORS: usize = 1000;
 
-/// Differences between the monitors that run and those that a configuration wants; the latter are
-/// named by index.
+/// Differences between the running and the desired monitors. Indices refer to the desired ones.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ConfigDiff {
-    /// Monitors that do not run yet.
+    /// Monitors that are not running.
     pub added: Vec<usize>,
-    /// Monitors that run with other settings.
+    /// Running monitors with other settings.
     pub changed: Vec<usize>,
-    /// Monitors that run with the same settings, and name a file whose contents changed.
+    /// Running monitors with the same settings and a file whose contents changed.
     pub files_changed: Vec<usize>,
-    /// Names of monitors that run and are not wanted, sorted.
+    /// Names of running monitors that are not desired, sorted.
     pub removed: Vec<Arc<str>>,
-    /// Number of monitors that stay as they are.
+    /// Number of unchanged monitors.
     pub unchanged: usize,
 }
 
 impl ConfigDiff {
-    /// Compares the monitors that are `running` with those that are `wanted`; no name stands twice in
-    /// either.
+    /// Compares the `running` with the `desired` monitors. Names are unique in both.
     #[must_use]
     pub fn new<'r, 'w>(
         running: impl IntoIterator<Item = (&'r str, Fingerprint)>,
-        wanted: impl IntoIterator<Item = (&'w str, Fingerprint)>,
+        desired: impl IntoIterator<Item = (&'w str, Fingerprint)>,
     ) -> Self {
         let mut running: HashMap<_, _> = running.into_iter().collect();
         let mut diff = Self::default();
-        for (index, (name, version)) in wanted.into_iter().enumerate() {
+        for (index, (name, version)) in desired.into_iter().enumerate() {
             match running.remove(name) {
                 None => diff.added.push(index),
                 Some(known) if known == version => diff.unchanged += 1,
@@ -48,7 +46,7 @@ impl ConfigDiff {
         diff
     }
 
-    /// Whether nothing differs.
+    /// Returns true if there are no differences.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.added.is_empty()
@@ -57,15 +55,14 @@ impl ConfigDiff {
             && self.removed.is_empty()
     }
 
-    /// Whether more than half of the monitors that run are to go.
+    /// Returns true if more than half of the running monitors would be removed.
     #[must_use]
     pub fn removes_most(&self) -> bool {
         let stays = self.changed.len() + self.files_changed.len() + self.unchanged;
         self.removed.len() > stays
     }
 
-    /// A line for each monitor that does not stay as it is, and a summary; `names` are those of the
-    /// wanted monitors.
+    /// Returns a line for each difference and a summary; `names` are those of the desired monitors.
     #[must_use]
     pub fn describe(&self, names: &[&str]) -> String {
         let lines_with = |sign: &'static str, indices: &'_ [usize], note: &'static str| {

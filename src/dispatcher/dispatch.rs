@@ -24,14 +24,14 @@ use crate::check::{DispatcherObserver, Job, LoggedChecks};
 #[path = "tests/mod.rs"]
 mod tests;
 
-/// How the dispatcher runs checks.
+/// Settings of the dispatcher.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
-    /// Checks in flight at once, over all monitors.
+    /// Maximum number of concurrent checks.
     pub max_concurrent_checks: usize,
-    /// Checks of one host in flight at once, over all monitors of it; any number where there is none.
+    /// Maximum number of concurrent checks of one host; `None` is no limit.
     pub max_concurrent_checks_per_host: Option<usize>,
-    /// Which checks write a line.
+    /// The checks that are logged.
     pub log: LoggedChecks,
 }
 
@@ -45,7 +45,7 @@ impl Default for Settings {
     }
 }
 
-/// Monitors that are started without giving way to checks that are due.
+/// Number of monitors that are started before due checks may run.
 const START_BATCH: usize = 100;
 
 /// Runs monitors until it is stopped.
@@ -54,18 +54,18 @@ pub struct Dispatcher {
     observer: Arc<dyn DispatcherObserver>,
     limits: ConcurrencyLimits,
     shutdown: CancellationToken,
-    /// One task for each monitor; it ends when it is told to and returns the job that it ran.
+    /// One task for each monitor, which returns its job at the end.
     tasks: JoinSet<Job>,
     running: Arc<RunningMonitors>,
     /// Changes requested with the handle, if there is a handle.
     changes: Option<Changes>,
-    /// What watches over all monitors, from the first start on.
+    /// Measurements over all monitors; set at the first start.
     watchdogs: Option<Watchdogs>,
-    /// The tasks that keep the watch; they end with the shutdown.
+    /// The tasks of the measurements; they end with the shutdown.
     background_tasks: JoinSet<()>,
 }
 
-/// What watches over all monitors.
+/// Measurements over all monitors.
 #[derive(Clone)]
 struct Watchdogs {
     lag: Arc<RuntimeLag>,
@@ -73,7 +73,7 @@ struct Watchdogs {
 }
 
 impl Dispatcher {
-    /// A dispatcher that reports to `observer` and stops when `shutdown` is cancelled.
+    /// Creates a dispatcher that reports to `observer` and stops when `shutdown` is cancelled.
     #[must_use]
     pub fn new(
         settings: Settings,
@@ -97,14 +97,14 @@ impl Dispatcher {
         }
     }
 
-    /// What changes the monitors while the dispatcher runs. One that has it goes on without any.
+    /// Returns a handle that changes the monitors. With a handle, the dispatcher keeps running without monitors.
     pub fn handle(&mut self) -> DispatcherHandle {
         let (handle, changes) = DispatcherHandle::new(self.running.clone());
         self.changes = Some(changes);
         handle
     }
 
-    /// Starts a task for each of `jobs`, whose first checks come right away, one shortly after the other.
+    /// Starts a task for each of `jobs`. Their first checks run right away, shortly after each other.
     ///
     /// Must be called within a tokio runtime.
     pub fn start(&mut self, jobs: Vec<Job>) {
@@ -112,8 +112,7 @@ impl Dispatcher {
         self.start_tasks(0, jobs);
     }
 
-    /// Starts a task for each of `jobs`, which are the `first`-th and those after it of all that
-    /// start at the same time.
+    /// Starts a task for each of `jobs`; `first` is the index of the first one among all that start now.
     fn start_tasks(&mut self, first: usize, jobs: impl IntoIterator<Item = Job>) {
         let (clock, origin) = (SystemTime::now(), Instant::now());
         let watchdogs = self.watchdogs(origin);
@@ -146,9 +145,9 @@ impl Dispatcher {
         }
     }
 
-    /// Waits until the shutdown is asked for, or there is nothing to run, and stops every monitor.
+    /// Runs until the shutdown, or until no monitor is left, and stops every monitor.
     ///
-    /// Checks in flight are given up at once. Dropping the future ends the tasks too, but silently.
+    /// Checks in flight are cancelled at once. Dropping the future also stops the tasks, without logging.
     pub async fn run(mut self) {
         let mut changes = self.changes.take();
         let mut first = None;
@@ -159,7 +158,7 @@ impl Dispatcher {
                 .await
             {
                 match event {
-                    // By the shutdown, which its task has heard of first.
+                    // Its task has reacted to the shutdown first.
                     Event::Stopped(Ok(job)) if !self.running.stop_requested(&job.name) => {
                         first = Some(job);
                         break;
@@ -213,13 +212,13 @@ impl Dispatcher {
                     started += START_BATCH;
                     tokio::task::yield_now().await;
                 }
-                // Whoever asked for it may have gone away.
+                // The requester may be gone.
                 let _ = made.send(());
             }
         }
     }
 
-    /// Takes leave of a monitor, and gives what is to take its place.
+    /// Handles the end of a monitor's task, and returns the replacement.
     fn on_task_ended(&self, ended: Result<Job, JoinError>) -> Option<Job> {
         match ended {
             Ok(job) => {
@@ -240,7 +239,7 @@ impl Dispatcher {
         }
     }
 
-    /// The watch, which begins at `now` unless it has before.
+    /// Returns the measurements, which start at `now` the first time.
     fn watchdogs(&mut self, now: Instant) -> Watchdogs {
         let begin = || {
             let lag = Arc::new(RuntimeLag::new(now));
@@ -255,14 +254,14 @@ impl Dispatcher {
     }
 }
 
-/// What a dispatcher that runs reacts to.
+/// An event that a running dispatcher handles.
 enum Event {
     Stopped(Result<Job, JoinError>),
     BackgroundTaskEnded(Result<(), JoinError>),
     Change(ChangeSet, oneshot::Sender<()>),
 }
 
-/// Tells of a part of the watch that has ended, which none should before the shutdown.
+/// Logs the unexpected end of a measurement's task.
 fn log_task_failure(ended: Result<(), JoinError>) {
     if let Err(error) = ended {
         tracing::error!(target: LOG_TARGET, %error, "Internal watchdog task ended unexpectedly");

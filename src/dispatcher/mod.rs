@@ -1,7 +1,6 @@
-//! Decides when checks run: each monitor on its own grid of slots, in a task of its own.
+//! Decides when checks run. Each monitor has a grid of slots and its own task.
 //!
-//! Results of checks go to the monitor's [`Observer`](crate::check::Observer); the dispatcher does not
-//! know what becomes of them.
+//! Results of checks go to a [`MonitorObserver`](crate::check::MonitorObserver).
 
 mod capacity;
 mod diff;
@@ -14,7 +13,7 @@ mod schedule;
 mod shard;
 mod skipped;
 
-/// Target of log lines: the component.
+/// Target of log lines.
 const LOG_TARGET: &str = "monitoringdaemon::dispatcher";
 
 pub(crate) use capacity::{checks_per_second, cores, threads_needed};

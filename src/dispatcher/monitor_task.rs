@@ -1,4 +1,4 @@
-//! Runs one monitor: sleeps until its slot, waits for a permit, checks, and accounts for every slot.
+//! Runs one monitor: waits for its slot and a permit, checks, and accounts for every slot.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -22,7 +22,7 @@ use crate::check::{
     Attempt, Job, LoggedChecks, MonitorObserver, Outcome, Reason, Report, Skip, Steps,
 };
 
-/// A monitor with all that it takes to run it.
+/// A monitor with everything needed to run it.
 pub(super) struct MonitorTask {
     pub job: Job,
     pub control: Arc<TaskControl>,
@@ -33,23 +33,23 @@ pub(super) struct MonitorTask {
     pub skips: Arc<SkipMonitor>,
     pub log: LoggedChecks,
     pub last_outcome: Option<Outcome>,
-    /// Whether the last check timed out.
+    /// True if the last check timed out.
     pub last_timed_out: bool,
-    /// Whether there was a first slot, which is run however late it is: after it, the monitor is
-    /// known to be up or down, and the next one may be a day away.
+    /// True after the first slot, which is run even if it is late, because the next one may be a day
+    /// away.
     pub first_slot_run: bool,
-    /// The moment from which the schedule counts.
+    /// The reference for the times of the schedule.
     pub origin: Instant,
 }
 
 impl MonitorTask {
-    /// Runs slot after slot until it is told to stop, and gives the job back.
+    /// Runs slots until it is stopped, and returns the job.
     pub async fn run(mut self, first: Duration) -> Job {
         let (mut due, stop) = (first, self.control.stop.clone());
         let slots = async {
             loop {
-                // A check that panics is a failed check, and a log line that does is lost. What
-                // else can panic here is an observer, which then has no say in what it counts.
+                // Panics of checks and of their log lines are caught elsewhere, so this is a panic of
+                // an observer.
                 let slot = AssertUnwindSafe(self.run_slot(due)).catch_unwind().await;
                 due = slot.unwrap_or_else(|_| {
                     tracing::error!(target: LOG_TARGET, monitor = &*self.job.name, "An observer panicked");
@@ -58,14 +58,14 @@ impl MonitorTask {
             }
         };
         tokio::select! {
-            biased; // a slot that comes due together with the end is not run
+            biased; // a slot that is due at the same time as the end does not run
             () = stop.cancelled() => {}
             () = slots => {}
         }
         self.job
     }
 
-    /// Waits for the slot at `due`, does with it what can be done, and returns the next one.
+    /// Waits for the slot at `due`, runs or skips it, and returns the next one.
     async fn run_slot(&mut self, due: Duration) -> Duration {
         self.observer.on_scheduled(self.origin + due);
         sleep_until(self.origin + due).await;
@@ -85,7 +85,7 @@ impl MonitorTask {
         let deadline = self.schedule.deadline(due, started);
         self.skips.count_started();
         self.observer.on_started(started.saturating_sub(due));
-        // Dropped before it is complete, a check was cancelled.
+        // If dropped before the end, the check was cancelled.
         let in_flight = guard(&self.observer, |observer| observer.on_cancelled());
         let report = Attempt::run(&self.job, self.origin + deadline, Steps::none()).await;
         let contended = permit.contended;
@@ -121,9 +121,9 @@ impl MonitorTask {
         next
     }
 
-    /// A permit for a check, if one is free before the next slot.
+    /// Waits for a permit until the next slot.
     async fn acquire_permit(&self, due: Duration) -> Option<Permit<'_>> {
-        // Dropped while it waits, a slot was skipped for a shutdown.
+        // If dropped while waiting, the slot was skipped because of a shutdown.
         let waiting = guard(&self.observer, |observer| {
             observer.on_skipped(1, Skip::Shutdown);
         });

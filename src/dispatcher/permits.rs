@@ -12,20 +12,20 @@ use tokio::{
 
 use super::skipped::SkipCause;
 
-/// The permits that all monitors share. Who has waited longest for one gets it first.
+/// The permits that all monitors share, in the order of requests.
 pub(crate) struct ConcurrencyLimits {
     global: Arc<Semaphore>,
-    /// The part of the global permits that targets whose last check timed out may hold.
+    /// The part of the global permits for monitors whose last check timed out.
     timed_out: Arc<Semaphore>,
-    /// Permits of each host, if they are limited.
+    /// Number of permits of each host, if limited.
     per_host: Option<usize>,
-    /// Hosts of monitors that run; entries of others are removed from time to time.
+    /// Hosts of running monitors. Other entries are removed from time to time.
     hosts: HashMap<String, Weak<Semaphore>>,
-    /// Number of hosts at which dead entries are looked for.
+    /// Number of hosts at which unused entries are removed.
     prune_at: usize,
 }
 
-/// Fewest hosts for which it is worth looking for dead entries.
+/// Minimum number of hosts before unused entries are removed.
 const MIN_PRUNE: usize = 64;
 
 impl ConcurrencyLimits {
@@ -61,13 +61,13 @@ impl ConcurrencyLimits {
     }
 }
 
-/// How many of `permits` may be held by checks of monitors whose last check timed out: all but a
-/// tenth, which is left to those that answer. They hold a permit a thousand times as long.
+/// Number of `permits` for checks of monitors whose last check timed out: all but a tenth, which is
+/// reserved for targets that answer. A check that times out holds its permit a thousand times as long.
 pub(crate) const fn max_permits_after_timeout(permits: usize) -> usize {
     permits - permits / 10
 }
 
-/// The fewest permits of which so many are [`max_permits_after_timeout`]; there is at least one.
+/// The smallest number of permits whose [`max_permits_after_timeout`] is `timed_out`, which is above 0.
 pub(crate) const fn permits_needed_for_timeouts(timed_out: usize) -> usize {
     timed_out + (timed_out - 1) / 9
 }
@@ -76,7 +76,7 @@ fn semaphore(permits: usize) -> Arc<Semaphore> {
     Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS)))
 }
 
-/// The semaphores that a monitor takes a permit of before a check.
+/// The semaphores from which a monitor acquires permits before a check.
 pub(crate) struct MonitorPermits {
     host: Option<Arc<Semaphore>>,
     timed_out: Arc<Semaphore>,
@@ -93,10 +93,9 @@ pub(crate) struct Permit<'p> {
 }
 
 impl MonitorPermits {
-    /// A permit, if one is free before `until`, for a check of a monitor whose last one `timed_out` or
-    /// did not; else the limit that had none.
+    /// Waits for a permit until `until`. Returns the exceeded limit if there is none.
     ///
-    /// The host's comes first, so that those that wait for a slow host hold no global one.
+    /// The permit of the host comes first, so that a check that waits for a slow host holds no global one.
     pub(super) async fn acquire(
         &self,
         until: Instant,
@@ -127,7 +126,7 @@ impl MonitorPermits {
         })
     }
 
-    /// A permit, however long that takes.
+    /// Waits for a permit without a deadline.
     pub async fn acquire_without_deadline(&self) -> Option<Permit<'_>> {
         let host = match &self.host {
             Some(host) => Some(host.acquire().await.ok()?),
@@ -153,7 +152,7 @@ async fn acquire<'p>(
     }
     contended.get_or_insert(missing);
     let permit = timeout_at(until, semaphore.acquire()).await;
-    // After a standstill, permits become free together with the end of the time to wait for them.
+    // After the process was stopped, a permit can become free after the deadline.
     let in_time = permit.ok().filter(|_| Instant::now() < until);
     in_time.and_then(Result::ok).ok_or(missing)
 }

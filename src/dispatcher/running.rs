@@ -1,4 +1,4 @@
-//! The monitors that run, and the handle by which they are changed.
+//! The running monitors, and the handle that changes them.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -9,20 +9,20 @@ use tokio_util::sync::CancellationToken;
 use super::diff::ConfigDiff;
 use crate::check::{Fingerprint, Job};
 
-/// The monitors that run, by name.
+/// The running monitors by name.
 #[derive(Default)]
 pub(super) struct RunningMonitors(Mutex<HashMap<Arc<str>, Entry>>);
 
-/// One of them.
+/// A running monitor.
 pub(super) struct Entry {
     control: Arc<TaskControl>,
-    /// What it is to be; `None` where it is to be no more.
+    /// The desired fingerprint; `None` if the monitor is stopping.
     fingerprint: Option<Fingerprint>,
-    /// What takes its place once it has stopped.
+    /// The job that starts once the monitor has stopped.
     replacement: Option<Box<Job>>,
 }
 
-/// Controls a monitor that runs.
+/// Stops or changes the task of a monitor.
 pub(super) struct TaskControl {
     pub stop: CancellationToken,
     pending_job: Mutex<Option<Box<Job>>>,
@@ -36,7 +36,7 @@ impl TaskControl {
         })
     }
 
-    /// What the job is to be from its next check on, where that has changed.
+    /// Takes the job for the next check, if it has changed.
     pub fn take_pending_job(&self) -> Option<Box<Job>> {
         self.pending_job.lock().take()
     }
@@ -51,7 +51,7 @@ impl RunningMonitors {
         self.0.lock()
     }
 
-    /// Notes that `job` runs.
+    /// Adds a running monitor.
     pub fn add(&self, job: &Job, control: Arc<TaskControl>) {
         let entry = Entry {
             control,
@@ -61,19 +61,19 @@ impl RunningMonitors {
         self.entries().insert(job.name.clone(), entry);
     }
 
-    /// Whether a change has the monitor `name` stop.
+    /// Returns true if a change stops the monitor `name`.
     pub fn stop_requested(&self, name: &str) -> bool {
         let entries = self.entries();
         let entry = entries.get(name);
         entry.is_none_or(|entry| entry.fingerprint.is_none() || entry.replacement.is_some())
     }
 
-    /// Notes that the monitor `name` has stopped, and gives what is to take its place.
+    /// Removes the stopped monitor `name`, and returns its replacement.
     pub fn remove(&self, name: &str) -> Option<Job> {
         self.entries().remove(name)?.replacement.map(|job| *job)
     }
 
-    /// Has the monitors of `change` stop and be renewed, and gives the jobs that can start at once.
+    /// Stops and updates the monitors in `change`, and returns the jobs that can start now.
     pub fn apply(&self, change: ChangeSet) -> Vec<Job> {
         let mut entries = self.entries();
         for name in change.stop {
@@ -96,7 +96,7 @@ impl RunningMonitors {
         }
         for job in change.renew {
             match entries.get_mut(&job.name) {
-                // Stopped meanwhile: then it is the new one that takes the place of the old.
+                // It is stopping, so the new job replaces it.
                 Some(entry) if entry.control.stop.is_cancelled() => {
                     entry.fingerprint = Some(job.fingerprint);
                     entry.replacement = Some(Box::new(job));
@@ -112,20 +112,20 @@ impl RunningMonitors {
     }
 }
 
-/// What is to become of the monitors.
+/// A change of the running monitors.
 #[derive(Debug, Default)]
 pub struct ChangeSet {
-    /// Those to stop.
+    /// Monitors to stop.
     pub stop: Vec<Arc<str>>,
-    /// Those to start, in place of one of the same name, if any.
+    /// Jobs to start. A running monitor of the same name is replaced.
     pub start: Vec<Job>,
-    /// Those to go on with another way of checking, on the same slots.
+    /// Jobs to continue with other settings on the same slots.
     pub renew: Vec<Job>,
 }
 
 pub(super) type Changes = mpsc::Receiver<(ChangeSet, oneshot::Sender<()>)>;
 
-/// Changes what a dispatcher runs, while it runs.
+/// Changes the monitors of a running dispatcher.
 #[derive(Clone)]
 pub struct DispatcherHandle {
     monitors: Arc<RunningMonitors>,
@@ -138,20 +138,22 @@ impl DispatcherHandle {
         (Self { monitors, changes }, receiver)
     }
 
-    /// Compares what runs with what is `wanted`: names, each of which stands there once, and versions.
+    /// Compares the running monitors with the `desired` ones: unique names with fingerprints.
     #[must_use]
-    pub fn diff<'w>(&self, wanted: impl IntoIterator<Item = (&'w str, Fingerprint)>) -> ConfigDiff {
+    pub fn diff<'w>(
+        &self,
+        desired: impl IntoIterator<Item = (&'w str, Fingerprint)>,
+    ) -> ConfigDiff {
         let entries = self.monitors.entries();
         let running = entries.iter();
         let running = running.filter_map(|(name, entry)| Some((&**name, entry.fingerprint?)));
-        ConfigDiff::new(running, wanted)
+        ConfigDiff::new(running, desired)
     }
 
-    /// Has the dispatcher do so. Monitors that `change` does not name keep their slots, their counts
-    /// and the check that is in flight.
+    /// Applies `change`. Other monitors keep their slots, their counts and the check in flight.
     ///
-    /// It returns once the change is made; what stops or starts anew does so right after. A
-    /// dispatcher that shuts down makes no change.
+    /// Returns once the change is made; monitors stop and start right after. A dispatcher that is
+    /// shutting down ignores changes.
     pub async fn apply(&self, change: ChangeSet) {
         let (made, waiting) = oneshot::channel();
         if self.changes.send((change, made)).await.is_ok() {

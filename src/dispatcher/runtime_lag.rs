@@ -1,7 +1,7 @@
-//! Whether the runtime that runs checks was starved while one ran: of CPU time, or by a stopped process.
+//! Detects checks during which the runtime lacked CPU time or the process was stopped.
 //!
-//! A task beats on that runtime. A beat that comes late says that whatever came due meanwhile, a
-//! check's answer too, was seen late.
+//! A task on the runtime of the checks takes samples at a fixed interval. If a sample is late,
+//! everything that was due meanwhile, such as the response to a check, was also handled late.
 
 use std::{
     sync::{
@@ -17,25 +17,25 @@ use tokio_util::sync::CancellationToken;
 
 use crate::check::DispatcherObserver;
 
-/// From one beat to when the next one is due.
+/// Interval between samples.
 const SAMPLE_INTERVAL: Duration = Duration::from_millis(100);
 
-/// How late a beat may come. Timers are off by a millisecond and a busy scheduler by some ten, so
-/// that this is neither; and latencies are as long as this, so that more would change what they say.
+/// Maximum delay of a sample. Timers are off by one millisecond and a busy scheduler by about ten, so a
+/// longer delay has another cause. Latencies have this order of magnitude.
 pub(super) const LAG_THRESHOLD: Duration = Duration::from_millis(100);
 
-/// What is known of the beats. Two numbers without a lock: every check asks.
+/// Times of samples. Atomic, because every check reads them.
 pub(super) struct RuntimeLag {
-    /// The moment that the others are counted from, in nanoseconds.
+    /// The reference for the other times, which are in nanoseconds.
     origin: Instant,
-    /// When the next beat is due.
+    /// Time at which the next sample is due.
     next_due: AtomicU64,
-    /// When the last beat came that was late; 0 where none was.
+    /// Time of the last late sample; 0 if there was none.
     last_late: AtomicU64,
 }
 
 impl RuntimeLag {
-    /// A lag whose first beat is due shortly after `origin`.
+    /// Creates a measurement whose first sample is due one interval after `origin`.
     pub fn new(origin: Instant) -> Self {
         Self {
             origin,
@@ -44,7 +44,7 @@ impl RuntimeLag {
         }
     }
 
-    /// Beats until `shutdown`, and tells `observer` how late each beat was.
+    /// Takes samples until `shutdown`, and passes their delays to `observer`.
     pub async fn run(
         self: Arc<Self>,
         observer: Arc<dyn DispatcherObserver>,
@@ -60,27 +60,27 @@ impl RuntimeLag {
         shutdown.run_until_cancelled(samples).await;
     }
 
-    /// Whether the runtime was starved at some moment of a check that began at `started` and ends at
-    /// `end`, which is now.
+    /// Returns true if the runtime was late at some time during a check from `started` to `end`, which is
+    /// now.
     pub fn was_lagging_during(&self, started: Instant, end: Instant) -> bool {
-        // In this order: a beat notes that it was late before it sets the next one's time.
+        // In this order, because `sample` writes them in the opposite order.
         let due = self.next_due.load(Ordering::Acquire);
         let late = self.last_late.load(Ordering::Acquire);
         let overdue = self.nanos(end).saturating_sub(due);
         overdue > nanos(LAG_THRESHOLD) || late > self.nanos(started)
     }
 
-    /// A sample that is never taken is not late.
+    /// Ends the measurement, so that a missing sample does not count as late.
     fn stop(&self) {
         self.next_due.store(u64::MAX, Ordering::Release);
     }
 
-    /// When the next sample is due.
+    /// The time at which the next sample is due.
     fn next_sample(&self) -> Instant {
         self.origin + Duration::from_nanos(self.next_due.load(Ordering::Acquire))
     }
 
-    /// Notes the beat that comes at `now`, and returns how late it is.
+    /// Records a sample at `now`, and returns its delay.
     fn sample(&self, now: Instant) -> Duration {
         let delay = now - self.next_sample();
         let now = self.nanos(now);

@@ -1,57 +1,58 @@
-//! When the slots of a monitor are due. Pure: every moment is a span since the dispatcher started.
+//! Calculates the slots of a monitor. Pure: all times are relative to the start of the dispatcher.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::check::{Job, MAX_INTERVAL, Replica};
 
-/// How late a slot may be run, after which the daemon counts as stalled: past this, running what
-/// was missed would be a burst.
+/// Maximum delay with which a slot is run. After a longer delay, the daemon counts as stalled, because
+/// running the missed slots would be a burst.
 const MAX_START_DELAY: Duration = Duration::from_secs(1);
 
-/// How far past a slot a check may end without having run over it: timers are not exact.
+/// Time after a slot within which the previous check may end without skipping it, because timers are
+/// not exact.
 const TIMER_SLACK: Duration = Duration::from_millis(50);
 
-/// From one monitor's first check to the next monitor's: a hundred of them start within a second.
+/// Interval between the first checks of monitors: a hundred start per second.
 pub(crate) const START_SPACING: Duration = Duration::from_millis(10);
 
-/// The slots of one monitor: a fixed grid, and one slot at the start that may lie off it.
+/// The slots of one monitor: a fixed grid, and one slot at the start that may be off the grid.
 ///
-/// The grid is fixed by the monitor's name and the calendar, so that monitors with the same interval
-/// spread over it, and a restart keeps each one's place.
+/// The grid depends on the monitor's name and the wall clock, so monitors with the same interval are
+/// spread over it, and a restart does not move them.
 ///
-/// Linux's monotonic clock goes on while the process is stopped, and stands still while the machine
-/// is suspended. After a suspend the schedule therefore resumes where it stood: no slot is lost or
-/// made up for, and until a restart the grid lies later on the calendar by as long as that took.
+/// Linux's monotonic clock continues while the process is stopped, but not while the machine is
+/// suspended. After a suspend, the schedule continues where it was: no slot is missed, and until a
+/// restart the grid is later by the duration of the suspend.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Schedule {
     every: Duration,
     timeout: Duration,
-    /// The first slot of the grid, less than an interval after the start.
+    /// Time of the first slot of the grid, less than an interval after the start.
     offset: Duration,
 }
 
-/// What a monitor does once it has woken for a slot.
+/// The decision when a monitor wakes for a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum WakeDecision {
-    /// Runs it.
+    /// Run the slot.
     InTime,
-    /// Gives it up, and so many in all up to now; the next one is at `next`.
+    /// Skip `missed` slots; the next one is at `next`.
     Stalled { missed: u64, next: Duration },
 }
 
-/// What became of the slots that came due while a check ran.
+/// The slots that were missed while a check ran.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct MissedSlots {
-    /// Those that its check was entitled to run over.
+    /// Slots missed before the deadline of the check.
     pub overrun: u64,
-    /// Those after which it should have been ended long since.
+    /// Slots missed after the deadline, because the daemon was stalled.
     pub stalled: u64,
-    /// The next one to run.
+    /// The next slot.
     pub next: Duration,
 }
 
 impl Schedule {
-    /// The schedule of `job`, of a dispatcher that starts at `start`.
+    /// Creates the schedule of `job` in a dispatcher that starts at `start`.
     pub fn new(job: &Job, start: SystemTime) -> Self {
         Self::from_parts(&job.name, job.replica, job.check_every, job.timeout, start)
     }
@@ -63,16 +64,16 @@ impl Schedule {
         timeout: Duration,
         start: SystemTime,
     ) -> Self {
-        // A job can be made with any interval; a timer keeps to none shorter than a millisecond.
+        // Timers have a resolution of a millisecond.
         let every = every.clamp(Duration::from_millis(1), MAX_INTERVAL);
         let timeout = timeout.min(MAX_INTERVAL);
         let start = start.duration_since(UNIX_EPOCH).unwrap_or_default();
         let every_nanos = every.as_nanos();
         let Replica { index, count } = replica;
         let shift = every_nanos * u128::from(index) / u128::from(count.max(1));
-        let place = u128::from(hash(name)) % every_nanos + shift;
+        let position = u128::from(hash(name)) % every_nanos + shift;
         let elapsed = start.as_nanos() % every_nanos;
-        let phase = (every_nanos + place - elapsed) % every_nanos;
+        let phase = (every_nanos + position - elapsed) % every_nanos;
         Self {
             every,
             timeout,
@@ -80,18 +81,18 @@ impl Schedule {
         }
     }
 
-    /// The first slot of the `index`-th monitor: right at the start, one shortly after the other.
+    /// The first slot of the monitor at `index`, shortly after the start.
     pub fn first_slot(&self, index: usize) -> Duration {
         let at_start = START_SPACING.saturating_mul(u32::try_from(index).unwrap_or(u32::MAX));
         at_start.min(self.offset)
     }
 
-    /// The slot after the one at `due`; after an early first slot, none that would follow too soon.
+    /// The slot after the one at `due`, at least half an interval later.
     pub fn next_after(&self, due: Duration) -> Duration {
         self.align_up(due + self.every / 2)
     }
 
-    /// What to do with the slot at `due`, for which the monitor wakes at `now`.
+    /// Decides about the slot at `due` when the monitor wakes at `now`.
     pub fn on_wake(&self, due: Duration, now: Duration) -> WakeDecision {
         let late = now.saturating_sub(due);
         if late <= MAX_START_DELAY.min(self.every) {
@@ -105,10 +106,10 @@ impl Schedule {
         }
     }
 
-    /// When a check that begins at `begun`, in the slot at `due`, is over.
+    /// The deadline of a check that starts at `begun` in the slot at `due`.
     ///
-    /// One that would end just after the next slot ends with it: a timeout as long as the interval
-    /// does not cost a target that hangs every other check.
+    /// A deadline just after the next slot is moved to that slot. Otherwise, with a timeout as long as
+    /// the interval, a target that times out would miss every second slot.
     pub fn deadline(&self, due: Duration, begun: Duration) -> Duration {
         let full = begun + self.timeout;
         let next = self.next_after(due);
@@ -120,18 +121,18 @@ impl Schedule {
         }
     }
 
-    /// What became of the slots behind `due`, whose check had until `deadline` and ended at `end`.
+    /// The slots missed after `due`, whose check had the `deadline` and ended at `end`.
     pub fn missed_during(&self, due: Duration, deadline: Duration, end: Duration) -> MissedSlots {
         let next = self.next_after(due);
         let slack = TIMER_SLACK.min(self.every / 2);
-        let kept = self.align_up(end.saturating_sub(slack)).max(next);
-        let entitled = self
+        let next_allowed = self.align_up(end.saturating_sub(slack)).max(next);
+        let overrun_until = self
             .align_up((deadline + MAX_START_DELAY).min(end))
-            .clamp(next, kept);
+            .clamp(next, next_allowed);
         MissedSlots {
-            overrun: self.slots_between(next, entitled),
-            stalled: self.slots_between(entitled, kept),
-            next: kept,
+            overrun: self.slots_between(next, overrun_until),
+            stalled: self.slots_between(overrun_until, next_allowed),
+            next: next_allowed,
         }
     }
 
@@ -144,7 +145,7 @@ impl Schedule {
         self.offset + nanos(slots * self.every.as_nanos())
     }
 
-    /// How many slots of the grid there are from the one at `from` until before the one at `until`.
+    /// Number of slots from the one at `from` up to, but not including, the one at `until`.
     fn slots_between(&self, from: Duration, until: Duration) -> u64 {
         let span = until.saturating_sub(from).as_nanos();
         u64::try_from(span.div_ceil(self.every.as_nanos())).unwrap_or(u64::MAX)
@@ -152,14 +153,14 @@ impl Schedule {
 }
 
 fn nanos(nanos: u128) -> Duration {
-    // Five hundred years: no daemon gets there.
+    // The maximum is about five hundred years.
     Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
 }
 
-/// FNV-1a, finished as SplitMix64 is, so that names that differ in a digit lie far apart.
+/// FNV-1a with the finalizer of SplitMix64, so that similar names have very different hashes.
 ///
-/// Written out because it must never change: it is each monitor's place in its interval, and among
-/// shards.
+/// Implemented here because it must never change: it determines each monitor's offset in its interval
+/// and its shard.
 pub(super) fn hash(name: &str) -> u64 {
     let fnv = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)

@@ -1,4 +1,4 @@
-//! Which monitors a daemon runs where several share them, without a word between the daemons.
+//! Distributes monitors over several daemons without communication.
 
 use std::{env, fs, str::FromStr};
 
@@ -7,28 +7,27 @@ use crate::check::Replica;
 
 /// One of several daemons that share the monitors of one configuration.
 ///
-/// By rendezvous hashing: every shard has a score for every name, and a monitor runs on those with the
-/// highest ones. One shard more therefore takes its share of the monitors over, and moves no other.
+/// Rendezvous hashing: every shard has a score for every name, and a monitor runs on the shards with
+/// the highest scores. An additional shard takes over its share of the monitors, and no others move.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shard {
-    /// Which one this is, from 0.
+    /// Index of this shard, from 0.
     index: u32,
-    /// How many there are.
+    /// Number of shards.
     count: u32,
 }
 
-/// More than anybody needs; each costs a hash for every monitor.
+/// Maximum number of shards; each costs a hash for every monitor.
 const MAX_SHARDS: u32 = 10_000;
 
 impl Shard {
-    /// The `index`-th of `count`; `None` where there is none.
+    /// Returns the shard `index` of `count`, or `None` if it does not exist.
     #[must_use]
     pub fn new(index: u32, count: u32) -> Option<Self> {
         (index < count && count <= MAX_SHARDS).then_some(Self { index, count })
     }
 
-    /// Which replica of the monitor `name`, of which there are to be so many, this daemon runs, if it
-    /// runs one.
+    /// Returns the replica of the monitor `name` that this shard runs, if it runs one.
     #[must_use]
     pub fn replica(&self, name: &str, replicas: u32) -> Option<Replica> {
         let count = replicas.clamp(1, self.count);
@@ -41,18 +40,19 @@ impl Shard {
     }
 
     fn parse(text: &str, ordinal: impl FnOnce() -> Option<u32>) -> Result<Self, String> {
-        let wrong = || format!("{text:?} is no shard, such as 0/3 or ordinal/3");
+        let wrong = || format!("invalid shard {text:?}: expected I/N such as 0/3, or ordinal/3");
         let (index, count) = text.split_once('/').ok_or_else(wrong)?;
         let count: u32 = count.parse().map_err(|_| wrong())?;
         let index = if index == "ordinal" {
-            ordinal().ok_or("the host's name does not end with an ordinal, as in web-0")?
+            ordinal()
+                .ok_or("the host name does not end with a number: expected one such as web-0")?
         } else {
             index.parse().map_err(|_| wrong())?
         };
         Self::new(index, count).ok_or_else(|| match count {
-            0 => "there is no shard of 0".to_owned(),
-            1..=MAX_SHARDS => format!("the shards of {count} are 0 to {}", count - 1),
-            _ => format!("there are at most {MAX_SHARDS} shards"),
+            0 => "invalid number of shards 0: expected at least 1".to_owned(),
+            1..=MAX_SHARDS => format!("invalid shard: expected 0 to {} of {count}", count - 1),
+            _ => format!("too many shards: expected at most {MAX_SHARDS}"),
         })
     }
 }
@@ -69,7 +69,7 @@ fn score(name: &str, shard: u32) -> u64 {
     hash(&format!("{name}\n{shard}"))
 }
 
-/// The number behind the last hyphen, as a StatefulSet numbers its pods.
+/// The number after the last hyphen, as in the pods of a StatefulSet.
 fn ordinal(host: &str) -> Option<u32> {
     host.trim().rsplit_once('-')?.1.parse().ok()
 }
@@ -85,7 +85,7 @@ mod tests {
 
     const MONITORS: u32 = 3_000;
 
-    /// For each monitor the shards of `count` that run it, by rank.
+    /// The shards of `count` that run each monitor, in the order of replicas.
     fn holders(count: u32, replicas: u32) -> Vec<Vec<u32>> {
         let of = |monitor: u32| {
             let name = format!("monitor {monitor}");
@@ -151,14 +151,22 @@ mod tests {
         check("0/1", None, Ok((0, 1)));
         check("2/3", None, Ok((2, 3)));
         check("ordinal/3", Some(1), Ok((1, 3)));
-        check("3/3", None, Err("the shards of 3 are 0 to 2"));
-        check("ordinal/3", Some(3), Err("the shards of 3 are 0 to 2"));
-        check("0/0", None, Err("there is no shard of 0"));
+        check("3/3", None, Err("invalid shard: expected 0 to 2 of 3"));
+        check(
+            "ordinal/3",
+            Some(3),
+            Err("invalid shard: expected 0 to 2 of 3"),
+        );
+        check(
+            "0/0",
+            None,
+            Err("invalid number of shards 0: expected at least 1"),
+        );
         check("0/10001", None, Err("there are at most 10000 shards"));
-        let none = "the host's name does not end with an ordinal, as in web-0";
+        let none = "the host name does not end with a number: expected one such as web-0";
         check("ordinal/3", None, Err(none));
         for text in ["", "1", "/", "a/3", "1/b", "-1/3", "1/3/5"] {
-            let wrong = format!("{text:?} is no shard, such as 0/3 or ordinal/3");
+            let wrong = format!("invalid shard {text:?}: expected I/N such as 0/3, or ordinal/3");
             check(text, None, Err(&wrong));
         }
     }

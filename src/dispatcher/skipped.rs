@@ -1,4 +1,4 @@
-//! How many slots are skipped minute by minute, and the line that says so once they are too many.
+//! Counts skipped slots minute by minute, and logs if they are too many.
 
 use std::{
     sync::{
@@ -15,19 +15,19 @@ use tokio_util::sync::CancellationToken;
 use super::LOG_TARGET;
 use crate::check::Skip;
 
-/// How long is counted before it is judged.
+/// Time over which slots are counted.
 const WINDOW: Duration = Duration::from_secs(60);
 
-/// Why a slot was skipped, but for a shutdown; told apart by what can be done about it.
+/// The cause of a skipped slot, apart from a shutdown, by what can be done about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SkipCause {
-    /// The last check of its monitor was still running, though it had not waited for its place.
+    /// The previous check of the monitor was still running, without having waited for a permit.
     Overrun,
-    /// No place of the whole became free in time: for it, or for the check that then ran over it.
+    /// No global permit became free in time, for this slot or the previous check.
     GlobalLimit,
-    /// Likewise of its host.
+    /// No permit of the host became free in time, for this slot or the previous check.
     HostLimit,
-    /// The daemon itself was stopped or starved.
+    /// The daemon was stopped or lacked CPU time.
     Stalled,
 }
 
@@ -39,7 +39,7 @@ const CAUSES: [SkipCause; 4] = [
 ];
 
 impl SkipCause {
-    /// The reason that says the most of it.
+    /// The reason of the skipped slots.
     fn reason(self) -> Skip {
         match self {
             Self::Overrun => Skip::Overrun,
@@ -59,13 +59,13 @@ impl SkipCause {
         }
     }
 
-    /// Whether it lies with some monitors rather than with all.
+    /// Returns true if the cause concerns single monitors.
     fn is_per_monitor(self) -> bool {
         matches!(self, Self::Overrun | Self::HostLimit)
     }
 }
 
-/// What became of the slots of all monitors since it was last judged.
+/// Counters of the slots of all monitors in the current window.
 #[derive(Default)]
 pub(super) struct SkipMonitor {
     started: AtomicU64,
@@ -75,17 +75,17 @@ pub(super) struct SkipMonitor {
 #[derive(Default)]
 struct Count {
     slots: AtomicU64,
-    /// The first monitor that they are of. Nobody waits for this lock: any monitor will do.
+    /// An affected monitor. The lock is never waited for, because any monitor will do.
     monitor: Mutex<Option<Arc<str>>>,
 }
 
 impl SkipMonitor {
-    /// A slot's check begins.
+    /// Counts a started check.
     pub fn count_started(&self) {
         self.started.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// So many slots of `monitor` were skipped.
+    /// Counts skipped slots of `monitor`.
     pub fn count_skipped(&self, slots: u64, cause: SkipCause, monitor: &Arc<str>) {
         let count = &self.skipped[cause as usize];
         count.slots.fetch_add(slots, Ordering::Relaxed);
@@ -94,7 +94,7 @@ impl SkipMonitor {
         }
     }
 
-    /// Judges every minute until `shutdown`, and logs what there is to say.
+    /// Evaluates the counters every minute until `shutdown`, and logs changes.
     pub async fn run(self: Arc<Self>, shutdown: CancellationToken) {
         let minutes = async {
             let mut judge = SkipAlarm::default();
@@ -108,7 +108,7 @@ impl SkipMonitor {
         shutdown.run_until_cancelled(minutes).await;
     }
 
-    /// What was counted; counts anew.
+    /// Returns the counters and resets them.
     fn take_counts(&self) -> SlotCounts {
         SlotCounts {
             started: self.started.swap(0, Ordering::Relaxed),
@@ -124,7 +124,7 @@ impl SkipMonitor {
     }
 }
 
-/// What became of the slots of a minute.
+/// The slots of one minute.
 #[derive(Clone, Debug, Default)]
 struct SlotCounts {
     started: u64,
@@ -137,20 +137,20 @@ struct Skipped {
     monitor: Option<Arc<str>>,
 }
 
-/// Finds the minutes in which it begins, and ends, that too many slots are skipped.
+/// The state of the alarm about skipped slots.
 #[derive(Default)]
 struct SkipAlarm {
     is_raised: bool,
 }
 
-/// What is to be said of a minute.
+/// A change of the alarm.
 #[derive(Debug, PartialEq, Eq)]
 enum SkipAlarmEvent {
     TooMany {
         due: u64,
         skipped: u64,
         main_cause: SkipCause,
-        /// One that slots were skipped of for the chief cause, where that lies with some monitors.
+        /// A monitor affected by the main cause, if that concerns single monitors.
         monitor: Option<Arc<str>>,
     },
     Recovered {
@@ -164,7 +164,7 @@ impl SkipAlarm {
         let skipped: u64 = minute.skipped.iter().map(|skipped| skipped.slots).sum();
         let due = minute.started + skipped;
         if due == 0 {
-            return None; // says nothing either way
+            return None;
         }
         let are_too_many = skipped.saturating_mul(100) > due;
         if std::mem::replace(&mut self.is_raised, are_too_many) == are_too_many {

@@ -1,6 +1,6 @@
 //! Accept-Encoding (RFC 9110, section 12.5.3).
 
-/// The codings of a header with their weights, in their order; what is no weight counts as 0.
+/// The codings of a header with their weights, in order. An invalid weight counts as 0.
 pub(crate) fn weighted_codings(header: &str) -> impl Iterator<Item = (&str, f64)> {
     header.split(',').map(weighted_coding)
 }

@@ -1,8 +1,8 @@
-//! Sizes in bytes, with the units of blackbox_exporter: base 1024, whichever way they are written.
+//! Sizes in bytes with the units of blackbox_exporter, always base 1024.
 
 use super::{FromNode, Node, node::unexpected_kind, units};
 
-/// A number of bytes; 0 stands for no limit where it is one.
+/// A number of bytes. For limits, 0 means none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ByteSize(pub u64);
 

@@ -2,7 +2,7 @@
 
 use super::{FromNode, Node, node::unexpected_kind};
 
-/// Bytes: those of a text in UTF-8, of `!!binary`, or of a list of numbers.
+/// Bytes from a text in UTF-8, `!!binary`, or a list of numbers.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Bytes(pub Vec<u8>);
 
@@ -43,7 +43,7 @@ impl FromNode for ::bytes::Bytes {
     }
 }
 
-/// A line to send: a text with the line feed that ends it, or `!!binary` without.
+/// A line to send: a text with a line feed added, or `!!binary` without.
 pub struct Line(pub Vec<u8>);
 
 impl FromNode for Line {
@@ -57,7 +57,7 @@ impl FromNode for Line {
     }
 }
 
-/// What is sent may be a password.
+/// Shows no bytes, because they may be a password.
 impl std::fmt::Debug for Bytes {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Bytes({} of them)", self.0.len())

@@ -1,4 +1,4 @@
-//! What values are read with besides the text that they stand in: folders, files and compiled patterns.
+//! The context of reading values: folders of files, and compiled patterns.
 
 use std::{
     collections::HashMap,
@@ -10,16 +10,16 @@ use parking_lot::Mutex;
 
 use super::{FromNode, Node, Pattern};
 
-/// Patterns and folders that everything read from the same files shares.
+/// Compiled patterns and folders, shared by all values of the same files.
 #[derive(Clone, Debug, Default)]
 pub struct Context {
     patterns: Arc<Mutex<HashMap<String, Pattern>>>,
-    /// The folder of each file, in the order of the files.
+    /// Folders by the index of the file.
     folders: Vec<PathBuf>,
 }
 
 impl Context {
-    /// The pattern of `node`, compiled once however often aliases and templates repeat it.
+    /// The pattern of `node`, compiled once even if aliases and templates repeat it.
     pub(super) fn pattern(&self, node: &Node) -> Result<Pattern, String> {
         let Node::Text(text) = node else {
             return Pattern::read_node(node);
@@ -33,7 +33,7 @@ impl Context {
         Ok(pattern)
     }
 
-    /// Sets the folder that relative paths in the file with this index begin at.
+    /// Sets the folder of the file with this index, for relative paths.
     pub(super) fn set_folder(&mut self, file: usize, folder: PathBuf) {
         if self.folders.len() <= file {
             self.folders.resize(file + 1, PathBuf::new());
@@ -41,7 +41,7 @@ impl Context {
         self.folders[file] = folder;
     }
 
-    /// `path` as it is written in the file with this index.
+    /// Resolves `path` relative to the file with this index.
     pub(super) fn resolve(&self, file: usize, path: &Path) -> PathBuf {
         match self.folders.get(file) {
             Some(folder) => folder.join(path),

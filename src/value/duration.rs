@@ -1,10 +1,10 @@
-//! Spans of time: a number of seconds, or a text with units such as `1m30s`.
+//! Durations: a number of seconds, or a text with units such as `1m30s`.
 
 use std::{fmt::Write, time::Duration};
 
 use super::{FromNode, Node, node::unexpected_kind, units};
 
-/// As Prometheus has them: a year is 365 days.
+/// Units as in Prometheus; a year is 365 days.
 const UNITS: [(&str, f64); 7] = [
     ("y", 365.0 * 86_400.0),
     ("w", 7.0 * 86_400.0),
@@ -15,7 +15,7 @@ const UNITS: [(&str, f64); 7] = [
     ("ms", 0.001),
 ];
 
-/// Timers are kept to the millisecond, so nothing shorter could be.
+/// The resolution of timers.
 const MIN_DURATION: Duration = Duration::from_millis(1);
 const MAX_DURATION: Duration = Duration::from_secs(366 * 86_400);
 

@@ -1,4 +1,4 @@
-//! What a monitor connects to: a host, and a port on it.
+//! Hosts and ports that monitors connect to.
 
 use std::{
     fmt,
@@ -12,18 +12,18 @@ use url::Url;
 
 use super::{FromNode, Node};
 
-/// The name or the address of a host.
+/// The name or address of a host.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Host {
-    /// A name that has to be looked up, in ASCII.
+    /// A name to look up, in ASCII.
     Name(String),
     /// An address.
     Address(IpAddr),
-    /// An address that is one only together with a zone.
+    /// An address with a zone.
     Zoned(ZonedAddress),
 }
 
-/// An IPv6 address with its zone, such as `fe80::1%eth0`: the interface behind which it is (RFC 4007).
+/// An IPv6 address with a zone, such as `fe80::1%eth0`; the zone is an interface (RFC 4007).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ZonedAddress {
     /// The address.
@@ -33,10 +33,10 @@ pub struct ZonedAddress {
 }
 
 impl ZonedAddress {
-    /// An interface's name has no more bytes (IFNAMSIZ).
+    /// Maximum length of an interface's name (IFNAMSIZ).
     const MAX_ZONE_BYTES: usize = 15;
 
-    /// The address before a `%`, and the zone behind it.
+    /// Parses an address and a zone, separated by `%`.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let (address, zone) = text.split_once('%')?;
@@ -67,7 +67,7 @@ pub struct Endpoint {
     pub port: u16,
 }
 
-/// A host, with a port where one was written.
+/// A host with an optional port.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Target {
     /// The host.
@@ -77,16 +77,16 @@ pub struct Target {
 }
 
 impl Host {
-    /// Whether it has to be looked up.
+    /// Returns true if it has to be looked up.
     #[must_use]
     pub fn is_name(&self) -> bool {
         matches!(self, Self::Name(_))
     }
 
-    /// The name to ask for in TLS and to verify.
+    /// The name for SNI and verification in TLS.
     ///
-    /// Of names that DNS can carry and TLS cannot (`-a.example`), none is asked for, and no certificate
-    /// is good for them.
+    /// For names that are valid in DNS but not in TLS (`-a.example`), no name is sent, and no
+    /// certificate is accepted.
     #[must_use]
     pub fn server_name(&self) -> ServerName<'static> {
         match self {
@@ -111,7 +111,7 @@ impl Host {
         host.ok_or_else(|| redacted_error(text, "invalid host"))
     }
 
-    /// `None` for what a URL may call a host and DNS cannot carry.
+    /// Converts the host of a URL; `None` if it is not valid in DNS.
     fn from_url_host(host: url::Host<impl AsRef<str>>) -> Option<Self> {
         match host {
             url::Host::Ipv4(address) => Some(Self::Address(address.into())),
@@ -124,8 +124,8 @@ impl Host {
     }
 }
 
-/// Whether DNS can carry `name`: any label may be one that is neither empty nor too long (RFC 2181,
-/// section 11), those with an underscore included.
+/// Returns true if `name` is valid in DNS: labels may have any characters, such as an underscore, but
+/// must not be empty or too long (RFC 2181, section 11).
 fn is_dns_name(name: &str) -> bool {
     const MAX_NAME_BYTES: usize = 253;
     const MAX_LABEL_BYTES: usize = 63;
@@ -134,7 +134,7 @@ fn is_dns_name(name: &str) -> bool {
     name.len() <= MAX_NAME_BYTES && labels.all(|label| (1..=MAX_LABEL_BYTES).contains(&label.len()))
 }
 
-/// The address that stands in `url`, where it has one in place of a name.
+/// The IP address in `url`, if it has one instead of a name.
 #[must_use]
 pub fn ip_literal(url: &Url) -> Option<IpAddr> {
     match url.host()? {
@@ -145,7 +145,7 @@ pub fn ip_literal(url: &Url) -> Option<IpAddr> {
 }
 
 impl Endpoint {
-    /// Where `url` leads; `None` where DNS cannot carry its host's name, or its scheme has no port.
+    /// The endpoint of `url`; `None` if its host is not valid in DNS or its scheme has no port.
     #[must_use]
     pub fn from_url(url: &Url) -> Option<Self> {
         Some(Self {
@@ -156,7 +156,7 @@ impl Endpoint {
 }
 
 impl Target {
-    /// The endpoint, on `port` where none was written.
+    /// The endpoint, with `port` as the default.
     #[must_use]
     pub fn endpoint(self, port: u16) -> Endpoint {
         let Self {
@@ -188,7 +188,7 @@ impl Target {
     }
 }
 
-/// `wrong` and then `text`, which is left out if it may contain a password.
+/// Joins `wrong` and `text`, which is omitted if it may contain a password.
 fn redacted_error(text: &str, wrong: &str) -> String {
     if text.contains('@') {
         "contains credentials".to_owned()

@@ -1,4 +1,4 @@
-//! Reads the keys of a mapping one by one and collects all that is wrong with them.
+//! Reads the keys of a mapping one by one, and collects all problems.
 
 use std::{fmt, path::PathBuf};
 
@@ -7,27 +7,27 @@ use super::{
     merge::{Layer, Layers},
 };
 
-/// The entries of one mapping, and of those that it lies over.
+/// The entries of a mapping, merged over those of others.
 ///
-/// Each key is asked for once; [`finish`](Self::finish) reports the rest.
+/// Each key is read once; [`reject_unknown_keys`](Self::reject_unknown_keys) reports the rest.
 pub struct Fields<'a> {
-    /// What stands further up hides what stands further down.
+    /// Entries of earlier layers hide those of later ones.
     layers: Vec<Layer<'a>>,
     asked: Vec<&'static str>,
     problems: &'a Problems,
 }
 
 impl<'a> Fields<'a> {
-    /// The entries of `node`, which is at `path`; `None`, with a problem added, where it is no mapping.
+    /// Opens `node`, which is at `path`. Reports a problem and returns `None` if it is not a mapping.
     ///
-    /// Nothing (`tls_config:` and no more) is a mapping without entries.
+    /// Null (`tls_config:` without a value) is an empty mapping.
     #[must_use]
     pub fn from_node(node: &'a Node, path: Path, problems: &'a Problems) -> Option<Self> {
         Self::from_layers(vec![(node, path)], problems)
     }
 
-    /// The entries of the first of `values`, over those of the others: where two have a key, the first
-    /// one's value stands, and of two mappings the same is made.
+    /// Merges `values`. If several have a key, the first one's value is used; mappings are merged in
+    /// the same way.
     #[must_use]
     pub fn from_layers(values: Vec<(&'a Node, Path)>, problems: &'a Problems) -> Option<Self> {
         let mut layers = Layers {
@@ -43,7 +43,7 @@ impl<'a> Fields<'a> {
                     problems.add(path, EntryPart::Value, wrong, "a mapping");
                     return None;
                 }
-                // It hides what would be further down.
+                // It hides later layers.
                 _ => break,
             }
         }
@@ -54,19 +54,19 @@ impl<'a> Fields<'a> {
         })
     }
 
-    /// Where the mapping is.
+    /// The path of the mapping.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.layers[0].path
     }
 
-    /// The list that all problems go to.
+    /// The list of problems.
     #[must_use]
     pub fn problems(&self) -> &'a Problems {
         self.problems
     }
 
-    /// The value of `key` as it stands, if it has one.
+    /// The node under `key`, if it is not null.
     pub fn node(&mut self, key: &'static str) -> Option<(&'a Node, Path)> {
         if !self.asked.contains(&key) {
             self.asked.push(key);
@@ -74,19 +74,19 @@ impl<'a> Fields<'a> {
         self.top(key).filter(|(node, _)| **node != Node::Null)
     }
 
-    /// The value of `key` that nothing hides, be it nothing itself.
+    /// The visible node under `key`, which may be null.
     fn top(&self, key: &str) -> Option<(&'a Node, Path)> {
         let mut layers = self.layers.iter();
         layers.find_map(|layer| Some(layer.entry(layer.position(key)?)))
     }
 
-    /// The value of `key`; `None` where there is none, or none that is right.
+    /// Reads the value of `key`; `None` if it is missing or invalid.
     pub fn optional<T: FromNode>(&mut self, key: &'static str) -> Option<T> {
         let (node, path) = self.node(key)?;
         read(node, path, self.problems)
     }
 
-    /// The value of `key`, which must be there.
+    /// Reads the value of `key`, which is required.
     pub fn required<T: FromNode>(&mut self, key: &'static str) -> Option<T> {
         let Some((node, path)) = self.node(key) else {
             self.add_problem(format_args!("{key} is missing"), T::EXPECTED);
@@ -95,13 +95,13 @@ impl<'a> Fields<'a> {
         read(node, path, self.problems)
     }
 
-    /// The items of the list under `key`; none where there is no such key.
+    /// Reads the list under `key`; empty if it is missing.
     pub fn list<T: FromNode>(&mut self, key: &'static str) -> Vec<T> {
         let items = self.list_with_paths(key).into_iter();
         items.map(|(item, _)| item).collect()
     }
 
-    /// The items of the list under `key`, each with its place.
+    /// Reads the list under `key` with the path of each item.
     pub fn list_with_paths<T: FromNode>(&mut self, key: &'static str) -> Vec<(T, Path)> {
         let problems = self.problems;
         let items = self.items(key, T::EXPECTED).into_iter();
@@ -110,13 +110,13 @@ impl<'a> Fields<'a> {
             .collect()
     }
 
-    /// The file that `key` names, which is read; `None` where there is none, or none that is right.
+    /// Reads the file named under `key`; `None` if the key is missing or the file unreadable.
     pub fn file(&mut self, key: &'static str) -> Option<FileContents> {
         let (node, path) = self.node(key)?;
         self.read_file(node, path)
     }
 
-    /// The files that the list under `key` names.
+    /// Reads the files named in the list under `key`.
     pub fn files(&mut self, key: &'static str) -> Vec<FileContents> {
         let items = self.items(key, FileContents::EXPECTED);
         let files = items.into_iter();
@@ -139,20 +139,20 @@ impl<'a> Fields<'a> {
         or_report_as(contents, path, expected, self.problems)
     }
 
-    /// The path under `key`, from the folder of the file that it stands in.
+    /// Reads the path under `key`, relative to the folder of the configuration file.
     pub fn file_path(&mut self, key: &'static str) -> Option<PathBuf> {
         let (node, path) = self.node(key)?;
         let name: String = read(node, path.clone(), self.problems)?;
         Some(self.problems.resolve(&path, name.as_ref()))
     }
 
-    /// The pattern of `key`; `None` where there is none, or none that is right.
+    /// Reads the pattern under `key`; `None` if it is missing or invalid.
     pub fn optional_pattern(&mut self, key: &'static str) -> Option<Pattern> {
         let (node, path) = self.node(key)?;
         or_report(self.problems.pattern(node), path, self.problems)
     }
 
-    /// The pattern of `key`, which must be there.
+    /// Reads the pattern under `key`, which is required.
     pub fn required_pattern(&mut self, key: &'static str) -> Option<Pattern> {
         if self.node(key).is_none() {
             self.add_problem(format_args!("{key} is missing"), Pattern::EXPECTED);
@@ -160,7 +160,7 @@ impl<'a> Fields<'a> {
         self.optional_pattern(key)
     }
 
-    /// The patterns of the list under `key`; none where there is no such key.
+    /// Reads the list of patterns under `key`; empty if it is missing.
     pub fn patterns(&mut self, key: &'static str) -> Vec<Pattern> {
         let problems = self.problems;
         self.items(key, Pattern::EXPECTED)
@@ -169,7 +169,7 @@ impl<'a> Fields<'a> {
             .collect()
     }
 
-    /// What `read_item` makes of each mapping in the list under `key`.
+    /// Reads each mapping of the list under `key` with `read_item`.
     pub fn list_of<T>(
         &mut self,
         key: &'static str,
@@ -182,9 +182,9 @@ impl<'a> Fields<'a> {
             .collect()
     }
 
-    /// The entries of the mapping under `key`, whose keys the user chooses.
+    /// Reads the mapping under `key`, whose keys the user chooses.
     ///
-    /// `check_name` says what is wrong with a name, and what is expected.
+    /// `check_name` returns the problem with a name, and the expectation.
     pub fn map<T: FromNode>(
         &mut self,
         key: &'static str,
@@ -205,7 +205,7 @@ impl<'a> Fields<'a> {
         values
     }
 
-    /// The entries of the mapping itself, for one whose keys the user chooses.
+    /// The entries of the mapping itself, whose keys the user chooses.
     #[must_use]
     pub fn entries(&self) -> Vec<(&'a str, &'a Node, Path)> {
         let mut entries = Vec::new();
@@ -213,7 +213,7 @@ impl<'a> Fields<'a> {
             let (above, beneath) = (&self.layers[..depth], &self.layers[depth + 1..]);
             for (index, name, node) in layer.own_entries() {
                 let has = |layer: &Layer<'_>| layer.position(name).is_some();
-                // An entry of nothing takes away what lies beneath it.
+                // Null removes the entry of later layers.
                 let takes_away = *node == Node::Null && beneath.iter().any(has);
                 if !takes_away && !above.iter().any(has) {
                     entries.push((name, node, layer.path.entry(name, index)));
@@ -237,7 +237,7 @@ impl<'a> Fields<'a> {
         Fields::from_layers(values, self.problems)
     }
 
-    /// Adds a problem with the mapping itself: something it lacks, or two keys that exclude each other.
+    /// Adds a problem with the mapping itself: a missing key, or keys that exclude each other.
     pub fn add_problem(&self, wrong: impl fmt::Display, expected: impl fmt::Display) {
         self.problems
             .add_contextual(self.path().clone(), EntryPart::Key, wrong, expected);
@@ -264,7 +264,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Warns of the value of `key`: allowed but almost certainly a mistake.
+    /// Warns about the value of `key`, which is allowed but probably a mistake.
     pub fn warn(&self, key: &str, message: impl fmt::Display) {
         if let Some((_, path)) = self.top(key) {
             self.problems.warn(Warning {
@@ -276,14 +276,14 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Warns of the value of `key` beside others, unless it is there for several mappings.
+    /// Warns about the value of `key` in combination with others, unless several mappings share it.
     pub fn warn_unless_shared(&self, key: &str, message: impl fmt::Display) {
         if self.top(key).is_some_and(|(_, path)| !path.is_shared()) {
             self.warn(key, message);
         }
     }
 
-    /// The number of seconds under `key`, where it has no unit.
+    /// The number of seconds under `key`, if it has no unit.
     #[must_use]
     pub fn seconds_without_unit(&self, key: &str) -> Option<f64> {
         match self.top(key)?.0 {
@@ -292,7 +292,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Adds a problem where more than one of `keys`, which exclude each other, has a value.
+    /// Adds a problem if more than one of `keys` has a value.
     pub fn at_most_one(&self, keys: &[&str]) {
         let given = |key: &&&str| matches!(self.top(key), Some((node, _)) if *node != Node::Null);
         let given: Vec<&str> = keys.iter().filter(given).copied().collect();
@@ -305,7 +305,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Reports every key that nobody asked for, with the nearest one that somebody did.
+    /// Reports every key that was not read, with the most similar known key.
     pub fn reject_unknown_keys(self) {
         for layer in &self.layers {
             for (index, name, _) in layer.own_entries() {
@@ -328,7 +328,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// The items of the list under `key`, each of which is to be as `expected` says, as they stand.
+    /// The nodes of the list under `key`; `expected` describes an item.
     pub fn items(&mut self, key: &'static str, expected: &str) -> Vec<(&'a Node, Path)> {
         match self.node(key) {
             None => Vec::new(),
@@ -351,7 +351,7 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Words of other programs for keys of ours.
+/// Keys of other programs, with the equivalent ones here.
 const ALIASES: &[(&str, &[&str])] = &[
     ("interval", &["check_every"]),
     ("scrape_interval", &["check_every"]),
@@ -380,7 +380,8 @@ const ALIASES: &[(&str, &[&str])] = &[
     ("user", &["username"]),
 ];
 
-/// The one of `known` that is meant by `word`: written almost like it, or what another program calls it.
+/// Suggests one of `known` for `word`: the most similar one, or the equivalent of another program's
+/// key.
 fn suggest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
     nearest(word, known).or_else(|| {
         let alias = |(alias, _): &&(&str, _)| alias.eq_ignore_ascii_case(word);
@@ -390,10 +391,10 @@ fn suggest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
     })
 }
 
-/// Longer ones are no typing errors of any word that is known; to compare them takes long.
+/// Maximum length of words that are compared, because comparing long words is slow.
 pub(super) const MAX_WORD_BYTES: usize = 200;
 
-/// The one of `known` that is written most like `word`, if any is near enough to be a typing error.
+/// Returns the most similar one of `known`, if `word` may be a typing error of it.
 #[must_use]
 pub fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
     if word.len() > MAX_WORD_BYTES {
@@ -403,7 +404,7 @@ pub fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
     let longer = |known: &str| known.len().max(word.len());
     known
         .iter()
-        // As many letters as one is longer are wrong at least.
+        // The difference in length is a lower bound of the distance.
         .filter(|known| known.len().abs_diff(word.len()) * 3 <= longer(known))
         .map(|known| (strsim::damerau_levenshtein(&word, known), *known))
         .filter(|(distance, known)| *distance * 3 <= longer(known))

@@ -1,4 +1,4 @@
-//! Hashes of the contents of files, by which it is known which of them have changed.
+//! Hashes of file contents, to detect changes.
 
 use std::{
     collections::BTreeMap,
@@ -10,22 +10,22 @@ use std::{
 
 use super::read_regular_file;
 
-/// Bytes of the largest file that is read to know whether it has changed: that of a configuration.
+/// Maximum size of a file, that of a configuration.
 const MAX_FILE_BYTES: u64 = 16 << 20;
 
-/// The contents of files at some time, file by file.
+/// Hashes of files at one time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FileHashes(BTreeMap<PathBuf, u64>);
 
 impl FileHashes {
-    /// Reads `files`; one that cannot be read has a hash that says so.
+    /// Hashes `files`; unreadable ones have a special hash.
     pub fn read<'f>(files: impl IntoIterator<Item = &'f PathBuf>) -> Self {
         let mut hashes = Self::default();
         hashes.add_missing(files);
         hashes
     }
 
-    /// Reads those of `files` that are not known yet, and returns whether there were any.
+    /// Adds those of `files` that are missing. Returns true if there were any.
     pub fn add_missing<'f>(&mut self, files: impl IntoIterator<Item = &'f PathBuf>) -> bool {
         let known = self.0.len();
         for file in files {
@@ -36,7 +36,7 @@ impl FileHashes {
         self.0.len() > known
     }
 
-    /// Notes what `file` held, or that it could not be read.
+    /// Adds the hash of `file`; `None` if it could not be read.
     pub(crate) fn add(&mut self, file: PathBuf, contents: Option<&[u8]>) {
         let mut hasher = DefaultHasher::new();
         contents.hash(&mut hasher);
@@ -48,7 +48,7 @@ impl FileHashes {
         self.0.keys()
     }
 
-    /// A hash of which files they are and what they held.
+    /// A hash over all paths and contents.
     #[must_use]
     pub fn fingerprint(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
@@ -56,7 +56,7 @@ impl FileHashes {
         hasher.finish()
     }
 
-    /// Whether any of the files in `now` that are known here has other contents there.
+    /// Returns true if a file in both has another hash in `now`.
     #[must_use]
     pub fn differ_from(&self, now: &Self) -> bool {
         let known = |file| self.0.get(file);
@@ -65,26 +65,26 @@ impl FileHashes {
             .any(|(file, hash)| known(file).is_some_and(|before| before != hash))
     }
 
-    /// Whether `file` is known.
+    /// Returns true if `file` is included.
     #[must_use]
     pub fn contains(&self, file: &PathBuf) -> bool {
         self.0.contains_key(file)
     }
 
-    /// Notes that `file` was read before it had the contents that are known here.
+    /// Changes the hash of `file`, because its contents changed after it was read.
     pub fn mark_changed(&mut self, file: &PathBuf) {
         if let Some(hash) = self.0.get_mut(file) {
             *hash = !*hash;
         }
     }
 
-    /// Forgets all files but `files`.
+    /// Keeps only the files for which `files` returns true.
     pub fn retain(&mut self, files: impl Fn(&PathBuf) -> bool) {
         self.0.retain(|file, _| files(file));
     }
 }
 
-/// The bytes of a file, or the names in a folder.
+/// The contents of a file, or the names in a folder.
 fn contents(file: &Path) -> Option<Vec<u8>> {
     if let Ok(entries) = fs::read_dir(file) {
         let names = entries.filter_map(|entry| Some(entry.ok()?.file_name()));

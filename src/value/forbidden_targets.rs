@@ -1,4 +1,4 @@
-//! Networks that no check may connect to.
+//! Networks that checks must not connect to.
 
 use std::{fmt, net::IpAddr, sync::Arc};
 
@@ -10,7 +10,7 @@ use super::{FromNode, Node};
 #[derive(Clone, Debug, Default)]
 pub struct ForbiddenTargets(Arc<[ForbiddenNetworks]>);
 
-/// One entry of `forbid_targets`: a network, or the name of some.
+/// An entry of `forbid_targets`: a network, or the name of several.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ForbiddenNetworks {
     text: String,
@@ -21,7 +21,7 @@ pub struct ForbiddenNetworks {
 const NAMED: [(&str, &[&str]); 4] = [
     // RFC 3927 and RFC 4291.
     ("link-local", &["169.254.0.0/16", "fe80::/10"]),
-    // Addresses at which clouds tell a machine its credentials: most of them, AWS over IPv6, Alibaba,
+    // Metadata services of clouds, which hand out credentials: most clouds, AWS over IPv6, Alibaba,
     // Azure and Oracle.
     (
         "metadata",
@@ -33,7 +33,7 @@ const NAMED: [(&str, &[&str]); 4] = [
             "192.0.0.192/32",
         ],
     ),
-    // The unspecified address leads to this machine as well.
+    // The unspecified address also leads to this machine.
     (
         "loopback",
         &["127.0.0.0/8", "0.0.0.0/8", "::1/128", "::/128"],
@@ -46,8 +46,8 @@ const NAMED: [(&str, &[&str]); 4] = [
 ];
 
 impl ForbiddenTargets {
-    /// The entry that forbids `address`, if one does. An IPv4 address in the form of IPv6 is the same
-    /// address.
+    /// The entry that forbids `address`, if there is one. An IPv4-mapped IPv6 address counts as the
+    /// IPv4 address.
     #[must_use]
     pub fn find(&self, address: IpAddr) -> Option<&ForbiddenNetworks> {
         let address = address.to_canonical();
@@ -87,7 +87,7 @@ impl FromNode for ForbiddenNetworks {
     }
 }
 
-/// A network, or the one of a single address.
+/// Parses a network or a single address.
 fn network(text: &str) -> Option<IpNet> {
     let address = || text.parse::<IpAddr>().ok().map(IpNet::from);
     text.parse().ok().or_else(address)

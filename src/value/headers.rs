@@ -1,17 +1,17 @@
-//! Headers of requests: a text each, a list of texts, or values, secrets and files.
+//! Request headers: each a text, a list of texts, or values, secrets and files.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::{EntryPart, Fields, FileContents, FromNode, Node, Path};
 
-/// The key with Prometheus' form alone, in which each header is a mapping.
+/// The key for Prometheus' form, in which each header is a mapping.
 const HTTP_HEADERS: &str = "http_headers";
 
-/// Why a header cannot be configured, and what can.
+/// The reason why a header is rejected, and the expectation.
 type Refusal = Result<(), (&'static str, &'static str)>;
 
 impl Fields<'_> {
-    /// Reads `headers` and `http_headers`; `check_name` refuses those that the request sets itself.
+    /// Reads `headers` and `http_headers`; `check_name` rejects headers that the request sets itself.
     pub fn headers(&mut self, check_name: impl Fn(&HeaderName) -> Refusal) -> HeaderMap {
         let mut headers = HeaderMap::new();
         for key in ["headers", HTTP_HEADERS] {

@@ -1,4 +1,4 @@
-//! What HTTP settings are made of.
+//! Values of HTTP settings: URLs, versions, methods, header values.
 
 use std::sync::Arc;
 
@@ -8,17 +8,17 @@ use url::Url;
 
 use super::{FromNode, Node, ZonedAddress};
 
-/// A URL of a web service, apart from the credentials that it may have been written with.
+/// An HTTP URL, and the credentials written in it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct HttpUrl {
     /// The URL without userinfo and fragment.
     pub url: Url,
-    /// User and password, percent-decoded, where it had any.
+    /// User and password, percent-decoded, if there were any.
     pub userinfo: Option<(String, String)>,
 }
 
 impl HttpUrl {
-    /// `url` without what may be secret in it: userinfo, query and fragment.
+    /// `url` without parts that may be secret: userinfo, query and fragment.
     #[must_use]
     pub fn redacted(url: &Url) -> String {
         let mut url = url.clone();
@@ -64,17 +64,17 @@ impl HttpUrl {
     }
 }
 
-/// A URL of a web service whose IPv6 address may have a zone, such as `http://[fe80::1%25eth0]/`.
+/// An HTTP URL whose IPv6 address may have a zone, such as `http://[fe80::1%25eth0]/`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ZonedHttpUrl {
     /// The URL without the zone, which is not sent (RFC 6874, section 4).
     pub url: HttpUrl,
-    /// The interface behind which the address is.
+    /// The zone of the address: an interface.
     pub zone: Option<Arc<str>>,
 }
 
 impl ZonedHttpUrl {
-    /// What to show of `url` with its `zone`.
+    /// `url` with its `zone`, without parts that may be secret.
     #[must_use]
     pub fn redacted(url: &Url, zone: Option<&str>) -> String {
         let shown = HttpUrl::redacted(url);
@@ -102,7 +102,7 @@ impl FromNode for ZonedHttpUrl {
     }
 }
 
-/// The IPv6 address with a zone in a URL's host, with the text before and behind it.
+/// The IPv6 address with a zone in a URL's host, with the text before and after it.
 fn zoned_address(url: &str) -> Option<(&str, ZonedAddress, &str)> {
     let authority = url.find("://")? + 3;
     let path = url[authority..].find(['/', '?', '#', '\\']);
@@ -126,7 +126,7 @@ impl std::fmt::Debug for HttpUrl {
     }
 }
 
-/// User and password of `url`, percent-decoded, where it has any.
+/// User and password of `url`, percent-decoded, if it has any.
 pub fn userinfo(url: &Url) -> Option<(String, String)> {
     let decode = |text: &str| {
         let bytes = percent_encoding::percent_decode_str(text);
@@ -137,7 +137,7 @@ pub fn userinfo(url: &Url) -> Option<(String, String)> {
     given.then(|| (decode(url.username()), decode(password.unwrap_or_default())))
 }
 
-/// The value of a header that says who asks, by the scheme Basic (RFC 7617).
+/// The header value for Basic authentication (RFC 7617).
 pub fn basic_authorization(user: &str, password: &str) -> HeaderValue {
     let credentials = BASE64_STANDARD.encode(format!("{user}:{password}"));
     let mut value = HeaderValue::try_from(format!("Basic {credentials}"))
@@ -146,7 +146,7 @@ pub fn basic_authorization(user: &str, password: &str) -> HeaderValue {
     value
 }
 
-/// An HTTP version as blackbox_exporter writes it.
+/// An HTTP version, named as in blackbox_exporter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HttpVersion(pub Version);
 
@@ -177,7 +177,7 @@ impl FromNode for Method {
     }
 }
 
-/// A header's value is taken for a secret, so nothing here repeats it.
+/// Header values may be secret, so errors do not repeat them.
 impl FromNode for HeaderValue {
     const EXPECTED: &'static str = "text without line breaks and other control characters";
 

@@ -1,11 +1,11 @@
-//! Families of addresses, in blackbox_exporter's words.
+//! Address families, named as in blackbox_exporter.
 
 use super::{FromNode, Node};
 
-/// Which family of addresses to use.
+/// The preferred address family.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum IpFamily {
-    /// Either: IPv4 where the name has such an address, else IPv6.
+    /// IPv4 if the name has such an address, otherwise IPv6.
     #[default]
     Auto,
     /// IPv4.

@@ -1,12 +1,11 @@
-//! Labels that users choose: their names, and those whose values are made of what a peer says.
+//! Labels that users choose: their names, and labels with captured values.
 
 use super::{Captures, EntryPart, Fields, Path, Problems, Warning, merge::MERGE};
 
-/// What is wrong with `name` as that of a label, and what is expected
-/// (<https://prometheus.io/docs/concepts/data_model/>).
+/// Checks the name of a label (<https://prometheus.io/docs/concepts/data_model/>).
 ///
 /// # Errors
-/// Both, where something is.
+/// The problem and the expectation.
 pub fn check_label_name(name: &str) -> Result<(), (String, &'static str)> {
     if name.is_empty() {
         return Err(("invalid label name".to_owned(), "at least one character"));
@@ -23,7 +22,7 @@ pub fn check_label_name(name: &str) -> Result<(), (String, &'static str)> {
     Ok(())
 }
 
-/// Whether every scraper can read `name` as that of a label: letters, digits and `_`, no digit first.
+/// Returns true if every scraper accepts the label `name`: letters, digits and `_`, no digit first.
 #[must_use]
 pub fn is_plain_label_name(name: &str) -> bool {
     let is_start = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_';
@@ -31,7 +30,7 @@ pub fn is_plain_label_name(name: &str) -> bool {
     name.bytes().next().is_some_and(is_start) && name.bytes().all(is_other)
 }
 
-/// Warns of `name` at `path` if some scrapers cannot read it: it may be a typing error.
+/// Warns about the label `name` if some scrapers do not accept it.
 pub fn warn_of_label_name(name: &str, path: Path, part: EntryPart, problems: &Problems) {
     if matches!(name, "" | MERGE) || is_plain_label_name(name) {
         return;
@@ -45,7 +44,7 @@ pub fn warn_of_label_name(name: &str, path: Path, part: EntryPart, problems: &Pr
     });
 }
 
-/// A label of `monitor_expect_info`, and what its value is made of.
+/// A label of `monitor_expect_info` with the template of its value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CaptureLabel {
     name: String,
@@ -53,10 +52,10 @@ pub struct CaptureLabel {
 }
 
 impl CaptureLabel {
-    /// Characters of a value that are kept: a peer has a say in it.
+    /// Maximum number of characters of a value, which the peer influences.
     const MAX_VALUE_CHARS: usize = 200;
 
-    /// Reads the mapping with `name` and `value`.
+    /// Reads a mapping with `name` and `value`.
     #[must_use]
     pub fn read(mut fields: Fields<'_>) -> Option<Self> {
         let name: Option<String> = fields.required("name");
@@ -75,7 +74,7 @@ impl CaptureLabel {
         })
     }
 
-    /// Adds a problem for each name that stands twice among `labels`, all of those in `query_response`.
+    /// Adds a problem for each duplicate name in `labels`, which are all of a `query_response`.
     pub fn check_distinct<'l>(labels: impl Iterator<Item = &'l Self>, fields: &Fields<'_>) {
         let mut names = Vec::new();
         for Self { name, .. } in labels {
@@ -87,7 +86,7 @@ impl CaptureLabel {
         }
     }
 
-    /// The label with the value that `captures` give it; `None` where that could be longer than
+    /// The label with its value from `captures`; `None` if the value could be longer than
     /// [`Captures::MAX_EXPANDED_BYTES`].
     #[must_use]
     pub fn render(&self, captures: &Captures<'_>) -> Option<(String, String)> {

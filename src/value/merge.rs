@@ -1,17 +1,17 @@
-//! Mappings that lie over each other: those of templates, and those that YAML's `<<` merges.
+//! Merges mappings: those of templates, and those of YAML's `<<`.
 
 use std::collections::HashSet;
 
 use super::{EntryPart, Node, Path, Problems};
 
-/// The key whose value is merged into the mapping that has it (<https://yaml.org/type/merge.html>).
+/// The key of mappings to merge (<https://yaml.org/type/merge.html>).
 pub(super) const MERGE: &str = "<<";
 
-/// One mapping of several that lie over each other.
+/// One of several merged mappings.
 pub(super) struct Layer<'a> {
     pub entries: &'a [(String, Node)],
     pub path: Path,
-    /// Whether it was merged into the layer before by YAML's `<<`, key by key and not deeper.
+    /// True if YAML's `<<` merged it into the layer before, only on the top level.
     pub is_merged: bool,
 }
 
@@ -25,7 +25,7 @@ impl<'a> Layer<'a> {
         (node, self.path.entry(name, index))
     }
 
-    /// The entries without those that merge others.
+    /// The entries without `<<`.
     pub fn own_entries(&self) -> impl Iterator<Item = (usize, &'a str, &'a Node)> + use<'a> {
         let entries = self.entries.iter().enumerate();
         entries
@@ -34,7 +34,7 @@ impl<'a> Layer<'a> {
     }
 }
 
-/// The layers of a mapping and of those beneath it.
+/// The layers of a merged mapping.
 pub(super) struct Layers<'a> {
     pub found: Vec<Layer<'a>>,
     pub problems: &'a Problems,

@@ -1,6 +1,6 @@
-//! The values that settings are made of: what a scalar of the file means, and what is wrong with one.
+//! Values of settings: how they are read from YAML, and the problems with them.
 //!
-//! A setting reads itself from [`Fields`], which collects every problem instead of stopping at one.
+//! Settings are read from [`Fields`], which collects all problems instead of stopping at the first.
 
 mod accept_encoding;
 mod byte_size;

@@ -1,6 +1,6 @@
-//! The file as a tree, before anybody says what it means.
+//! The tree of a YAML file, and the trait for reading values from it.
 
-/// A value of the file. Mappings keep the order of their keys, and keys that stand twice.
+/// A YAML value. Mappings keep the order of keys, and duplicate keys.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Node {
     /// Nothing, or `null`.
@@ -13,19 +13,19 @@ pub enum Node {
     Float(f64),
     /// Text.
     Text(String),
-    /// Text that the environment has a part in: it counts as what is wanted where it can be read as
-    /// that, and is not repeated where something is wrong with it.
+    /// Text with a value from the environment. It is read as whatever type is expected, and errors do
+    /// not repeat it.
     FromEnvironment(String),
-    /// Bytes, which YAML writes as `!!binary`.
+    /// Bytes: `!!binary`.
     Binary(Vec<u8>),
     /// A list.
     List(Vec<Node>),
-    /// A mapping, by the text of its keys.
+    /// A mapping; keys are texts.
     Map(Vec<(String, Node)>),
 }
 
 impl Node {
-    /// The kind of this value in words.
+    /// The kind of the value, for messages.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
@@ -39,7 +39,7 @@ impl Node {
         }
     }
 
-    /// What YAML takes `text` for where it stands without quotes.
+    /// Parses `text` as YAML does without quotes.
     pub(super) fn from_plain_scalar(text: &str) -> Self {
         let begins_number = |c: char| c.is_ascii_digit() || matches!(c, '+' | '-' | '.');
         match text {
@@ -59,21 +59,21 @@ impl Node {
     }
 }
 
-/// A setting's type: how it is read from a scalar.
+/// A type that can be read from a YAML value.
 pub trait FromNode: Sized {
-    /// What is allowed, in a few words that can follow "expected".
+    /// The expected values, in a few words after "expected".
     const EXPECTED: &'static str;
 
     /// Reads the value.
     ///
     /// # Errors
-    /// What is wrong, as a fragment, or what was found (`found a list`); it never repeats a value that may be secret.
+    /// The problem, or the kind that was found (`found a list`), without values that may be secret.
     fn from_node(node: &Node) -> Result<Self, String>;
 
-    /// Reads the value, whether it stands in the file or comes from the environment.
+    /// Reads the value from the file or the environment.
     ///
     /// # Errors
-    /// What is wrong, as a fragment.
+    /// The problem.
     fn read_node(node: &Node) -> Result<Self, String> {
         let Node::FromEnvironment(text) = node else {
             return Self::from_node(node);
@@ -84,10 +84,10 @@ pub trait FromNode: Sized {
     }
 }
 
-/// What is wrong with a value that may be secret, whatever is wrong with it.
+/// The error for values from the environment, which may be secret.
 pub(super) const INVALID_ENVIRONMENT_VALUE: &str = "invalid value from the environment";
 
-/// What is wrong with a value of another kind than the wanted one.
+/// The error for a value of an unexpected kind.
 pub(super) fn unexpected_kind(node: &Node) -> String {
     format!("found {}", node.kind())
 }

@@ -1,4 +1,4 @@
-//! Regular expressions in RE2's syntax and with its meaning, as in Prometheus and blackbox_exporter.
+//! Regular expressions with RE2's syntax and semantics, as in Prometheus and blackbox_exporter.
 
 use std::{fmt, ops::Range, sync::Arc};
 
@@ -9,42 +9,42 @@ use super::{
     re2::{self, Error, Search, Text},
 };
 
-/// A regular expression over bytes, of linear time whatever they are. Each byte that is not part of valid
-/// UTF-8 counts as one character, U+FFFD.
+/// A regular expression over bytes with linear time. Each byte that is not valid UTF-8 counts as the
+/// character U+FFFD.
 #[derive(Clone)]
 pub struct Pattern {
     text: Arc<str>,
     regex: meta::Regex,
-    /// Whether it is one text, or one of several.
+    /// True if it matches only a fixed set of texts.
     is_literal: bool,
     search: Arc<Search>,
-    /// The names of its groups, by index.
+    /// Names of groups by index.
     names: Arc<[Option<Box<str>>]>,
 }
 
 impl Pattern {
-    /// Bytes of memory that each of its compiled forms may take.
+    /// Maximum memory of each compiled form.
     const MAX_COMPILED_BYTES: usize = 8 << 20;
 
-    /// Bytes of its text.
+    /// Maximum length of an expression.
     const MAX_TEXT_BYTES: usize = 256 << 10;
 
-    /// Steps of a search that need not be stopped, and keeps no other check waiting.
+    /// Maximum number of steps of a search that is quick enough not to delay other checks.
     pub const MAX_QUICK_STEPS: u64 = 100_000;
 
     /// Compiles an expression that may match anywhere.
     ///
     /// # Errors
-    /// The reason why it is refused.
+    /// The reason why it is rejected.
     pub fn new(text: &str) -> Result<Self, String> {
         Self::compile(text, false).map_err(|error| describe(&error))
     }
 
-    /// Compiles an expression that must match the whole text, and whose `.` matches line feeds too, as in
-    /// Prometheus' relabelling.
+    /// Compiles an expression that must match the whole text and whose `.` also matches line feeds, as
+    /// in Prometheus' relabelling.
     ///
     /// # Errors
-    /// The reason why it is refused.
+    /// The reason why it is rejected.
     pub fn anchored(text: &str) -> Result<Self, String> {
         Self::compile(text, true).map_err(|error| describe(&error))
     }
@@ -71,7 +71,7 @@ impl Pattern {
         })
     }
 
-    /// The text of each group where the expression first matches in `bytes`.
+    /// The groups of the first match in `bytes`.
     #[must_use]
     pub fn captures<'b>(&self, bytes: &'b [u8]) -> Option<Captures<'b>> {
         let text = Text::new(bytes);
@@ -90,14 +90,14 @@ impl Pattern {
         })
     }
 
-    /// Whether it matches anywhere in `bytes`.
+    /// Returns true if it matches anywhere in `bytes`.
     #[must_use]
     pub fn matches(&self, bytes: &[u8]) -> bool {
         self.regex.is_match(Text::new(bytes).as_str())
     }
 
-    /// An upper estimate of the steps that [`matches`](Self::matches) takes for each byte, of some ten nanoseconds
-    /// each. A hostile text may need them all.
+    /// An upper bound for the steps of [`matches`](Self::matches) per byte, of about ten nanoseconds
+    /// each. A hostile text may need all of them.
     #[must_use]
     pub fn steps_per_byte(&self) -> u64 {
         if self.is_literal {
@@ -106,8 +106,8 @@ impl Pattern {
         self.search.states()
     }
 
-    /// Whether it matches anywhere in `bytes`; `None` if `stop` became true before that was known. It takes a
-    /// few milliseconds to notice.
+    /// Like [`matches`](Self::matches), but returns `None` within a few milliseconds after `stop`
+    /// returns true.
     pub fn matches_unless(&self, bytes: &[u8], stop: impl Fn() -> bool) -> Option<bool> {
         let steps = self.steps_per_byte().saturating_mul(bytes.len() as u64);
         if self.is_literal || steps <= Self::MAX_QUICK_STEPS {
@@ -117,7 +117,7 @@ impl Pattern {
         quickly.or_else(|| self.search.is_match(bytes, stop))
     }
 
-    /// The searches whose time is bounded.
+    /// Searches with a time limit.
     #[cfg(test)]
     pub(super) fn search(&self) -> &Search {
         &self.search
@@ -128,7 +128,7 @@ fn describe(error: &Error) -> String {
     format!("invalid regular expression: {error}")
 }
 
-/// The bytes that the groups of a pattern matched.
+/// The groups of a match.
 pub struct Captures<'b> {
     bytes: &'b [u8],
     groups: Vec<Option<Range<usize>>>,
@@ -136,11 +136,11 @@ pub struct Captures<'b> {
 }
 
 impl Captures<'_> {
-    /// Bytes that a template may become: a peer has a say in how many.
+    /// Maximum length of an expanded template, which the peer influences.
     pub const MAX_EXPANDED_BYTES: usize = 1 << 20;
 
-    /// `template` with `$1`, `${1}` and `${name}` replaced by what the groups matched, as Go's `Expand` does;
-    /// `None` if that is longer than [`MAX_EXPANDED_BYTES`](Self::MAX_EXPANDED_BYTES).
+    /// Replaces `$1`, `${1}` and `${name}` in `template` with groups, as Go's `Expand` does; `None` if
+    /// the result is longer than [`MAX_EXPANDED_BYTES`](Self::MAX_EXPANDED_BYTES).
     #[must_use]
     pub fn expand(&self, template: &[u8]) -> Option<Vec<u8>> {
         re2::expand(template, Self::MAX_EXPANDED_BYTES, |name| self.group(name))

@@ -2,10 +2,10 @@
 
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 
-/// The certificates in `pem`, of which there is at least one.
+/// Parses the certificates in `pem`; at least one is required.
 ///
 /// # Errors
-/// The description of what is wrong. The parser's own error could repeat a part of the text.
+/// A description of the problem. The parser's own error could repeat a part of the text.
 pub(crate) fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, &'static str> {
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     match certificates {
@@ -14,10 +14,10 @@ pub(crate) fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, &
     }
 }
 
-/// The first private key in `pem`.
+/// Parses the first private key in `pem`.
 ///
 /// # Errors
-/// The description of what is wrong. The parser's own error could repeat a part of the key.
+/// A description of the problem. The parser's own error could repeat a part of the key.
 pub(crate) fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, &'static str> {
     PrivateKeyDer::from_pem_slice(pem).map_err(|_| {
         if is_encrypted(pem) {
@@ -28,7 +28,7 @@ pub(crate) fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, &'static
     })
 }
 
-/// Whether a passphrase is needed (RFC 7468, section 11; RFC 1421, section 4.6.1.1).
+/// Returns true if the key is encrypted (RFC 7468, section 11; RFC 1421, section 4.6.1.1).
 fn is_encrypted(pem: &[u8]) -> bool {
     let has = |mark: &[u8]| pem.windows(mark.len()).any(|part| part == mark);
     has(b"-----BEGIN ENCRYPTED PRIVATE KEY-----") || has(b"Proc-Type: 4,ENCRYPTED")

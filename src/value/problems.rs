@@ -1,4 +1,4 @@
-//! What is wrong with a file: a list of problems, each with the way to its place.
+//! Problems and warnings with their paths.
 
 use std::{
     cell::{Cell, RefCell},
@@ -9,33 +9,33 @@ use std::{
 
 use super::{Node, Pattern, context::Context, file_hashes::FileHashes, merge::MERGE};
 
-/// One step from the top of the file to a value.
+/// One step of a path.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Segment {
-    /// The `index`-th entry of a mapping, whose key is `name`.
+    /// An entry of a mapping.
     Entry {
         /// The key as written.
         name: String,
-        /// Tells a key from its duplicate.
+        /// Index of the entry, which distinguishes duplicate keys.
         index: usize,
     },
-    /// The item of a list at an index that counts from 0.
+    /// The item of a list at an index from 0.
     Item(usize),
 }
 
-/// The way from the top of a file to a value.
+/// The path of a value in a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Path {
-    /// Which of the files that are read together.
+    /// Index of the file.
     pub file: usize,
-    /// The steps from its top.
+    /// The steps from the top of the file.
     pub segments: Vec<Segment>,
-    /// Whether several mappings are made of what is there, each of which would report its problems.
+    /// True for templates and defaults, which several mappings are built from.
     is_shared: bool,
 }
 
 impl Path {
-    /// The top of the file with this index.
+    /// The path of the top of a file.
     #[must_use]
     pub fn top_of(file: usize) -> Self {
         Self {
@@ -44,7 +44,7 @@ impl Path {
         }
     }
 
-    /// The same place, of what several mappings are made of: a problem with it is told once.
+    /// The same path, marked as shared by several mappings, so that its problems are reported once.
     #[must_use]
     pub fn shared(self) -> Self {
         Self {
@@ -53,7 +53,7 @@ impl Path {
         }
     }
 
-    /// The path of an entry of the mapping here.
+    /// The path of an entry of this mapping.
     #[must_use]
     pub fn entry(&self, name: &str, index: usize) -> Self {
         self.join(Segment::Entry {
@@ -62,13 +62,13 @@ impl Path {
         })
     }
 
-    /// The path of an item of the list here.
+    /// The path of an item of this list.
     #[must_use]
     pub fn item(&self, index: usize) -> Self {
         self.join(Segment::Item(index))
     }
 
-    /// Whether several mappings are made of what is there.
+    /// Returns true if several mappings share the value.
     pub(super) fn is_shared(&self) -> bool {
         self.is_shared
     }
@@ -89,7 +89,7 @@ impl fmt::Display for Path {
         let mut merged = false;
         for (depth, segment) in self.segments.iter().enumerate() {
             match segment {
-                // What is merged is there as if it had been written there.
+                // Merged entries are shown as if they were written here.
                 Segment::Item(_) if merged && depth < last => {}
                 Segment::Item(index) => write!(f, "[{index}]")?,
                 Segment::Entry { name, .. } if name == MERGE && depth < last => {
@@ -122,77 +122,77 @@ fn write_name(name: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     }
 }
 
-/// Whether a problem is with the key of an entry or with its value.
+/// The part of an entry that a problem is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum EntryPart {
-    /// The key, or what a mapping lacks.
+    /// The key, or a missing key.
     Key,
     /// The value.
     Value,
 }
 
-/// Something wrong with the file.
+/// A problem in the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// Where it is.
+    /// The path of the entry.
     pub path: Path,
-    /// Which part of the entry there.
+    /// The part of the entry.
     pub part: EntryPart,
-    /// What is wrong, and what was expected instead.
+    /// The problem, and the expected value.
     pub message: String,
-    /// Whether it is wrong in itself, whatever stands beside it.
+    /// True if the problem does not depend on other keys.
     pub is_context_free: bool,
-    /// What has the same name already; the message is empty then.
+    /// The first entry with the same name; the message is empty then.
     pub duplicate_of: Option<Path>,
 }
 
 impl Problem {
-    /// What tells it from problems elsewhere.
+    /// The location of the problem.
     #[must_use]
     pub fn location(&self) -> Location {
         location_of(&self.path, self.part)
     }
 }
 
-/// Something that is expected and surely not meant.
+/// Something that is allowed but probably a mistake.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Warning {
-    /// Where it is.
+    /// The path of the entry.
     pub path: Path,
-    /// Which part of the entry there.
+    /// The part of the entry.
     pub part: EntryPart,
-    /// What is odd, and what may have been meant.
+    /// The description.
     pub message: String,
-    /// Whether it is of `validate` alone, and says nothing new to a daemon that runs.
+    /// True if only `validate` shows it.
     pub is_validate_only: bool,
 }
 
-/// What reading a file has found out up to now: its problems, and the files that it names.
+/// Collects problems, warnings and named files while the configuration is read.
 #[derive(Debug, Default)]
 pub struct Problems {
     found: RefCell<Vec<Problem>>,
-    /// Problems beyond those that are kept.
+    /// Number of problems beyond the limit.
     dropped: Cell<usize>,
     warnings: RefCell<Vec<Warning>>,
     context: RefCell<Context>,
     files: RefCell<FileHashes>,
-    /// Places of which nothing more is told.
+    /// Locations whose further problems are not reported.
     suppressed: RefCell<HashSet<Location>>,
-    /// What is being read, where it is made of several mappings.
+    /// Name of the monitor that is read from several mappings.
     subject: RefCell<Option<String>>,
 }
 
-/// A place, whether it is reached as a shared one or not.
+/// A location in a file, shared or not.
 pub type Location = (usize, Vec<Segment>, EntryPart);
 
-/// Problems that are kept; a file that has more of them was made for it.
+/// Maximum number of problems.
 const MAX_PROBLEMS: usize = 10_000;
 
-/// Warnings that are kept.
+/// Maximum number of warnings.
 const MAX_WARNINGS: usize = 1_000;
 
 impl Problems {
-    /// None yet, of what is read in `context`.
+    /// Creates an empty list with `context`.
     #[must_use]
     pub fn within_context(context: Context) -> Self {
         Self {
@@ -201,7 +201,7 @@ impl Problems {
         }
     }
 
-    /// Adds a problem: `wrong` is the case, `expected` would be right; `message` puts them together.
+    /// Adds a problem with the message `wrong: expected …`.
     pub fn add(
         &self,
         path: Path,
@@ -218,7 +218,7 @@ impl Problems {
         });
     }
 
-    /// Adds a problem that is one only together with something else.
+    /// Adds a problem that depends on other keys.
     pub(super) fn add_contextual(
         &self,
         path: Path,
@@ -239,7 +239,7 @@ impl Problems {
         });
     }
 
-    /// Adds a problem with a value for which there is nothing to be read, so that no other follows from it.
+    /// Adds a problem, and suppresses further ones at the same location.
     pub fn add_and_suppress(
         &self,
         path: &Path,
@@ -251,7 +251,7 @@ impl Problems {
         self.suppressed.borrow_mut().insert(location_of(path, part));
     }
 
-    /// Runs `read`, in which problems with what is shared say that they are one in `whole`.
+    /// Runs `read`; messages about shared values that depend on other keys name `subject`.
     pub fn within<T>(&self, whole: impl fmt::Display, read: impl FnOnce() -> T) -> T {
         let before = self.subject.replace(Some(whole.to_string()));
         let value = read();
@@ -259,7 +259,7 @@ impl Problems {
         value
     }
 
-    /// Adds that the name at `path` is that of what is at `first`, which whoever shows it has to say.
+    /// Adds a problem that the name at `path` is the same as the one at `first`.
     pub fn add_duplicate_name(&self, path: Path, first: Path) {
         self.push(Problem {
             path,
@@ -270,7 +270,7 @@ impl Problems {
         });
     }
 
-    /// Adds a problem that was found elsewhere.
+    /// Adds an existing problem.
     pub fn push(&self, problem: Problem) {
         let mut told = self.suppressed.borrow_mut();
         if problem.path.is_shared {
@@ -288,7 +288,7 @@ impl Problems {
         }
     }
 
-    /// Adds a warning, once for each place.
+    /// Adds a warning, once for each location.
     pub fn warn(&self, warning: Warning) {
         let mut warnings = self.warnings.borrow_mut();
         let is_known = |known: &Warning| {
@@ -296,7 +296,7 @@ impl Problems {
                 && known.path.file == warning.path.file
                 && known.path.segments == warning.path.segments
         };
-        // Of what several monitors are made of, each would tell.
+        // Otherwise each monitor that shares the value would add it.
         if warning.path.is_shared && warnings.iter().any(is_known) {
             return;
         }
@@ -305,40 +305,40 @@ impl Problems {
         }
     }
 
-    /// The warnings up to now.
+    /// Takes the warnings.
     pub fn take_warnings(&self) -> Vec<Warning> {
         self.warnings.take()
     }
 
-    /// How many there are.
+    /// Number of problems.
     #[must_use]
     pub fn count(&self) -> usize {
         self.found.borrow().len() + self.dropped.get()
     }
 
-    /// The problems in the order in which they were found, and how many more there are.
+    /// The problems in order, and the number of those beyond the limit.
     #[must_use]
     pub fn into_vec(self) -> (Vec<Problem>, usize) {
         (self.found.into_inner(), self.dropped.get())
     }
 
-    /// What further values are read with.
+    /// The context for reading further values.
     #[must_use]
     pub fn context(&self) -> Context {
         self.context.borrow().clone()
     }
 
-    /// Sets the folder that relative paths in the file with this index begin at.
+    /// Sets the folder of the file with this index, for relative paths.
     pub fn set_folder(&self, file: usize, folder: PathBuf) {
         self.context.borrow_mut().set_folder(file, folder);
     }
 
-    /// The files that were read since the last call.
+    /// Takes the files that were read since the last call.
     pub fn take_files(&self) -> FileHashes {
         self.files.take()
     }
 
-    /// The file that the value at `place` names by `path`.
+    /// Resolves the `path` in the value at `place`.
     #[must_use]
     pub fn resolve(&self, place: &Path, path: &path::Path) -> PathBuf {
         self.context.borrow().resolve(place.file, path)
@@ -355,8 +355,8 @@ impl Problems {
 
 /// The message for `wrong` where `expected` was expected: `unknown level "x": expected INFO or ERROR`.
 ///
-/// Values of the wrong kind are `wrong` in the form `found a list`, which stands behind what was expected.
-/// `expected` may be a question (`did you mean level?`), and is empty or left out if `wrong` says it all.
+/// If `wrong` has the form `found a list`, it comes after the expectation.
+/// `expected` may be a question (`did you mean level?`), or empty.
 fn message(wrong: impl fmt::Display, expected: impl fmt::Display) -> String {
     let (wrong, expected) = (wrong.to_string(), expected.to_string());
     if expected.is_empty() || wrong.ends_with('?') {

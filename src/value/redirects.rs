@@ -2,11 +2,11 @@
 
 use url::Url;
 
-/// Redirects followed in a row, as many as blackbox_exporter follows.
+/// Maximum number of redirects, as in blackbox_exporter.
 pub const MAX_REDIRECTS: usize = 10;
 
-/// Whether credentials for `home` may be sent to `other`: the same host and port, by the same scheme, or by
-/// https instead of http, each on its own port.
+/// Returns true if credentials for `home` may be sent to `other`: same scheme, host and port, or https
+/// instead of http on the default ports.
 pub fn is_same_service(home: &Url, other: &Url) -> bool {
     let is_upgraded = home.scheme() == "http"
         && other.scheme() == "https"

@@ -1,13 +1,13 @@
-//! Text that must not be seen.
+//! Secrets.
 
 use super::{Fields, FromNode, Node};
 
-/// A password or a token: no way of printing it shows it.
+/// A password or a token, which is never printed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
-    /// The text itself, for the one place that sends it.
+    /// The text itself, for sending it.
     #[must_use]
     pub fn reveal(&self) -> &str {
         &self.0
@@ -15,7 +15,7 @@ impl Secret {
 }
 
 impl Secret {
-    /// A secret that stands under the key `inline`, or in a file that the key `file` names.
+    /// Reads a secret from the key `inline`, or from the file named under the key `file`.
     pub fn read(fields: &mut Fields<'_>, inline: &'static str, file: &'static str) -> Option<Self> {
         fields.at_most_one(&[inline, file]);
         let text = fields.optional::<Self>(inline);
@@ -30,7 +30,7 @@ impl Secret {
         text.or(contents)
     }
 
-    /// The same, of one that must be there.
+    /// Like [`read`](Self::read), but required.
     pub fn required(
         fields: &mut Fields<'_>,
         inline: &'static str,

@@ -11,16 +11,16 @@ use super::{FromNode, Node, node::unexpected_kind};
 pub struct StatusCodes(RangeInclusive<u16>);
 
 impl StatusCodes {
-    /// The class that stands where nothing else is configured.
+    /// The default.
     pub const SUCCESSFUL: Self = Self(200..=299);
 
-    /// Whether all of them are redirects.
+    /// Returns true if all codes are redirects.
     #[must_use]
     pub fn are_redirects(&self) -> bool {
         *self.0.start() >= 300 && *self.0.end() <= 399
     }
 
-    /// Whether `status` is among them.
+    /// Returns true if `status` is included.
     #[must_use]
     pub fn contains(&self, status: StatusCode) -> bool {
         self.0.contains(&status.as_u16())

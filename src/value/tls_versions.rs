@@ -1,10 +1,10 @@
-//! Versions of TLS: `min_version` and `max_version`, in Prometheus' words.
+//! TLS versions: `min_version` and `max_version`, named as in Prometheus.
 
 use rustls::{SupportedProtocolVersion, version};
 
 use super::{Fields, FromNode, Node};
 
-/// A version of TLS.
+/// A TLS version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TlsVersion {
     /// RFC 5246.
@@ -26,12 +26,12 @@ impl FromNode for TlsVersion {
     }
 }
 
-/// The versions of TLS that are offered.
+/// A range of TLS versions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TlsVersions {
-    /// The oldest one.
+    /// The lowest version.
     pub min: TlsVersion,
-    /// The newest one.
+    /// The highest version.
     pub max: TlsVersion,
 }
 
@@ -60,7 +60,7 @@ impl TlsVersions {
         versions
     }
 
-    /// The same versions in the words of rustls.
+    /// The versions as rustls' type.
     #[must_use]
     pub fn supported(self) -> &'static [&'static SupportedProtocolVersion] {
         static TLS12: [&SupportedProtocolVersion; 1] = [&version::TLS12];

@@ -1,6 +1,6 @@
-//! Texts of numbers with units, such as `1m30s` and `1MB512KB`.
+//! Splits texts of numbers with units, such as `1m30s` and `1MB512KB`.
 
-/// The numbers of `text`, each with the unit behind it; `None` where it is not made of such pairs.
+/// The numbers in `text` with their units; `None` if it has another form.
 pub(super) fn split(text: &str) -> Option<Vec<(f64, &str)>> {
     let mut quantities = Vec::new();
     let mut rest = text;

@@ -1,4 +1,4 @@
-//! The dates of a certificate that is trusted as it is, without a chain to verify.
+//! Checks the dates of a certificate that is trusted without verifying a chain.
 
 use std::time::Duration;
 

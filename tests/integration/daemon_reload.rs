@@ -544,7 +544,7 @@ fn monitors_are_sharded_with_their_number_of_replicas() {
     assert_eq!(output.status.code(), Some(2));
     let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(
-        complaint.contains("the shards of 3 are 0 to 2"),
+        complaint.contains("invalid shard: expected 0 to 2 of 3"),
         "{complaint}"
     );
 }

@@ -1,4 +1,4 @@
-//! What monitors come of targets, and how much is done for those that do not change.
+//! Tests of the monitors that targets become, and of the work for unchanged targets.
 
 use std::{
     fmt::Write,

@@ -1,4 +1,4 @@
-//! What Prometheus reads is read, what it refuses is refused with its place, and nothing blows up.
+//! Tests that lists are accepted and rejected as in Prometheus, and bounded.
 
 use std::fmt::Write;
 

@@ -1,4 +1,4 @@
-//! What the section may hold, and what is said of what it may not.
+//! Tests of the section `discovery` and its messages.
 
 use super::read;
 use crate::discovery::settings::Block;

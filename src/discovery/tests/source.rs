@@ -1,4 +1,4 @@
-//! What was good stays, and failures are counted.
+//! Tests that good lists are kept, and failures counted.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 

@@ -1,6 +1,6 @@
-//! The text of a file: to a tree, and from a path in the tree back to line and column.
+//! Parses YAML into a tree, and finds the line and column of a path in the tree.
 //!
-//! The one module that knows which YAML library there is.
+//! No other module uses the YAML library.
 
 mod outline;
 mod positions;

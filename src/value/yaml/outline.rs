@@ -7,19 +7,19 @@
 
 use std::ops::ControlFlow;
 
-/// Levels of nesting. No configuration needs a tenth of them, and the library accepts no more.
+/// Maximum nesting, which is also the library's limit.
 pub(super) const MAX_DEPTH: usize = 128;
 
-/// What the text is like apart from its values.
+/// Properties of a text apart from its values.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Outline {
-    /// Whether any value has a tag.
+    /// True if a value has a tag.
     pub has_tags: bool,
-    /// The deepest nesting, where a list in a list item or in a mapping may count as one level with it.
+    /// The deepest nesting. A list in a list item or a mapping may count as the same level.
     depth: usize,
 }
 
-/// Why a text is refused before it is parsed, and the byte at which.
+/// The reason why a text is rejected before it is parsed, and the offset in bytes.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Refused {
     pub at: usize,
@@ -30,7 +30,7 @@ const TOO_DEEP: &str = "nested more than 128 levels deep";
 const VERBATIM_TAG: &str = "verbatim tags, !<…>, are not supported";
 const TAG_DIRECTIVE: &str = "%TAG directives are not supported";
 
-/// The outline of `text`. Text that is not YAML has one too: what is wrong with it is found later.
+/// Scans `text`. Problems of invalid YAML are found later.
 pub(super) fn outline(text: &str) -> Result<Outline, Refused> {
     let mut scanner = Scanner {
         bytes: text.as_bytes(),
@@ -52,18 +52,18 @@ type Step = ControlFlow<Refused>;
 struct Scanner<'t> {
     bytes: &'t [u8],
     at: usize,
-    /// Where the current line begins.
+    /// Start of the current line.
     line: usize,
-    /// The columns of the block collections that are open.
+    /// Columns of the open block collections.
     indents: Vec<usize>,
-    /// Where each flow collection that is open begins.
+    /// Start of each open flow collection.
     flows: Vec<Start>,
-    /// Where an anchor or a tag stands that belongs to the value that comes next.
+    /// Start of the anchor or tag before the next value.
     key: Option<Start>,
     outline: Outline,
 }
 
-/// The place at which a value begins: what may be the key of a mapping.
+/// The start of a value, which may be the key of a mapping.
 #[derive(Clone, Copy)]
 struct Start {
     line: usize,
@@ -165,7 +165,7 @@ impl Scanner<'_> {
         }
     }
 
-    /// The length of the line break that is `ahead`, 0 where there is none.
+    /// Length of the line break at `ahead`; 0 if there is none.
     fn line_break(&self, ahead: usize) -> usize {
         match self.bytes.get(self.at + ahead..) {
             Some([b'\r', b'\n', ..] | [0xc2, 0x85, ..]) => 2,
@@ -175,7 +175,7 @@ impl Scanner<'_> {
         }
     }
 
-    /// Whether there is a blank, a line break or the end `ahead`.
+    /// Returns true for a blank, a line break or the end at `ahead`.
     fn is_blank(&self, ahead: usize) -> bool {
         match self.peek(ahead) {
             None | Some(b' ' | b'\t' | 0) => true,
@@ -190,7 +190,7 @@ impl Scanner<'_> {
             && self.is_blank(3)
     }
 
-    /// Takes the line break that is here; `false` where there is none.
+    /// Skips a line break; returns false if there is none.
     fn take_break(&mut self) -> bool {
         let length = self.line_break(0);
         self.at += length;
@@ -224,7 +224,7 @@ impl Scanner<'_> {
         }
     }
 
-    /// The rest of an anchor, an alias or a tag.
+    /// Skips the rest of an anchor, an alias or a tag.
     fn skip_word(&mut self) {
         self.at += 1;
         while !self.is_blank(0) {
@@ -258,7 +258,7 @@ impl Scanner<'_> {
         }
     }
 
-    /// A plain scalar, over as many lines as it has.
+    /// Skips a plain scalar, which may have several lines.
     fn skip_plain(&mut self) {
         let in_flow = !self.flows.is_empty();
         let least = self.indents.last().map_or(0, |indent| indent + 1);
@@ -278,7 +278,7 @@ impl Scanner<'_> {
                     _ => false,
                 };
                 if is_end {
-                    // A stray character that begins nothing is passed over.
+                    // Skip a stray character.
                     self.at = self.at.max(begin + 1);
                     return;
                 }
@@ -300,7 +300,7 @@ impl Scanner<'_> {
         }
     }
 
-    /// A literal or folded scalar: its header, and the lines that are indented far enough.
+    /// Skips a literal or folded scalar: its header and its indented lines.
     fn skip_block_scalar(&mut self) {
         self.at += 1;
         let mut given = None;
@@ -355,7 +355,7 @@ impl Scanner<'_> {
         }
     }
 
-    /// Where the value begins that is here, with what stands before it.
+    /// The start of the value here, with an anchor or tag before it.
     fn start_of_value(&mut self) -> Start {
         let here = Start {
             line: self.line,
@@ -367,7 +367,7 @@ impl Scanner<'_> {
             .unwrap_or(here)
     }
 
-    /// Opens the mapping whose key is the value that ends here, if it is one.
+    /// Opens a mapping if the value that ends here is its key.
     fn end_value(&mut self, start: Start) -> Step {
         if !self.flows.is_empty() || start.line != self.line {
             return Step::Continue(());
@@ -380,7 +380,7 @@ impl Scanner<'_> {
         Step::Continue(())
     }
 
-    /// Opens the block collection that the indicator here stands for.
+    /// Opens the block collection of the indicator here.
     fn open_block(&mut self) -> Step {
         self.key = None;
         self.push_indent(self.column())?;

@@ -1,4 +1,4 @@
-//! Where the values of a tree are in the text that it was read from.
+//! Finds the positions of values in the text of a tree.
 
 use std::{cell::RefCell, fmt};
 
@@ -10,10 +10,10 @@ use serde::de::{
 use super::text::{Position, Text};
 use crate::value::{EntryPart, Path, Segment};
 
-/// Where each of `places` is in `text`, which `parse` has read.
+/// Returns the positions of `places` in `text`, which is valid.
 ///
-/// serde_yaml tells a position only with an error. So the text is walked once more, an error is
-/// raised at every place that is asked for, and the walk goes on behind it.
+/// serde_yaml reports a position only with an error. So the text is parsed again, an error is raised at
+/// each place, and parsing continues after it.
 pub(crate) fn locate<'p>(
     text: &str,
     places: impl IntoIterator<Item = (&'p Path, EntryPart)>,
@@ -38,7 +38,7 @@ pub(crate) fn locate<'p>(
     let Ok(text) = Text::new(text) else {
         return found.into_inner();
     };
-    // Its own errors are caught on the way; any other was reported when the text was parsed.
+    // Raised errors are caught. Other errors were reported when the text was parsed.
     let _ = text.deserialize(walk);
     let found = found.into_inner().into_iter();
     found.map(|position| text.original(position)).collect()
@@ -46,7 +46,7 @@ pub(crate) fn locate<'p>(
 
 struct Target {
     id: usize,
-    /// The index of the entry or item, from the top down.
+    /// Indices of entries and items, from the top.
     steps: Vec<usize>,
     is_item: bool,
     part: EntryPart,
@@ -58,7 +58,7 @@ fn step(segment: &Segment) -> usize {
     }
 }
 
-/// Visits the values that lead to `targets`, which are sorted and share their first `depth` steps.
+/// Visits the values on the way to `targets`, which are sorted and share their first `depth` steps.
 #[derive(Clone, Copy)]
 struct PositionWalker<'w> {
     targets: &'w [Target],
@@ -67,7 +67,7 @@ struct PositionWalker<'w> {
 }
 
 impl<'w> PositionWalker<'w> {
-    /// The targets that are here or further down behind the entry or item at `index`.
+    /// The targets at or below the entry or item at `index`.
     fn behind(self, index: usize) -> Self {
         let step = |target: &Target| target.steps.get(self.depth).copied();
         let first = self
@@ -83,7 +83,7 @@ impl<'w> PositionWalker<'w> {
         }
     }
 
-    /// The targets that are here itself.
+    /// The targets at this value.
     fn here(self) -> impl Iterator<Item = &'w Target> {
         self.targets
             .iter()
@@ -114,7 +114,7 @@ impl<'de> Visitor<'de> for PositionWalker<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        // An item of a list has no key of its own: it is shown where its first key is.
+        // An item of a list has no key, so its position is that of its first key.
         let is_item = |target: &Target| target.is_item && target.steps.len() == self.depth;
         let mut items_to_place = self.targets.iter().any(is_item);
         for index in 0.. {
@@ -134,7 +134,7 @@ impl<'de> Visitor<'de> for PositionWalker<'_> {
                     if std::mem::take(&mut items_to_place) {
                         self.found_at(position, is_item);
                     }
-                    // All that has no place of its own further down is shown where its key is.
+                    // Targets without a position below have the position of the key.
                     behind.found_at(position, |_| true);
                 }
             }
@@ -213,7 +213,7 @@ impl PositionWalker<'_> {
 /// Raises an error at any scalar.
 struct PositionProbe;
 
-/// What [`Raise`] returns where nothing is raised, which is never.
+/// The result of [`PositionProbe`], which always returns an error.
 enum Never {}
 
 impl<'de> DeserializeSeed<'de> for PositionProbe {
@@ -238,18 +238,18 @@ impl Visitor<'_> for PositionProbe {
 
 const PROBE_ERROR: &str = "raised to learn where this is";
 
-/// Where an error was raised, as its text tells; an error that was not raised here is passed on.
+/// The position of a raised error, from its text. Other errors are returned.
 fn probe_position<E: de::Error>(error: &E) -> Result<Position, E> {
     let text = error.to_string();
     if text.contains(PROBE_ERROR) {
-        // The very first character of a text has no line and column there.
+        // The error has no position for the first character of a text.
         Ok(position(&text).unwrap_or(Position::START))
     } else {
         Err(E::custom(text))
     }
 }
 
-/// The position that serde_yaml puts behind a message: `… at line 3 column 5`.
+/// Parses the position at the end of serde_yaml's message: `… at line 3 column 5`.
 fn position(text: &str) -> Option<Position> {
     let (_, position) = text.rsplit_once(" at line ")?;
     let (line, column) = position.split_once(" column ")?;

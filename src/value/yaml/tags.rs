@@ -4,10 +4,10 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 
 use crate::value::Node;
 
-/// What [`Text`](super::text::Text) has in place of `tag:yaml.org,2002:`.
+/// Replaces `tag:yaml.org,2002:` in [`Text`](super::text::Text).
 pub(super) const CORE: &str = "yaml.org,2002:";
 
-/// A tag that means something here.
+/// A supported tag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Tag {
     Str,
@@ -23,7 +23,7 @@ pub(super) enum Tag {
 impl Tag {
     /// The tag that the library shows as `name`.
     pub fn parse(name: &str) -> Option<Self> {
-        // Without a name it says that the value is not to be resolved.
+        // `!` without a name means that the value is not resolved.
         if name == "!" {
             return Some(Self::Str);
         }
@@ -40,19 +40,19 @@ impl Tag {
         })
     }
 
-    /// Whether the value is the text as it stands.
+    /// Returns true if the value is the text itself.
     pub fn is_of_text(self) -> bool {
         matches!(self, Self::Str | Self::Binary)
     }
 
-    /// The value that `node`, read without the tag, is with it; `None` where it cannot be that.
+    /// Applies the tag to `node`, which was read without it; `None` if it does not fit.
     pub fn apply(self, node: Node) -> Option<Node> {
         let node = match node {
             Node::Text(text) if self == Self::Binary => {
                 let text: String = text.split_ascii_whitespace().collect();
                 return BASE64_STANDARD.decode(text).ok().map(Node::Binary);
             }
-            // What has quotes has been taken for a text.
+            // Quoted values have been read as text.
             Node::Text(text) if self != Self::Str => Node::from_plain_scalar(&text),
             Node::Int(value) if self == Self::Float =>
             {

@@ -1,4 +1,4 @@
-//! Hands a text to the YAML library, and tells where in it something is wrong.
+//! Passes a text to the YAML library, and returns the positions of errors.
 
 use std::borrow::Cow;
 
@@ -9,7 +9,7 @@ use super::{
     tags,
 };
 
-/// A place in the file; both count from 1.
+/// A position in the file, from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Position {
     pub line: usize,
@@ -19,7 +19,7 @@ pub(crate) struct Position {
 impl Position {
     pub(crate) const START: Self = Self { line: 1, column: 1 };
 
-    /// The same column, so many lines further up.
+    /// The same column, `lines` further up.
     fn above(self, lines: usize) -> Self {
         Self {
             line: self.line.saturating_sub(lines).max(1),
@@ -39,14 +39,14 @@ impl Position {
     }
 }
 
-/// Why a text is not YAML, or is more than is read.
+/// The error of a text that is invalid YAML or too large.
 #[derive(Debug)]
 pub(crate) struct SyntaxError {
     pub position: Position,
     pub message: String,
 }
 
-/// Deserializes `text` with `seed`, which bounds what aliases make of it. Tags are refused.
+/// Deserializes `text` with `seed`, which limits the expansion of aliases. Tags are rejected.
 ///
 /// The message of an error may repeat a value that the seed does not accept.
 pub(crate) fn read<'de, S: DeserializeSeed<'de>>(
@@ -69,15 +69,15 @@ fn outlined(text: &str) -> Result<Outline, SyntaxError> {
     })
 }
 
-/// A text as the library reads it.
+/// A text for the library.
 pub(super) struct Text<'t> {
     text: Cow<'t, str>,
-    /// Lines that were put in front.
+    /// Number of lines added in front.
     added: usize,
 }
 
 impl<'t> Text<'t> {
-    /// `text`, with the tags of YAML's core made visible where it has any.
+    /// Prepares `text`, so that the library shows the tags of YAML's core.
     pub fn new(text: &'t str) -> Result<Self, SyntaxError> {
         Ok(if outlined(text)?.has_tags {
             Self::tagged(text)
@@ -93,7 +93,7 @@ impl<'t> Text<'t> {
         }
     }
 
-    /// The library shows the tags of applications alone, so those of YAML's core become such.
+    /// The library shows only tags of applications, so those of YAML's core are declared as such.
     fn tagged(text: &'t str) -> Self {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let is_content = |line: &&str| !line.trim().is_empty() && !line.starts_with('#');
@@ -119,13 +119,13 @@ impl<'t> Text<'t> {
         deserialize(&self.text, self.added, seed)
     }
 
-    /// `position` in the text as it was written.
+    /// Converts `position` to the original text.
     pub fn original(&self, position: Position) -> Position {
         position.above(self.added)
     }
 }
 
-/// Deserializes `text`, the first lines of which were `added`.
+/// Deserializes `text`, whose first `added` lines are not part of the original.
 fn deserialize<'de, S: DeserializeSeed<'de>>(
     text: &'de str,
     added: usize,
@@ -137,7 +137,7 @@ fn deserialize<'de, S: DeserializeSeed<'de>>(
             line: location.line(),
             column: location.column(),
         });
-        // The position goes in front of the message; others that are in it stay.
+        // The position is removed from the message; others in it are kept.
         let mut message = error.to_string();
         if let Some(Position { line, column }) = position {
             message = message.replace(&format!(" at line {line} column {column}"), "");
@@ -149,7 +149,7 @@ fn deserialize<'de, S: DeserializeSeed<'de>>(
     })
 }
 
-/// `message` with each line that it names `added` lines further up.
+/// Reduces each line number in `message` by `added`.
 fn with_lines_above(added: usize, message: String) -> String {
     const AT: &str = " at line ";
     if added == 0 {

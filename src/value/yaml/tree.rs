@@ -1,4 +1,4 @@
-//! The tree of values that a text stands for.
+//! Parses a text into a tree of values.
 
 use std::{cell::RefCell, fmt};
 
@@ -16,11 +16,11 @@ use super::{
 };
 use crate::value::Node;
 
-/// What aliases may make of a file: they repeat parts of it, and parts of parts.
+/// Limits for the expansion of aliases.
 const MAX_NODES: usize = 500_000;
 const MAX_TEXT: usize = 16 << 20;
 
-/// The tree that `text` stands for; an empty text stands for nothing.
+/// Parses `text`; an empty text is null.
 pub(crate) fn parse(text: &str) -> Result<Node, SyntaxError> {
     let grown = RefCell::new(TreeSize::default());
     Text::new(text)?
@@ -31,7 +31,7 @@ pub(crate) fn parse(text: &str) -> Result<Node, SyntaxError> {
         })
 }
 
-/// `message` without the value that serde repeats in it, which may be a secret.
+/// Removes the value that serde repeats in `message`, because it may be secret.
 fn redact_values(message: &str) -> String {
     for repeats in ["invalid type: ", "invalid value: "] {
         if let Some((path, _)) = message.split_once(repeats) {
@@ -104,7 +104,7 @@ impl<'de> Visitor<'de> for BoundedNodeSeed<'_> {
         self.scalar(Node::Null)
     }
 
-    /// What an empty text has in place of a document.
+    /// An empty text.
     fn visit_none<E: de::Error>(self) -> Result<Node, E> {
         self.scalar(Node::Null)
     }
@@ -125,7 +125,7 @@ impl<'de> Visitor<'de> for BoundedNodeSeed<'_> {
         self.scalar(Node::Int(value))
     }
 
-    /// More digits than any setting has.
+    /// Larger than any setting.
     fn visit_u128<E: de::Error>(self, value: u128) -> Result<Node, E> {
         #[expect(
             clippy::cast_precision_loss,
@@ -183,7 +183,7 @@ impl<'de> Visitor<'de> for BoundedNodeSeed<'_> {
     }
 }
 
-/// A key of a mapping, or a value with the tag of a text: the text as it is written.
+/// A key of a mapping, or a value with the tag of a text, as written.
 struct Key(String);
 
 impl<'de> Deserialize<'de> for Key {
