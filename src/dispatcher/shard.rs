@@ -162,7 +162,11 @@ mod tests {
             None,
             Err("invalid number of shards 0: expected at least 1"),
         );
-        check("0/10001", None, Err("there are at most 10000 shards"));
+        check(
+            "0/10001",
+            None,
+            Err("too many shards: expected at most 10000"),
+        );
         let none = "the host name does not end with a number: expected one such as web-0";
         check("ordinal/3", None, Err(none));
         for text in ["", "1", "/", "a/3", "1/b", "-1/3", "1/3/5"] {
