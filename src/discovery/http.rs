@@ -200,7 +200,7 @@ impl HttpSource {
                 .to_str()
                 .ok()
                 .and_then(|location| url.join(location).ok());
-            let next = next.ok_or("redirects to what is no URL")?;
+            let next = next.ok_or("redirects to an invalid URL")?;
             // Compared with the first URL, not the previous one.
             if !is_same_service(&self.settings.url, &next) || !is_same_service(&url, &next) {
                 return Err("redirects to another host, port or scheme".to_owned());
@@ -217,7 +217,7 @@ impl HttpSource {
     ) -> Result<http::Response<Vec<u8>>, String> {
         let mut request = http::Request::new(Bytes::new());
         let uri = url.as_str().parse();
-        *request.uri_mut() = uri.map_err(|_| "redirects to what is no URL".to_owned())?;
+        *request.uri_mut() = uri.map_err(|_| "redirects to an invalid URL".to_owned())?;
         *request.headers_mut() = headers;
         let max_bytes = usize::try_from(payload::MAX_BYTES).unwrap_or(usize::MAX);
         let response = self.fetcher.fetch(request, max_bytes).await;

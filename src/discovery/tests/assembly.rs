@@ -197,7 +197,7 @@ fn a_name_has_no_secrets() {
 fn what_becomes_of_targets_is_counted() {
     let make: Arc<BuildMonitor<DiscoveredMonitor>> =
         Arc::new(|wanted: DiscoveredMonitor| match wanted.target.as_str() {
-            "bad" => Err(vec!["target: is no host".to_owned()]),
+            "bad" => Err(vec!["target: invalid host".to_owned()]),
             _ => Ok(wanted),
         });
     let (mut assembly, stats) = assembly(

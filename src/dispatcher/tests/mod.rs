@@ -150,7 +150,7 @@ impl MonitorObserver for Ledger {
 struct Books {
     all: Arc<Ledger>,
     runtime_delays: Mutex<Vec<Duration>>,
-    /// Whether it panics when it is told of a delay.
+    /// True if it panics on a delay.
     is_faulty: bool,
     hosts: Mutex<BTreeMap<String, Arc<Ledger>>>,
     /// Who appeared and who is gone, in that order.
