@@ -987,26 +987,30 @@ mod ours {
 
     #[test]
     fn missing_file_descriptors_are_an_agent_error() {
-        alone("http_reasons::ours::a_lack_of_descriptors_is_ours", || {
-            let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-            runtime.block_on(async {
-                let lab = Lab::new();
-                let server = Server::ok();
-                let address = lab.job(json!({ "url": server.http("/") }));
-                let name = lab.job(json!({ "url": server.named("http", "service.test", "/") }));
-                // Before there are none left: all that is opened once. A lookup would leave its socket.
-                assert_success(&address.check_once().await);
-                let mut taken = Vec::new();
-                while let Ok(descriptor) = std::fs::File::open("/dev/null") {
-                    taken.push(descriptor);
-                }
-                let (by_address, by_name) = (address.check_once().await, name.check_once().await);
-                drop(taken);
-                assert_failure(&by_address, Phase::Connect, Reason::AgentError);
-                assert_failure(&by_name, Phase::Resolve, Reason::AgentError);
-                assert_success(&address.check_once().await);
-                assert_success(&name.check_once().await);
-            });
-        });
+        alone(
+            "http_reasons::ours::missing_file_descriptors_are_an_agent_error",
+            || {
+                let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+                runtime.block_on(async {
+                    let lab = Lab::new();
+                    let server = Server::ok();
+                    let address = lab.job(json!({ "url": server.http("/") }));
+                    let name = lab.job(json!({ "url": server.named("http", "service.test", "/") }));
+                    // Before there are none left: all that is opened once. A lookup would leave its socket.
+                    assert_success(&address.check_once().await);
+                    let mut taken = Vec::new();
+                    while let Ok(descriptor) = std::fs::File::open("/dev/null") {
+                        taken.push(descriptor);
+                    }
+                    let (by_address, by_name) =
+                        (address.check_once().await, name.check_once().await);
+                    drop(taken);
+                    assert_failure(&by_address, Phase::Connect, Reason::AgentError);
+                    assert_failure(&by_name, Phase::Resolve, Reason::AgentError);
+                    assert_success(&address.check_once().await);
+                    assert_success(&name.check_once().await);
+                });
+            },
+        );
     }
 }

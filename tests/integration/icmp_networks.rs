@@ -153,7 +153,7 @@ fn assert_unreachable(report: &Report, expected: &str) {
 
 #[test]
 fn the_router_that_reports_an_unreachable_host_is_named() {
-    let name = "icmp_networks::who_says_that_a_host_cannot_be_reached_is_told";
+    let name = "icmp_networks::the_router_that_reports_an_unreachable_host_is_named";
     networks(name, Neighbour::default(), async || {
         for ping_sockets in [false, true] {
             permit_ping_sockets(ping_sockets);
@@ -203,7 +203,7 @@ fn the_router_that_reports_an_unreachable_host_is_named() {
 
 #[test]
 fn a_request_that_cannot_be_sent_fails_immediately() {
-    let name = "icmp_networks::what_does_not_leave_this_machine_fails_at_once";
+    let name = "icmp_networks::a_request_that_cannot_be_sent_fails_immediately";
     networks(name, Neighbour::default(), async || {
         for ping_sockets in [false, true] {
             permit_ping_sockets(ping_sockets);
@@ -252,7 +252,7 @@ fn errors_on_one_target_do_not_disturb_the_others() {
 
 #[test]
 fn a_silent_host_is_a_timeout_with_the_number_of_requests() {
-    let name = "icmp_networks::a_silent_host_times_out_and_what_was_sent_is_known";
+    let name = "icmp_networks::a_silent_host_is_a_timeout_with_the_number_of_requests";
     let silent = Neighbour {
         silent: true,
         ..Neighbour::default()
@@ -311,7 +311,7 @@ fn lost_requests_fail_a_check() {
 
 #[test]
 fn max_packet_loss_is_tolerated() {
-    let name = "icmp_networks::as_many_requests_may_be_lost_as_settings_say";
+    let name = "icmp_networks::max_packet_loss_is_tolerated";
     networks(name, LOSSY, async || {
         let lossy = json!({
             "target": "10.7.1.1",
@@ -328,7 +328,7 @@ fn max_packet_loss_is_tolerated() {
 
 #[test]
 fn certain_packet_loss_wins_over_the_timeout() {
-    let name = "icmp_networks::loss_that_is_certain_outlives_the_deadline";
+    let name = "icmp_networks::certain_packet_loss_wins_over_the_timeout";
     networks(name, LOSSY, async || {
         let lab = Lab::new();
         let mut job = lab.job(json!({
@@ -347,7 +347,7 @@ fn certain_packet_loss_wins_over_the_timeout() {
 
 #[test]
 fn missing_permission_is_reported_at_start_and_in_each_check() {
-    let name = "icmp_networks::what_is_not_permitted_is_said_beforehand_and_in_each_check";
+    let name = "icmp_networks::missing_permission_is_reported_at_start_and_in_each_check";
     networks(name, Neighbour::default(), async || {
         permit_ping_sockets(false);
         let folder = tempfile::tempdir().expect("a temporary folder");
