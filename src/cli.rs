@@ -14,6 +14,7 @@ use clap::{Parser, Subcommand};
 use crate::{
     app::RunOptions,
     commands::{
+        blackbox,
         once::{self, Output},
         plan, rules, run, schema, validate,
     },
@@ -68,6 +69,8 @@ enum Command {
     },
     /// Estimate the resources this configuration needs, and warn about limits it exceeds
     Plan,
+    /// Probe on request as blackbox_exporter does, with its command line and its configuration
+    Blackbox(blackbox::Flags),
     /// Print a JSON Schema of the configuration, for editors
     Schema,
     /// Print Prometheus recording and alerting rules for the configured SLOs
@@ -94,6 +97,25 @@ fn interval(text: &str) -> Result<Duration, String> {
     Ok(interval)
 }
 
+/// Probes on request as blackbox_exporter does, with its command line and its configuration
+#[derive(Debug, Parser)]
+#[command(name = "blackbox_exporter", version, args_override_self = true)]
+pub struct BlackboxCli {
+    #[command(flatten)]
+    flags: blackbox::Flags,
+}
+
+/// Does what the command line says, by the name that the program was called by.
+#[must_use]
+pub fn main() -> ExitCode {
+    if blackbox::is_called_blackbox_exporter() {
+        let BlackboxCli { flags } = BlackboxCli::parse();
+        blackbox::run(&flags)
+    } else {
+        Cli::parse().run()
+    }
+}
+
 impl Cli {
     /// Runs the command. Problems are printed to stderr.
     #[must_use]
@@ -101,6 +123,7 @@ impl Cli {
         let config = match &self.command {
             // The schema does not depend on the configuration.
             Some(Command::Schema) => Ok(Config::default()),
+            Some(Command::Blackbox(flags)) => return blackbox::run(flags),
             _ => config::read(&self.config),
         };
         let mut config = match config {
@@ -125,6 +148,7 @@ impl Cli {
                 };
                 exit_code(run::run(&config, options), exit_code::FAILURE)
             }
+            Some(Command::Blackbox(_)) => ExitCode::SUCCESS,
             Some(Command::Schema) => print_stdout("schema", schema::text()),
             Some(Command::Validate { diff }) => {
                 for warning in validate::warnings(&config) {

@@ -11,6 +11,7 @@
 //! - [`config`]: what the user wrote, validated
 //! - [`dispatcher`]: when checks run
 //! - [`metrics`]: reports become Prometheus series
+//! - [`probe`]: one check on request, as blackbox_exporter does it
 //! - [`history`], [`status`]: what is kept of reports, and the pages that show it
 //! - [`server`]: `/metrics` and the rest over HTTP
 //! - [`logging`]: events become lines on stdout
@@ -35,6 +36,7 @@ pub mod metrics;
 pub mod monitors;
 pub mod net;
 mod offload;
+pub mod probe;
 mod runtime;
 pub mod server;
 mod settings;

@@ -11,12 +11,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     COMPONENT_STOP_TIMEOUT, LOG_TARGET,
-    reload::{DesiredState, Reloader, log_missing_prerequisites},
+    reload::{DesiredState, ReadConfig, Reloader, log_missing_prerequisites},
     signals::SignalThread,
 };
 use crate::{
     check::{DispatcherObserver, Job, Tee},
-    config::Config,
+    config::{self, Config},
     descriptors::{self, Budget},
     discovery::Stats,
     dispatcher::{self, Dispatcher, Shard},
@@ -24,6 +24,7 @@ use crate::{
     logging::{self, Output},
     metrics::Metrics,
     net::Net,
+    probe::{ProbeStats, Prober},
     runtime,
     server::{Address, Readiness, ReloadHandle, ReloadRequest, Server, Services},
     status::Status,
@@ -78,6 +79,8 @@ pub struct RunOptions {
     pub extra_jobs: Vec<Job>,
     /// The configuration file, for reloads.
     pub config_path: Option<PathBuf>,
+    /// How it is read.
+    pub read_config: Arc<ReadConfig>,
     /// Reload when the configuration files change.
     pub watch: bool,
     /// The shard that this daemon runs.
@@ -94,6 +97,7 @@ impl Default for RunOptions {
         Self {
             extra_jobs: Vec::new(),
             config_path: None,
+            read_config: Arc::new(config::read),
             watch: false,
             shard: None,
             poll_interval: Duration::from_secs(5),
@@ -120,11 +124,15 @@ pub fn run_with_options(config: &Config, options: RunOptions) -> Result<(), Erro
             config.dispatcher.max_concurrent_checks_per_host,
         )
         .with_discovery(stats.clone());
+    let probe_stats = Arc::new(ProbeStats::default());
+    let metrics = metrics.with_probes(probe_stats.clone());
     if let Some(shard) = options.shard {
         config.retain_shard(shard);
     }
     let net = Arc::new(Net::system());
     let mut jobs = config.jobs(&net);
+    let binder = config.probe_binder(&net);
+    let prober = Arc::new(Prober::new(&config.probe, binder, probe_stats));
     jobs.extend(options.extra_jobs.iter().cloned());
     log_missing_prerequisites(&jobs);
     config.log_warnings();
@@ -142,6 +150,7 @@ pub fn run_with_options(config: &Config, options: RunOptions) -> Result<(), Erro
         net,
         metrics: Arc::new(metrics),
         stats,
+        prober,
         reload_handle,
         reload_requests,
     };
@@ -185,6 +194,7 @@ struct Daemon {
     net: Arc<Net>,
     metrics: Arc<Metrics>,
     stats: Arc<Stats>,
+    prober: Arc<Prober>,
     reload_handle: ReloadHandle,
     reload_requests: Receiver<ReloadRequest>,
 }
@@ -267,6 +277,7 @@ impl Daemon {
             metrics: self.metrics.clone(),
             readiness: readiness.clone(),
             status: history.cloned().map(Status::new),
+            probe: Some(self.prober.clone()),
             reload: reloads.then(|| self.reload_handle.clone()),
             poll_interval: self.options.poll_interval,
         };
@@ -286,6 +297,7 @@ impl Daemon {
         let RunOptions {
             extra_jobs,
             config_path,
+            read_config,
             watch,
             shard,
             poll_interval,
@@ -293,16 +305,20 @@ impl Daemon {
         } = self.options;
         let discovers = !self.config.discovery.is_empty();
         // A daemon without monitors, which cannot get any, ends.
-        let must_keep_running = !self.jobs.is_empty() || watch || shard.is_some() || discovers;
+        let probes = self.config.probe.is_enabled && !self.config.server.listen.is_empty();
+        let must_keep_running =
+            !self.jobs.is_empty() || watch || shard.is_some() || discovers || probes;
         let reloader =
             (must_keep_running && (config_path.is_some() || discovers)).then(|| Reloader {
                 config_path,
+                read_config,
                 watch,
                 poll_interval,
                 min_reload_interval,
                 net: self.net,
                 metrics: self.metrics,
                 stats: self.stats,
+                prober: self.prober,
                 handle: dispatcher.handle(),
                 desired: DesiredState {
                     config: Arc::new(self.config),

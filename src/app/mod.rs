@@ -14,3 +14,4 @@ const LOG_TARGET: &str = "monitoringdaemon::app";
 /// Timeout for stopping each component in turn: dispatcher, server, log. Together less than the second
 /// that the daemon has.
 const COMPONENT_STOP_TIMEOUT: Duration = Duration::from_millis(300);
+pub use reload::ReadConfig;

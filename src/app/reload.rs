@@ -25,6 +25,7 @@ use crate::{
     dispatcher::{ChangeSet, ConfigDiff, DispatcherHandle, Shard},
     metrics::Metrics,
     net::Net,
+    probe::Prober,
     server::ReloadRequest,
     value::FileHashes,
 };
@@ -46,6 +47,7 @@ const MAX_READINGS: usize = 3;
 pub(super) struct Reloader {
     /// The configuration file.
     pub config_path: Option<PathBuf>,
+    pub read_config: Arc<ReadConfig>,
     /// Reload when the configuration files change.
     pub watch: bool,
     pub poll_interval: Duration,
@@ -53,6 +55,7 @@ pub(super) struct Reloader {
     pub net: Arc<Net>,
     pub metrics: Arc<Metrics>,
     pub stats: Arc<Stats>,
+    pub prober: Arc<Prober>,
     pub handle: DispatcherHandle,
     /// The running configuration.
     pub desired: DesiredState,
@@ -168,6 +171,9 @@ struct WatchedFiles {
     /// The files named in the configuration.
     named: FileHashes,
 }
+
+/// How a configuration is read from a file.
+pub type ReadConfig = dyn Fn(&Path) -> Result<Config, Invalid> + Send + Sync;
 
 /// The reason why the configuration was not reloaded.
 #[derive(Debug, thiserror::Error)]
@@ -457,6 +463,9 @@ impl Reloader {
                 );
             }
             self.apply(change).await;
+            let config = &self.desired.config;
+            self.prober
+                .replace(&config.probe, config.probe_binder(&self.net));
             self.metrics.reloaded(true);
             self.metrics.restart_required(!restart_required.is_empty());
             tracing::info!(
@@ -496,6 +505,7 @@ impl Reloader {
     /// Reads and validates the configuration on a blocking thread, without touching running monitors.
     async fn read_config(&self, apply: bool) -> Result<Reading, JoinError> {
         let (path, desired) = (self.config_path.clone(), self.desired.clone());
+        let read_config = self.read_config.clone();
         let rejected = self.rejected_config_files.clone();
         let (handle, net) = (self.handle.clone(), self.net.clone());
         let read = move || {
@@ -505,7 +515,8 @@ impl Reloader {
                 named: FileHashes::read(desired.named_files()),
             };
             let result = path.ok_or(Error::NoConfigFile).and_then(|path| {
-                let config = read_with_files(&path, &mut files).map_err(Error::Invalid)?;
+                let config =
+                    read_with_files(&path, &*read_config, &mut files).map_err(Error::Invalid)?;
                 let (config, restart_required) = keep_restart_only_keys(config, &desired.config);
                 let desired = DesiredState {
                     config: Arc::new(config),
@@ -548,10 +559,14 @@ impl Reloader {
 
 /// Reads the configuration at `path`, and again if it has files that are not in `files` yet, because
 /// each file must be hashed before it is read.
-fn read_with_files(path: &Path, files: &mut WatchedFiles) -> Result<Config, Invalid> {
+fn read_with_files(
+    path: &Path,
+    read_config: &ReadConfig,
+    files: &mut WatchedFiles,
+) -> Result<Config, Invalid> {
     let mut readings = 0;
     loop {
-        let config = match config::read(path) {
+        let config = match read_config(path) {
             Ok(config) => config,
             Err(invalid) => {
                 files.config.add_missing(invalid.files());
@@ -629,12 +644,18 @@ mod tests {
         Reloader {
             config_hashes: FileHashes::read(&config.files),
             config_path: Some(path.to_owned()),
+            read_config: Arc::new(config::read),
             watch: true,
             poll_interval: Duration::from_secs(5),
             min_reload_interval: Duration::from_secs(1),
             net: Arc::new(Net::system()),
             metrics: Arc::new(Metrics::new(&config.metrics, || 0)),
             stats: Arc::default(),
+            prober: Arc::new(Prober::new(
+                &config.probe,
+                config.probe_binder(&Net::system()),
+                Arc::default(),
+            )),
             handle: dispatcher.handle(),
             desired: DesiredState {
                 config: Arc::new(config),

@@ -1,6 +1,7 @@
 //! The record of one check in progress: its current phase, the time of each phase, the facts found.
 
 use std::{
+    net::IpAddr,
     panic::AssertUnwindSafe,
     sync::Arc,
     time::{Duration, SystemTime},
@@ -38,6 +39,8 @@ struct Progress {
     explanation: Option<String>,
     /// Explanation for a timeout in any phase.
     explanation_in_any_phase: Option<&'static str>,
+    /// Whether details are recorded, which no monitor exports and a probe does.
+    records_details: bool,
     /// End and result of the measured part.
     concluded: Option<(Instant, Result<(), Failure>)>,
 }
@@ -61,6 +64,7 @@ impl Attempt {
             timeout_failure: None,
             explanation: None,
             explanation_in_any_phase: None,
+            records_details: false,
             concluded: None,
         });
         Self(Arc::new(Shared { progress, steps }))
@@ -131,18 +135,55 @@ impl Attempt {
         }
     }
 
+    /// Whether details are recorded, which no monitor exports and a probe does.
+    #[must_use]
+    pub fn records_details(&self) -> bool {
+        self.progress().records_details
+    }
+
+    /// Records details from here on.
+    #[must_use]
+    pub fn with_details(self) -> Self {
+        self.progress().records_details = true;
+        self
+    }
+
+    /// Records a detail, which is made only if details are recorded.
+    pub fn record_detail(&self, detail: impl FnOnce() -> Fact) {
+        if self.records_details() {
+            self.record(detail());
+        }
+    }
+
+    /// Records the address that is checked.
+    pub fn record_address(&self, address: IpAddr) {
+        self.record(Fact::Address(address));
+        let is_first = || {
+            let first = |fact: &Fact| matches!(fact, Fact::FirstAddress(_)).then_some(());
+            self.find_fact(first).is_none()
+        };
+        if self.records_details() && is_first() {
+            self.record(Fact::FirstAddress(address));
+        }
+    }
+
     /// Removes all facts but the address, before the next address is checked.
     pub(crate) fn clear_facts_except_address(&self) {
         let mut progress = self.progress();
         progress
             .facts
-            .retain(|fact| matches!(fact, Fact::Address(_)));
+            .retain(|fact| matches!(fact, Fact::Address(_) | Fact::FirstAddress(_)));
     }
 
     /// Removes the certificates of earlier handshakes.
     pub(crate) fn clear_certificates(&self) {
         let facts = &mut self.progress().facts;
-        facts.retain(|fact| !matches!(fact, Fact::Certificate(..) | Fact::LeafCertificate(_)));
+        facts.retain(|fact| {
+            !matches!(
+                fact,
+                Fact::Certificate(..) | Fact::LeafCertificate(_) | Fact::PeerCertificates(_)
+            )
+        });
     }
 
     /// Sets the failure that is reported instead of `timeout` if the deadline passes from now on; the
@@ -215,7 +256,10 @@ impl Attempt {
     /// The deadline is enforced here and nowhere else: the check's future is dropped, and the attempt
     /// keeps the phases that it reached. A panic is a check that failed with `agent_error`.
     pub(crate) async fn run(job: &Job, deadline: Instant, steps: Steps) -> Report {
-        let attempt = Self::start_with(steps);
+        let mut attempt = Self::start_with(steps);
+        if job.records_details {
+            attempt = attempt.with_details();
+        }
         let check = AssertUnwindSafe(async { job.monitor.check(&attempt).await }).catch_unwind();
         let result = tokio::time::timeout_at(deadline, check).await;
         // If the runtime was busy, a result can come after the deadline.

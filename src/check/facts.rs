@@ -106,6 +106,62 @@ pub enum Fact {
     Serving(ServingStatus),
     /// Label names of `query_response` with the text captured from the peer.
     Captured(Vec<(String, String)>),
+    /// A detail: the address that was checked first, before any redirect.
+    FirstAddress(IpAddr),
+    /// A detail: the number of HTTP redirects that were answered, one that was not followed included.
+    Redirects(u32),
+    /// A detail: the head of the final HTTP response.
+    HttpHead(HttpHead),
+    /// A detail: bytes of the body of the final HTTP response, decoded if `compression` says so.
+    DecodedBytes(u64),
+    /// A detail: the part of a dialogue that was not as expected.
+    Unexpected(Expectation),
+    /// A detail: the certificates of the handshake.
+    PeerCertificates(Arc<PeerCertificates>),
+}
+
+/// What a step of a dialogue expects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expectation {
+    /// A line, or a message, that matches a pattern.
+    Match,
+    /// Certain bytes.
+    Bytes,
+}
+
+/// The head of an HTTP response, apart from its status.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HttpHead {
+    /// The version, such as 1.1, in tenths.
+    pub version_tenths: u8,
+    /// Whether it came over TLS.
+    pub is_over_tls: bool,
+    /// The length of the body according to the head.
+    pub content_length: Option<u64>,
+    /// The date in Last-Modified, in Unix seconds.
+    pub last_modified: Option<i64>,
+}
+
+/// The certificates that a peer sent, in the words of blackbox_exporter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerCertificates {
+    /// The end of the validity of the certificate that expires first, of all that were sent.
+    pub earliest_not_after: i64,
+    /// The subject of the peer's own certificate, as Go writes it.
+    pub subject: String,
+    /// Its issuer, in the same form.
+    pub issuer: String,
+    /// Its serial number in hexadecimal digits.
+    pub serial: String,
+    /// The DNS names of its subject alternative name, with commas between them.
+    pub dns_names: String,
+    /// SHA-256 of it in hexadecimal digits.
+    pub fingerprint_sha256: String,
+}
+
+impl PeerCertificates {
+    /// Bytes of each text that are kept.
+    pub const MAX_BYTES: usize = 8 << 10;
 }
 
 impl Fact {

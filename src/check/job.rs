@@ -21,6 +21,8 @@ pub struct Job {
     pub duration_buckets: Option<Arc<[f64]>>,
     /// The latency beyond which an otherwise successful check fails.
     pub fail_if_slower_than: Option<Duration>,
+    /// Whether its checks record details, which no monitor exports and a probe does.
+    pub records_details: bool,
     /// The position of this daemon among those that run the monitor.
     pub replica: Replica,
     /// Hash of everything the monitor is built from; a changed hash means a changed monitor.
@@ -65,6 +67,7 @@ impl Job {
             labels: BTreeMap::new(),
             duration_buckets: None,
             fail_if_slower_than: None,
+            records_details: false,
             replica: Replica::default(),
             fingerprint: Fingerprint::default(),
             monitor: Arc::new(monitor),

@@ -15,8 +15,8 @@ mod tee;
 
 pub use attempt::Attempt;
 pub use facts::{
-    CertificateRole, CertificateValidity, DnsResponse, EchoStats, Fact, LeafCertificate, Rcode,
-    RoundTripStats, ServingStatus,
+    CertificateRole, CertificateValidity, DnsResponse, EchoStats, Expectation, Fact, HttpHead,
+    LeafCertificate, PeerCertificates, Rcode, RoundTripStats, ServingStatus,
 };
 pub(crate) use job::MAX_INTERVAL;
 pub use job::{DispatcherObserver, Fingerprint, Job, LoggedChecks, MonitorObserver, Replica, Skip};

@@ -8,7 +8,10 @@ use std::{
 };
 
 use super::{
-    facts::{DnsResponse, EchoStats, Fact, LeafCertificate, ServingStatus},
+    facts::{
+        CertificateRole, DnsResponse, EchoStats, Expectation, Fact, HttpHead, LeafCertificate,
+        PeerCertificates, ServingStatus,
+    },
     steps::Step,
     string_enum::string_enum,
 };
@@ -265,6 +268,15 @@ impl Report {
         self.address().filter(|_| looked_up)
     }
 
+    /// The end of the validity of the certificate that expires first in the verified chain, if one was verified.
+    #[must_use]
+    pub fn verified_until(&self) -> Option<i64> {
+        self.facts.iter().find_map(|fact| match fact {
+            Fact::Certificate(CertificateRole::Verified, validity) => Some(validity.not_after),
+            _ => None,
+        })
+    }
+
     fact_accessors! {
         /// The last address that was checked, if there was one.
         address -> IpAddr: Fact::Address(address) => *address;
@@ -284,6 +296,20 @@ impl Report {
         grpc_status -> u32: Fact::GrpcStatus(status) => *status;
         /// Status from the gRPC health service, if it sent one.
         serving -> ServingStatus: Fact::Serving(status) => *status;
+        /// The address that was checked first, if details were recorded.
+        first_address -> IpAddr: Fact::FirstAddress(address) => *address;
+        /// Number of HTTP redirects that were answered, if details were recorded.
+        redirects -> u32: Fact::Redirects(redirects) => *redirects;
+        /// The head of the final HTTP response, if details were recorded.
+        http_head -> HttpHead: Fact::HttpHead(head) => *head;
+        /// Bytes of the decoded body, if details were recorded.
+        decoded_bytes -> u64: Fact::DecodedBytes(bytes) => *bytes;
+        /// The part of a dialogue that was not as expected, if details were recorded.
+        unexpected -> Expectation: Fact::Unexpected(expectation) => *expectation;
+        /// The labels caught by a dialogue, if there were any.
+        captured -> &[(String, String)]: Fact::Captured(captured) => &**captured;
+        /// The certificates of the handshake, if details were recorded.
+        peer_certificates -> &PeerCertificates: Fact::PeerCertificates(sent) => &**sent;
     }
 }
 

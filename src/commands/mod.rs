@@ -1,5 +1,6 @@
 //! The commands, one module each. Without a command, the program runs as a daemon.
 
+pub mod blackbox;
 pub mod once;
 pub mod plan;
 pub mod rules;

@@ -49,6 +49,8 @@ pub(super) struct Included {
     pub declared_at: value::Path,
     /// True if the path may be shown; a path from the environment may be secret.
     pub is_shown: bool,
+    /// Whether it is read as it is: `$` stands for itself, and paths begin at the working directory.
+    pub is_verbatim: bool,
 }
 
 /// Finds the files that `include` in the file `main` names, each once. The folders of patterns are added to
@@ -113,6 +115,7 @@ pub(super) fn find_included(
                     path,
                     declared_at: place,
                     is_shown,
+                    is_verbatim: false,
                 });
             }
         }

@@ -6,6 +6,7 @@ mod extends;
 mod include;
 mod monitor;
 mod node_hash;
+mod probing;
 mod schema;
 mod sections;
 mod settings;
@@ -21,6 +22,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::server;
 use crate::value::{
     self, EntryPart, Fields, Node, Problems, ReadError, read_regular_file, yaml::Position,
 };
@@ -47,7 +49,46 @@ pub fn read(path: &Path) -> Result<Config, Invalid> {
     read_with(path, &|name| env::var_os(name))
 }
 
-fn read_with(path: &Path, variables: Variables<'_>) -> Result<Config, Invalid> {
+/// Reads and validates the configuration of blackbox_exporter in the file at `path`: one that has modules and
+/// no monitors.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn read_blackbox(path: &Path) -> Result<Config, Invalid> {
+    let (source, tree, _) = read_source(path)?;
+    let problems = Problems::default();
+    problems.set_folder(0, PathBuf::new());
+    let files = Loader {
+        sources: vec![source],
+        ..Loader::default()
+    };
+    let fields = Fields::from_node(&tree, value::Path::default(), &problems);
+    let config = fields.map(Config::read_blackbox);
+    files.finish(config, problems)
+}
+
+/// Reads a web configuration of Prometheus' exporters from the file at `path`: the settings of a server.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn read_web(path: &Path) -> Result<server::Settings, Invalid> {
+    let (source, tree, _) = read_source(path)?;
+    let problems = Problems::default();
+    problems.set_folder(0, folder_of(path));
+    let files = Loader {
+        sources: vec![source],
+        ..Loader::default()
+    };
+    let fields = Fields::from_node(&tree, value::Path::default(), &problems);
+    let config = fields.map(|fields| Config {
+        server: server::Settings::read_web_config(fields),
+        ..Config::default()
+    });
+    files.finish(config, problems).map(|config| config.server)
+}
+
+/// The text of the file at `path`, its tree, and how many bytes more there may be in others.
+fn read_source(path: &Path) -> Result<(Source, Node, u64), Invalid> {
     let alone = |problem| Invalid {
         file: path.to_owned(),
         problems: vec![problem],
@@ -72,7 +113,11 @@ fn read_with(path: &Path, variables: Variables<'_>) -> Result<Config, Invalid> {
     })?;
     let left = MAX_FILE_SIZE - bytes.len() as u64;
     let (source, root) = Source::parse(0, path.to_owned(), bytes);
-    let mut main = root.map_err(alone)?;
+    Ok((source, root.map_err(alone)?, left))
+}
+
+fn read_with(path: &Path, variables: Variables<'_>) -> Result<Config, Invalid> {
+    let (source, mut main, left) = read_source(path)?;
     let problems = Problems::default();
     problems.set_folder(0, folder_of(path));
     let environment = Environment::new(variables, &problems);
@@ -83,18 +128,38 @@ fn read_with(path: &Path, variables: Variables<'_>) -> Result<Config, Invalid> {
         ..Loader::default()
     };
     let mut trees = Vec::new();
+    let mut blackbox = None;
     let config = Fields::from_node(&main, value::Path::default(), &problems).map(|mut fields| {
         let included = include::find_included(&mut fields, path, &mut files.folders);
         for included in included {
             trees.extend(files.read(included, &environment, &problems));
         }
+        let file = find_blackbox_file(&mut fields);
+        blackbox = file.and_then(|file| files.read(file, &environment, &problems));
 
         let included = trees
             .iter()
             .filter_map(|(path, tree)| Fields::from_node(tree, path.clone(), &problems));
-        Config::read(fields, included, files.is_partial)
+        let blackbox = blackbox.as_ref();
+        let blackbox = blackbox.and_then(|(path, tree): &(value::Path, Node)| {
+            Fields::from_node(tree, path.clone(), &problems)
+        });
+        Config::read(fields, included, blackbox, files.is_partial)
     });
     files.finish(config, problems)
+}
+
+/// The file that `probe.config_file` names.
+fn find_blackbox_file(fields: &mut Fields<'_>) -> Option<Included> {
+    let mut probe = fields.section("probe")?;
+    let path = probe.file_path("config_file")?;
+    let (node, place) = probe.node("config_file")?;
+    Some(Included {
+        path,
+        declared_at: place,
+        is_shown: matches!(node, Node::Text(_)),
+        is_verbatim: true,
+    })
 }
 
 /// The folder that paths in `file` are relative to.
@@ -130,6 +195,7 @@ impl Loader {
             path,
             declared_at: place,
             is_shown,
+            is_verbatim,
         } = included;
         let reject = |wrong: &dyn fmt::Display, expected: &dyn fmt::Display| {
             let wrong = if is_shown {
@@ -155,7 +221,12 @@ impl Loader {
         };
         self.bytes_left -= bytes.len() as u64;
         let index = self.sources.len();
-        problems.set_folder(index, folder_of(&path));
+        let folder = if is_verbatim {
+            PathBuf::new()
+        } else {
+            folder_of(&path)
+        };
+        problems.set_folder(index, folder);
         let (source, root) = Source::parse(index, path.clone(), bytes);
         self.sources.push(source);
         let mut tree = match root {
@@ -176,7 +247,9 @@ impl Loader {
             return None;
         }
         let top = value::Path::top_of(index);
-        environment.substitute(&mut tree, &top);
+        if !is_verbatim {
+            environment.substitute(&mut tree, &top);
+        }
         Some((top, tree))
     }
 

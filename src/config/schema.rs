@@ -147,7 +147,7 @@ mod tests {
         let fields = Fields::from_node(node, Path::default(), &problems);
         if let Some(mut fields) = fields {
             let _ = fields.node("include");
-            let _ = Config::read(fields, std::iter::empty(), true);
+            let _ = Config::read(fields, std::iter::empty(), None, true);
         }
         problems.into_vec().0
     }
@@ -260,6 +260,7 @@ discovery:
 defaults: {?: 1}
 dispatcher: {?: 1}
 metrics: {?: 1}
+probe: {?: 1}
 monitors:
   dns:
     {type: dns, target: x, query_name: x, ?: 1, validate_answer_rrs: {?: 1}}

@@ -39,7 +39,7 @@ impl<'a> Sections<'a> {
 }
 
 /// Sections that an included file must not have.
-const MAIN_SECTIONS: [&str; 7] = [
+const MAIN_SECTIONS: [&str; 8] = [
     "include",
     "log",
     "server",
@@ -47,6 +47,7 @@ const MAIN_SECTIONS: [&str; 7] = [
     "discovery",
     "dispatcher",
     "metrics",
+    "probe",
 ];
 
 /// Adds a problem for each of `entries` that has no right name, or that of one before it in another file.

@@ -18,7 +18,7 @@ use crate::{
     check::{Fingerprint, LoggedChecks},
     discovery, logging,
     metrics::{self, FAMILIES, Family},
-    server,
+    probe, server,
     value::{
         EntryPart, Fields, ForbiddenNetworks, ForbiddenTargets, FromNode, Node, Problems, nearest,
     },
@@ -35,6 +35,8 @@ pub struct Config {
     pub dispatcher: Dispatcher,
     /// `metrics`
     pub metrics: metrics::Settings,
+    /// `probe`
+    pub probe: probe::Settings,
     /// `forbid_targets`
     pub forbid_targets: ForbiddenTargets,
     /// `monitors`, in the order of the files.
@@ -109,10 +111,12 @@ pub struct Dispatcher {
 impl Config {
     /// Reads the configuration.
     ///
-    /// `included` are further files; `is_partial` is true if some files could not be read.
+    /// `included` are further files, and `blackbox_file` is the one that `probe.config_file` names; `is_partial` is
+    /// true if some files could not be read.
     pub(super) fn read<'a>(
         mut fields: Fields<'a>,
         included: impl Iterator<Item = Fields<'a>>,
+        blackbox_file: Option<Fields<'_>>,
         is_partial: bool,
     ) -> Self {
         let problems = fields.problems();
@@ -135,6 +139,10 @@ impl Config {
             .unwrap_or_default();
         let fixed = RestartOnlyKeys::read(&mut fields);
         let forbid_targets: Vec<ForbiddenNetworks> = fields.list("forbid_targets");
+        let (probe, modules) = match fields.section("probe") {
+            Some(section) => probe::Settings::read(section, blackbox_file),
+            None => (probe::Settings::default(), Vec::new()),
+        };
         let discovery_node = fields.node("discovery").map(|(node, _)| node);
         let discovery_hash = discovery_node.map_or(0, hash_node);
         let discovery = fields.section("discovery");
@@ -150,8 +158,14 @@ impl Config {
             monitors.extend(file.monitors);
         }
         let templates = reject_duplicate_names(templates, problems);
-        let monitor_builder =
-            MonitorBuilder::read(defaults, metrics.clone(), templates, is_partial, problems);
+        let monitor_builder = MonitorBuilder::read(
+            defaults,
+            metrics.clone(),
+            templates,
+            &modules,
+            is_partial,
+            problems,
+        );
         problems.take_files();
         let discovery = discovery
             .map(|section| discovery::Settings::read(&section, monitor_builder.names().as_deref()))
@@ -171,6 +185,7 @@ impl Config {
             server,
             dispatcher,
             metrics,
+            probe,
             forbid_targets: forbid_targets.into(),
             monitors,
             restart_only_keys: fixed,
@@ -180,6 +195,25 @@ impl Config {
             discovery_files: discovery_files.paths().cloned().collect(),
             files: Vec::new(),
             warnings: Vec::new(),
+        }
+    }
+
+    /// Reads a configuration of blackbox_exporter.
+    pub(super) fn read_blackbox(fields: Fields<'_>) -> Self {
+        let problems = fields.problems();
+        let (probe, modules) = probe::read_blackbox_file(fields);
+        let monitor_builder = MonitorBuilder::read(
+            Defaults::default(),
+            metrics::Settings::default(),
+            Vec::new(),
+            &modules,
+            false,
+            problems,
+        );
+        Self {
+            probe,
+            monitor_builder,
+            ..Self::default()
         }
     }
 

@@ -15,20 +15,21 @@ use crate::{
     discovery::DiscoveredMonitor,
     metrics,
     monitors::Type,
+    probe::{ModuleTemplate, TEMPLATE_PREFIX},
     value::{Context, EntryPart, Fields, FromNode, Node, Path, Problem, Problems, nearest},
 };
 
 /// Templates and defaults that monitors are built from.
 #[derive(Clone, Default)]
-pub struct MonitorBuilder(Arc<TemplateSet>);
+pub struct MonitorBuilder(pub(super) Arc<TemplateSet>);
 
 #[derive(Default)]
-struct TemplateSet {
-    defaults: Defaults,
-    metrics: metrics::Settings,
+pub(super) struct TemplateSet {
+    pub(super) defaults: Defaults,
+    pub(super) metrics: metrics::Settings,
     templates: BTreeMap<String, Template>,
     /// Folders and patterns of the files with the templates.
-    context: Context,
+    pub(super) context: Context,
     /// True if some templates could not be read.
     is_partial: bool,
 }
@@ -94,11 +95,17 @@ impl MonitorBuilder {
         defaults: Defaults,
         metrics: metrics::Settings,
         templates: Vec<Named<'_>>,
+        modules: &[ModuleTemplate],
         is_partial: bool,
         problems: &Problems,
     ) -> Self {
         let mut known = BTreeMap::new();
         for (name, node, path) in templates {
+            if name.starts_with(TEMPLATE_PREFIX) {
+                let wrong = "reserved: the name of a module of probe";
+                problems.add(path, EntryPart::Key, wrong, "another name");
+                continue;
+            }
             let template = || Template {
                 parent: read_extends(node, &path).and_then(|extended| extended.name.ok()),
                 size: Size::measure(node),
@@ -116,6 +123,20 @@ impl MonitorBuilder {
         };
         for name in set.templates.keys() {
             set.check_extends(name, problems);
+        }
+        for module in modules {
+            let template = Template {
+                parent: read_extends(&module.node, &module.path)
+                    .and_then(|extended| extended.name.ok())
+                    .filter(|_| !module.is_foreign),
+                size: Size::measure(&module.node),
+                node: module.node.clone(),
+                path: module.path.clone().shared(),
+            };
+            set.templates.insert(module.name.clone(), template);
+        }
+        for module in modules {
+            set.check_module(module, problems);
         }
         let sizes: Vec<_> = set.templates.keys().map(|name| set.size(name)).collect();
         for (template, size) in set.templates.values_mut().zip(sizes) {
@@ -244,7 +265,7 @@ impl TemplateSet {
     }
 
     /// `template` and those that it extends, the nearest first; `None` if one is unknown or they are too many.
-    fn layers(&self, template: &str) -> Option<Vec<(&Node, Path)>> {
+    pub(super) fn layers(&self, template: &str) -> Option<Vec<(&Node, Path)>> {
         let mut layers = Vec::new();
         let mut next = Some(template);
         while let Some(name) = next {
@@ -260,7 +281,7 @@ impl TemplateSet {
 
     /// The key that requests `hostname`, like the parameter of blackbox_exporter: a Host header, which also
     /// sets the name for the TLS handshake, or the name for the handshake only.
-    fn hostname_key(
+    pub(super) fn hostname_key(
         &self,
         template: &str,
         monitor_type: Type,
@@ -292,7 +313,7 @@ impl TemplateSet {
     }
 
     /// The type of the monitors of `template`.
-    fn type_of(&self, template: &str) -> Type {
+    pub(super) fn type_of(&self, template: &str) -> Type {
         let scratch = Problems::default();
         let layers = self.layers(template).unwrap_or_default();
         let fields =
@@ -342,49 +363,52 @@ impl TemplateSet {
 
     /// Reports problems of the template `name` itself.
     fn check_extends(&self, name: &str, problems: &Problems) {
-        let template = &self.templates[name];
-        if let Some(base) = &template.parent
-            && let Some(extended) = read_extends(&template.node, &template.path)
-        {
-            let path = extended.path.clone();
-            if !self.templates.contains_key(base) {
-                return self.report_unknown_template(&path, base, extended.is_shown, problems);
-            }
-            let mut seen = HashSet::from([name]);
-            let mut next = Some(&**base);
-            while let Some(other) = next {
-                if other == name {
-                    let wrong = "extends itself through other templates";
-                    problems.add(
-                        path,
-                        EntryPart::Value,
-                        wrong,
-                        "a template that does not extend this one",
-                    );
-                    return;
-                }
-                if !seen.insert(other) {
-                    return;
-                }
-                next = self
-                    .templates
-                    .get(other)
-                    .and_then(|other| other.parent.as_deref());
-            }
-            if seen.len() > MAX_EXTENDS_DEPTH {
-                let wrong = format_args!("{} templates deep", seen.len());
-                problems.add(
-                    path,
-                    EntryPart::Value,
-                    wrong,
-                    format_args!("at most {MAX_EXTENDS_DEPTH}"),
-                );
-                return;
-            }
+        if !self.check_parent(name, problems) {
+            return;
         }
         if let Some(layers) = self.layers(name) {
             self.report_context_free_problems(name, &layers, problems);
         }
+    }
+
+    /// Whether what it extends is there, and ends well.
+    pub(super) fn check_parent(&self, name: &str, problems: &Problems) -> bool {
+        let template = &self.templates[name];
+        let Some(base) = &template.parent else {
+            return true;
+        };
+        let Some(extended) = read_extends(&template.node, &template.path) else {
+            return true;
+        };
+        let path = extended.path.clone();
+        if !self.templates.contains_key(base) {
+            self.report_unknown_template(&path, base, extended.is_shown, problems);
+            return false;
+        }
+        let mut seen = HashSet::from([name]);
+        let mut next = Some(&**base);
+        while let Some(other) = next {
+            if other == name {
+                let wrong = "extends itself through other templates";
+                let allowed = "a template that does not extend this one";
+                problems.add(path, EntryPart::Value, wrong, allowed);
+                return false;
+            }
+            if !seen.insert(other) {
+                return false;
+            }
+            next = self
+                .templates
+                .get(other)
+                .and_then(|other| other.parent.as_deref());
+        }
+        if seen.len() > MAX_EXTENDS_DEPTH {
+            let wrong = format_args!("{} templates deep", seen.len());
+            let allowed = format_args!("at most {MAX_EXTENDS_DEPTH}");
+            problems.add(path, EntryPart::Value, wrong, allowed);
+            return false;
+        }
+        true
     }
 
     /// Reports problems that the template has with every type of monitor.

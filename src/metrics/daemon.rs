@@ -6,7 +6,10 @@ use parking_lot::Mutex;
 use prometheus::{HistogramOpts, IntCounter};
 
 use super::{buckets::LAG_BUCKETS, process::ProcessStats};
-use crate::discovery::{BlockCounts, SourceStatus, Stats};
+use crate::{
+    discovery::{BlockCounts, SourceStatus, Stats},
+    probe::ProbeStats,
+};
 
 /// Values that the daemon keeps about itself. Clones share them.
 #[derive(Clone)]
@@ -17,6 +20,7 @@ pub(super) struct DaemonMetrics {
     pub dropped_log_lines: Arc<dyn Fn() -> u64 + Send + Sync>,
     pub limits: Option<Limits>,
     pub discovery: Option<Arc<Stats>>,
+    pub probes: Option<Arc<ProbeStats>>,
 }
 
 /// Counters over the checks of all monitors. Clones share them.
@@ -46,6 +50,7 @@ impl DaemonMetrics {
             dropped_log_lines: Arc::new(dropped_log_lines),
             limits: None,
             discovery: None,
+            probes: None,
         }
     }
 }
@@ -117,6 +122,12 @@ impl DaemonState<'_> {
     pub fn discovery_sources(&self) -> impl Iterator<Item = (Arc<str>, String, SourceStatus)> {
         let stats = self.metrics.discovery.iter();
         stats.flat_map(|stats| stats.sources())
+    }
+
+    /// What is counted of probes, if there is anything to probe with.
+    pub fn probes(&self) -> Option<&ProbeStats> {
+        let probes = self.metrics.probes.as_deref();
+        probes.filter(|probes| probes.is_enabled())
     }
 
     /// Every block of discovery, with the results of its targets.

@@ -22,6 +22,7 @@ use super::{
 use crate::{
     check::{DispatcherObserver, Job, MonitorObserver},
     discovery::Stats,
+    probe::ProbeStats,
     value::is_plain_label_name,
 };
 
@@ -75,6 +76,13 @@ impl Metrics {
     #[must_use]
     pub fn with_discovery(mut self, stats: Arc<Stats>) -> Self {
         self.daemon.discovery = Some(stats);
+        self
+    }
+
+    /// Exports the counters of probes.
+    #[must_use]
+    pub fn with_probes(mut self, stats: Arc<ProbeStats>) -> Self {
+        self.daemon.probes = Some(stats);
         self
     }
 

@@ -13,7 +13,10 @@ use super::{
     monitor::MonitorMetrics,
     unix_time::unix_seconds,
 };
-use crate::check::{CertificateRole, Fact, Outcome, Phase, ServingStatus, Skip};
+use crate::{
+    check::{CertificateRole, Fact, Outcome, Phase, ServingStatus, Skip},
+    probe::{ProbeStats, Rejection},
+};
 
 const HTTP: Scope = Scope::Types(&["http", "websocket"]);
 const DNS: Scope = Scope::Types(&["dns"]);
@@ -679,6 +682,86 @@ pub const FAMILIES: &[Family] = &[
                 out.count(&[&block, "duplicate"], outcomes.duplicates as u64);
                 out.count(&[&block, "refused"], outcomes.rejected as u64);
             }
+        }),
+    },
+    Family {
+        name: "monitoringdaemon_probes_total",
+        kind: Kind::Counter,
+        labels: &["module", "outcome"],
+        help: "Probes on request that have ended, by module and outcome.",
+        scope: Scope::Probe,
+        cardinality: Cardinality::ProbeModules,
+        writer: Daemon(|daemon, out| {
+            let probes = daemon.probes().map(ProbeStats::completed);
+            for (module, counts) in probes.unwrap_or_default() {
+                for (outcome, count) in Outcome::ALL.iter().zip(counts) {
+                    out.count(&[&escape(&module), outcome.as_str()], count);
+                }
+            }
+        }),
+    },
+    Family {
+        name: "monitoringdaemon_probes_in_flight",
+        kind: Kind::Gauge,
+        labels: &[],
+        help: "Probes on request in progress.",
+        scope: Scope::Probe,
+        cardinality: Fixed(1),
+        writer: Daemon(|daemon, out| {
+            out.count_if_known(daemon.probes().map(ProbeStats::in_flight));
+        }),
+    },
+    Family {
+        name: "monitoringdaemon_probes_rejected_total",
+        kind: Kind::Counter,
+        labels: &["reason"],
+        help: "Requests for probes that were refused: bad_request, saturated or unknown_module.",
+        scope: Scope::Probe,
+        cardinality: Fixed(Rejection::ALL.len()),
+        writer: Daemon(|daemon, out| {
+            if let Some(probes) = daemon.probes() {
+                for why in Rejection::ALL {
+                    out.count(&[why.as_str()], probes.rejected(why));
+                }
+            }
+        }),
+    },
+    Family {
+        name: "blackbox_exporter_config_last_reload_successful",
+        kind: Kind::Gauge,
+        labels: &[],
+        help: "Blackbox exporter config loaded successfully.",
+        scope: Scope::Probe,
+        cardinality: Fixed(1),
+        writer: Daemon(|daemon, out| {
+            if daemon.probes().is_some() {
+                out.count(&[], daemon.metrics.reloads.last().successful.into());
+            }
+        }),
+    },
+    Family {
+        name: "blackbox_exporter_config_last_reload_success_timestamp_seconds",
+        kind: Kind::Gauge,
+        labels: &[],
+        help: "Timestamp of the last successful configuration reload.",
+        scope: Scope::Probe,
+        cardinality: Fixed(1),
+        writer: Daemon(|daemon, out| {
+            if daemon.probes().is_some() {
+                out.number(&[], unix_seconds(daemon.metrics.reloads.last().success_at));
+            }
+        }),
+    },
+    Family {
+        name: "blackbox_module_unknown_total",
+        kind: Kind::Counter,
+        labels: &[],
+        help: "Count of unknown modules requested by probes",
+        scope: Scope::Probe,
+        cardinality: Fixed(1),
+        writer: Daemon(|daemon, out| {
+            let probes = daemon.probes();
+            out.count_if_known(probes.map(|probes| probes.rejected(Rejection::UnknownModule)));
         }),
     },
     Family {

@@ -67,6 +67,8 @@ pub(crate) enum Scope {
     Daemon,
     /// A daemon with blocks of discovery.
     Discovery,
+    /// A daemon with modules of `probe`.
+    Probe,
 }
 
 /// The number of series of a family.
@@ -90,6 +92,8 @@ pub(crate) enum Cardinality {
     HostLimit,
     /// One for each source or block of discovery.
     DiscoverySources,
+    /// One for each module of `probe` and outcome.
+    ProbeModules,
 }
 
 /// The function that writes the samples of a family.
@@ -118,13 +122,19 @@ impl Family {
     /// Returns whether monitors have series of it, so that `metrics.disabled` may name it.
     #[must_use]
     pub fn is_per_monitor(&self) -> bool {
-        !matches!(self.scope, Scope::Daemon | Scope::Discovery)
+        !matches!(self.scope, Scope::Daemon | Scope::Discovery | Scope::Probe)
     }
 
     /// Returns whether only a daemon with blocks of discovery has series of it.
     #[must_use]
     pub fn is_of_discovery(&self) -> bool {
         self.scope == Scope::Discovery
+    }
+
+    /// Whether only a daemon with modules of `probe` has series of it.
+    #[must_use]
+    pub fn is_of_probe(&self) -> bool {
+        self.scope == Scope::Probe
     }
 
     /// Returns whether it is left out unless `metrics.enabled` names it.
@@ -147,7 +157,7 @@ impl Family {
             Scope::SomeOf(types) => format!("some of {}", list(types)),
             Scope::Phases(reached) => phases(reached),
             Scope::OptIn(reached) => format!("{}, off by default", phases(reached)),
-            Scope::Daemon | Scope::Discovery => return None,
+            Scope::Daemon | Scope::Discovery | Scope::Probe => return None,
         })
     }
 }

@@ -255,7 +255,13 @@ impl CheckTotals {
                 | Fact::Tls { .. }
                 | Fact::GrpcStatus(_)
                 | Fact::Serving(_)
-                | Fact::Captured(_) => {}
+                | Fact::Captured(_)
+                | Fact::FirstAddress(_)
+                | Fact::Redirects(_)
+                | Fact::HttpHead(_)
+                | Fact::DecodedBytes(_)
+                | Fact::Unexpected(_)
+                | Fact::PeerCertificates(_) => {}
             }
         }
         match &report.failure {

@@ -1,7 +1,7 @@
 //! From a host to a measured connection.
 
 use std::{
-    net::{IpAddr, SocketAddr, SocketAddrV6},
+    net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV6},
     sync::Arc,
 };
 
@@ -11,8 +11,8 @@ use tokio::net::TcpSocket;
 
 use super::{ErrorClassifier, MeasuredStream, Resolver, Route, TlsTarget, stream::Transport};
 use crate::{
-    check::{Attempt, Fact, Failure, Phase, Reason, StepKind},
-    value::{Endpoint, ForbiddenTargets, Host},
+    check::{Attempt, Failure, Phase, Reason, StepKind},
+    value::{AllowedTargets, Endpoint, ForbiddenTargets, Host},
 };
 
 /// Finds and connects to hosts.
@@ -21,6 +21,8 @@ pub struct Connector {
     pub(super) resolver: Arc<Resolver>,
     /// Addresses that are not connected to; none for a peer that is not a target.
     pub(super) forbidden: Option<Arc<RwLock<ForbiddenTargets>>>,
+    /// Targets that alone are connected to, if those are limited.
+    pub(super) allowed: Option<AllowedTargets>,
 }
 
 impl Connector {
@@ -72,8 +74,9 @@ impl Connector {
                 resolve.await?
             }
         };
-        attempt.record(Fact::Address(address));
+        attempt.record_address(address);
         self.ensure_target_allowed(address)?;
+        self.require_allowed(host, address)?;
         Ok(address)
     }
 
@@ -83,7 +86,39 @@ impl Connector {
         Self {
             resolver: self.resolver.clone(),
             forbidden: None,
+            allowed: None,
         }
+    }
+
+    /// The same for an address of a host that was found to be allowed.
+    #[must_use]
+    pub fn for_known_address(&self) -> Self {
+        Self {
+            allowed: None,
+            ..self.clone()
+        }
+    }
+
+    /// Fails if targets are limited, and `host`, which is asked for by a proxy, is none of them by its name.
+    pub(super) fn require_allowed_name(&self, host: &Host) -> Result<(), Failure> {
+        match host {
+            Host::Name(_) => self.require_allowed(host, Ipv4Addr::UNSPECIFIED.into()),
+            Host::Address(address) => self.require_allowed(host, *address),
+            Host::Zoned(zoned) => self.require_allowed(host, zoned.address.into()),
+        }
+    }
+
+    /// Fails if targets are limited, and neither `host` nor its `address` is one of them.
+    fn require_allowed(&self, host: &Host, address: IpAddr) -> Result<(), Failure> {
+        let Some(allowed) = &self.allowed else {
+            return Ok(());
+        };
+        let has_name = matches!(host, Host::Name(name) if allowed.has_name(name));
+        if has_name || allowed.has_address(address) {
+            return Ok(());
+        }
+        let error = format!("{host} is not in probe.allowed_targets");
+        Err(Failure::new(Phase::Resolve, Reason::TargetForbidden, error))
     }
 
     /// Fails if `forbid_targets` forbids to connect to `address`. All types of monitors that connect

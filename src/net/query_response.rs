@@ -8,7 +8,7 @@ use super::{
     tls,
 };
 use crate::{
-    check::{Attempt, Fact, Failure, Phase, Reason},
+    check::{Attempt, Expectation, Fact, Failure, Phase, Reason},
     offload::{self, CancelFlag},
     value::{Bytes, CaptureLabel, Host, Pattern},
 };
@@ -181,6 +181,7 @@ impl Entry {
                     format!("query_response[{index}].expect_bytes: {count} bytes")
                 });
                 if found != expected.0 {
+                    session.record_detail(Expectation::Bytes);
                     let error = format!(
                         "the peer sent {}, not the expected bytes",
                         session.quote(&found)
@@ -233,6 +234,7 @@ impl Entry {
             let (verdict, line) = judged.await;
             match verdict {
                 Verdict::Reject(rejected) => {
+                    session.record_detail(Expectation::Match);
                     session.tell_verdict(false, || {
                         let rejected = &entries[index].reject[rejected];
                         format!("query_response[{index}].reject \"{rejected}\": the line matches")
@@ -255,6 +257,7 @@ impl Entry {
                 Verdict::Skip => {}
             }
         }
+        session.record_detail(Expectation::Match);
         Err(match last {
             None => session.ended_early(),
             Some(last) => {

@@ -6,16 +6,18 @@ use parking_lot::RwLock;
 use rustls::pki_types::ServerName;
 
 use super::{Connector, FetchOptions, Fetcher, Resolver, TlsTarget, http, icmp, oauth2, tls};
-use crate::value::ForbiddenTargets;
+use crate::value::{AllowedTargets, ForbiddenTargets};
 
 /// Everything that monitors share: the resolver, the trusted CA certificates, the tokens and the sockets
 /// for ICMP.
+#[derive(Clone)]
 pub struct Net {
     resolver: Arc<Resolver>,
-    trust: tls::TrustStore,
+    trust: Arc<tls::TrustStore>,
     icmp: Arc<icmp::Sockets>,
     forbidden: Arc<RwLock<ForbiddenTargets>>,
-    tokens: oauth2::TokenSourceCache,
+    allowed: Option<AllowedTargets>,
+    tokens: Arc<oauth2::TokenSourceCache>,
 }
 
 impl Net {
@@ -30,10 +32,11 @@ impl Net {
     pub fn new(resolver: Resolver, trust: tls::TrustStore) -> Self {
         Self {
             resolver: Arc::new(resolver),
-            trust,
+            trust: Arc::new(trust),
             icmp: Arc::default(),
             forbidden: Arc::default(),
-            tokens: oauth2::TokenSourceCache::default(),
+            allowed: None,
+            tokens: Arc::default(),
         }
     }
 
@@ -43,6 +46,16 @@ impl Net {
         Connector {
             resolver: self.resolver.clone(),
             forbidden: Some(self.forbidden.clone()),
+            allowed: self.allowed.clone(),
+        }
+    }
+
+    /// The same parts for checks that connect to these targets alone.
+    #[must_use]
+    pub fn limited_to(&self, allowed: AllowedTargets) -> Self {
+        Self {
+            allowed: Some(allowed),
+            ..self.clone()
         }
     }
 

@@ -8,7 +8,7 @@ use tokio::{
 };
 
 use super::{MeasuredStream, TlsTarget, closing, echo::SentWords, limited::MAX_PIECES};
-use crate::check::{Attempt, ErrorText, Fact, Failure, Phase, Reason, StepKind};
+use crate::check::{Attempt, ErrorText, Expectation, Fact, Failure, Phase, Reason, StepKind};
 
 /// A session with a peer, in the phase `processing`.
 pub(super) struct TextSession<'a> {
@@ -209,6 +209,11 @@ impl<'a> TextSession<'a> {
             error = format!("{error} instead of {}{}", self.awaited, self.last_words());
         }
         self.failure(Reason::ConnectionReset, error)
+    }
+
+    /// Records that the peer did not send what a step expects.
+    pub fn record_detail(&self, unexpected: Expectation) {
+        self.attempt.record_detail(|| Fact::Unexpected(unexpected));
     }
 
     /// Tells the verdict on what the peer sent.

@@ -1,7 +1,10 @@
 //! Responses whose body is in memory, and errors.
 
 use bytes::Bytes;
-use http::{HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
+use http::{
+    HeaderValue, Response, StatusCode,
+    header::{CONTENT_TYPE, RETRY_AFTER},
+};
 use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 use tokio::task::JoinError;
 
@@ -46,4 +49,11 @@ pub(super) fn error_to_json(response: &mut HttpResponse) {
     *response.body_mut() = full_body(format!("{body}\n").into());
     let json = HeaderValue::from_static("application/json");
     response.headers_mut().insert(CONTENT_TYPE, json);
+}
+
+/// The response with the advice to ask again in a second.
+pub(super) fn try_later(mut response: HttpResponse) -> HttpResponse {
+    let second = HeaderValue::from_static("1");
+    response.headers_mut().insert(RETRY_AFTER, second);
+    response
 }

@@ -3,10 +3,9 @@
 use std::net::IpAddr;
 
 use http::{
-    HeaderMap, HeaderValue, Method, Request, StatusCode,
+    HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode,
     header::{
-        ALLOW, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER, VARY, WWW_AUTHENTICATE,
-        X_CONTENT_TYPE_OPTIONS,
+        ALLOW, CONTENT_ENCODING, CONTENT_TYPE, VARY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
     },
 };
 use tokio::time::Instant;
@@ -18,9 +17,11 @@ use super::{
     compression::accepts_gzip,
     host::{AllowedHosts, HostHeader},
     metrics::MetricsRenderer,
+    mount::Mount,
+    probe::{ProbePath, ProbeRoutes},
     rate_limit::RateLimiter,
     reload::ReloadRoute,
-    response::{HttpResponse, error_response, error_to_json, text_response},
+    response::{HttpResponse, error_response, error_to_json, text_response, try_later},
     status::{StatusPath, StatusRoutes},
     text_format::{content_type, label_names},
 };
@@ -31,11 +32,14 @@ pub(super) struct Routes {
     readiness: Readiness,
     /// The status page, if there is one.
     status: Option<StatusRoutes>,
+    probe: Option<ProbeRoutes>,
     reload: Option<ReloadRoute>,
     allowed_hosts: Option<AllowedHosts>,
     users: Option<Users>,
     open_probes: bool,
     rate_limit: Option<RateLimiter>,
+    response_headers: Vec<(HeaderName, HeaderValue)>,
+    mount: Option<Mount>,
 }
 
 impl Routes {
@@ -47,11 +51,14 @@ impl Routes {
             metrics: MetricsRenderer::new(services.metrics),
             readiness: services.readiness,
             status: services.status.map(status),
+            probe: services.probe.map(ProbeRoutes::new),
             reload: services.reload.map(reload),
             allowed_hosts: settings.allowed_hosts.clone(),
             users: settings.users.clone(),
             open_probes: settings.open_probes,
-            rate_limit: settings.max_requests_per_second.map(RateLimiter::new),
+            rate_limit: RateLimiter::from_settings(settings),
+            response_headers: settings.response_headers.clone(),
+            mount: settings.mount.clone(),
         }
     }
 
@@ -68,18 +75,42 @@ impl Routes {
         let nosniff = HeaderValue::from_static("nosniff");
         let headers = response.headers_mut();
         headers.insert(X_CONTENT_TYPE_OPTIONS, nosniff);
+        for (name, value) in &self.response_headers {
+            headers.insert(name, value.clone());
+        }
         response
     }
 
-    async fn route<B>(&self, request: &Request<B>) -> HttpResponse {
+    /// The path of `request` without the prefix.
+    fn stripped_path<'r, B>(&self, request: &'r Request<B>) -> Result<&'r str, Box<HttpResponse>> {
         let path = request.uri().path();
+        match &self.mount {
+            Some(mount) => mount.strip(path),
+            None => Ok(path),
+        }
+    }
+
+    async fn route<B>(&self, request: &Request<B>) -> HttpResponse {
+        let path = match self.stripped_path(request) {
+            Ok(path) => path,
+            Err(response) => return *response,
+        };
         let query = request.uri().query().unwrap_or_default();
         if let Some(reload) = self.reload.as_ref().filter(|_| path == "/-/reload") {
             return reload.answer(request).await;
         }
         let page = self.status.as_ref();
         let page = page.and_then(|pages| Some((pages, StatusPath::parse(path)?)));
-        if page.is_none() && !matches!(path, "/metrics" | "/-/healthy" | "/-/ready") {
+        let probe = self.probe.as_ref().filter(|probe| probe.is_enabled());
+        let probe = probe.and_then(|probe| Some((probe, ProbePath::of(path)?)));
+        if let Some((probe, path @ ProbePath::Probe)) = probe {
+            // By any method, as blackbox_exporter has it.
+            return probe.answer(path, query, request.headers()).await;
+        }
+        if page.is_none()
+            && probe.is_none()
+            && !matches!(path, "/metrics" | "/-/healthy" | "/-/ready")
+        {
             return error_response(StatusCode::NOT_FOUND, "not found; see / and /metrics");
         }
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
@@ -87,6 +118,9 @@ impl Routes {
             let headers = response.headers_mut();
             headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
             return response;
+        }
+        if let Some((probe, path)) = probe {
+            return probe.answer(path, query, request.headers()).await;
         }
         if let Some((pages, path)) = page {
             return pages.answer(path, query, request.headers()).await;
@@ -107,7 +141,8 @@ impl Routes {
                 "expected one valid Host header",
             ));
         };
-        let is_probe = matches!(request.uri().path(), "/-/healthy" | "/-/ready");
+        let path = self.stripped_path(request).unwrap_or_default();
+        let is_probe = matches!(path, "/-/healthy" | "/-/ready");
         // Probes are exempt, because a daemon that does not answer them would be restarted.
         if let Some(rate_limit) = self.rate_limit.as_ref().filter(|_| !is_probe)
             && !rate_limit.try_acquire(Instant::now())
@@ -169,10 +204,4 @@ impl Routes {
         }
         response
     }
-}
-
-fn try_later(mut response: HttpResponse) -> HttpResponse {
-    let second = HeaderValue::from_static("1");
-    response.headers_mut().insert(RETRY_AFTER, second);
-    response
 }

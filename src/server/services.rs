@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{Readiness, ReloadHandle};
-use crate::{metrics::Metrics, status::Status};
+use crate::{metrics::Metrics, probe::Prober, status::Status};
 
 /// Everything that the server serves.
 pub struct Services {
@@ -13,6 +13,8 @@ pub struct Services {
     pub readiness: Readiness,
     /// The status page, if there is one.
     pub status: Option<Status>,
+    /// `/probe` and what belongs to it.
+    pub probe: Option<Arc<Prober>>,
     /// `/-/reload`, if there is something to read again.
     pub reload: Option<ReloadHandle>,
     /// Interval at which the files of `server.tls` are checked for changes.

@@ -1,10 +1,13 @@
 //! `server`: where to listen, how, and for whom.
 
-use std::{fmt, net::SocketAddr, path::PathBuf};
+use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
+
+use http::{HeaderName, HeaderValue};
 
 use super::{
     basic_auth::Users,
     host::{AllowedHost, AllowedHosts},
+    mount::Mount,
     tls,
 };
 use crate::value::{Fields, FromNode, Node};
@@ -30,6 +33,12 @@ pub struct Settings {
     pub max_connections: usize,
     /// Maximum number of requests per second; `None` for no limit.
     pub max_requests_per_second: Option<usize>,
+    /// The interval and the burst of a rate limit of a web configuration.
+    pub rate_limit: Option<(Duration, usize)>,
+    /// Headers that all responses have.
+    pub response_headers: Vec<(HeaderName, HeaderValue)>,
+    /// Where everything is served, if not at the root.
+    pub mount: Option<Mount>,
 }
 
 /// An address to listen on.
@@ -57,6 +66,9 @@ impl Default for Settings {
             allowed_hosts: None,
             max_connections: 256,
             max_requests_per_second: None,
+            rate_limit: None,
+            response_headers: Vec::new(),
+            mount: None,
         }
     }
 }
@@ -93,6 +105,7 @@ impl Settings {
                 .optional("max_connections")
                 .unwrap_or(defaults.max_connections),
             max_requests_per_second: fields.optional("max_requests_per_second"),
+            ..defaults
         };
         fields.reject_unknown_keys();
         settings

@@ -14,7 +14,10 @@ use http::{
     },
 };
 use percent_encoding::percent_decode_str;
-use tokio::{sync::Mutex, task::spawn_blocking};
+use tokio::{
+    sync::Mutex,
+    task::{JoinError, spawn_blocking},
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -115,13 +118,8 @@ impl StatusRoutes {
                 self.rendered(SVG, gzip, page).await
             }
         };
+        protect(&mut answer);
         let headers = answer.headers_mut();
-        for (name, value) in [
-            (CONTENT_SECURITY_POLICY, POLICY),
-            (REFERRER_POLICY, "no-referrer"),
-        ] {
-            headers.insert(name, HeaderValue::from_static(value));
-        }
         // Data about monitors is outdated as soon as it is sent.
         headers
             .entry(CACHE_CONTROL)
@@ -155,14 +153,41 @@ impl StatusRoutes {
                 answer
             }
             Ok(None) => error_response(StatusCode::NOT_FOUND, "no such monitor"),
-            Err(error) => {
-                tracing::error!(target: LOG_TARGET, %error, "Failed to render page");
-                error_response(
-                    StatusCode::INTERNAL_SERVER_ERROR,
-                    "failed to render the page",
-                )
-            }
+            Err(error) => page_failed(&error),
         }
+    }
+}
+
+/// A page that stands alone.
+pub(super) fn html(page: Vec<u8>, gzip: bool) -> HttpResponse {
+    let mut answer = Response::new(full_body(page.into()));
+    let headers = answer.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(HTML));
+    headers.insert(VARY, HeaderValue::from_static("accept-encoding"));
+    if gzip {
+        headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    protect(&mut answer);
+    answer
+}
+
+/// The answer in place of a page that cannot be rendered.
+pub(super) fn page_failed(error: &JoinError) -> HttpResponse {
+    tracing::error!(target: LOG_TARGET, %error, "Failed to render page");
+    error_response(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "failed to render the page",
+    )
+}
+
+/// Tells browsers to run and load nothing but what the daemon serves.
+fn protect(answer: &mut HttpResponse) {
+    let headers = answer.headers_mut();
+    for (name, value) in [
+        (CONTENT_SECURITY_POLICY, POLICY),
+        (REFERRER_POLICY, "no-referrer"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
     }
 }
 

@@ -47,6 +47,51 @@ pub(super) fn content_type(names: LabelNames) -> HeaderValue {
     })
 }
 
+/// The format of the metrics of a probe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ProbeFormat {
+    /// The text format 0.0.4.
+    Text,
+    /// OpenMetrics 1.0, which for gauges is the same but for its end.
+    OpenMetrics,
+}
+
+impl ProbeFormat {
+    pub fn content_type(self) -> HeaderValue {
+        HeaderValue::from_static(match self {
+            Self::Text => PLAIN,
+            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        })
+    }
+}
+
+/// The format that a scraper with these `headers` likes better.
+pub(super) fn probe_format(headers: &HeaderMap) -> ProbeFormat {
+    let values = headers.get_all(ACCEPT).iter();
+    let ranges = values
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','));
+    let (mut open, mut text) = (0.0, 0.0);
+    for range in ranges {
+        let mut parts = range.split(';').map(str::trim);
+        let kind = parts.next().unwrap_or_default().to_ascii_lowercase();
+        let weight = parts
+            .filter_map(|part| part.split_once('='))
+            .find(|(name, _)| name.trim().eq_ignore_ascii_case("q"))
+            .map_or(1.0, |(_, weight)| weight.trim().parse().unwrap_or(0.0));
+        match &*kind {
+            "application/openmetrics-text" => open = f64::max(open, weight),
+            "text/plain" => text = f64::max(text, weight),
+            _ => {}
+        }
+    }
+    if open > 0.0 && open >= text {
+        ProbeFormat::OpenMetrics
+    } else {
+        ProbeFormat::Text
+    }
+}
+
 const PLAIN: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 #[cfg(test)]

@@ -2,16 +2,18 @@
 
 use std::{
     fmt,
-    path::{Path, PathBuf},
+    net::{Ipv4Addr, Ipv6Addr},
+    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
 
 use parking_lot::RwLock;
 use rustls::{
-    DigitallySignedStruct, DistinguishedName, Error, RootCertStore, ServerConfig, SignatureScheme,
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, NamedGroup, RootCertStore,
+    ServerConfig, SignatureScheme, SupportedCipherSuite,
     client::danger::HandshakeSignatureValid,
-    crypto::aws_lc_rs,
+    crypto::{CryptoProvider, aws_lc_rs},
     pki_types::{CertificateDer, UnixTime},
     server::{
         WebPkiClientVerifier,
@@ -20,10 +22,11 @@ use rustls::{
 };
 use tokio::{task::spawn_blocking, time::sleep};
 use tokio_rustls::TlsAcceptor;
+use x509_parser::{certificate::X509Certificate, extensions::GeneralName, prelude::FromDer};
 
 use super::LOG_TARGET;
 use crate::value::{
-    Fields, FileHashes, FromNode, Node, TlsVersions, check_validity, pem, read_regular_file,
+    Fields, FileHashes, FromNode, Node, Secret, TlsVersions, check_validity, pem, read_regular_file,
 };
 
 /// TLS settings, with the names of Prometheus' web configuration.
@@ -39,9 +42,47 @@ pub struct Settings {
 
 #[derive(Clone, Debug)]
 struct Files {
-    cert: PathBuf,
-    key: PathBuf,
-    client_ca: Option<PathBuf>,
+    cert: PemSource,
+    key: PemSource,
+    client_ca: Option<PemSource>,
+    limits: Limits,
+}
+
+/// Where PEM text is.
+#[derive(Clone)]
+enum PemSource {
+    File(PathBuf),
+    /// In the configuration itself.
+    Inline(Arc<[u8]>),
+}
+
+impl PemSource {
+    fn file(&self) -> Option<&PathBuf> {
+        match self {
+            Self::File(file) => Some(file),
+            Self::Inline(_) => None,
+        }
+    }
+}
+
+impl fmt::Debug for PemSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(file) => file.fmt(f),
+            Self::Inline(_) => f.write_str("inline"),
+        }
+    }
+}
+
+/// What a web configuration restricts beyond the versions.
+#[derive(Clone, Debug, Default)]
+struct Limits {
+    /// Names of cipher suites of TLS 1.2; any if empty.
+    cipher_suites: Vec<String>,
+    /// Groups for the key exchange; any if empty.
+    curves: Vec<NamedGroup>,
+    /// Subject alternative names of which a client must have one; any if empty.
+    client_names: Vec<String>,
 }
 
 /// The requirement for client certificates, with Go's names (`tls.ClientAuthType`).
@@ -81,10 +122,59 @@ impl Settings {
             fields.add_problem(wrong, allowed);
         }
         let files = cert.zip(key).map(|(cert, key)| Files {
+            cert: PemSource::File(cert),
+            key: PemSource::File(key),
+            client_ca: client_ca.map(PemSource::File),
+            limits: Limits::default(),
+        });
+        Self::new(fields, files, auth, versions)
+    }
+
+    /// Reads `tls_server_config` of a web configuration.
+    pub(super) fn read_web_config(mut fields: Fields<'_>) -> Option<Self> {
+        let cert = read_pem_source(&mut fields, "cert", "cert_file");
+        let key = read_pem_source(&mut fields, "key", "key_file");
+        let client_ca = read_pem_source(&mut fields, "client_ca", "client_ca_file");
+        for (source, name, file) in [(&cert, "cert", "cert_file"), (&key, "key", "key_file")] {
+            if source.is_none() {
+                let wrong = format_args!("{name} is missing");
+                fields.add_problem(wrong, format_args!("{name} or {file}"));
+            }
+        }
+        let auth: Option<ClientAuth> = fields.optional("client_auth_type");
+        let auth = auth.unwrap_or(ClientAuth::None);
+        if auth == ClientAuth::None && client_ca.is_some() {
+            let expected = "VerifyClientCertIfGiven or RequireAndVerifyClientCert";
+            fields.add_problem("client_ca_file without client_auth_type", expected);
+        }
+        if auth != ClientAuth::None && client_ca.is_none() {
+            fields.add_problem("client_auth_type without client_ca_file", "both");
+        }
+        let versions = TlsVersions::read(&mut fields);
+        // The server has always the choice, as with Go since 1.17.
+        let _ = fields.optional::<bool>("prefer_server_cipher_suites");
+        let curves: Vec<Curve> = fields.list("curve_preferences");
+        let limits = Limits {
+            cipher_suites: fields.list("cipher_suites"),
+            curves: curves.into_iter().map(|Curve(group)| group).collect(),
+            client_names: fields.list("client_allowed_sans"),
+        };
+        let files = cert.zip(key).map(|(cert, key)| Files {
             cert,
             key,
             client_ca,
+            limits,
         });
+        Self::new(fields, files, auth, versions)
+    }
+
+    /// The settings with `files`, which are read.
+    fn new(
+        fields: Fields<'_>,
+        files: Option<Files>,
+        auth: ClientAuth,
+        versions: TlsVersions,
+    ) -> Option<Self> {
         let settings = files.and_then(|files| {
             let hashes = files.hashes();
             match files.config(auth, versions) {
@@ -142,17 +232,20 @@ impl FromNode for ClientAuth {
 impl Files {
     /// Hashes of the contents.
     fn hashes(&self) -> FileHashes {
-        FileHashes::read([&self.cert, &self.key].into_iter().chain(&self.client_ca))
+        {
+            let sources = [&self.cert, &self.key].into_iter().chain(&self.client_ca);
+            FileHashes::read(sources.filter_map(PemSource::file))
+        }
     }
 
     fn config(&self, auth: ClientAuth, versions: TlsVersions) -> Result<ServerConfig, FileError> {
         let chain = certificates("cert_file", &self.cert)?;
         let key = read("key_file", &self.key)?;
         let key = pem::private_key(&key).map_err(|wrong| ("key_file", wrong.to_owned()))?;
-        let provider = Arc::new(aws_lc_rs::default_provider());
+        let provider = Arc::new(self.limits.provider()?);
         let verifier = match (&self.client_ca, auth) {
             (Some(file), ClientAuth::IfGiven | ClientAuth::Required) => {
-                Some(client_verifier(file, auth, &provider)?)
+                Some(self.client_verifier(file, auth, &provider)?)
             }
             _ => None,
         };
@@ -171,27 +264,99 @@ impl Files {
     }
 }
 
-fn client_verifier(
-    file: &Path,
-    auth: ClientAuth,
-    provider: &Arc<rustls::crypto::CryptoProvider>,
-) -> Result<Arc<dyn ClientCertVerifier>, FileError> {
-    const KEY: &str = "client_ca_file";
-    let mut roots = RootCertStore::empty();
-    let trusted = certificates(KEY, file)?;
-    for certificate in &trusted {
-        roots.add(certificate.clone()).map_err(|error| {
-            let wrong = format!("contains an invalid CA certificate: {error}");
-            (KEY, wrong)
-        })?;
+impl Files {
+    fn client_verifier(
+        &self,
+        file: &PemSource,
+        auth: ClientAuth,
+        provider: &Arc<CryptoProvider>,
+    ) -> Result<Arc<dyn ClientCertVerifier>, FileError> {
+        const KEY: &str = "client_ca_file";
+        let mut roots = RootCertStore::empty();
+        let trusted = certificates(KEY, file)?;
+        for certificate in &trusted {
+            roots.add(certificate.clone()).map_err(|error| {
+                let wrong = format!("contains an invalid CA certificate: {error}");
+                (KEY, wrong)
+            })?;
+        }
+        let builder =
+            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone());
+        let builder = match auth {
+            ClientAuth::IfGiven => builder.allow_unauthenticated(),
+            _ => builder,
+        };
+        let issued = builder.build().map_err(|error| (KEY, error.to_string()))?;
+        Ok(Arc::new(ClientVerifier {
+            issued,
+            trusted,
+            names: self.limits.client_names.clone(),
+        }))
     }
-    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone());
-    let builder = match auth {
-        ClientAuth::IfGiven => builder.allow_unauthenticated(),
-        _ => builder,
-    };
-    let issued = builder.build().map_err(|error| (KEY, error.to_string()))?;
-    Ok(Arc::new(ClientVerifier { issued, trusted }))
+}
+
+impl Limits {
+    /// The cryptography, within the limits.
+    fn provider(&self) -> Result<CryptoProvider, FileError> {
+        let mut provider = aws_lc_rs::default_provider();
+        if !self.cipher_suites.is_empty() {
+            let is_listed = |suite: &SupportedCipherSuite| match suite {
+                // Those of TLS 1.3 cannot be restricted in Go.
+                SupportedCipherSuite::Tls13(_) => true,
+                suite @ SupportedCipherSuite::Tls12(_) => {
+                    let name = suite.suite().as_str().unwrap_or_default();
+                    self.cipher_suites.iter().any(|listed| listed == name)
+                }
+            };
+            provider.cipher_suites.retain(is_listed);
+        }
+        if !self.curves.is_empty() {
+            let groups = self.curves.iter();
+            let groups = groups.filter_map(|curve| {
+                let mut known = provider.kx_groups.iter();
+                known.find(|group| group.name() == *curve).copied()
+            });
+            provider.kx_groups = groups.collect();
+        }
+        if provider.kx_groups.is_empty() {
+            let wrong = "contains no curve that is supported".to_owned();
+            return Err(("curve_preferences", wrong));
+        }
+        Ok(provider)
+    }
+}
+
+/// A group of keys in the words of Go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Curve(NamedGroup);
+
+impl FromNode for Curve {
+    const EXPECTED: &'static str = "CurveP256, CurveP384, CurveP521 or X25519";
+
+    fn from_node(node: &Node) -> Result<Self, String> {
+        let name = String::from_node(node)?;
+        Ok(Self(match &*name {
+            "CurveP256" => NamedGroup::secp256r1,
+            "CurveP384" => NamedGroup::secp384r1,
+            "CurveP521" => NamedGroup::secp521r1,
+            "X25519" => NamedGroup::X25519,
+            _ => return Err(format!("unknown curve {name:?}")),
+        }))
+    }
+}
+
+/// PEM text in the configuration, or a file that it names.
+fn read_pem_source(
+    fields: &mut Fields<'_>,
+    inline: &'static str,
+    file: &'static str,
+) -> Option<PemSource> {
+    fields.at_most_one(&[inline, file]);
+    let text: Option<Secret> = fields.optional(inline);
+    let text = text.filter(|text| !text.reveal().is_empty());
+    let file = fields.file_path(file).map(PemSource::File);
+    text.map(|text| PemSource::Inline(text.reveal().as_bytes().into()))
+        .or(file)
 }
 
 /// Accepts certificates that one of the authorities has issued, and those of the authorities themselves.
@@ -200,6 +365,48 @@ struct ClientVerifier {
     issued: Arc<dyn ClientCertVerifier>,
     /// The certificates of `client_ca_file`.
     trusted: Vec<CertificateDer<'static>>,
+    /// Subject alternative names of which a client must have one; any if empty.
+    names: Vec<String>,
+}
+
+impl ClientVerifier {
+    /// Fails unless the certificate has one of the names that clients must have.
+    fn check_name(&self, leaf: &CertificateDer<'_>) -> Result<(), Error> {
+        if self.names.is_empty()
+            || subject_names(leaf)
+                .iter()
+                .any(|name| self.names.contains(name))
+        {
+            return Ok(());
+        }
+        Err(Error::InvalidCertificate(CertificateError::NotValidForName))
+    }
+}
+
+/// The subject alternative names of `certificate`.
+fn subject_names(certificate: &CertificateDer<'_>) -> Vec<String> {
+    let Ok((_, certificate)) = X509Certificate::from_der(certificate) else {
+        return Vec::new();
+    };
+    let Ok(Some(names)) = certificate.subject_alternative_name() else {
+        return Vec::new();
+    };
+    let names = names.value.general_names.iter();
+    let names = names.filter_map(|name| match name {
+        GeneralName::DNSName(name) | GeneralName::RFC822Name(name) | GeneralName::URI(name) => {
+            Some((*name).to_owned())
+        }
+        GeneralName::IPAddress(bytes) => match bytes.len() {
+            4 => <[u8; 4]>::try_from(*bytes)
+                .ok()
+                .map(|bytes| Ipv4Addr::from(bytes).to_string()),
+            _ => <[u8; 16]>::try_from(*bytes)
+                .ok()
+                .map(|bytes| Ipv6Addr::from(bytes).to_string()),
+        },
+        _ => None,
+    });
+    names.collect()
 }
 
 impl ClientCertVerifier for ClientVerifier {
@@ -221,6 +428,7 @@ impl ClientCertVerifier for ClientVerifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
+        self.check_name(leaf)?;
         if !self.trusted.contains(leaf) {
             return self.issued.verify_client_cert(leaf, intermediates, now);
         }
@@ -254,12 +462,19 @@ impl ClientCertVerifier for ClientVerifier {
     }
 }
 
-fn read(key: &'static str, file: &Path) -> Result<Vec<u8>, FileError> {
+fn read(key: &'static str, source: &PemSource) -> Result<Vec<u8>, FileError> {
+    let file = match source {
+        PemSource::Inline(bytes) => return Ok(bytes.to_vec()),
+        PemSource::File(file) => file,
+    };
     read_regular_file(file, MAX_FILE_BYTES)
         .map_err(|error| (key, format!("\"{}\" {error}", file.display())))
 }
 
-fn certificates(key: &'static str, file: &Path) -> Result<Vec<CertificateDer<'static>>, FileError> {
+fn certificates(
+    key: &'static str,
+    file: &PemSource,
+) -> Result<Vec<CertificateDer<'static>>, FileError> {
     let bytes = read(key, file)?;
     pem::certificates(&bytes).map_err(|wrong| (key, wrong.to_owned()))
 }

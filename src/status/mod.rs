@@ -1,4 +1,4 @@
-//! The status page: all monitors, one monitor, the same as JSON, and badges.
+//! The status page: all monitors, one monitor, the same as JSON, and badges; and the page of recent probes.
 //!
 //! The template engine escapes all texts of targets and users.
 
@@ -10,11 +10,13 @@ mod format;
 mod json;
 mod now;
 mod page;
+mod probes;
 mod query;
 mod renderer;
 mod selection;
 mod uptime;
 
 pub use assets::{SCRIPT, STYLE};
+pub use probes::probes_page;
 pub use query::Query;
 pub use renderer::Status;

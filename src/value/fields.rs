@@ -136,7 +136,13 @@ impl<'a> Fields<'a> {
             Node::FromEnvironment(_) => super::node::INVALID_ENVIRONMENT_VALUE.to_owned(),
             _ => format!("\"{}\" {error}", file.display()),
         });
-        or_report_as(contents, path, expected, self.problems)
+        match contents {
+            Ok(contents) => Some(contents),
+            Err(wrong) => {
+                self.problems.add_unreadable(path, wrong, expected);
+                None
+            }
+        }
     }
 
     /// Reads the path under `key`, relative to the folder of the configuration file.

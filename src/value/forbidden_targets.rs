@@ -1,10 +1,10 @@
-//! Networks that checks must not connect to.
+//! Networks that checks must not connect to, and targets that may be probed on request.
 
 use std::{fmt, net::IpAddr, sync::Arc};
 
 use ipnet::IpNet;
 
-use super::{FromNode, Node};
+use super::{FromNode, Host, Node};
 
 /// The networks of `forbid_targets`.
 #[derive(Clone, Debug, Default)]
@@ -93,6 +93,89 @@ fn network(text: &str) -> Option<IpNet> {
     text.parse().ok().or_else(address)
 }
 
+/// The targets that may be probed: networks, and patterns of names.
+#[derive(Clone, Debug, Default)]
+pub struct AllowedTargets(Arc<[AllowedTarget]>);
+
+/// One entry of `allowed_targets`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AllowedTarget {
+    /// Whatever has an address in these networks.
+    Networks(ForbiddenNetworks),
+    /// A host by its name, whatever its address is.
+    Name(String),
+    /// Every host below a domain, written as `*.example.com`.
+    Below(String),
+    /// A socket of this machine, written as `unix:/path`.
+    Socket(String),
+}
+
+impl AllowedTargets {
+    /// Whether a host of this name may be probed, whatever its address is.
+    #[must_use]
+    pub fn has_name(&self, name: &str) -> bool {
+        let name = name.trim_end_matches('.').to_ascii_lowercase();
+        self.0.iter().any(|entry| match entry {
+            AllowedTarget::Name(allowed) => *allowed == name,
+            AllowedTarget::Below(domain) => name
+                .strip_suffix(domain.as_str())
+                .is_some_and(|host| host.len() > 1 && host.ends_with('.')),
+            AllowedTarget::Networks(_) | AllowedTarget::Socket(_) => false,
+        })
+    }
+
+    /// Whether `address` may be probed.
+    #[must_use]
+    pub fn has_address(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.0.iter().any(|entry| match entry {
+            AllowedTarget::Networks(allowed) => {
+                let mut networks = allowed.networks.iter();
+                networks.any(|network| network.contains(&address))
+            }
+            _ => false,
+        })
+    }
+
+    /// Whether the socket at `path` may be probed.
+    #[must_use]
+    pub fn has_socket(&self, path: &str) -> bool {
+        let mut entries = self.0.iter();
+        entries.any(|entry| matches!(entry, AllowedTarget::Socket(allowed) if allowed == path))
+    }
+}
+
+impl From<Vec<AllowedTarget>> for AllowedTargets {
+    fn from(entries: Vec<AllowedTarget>) -> Self {
+        Self(entries.into())
+    }
+}
+
+impl FromNode for AllowedTarget {
+    const EXPECTED: &'static str = "a network such as 10.0.0.0/8, an address, one of link-local, metadata, \
+                                   loopback, private, a name such as www.example.com or *.example.com, or \
+                                   unix:PATH";
+
+    fn from_node(node: &Node) -> Result<Self, String> {
+        let text = String::from_node(node)?;
+        if let Some(path) = text.strip_prefix("unix:").filter(|path| !path.is_empty()) {
+            return Ok(Self::Socket(path.to_owned()));
+        }
+        if let Ok(networks) = ForbiddenNetworks::from_node(node) {
+            return Ok(Self::Networks(networks));
+        }
+        let name = text.trim_end_matches('.').to_ascii_lowercase();
+        let (domain, of): (_, fn(String) -> Self) = match name.strip_prefix("*.") {
+            Some(domain) => (domain, Self::Below),
+            None => (&*name, Self::Name),
+        };
+        match domain.parse::<Host>() {
+            Ok(Host::Name(domain)) if !domain.contains(['*', ':']) => Ok(of(domain)),
+            _ => Err(format!("invalid target {text:?}")),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -145,6 +228,38 @@ mod tests {
         }
         for text in ["", "example.com", "10.0.0.0/33", "metadat"] {
             assert!(ForbiddenNetworks::from_node(&Node::Text(text.to_owned())).is_err());
+        }
+    }
+
+    #[test]
+    fn a_target_is_allowed_by_its_name_or_its_address() {
+        let read = |text: &&str| AllowedTarget::from_node(&Node::Text((*text).to_owned()));
+        let entries = [
+            "10.0.0.0/8",
+            "www.example.com",
+            "*.Example.org.",
+            "unix:/run/a",
+        ];
+        let entries: Result<Vec<_>, _> = entries.iter().map(read).collect();
+        let allowed = AllowedTargets::from(entries.expect("targets"));
+        for (name, expected) in [
+            ("www.example.com", true),
+            ("WWW.example.com.", true),
+            ("example.com", false),
+            ("a.www.example.com", false),
+            ("a.example.org", true),
+            ("a.b.example.org", true),
+            ("example.org", false),
+            (".example.org", false),
+            ("badexample.org", false),
+        ] {
+            assert_eq!(allowed.has_name(name), expected, "{name}");
+        }
+        let address = |text: &str| allowed.has_address(text.parse().expect("an address"));
+        assert!(address("10.1.2.3") && address("::ffff:10.1.2.3") && !address("11.0.0.1"));
+        assert!(allowed.has_socket("/run/a") && !allowed.has_socket("/run/b"));
+        for wrong in ["", "a b", "*.", "*", "a*.example.com", "unix:"] {
+            assert!(read(&wrong).is_err(), "{wrong:?}");
         }
     }
 }

@@ -5,7 +5,10 @@ use std::collections::HashSet;
 use super::{EntryPart, Node, Path, Problems};
 
 /// The key of mappings to merge (<https://yaml.org/type/merge.html>).
-pub(super) const MERGE: &str = "<<";
+pub(crate) const MERGE: &str = "<<";
+
+/// The key of an entry that was taken out of a mapping, so that the others keep their places.
+pub(crate) const TAKEN_OUT: &str = "\0";
 
 /// One of several merged mappings.
 pub(super) struct Layer<'a> {
@@ -25,12 +28,12 @@ impl<'a> Layer<'a> {
         (node, self.path.entry(name, index))
     }
 
-    /// The entries without `<<`.
+    /// The entries without `<<`, and without those that were taken out.
     pub fn own_entries(&self) -> impl Iterator<Item = (usize, &'a str, &'a Node)> + use<'a> {
         let entries = self.entries.iter().enumerate();
         entries
             .map(|(index, (name, node))| (index, &**name, node))
-            .filter(|(_, name, _)| *name != MERGE)
+            .filter(|(_, name, _)| ![MERGE, TAKEN_OUT].contains(name))
     }
 }
 
@@ -44,7 +47,7 @@ impl<'a> Layers<'a> {
     pub fn add(&mut self, entries: &'a [(String, Node)], path: &Path, is_merged: bool) {
         let mut names = HashSet::with_capacity(entries.len());
         for (index, (name, _)) in entries.iter().enumerate() {
-            if !names.insert(name) {
+            if !names.insert(name) && name != TAKEN_OUT {
                 self.problems
                     .add(path.entry(name, index), EntryPart::Key, "duplicate key", "");
             }

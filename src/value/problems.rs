@@ -142,6 +142,8 @@ pub struct Problem {
     pub message: String,
     /// True if the problem does not depend on other keys.
     pub is_context_free: bool,
+    /// Whether a file that is named there cannot be read, which may change.
+    pub is_of_file: bool,
     /// The first entry with the same name; the message is empty then.
     pub duplicate_of: Option<Path>,
 }
@@ -214,6 +216,19 @@ impl Problems {
             part,
             message: message(wrong, expected),
             is_context_free: true,
+            is_of_file: false,
+            duplicate_of: None,
+        });
+    }
+
+    /// Adds that the file that is named at `path` cannot be read.
+    pub(super) fn add_unreadable(&self, path: Path, wrong: impl fmt::Display, expected: &str) {
+        self.push(Problem {
+            path,
+            part: EntryPart::Value,
+            message: message(wrong, expected),
+            is_context_free: true,
+            is_of_file: true,
             duplicate_of: None,
         });
     }
@@ -235,6 +250,7 @@ impl Problems {
             part,
             message,
             is_context_free: false,
+            is_of_file: false,
             duplicate_of: None,
         });
     }
@@ -266,6 +282,7 @@ impl Problems {
             part: EntryPart::Key,
             message: String::new(),
             is_context_free: true,
+            is_of_file: false,
             duplicate_of: Some(first),
         });
     }

@@ -3,7 +3,7 @@
 use url::Url;
 
 /// Maximum number of redirects, as in blackbox_exporter.
-pub const MAX_REDIRECTS: usize = 10;
+pub const MAX_REDIRECTS: u32 = 10;
 
 /// Returns true if credentials for `home` may be sent to `other`: same scheme, host and port, or https
 /// instead of http on the default ports.

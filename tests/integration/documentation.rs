@@ -204,6 +204,7 @@ const SECTIONS: &[&str] = &[
     "forbid_targets",
     "templates",
     "discovery",
+    "probe",
     "monitors",
 ];
 

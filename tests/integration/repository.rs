@@ -28,16 +28,21 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "metrics",
             "monitors",
             "net",
+            "probe",
             "server",
             "value",
         ],
     ),
     ("discovery", &["check", "net", "settings", "value"]),
     ("dispatcher", &["check"]),
-    ("metrics", &["check", "discovery", "value"]),
+    ("probe", &["check", "monitors", "value"]),
+    ("metrics", &["check", "discovery", "probe", "value"]),
     ("history", &["check"]),
-    ("status", &["check", "history", "value"]),
-    ("server", &["history", "metrics", "status", "value"]),
+    ("status", &["check", "history", "probe", "value"]),
+    (
+        "server",
+        &["history", "metrics", "probe", "status", "value"],
+    ),
 ];
 
 /// Single files that use nothing of the crate, and that every module may use.

@@ -97,7 +97,16 @@ impl<'c> Line<'c> {
 /// The JSON members of `fact`; none if the line has a separate member for it.
 fn fact_to_json(fact: &Fact) -> Map<String, Value> {
     let members = match fact {
-        Fact::Address(_) | Fact::HttpStatus(_) | Fact::ResponseBytes(_) => json!({}),
+        Fact::Address(_)
+        | Fact::HttpStatus(_)
+        | Fact::ResponseBytes(_)
+        // Details, which are recorded for a probe only.
+        | Fact::FirstAddress(_)
+        | Fact::Redirects(_)
+        | Fact::HttpHead(_)
+        | Fact::DecodedBytes(_)
+        | Fact::Unexpected(_)
+        | Fact::PeerCertificates(_) => json!({}),
         Fact::Certificate(
             role,
             CertificateValidity {

@@ -43,7 +43,10 @@ impl<'s> SeriesModel<'s> {
             Cardinality::Failures => usize::from(has_failed),
             Cardinality::Histogram(set) => self.histogram(set),
             Cardinality::HistogramPerOutcome(set) => outcomes * self.histogram(set),
-            Cardinality::MonitorTypes | Cardinality::HostLimit | Cardinality::DiscoverySources => 0,
+            Cardinality::MonitorTypes
+            | Cardinality::HostLimit
+            | Cardinality::DiscoverySources
+            | Cardinality::ProbeModules => 0,
         };
         let exported = FAMILIES.iter().filter(|family| self.exports(family));
         exported.map(count).sum()
@@ -55,7 +58,7 @@ impl<'s> SeriesModel<'s> {
             Scope::Monitors => true,
             Scope::Types(types) => types.contains(&self.kind),
             Scope::Phases(phases) | Scope::OptIn(phases) => phases.iter().any(|p| self.reaches(*p)),
-            Scope::SomeOf(_) | Scope::Daemon | Scope::Discovery => false,
+            Scope::SomeOf(_) | Scope::Daemon | Scope::Discovery | Scope::Probe => false,
         };
         has && self.settings.exports(family)
     }
@@ -80,7 +83,8 @@ pub(super) fn daemon_series(types: usize, has_host_limit: bool) -> usize {
         | Cardinality::Outcomes
         | Cardinality::Failures
         | Cardinality::HistogramPerOutcome(_)
-        | Cardinality::DiscoverySources => 0,
+        | Cardinality::DiscoverySources
+        | Cardinality::ProbeModules => 0,
     })
     .sum()
 }

@@ -90,6 +90,8 @@ pub struct SectionRules {
     pub fail_if_any: Vec<Pattern>,
     /// None of them may match every record.
     pub fail_if_all: Vec<Pattern>,
+    /// All of them must match every record, of which there may be none.
+    pub require_all_if_any: Vec<Pattern>,
     /// All of them must match every record, and there must be one.
     pub require_all: Vec<Pattern>,
     /// One of them must match a record.
@@ -104,6 +106,7 @@ impl SectionRules {
         let rules = Self {
             fail_if_any: fields.patterns("fail_if_matches_regexp"),
             fail_if_all: fields.patterns("fail_if_all_match_regexp"),
+            require_all_if_any: fields.patterns("fail_if_not_all_match_regexp"),
             require_all: fields.patterns("fail_if_not_matches_regexp"),
             require_any: fields.patterns("fail_if_none_matches_regexp"),
         };
@@ -115,12 +118,18 @@ impl SectionRules {
         let Self {
             fail_if_any,
             fail_if_all,
+            require_all_if_any,
             require_all,
             require_any,
         } = self;
-        [fail_if_any, fail_if_all, require_all, require_any]
-            .iter()
-            .all(|patterns| patterns.is_empty())
+        let lists = [
+            fail_if_any,
+            fail_if_all,
+            require_all_if_any,
+            require_all,
+            require_any,
+        ];
+        lists.iter().all(|patterns| patterns.is_empty())
     }
 
     /// An upper estimate of the steps that a byte of a record takes.
@@ -128,12 +137,18 @@ impl SectionRules {
         let Self {
             fail_if_any,
             fail_if_all,
+            require_all_if_any,
             require_all,
             require_any,
         } = self;
-        let patterns = [fail_if_any, fail_if_all, require_all, require_any]
-            .into_iter()
-            .flatten();
+        let patterns = [
+            fail_if_any,
+            fail_if_all,
+            require_all_if_any,
+            require_all,
+            require_any,
+        ];
+        let patterns = patterns.into_iter().flatten();
         patterns.map(Pattern::steps_per_byte).sum()
     }
 
@@ -151,7 +166,8 @@ impl SectionRules {
                     shortened(record)
                 ));
             }
-            if let Some(pattern) = self.require_all.iter().find(|pattern| !matches(pattern)) {
+            let mut required = self.require_all_if_any.iter().chain(&self.require_all);
+            if let Some(pattern) = required.find(|pattern| !matches(pattern)) {
                 let record = shortened(record);
                 return Some(format!(
                     "{word} record {record} does not match \"{pattern}\""

@@ -120,6 +120,7 @@ async fn over_udp(
         },
         port: endpoint.port,
     };
+    let connector = connector.for_known_address();
     let stream = connector.connect(&same, settings.route, attempt).await?;
     let mut whole = over_stream(stream, encoded, attempt).await?;
     whole.summary.truncated = true;

@@ -48,10 +48,18 @@ impl<T: Transport> Http<T> {
         };
         let mut decoder = encoding.map(|encoding| Box::new(Decoder::new(encoding, empty_body())));
         let mut slice = TimeSlice::start();
+        // As much of the decoded body as is within the limit.
+        let record_decoded = |bytes: u64| {
+            let bytes = limit.map_or(bytes, |limit| bytes.min(limit));
+            attempt.record_detail(|| Fact::DecodedBytes(bytes));
+        };
         attempt.record(Fact::ResponseBytes(received));
         while let Some(chunk) = body.chunk().await? {
             received += chunk.len() as u64;
             attempt.record(Fact::ResponseBytes(received));
+            if decoder.is_none() {
+                record_decoded(received);
+            }
             if limit.is_some_and(|limit| received > limit) {
                 let error = format!(
                     "the body is larger than {} bytes",
@@ -61,6 +69,9 @@ impl<T: Transport> Http<T> {
             }
             if let Some(previous) = decoder.take() {
                 let result = decode(previous, chunk, &mut slice).await;
+                if let Err(DecodeError::TooLarge) = result {
+                    record_decoded(u64::MAX);
+                }
                 let next = result.map_err(|wrong| self.decode_failure(wrong, encoding, attempt))?;
                 decoder = Some(next);
             } else {
@@ -77,6 +88,7 @@ impl<T: Transport> Http<T> {
                 result => result,
             };
             let body = result.map_err(|wrong| self.decode_failure(wrong, encoding, attempt))?;
+            record_decoded(body.length);
             attempt.step(StepKind::ResponseBody, || {
                 let (encoding, length) = (encoding.map_or("", Encoding::as_str), body.length);
                 format!("{received} bytes of {encoding} data, {length} bytes decoded")

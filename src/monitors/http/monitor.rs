@@ -9,7 +9,7 @@ use super::{
     advanced::MAX_ADDRESSES, redirects::CheckContext, settings::Settings, verdict::name_encoding,
 };
 use crate::{
-    check::{Attempt, Fact, Failure, Monitor, Phase, Reason, Report, log_check},
+    check::{Attempt, Failure, Monitor, Phase, Reason, Report, log_check},
     net::{
         Connector,
         http::{Client, ProxyScheme, Transport},
@@ -93,7 +93,6 @@ impl<T: Transport> Http<T> {
     async fn check_once(&self, context: &CheckContext, attempt: &Attempt) -> Result<(), Failure> {
         let (hop, response) = self.response(context, attempt).await?;
         let (parts, mut body) = response.into_parts();
-        attempt.record(Fact::HttpStatus(parts.status.as_u16()));
         let head = self.check_head(&hop.url, &parts, attempt).await;
         let advanced = self.settings.advanced.as_deref();
         if advanced.is_some_and(|advanced| advanced.without_body) {

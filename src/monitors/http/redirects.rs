@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderValue, Method, Response, StatusCode, Uri,
+    HeaderMap, HeaderValue, Method, Response, StatusCode, Uri, Version,
     header::{self, HeaderName},
 };
 use percent_encoding::{CONTROLS, percent_encode};
@@ -12,7 +12,7 @@ use url::Url;
 
 use super::{Http, cookies::CookieJar};
 use crate::{
-    check::{Attempt, Fact, Failure, Reason, StepKind},
+    check::{Attempt, Fact, Failure, HttpHead, Reason, StepKind},
     net::http::{Request, Transport},
     value::{HttpUrl, MAX_REDIRECTS, is_same_service},
 };
@@ -57,7 +57,7 @@ impl<T: Transport> Http<T> {
             method: self.settings.method.clone(),
             body: self.settings.body.clone(),
         };
-        let mut redirects = 0;
+        let mut redirects: u32 = 0;
         let mut jar = CookieJar::default();
         loop {
             let is_same_origin = is_same_service(&self.settings.url, &hop.url);
@@ -71,23 +71,27 @@ impl<T: Transport> Http<T> {
             if is_same_origin && response.status() == StatusCode::UNAUTHORIZED {
                 self.discard_token(context);
             }
+            if redirect_location(&response).is_some() {
+                attempt.record_detail(|| Fact::Redirects(redirects + 1));
+            }
             let next = self.next_hop(&hop, &response);
             if response.status().is_redirection() {
                 let text = || self.redirect_in_words(redirects, &next);
                 attempt.step(StepKind::Redirect, text);
             }
             let next = next.map_err(|error| {
-                attempt.record(Fact::HttpStatus(response.status().as_u16()));
+                record_head(&hop.url, &response, attempt);
                 attempt.failure(Reason::ProtocolError, error)
             })?;
             let Some(next) = next else {
+                record_head(&hop.url, &response, attempt);
                 return Ok((hop, response));
             };
             if let Some(advanced) = &self.settings.advanced {
                 advanced.min_validity.judge(attempt)?;
             }
             if redirects == MAX_REDIRECTS {
-                attempt.record(Fact::HttpStatus(response.status().as_u16()));
+                record_head(&hop.url, &response, attempt);
                 let error = format!("more than {MAX_REDIRECTS} redirects");
                 return Err(attempt.failure(Reason::TooManyRedirects, error));
             }
@@ -161,7 +165,7 @@ impl<T: Transport> Http<T> {
     }
 
     /// The reason why a redirect is followed or not, after `count` others.
-    fn redirect_in_words(&self, count: usize, next: &Result<Option<Hop>, &'static str>) -> String {
+    fn redirect_in_words(&self, count: u32, next: &Result<Option<Hop>, &'static str>) -> String {
         match next {
             Err(error) => format!("not followed: {error}"),
             Ok(None) if !self.settings.follow_redirects => {
@@ -191,14 +195,7 @@ impl<T: Transport> Http<T> {
         hop: &Hop,
         response: &Response<T::Body>,
     ) -> Result<Option<Hop>, &'static str> {
-        let keeps_method = match response.status() {
-            StatusCode::MOVED_PERMANENTLY | StatusCode::FOUND | StatusCode::SEE_OTHER => false,
-            StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT => true,
-            _ => return Ok(None),
-        };
-        // An empty one leads nowhere, as curl and blackbox_exporter have it.
-        let location = response.headers().get(header::LOCATION);
-        let Some(location) = location.filter(|location| !location.is_empty()) else {
+        let Some((keeps_method, location)) = redirect_location(response) else {
             return Ok(None);
         };
         if !self.settings.follow_redirects {
@@ -229,6 +226,46 @@ impl<T: Transport> Http<T> {
         };
         Ok(Some(Hop { url, method, body }))
     }
+}
+
+/// Where `response` redirects to, if it does, and whether that is asked with the same method.
+fn redirect_location<B>(response: &Response<B>) -> Option<(bool, &HeaderValue)> {
+    let keeps_method = match response.status() {
+        StatusCode::MOVED_PERMANENTLY | StatusCode::FOUND | StatusCode::SEE_OTHER => false,
+        StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT => true,
+        _ => return None,
+    };
+    // An empty one leads nowhere, as curl and blackbox_exporter have it.
+    let location = response.headers().get(header::LOCATION);
+    let location = location.filter(|location| !location.is_empty())?;
+    Some((keeps_method, location))
+}
+
+/// Records the head of `response`, which is the last one, and is from `url`.
+fn record_head<B>(url: &Url, response: &Response<B>, attempt: &Attempt) {
+    attempt.record(Fact::HttpStatus(response.status().as_u16()));
+    attempt.record_detail(|| {
+        let headers = response.headers();
+        let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+        Fact::HttpHead(HttpHead {
+            version_tenths: match response.version() {
+                Version::HTTP_10 => 10,
+                Version::HTTP_2 => 20,
+                Version::HTTP_3 => 30,
+                _ => 11,
+            },
+            is_over_tls: url.scheme() == "https",
+            content_length: text(header::CONTENT_LENGTH).and_then(|length| length.parse().ok()),
+            last_modified: text(header::LAST_MODIFIED).and_then(unix_time),
+        })
+    });
+}
+
+/// The Unix time of an HTTP date (RFC 9110, section 5.6.7), in any of its forms.
+fn unix_time(date: &str) -> Option<i64> {
+    let time = httpdate::parse_http_date(date).ok()?;
+    let since = time.duration_since(std::time::UNIX_EPOCH).ok()?;
+    i64::try_from(since.as_secs()).ok()
 }
 
 /// A location as text: of one that is not UTF-8, the bytes beyond ASCII are percent-encoded.

@@ -116,7 +116,10 @@ impl Client {
                 let address = self.connector.resolve(&host, request.route, attempt);
                 Host::Address(address.await?)
             }
-            _ => host,
+            _ => {
+                self.connector.require_allowed_name(&host)?;
+                host
+            }
         };
         if let Host::Address(address) = host {
             self.connector.ensure_target_allowed(address)?;

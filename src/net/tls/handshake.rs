@@ -12,6 +12,7 @@ use x509_parser::{certificate::X509Certificate, prelude::FromDer};
 use super::{
     chain::{self, MAX_CERTIFICATES},
     leaf::identity,
+    peer_certificates::peer_certificates,
 };
 use crate::check::{
     Attempt, CertificateRole, CertificateValidity, Fact, Failure, Phase, Reason, StepKind, Steps,
@@ -84,6 +85,10 @@ impl HandshakeLog {
             let identity = identity(&leaf, der);
             attempt.record(Fact::LeafCertificate(Arc::new(identity)));
         }
+        attempt.record_detail(|| {
+            let sent = peer_certificates(&leaf, der, intermediates);
+            Fact::PeerCertificates(Arc::new(sent))
+        });
         let validity = validity_of(&leaf);
         attempt.record(Fact::Certificate(CertificateRole::Leaf, validity));
         let earliest = earliest_expiry(&leaf, intermediates);

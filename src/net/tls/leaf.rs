@@ -18,27 +18,42 @@ pub(super) fn identity(
     certificate: &X509Certificate<'_>,
     der: &CertificateDer<'_>,
 ) -> LeafCertificate {
-    let names = certificate.subject_alternative_name().ok().flatten();
-    let names = names.iter().flat_map(|names| &names.value.general_names);
-    let dns_names = names.filter_map(|name| match name {
-        GeneralName::DNSName(name) => Some(*name),
-        _ => None,
-    });
-    // A leading byte of zeros says that the number is positive.
-    let serial = match certificate.raw_serial() {
-        [0, rest @ ..] if !rest.is_empty() => rest,
-        serial => serial,
-    };
     LeafCertificate::new(
         &distinguished_name(certificate.subject()),
         &distinguished_name(certificate.issuer()),
-        &hexadecimal(serial),
-        dns_names,
-        &hexadecimal(digest(&SHA256, der).as_ref()),
+        &serial(certificate),
+        dns_names(certificate),
+        &fingerprint(der),
     )
 }
 
-fn hexadecimal(bytes: &[u8]) -> String {
+/// The DNS names of the subject alternative name of `certificate`.
+pub(super) fn dns_names<'c>(certificate: &X509Certificate<'c>) -> Vec<&'c str> {
+    let names = certificate.subject_alternative_name().ok().flatten();
+    let names = names.into_iter();
+    let names = names.flat_map(|names| names.value.general_names.iter());
+    let names = names.filter_map(|name| match name {
+        GeneralName::DNSName(name) => Some(*name),
+        _ => None,
+    });
+    names.collect()
+}
+
+/// The serial number of `certificate` in hexadecimal digits, without the leading byte of zeros that says that
+/// it is positive.
+pub(super) fn serial(certificate: &X509Certificate<'_>) -> String {
+    hexadecimal(match certificate.raw_serial() {
+        [0, rest @ ..] if !rest.is_empty() => rest,
+        serial => serial,
+    })
+}
+
+/// SHA-256 of a certificate in hexadecimal digits.
+pub(super) fn fingerprint(der: &CertificateDer<'_>) -> String {
+    hexadecimal(digest(&SHA256, der).as_ref())
+}
+
+pub(super) fn hexadecimal(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(2 * bytes.len());
     for byte in bytes {
         let _ = write!(text, "{byte:02x}");
@@ -65,7 +80,7 @@ fn attribute(attribute: &AttributeTypeAndValue<'_>) -> String {
     }
 }
 
-fn escaped(value: &str) -> String {
+pub(super) fn escaped(value: &str) -> String {
     let mut text = String::with_capacity(value.len());
     let last = value.chars().count().saturating_sub(1);
     for (index, c) in value.chars().enumerate() {

@@ -5,6 +5,7 @@ mod chain;
 mod expiry;
 mod handshake;
 mod leaf;
+mod peer_certificates;
 mod reasons;
 mod settings;
 mod trust;

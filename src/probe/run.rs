@@ -1,0 +1,389 @@
+//! Runs one probe: its module bound to its target, within its deadline and the limits.
+
+use std::{collections::HashMap, fmt::Write, sync::Arc, time::Duration};
+
+use parking_lot::{Mutex, RwLock};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
+
+use super::{
+    BadRequest, Module, ProbeLog, ProbeRequest, ProbeStats, Recent, RecentProbe, Rejection,
+    Settings, Traits, Unusable, families::ProbeResult,
+};
+use crate::{
+    check::{Attempt, Failure, Job, Phase, Reason, Report, StepLimits, Steps},
+    monitors::Type,
+    offload, text,
+};
+
+/// Modules that are bound to a target and kept for the next probe of it.
+const MAX_BOUND: usize = 4096;
+/// Bytes of a target that is kept.
+const MAX_KEPT_TARGET: usize = 1024;
+/// The steps that are kept of a probe whose log is asked for.
+const DEBUG_STEPS: StepLimits = StepLimits {
+    first: 100,
+    last: 100,
+    text_bytes: 600,
+};
+/// How long files are relied on that a module names.
+const FILES_LIFETIME: Duration = Duration::from_secs(30);
+
+/// Makes a check of a module and a target.
+pub type Bind = dyn Fn(&Wanted<'_>) -> Result<Bound, BindError> + Send + Sync;
+
+/// A module and a target.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'w> {
+    /// The name of the module.
+    pub module: &'w str,
+    /// The target as it was asked for.
+    pub target: &'w str,
+    /// The parameter `hostname`.
+    pub hostname: Option<&'w str>,
+}
+
+/// A module bound to a target.
+#[derive(Debug)]
+pub struct Bound {
+    /// The check.
+    pub job: Job,
+    /// What its metrics depend on.
+    pub traits: Traits,
+    /// Whether it was made from files, which may change.
+    pub has_files: bool,
+}
+
+/// Why a module and a target do not go together.
+#[derive(Clone, Debug)]
+pub enum BindError {
+    /// The module has another Host header than the parameter `hostname`.
+    HostConflict {
+        /// The module's.
+        module: String,
+        /// The parameter.
+        parameter: String,
+    },
+    /// The target is not one, or a file of the module cannot be read.
+    Invalid(String),
+}
+
+/// The result of a probe.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The metrics in the text format.
+    pub metrics: Arc<str>,
+    /// The log of the probe, if it was asked for.
+    pub log: Option<String>,
+}
+
+/// Answers requests for probes.
+pub struct Prober {
+    state: RwLock<Arc<State>>,
+    recent: Recent,
+    stats: Arc<ProbeStats>,
+}
+
+/// What a change of the configuration replaces.
+struct State {
+    settings: Settings,
+    /// The modules as text, by name.
+    shown: HashMap<String, Arc<str>>,
+    bind: Arc<Bind>,
+    permits: Arc<Semaphore>,
+    bound: Mutex<HashMap<Key, Kept>>,
+}
+
+/// Module, target and host name.
+type Key = (String, String, Option<String>);
+
+struct Kept {
+    bound: Arc<Bound>,
+    since: Instant,
+}
+
+impl Prober {
+    /// Probes with the modules of `settings`, which `bind` binds.
+    #[must_use]
+    pub fn new(settings: &Settings, bind: Arc<Bind>, counters: Arc<ProbeStats>) -> Self {
+        let state = State::new(settings, bind, None);
+        let prober = Self {
+            state: RwLock::new(Arc::new(state)),
+            recent: Recent::default(),
+            stats: counters,
+        };
+        prober.announce(settings);
+        prober
+    }
+
+    /// Probes with the modules of `settings` from here on.
+    pub fn replace(&self, settings: &Settings, bind: Arc<Bind>) {
+        let mut state = self.state.write();
+        let limit = state.settings.max_concurrent_probes;
+        let permits = (limit == settings.max_concurrent_probes).then(|| state.permits.clone());
+        *state = Arc::new(State::new(settings, bind, permits));
+        drop(state);
+        self.announce(settings);
+    }
+
+    fn announce(&self, settings: &Settings) {
+        self.stats.set_enabled(settings.is_enabled);
+        self.stats.retain_modules(settings.modules.keys());
+        self.recent.set_limit(settings.history_limit);
+    }
+
+    /// The last probes.
+    #[must_use]
+    pub fn recent(&self) -> &Recent {
+        &self.recent
+    }
+
+    /// Whether there is anything to probe with.
+    #[must_use]
+    pub fn is_enabled(&self) -> bool {
+        self.stats.is_enabled()
+    }
+
+    /// The names of the modules.
+    #[must_use]
+    pub fn module_names(&self) -> Vec<String> {
+        let state = self.state.read().clone();
+        state.settings.modules.keys().cloned().collect()
+    }
+
+    /// The modules as YAML, with secrets hidden.
+    #[must_use]
+    pub fn modules(&self) -> String {
+        let state = self.state.read().clone();
+        let mut text = "modules:\n".to_owned();
+        for (name, module) in &state.settings.modules {
+            let name = serde_json::to_string(name).unwrap_or_default();
+            let _ = writeln!(text, "  {name}:");
+            for line in module.shown.lines() {
+                text.push_str("    ");
+                text.push_str(line);
+                text.push('\n');
+            }
+        }
+        text
+    }
+
+    /// Probes as `request` says.
+    ///
+    /// # Errors
+    /// If there is nothing to be probed, or as many probes run as may.
+    pub async fn probe(&self, request: &ProbeRequest) -> Result<Answer, BadRequest> {
+        let result = self.run(request).await;
+        if let Err(refused) = &result {
+            self.stats.reject(match refused {
+                BadRequest::UnknownModule(_) | BadRequest::UnknownProber(_) => {
+                    Rejection::UnknownModule
+                }
+                BadRequest::Saturated => Rejection::Saturated,
+                BadRequest::InvalidTimeout(_)
+                | BadRequest::NoTarget
+                | BadRequest::HostConflict { .. } => Rejection::BadRequest,
+            });
+        }
+        result
+    }
+
+    async fn run(&self, request: &ProbeRequest) -> Result<Answer, BadRequest> {
+        let state = self.state.read().clone();
+        let name = &request.module;
+        let module = state.settings.modules.get(name);
+        let module = module.ok_or_else(|| BadRequest::UnknownModule(name.clone()))?;
+        let timeout = request.timeout(module.timeout, state.settings.timeout_offset)?;
+        if request.target.is_empty() {
+            return Err(BadRequest::NoTarget);
+        }
+        let prober = module.prober_type()?;
+        let _permit = state.permit()?;
+        let _in_flight = self.stats.begin();
+        let bound = match &module.prober {
+            Err(unusable) => Err(unusable.to_string()),
+            Ok(_) => state.bind(request).await?,
+        };
+        let limits = if request.is_debug {
+            DEBUG_STEPS
+        } else {
+            StepLimits::EVIDENCE
+        };
+        let (report, traits, target) = match &bound {
+            Ok(bound) => {
+                let report = state
+                    .check(bound, prober, &request.target, (timeout, limits))
+                    .await;
+                (report, bound.traits, bound.job.target())
+            }
+            Err(error) => {
+                let failure = Failure::new(Phase::Resolve, Reason::AgentError, &**error);
+                let report = Attempt::start().finish(Err(failure));
+                (report, Traits::default(), shown_target(&request.target))
+            }
+        };
+        let result = ProbeResult {
+            prober,
+            traits,
+            report: &report,
+            timeout,
+            is_target_valid: bound.is_ok(),
+        };
+        let metrics: Arc<str> = result.write().into();
+        self.stats.complete(name, report.outcome());
+        log(state.settings.log, name, &target, &report);
+        let text = state.shown.get(name).cloned().unwrap_or_default();
+        let targets = (&*request.target, target);
+        let recent = RecentProbe::new(name, targets, text, &result, metrics.clone());
+        let recent = self.recent.add(recent);
+        Ok(Answer {
+            metrics,
+            log: request.is_debug.then(|| recent.log()),
+        })
+    }
+}
+
+impl Module {
+    /// The type of its probes.
+    fn prober_type(&self) -> Result<Type, BadRequest> {
+        match &self.prober {
+            Ok(prober) | Err(Unusable::Unsupported(prober, _)) => Ok(*prober),
+            Err(Unusable::UnknownProber(word)) => Err(BadRequest::UnknownProber(word.clone())),
+        }
+    }
+}
+
+impl State {
+    fn new(settings: &Settings, bind: Arc<Bind>, permits: Option<Arc<Semaphore>>) -> Self {
+        let permits = permits.unwrap_or_else(|| {
+            let most = settings.max_concurrent_probes.min(Semaphore::MAX_PERMITS);
+            Arc::new(Semaphore::new(most))
+        });
+        let modules = settings.modules.iter();
+        Self {
+            shown: modules
+                .map(|(name, module)| (name.clone(), module.shown.as_str().into()))
+                .collect(),
+            settings: settings.clone(),
+            bind,
+            permits,
+            bound: Mutex::default(),
+        }
+    }
+
+    /// A permit of those that probes have for themselves, if one is free.
+    fn permit(&self) -> Result<OwnedSemaphorePermit, BadRequest> {
+        let permit = self.permits.clone().try_acquire_owned();
+        permit.map_err(|_| BadRequest::Saturated)
+    }
+
+    /// The module of `request` bound to its target, or what is wrong with it.
+    async fn bind(&self, request: &ProbeRequest) -> Result<Result<Arc<Bound>, String>, BadRequest> {
+        let key = (
+            request.module.clone(),
+            request.target.clone(),
+            request.hostname.clone(),
+        );
+        let is_fresh =
+            |kept: &&Kept| !kept.bound.has_files || kept.since.elapsed() < FILES_LIFETIME;
+        let known = self
+            .bound
+            .lock()
+            .get(&key)
+            .filter(is_fresh)
+            .map(|kept| kept.bound.clone());
+        if let Some(bound) = known {
+            return Ok(Ok(bound));
+        }
+        let bind = self.bind.clone();
+        let (module, target, hostname) = key.clone();
+        // Reads files, and compiles patterns.
+        let bound = offload::run(false, move |_| {
+            bind(&Wanted {
+                module: &module,
+                target: &target,
+                hostname: hostname.as_deref(),
+            })
+        });
+        match bound.await {
+            Ok(bound) => {
+                let bound = Arc::new(bound);
+                let mut known = self.bound.lock();
+                if known.len() >= MAX_BOUND {
+                    known.clear();
+                }
+                if key.1.len() <= MAX_KEPT_TARGET {
+                    let kept = Kept {
+                        bound: bound.clone(),
+                        since: Instant::now(),
+                    };
+                    known.insert(key, kept);
+                }
+                Ok(Ok(bound))
+            }
+            Err(BindError::Invalid(error)) => Ok(Err(error)),
+            Err(BindError::HostConflict { module, parameter }) => {
+                Err(BadRequest::HostConflict { module, parameter })
+            }
+        }
+    }
+
+    /// Checks, unless the target is a socket that may not be probed.
+    async fn check(
+        &self,
+        bound: &Bound,
+        prober: Type,
+        target: &str,
+        (timeout, limits): (Duration, StepLimits),
+    ) -> Report {
+        if let Some(allowed) = &self.settings.allowed_targets
+            && prober == Type::Unix
+            && !allowed.has_socket(target)
+        {
+            let error = format!("unix:{target} is not in probe.allowed_targets");
+            let failure = Failure::new(Phase::Resolve, Reason::TargetForbidden, error);
+            return Attempt::start().finish(Err(failure));
+        }
+        let job = Job {
+            timeout,
+            ..bound.job.clone()
+        };
+        job.check_told_to(Steps::record(limits)).await
+    }
+}
+
+/// `target` without what may be secret in it.
+fn shown_target(target: &str) -> String {
+    let end = target.find(['?', '#']).unwrap_or(target.len());
+    let target = &target[..end];
+    let shown = match target.rsplit_once('@') {
+        Some((_, host)) => host,
+        None => target,
+    };
+    text::bounded(shown.to_owned(), 256)
+}
+
+/// Target of log lines: the component.
+const LOG_TARGET: &str = "monitoringdaemon::probe";
+
+fn log(wanted: ProbeLog, module: &str, target: &str, report: &Report) {
+    let seconds = report.duration.as_secs_f64();
+    match &report.failure {
+        None if wanted == ProbeLog::All => {
+            tracing::info!(target: LOG_TARGET, module, target, seconds, "Probe succeeded");
+        }
+        Some(failure) if wanted != ProbeLog::None => tracing::info!(
+            target: LOG_TARGET,
+            module,
+            target,
+            reason = failure.reason.as_str(),
+            phase = failure.phase.as_str(),
+            seconds,
+            error = &*failure.error,
+            "Probe failed"
+        ),
+        _ => {}
+    }
+}

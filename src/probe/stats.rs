@@ -1,0 +1,113 @@
+//! Counters over the probes of all modules, for `/metrics`.
+
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+};
+
+use parking_lot::Mutex;
+
+use crate::check::Outcome;
+
+/// What is counted of probes. It outlives a change of the configuration.
+#[derive(Debug, Default)]
+pub struct ProbeStats {
+    is_enabled: AtomicBool,
+    completed: Mutex<BTreeMap<String, [u64; Outcome::ALL.len()]>>,
+    in_flight: AtomicU64,
+    rejected: [AtomicU64; Rejection::ALL.len()],
+}
+
+/// Why a request was not probed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rejection {
+    /// It has no target, or something else is wrong with it.
+    BadRequest,
+    /// As many probes run as may.
+    Saturated,
+    /// There is no module of that name, or none that can be used.
+    UnknownModule,
+}
+
+impl Rejection {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::BadRequest, Self::Saturated, Self::UnknownModule];
+
+    /// The word for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::BadRequest => "bad_request",
+            Self::Saturated => "saturated",
+            Self::UnknownModule => "unknown_module",
+        }
+    }
+}
+
+impl ProbeStats {
+    /// Whether there is anything to probe with.
+    #[must_use]
+    pub fn is_enabled(&self) -> bool {
+        self.is_enabled.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_enabled(&self, is_enabled: bool) {
+        self.is_enabled.store(is_enabled, Ordering::Relaxed);
+    }
+
+    /// Makes the counters of these modules exist, and removes those of others.
+    pub(super) fn retain_modules<'m>(&self, modules: impl Iterator<Item = &'m String>) {
+        let mut completed = self.completed.lock();
+        let mut old = std::mem::take(&mut *completed);
+        *completed = modules
+            .map(|name| (name.clone(), old.remove(name).unwrap_or_default()))
+            .collect();
+    }
+
+    /// Counts a probe from its beginning to the end of the returned guard.
+    pub(super) fn begin(&self) -> InFlight<'_> {
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        InFlight(self)
+    }
+
+    pub(super) fn complete(&self, module: &str, outcome: Outcome) {
+        if let Some(counts) = self.completed.lock().get_mut(module) {
+            counts[outcome as usize] += 1;
+        }
+    }
+
+    pub(super) fn reject(&self, why: Rejection) {
+        self.rejected[why as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The probes that have ended, by module and outcome.
+    #[must_use]
+    pub fn completed(&self) -> Vec<(String, [u64; Outcome::ALL.len()])> {
+        let completed = self.completed.lock();
+        completed
+            .iter()
+            .map(|(module, counts)| (module.clone(), *counts))
+            .collect()
+    }
+
+    /// Number of probes that run.
+    #[must_use]
+    pub fn in_flight(&self) -> u64 {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// Number of requests that were not probed for this reason.
+    #[must_use]
+    pub fn rejected(&self, why: Rejection) -> u64 {
+        self.rejected[why as usize].load(Ordering::Relaxed)
+    }
+}
+
+/// A probe that runs.
+pub(super) struct InFlight<'s>(&'s ProbeStats);
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
