@@ -174,12 +174,12 @@ async fn merge<M: Send + Sync + 'static>(
     }
     loop {
         // Building thousands of monitors takes a while, and must not delay checks.
-        let merged = tokio::task::spawn_blocking(move || {
+        let result = tokio::task::spawn_blocking(move || {
             let monitors = merger.monitors();
             (merger, monitors)
         });
         let monitors;
-        match merged.await {
+        match result.await {
             Ok(result) => (merger, monitors) = result,
             Err(error) => {
                 tracing::error!(target: LOG_TARGET, %error, "Discovery task ended unexpectedly");

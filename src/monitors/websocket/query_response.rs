@@ -96,7 +96,7 @@ impl Entry {
             return Verdict::Skip;
         };
         let expand_all = || {
-            let captured = self.labels.iter().map(|label| label.render(&captures));
+            let labels = self.labels.iter().map(|label| label.render(&captures));
             let send = self.send.as_ref();
             let expand = |template: &Secret| {
                 let expanded = captures.expand(template.reveal().as_bytes());
@@ -104,7 +104,7 @@ impl Entry {
             };
             let send = send.map(expand).transpose()?;
             Ok(Reply {
-                captured: captured.collect::<Option<_>>().ok_or(ExpansionTooLong)?,
+                captured: labels.collect::<Option<_>>().ok_or(ExpansionTooLong)?,
                 send: send.map(to_message),
             })
         };
