@@ -10,6 +10,7 @@
 //! - [`discovery`]: lists of targets that change, and the monitors that they become
 //! - [`config`]: what the user wrote, validated
 //! - [`dispatcher`]: when checks run
+//! - [`state`]: the states of monitors, made of results
 //! - [`metrics`]: reports become Prometheus series
 //! - [`probe`]: one check on request, as blackbox_exporter does it
 //! - [`history`], [`status`]: what is kept of reports, and the pages that show it
@@ -40,6 +41,7 @@ pub mod probe;
 mod runtime;
 pub mod server;
 mod settings;
+pub mod state;
 pub mod status;
 mod text;
 pub mod value;

@@ -27,6 +27,7 @@ use crate::{
     probe::{ProbeStats, Prober},
     runtime,
     server::{Address, Readiness, ReloadHandle, ReloadRequest, Server, Services},
+    state::{DependencyGraph, States},
     status::Status,
     value::FileHashes,
 };
@@ -220,8 +221,13 @@ impl Daemon {
             None => self.metrics.clone(),
             Some(history) => Arc::new(Tee(self.metrics.clone(), history)),
         };
-        let mut dispatcher = Dispatcher::new(settings, observer, shutdown.clone());
-        let (reloader, jobs, reload_requests) = self.into_reloader(&mut dispatcher);
+        let states = Arc::new(States::new(observer));
+        let (graph, _) = DependencyGraph::new(&self.config.members);
+        states.configure(self.config.states.clone(), graph);
+        let mut following = JoinSet::new();
+        following.spawn(states.clone().run(shutdown.clone()));
+        let mut dispatcher = Dispatcher::new(settings, states.clone(), shutdown.clone());
+        let (reloader, jobs, reload_requests) = self.into_reloader(&mut dispatcher, states);
         if jobs.is_empty() && reloader.is_none() {
             tracing::warn!(target: LOG_TARGET, "No monitors are configured, so there is nothing to run");
         } else if jobs.is_empty() {
@@ -253,6 +259,7 @@ impl Daemon {
         readiness.set(false);
         notify_systemd(NotifyState::Stopping);
         reloading.shutdown().await;
+        following.shutdown().await;
 
         stop_serving.cancel();
         let is_serving = !matches!(result, Err(Error::Serve(_)));
@@ -293,6 +300,7 @@ impl Daemon {
     fn into_reloader(
         self,
         dispatcher: &mut Dispatcher,
+        states: Arc<States>,
     ) -> (Option<Reloader>, Vec<Job>, Receiver<ReloadRequest>) {
         let RunOptions {
             extra_jobs,
@@ -319,6 +327,7 @@ impl Daemon {
                 metrics: self.metrics,
                 stats: self.stats,
                 prober: self.prober,
+                states,
                 handle: dispatcher.handle(),
                 desired: DesiredState {
                     config: Arc::new(self.config),

@@ -27,6 +27,7 @@ use crate::{
     net::Net,
     probe::Prober,
     server::ReloadRequest,
+    state::{DependencyGraph, LeftOut, MAX_DEPENDENCIES, States},
     value::FileHashes,
 };
 
@@ -56,6 +57,7 @@ pub(super) struct Reloader {
     pub metrics: Arc<Metrics>,
     pub stats: Arc<Stats>,
     pub prober: Arc<Prober>,
+    pub states: Arc<States>,
     pub handle: DispatcherHandle,
     /// The running configuration.
     pub desired: DesiredState,
@@ -92,6 +94,31 @@ impl DesiredState {
             .collect()
     }
 
+    /// Who depends on whom, whichever of them run here.
+    pub fn dependencies(&self) -> DependencyGraph {
+        let configured = self.config.members.iter().cloned();
+        let discovered = self.discovered.iter().map(|monitor| monitor.member());
+        let members: Vec<_> = configured.chain(discovered).collect();
+        let (graph, left_out) = DependencyGraph::new(&members);
+        // Of the configuration itself, this is an error.
+        for left_out in left_out.iter().take(MAX_LOGGED_PROBLEMS) {
+            match left_out {
+                LeftOut::Cycle(cycle) => tracing::warn!(
+                    target: LOG_TARGET,
+                    cycle = cycle.join(" > "),
+                    "Dependencies form a cycle, the last of which is ignored"
+                ),
+                LeftOut::TooMany(name) => tracing::warn!(
+                    target: LOG_TARGET,
+                    monitor = &**name,
+                    max = MAX_DEPENDENCIES,
+                    "Monitor has too many dependencies, and the rest are ignored"
+                ),
+            }
+        }
+        graph
+    }
+
     /// Compares the configuration with the running monitors; with `apply`, also prepares the change.
     fn plan(&self, handle: &DispatcherHandle, net: &Net, apply: bool) -> ReloadPlan {
         if apply {
@@ -124,6 +151,11 @@ impl DesiredState {
         };
         let names: Vec<_> = monitors.iter().map(|(monitor, _)| &*monitor.name).collect();
         ReloadPlan {
+            dependencies: if apply {
+                self.dependencies()
+            } else {
+                DependencyGraph::default()
+            },
             summary: diff.describe(&names),
             diff,
             change,
@@ -157,6 +189,7 @@ impl DesiredState {
 
 /// A prepared change of the running monitors.
 struct ReloadPlan {
+    dependencies: DependencyGraph,
     diff: ConfigDiff,
     change: ChangeSet,
     /// The description of the change.
@@ -321,8 +354,15 @@ impl Reloader {
             (named, desired.plan(&handle, &net, true))
         };
         match spawn_blocking(plan).await {
-            Ok((named, ReloadPlan { diff, change, .. })) => {
+            Ok((named, plan)) => {
+                let ReloadPlan {
+                    dependencies,
+                    diff,
+                    change,
+                    ..
+                } = plan;
                 state.seen.named = named;
+                self.states.set_dependencies(dependencies);
                 self.apply(change).await;
                 if !diff.is_empty() {
                     tracing::info!(
@@ -439,6 +479,7 @@ impl Reloader {
             }
         };
         let ReloadPlan {
+            dependencies,
             diff,
             change,
             mut summary,
@@ -462,6 +503,8 @@ impl Reloader {
                     "More than half of the monitors are gone from the configuration"
                 );
             }
+            let settings = self.desired.config.states.clone();
+            self.states.configure(settings, dependencies);
             self.apply(change).await;
             let config = &self.desired.config;
             self.prober
@@ -608,7 +651,7 @@ fn respond(answer: oneshot::Sender<Result<String, String>>, outcome: Result<Stri
 
 /// Logs local problems that make checks of `jobs` fail.
 pub(super) fn log_missing_prerequisites(jobs: &[Job]) {
-    for (error, monitors) in missing_prerequisites(jobs) {
+    for (error, monitors) in missing_prerequisites(jobs.iter().filter(|job| job.enabled)) {
         tracing::error!(
             target: LOG_TARGET,
             monitors,
@@ -656,6 +699,7 @@ mod tests {
                 config.probe_binder(&Net::system()),
                 Arc::default(),
             )),
+            states: Arc::new(States::new(Arc::new(Nobody))),
             handle: dispatcher.handle(),
             desired: DesiredState {
                 config: Arc::new(config),

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{AnyMonitor, Attempt, Monitor, Phase, Report, Steps};
+use super::{AnyMonitor, Attempt, Monitor, MonitorStatus, Phase, Report, StateRules, Steps};
 
 /// A monitor with its name and timing, ready for the dispatcher.
 #[derive(Clone)]
@@ -23,6 +23,10 @@ pub struct Job {
     pub fail_if_slower_than: Option<Duration>,
     /// Whether its checks record details, which no monitor exports and a probe does.
     pub records_details: bool,
+    /// Whether it is checked at all; else it is shown as paused.
+    pub enabled: bool,
+    /// When its state changes.
+    pub state_rules: StateRules,
     /// The position of this daemon among those that run the monitor.
     pub replica: Replica,
     /// Hash of everything the monitor is built from; a changed hash means a changed monitor.
@@ -68,6 +72,8 @@ impl Job {
             duration_buckets: None,
             fail_if_slower_than: None,
             records_details: false,
+            enabled: true,
+            state_rules: StateRules::default(),
             replica: Replica::default(),
             fingerprint: Fingerprint::default(),
             monitor: Arc::new(monitor),
@@ -149,6 +155,8 @@ super::string_enum::string_enum! {
         Stalled => "stalled",
         /// The daemon was shutting down.
         Shutdown => "shutdown",
+        /// A dependency was down, and the monitor has `skip_checks_if_dependency_down`.
+        Dependency => "dependency",
     }
 }
 
@@ -185,6 +193,16 @@ pub trait MonitorObserver: Send + Sync {
     fn on_cancelled(&self);
     /// `slots` slots were due and did not run.
     fn on_skipped(&self, slots: u64, why: Skip);
+    /// The state of the monitor, or what is shown of it, changed to `status`.
+    fn on_status(&self, _status: &MonitorStatus) {}
+    /// Returns why the slot that just came due must not be run, if there is a reason.
+    fn reason_to_skip(&self) -> Option<Skip> {
+        None
+    }
+    /// Whether the last result awaits confirmation, so that a check besides the grid is wanted.
+    fn awaits_confirmation(&self) -> bool {
+        false
+    }
 }
 
 /// Receives the events of the dispatcher, and provides an [`Observer`] for each monitor that it runs.
@@ -193,6 +211,12 @@ pub trait DispatcherObserver: Send + Sync + 'static {
     fn observe(&self, job: &Job) -> Arc<dyn MonitorObserver>;
     /// `job` has stopped for good.
     fn on_stopped(&self, job: &Job);
+    /// `job` has stopped, and another one of its name starts in its place.
+    fn on_replaced(&self, job: &Job) {
+        self.on_stopped(job);
+    }
+    /// Whether the daemon itself has a network; `None` without a `self_check`.
+    fn on_connected(&self, _is_connected: Option<bool>) {}
     /// The delay with which the runtime of the checks just ran a due task, measured ten times a second;
     /// about zero if it keeps up. Must return without waiting.
     ///

@@ -9,8 +9,8 @@ use std::{
 
 use super::{
     facts::{
-        CertificateRole, DnsResponse, EchoStats, Expectation, Fact, HttpHead, LeafCertificate,
-        PeerCertificates, ServingStatus,
+        CertificateRole, CertificateValidity, DnsResponse, EchoStats, Expectation, Fact, HttpHead,
+        LeafCertificate, PeerCertificates, ServingStatus,
     },
     steps::Step,
     string_enum::string_enum,
@@ -275,6 +275,24 @@ impl Report {
             Fact::Certificate(CertificateRole::Verified, validity) => Some(validity.not_after),
             _ => None,
         })
+    }
+
+    /// The certificate that decides until when clients accept the target: the one of the verified chain
+    /// that expires first, or else, if nothing was verified, of those that the peer sent.
+    #[must_use]
+    pub fn expiring_certificate(&self) -> Option<CertificateValidity> {
+        let find = |wanted| {
+            self.facts.iter().find_map(|fact| match fact {
+                Fact::Certificate(role, certificate) if *role == wanted => Some(*certificate),
+                _ => None,
+            })
+        };
+        let roles = [
+            CertificateRole::Verified,
+            CertificateRole::EarliestExpiry,
+            CertificateRole::Leaf,
+        ];
+        roles.into_iter().find_map(find)
     }
 
     fact_accessors! {

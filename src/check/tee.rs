@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{DispatcherObserver, Job, MonitorObserver, Report, Skip};
+use super::{DispatcherObserver, Job, MonitorObserver, MonitorStatus, Report, Skip};
 
 /// Passes every event to the first and then to the second observer.
 pub struct Tee(
@@ -22,6 +22,16 @@ impl DispatcherObserver for Tee {
     fn on_stopped(&self, job: &Job) {
         self.0.on_stopped(job);
         self.1.on_stopped(job);
+    }
+
+    fn on_replaced(&self, job: &Job) {
+        self.0.on_replaced(job);
+        self.1.on_replaced(job);
+    }
+
+    fn on_connected(&self, is_connected: Option<bool>) {
+        self.0.on_connected(is_connected);
+        self.1.on_connected(is_connected);
     }
 
     fn on_runtime_delay(&self, delay: Duration) {
@@ -59,5 +69,17 @@ impl MonitorObserver for TeeObserver {
 
     fn on_skipped(&self, slots: u64, why: Skip) {
         self.for_each(|observer| observer.on_skipped(slots, why));
+    }
+
+    fn on_status(&self, status: &MonitorStatus) {
+        self.for_each(|observer| observer.on_status(status));
+    }
+
+    fn reason_to_skip(&self) -> Option<Skip> {
+        self.0.iter().find_map(|observer| observer.reason_to_skip())
+    }
+
+    fn awaits_confirmation(&self) -> bool {
+        self.0.iter().any(|observer| observer.awaits_confirmation())
     }
 }

@@ -35,6 +35,8 @@ impl Monitor {
             labels: self.labels.clone(),
             duration_buckets: self.duration_buckets.clone(),
             fail_if_slower_than: self.fail_if_slower_than,
+            enabled: self.enabled,
+            state_rules: self.state_rules,
             replica: self.replica,
             fingerprint: self.fingerprint,
             ..self.settings.bind(&self.name, net)

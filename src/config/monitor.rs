@@ -14,9 +14,10 @@ use super::{
     slo::{LatencyBounds, Slo},
 };
 use crate::{
-    check::{Fingerprint, Replica},
+    check::{Confirm, Fingerprint, Replica, StateRules},
     metrics,
     monitors::{self, Type},
+    state::{self, Member, PlacedDependency},
     value::{
         EntryPart, Fields, FromNode, Node, Path, Problems, check_label_name, format_duration,
         warn_of_label_name,
@@ -38,6 +39,12 @@ pub struct Monitor {
     pub duration_buckets: Option<Arc<[f64]>>,
     /// The latency beyond which an otherwise successful check fails.
     pub fail_if_slower_than: Option<Duration>,
+    /// Whether it is checked at all.
+    pub enabled: bool,
+    /// When its state changes.
+    pub state_rules: StateRules,
+    /// The monitors that it depends on.
+    pub depends_on: Vec<PlacedDependency>,
     /// The objectives.
     pub slo: Option<Slo>,
     /// The settings of its type.
@@ -85,6 +92,7 @@ pub(super) struct Defaults {
     timeout: Duration,
     check_every: Duration,
     labels: BTreeMap<String, String>,
+    confirm: Confirm,
     replicas: Replicas,
 }
 
@@ -94,6 +102,7 @@ impl Default for Defaults {
             timeout: Duration::from_secs(5),
             check_every: Duration::from_secs(60),
             labels: BTreeMap::new(),
+            confirm: Confirm::default(),
             replicas: Replicas::default(),
         }
     }
@@ -104,12 +113,14 @@ impl Defaults {
         let defaults = Self::default();
         let (check_every, timeout) = read_timing(&mut fields, &defaults);
         let labels = read_labels(&mut fields);
+        let confirm = state::read_confirm(&mut fields, defaults.confirm);
         let replicas = fields.optional("replicas").unwrap_or(defaults.replicas);
         fields.reject_unknown_keys();
         Self {
             timeout,
             check_every,
             labels,
+            confirm,
             replicas,
         }
     }
@@ -253,6 +264,20 @@ impl Monitor {
             let wrong = "has no effect: not shorter than the timeout";
             fields.add_value_problem("fail_if_slower_than", wrong, "less than the timeout");
         }
+        let timing = state::Timing {
+            check_every,
+            timeout,
+            fail_if_slower_than,
+        };
+        let confirm = state::read_confirm(&mut fields, defaults.confirm);
+        state::warn_of_retries(&mut fields, confirm, &timing);
+        let state_rules = StateRules {
+            confirm,
+            degraded_if: state::read_degraded_if(&mut fields, monitor_type.as_str(), &timing),
+            skip_checks_if_dependency_down: fields
+                .optional("skip_checks_if_dependency_down")
+                .unwrap_or(false),
+        };
         let bounds = LatencyBounds {
             timeout,
             fail_if_slower_than,
@@ -264,6 +289,8 @@ impl Monitor {
             None => duration_buckets,
         };
         let replicas = fields.optional("replicas").unwrap_or(defaults.replicas);
+        let enabled = fields.optional("enabled").unwrap_or(true);
+        let depends_on = state::read_depends_on(&mut fields);
         let settings = monitor_type.read(&mut fields);
         fields.reject_unknown_keys();
         Some(Self {
@@ -273,6 +300,9 @@ impl Monitor {
             labels,
             duration_buckets,
             fail_if_slower_than,
+            enabled,
+            state_rules,
+            depends_on,
             slo,
             settings: settings?,
             replicas,
@@ -280,6 +310,16 @@ impl Monitor {
             fingerprint: Fingerprint::default(),
             files: BTreeSet::new(),
         })
+    }
+
+    /// The monitor, as far as dependencies are concerned.
+    pub(crate) fn member(&self) -> Member {
+        let depends_on = self.depends_on.iter();
+        Member {
+            name: self.name.as_str().into(),
+            labels: Arc::new(self.labels.clone()),
+            depends_on: depends_on.map(|on| on.dependency.clone()).collect(),
+        }
     }
 
     /// Of what is in `nodes`, its own keys and those of its templates, and of what other sections gave it.
@@ -297,6 +337,7 @@ impl Monitor {
             &self.labels,
             replicas,
             buckets,
+            self.state_rules.confirm,
         );
         let nodes: Vec<_> = nodes.iter().map(|node| hash_node(node)).collect();
         (given, nodes).hash(&mut hasher);

@@ -261,6 +261,7 @@ defaults: {?: 1}
 dispatcher: {?: 1}
 metrics: {?: 1}
 probe: {?: 1}
+self_check: {?: 1, monitors: [http]}
 monitors:
   dns:
     {type: dns, target: x, query_name: x, ?: 1, validate_answer_rrs: {?: 1}}
@@ -271,12 +272,14 @@ monitors:
     ?: 1
     headers: {X: {?: 1}}
     slo: {?: 1, latency: {?: 1}}
+    confirm: {?: 1}
+    depends_on: {?: 1, labels: {a: b}}
     authorization: {?: 1}
     basic_auth: {?: 1}
     oauth2: {?: 1}
     tls_config: {?: 1}
     fail_if_header_matches: [{?: 1}]
-  icmp: {type: icmp, target: x, ?: 1}
+  icmp: {type: icmp, target: x, ?: 1, depends_on: [{?: 1, labels: {a: b}}]}
   tcp:
     {type: tcp, target: 'x:1', ?: 1, query_response: [{?: 1, labels: [{?: 1}]}]}
   tls: {type: tls, target: x, ?: 1}

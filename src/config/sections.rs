@@ -39,7 +39,7 @@ impl<'a> Sections<'a> {
 }
 
 /// Sections that an included file must not have.
-const MAIN_SECTIONS: [&str; 8] = [
+const MAIN_SECTIONS: [&str; 9] = [
     "include",
     "log",
     "server",
@@ -48,6 +48,7 @@ const MAIN_SECTIONS: [&str; 8] = [
     "dispatcher",
     "metrics",
     "probe",
+    "self_check",
 ];
 
 /// Adds a problem for each of `entries` that has no right name, or that of one before it in another file.

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,
+    sync::Arc,
 };
 
 use tracing::level_filters::LevelFilter;
@@ -19,6 +20,7 @@ use crate::{
     discovery, logging,
     metrics::{self, FAMILIES, Family},
     probe, server,
+    state::{self, Member},
     value::{
         EntryPart, Fields, ForbiddenNetworks, ForbiddenTargets, FromNode, Node, Problems, nearest,
     },
@@ -49,6 +51,11 @@ pub struct Config {
     pub discovery: discovery::Settings,
     /// Hash of everything that `discovery` is built from.
     pub discovery_fingerprint: Fingerprint,
+    /// What is configured for the states of all monitors.
+    pub states: state::Settings,
+    /// All configured monitors, whichever of them run here, as far as dependencies are concerned; empty if
+    /// none can depend on another.
+    pub members: Arc<[Member]>,
     /// The files named in `discovery`.
     pub discovery_files: BTreeSet<PathBuf>,
     /// The configuration file, included files, and folders that patterns were matched in, sorted.
@@ -146,6 +153,7 @@ impl Config {
         let discovery_node = fields.node("discovery").map(|(node, _)| node);
         let discovery_hash = discovery_node.map_or(0, hash_node);
         let discovery = fields.section("discovery");
+        let self_check = fields.section("self_check");
         let own = Sections::read(&mut fields);
         fields.reject_unknown_keys();
         let files = [own]
@@ -175,11 +183,23 @@ impl Config {
             settings: discovery_hash,
             files: discovery_files.fingerprint(),
         };
-        let monitors = read_monitors(
-            reject_duplicate_names(monitors, problems),
-            &monitor_builder,
-            problems,
-        );
+        let entries = reject_duplicate_names(monitors, problems);
+        let names: Vec<_> = entries.iter().map(|(name, _, _)| *name).collect();
+        // Others may be discovered, or stand in a file that could not be read.
+        let known = (discovery.is_empty() && !is_partial).then_some(&*names);
+        let monitors = read_monitors(entries, &monitor_builder, problems);
+        let dependencies = monitors.iter();
+        let dependencies =
+            dependencies.map(|monitor| (&*monitor.name, &monitor.labels, &*monitor.depends_on));
+        state::check_dependencies(dependencies, known, problems);
+        let states = state::Settings {
+            self_check: self_check
+                .map(|section| state::read_self_check(section, known))
+                .unwrap_or_default(),
+        };
+        let may_depend = !discovery.is_empty() || monitors.iter().any(|m| !m.depends_on.is_empty());
+        let members = monitors.iter().filter(|_| may_depend);
+        let members = members.map(Monitor::member).collect();
         Self {
             log,
             server,
@@ -192,6 +212,8 @@ impl Config {
             monitor_builder,
             discovery,
             discovery_fingerprint: discovery_version,
+            states,
+            members,
             discovery_files: discovery_files.paths().cloned().collect(),
             files: Vec::new(),
             warnings: Vec::new(),

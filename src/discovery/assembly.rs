@@ -32,7 +32,7 @@ pub struct DiscoveredMonitor {
     pub url: String,
     /// The host name to request, if it is not the target's.
     pub hostname: Option<String>,
-    /// Further keys: `labels`, `check_every`, `timeout`.
+    /// Further keys: `labels`, and those that labels of the target set, such as `check_every`.
     pub keys: Vec<(String, Node)>,
 }
 
@@ -267,6 +267,20 @@ fn to_monitor(block: &Block, target: &Target) -> Result<Option<DiscoveredMonitor
             }
             keys.push((key.to_owned(), Node::Text(value)));
         }
+    }
+    if let Some(value) = labels.remove("__enabled__") {
+        let enabled = match &*value {
+            "true" => true,
+            "false" => false,
+            _ => return Err(format!("__enabled__ is {value:?}, expected true or false")),
+        };
+        keys.push(("enabled".to_owned(), Node::Bool(enabled)));
+    }
+    if let Some(value) = labels.remove("__depends_on__") {
+        let names = value.split(',').map(str::trim);
+        let names = names.filter(|name| !name.is_empty());
+        let names = names.map(|name| Node::Text(name.to_owned())).collect();
+        keys.push(("depends_on".to_owned(), Node::List(names)));
     }
     let own: Vec<_> = labels
         .into_iter()

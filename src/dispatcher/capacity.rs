@@ -13,8 +13,16 @@ const COST_OVER_TLS: f64 = 5.0;
 
 /// Checks per second of all `jobs`.
 pub(crate) fn checks_per_second<'j>(jobs: impl IntoIterator<Item = &'j Job>) -> f64 {
-    let rate = |job: &Job| job.check_every.as_secs_f64().recip();
     jobs.into_iter().map(rate).sum()
+}
+
+/// Checks per second of `job`, not counting extra slots while a change is not confirmed.
+fn rate(job: &Job) -> f64 {
+    if job.enabled {
+        job.check_every.as_secs_f64().recip()
+    } else {
+        0.0
+    }
 }
 
 /// Number of cores that this process may use.
@@ -29,7 +37,7 @@ pub(crate) fn cores() -> usize {
 pub(crate) fn threads_needed<'j>(jobs: impl IntoIterator<Item = &'j Job>) -> usize {
     let load = |job: &Job| {
         let cost = if job.speaks_tls() { COST_OVER_TLS } else { 1.0 };
-        cost * job.check_every.as_secs_f64().recip()
+        cost * rate(job)
     };
     #[expect(
         clippy::cast_possible_truncation,

@@ -134,11 +134,16 @@ impl Dispatcher {
                 origin,
                 job,
             };
+            let message = if runner.job.enabled {
+                "Monitoring task has been started"
+            } else {
+                "Monitor is paused"
+            };
             tracing::info!(
                 target: LOG_TARGET,
                 monitor = &*runner.job.name,
                 r#type = runner.job.kind(),
-                "Monitoring task has been started"
+                "{message}"
             );
             let due = schedule.first_slot(first + index);
             self.tasks.spawn(runner.run(due));
@@ -223,13 +228,18 @@ impl Dispatcher {
         match ended {
             Ok(job) => {
                 let next = self.running.remove(&job.name);
-                self.observer.on_stopped(&job);
-                tracing::info!(
-                    target: LOG_TARGET,
-                    monitor = &*job.name,
-                    r#type = job.kind(),
-                    "Monitoring task has been stopped"
-                );
+                match &next {
+                    Some(_) => self.observer.on_replaced(&job),
+                    None => self.observer.on_stopped(&job),
+                }
+                if job.enabled {
+                    tracing::info!(
+                        target: LOG_TARGET,
+                        monitor = &*job.name,
+                        r#type = job.kind(),
+                        "Monitoring task has been stopped"
+                    );
+                }
                 next
             }
             Err(error) => {

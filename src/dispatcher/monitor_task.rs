@@ -19,7 +19,7 @@ use super::{
     skipped::{SkipCause, SkipMonitor},
 };
 use crate::check::{
-    Attempt, Job, LoggedChecks, MonitorObserver, Outcome, Reason, Report, Skip, Steps,
+    Attempt, Job, LoggedChecks, MAX_INTERVAL, MonitorObserver, Outcome, Reason, Report, Skip, Steps,
 };
 
 /// A monitor with everything needed to run it.
@@ -42,18 +42,34 @@ pub(super) struct MonitorTask {
     pub origin: Instant,
 }
 
+/// A time at which a check is due.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Slot {
+    /// A slot of the grid, or the first one.
+    Grid(Duration),
+    /// An extra slot while a change is not confirmed, before the slot of the grid at `grid`.
+    Retry { due: Duration, grid: Duration },
+}
+
 impl MonitorTask {
     /// Runs slots until it is stopped, and returns the job.
     pub async fn run(mut self, first: Duration) -> Job {
-        let (mut due, stop) = (first, self.control.stop.clone());
+        let (mut slot, stop) = (Slot::Grid(first), self.control.stop.clone());
+        if !self.job.enabled {
+            stop.cancelled().await;
+            return self.job;
+        }
         let slots = async {
             loop {
                 // Panics of checks and of their log lines are caught elsewhere, so this is a panic of
                 // an observer.
-                let slot = AssertUnwindSafe(self.run_slot(due)).catch_unwind().await;
-                due = slot.unwrap_or_else(|_| {
+                let next = AssertUnwindSafe(self.run_slot(slot)).catch_unwind().await;
+                slot = next.unwrap_or_else(|_| {
                     tracing::error!(target: LOG_TARGET, monitor = &*self.job.name, "An observer panicked");
-                    self.schedule.next_after(due.max(self.now()))
+                    match slot {
+                        Slot::Grid(due) => Slot::Grid(self.schedule.next_after(due.max(self.now()))),
+                        Slot::Retry { grid, .. } => Slot::Grid(grid),
+                    }
                 });
             }
         };
@@ -65,24 +81,43 @@ impl MonitorTask {
         self.job
     }
 
-    /// Waits for the slot at `due`, runs or skips it, and returns the next one.
-    async fn run_slot(&mut self, due: Duration) -> Duration {
+    /// Waits for `slot`, runs or skips it, and returns the next one.
+    async fn run_slot(&mut self, slot: Slot) -> Slot {
+        let (Slot::Grid(due) | Slot::Retry { due, .. }) = slot;
         self.observer.on_scheduled(self.origin + due);
         sleep_until(self.origin + due).await;
-        if std::mem::replace(&mut self.first_slot_run, true)
-            && let WakeDecision::Stalled { missed, next } = self.schedule.on_wake(due, self.now())
-        {
+        let has_run = std::mem::replace(&mut self.first_slot_run, true);
+        let late = match slot {
+            Slot::Grid(_) if has_run => match self.schedule.on_wake(due, self.now()) {
+                WakeDecision::InTime => None,
+                WakeDecision::Stalled { missed, next } => Some((missed, next)),
+            },
+            Slot::Grid(_) => None,
+            Slot::Retry { grid, .. } => self
+                .schedule
+                .is_too_late_to_retry(due, grid, self.now())
+                .then_some((1, grid)),
+        };
+        if let Some((missed, next)) = late {
             self.record_skipped(missed, Skip::Stalled, SkipCause::Stalled);
-            return next;
+            return Slot::Grid(next);
         }
         if let Some(job) = self.control.take_pending_job() {
             self.job = *job;
         }
-        let Some(permit) = self.acquire_permit(due).await else {
-            return self.schedule.next_after(due);
+        if let Some(why) = self.observer.reason_to_skip() {
+            self.observer.on_skipped(1, why);
+            return Slot::Grid(self.grid_after(slot));
+        }
+        let Some(permit) = self.acquire_permit(slot).await else {
+            return Slot::Grid(self.grid_after(slot));
         };
         let started = self.now();
-        let deadline = self.schedule.deadline(due, started);
+        let deadline = match slot {
+            Slot::Grid(due) => self.schedule.deadline(due, started),
+            // It does not delay the slot of the grid.
+            Slot::Retry { grid, .. } => grid.min(started + self.job.timeout.min(MAX_INTERVAL)),
+        };
         self.skips.count_started();
         self.observer.on_started(started.saturating_sub(due));
         // If dropped before the end, the check was cancelled.
@@ -103,6 +138,22 @@ impl MonitorTask {
             .is_some_and(|failure| failure.reason == Reason::Timeout);
         self.log_check(&report);
 
+        let grid = match slot {
+            Slot::Grid(due) => self.account_for_missed(due, deadline, contended),
+            // It ended before that, or the slot is found to be late.
+            Slot::Retry { grid, .. } => grid,
+        };
+        self.retry(due, grid).unwrap_or(Slot::Grid(grid))
+    }
+
+    /// Accounts for the slots of the grid that passed during the check of the one at `due`, and returns
+    /// the next one.
+    fn account_for_missed(
+        &self,
+        due: Duration,
+        deadline: Duration,
+        contended: Option<SkipCause>,
+    ) -> Duration {
         let MissedSlots {
             overrun,
             stalled,
@@ -121,14 +172,39 @@ impl MonitorTask {
         next
     }
 
+    /// The extra slot after the one at `due`, if the last result awaits confirmation and there is room for
+    /// a check before the slot of the grid at `grid`.
+    fn retry(&self, due: Duration, grid: Duration) -> Option<Slot> {
+        let retry_every = self.job.state_rules.confirm.retry_every?;
+        if !self.observer.awaits_confirmation() {
+            return None;
+        }
+        let due = self.schedule.retry(due, retry_every, grid, self.now())?;
+        Some(Slot::Retry { due, grid })
+    }
+
+    /// The slot of the grid after `slot`.
+    fn grid_after(&self, slot: Slot) -> Duration {
+        match slot {
+            Slot::Grid(due) => self.schedule.next_after(due),
+            Slot::Retry { grid, .. } => grid,
+        }
+    }
+
     /// Waits for a permit until the next slot.
-    async fn acquire_permit(&self, due: Duration) -> Option<Permit<'_>> {
+    async fn acquire_permit(&self, slot: Slot) -> Option<Permit<'_>> {
         // If dropped while waiting, the slot was skipped because of a shutdown.
         let waiting = guard(&self.observer, |observer| {
             observer.on_skipped(1, Skip::Shutdown);
         });
-        let next = self.origin + self.schedule.next_after(due);
-        let permit = self.permits.acquire(next, self.last_timed_out).await;
+        let until = match slot {
+            Slot::Grid(due) => self.schedule.next_after(due),
+            Slot::Retry { grid, .. } => self.schedule.latest_retry(grid),
+        };
+        let permits = &self.permits;
+        let permit = permits
+            .acquire(self.origin + until, self.last_timed_out)
+            .await;
         ScopeGuard::into_inner(waiting);
         permit
             .map_err(|cause| self.record_skipped(1, Skip::Saturated, cause))

@@ -92,10 +92,37 @@ impl Schedule {
         self.align_up(due + self.every / 2)
     }
 
+    /// The extra slot `retry_every` after the one at `due`, for a monitor whose check ended at `now`; none
+    /// if a check could run into the slot of the grid at `grid`.
+    pub fn retry(
+        &self,
+        due: Duration,
+        retry_every: Duration,
+        grid: Duration,
+        now: Duration,
+    ) -> Option<Duration> {
+        let retry = (due + retry_every).max(now);
+        (retry <= self.latest_retry(grid)).then_some(retry)
+    }
+
+    /// The last moment at which a check may begin that ends before the slot of the grid at `grid`.
+    pub fn latest_retry(&self, grid: Duration) -> Duration {
+        grid.saturating_sub(self.timeout)
+    }
+
+    /// Whether the monitor wakes too late, at `now`, for an extra slot before the one of the grid at `grid`.
+    pub fn is_too_late_to_retry(&self, due: Duration, grid: Duration, now: Duration) -> bool {
+        let slack = TIMER_SLACK.min(self.timeout / 10);
+        self.is_too_late(due, now) || now > self.latest_retry(grid) + slack
+    }
+
+    fn is_too_late(&self, due: Duration, now: Duration) -> bool {
+        now.saturating_sub(due) > MAX_START_DELAY.min(self.every)
+    }
+
     /// Decides about the slot at `due` when the monitor wakes at `now`.
     pub fn on_wake(&self, due: Duration, now: Duration) -> WakeDecision {
-        let late = now.saturating_sub(due);
-        if late <= MAX_START_DELAY.min(self.every) {
+        if !self.is_too_late(due, now) {
             return WakeDecision::InTime;
         }
         let after = self.next_after(due);

@@ -5,9 +5,7 @@ mod record;
 mod store;
 mod update;
 
-pub use monitor::{
-    CheckEntry, MAX_FAILURES, MAX_RECENT_CHECKS, MonitorHistory, MonitorState, Snapshot,
-};
+pub use monitor::{CheckEntry, MAX_FAILURES, MAX_RECENT_CHECKS, MonitorHistory, Snapshot};
 pub use record::Record;
 pub use store::History;
 pub use update::MonitorUpdate;

@@ -11,8 +11,8 @@ use tokio::{sync::broadcast, time::Instant};
 
 use super::{MonitorUpdate, Record};
 use crate::check::{
-    AnyMonitor, CertificateRole, CertificateValidity, Fact, Job, MonitorObserver, Phase, Reason,
-    Report, Skip,
+    AnyMonitor, CertificateValidity, Job, MonitorObserver, MonitorStatus, Reason, Report, Skip,
+    State,
 };
 
 /// Number of checks kept of each monitor, successful or not.
@@ -37,52 +37,24 @@ pub struct MonitorHistory {
     updates: broadcast::Sender<MonitorUpdate>,
 }
 
-/// The state of a target at the last check. States that need attention come first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum MonitorState {
-    /// The check failed.
-    Down,
-    /// There was no check yet, or the last one failed with `agent_error`.
-    Unknown,
-    /// The check succeeded.
-    Up,
-}
-
 impl CheckEntry {
     /// The state in which the check found the target.
     #[must_use]
-    pub fn state(&self) -> MonitorState {
-        MonitorState::after(self.record.failure())
+    pub fn state(&self) -> State {
+        match self.record.failure() {
+            None => State::Up,
+            Some((_, Reason::AgentError)) => State::Unknown,
+            Some(_) => State::Down,
+        }
     }
 }
 
 impl Snapshot {
-    /// The state of the target.
+    /// Time of the last change of state; `None` before the first check.
     #[must_use]
-    pub fn state(&self) -> MonitorState {
-        let last = self.recent.first();
-        last.map_or(MonitorState::Unknown, CheckEntry::state)
-    }
-}
-
-impl MonitorState {
-    /// The state after a check that failed in this way, or succeeded.
-    fn after(failure: Option<(Phase, Reason)>) -> Self {
-        match failure {
-            None => Self::Up,
-            Some((_, Reason::AgentError)) => Self::Unknown,
-            Some(_) => Self::Down,
-        }
-    }
-
-    /// The word for it.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Down => "down",
-            Self::Unknown => "unknown",
-            Self::Up => "up",
-        }
+    pub fn since(&self) -> Option<SystemTime> {
+        let is_new = self.status.state == State::Unknown && self.recent.is_empty();
+        (!is_new).then_some(self.status.since)
     }
 }
 
@@ -92,7 +64,7 @@ struct CheckLog {
     checks: u32,
     recent: VecDeque<Record>,
     failures: VecDeque<FailedCheck>,
-    since: Option<SystemTime>,
+    status: MonitorStatus,
     due: Option<Instant>,
     /// The certificate that expires first, of the last handshake that showed one.
     certificate: Option<CertificateValidity>,
@@ -124,8 +96,8 @@ pub struct Snapshot {
     pub recent: Vec<CheckEntry>,
     /// Failures before those, the latest first.
     pub older_failures: Vec<CheckEntry>,
-    /// Time of the last change of state.
-    pub since: Option<SystemTime>,
+    /// The state of the monitor.
+    pub status: MonitorStatus,
     /// The next slot.
     pub due: Option<Instant>,
     /// The certificate that expires first: of the verified chain, or else of those that the peer sent.
@@ -169,10 +141,10 @@ impl MonitorHistory {
             .map(|(_, value)| &**value)
     }
 
-    /// The state of the target.
+    /// The state of the monitor.
     #[must_use]
-    pub fn state(&self) -> MonitorState {
-        self.check_log().state()
+    pub fn state(&self) -> State {
+        self.check_log().status.state
     }
 
     /// The whole history at this moment.
@@ -201,7 +173,7 @@ impl MonitorHistory {
         Snapshot {
             recent: recent.collect(),
             older_failures: failures.map(past).collect(),
-            since: check_log.since,
+            status: check_log.status.clone(),
             due: check_log.due,
             certificate: check_log.certificate,
         }
@@ -223,23 +195,10 @@ impl MonitorHistory {
 }
 
 impl CheckLog {
-    fn state(&self) -> MonitorState {
-        let last = self.recent.back();
-        last.map_or(MonitorState::Unknown, |last| {
-            MonitorState::after(last.failure())
-        })
-    }
-
-    /// Adds a check; returns whether it is the first one or changed the state.
-    fn record(&mut self, report: &Report) -> bool {
-        let (is_first, before) = (self.recent.is_empty(), self.state());
+    fn record(&mut self, report: &Report) {
         let record = Record::new(report);
         self.checks = self.checks.wrapping_add(1);
         push(&mut self.recent, record, MAX_RECENT_CHECKS);
-        let state_changed = is_first || self.state() != before;
-        if state_changed {
-            self.since = Some(record.ended_at());
-        }
         if let Some(failure) = &report.failure {
             let error = truncated(&failure.error);
             let known = self.failures.back().filter(|known| &*known.error == error);
@@ -250,26 +209,8 @@ impl CheckLog {
             };
             push(&mut self.failures, failed, MAX_FAILURES);
         }
-        self.certificate = expiring_first(&report.facts).or(self.certificate);
-        state_changed
+        self.certificate = report.expiring_certificate().or(self.certificate);
     }
-}
-
-/// The certificate that limits how long clients accept the target: the one of the verified chain
-/// that expires first, or else, if nothing was verified, of those that the peer sent.
-fn expiring_first(facts: &[Fact]) -> Option<CertificateValidity> {
-    let find = |wanted| {
-        facts.iter().find_map(|fact| match fact {
-            Fact::Certificate(role, certificate) if *role == wanted => Some(*certificate),
-            _ => None,
-        })
-    };
-    let roles = [
-        CertificateRole::Verified,
-        CertificateRole::EarliestExpiry,
-        CertificateRole::Leaf,
-    ];
-    roles.into_iter().find_map(find)
 }
 
 /// Adds `item`, and removes the oldest one if there are `max` already. `max` is a power of two.
@@ -293,13 +234,18 @@ impl MonitorObserver for MonitorHistory {
     fn on_started(&self, _lag: Duration) {}
 
     fn on_completed(&self, report: &Report) {
-        let state_changed = self.check_log().record(report);
-        self.notify(state_changed);
+        self.check_log().record(report);
+        self.notify(false);
     }
 
     fn on_cancelled(&self) {}
 
     fn on_skipped(&self, _slots: u64, _why: Skip) {}
+
+    fn on_status(&self, status: &MonitorStatus) {
+        self.check_log().status = status.clone();
+        self.notify(true);
+    }
 }
 
 #[cfg(test)]
@@ -307,7 +253,7 @@ mod tests {
     use std::time::UNIX_EPOCH;
 
     use super::*;
-    use crate::check::{Attempt, Failure, Monitor};
+    use crate::check::{Attempt, CertificateRole, Fact, Failure, Monitor, Phase};
 
     struct Silent;
 
@@ -366,7 +312,6 @@ mod tests {
             oldest.record.ended_at(),
             UNIX_EPOCH + Duration::from_secs(5)
         );
-        assert_eq!(snapshot.since, Some(UNIX_EPOCH + Duration::from_secs(21)));
     }
 
     #[test]
@@ -391,39 +336,26 @@ mod tests {
             failed[0].record.failure(),
             Some((Phase::Connect, Reason::Timeout))
         );
-        assert_eq!(history.state(), MonitorState::Down);
+        assert_eq!(failed[0].state(), State::Down);
     }
 
     #[test]
-    fn a_state_change_is_announced() {
+    fn a_change_of_state_is_announced_apart_from_checks() {
         let (history, mut receiver) = history();
-        assert_eq!(history.state(), MonitorState::Unknown);
-        for (error, expected) in [(None, true), (None, false), (Some("x"), true)] {
-            history.on_completed(&report(1, error));
-            let change = receiver.try_recv().expect("it is told");
+        assert_eq!(history.state(), State::Unknown);
+        assert_eq!(history.snapshot().since(), None);
+        history.on_completed(&report(1, None));
+        history.on_status(&MonitorStatus {
+            state: State::Suspect,
+            since: UNIX_EPOCH,
+            ..MonitorStatus::default()
+        });
+        for expected in [false, true] {
+            let change = receiver.try_recv().expect("it is announced");
             assert_eq!((change.id, change.state_changed), (7, expected));
         }
-    }
-
-    #[test]
-    fn an_agent_error_makes_the_state_unknown() {
-        let (history, mut receiver) = history();
-        let agent_error = Report {
-            failure: Some(Failure::new(Phase::Connect, Reason::AgentError, "EMFILE")),
-            ..report(1, None)
-        };
-        for (report, state, state_changed) in [
-            (&report(1, None), MonitorState::Up, true),
-            (&agent_error, MonitorState::Unknown, true),
-            (&agent_error, MonitorState::Unknown, false),
-            (&report(2, Some("x")), MonitorState::Down, true),
-        ] {
-            history.on_completed(report);
-            assert_eq!(history.state(), state);
-            assert_eq!(history.snapshot().state(), state);
-            let change = receiver.try_recv().expect("a change");
-            assert_eq!(change.state_changed, state_changed);
-        }
+        assert_eq!(history.state(), State::Suspect);
+        assert_eq!(history.snapshot().since(), Some(UNIX_EPOCH));
     }
 
     #[test]

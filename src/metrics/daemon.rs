@@ -21,6 +21,8 @@ pub(super) struct DaemonMetrics {
     pub limits: Option<Limits>,
     pub discovery: Option<Arc<Stats>>,
     pub probes: Option<Arc<ProbeStats>>,
+    /// Whether the daemon has a network; `None` without a `self_check`.
+    pub connected: Arc<Mutex<Option<bool>>>,
 }
 
 /// Counters over the checks of all monitors. Clones share them.
@@ -51,6 +53,7 @@ impl DaemonMetrics {
             limits: None,
             discovery: None,
             probes: None,
+            connected: Arc::default(),
         }
     }
 }

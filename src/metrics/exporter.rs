@@ -146,6 +146,10 @@ impl DispatcherObserver for Metrics {
         self.monitors.write().remove(&job.name);
     }
 
+    fn on_connected(&self, is_connected: Option<bool>) {
+        *self.daemon.connected.lock() = is_connected;
+    }
+
     fn on_runtime_delay(&self, delay: Duration) {
         self.daemon.runtime_delay.observe(delay.as_secs_f64());
     }

@@ -111,7 +111,7 @@ impl Exposition {
         let mut monitors = BTreeMap::<_, u64>::new();
         let mut checks_in_flight = 0;
         for (monitor, slots) in &self.monitors {
-            *monitors.entry(monitor.kind).or_default() += 1;
+            *monitors.entry(monitor.kind).or_default() += u64::from(!monitor.is_paused());
             checks_in_flight += slots.in_flight;
         }
         let state = DaemonState {

@@ -5,7 +5,7 @@ use super::{
     family::{
         Cardinality::{self, Fixed},
         Family, Kind,
-        MonitorWriter::{LastCheck, Settings, Slots, Totals},
+        MonitorWriter::{LastCheck, Settings, Slots, Status, Totals},
         Scope,
         Writer::{Daemon, Monitor},
     },
@@ -14,7 +14,7 @@ use super::{
     unix_time::unix_seconds,
 };
 use crate::{
-    check::{CertificateRole, Fact, Outcome, Phase, ServingStatus, Skip},
+    check::{CertificateRole, Fact, Outcome, Phase, ServingStatus, Skip, State},
     probe::{ProbeStats, Rejection},
 };
 
@@ -38,13 +38,94 @@ pub const FAMILIES: &[Family] = &[
         name: "monitor_up",
         kind: Kind::Gauge,
         labels: &["monitor"],
-        help: "1 if the target was up at its last check, 0 if it was down. A check with reason agent_error \
-               says nothing about the target and changes nothing.",
+        help: "1 if the target is up, 0 if it is down, as confirmed; absent before that. An unreachable monitor \
+               keeps its last value, and a check with reason agent_error changes nothing.",
         scope: Scope::Monitors,
         cardinality: Fixed(1),
-        writer: Monitor(Totals(|totals, out| {
-            if let Some(is_up) = totals.is_up {
-                out.count(&[], is_up.into());
+        writer: Monitor(Status(|status, out| {
+            out.count_if_known(status.is_up);
+        })),
+    },
+    Family {
+        name: "monitor_last_check_success",
+        kind: Kind::Gauge,
+        labels: &["monitor"],
+        help: "1 if the last check succeeded, else 0.",
+        scope: Scope::Monitors,
+        cardinality: Fixed(1),
+        writer: Monitor(LastCheck(|last, out| {
+            out.count(&[], (last.outcome() == Outcome::Success).into());
+        })),
+    },
+    Family {
+        name: "monitor_state",
+        kind: Kind::Gauge,
+        labels: &["monitor", "state"],
+        help: "State of the monitor: 1 for the present one, 0 for the others.",
+        scope: Scope::Monitors,
+        cardinality: Fixed(State::ALL.len()),
+        writer: Monitor(Status(|status, out| {
+            for state in State::ALL {
+                out.count(&[state.as_str()], (*state == status.state).into());
+            }
+        })),
+    },
+    Family {
+        name: "monitor_state_since_timestamp_seconds",
+        kind: Kind::Gauge,
+        labels: &["monitor"],
+        help: "Unix time at which the present state began.",
+        scope: Scope::Monitors,
+        cardinality: Fixed(1),
+        writer: Monitor(Status(|status, out| {
+            out.number(&[], unix_seconds(status.since));
+        })),
+    },
+    Family {
+        name: "monitor_degraded",
+        kind: Kind::Gauge,
+        labels: &["monitor"],
+        help: "1 if the last check succeeded and violated a degraded_if_... limit, else 0.",
+        scope: Scope::Monitors,
+        cardinality: Fixed(1),
+        writer: Monitor(Status(|status, out| {
+            out.count(&[], status.is_degraded.into());
+        })),
+    },
+    Family {
+        name: "monitor_in_maintenance",
+        kind: Kind::Gauge,
+        labels: &["monitor"],
+        help: "1 if a maintenance window is open, else 0.",
+        scope: Scope::Monitors,
+        cardinality: Fixed(1),
+        writer: Monitor(Status(|status, out| {
+            out.count(&[], status.in_maintenance.into());
+        })),
+    },
+    Family {
+        name: "monitor_confirm_failures",
+        kind: Kind::Gauge,
+        labels: &["monitor"],
+        help: "Failures that confirm that the monitor is down; absent if one is enough.",
+        scope: Scope::Monitors,
+        cardinality: Cardinality::Confirmations,
+        writer: Monitor(Settings(|monitor, out| {
+            if monitor.confirm_failures > 1 {
+                out.count(&[], monitor.confirm_failures.into());
+            }
+        })),
+    },
+    Family {
+        name: "monitor_dependency_info",
+        kind: Kind::Gauge,
+        labels: &["depends_on", "monitor"],
+        help: "The monitors that a monitor depends on; always 1.",
+        scope: Scope::Monitors,
+        cardinality: Cardinality::Dependencies,
+        writer: Monitor(Status(|status, out| {
+            for name in status.depends_on.iter() {
+                out.count(&[&escape(name)], 1);
             }
         })),
     },
@@ -414,6 +495,15 @@ pub const FAMILIES: &[Family] = &[
         })),
     },
     Family {
+        name: "monitor_checks_tainted_total",
+        kind: Kind::Counter,
+        labels: &["monitor"],
+        help: "Checks whose result is unreliable because the daemon lacked CPU while they ran, or was cut off.",
+        scope: Scope::Monitors,
+        cardinality: Fixed(1),
+        writer: Monitor(Totals(|totals, out| out.count(&[], totals.tainted))),
+    },
+    Family {
         name: "monitor_tls_certificate_not_before_timestamp_seconds",
         kind: Kind::Gauge,
         labels: &["certificate", "monitor"],
@@ -501,7 +591,7 @@ pub const FAMILIES: &[Family] = &[
         name: "monitoringdaemon_monitors",
         kind: Kind::Gauge,
         labels: &["type"],
-        help: "Monitors running, by type.",
+        help: "Monitors running, by type; paused ones do not count.",
         scope: Scope::Daemon,
         cardinality: Cardinality::MonitorTypes,
         writer: Daemon(|daemon, out| {
@@ -546,10 +636,19 @@ pub const FAMILIES: &[Family] = &[
         name: "monitoringdaemon_checks_tainted_total",
         kind: Kind::Counter,
         labels: &[],
-        help: "Checks whose timing is unreliable because the daemon lacked CPU while they ran.",
+        help: "Checks whose result is unreliable because the daemon lacked CPU while they ran, or was cut off.",
         scope: Scope::Daemon,
         cardinality: Fixed(1),
         writer: Daemon(|daemon, out| out.count(&[], daemon.metrics.checks.tainted.get())),
+    },
+    Family {
+        name: "monitoringdaemon_connected",
+        kind: Kind::Gauge,
+        labels: &[],
+        help: "0 while all monitors of self_check fail, else 1; absent without a self_check.",
+        scope: Scope::Daemon,
+        cardinality: Cardinality::SelfCheck,
+        writer: Daemon(|daemon, out| out.count_if_known(*daemon.metrics.connected.lock())),
     },
     Family {
         name: "monitoringdaemon_runtime_delay_seconds",

@@ -6,7 +6,7 @@ use super::{
     monitor::{CheckTotals, MonitorMetrics, SlotCounts},
     text::FamilyWriter,
 };
-use crate::check::{Phase, Report};
+use crate::check::{MonitorStatus, Phase, Report};
 
 /// A metric family: one row of [`FAMILIES`](super::FAMILIES), the only list of metrics.
 #[derive(Clone, Copy, Debug)]
@@ -88,8 +88,14 @@ pub(crate) enum Cardinality {
     Histogram(BucketSet),
     /// One for each type that there are monitors of.
     MonitorTypes,
+    /// One if more than one failure confirms that it is down.
+    Confirmations,
+    /// One for each monitor that it depends on.
+    Dependencies,
     /// One if there is a limit of concurrent checks per host.
     HostLimit,
+    /// One if there is a `self_check`.
+    SelfCheck,
     /// One for each source or block of discovery.
     DiscoverySources,
     /// One for each module of `probe` and outcome.
@@ -112,6 +118,8 @@ pub(super) enum MonitorWriter {
     Settings(fn(&MonitorMetrics, &mut FamilyWriter<'_>)),
     /// Its numbers of slots, as of the start of the page.
     Slots(fn(&SlotCounts, &mut FamilyWriter<'_>)),
+    /// Its state.
+    Status(fn(&MonitorStatus, &mut FamilyWriter<'_>)),
     /// The totals of its checks.
     Totals(fn(&CheckTotals, &mut FamilyWriter<'_>)),
     /// Its last check; not called before the first one.

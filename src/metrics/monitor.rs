@@ -14,7 +14,10 @@ use super::{
     label_value::escape, text::FamilyWriter,
 };
 use crate::{
-    check::{Fact, Job, MonitorObserver, Outcome, Phase, Rcode, Reason, Report, Skip},
+    check::{
+        Fact, Job, MonitorObserver, MonitorStatus, Outcome, Phase, Rcode, Reason, Report, Skip,
+        State,
+    },
     value::format_duration,
 };
 
@@ -27,15 +30,18 @@ pub(super) struct MonitorMetrics {
     target: Box<str>,
     check_every: Duration,
     timeout: Duration,
+    /// Failures that confirm that it is down.
+    pub confirm_failures: u32,
     /// The user's own labels, for `monitor_info`.
     labels: BTreeMap<String, String>,
-    state: Mutex<State>,
+    progress: Mutex<Progress>,
     /// Counters over all monitors.
     all_checks: CheckCounters,
 }
 
-struct State {
+struct Progress {
     slots: SlotCounts,
+    status: MonitorStatus,
     totals: CheckTotals,
     /// The last report. A fact that it lacks exports no sample, even if an earlier report had it.
     last: Option<Report>,
@@ -69,8 +75,8 @@ impl SlotCounts {
 
 /// Totals of the checks of a monitor.
 pub(super) struct CheckTotals {
-    /// True if the target was up at the last check that did not fail with `agent_error`.
-    pub is_up: Option<bool>,
+    /// Number of checks whose result is unreliable because of the daemon.
+    pub tainted: u64,
     /// In the order in which they first occurred: there are few, and most monitors have none.
     pub failures: Vec<((Phase, Reason), u64)>,
     /// By outcome.
@@ -107,7 +113,7 @@ impl MonitorMetrics {
             None => buckets.durations,
         };
         let totals = CheckTotals {
-            is_up: None,
+            tainted: 0,
             failures: Vec::new(),
             durations: [(); Outcome::ALL.len()].map(|()| Histogram::new(durations.clone())),
             phase_seconds: [None; Phase::ALL.len()],
@@ -126,9 +132,11 @@ impl MonitorMetrics {
             target: escape(&job.target()).into(),
             check_every: job.check_every,
             timeout: job.timeout,
+            confirm_failures: job.state_rules.confirm.failures,
             labels: job.labels.clone(),
-            state: Mutex::new(State {
+            progress: Mutex::new(Progress {
                 slots: SlotCounts::default(),
+                status: MonitorStatus::default(),
                 totals,
                 last: None,
             }),
@@ -143,7 +151,12 @@ impl MonitorMetrics {
 
     /// The numbers of slots up to now.
     pub fn slots(&self) -> SlotCounts {
-        self.state().slots
+        self.progress().slots
+    }
+
+    /// Whether it is checked at all.
+    pub fn is_paused(&self) -> bool {
+        self.progress().status.state == State::Paused
     }
 
     /// Writes the samples of one family; those on slots as of `slots`.
@@ -153,9 +166,10 @@ impl MonitorMetrics {
         match writer {
             MonitorWriter::Settings(write) => write(self, out),
             MonitorWriter::Slots(write) => write(slots, out),
-            MonitorWriter::Totals(write) => write(&self.state().totals, out),
+            MonitorWriter::Status(write) => write(&self.progress().status, out),
+            MonitorWriter::Totals(write) => write(&self.progress().totals, out),
             MonitorWriter::LastCheck(write) => {
-                if let Some(last) = &self.state().last {
+                if let Some(last) = &self.progress().last {
                     write(last, out);
                 }
             }
@@ -182,38 +196,43 @@ impl MonitorMetrics {
         out.info_escaped(users.chain(own));
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn progress(&self) -> MutexGuard<'_, Progress> {
         // Even after a panic between two assignments, each counter is correct.
-        self.state.lock()
+        self.progress.lock()
     }
 }
 
 impl MonitorObserver for MonitorMetrics {
     fn on_started(&self, lag: Duration) {
-        self.state().slots.in_flight += 1;
+        self.progress().slots.in_flight += 1;
         self.all_checks.start_lag.observe(lag.as_secs_f64());
     }
 
     fn on_tainted(&self) {
+        self.progress().totals.tainted += 1;
         self.all_checks.tainted.inc();
     }
 
     fn on_completed(&self, report: &Report) {
-        self.state().record(report);
+        self.progress().record(report);
     }
 
     fn on_cancelled(&self) {
-        let mut state = self.state();
-        state.slots.in_flight -= 1;
-        state.slots.skipped[Skip::Shutdown as usize] += 1;
+        let mut progress = self.progress();
+        progress.slots.in_flight -= 1;
+        progress.slots.skipped[Skip::Shutdown as usize] += 1;
     }
 
     fn on_skipped(&self, slots: u64, why: Skip) {
-        self.state().slots.skipped[why as usize] += slots;
+        self.progress().slots.skipped[why as usize] += slots;
+    }
+
+    fn on_status(&self, status: &MonitorStatus) {
+        self.progress().status = status.clone();
     }
 }
 
-impl State {
+impl Progress {
     fn record(&mut self, report: &Report) {
         self.slots.in_flight -= 1;
         self.slots.completed[report.outcome() as usize] += 1;
@@ -265,16 +284,8 @@ impl CheckTotals {
             }
         }
         match &report.failure {
-            None => {
-                self.is_up = Some(true);
-                self.last_success = Some(report.ended_at);
-            }
-            Some(failure) => {
-                if failure.reason != Reason::AgentError {
-                    self.is_up = Some(false);
-                }
-                count(&mut self.failures, (failure.phase, failure.reason));
-            }
+            None => self.last_success = Some(report.ended_at),
+            Some(failure) => count(&mut self.failures, (failure.phase, failure.reason)),
         }
     }
 }

@@ -13,8 +13,8 @@ use super::{family::Writer, *};
 use crate::{
     check::{
         Attempt, CertificateRole, CertificateValidity, DispatcherObserver, DnsResponse, EchoStats,
-        Fact, Failure, Job, LeafCertificate, Monitor, Phase, Rcode, Reason, Report, RoundTripStats,
-        ServingStatus, Skip,
+        Fact, Failure, Job, LeafCertificate, Monitor, MonitorStatus, Phase, Rcode, Reason, Report,
+        RoundTripStats, ServingStatus, Skip, State,
     },
     discovery::Stats,
 };
@@ -112,6 +112,23 @@ fn failed() -> Report {
     }
 }
 
+/// A state that began at a fixed time.
+fn status(state: State) -> MonitorStatus {
+    MonitorStatus {
+        state,
+        since: UNIX_EPOCH + ms(1_794_000_000_000),
+        is_up: match state {
+            State::Down => Some(false),
+            State::Unknown => None,
+            _ => Some(true),
+        },
+        is_degraded: state == State::Degraded,
+        in_maintenance: state == State::Maintenance,
+        depends_on: Arc::new([Arc::from("router \"1\"")]),
+        ..MonitorStatus::default()
+    }
+}
+
 /// A report of no type, with each fact that HTTP has not.
 fn of_other_types() -> Report {
     let response = DnsResponse {
@@ -174,7 +191,7 @@ fn the_page_matches_the_golden_file() {
     );
     quoted.duration_buckets = Some(Arc::from([0.5, 5.0]));
     let quoted = metrics.observe(&quoted);
-    metrics.observe(&Job::new("never checked", Silent("http://localhost/")));
+    let never_checked = metrics.observe(&Job::new("never checked", Silent("http://localhost/")));
     let gone = Job::new("gone", Silent("http://localhost/"));
     metrics.observe(&gone).on_skipped(1, Skip::Shutdown);
     metrics.on_stopped(&gone);
@@ -204,6 +221,15 @@ fn the_page_matches_the_golden_file() {
         other.on_completed(&of_other_types());
     }
 
+    for (observer, state) in [
+        (&example, State::Degraded),
+        (&quoted, State::Down),
+        (&never_checked, State::Unknown),
+        (&other, State::Maintenance),
+    ] {
+        observer.on_status(&status(state));
+    }
+
     let found = fixed_part(&page(&metrics));
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/metrics.txt");
     if env::var_os("UPDATE_EXPECT").is_some() {
@@ -229,13 +255,17 @@ fn every_listed_family_is_exported_with_type_and_help() {
     let metrics = Metrics::new(&with_all_families(), || 0)
         .with_limits(1000, Some(10))
         .with_discovery(stats);
-    let observer = metrics.observe(&Job::new("example", Silent("http://localhost/")));
+    let mut job = Job::new("example", Silent("http://localhost/"));
+    job.state_rules.confirm.failures = 3;
+    let observer = metrics.observe(&job);
     let mut with_every_fact = succeeded();
     with_every_fact.facts.extend(of_other_types().facts);
     for report in [failed(), with_every_fact] {
         observer.on_started(ms(0));
         observer.on_completed(&report);
     }
+    observer.on_status(&status(State::Up));
+    metrics.on_connected(Some(true));
     let page = page(&metrics);
     for family in FAMILIES {
         let kind = family.kind.as_str();
@@ -265,7 +295,7 @@ fn missing_facts_export_no_sample() {
     ] {
         assert!(!page.contains(absent), "{absent} is left over:\n{page}");
     }
-    assert!(page.contains("monitor_up{monitor=\"example\"} 0\n"));
+    assert!(page.contains("monitor_last_check_success{monitor=\"example\"} 0\n"));
     assert!(page.contains("monitor_http_responses_total{code=\"200\",monitor=\"example\"} 1\n"));
 }
 
@@ -370,13 +400,13 @@ fn a_page_of_many_chunks_has_every_sample_once() {
         seen.push(head);
     }
     let up: Vec<_> = page
-        .split("# TYPE monitor_up gauge\n")
+        .split("# TYPE monitor_degraded gauge\n")
         .nth(1)
         .expect("the family is there")
         .lines()
         .take(MONITORS)
         .collect();
-    assert!(up.iter().all(|line| line.starts_with("monitor_up{")));
+    assert!(up.iter().all(|line| line.starts_with("monitor_degraded{")));
     assert!(up.is_sorted());
 }
 
@@ -401,7 +431,7 @@ fn disabled_families_are_not_exported() {
     for disabled in settings.disabled {
         assert!(!page.contains(disabled), "{page}");
     }
-    assert!(page.contains("monitor_up{monitor=\"example\"} 1\n"));
+    assert!(page.contains("monitor_last_check_success{monitor=\"example\"} 1\n"));
     let sizes = page.matches("monitor_response_size_bytes_bucket{").count();
     assert_eq!(sizes, 3);
 }
@@ -436,29 +466,16 @@ fn the_leaf_certificate_is_exported_only_if_enabled() {
 }
 
 #[test]
-fn an_agent_error_leaves_monitor_up_unchanged() {
+fn paused_monitors_are_shown_and_not_counted_as_running() {
     let metrics = Metrics::new(&Settings::default(), || 0);
-    let observer = metrics.observe(&Job::new("example", Silent("http://localhost/")));
-    let agent_error = Report {
-        failure: Some(Failure::new(Phase::Connect, Reason::AgentError, "EMFILE")),
-        ..failed()
-    };
-    for (report, up) in [
-        (&agent_error, None),
-        (&succeeded(), Some(1)),
-        (&agent_error, Some(1)),
-        (&failed(), Some(0)),
-        (&agent_error, Some(0)),
-        (&succeeded(), Some(1)),
-    ] {
-        observer.on_started(ms(0));
-        observer.on_completed(report);
-        let page = page(&metrics);
-        let found = page
-            .lines()
-            .find_map(|line| line.strip_prefix("monitor_up{monitor=\"example\"} "));
-        assert_eq!(found, up.map(|up| up.to_string()).as_deref());
+    for (name, state) in [("paused", State::Paused), ("runs", State::Up)] {
+        let observer = metrics.observe(&Job::new(name, Silent("http://localhost/")));
+        observer.on_status(&status(state));
     }
+    let page = page(&metrics);
+    assert!(page.contains("monitor_state{monitor=\"paused\",state=\"paused\"} 1\n"));
+    assert!(page.contains("monitor_state{monitor=\"paused\",state=\"up\"} 0\n"));
+    assert!(page.contains("monitoringdaemon_monitors{type=\"http\"} 1\n"));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use askama::Template;
 
 use super::{assets::STYLE, format, uptime::uptime};
-use crate::history::{MonitorHistory, MonitorState};
+use crate::{check::State, history::MonitorHistory};
 
 #[derive(Template)]
 #[template(path = "badge.svg", config = "src/status/askama.toml")]
@@ -34,7 +34,7 @@ pub(super) fn render(monitor: &MonitorHistory) -> String {
 }
 
 /// The colour of `state` on the page, in its light version.
-fn colour(state: MonitorState) -> &'static str {
+fn colour(state: State) -> &'static str {
     let property = format!("--{}: ", state.as_str());
     let value = STYLE.split_once(&property).map(|(_, value)| value);
     let value = value.and_then(|value| value.split_once(';'));
@@ -52,12 +52,13 @@ mod tests {
 
     #[test]
     fn states_have_the_colours_of_the_page() {
-        let states = [MonitorState::Up, MonitorState::Down, MonitorState::Unknown];
-        let colours = states.map(colour);
-        for colour in colours {
+        for state in State::ALL {
+            let own = format!("--{state}: ");
+            let colour = colour(*state);
+            assert!(STYLE.contains(&own), "{state} has no colour");
             assert!(colour.len() == 7 && colour.starts_with('#'), "{colour}");
         }
-        assert_ne!(colours[0], colours[1]);
-        assert_ne!(colours[1], colours[2]);
+        assert_ne!(colour(State::Up), colour(State::Down));
+        assert_ne!(colour(State::Down), colour(State::Unknown));
     }
 }

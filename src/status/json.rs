@@ -1,17 +1,20 @@
 //! The pages as JSON. Unknown values are `null`.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
 use serde::Serialize;
 
 use super::{format::iso, now::Now, selection::Selection, uptime::uptime};
-use crate::history::{CheckEntry, MonitorHistory, Snapshot};
+use crate::{
+    check,
+    history::{CheckEntry, MonitorHistory, Snapshot},
+};
 
 #[derive(Serialize)]
 struct Overview<'k> {
-    down: usize,
-    unknown: usize,
-    up: usize,
+    /// Number of all monitors in each state.
+    #[serde(flatten)]
+    counts: BTreeMap<&'static str, usize>,
     /// Number of selected monitors, on all pages.
     found: usize,
     page: usize,
@@ -28,6 +31,13 @@ struct Monitor<'k> {
     labels: BTreeMap<&'k str, &'k str>,
     state: &'static str,
     since: Option<String>,
+    /// The confirmed state.
+    up: Option<bool>,
+    degraded: bool,
+    in_maintenance: bool,
+    depends_on: Vec<&'k str>,
+    unreachable_through: Vec<&'k str>,
+    incident: Option<Incident>,
     /// Share of the `kept` checks that found the target up, from 0 to 1.
     uptime: Option<f64>,
     kept: usize,
@@ -41,6 +51,54 @@ struct Monitor<'k> {
     checks: Option<Vec<Check>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     older_failures: Option<Vec<Check>>,
+}
+
+/// The open incident, or else the last one.
+#[derive(Serialize)]
+struct Incident {
+    began: String,
+    reported: Option<String>,
+    ended: Option<String>,
+    reason: &'static str,
+    phase: &'static str,
+    error: String,
+    relapses: u32,
+    /// The failed checks that confirmed it.
+    checks: Vec<FailedCheck>,
+}
+
+#[derive(Serialize)]
+struct FailedCheck {
+    ended_at: String,
+    reason: &'static str,
+    phase: &'static str,
+    address: Option<IpAddr>,
+}
+
+impl Incident {
+    fn new(incident: &check::Incident) -> Self {
+        Self {
+            began: iso(incident.began),
+            reported: incident.reported.map(iso),
+            ended: incident.ended.map(iso),
+            reason: incident.reason.as_str(),
+            phase: incident.phase.as_str(),
+            error: incident.error.to_string(),
+            relapses: incident.relapses,
+            checks: incident.checks.iter().map(FailedCheck::new).collect(),
+        }
+    }
+}
+
+impl FailedCheck {
+    fn new(failed: &check::FailedCheck) -> Self {
+        Self {
+            ended_at: iso(failed.ended_at),
+            reason: failed.reason.as_str(),
+            phase: failed.phase.as_str(),
+            address: failed.address,
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -57,17 +115,20 @@ struct Check {
 /// The page of all monitors.
 pub(super) fn overview(selection: &Selection, now: Now) -> String {
     let monitors = selection.groups.iter().flat_map(|group| &group.monitors);
-    let snapshots = monitors.map(|monitor| (monitor, monitor.snapshot()));
-    let [down, unknown, up] = selection.counts.map(|(_, count)| count);
+    let snapshots: Vec<_> = monitors
+        .map(|monitor| (monitor, monitor.snapshot()))
+        .collect();
+    let counts = selection.counts.iter();
     let overview = Overview {
-        down,
-        unknown,
-        up,
+        counts: counts
+            .map(|(state, count)| (state.as_str(), count))
+            .collect(),
         found: selection.found,
         page: selection.page,
         pages: selection.pages,
         monitors: snapshots
-            .map(|(history, snapshot)| Monitor::new(history, &snapshot, now))
+            .iter()
+            .map(|(history, snapshot)| Monitor::new(history, snapshot, now))
             .collect(),
     };
     to_json(&overview)
@@ -89,7 +150,9 @@ fn to_json(value: &impl Serialize) -> String {
 }
 
 impl<'k> Monitor<'k> {
-    fn new(history: &'k MonitorHistory, snapshot: &Snapshot, now: Now) -> Self {
+    fn new(history: &'k MonitorHistory, snapshot: &'k Snapshot, now: Now) -> Self {
+        let status = &snapshot.status;
+        let through = status.unreachable_through.iter();
         let certificate = snapshot
             .certificate
             .map(|certificate| certificate.not_after);
@@ -99,8 +162,14 @@ impl<'k> Monitor<'k> {
             r#type: history.kind(),
             target: history.target(),
             labels: history.labels.iter().map(|(k, v)| (&**k, &**v)).collect(),
-            state: snapshot.state().as_str(),
-            since: snapshot.since.map(iso),
+            state: status.state.as_str(),
+            since: snapshot.since().map(iso),
+            up: status.is_up,
+            degraded: status.is_degraded,
+            in_maintenance: status.in_maintenance,
+            depends_on: status.depends_on.iter().map(|name| &**name).collect(),
+            unreachable_through: through.map(|name| &**name).collect(),
+            incident: status.incident.as_deref().map(Incident::new),
             uptime: uptime(&snapshot.recent),
             kept: snapshot.recent.len(),
             kept_since: snapshot.recent.last().map(|c| iso(c.record.ended_at())),

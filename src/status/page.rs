@@ -15,10 +15,8 @@ use super::{
     uptime::uptime,
 };
 use crate::{
-    check::{Outcome, Phase},
-    history::{
-        CheckEntry, MAX_FAILURES, MAX_RECENT_CHECKS, MonitorHistory, MonitorState, Snapshot,
-    },
+    check::{MonitorStatus, Outcome, Phase, State},
+    history::{CheckEntry, MAX_FAILURES, MAX_RECENT_CHECKS, MonitorHistory, Snapshot},
 };
 
 #[derive(Template)]
@@ -38,7 +36,7 @@ struct Overview<'a> {
     query: &'a Query,
     labels: Vec<String>,
     label_names: Vec<&'a str>,
-    counts: [(MonitorState, usize); 3],
+    counts: Vec<(State, usize)>,
     found: usize,
     page: usize,
     pages: usize,
@@ -60,8 +58,10 @@ struct Row {
     kind: &'static str,
     target: String,
     labels: Vec<String>,
-    state: MonitorState,
+    state: State,
     since: Option<Timestamp>,
+    /// Why the state is not simply that of the last check.
+    note: String,
     /// Time since the last change of state.
     lasted: String,
     last: Option<Check>,
@@ -83,7 +83,7 @@ struct Certificate {
 struct Check {
     number: u32,
     ended: Timestamp,
-    state: MonitorState,
+    state: State,
     outcome: Outcome,
     latency: String,
     bar: Bar,
@@ -124,7 +124,7 @@ pub(super) fn overview(
             .map(|history| Row::new(history, &history.snapshot(), now))
             .collect(),
     });
-    let down = selection.counts[MonitorState::Down as usize].1;
+    let down = selection.counts.get(State::Down);
     let title = if down == 0 {
         "Monitors".to_owned()
     } else {
@@ -137,7 +137,7 @@ pub(super) fn overview(
             query,
             labels,
             label_names,
-            counts: selection.counts,
+            counts: selection.counts.iter().collect(),
             found: selection.found,
             page: selection.page,
             pages: selection.pages,
@@ -174,7 +174,7 @@ pub(super) fn monitor(history: &MonitorHistory, now: Now) -> String {
         older: checks(&snapshot.older_failures),
     };
     render(&Page {
-        title: &format!("{}: {}", history.name, snapshot.state().as_str()),
+        title: &format!("{}: {}", history.name, snapshot.status.state.as_str()),
         rendered: Timestamp::full(now.clock),
         view: View::Monitor(Box::new(detail)),
     })
@@ -211,6 +211,7 @@ impl Row {
         let labels = history.labels.iter();
         let last = snapshot.recent.first();
         let due = snapshot.due.and_then(|due| now.to_wall_clock(due));
+        let since = snapshot.since();
         let lasted = |since| now.clock.duration_since(since).unwrap_or_default();
         Self {
             id: history.id,
@@ -219,9 +220,10 @@ impl Row {
             kind: history.kind(),
             target: history.target(),
             labels: labels.map(|(k, v)| format!("{k}:{v}")).collect(),
-            state: snapshot.state(),
-            since: snapshot.since.map(|since| Timestamp::new(since, now)),
-            lasted: format::age(snapshot.since.map(lasted).unwrap_or_default()),
+            state: snapshot.status.state,
+            note: note(&snapshot.status),
+            since: since.map(|since| Timestamp::new(since, now)),
+            lasted: format::age(since.map(lasted).unwrap_or_default()),
             last: last.map(|check| {
                 let moment = |ended| Timestamp::new(ended, now);
                 Check::new(check, check.record.duration(), moment)
@@ -237,6 +239,21 @@ impl Row {
                 is_due: certificate::is_due(certificate, now),
             }),
         }
+    }
+}
+
+/// Why the state of `status` is not simply that of the last check.
+fn note(status: &MonitorStatus) -> String {
+    let confirmed = match status.is_up {
+        Some(true) => "was up",
+        Some(false) => "still down",
+        None => "not known yet",
+    };
+    match status.state {
+        State::Suspect => format!("not confirmed, {confirmed}"),
+        State::Unreachable => format!("{} is down", status.unreachable_through.join(", ")),
+        State::Maintenance => confirmed.to_owned(),
+        _ => String::new(),
     }
 }
 

@@ -3,17 +3,33 @@
 use std::sync::Arc;
 
 use super::query::{PER_PAGE, Query};
-use crate::history::{MonitorHistory, MonitorState};
+use crate::{check::State, history::MonitorHistory};
 
 /// One page of the selected monitors.
 pub(super) struct Selection {
-    /// Number of all monitors in each state.
-    pub counts: [(MonitorState, usize); 3],
+    /// All monitors by state, selected or not.
+    pub counts: Counts,
     /// Number of selected monitors, on all pages.
     pub found: usize,
     pub page: usize,
     pub pages: usize,
     pub groups: Vec<Group>,
+}
+
+/// Number of monitors in each state.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Counts([usize; State::ALL.len()]);
+
+impl Counts {
+    /// Number of monitors in `state`.
+    pub fn get(self, state: State) -> usize {
+        self.0[state as usize]
+    }
+
+    /// Each state with its number.
+    pub fn iter(self) -> impl Iterator<Item = (State, usize)> {
+        State::ALL.iter().copied().zip(self.0)
+    }
 }
 
 /// Monitors with one value of the label that they are grouped by.
@@ -25,13 +41,12 @@ pub(super) struct Group {
 
 impl Selection {
     pub fn new(monitors: &[Arc<MonitorHistory>], query: &Query) -> Self {
-        let mut counts =
-            [MonitorState::Down, MonitorState::Unknown, MonitorState::Up].map(|s| (s, 0));
+        let mut counts = Counts::default();
         let text = query.text.to_lowercase();
         let mut found = Vec::new();
         for monitor in monitors {
             let state = monitor.state();
-            counts[state as usize].1 += 1;
+            counts.0[state as usize] += 1;
             if matches(query, &text, monitor, state) {
                 let value = monitor.label(&query.group);
                 // Monitors without a value come last.
@@ -65,7 +80,7 @@ impl Selection {
 }
 
 /// Returns whether `query`, whose text in lower case is `text`, selects `monitor`.
-fn matches(query: &Query, text: &str, monitor: &MonitorHistory, state: MonitorState) -> bool {
+fn matches(query: &Query, text: &str, monitor: &MonitorHistory, state: State) -> bool {
     let has = |known: &str| known.to_lowercase().contains(text);
     // Names may have colons too.
     let has_label = |wanted: &String| {

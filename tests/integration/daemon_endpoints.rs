@@ -52,8 +52,9 @@ fn full_daemon() -> (Daemon, [Server; 2], Closed) {
     let config = json!({ "dispatcher": { "max_concurrent_checks_per_host": 10 }, "monitors": {
         "good": { "url": good.https("/") },
         HOSTILE: { "url": bad.http("/"), "labels": { "team": HOSTILE } },
-        "closed": { "url": format!("http://{}/", closed.address) },
-    } });
+        "closed": { "url": format!("http://{}/", closed.address), "depends_on": ["good", HOSTILE],
+            "confirm": { "failures": 2 } },
+    }, "self_check": { "monitors": ["good", HOSTILE] } });
     let daemon = Daemon::start_as(config, |command| {
         command.env("SSL_CERT_FILE", authorities.path());
     });

@@ -10,6 +10,7 @@ mod daemon_log;
 mod daemon_reload;
 mod daemon_signals;
 mod daemon_slots;
+mod daemon_states;
 mod daemon_stdout;
 mod dashboard;
 mod discovery;

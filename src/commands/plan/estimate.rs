@@ -23,6 +23,7 @@ use crate::{
     config::Config,
     dispatcher, metrics,
     net::Net,
+    state::DependencyGraph,
 };
 
 /// The limits of the configuration.
@@ -199,13 +200,35 @@ impl Plan {
     /// Estimates the resources that `config`, whose monitors are `jobs`, needs on `machine`.
     #[must_use]
     pub fn estimate(config: &Config, jobs: &[Job], machine: Machine) -> Self {
-        let mut plan = Self::within(limits(config), &config.metrics, jobs, machine);
+        let enabled: Vec<_> = jobs.iter().filter(|job| job.enabled).cloned().collect();
+        let mut plan = Self::within(limits(config), &config.metrics, &enabled, machine);
+        plan.add_states(config, &enabled);
         if config.server.shows_status() {
             for load in [&mut plan.healthy, &mut plan.worst_case] {
                 load.memory += jobs.len() * assumptions::HISTORY_MEMORY;
             }
         }
         plan
+    }
+
+    /// Adds the series of dependencies and of `self_check`.
+    fn add_states(&mut self, config: &Config, jobs: &[Job]) {
+        let (graph, _) = DependencyGraph::new(&config.members);
+        let names = jobs
+            .iter()
+            .map(|job| (&job.name, graph.depends_on(&job.name)));
+        let (mut dependencies, mut bytes) = (0, 0);
+        for (name, on) in names {
+            dependencies += on.len();
+            let labels = on.iter().map(|on| on.len() + name.len());
+            bytes += labels.sum::<usize>() + on.len() * assumptions::SAMPLE_BYTES;
+        }
+        let series = series::count_of_dependencies(dependencies, &config.metrics);
+        for load in [&mut self.healthy, &mut self.worst_case] {
+            load.monitor_series += series;
+            load.scrape += if series > 0 { bytes } else { 0 };
+        }
+        self.daemon_series += usize::from(!config.states.self_check.is_empty());
     }
 
     fn within(limits: Limits, metrics: &metrics::Settings, jobs: &[Job], machine: Machine) -> Self {

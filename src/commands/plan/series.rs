@@ -11,6 +11,8 @@ pub(super) struct SeriesModel<'s> {
     kind: &'static str,
     /// The phases that a successful check reaches.
     phases: Vec<Phase>,
+    /// Whether more than one failure confirms that it is down.
+    is_confirmed: bool,
     /// The number of buckets of its latency histograms, if not that of the settings.
     own_duration_buckets: Option<usize>,
 }
@@ -22,6 +24,7 @@ impl<'s> SeriesModel<'s> {
             settings,
             kind: job.kind(),
             phases: job.phases(),
+            is_confirmed: job.state_rules.confirm.failures > 1,
             own_duration_buckets: job.duration_buckets.as_deref().map(<[f64]>::len),
         }
     }
@@ -43,8 +46,12 @@ impl<'s> SeriesModel<'s> {
             Cardinality::Failures => usize::from(has_failed),
             Cardinality::Histogram(set) => self.histogram(set),
             Cardinality::HistogramPerOutcome(set) => outcomes * self.histogram(set),
-            Cardinality::MonitorTypes
+            Cardinality::Confirmations => usize::from(self.is_confirmed),
+            // Counted for all monitors together.
+            Cardinality::Dependencies
+            | Cardinality::MonitorTypes
             | Cardinality::HostLimit
+            | Cardinality::SelfCheck
             | Cardinality::DiscoverySources
             | Cardinality::ProbeModules => 0,
         };
@@ -70,6 +77,14 @@ impl<'s> SeriesModel<'s> {
     }
 }
 
+/// The number of sample lines of `dependencies` of monitors, if `settings` export them.
+pub(super) fn count_of_dependencies(dependencies: usize, settings: &Settings) -> usize {
+    let is_exported = FAMILIES
+        .iter()
+        .any(|family| family.cardinality == Cardinality::Dependencies && settings.exports(family));
+    if is_exported { dependencies } else { 0 }
+}
+
 /// The number of sample lines of a daemon without discovery, not counting those of its monitors, which have
 /// `types` different types.
 pub(super) fn daemon_series(types: usize, has_host_limit: bool) -> usize {
@@ -79,10 +94,13 @@ pub(super) fn daemon_series(types: usize, has_host_limit: bool) -> usize {
         Cardinality::Histogram(set) => histogram_lines(set.default_bounds().len()),
         Cardinality::MonitorTypes => types,
         Cardinality::HostLimit => usize::from(has_host_limit),
+        Cardinality::SelfCheck => 0,
         Cardinality::Phases
         | Cardinality::Outcomes
         | Cardinality::Failures
         | Cardinality::HistogramPerOutcome(_)
+        | Cardinality::Confirmations
+        | Cardinality::Dependencies
         | Cardinality::DiscoverySources
         | Cardinality::ProbeModules => 0,
     })

@@ -1,6 +1,7 @@
 //! Whole runs on a paused clock, with stand-in monitors.
 
 mod changes;
+mod retries;
 
 use std::{
     collections::BTreeMap,

@@ -1,0 +1,23 @@
+//! The states of monitors: results of checks, what is confirmed of them, and what they depend on.
+
+mod degraded;
+mod dependencies;
+mod machine;
+mod settings;
+mod shared;
+mod states;
+mod tracked;
+
+/// Target of log lines: the component.
+const LOG_TARGET: &str = "monitoringdaemon::state";
+
+pub use dependencies::{Dependency, DependencyGraph, LeftOut, MAX_DEPENDENCIES, Member};
+pub use machine::{
+    CheckResult, Effects, Event, Gate, IncidentChange, MachineState, Moment, transition,
+};
+pub use settings::{PlacedDependency, Settings};
+pub(crate) use settings::{
+    Timing, check_dependencies, read_confirm, read_degraded_if, read_depends_on, read_self_check,
+    warn_of_retries,
+};
+pub use states::States;

@@ -1,0 +1,181 @@
+//! What the states of monitors have in common: who depends on whom, and whether the daemon has a network.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use parking_lot::{Mutex, RwLock};
+use tokio::{sync::Notify, time::Instant};
+
+use super::{dependencies::DependencyGraph, machine::Gate, settings::Settings, tracked::Tracked};
+
+/// Everything that the monitors share.
+#[derive(Default)]
+pub(super) struct Shared {
+    pub monitors: RwLock<HashMap<Arc<str>, Arc<Tracked>>>,
+    pub config: RwLock<Arc<StatesConfig>>,
+    pub is_cut_off: AtomicBool,
+    /// Monitors with results that the states of others depend on.
+    followed: Mutex<HashSet<Arc<str>>>,
+    /// Until when the failures of monitors wait for news of their dependencies.
+    waits: Mutex<HashMap<Arc<str>, Instant>>,
+    /// Wakes the task that has states follow each other.
+    pub news: Notify,
+}
+
+/// What is configured for all monitors.
+#[derive(Default)]
+pub(super) struct StatesConfig {
+    pub settings: Settings,
+    pub graph: DependencyGraph,
+}
+
+impl Shared {
+    /// The monitor `name`.
+    pub fn monitor(&self, name: &str) -> Option<Arc<Tracked>> {
+        self.monitors.read().get(name).cloned()
+    }
+
+    /// Every monitor.
+    pub fn all(&self) -> Vec<Arc<Tracked>> {
+        self.monitors.read().values().cloned().collect()
+    }
+
+    /// Whether the states of others depend on the results of the monitor `name`.
+    pub fn is_followed(&self, name: &str) -> bool {
+        let config = self.config.read();
+        let self_check = &config.settings.self_check;
+        !config.graph.dependents(name).is_empty() || self_check.iter().any(|known| **known == *name)
+    }
+
+    /// Notes that there is a result of the monitor `name`.
+    pub fn signal(&self, name: &Arc<str>) {
+        if self.followed.lock().insert(name.clone()) {
+            self.news.notify_one();
+        }
+    }
+
+    /// Notes that failures of the monitor `name` wait until `until`.
+    pub fn wait(&self, name: &Arc<str>, until: Instant) {
+        self.waits.lock().insert(name.clone(), until);
+        self.news.notify_one();
+    }
+
+    /// The monitors with results since this was last asked.
+    pub fn take_signals(&self) -> HashSet<Arc<str>> {
+        std::mem::take(&mut *self.followed.lock())
+    }
+
+    /// The monitors whose failures wait.
+    pub fn waiting(&self) -> Vec<Arc<str>> {
+        self.waits.lock().keys().cloned().collect()
+    }
+
+    /// Forgets waits that are over, and returns the monitors whose time has come by `now`.
+    pub fn take_ended_waits(&self, now: Instant) -> Vec<Arc<str>> {
+        let mut waits = self.waits.lock();
+        let ended: Vec<_> = waits
+            .iter()
+            .filter(|(_, until)| **until <= now)
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in &ended {
+            waits.remove(name);
+        }
+        ended
+    }
+
+    /// Forgets the wait of the monitor `name`.
+    pub fn forget_wait(&self, name: &str) {
+        self.waits.lock().remove(name);
+    }
+
+    /// The moment at which the first wait ends.
+    pub fn next_wait(&self) -> Option<Instant> {
+        self.waits.lock().values().min().copied()
+    }
+
+    /// What is known, since the moment `since`, of the dependencies of the monitor `name` and of the
+    /// network of the daemon; and the dependencies that are down.
+    pub fn gate(
+        &self,
+        name: &str,
+        depends_on: &[Arc<str>],
+        since: Instant,
+    ) -> (Gate, Arc<[Arc<str>]>) {
+        let references = self.config.read().clone();
+        let references = &references.settings.self_check;
+        if depends_on.is_empty() && references.is_empty() {
+            return (Gate::Open, Arc::default());
+        }
+        let monitors = self.monitors.read();
+        let mut gate = Gate::Open;
+        let mut blockers = Vec::new();
+        for dependency in depends_on {
+            // One that runs elsewhere, or not at all, is not known here.
+            let Some(tracked) = monitors.get(dependency) else {
+                continue;
+            };
+            let of_dependency = tracked.gate(since);
+            if of_dependency == Gate::Blocked {
+                blockers.push(dependency.clone());
+            }
+            gate = gate.narrower(of_dependency);
+        }
+        let references = references.iter().filter(|reference| ***reference != *name);
+        let references = references.filter_map(|reference| monitors.get(reference));
+        (gate.narrower(network(references, since)), blockers.into())
+    }
+
+    /// Whether all monitors of `self_check` that run here fail; `None` if there is none.
+    pub fn is_without_network(&self) -> Option<bool> {
+        let config = self.config.read().clone();
+        let references = config.settings.self_check.iter();
+        let references: Vec<_> = references
+            .filter_map(|name| self.monitor(name))
+            .filter(|tracked| tracked.is_enabled)
+            .collect();
+        let fails = |tracked: &Arc<Tracked>| matches!(tracked.last_result(), Some((_, false)));
+        (!references.is_empty()).then(|| references.iter().all(fails))
+    }
+
+    /// Whether the daemon is cut off.
+    pub fn is_cut_off(&self) -> bool {
+        self.is_cut_off.load(Ordering::Relaxed)
+    }
+}
+
+/// What the `references` of `self_check` say of the network since the moment `since`.
+fn network<'t>(references: impl Iterator<Item = &'t Arc<Tracked>>, since: Instant) -> Gate {
+    let mut gate = Gate::Open;
+    for reference in references.filter(|reference| reference.is_enabled) {
+        match reference.last_result() {
+            Some((ended, true)) if ended > since => return Gate::Open,
+            _ => gate = gate.narrower(Gate::Waiting(reference.next_result_within)),
+        }
+    }
+    gate
+}
+
+impl Gate {
+    /// Of two, the one that lets fewer failures pass; of two of a kind, the longer one.
+    fn narrower(self, other: Self) -> Self {
+        let width = |gate| match gate {
+            Self::Blocked => (0, None),
+            Self::Failing(limit) => (1, Some(limit)),
+            Self::Waiting(limit) => (2, Some(limit)),
+            Self::Open => (3, None),
+        };
+        let ((kind, limit), (other_kind, other_limit)) = (width(self), width(other));
+        match kind.cmp(&other_kind) {
+            std::cmp::Ordering::Less => self,
+            std::cmp::Ordering::Greater => other,
+            std::cmp::Ordering::Equal if limit >= other_limit => self,
+            std::cmp::Ordering::Equal => other,
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! The states of all monitors, and the task that has them follow each other.
+
+use std::{
+    collections::HashMap,
+    panic::AssertUnwindSafe,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use futures_util::FutureExt;
+use parking_lot::Mutex;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    LOG_TARGET,
+    dependencies::DependencyGraph,
+    machine::{Event, MachineState, Moment},
+    settings::Settings,
+    shared::{Shared, StatesConfig},
+    tracked::Tracked,
+};
+use crate::check::{DispatcherObserver, Job, MonitorObserver};
+
+/// The states of all monitors. It stands between the dispatcher and the overseers that show them.
+pub struct States {
+    inner: Arc<dyn DispatcherObserver>,
+    shared: Arc<Shared>,
+    /// States of monitors that are about to start again with other settings.
+    kept: Mutex<HashMap<Arc<str>, Kept>>,
+}
+
+/// The state of a monitor that has stopped, for the one that takes its place.
+struct Kept {
+    kind: &'static str,
+    target: String,
+    machine: MachineState,
+}
+
+/// Monitors that are told of news without giving way to checks that are due.
+const BATCH: usize = 100;
+
+/// How long to sleep at most.
+const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
+
+impl States {
+    /// States that `inner` is told of.
+    #[must_use]
+    pub fn new(inner: Arc<dyn DispatcherObserver>) -> Self {
+        Self {
+            inner,
+            shared: Arc::default(),
+            kept: Mutex::default(),
+        }
+    }
+
+    /// Takes over what is configured for all monitors.
+    pub fn configure(&self, settings: Settings, graph: DependencyGraph) {
+        let config = StatesConfig { settings, graph };
+        *self.shared.config.write() = Arc::new(config);
+        for tracked in self.shared.all() {
+            self.connect(&tracked);
+        }
+        self.follow_network();
+        self.shared.news.notify_one();
+    }
+
+    /// Takes over the dependencies of all monitors.
+    pub fn set_dependencies(&self, graph: DependencyGraph) {
+        let settings = self.shared.config.read().settings.clone();
+        self.configure(settings, graph);
+    }
+
+    /// Has the states of monitors follow those that they depend on, until `shutdown`.
+    pub async fn run(self: Arc<Self>, shutdown: CancellationToken) {
+        let follow = async {
+            loop {
+                let next = self.shared.next_wait();
+                let next = next.unwrap_or_else(|| Instant::now() + LONGEST_SLEEP);
+                tokio::select! {
+                    () = self.shared.news.notified() => {}
+                    () = sleep_until(next) => {}
+                }
+                if AssertUnwindSafe(self.step()).catch_unwind().await.is_err() {
+                    tracing::error!(target: LOG_TARGET, "Following the states of monitors panicked, and goes on");
+                }
+            }
+        };
+        shutdown.run_until_cancelled(follow).await;
+    }
+
+    /// Has states follow the results that came since the last step.
+    async fn step(&self) {
+        let signals = self.shared.take_signals();
+        let config = self.shared.config.read().clone();
+        let self_check = &config.settings.self_check;
+        if self_check.iter().any(|name| signals.contains(name)) {
+            if let Some(is_cut_off) = self.follow_network() {
+                in_batches(self.shared.all(), |tracked| {
+                    tracked.notice(Event::CutOff(is_cut_off), Moment::now());
+                })
+                .await;
+            }
+            self.tell(self.shared.waiting(), Tracked::hear).await;
+        }
+        for name in signals {
+            let dependents = config.graph.dependents(&name).to_vec();
+            self.tell(dependents, Tracked::hear).await;
+        }
+        let ended = self.shared.take_ended_waits(Instant::now());
+        self.tell(ended, Tracked::end_wait).await;
+    }
+
+    /// Tells the monitors called `names`, and notes until when they wait then.
+    async fn tell(&self, names: Vec<Arc<str>>, tell: impl Fn(&Tracked)) {
+        in_batches(names, |name| {
+            let Some(tracked) = self.shared.monitor(&name) else {
+                self.shared.forget_wait(&name);
+                return;
+            };
+            tell(&tracked);
+            match tracked.waits_until() {
+                Some(until) => self.shared.wait(&name, until),
+                None => self.shared.forget_wait(&name),
+            }
+        })
+        .await;
+    }
+
+    /// Finds out whether the daemon is cut off, and returns it if that changed.
+    fn follow_network(&self) -> Option<bool> {
+        let without_network = self.shared.is_without_network();
+        self.inner
+            .on_connected(without_network.map(|is_without| !is_without));
+        let is_cut_off = without_network.unwrap_or(false);
+        let was_cut_off = self.shared.is_cut_off.swap(is_cut_off, Ordering::Relaxed);
+        if was_cut_off == is_cut_off {
+            return None;
+        }
+        if is_cut_off {
+            tracing::error!(
+                target: LOG_TARGET,
+                "The daemon is cut off: all monitors of self_check fail, and states are frozen"
+            );
+        } else {
+            tracing::info!(target: LOG_TARGET, "The daemon has a network again");
+        }
+        Some(is_cut_off)
+    }
+
+    /// Has `tracked` know what it depends on.
+    fn connect(&self, tracked: &Tracked) {
+        let depends_on = self.shared.config.read().graph.depends_on(&tracked.name);
+        tracked.connect(depends_on, self.shared.is_followed(&tracked.name));
+    }
+}
+
+/// Calls `each` with each of `items`, and gives way to checks that are due in between.
+async fn in_batches<T>(items: Vec<T>, mut each: impl FnMut(T)) {
+    for (index, item) in items.into_iter().enumerate() {
+        if index % BATCH == BATCH - 1 {
+            tokio::task::yield_now().await;
+        }
+        each(item);
+    }
+}
+
+impl DispatcherObserver for States {
+    fn observe(&self, job: &Job) -> Arc<dyn MonitorObserver> {
+        let now = Moment::now();
+        let kept = self.kept.lock().remove(&job.name);
+        let kept = kept.filter(|kept| kept.kind == job.kind() && kept.target == job.target());
+        let machine = kept.map_or_else(|| MachineState::new(now), |kept| kept.machine);
+        let inner = self.inner.observe(job);
+        let shared = Arc::downgrade(&self.shared);
+        let tracked = Arc::new(Tracked::new(job, machine, inner, shared));
+        let mut monitors = self.shared.monitors.write();
+        monitors.insert(job.name.clone(), tracked.clone());
+        drop(monitors);
+        self.connect(&tracked);
+        tracked.begin(self.shared.is_cut_off(), now);
+        if let Some(until) = tracked.waits_until() {
+            self.shared.wait(&tracked.name, until);
+        }
+        tracked
+    }
+
+    fn on_stopped(&self, job: &Job) {
+        self.shared.monitors.write().remove(&job.name);
+        self.inner.on_stopped(job);
+    }
+
+    fn on_replaced(&self, job: &Job) {
+        if let Some(tracked) = self.shared.monitors.write().remove(&job.name) {
+            let kept = Kept {
+                kind: job.kind(),
+                target: job.target(),
+                machine: tracked.machine(),
+            };
+            self.kept.lock().insert(job.name.clone(), kept);
+        }
+        self.inner.on_replaced(job);
+    }
+
+    fn on_runtime_delay(&self, delay: Duration) {
+        self.inner.on_runtime_delay(delay);
+    }
+}
+
+#[cfg(test)]
+#[path = "states_tests.rs"]
+mod tests;
