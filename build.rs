@@ -1,4 +1,5 @@
-//! Tells the crate which revision and compiler it is built from, for `monitoringdaemon_build_info`.
+//! Gives the crate the revision, date, compiler and platform of the build, for `--version` and
+//! `monitoringdaemon_build_info`.
 
 use std::{env, path::Path, process::Command};
 
@@ -16,6 +17,18 @@ fn main() {
         .or_else(|| first_line("git", &["rev-parse", "--short=12", "HEAD"]))
         .unwrap_or_else(|| "unknown".to_owned());
     println!("cargo::rustc-env=MONITORINGDAEMON_REVISION={revision}");
+
+    println!("cargo::rerun-if-env-changed=MONITORINGDAEMON_DATE");
+    // Not the time of the build, with which no build could be reproduced.
+    let date = env::var("MONITORINGDAEMON_DATE")
+        .ok()
+        .filter(|date| !date.is_empty())
+        .or_else(|| first_line("git", &["log", "-1", "--format=%cs"]))
+        .unwrap_or_else(|| "unknown".to_owned());
+    println!("cargo::rustc-env=MONITORINGDAEMON_DATE={date}");
+
+    let target = env::var("TARGET").unwrap_or_else(|_| "unknown".to_owned());
+    println!("cargo::rustc-env=MONITORINGDAEMON_TARGET={target}");
 
     let rustc = env::var("RUSTC").unwrap_or_else(|_| "rustc".to_owned());
     let version = first_line(&rustc, &["--version"]).unwrap_or_default();

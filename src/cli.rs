@@ -4,17 +4,18 @@ use std::{
     fmt::Display,
     io::{self, Write},
     ops::RangeInclusive,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
 };
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
 
 use crate::{
     app::RunOptions,
     commands::{
-        blackbox,
+        blackbox, completions, healthcheck, man,
         once::{self, Output},
         plan, rules, run, schema, validate,
     },
@@ -24,17 +25,37 @@ use crate::{
     value::{FromNode, Node},
 };
 
+/// The version, and what it was built from and by.
+const LONG_VERSION: &str = concat!(
+    env!("CARGO_PKG_VERSION"),
+    " (revision: ",
+    env!("MONITORINGDAEMON_REVISION"),
+    ")\n  date:     ",
+    env!("MONITORINGDAEMON_DATE"),
+    "\n  compiler: rustc ",
+    env!("MONITORINGDAEMON_RUSTC"),
+    "\n  platform: ",
+    env!("MONITORINGDAEMON_TARGET"),
+);
+
 /// Scheduled availability checks with failure reasons, exported to Prometheus
 #[derive(Debug, Parser)]
 #[command(
     name = "monitoringdaemon",
     version,
+    long_version = LONG_VERSION,
     arg_required_else_help = false,
     args_override_self = true
 )]
 pub struct Cli {
     /// Configuration file
-    #[arg(long, global = true, value_name = "FILE", default_value = "config.yml")]
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_name = "FILE",
+        default_value = "config.yml"
+    )]
     config: PathBuf,
 
     /// Also reload when the configuration files change (SIGHUP and POST /-/reload always do)
@@ -62,10 +83,22 @@ pub struct Cli {
 enum Command {
     /// Check the configuration and print every problem
     Validate {
+        /// Configurations to check instead of --config; `-` is standard input
+        #[arg(value_name = "FILE")]
+        files: Vec<PathBuf>,
+
         /// Also print what would change compared with FILE, or what the daemon at URL would change on
         /// reload
         #[arg(long, value_name = "FILE|URL")]
         diff: Option<String>,
+
+        /// Output format of problems and warnings
+        #[arg(long, value_enum, default_value_t)]
+        output: validate::Output,
+
+        /// Fail on warnings too
+        #[arg(long)]
+        strict: bool,
     },
     /// Estimate the resources this configuration needs, and warn about limits it exceeds
     Plan,
@@ -85,6 +118,20 @@ enum Command {
         #[arg(value_name = "MONITOR")]
         monitors: Vec<String>,
     },
+    /// Exit with status 0 if the daemon answers that it is healthy, for containers
+    Healthcheck {
+        /// Address of the daemon [default: the first one under server.listen]
+        #[arg(value_name = "URL")]
+        url: Option<String>,
+    },
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        #[arg(value_enum, value_name = "SHELL")]
+        shell: Shell,
+    },
+    /// Print the manual page
+    Man,
 }
 
 /// An interval from a hundredth of a second to a day.
@@ -120,55 +167,68 @@ impl Cli {
     /// Runs the command. Problems are printed to stderr.
     #[must_use]
     pub fn run(self) -> ExitCode {
-        let config = match &self.command {
-            // The schema does not depend on the configuration.
-            Some(Command::Schema) => Ok(Config::default()),
-            Some(Command::Blackbox(flags)) => return blackbox::run(flags),
-            _ => config::read(&self.config),
-        };
-        let mut config = match config {
-            Ok(config) => config,
-            Err(invalid) => {
-                print_error(&invalid);
-                return ExitCode::from(exit_code::USAGE);
-            }
-        };
-        if let Some(shard) = self.shard {
-            config.retain_shard(shard);
-        }
-        match self.command {
+        self.run_command().unwrap_or_else(|code| code)
+    }
+
+    fn run_command(self) -> Result<ExitCode, ExitCode> {
+        let Self {
+            config: path,
+            watch,
+            poll_interval,
+            min_reload_interval,
+            shard,
+            command,
+        } = self;
+        let read_config = || read_config(&path, shard);
+        let code = match command {
             None => {
+                let config = read_config()?;
                 let options = RunOptions {
-                    config_path: Some(self.config),
-                    watch: self.watch,
-                    shard: self.shard,
-                    poll_interval: self.poll_interval,
-                    min_reload_interval: self.min_reload_interval,
+                    config_path: Some(path),
+                    watch,
+                    shard,
+                    poll_interval,
+                    min_reload_interval,
                     ..RunOptions::default()
                 };
                 exit_code(run::run(&config, options), exit_code::FAILURE)
             }
-            Some(Command::Blackbox(_)) => ExitCode::SUCCESS,
+            Some(Command::Blackbox(flags)) => blackbox::run(&flags),
             Some(Command::Schema) => print_stdout("schema", schema::text()),
-            Some(Command::Validate { diff }) => {
-                for warning in validate::warnings(&config) {
-                    print_error(&warning);
-                }
-                match validate::run(&self.config, &config, diff.as_deref(), self.shard) {
-                    Ok(text) => print_stdout("difference", &text),
-                    Err(error) => exit_code(Err(error), exit_code::FAILURE),
+            Some(Command::Validate {
+                files,
+                diff,
+                output,
+                strict,
+            }) => {
+                let options = validate::Options {
+                    files: if files.is_empty() { vec![path] } else { files },
+                    diff,
+                    shard,
+                    output,
+                    strict,
+                };
+                match validate::run(&options) {
+                    Ok((text, code)) => match print_stdout("result", &text) {
+                        ExitCode::SUCCESS => ExitCode::from(code),
+                        failure => failure,
+                    },
+                    Err(error) => {
+                        let code = error.exit_code();
+                        exit_code(Err(error), code)
+                    }
                 }
             }
-            Some(Command::Plan) => match plan::run(&config) {
-                Ok(()) => ExitCode::SUCCESS,
-                Err(error) => {
-                    let error = format!("failed to print the plan: {error}");
-                    exit_code(Err(error), exit_code::FAILURE)
-                }
-            },
-            Some(Command::Rules) => print_stdout("rules", &rules::for_config(&config).to_string()),
+            Some(Command::Plan) => {
+                let printed = ignore_closed_pipe(plan::run(&read_config()?));
+                let printed = printed.map_err(|error| format!("failed to print the plan: {error}"));
+                exit_code(printed, exit_code::FAILURE)
+            }
+            Some(Command::Rules) => {
+                print_stdout("rules", &rules::for_config(&read_config()?).to_string())
+            }
             Some(Command::Once { output, monitors }) => {
-                match once::run(config, &monitors, output) {
+                match once::run(read_config()?, &monitors, output) {
                     Ok(true) => ExitCode::SUCCESS,
                     Ok(false) => ExitCode::from(exit_code::FAILURE),
                     Err(error) => {
@@ -177,11 +237,37 @@ impl Cli {
                     }
                 }
             }
-        }
+            Some(Command::Healthcheck { url }) => {
+                let result = healthcheck::run(&path, url.as_deref());
+                let code = result
+                    .as_ref()
+                    .err()
+                    .map_or(exit_code::SUCCESS, healthcheck::Error::exit_code);
+                exit_code(result, code)
+            }
+            Some(Command::Completions { shell }) => {
+                let script = completions::script(&mut Self::command(), shell);
+                print_stdout("completion script", &script)
+            }
+            Some(Command::Man) => print_stdout("manual page", &man::page(&Self::command())),
+        };
+        Ok(code)
     }
 }
 
-/// The exit code of a finished command: `code` if it failed.
+/// Reads the configuration, of which only `shard` is kept; problems are printed to stderr.
+fn read_config(path: &Path, shard: Option<Shard>) -> Result<Config, ExitCode> {
+    let mut config = config::read(path).map_err(|invalid| {
+        print_error(&invalid);
+        ExitCode::from(exit_code::USAGE)
+    })?;
+    if let Some(shard) = shard {
+        config.retain_shard(shard);
+    }
+    Ok(config)
+}
+
+/// The exit code of a command that has ended, `code` if it failed.
 fn exit_code<E: Display>(result: Result<(), E>, code: u8) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -192,16 +278,17 @@ fn exit_code<E: Display>(result: Result<(), E>, code: u8) -> ExitCode {
     }
 }
 
-/// Prints `text` to stdout, and returns the exit code.
+/// Prints `text`, which is all that a command does. A reader that has seen enough, such as `head`, is no failure.
 fn print_stdout(what: &str, text: &str) -> ExitCode {
-    match io::stdout().write_all(text.as_bytes()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            print_error(&format_args!(
-                "monitoringdaemon: failed to print the {what}: {error}"
-            ));
-            ExitCode::from(exit_code::FAILURE)
-        }
+    let printed = ignore_closed_pipe(io::stdout().write_all(text.as_bytes()));
+    let printed = printed.map_err(|error| format!("failed to print the {what}: {error}"));
+    exit_code(printed, exit_code::FAILURE)
+}
+
+fn ignore_closed_pipe(printed: io::Result<()>) -> io::Result<()> {
+    match printed {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        printed => printed,
     }
 }
 

@@ -1,6 +1,10 @@
 //! The commands, one module each. Without a command, the program runs as a daemon.
 
 pub mod blackbox;
+pub mod completions;
+mod daemon_request;
+pub mod healthcheck;
+pub mod man;
 pub mod once;
 pub mod plan;
 pub mod rules;

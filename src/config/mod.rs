@@ -19,6 +19,7 @@ mod tests;
 use std::{
     collections::BTreeSet,
     env, fmt,
+    io::Read,
     path::{Path, PathBuf},
 };
 
@@ -28,18 +29,21 @@ use crate::value::{
 };
 use environment::{Environment, Variables};
 use include::{Included, REDACTED_INCLUDE_ERROR};
-use source::{LocatedProblem, Source, locate, locate_warnings};
+use source::{Source, locate, locate_warnings};
 use templates::Size;
 
 pub use monitor::{Monitor, Replicas};
 pub use schema::SCHEMA;
 pub use settings::{Config, Dispatcher, Log, RestartOnlyKeys};
 pub use slo::{LatencySlo, Percentage, Slo};
-pub use source::Warning;
+pub use source::{LocatedProblem, Warning};
 pub use templates::MonitorBuilder;
 
 /// Maximum size of all files together, enough for a hundred thousand monitors.
 const MAX_FILE_SIZE: u64 = 16 << 20;
+
+/// The path that stands for standard input.
+const STANDARD_INPUT: &str = "-";
 
 /// Reads and validates the configuration in the file at `path`, and in the files that it includes.
 ///
@@ -87,7 +91,18 @@ pub fn read_web(path: &Path) -> Result<server::Settings, Invalid> {
     files.finish(config, problems).map(|config| config.server)
 }
 
-/// The text of the file at `path`, its tree, and how many bytes more there may be in others.
+fn read_standard_input() -> Result<Vec<u8>, ReadError> {
+    let mut bytes = Vec::new();
+    let input = std::io::stdin().lock();
+    input.take(MAX_FILE_SIZE + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_FILE_SIZE {
+        return Err(ReadError::TooLarge(MAX_FILE_SIZE));
+    }
+    Ok(bytes)
+}
+
+/// The text of the file at `path`, or of standard input if that is `-`, its tree, and the number of bytes that
+/// other files may have.
 fn read_source(path: &Path) -> Result<(Source, Node, u64), Invalid> {
     let alone = |problem| Invalid {
         file: path.to_owned(),
@@ -95,7 +110,12 @@ fn read_source(path: &Path) -> Result<(Source, Node, u64), Invalid> {
         more: 0,
         files: vec![path.to_owned()],
     };
-    let bytes = read_regular_file(path, MAX_FILE_SIZE).map_err(|error| {
+    let bytes = if path == Path::new(STANDARD_INPUT) {
+        read_standard_input()
+    } else {
+        read_regular_file(path, MAX_FILE_SIZE)
+    };
+    let bytes = bytes.map_err(|error| {
         alone(LocatedProblem {
             file: path.into(),
             index: 0,
@@ -160,6 +180,22 @@ fn find_blackbox_file(fields: &mut Fields<'_>) -> Option<Included> {
         is_shown: matches!(node, Node::Text(_)),
         is_verbatim: true,
     })
+}
+
+/// Reads `server` of the configuration in the file at `path`, and nothing else: problems elsewhere do not
+/// matter, and an invalid key has its default.
+///
+/// # Errors
+/// If the file cannot be read or is not YAML.
+pub fn read_server(path: &Path) -> Result<server::Settings, Invalid> {
+    let (_, mut main, _) = read_source(path)?;
+    let problems = Problems::default();
+    problems.set_folder(0, folder_of(path));
+    let environment = Environment::new(&|name| env::var_os(name), &problems);
+    environment.substitute(&mut main, &value::Path::default());
+    let mut fields = Fields::from_node(&main, value::Path::default(), &problems);
+    let server = fields.as_mut().and_then(|fields| fields.section("server"));
+    Ok(server.map(server::Settings::read).unwrap_or_default())
 }
 
 /// The folder that paths in `file` are relative to.
@@ -298,6 +334,18 @@ pub struct Invalid {
 }
 
 impl Invalid {
+    /// The problems that are listed, in the order of their places.
+    #[must_use]
+    pub fn problems(&self) -> &[LocatedProblem] {
+        &self.problems
+    }
+
+    /// Number of problems beyond those that are listed.
+    #[must_use]
+    pub fn more(&self) -> usize {
+        self.more
+    }
+
     /// The files that it was read from.
     #[must_use]
     pub fn files(&self) -> &[PathBuf] {
@@ -311,7 +359,7 @@ impl fmt::Display for Invalid {
             if index > 0 {
                 f.write_str("\n")?;
             }
-            problem.write(f)?;
+            problem.fmt(f)?;
         }
         if self.more > 0 {
             write!(

@@ -18,35 +18,39 @@ pub(super) struct Source {
     text: String,
 }
 
-/// A problem with its position in a file.
-#[derive(Debug)]
-pub(super) struct LocatedProblem {
+/// A problem with its place in a file, shown as `FILE:LINE:COLUMN: path: message`, in one line.
+#[derive(Clone, Debug)]
+pub struct LocatedProblem {
+    /// The file.
     pub file: Arc<Path>,
-    /// Index of the file.
-    pub index: usize,
-    pub position: Position,
+    /// The number of the file, in the order in which they were read.
+    pub(super) index: usize,
+    /// The place in the file.
+    pub(crate) position: Position,
+    /// The path to the key, such as `monitors.example.url`.
     pub path: String,
+    /// The problem, and the expected value.
     pub message: String,
 }
 
 /// Something that is allowed but almost certainly a mistake.
 #[derive(Clone, Debug)]
 pub struct Warning {
-    text: String,
+    /// The warning with its place.
+    pub problem: LocatedProblem,
     /// True if only `validate` shows it.
     pub(super) is_validate_only: bool,
 }
 
-/// `FILE:LINE:COLUMN: path: message`
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
+        self.problem.fmt(f)
     }
 }
 
-impl LocatedProblem {
-    /// Writes `FILE:LINE:COLUMN: path: message` on one line.
-    pub(super) fn write(&self, f: &mut impl fmt::Write) -> fmt::Result {
+impl fmt::Display for LocatedProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use fmt::Write;
         let Position { line, column } = self.position;
         write!(
             f,
@@ -86,15 +90,11 @@ pub(super) fn locate_warnings(sources: &[Source], warnings: &[value::Warning]) -
         .map(|(warning, position)| (located((warning, position)), warning.is_validate_only))
         .collect();
     located.sort_by_key(|(located, _)| (located.index, located.position));
-    let shown = |(located, is_for_validate): (LocatedProblem, bool)| {
-        let mut text = String::new();
-        let _ = located.write(&mut text);
-        Warning {
-            text,
-            is_validate_only: is_for_validate,
-        }
+    let warning = |(problem, is_validate_only)| Warning {
+        problem,
+        is_validate_only,
     };
-    located.into_iter().map(shown).collect()
+    located.into_iter().map(warning).collect()
 }
 
 impl Source {

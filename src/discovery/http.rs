@@ -105,6 +105,7 @@ impl Settings {
                 tls: &self.tls,
                 versions: self.versions,
                 proxies: self.proxies.as_ref(),
+                unix_socket: None,
             }),
             tokens: self.oauth2.as_ref().map(|oauth2| net.tokens(oauth2)),
             shown_url: HttpUrl::redacted(&self.url),

@@ -3,7 +3,7 @@
 //! They are not measured, so an ordinary HTTP client sends them: reqwest, with the resolver, the trust
 //! and the proxies of checks.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, path::Path, sync::Arc};
 
 use bytes::Bytes;
 use http::header;
@@ -28,6 +28,8 @@ pub struct FetchOptions<'s> {
     pub versions: OfferedVersions,
     /// The proxies that requests go through.
     pub proxies: Option<&'s Proxies>,
+    /// The socket that connections go to, whatever the URL's host is.
+    pub unix_socket: Option<&'s Path>,
 }
 
 /// Sends requests that are not measured, and follows no redirect.
@@ -53,6 +55,9 @@ impl Fetcher {
             .no_proxy();
         if let Some(proxies) = options.proxies {
             client = client.proxy(chosen_by(proxies.clone()));
+        }
+        if let Some(path) = options.unix_socket {
+            client = client.unix_socket(path);
         }
         let client = client.build();
         Self(client.expect("the TLS configuration is of the rustls that reqwest has"))

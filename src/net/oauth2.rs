@@ -120,6 +120,7 @@ impl TokenSource {
             tls: &settings.tls,
             versions: OfferedVersions::Http2,
             proxies: settings.proxies.as_ref(),
+            unix_socket: None,
         }
     }
 

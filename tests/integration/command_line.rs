@@ -2,12 +2,13 @@
 
 use std::{
     fs,
+    io::Write,
     path::Path,
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
 };
 
 use regex::Regex;
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::support::{
@@ -74,11 +75,115 @@ fn folder_with(config: &str) -> TempDir {
 }
 
 #[test]
-fn the_version_is_that_of_the_package() {
+fn the_version_tells_of_the_build() {
     let output = run(program().arg("--version"));
     assert_exit(&output, 0);
-    let expected = format!("monitoringdaemon {}\n", env!("CARGO_PKG_VERSION"));
-    assert_eq!(text(&output), expected);
+    let version = env!("CARGO_PKG_VERSION").replace('.', r"\.");
+    let expected = format!(
+        r"^monitoringdaemon {version} \(revision: [0-9a-z]+\)\n  date:     \S+\n  compiler: rustc \S+\n  platform: \S+\n$"
+    );
+    let found = text(&output);
+    assert!(
+        Regex::new(&expected).expect("a pattern").is_match(&found),
+        "{found}"
+    );
+    let short = format!("monitoringdaemon {}\n", env!("CARGO_PKG_VERSION"));
+    assert_eq!(text(&run(program().arg("-V"))), short);
+}
+
+#[test]
+fn several_configurations_are_validated_and_standard_input_is_one() {
+    let folder = folder_with("monitors: { a: { url: http://a } }");
+    fs::write(
+        folder.path().join("bad.yml"),
+        "monitors: { b: { urk: http://b } }",
+    )
+    .expect("room for a temporary file");
+    let validate = |arguments: &[&str]| {
+        let mut command = program();
+        command
+            .arg("validate")
+            .args(arguments)
+            .current_dir(folder.path());
+        command
+    };
+    let output = run(&mut validate(&["config.yml", "bad.yml"]));
+    assert_exit(&output, 2);
+    assert_eq!(lines(&output.stdout), ["config.yml is valid: 1 monitor"]);
+    assert_has(&text(&output), &["bad.yml:1:18: monitors.b.urk: "]);
+    let mut child = validate(&["-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the program can be started");
+    let mut input = child.stdin.take().expect("a pipe");
+    input.write_all(b"monitors: {}").expect("a reader");
+    drop(input);
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(lines(&output.stdout), ["- is valid: 0 monitors"]);
+}
+
+#[test]
+fn problems_and_warnings_are_json_for_editors() {
+    let folder =
+        folder_with("monitors:\n  a: { url: https://a, fail_if_certificate_expires_within: 14 }\n");
+    fs::write(
+        folder.path().join("bad.yml"),
+        "monitors:\n  b: { check_every: 0 }\n",
+    )
+    .expect("room for a temporary file");
+    let validate = |arguments: &[&str]| {
+        let output = run(program()
+            .args(["validate", "--output", "json"])
+            .args(arguments)
+            .current_dir(folder.path()));
+        let findings: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        (output.status.code(), findings)
+    };
+    let (code, findings) = validate(&["bad.yml"]);
+    assert_eq!(code, Some(2));
+    let first = &findings[0];
+    assert_eq!(first["file"], "bad.yml");
+    assert_eq!((&first["line"], &first["column"]), (&json!(2), &json!(3)));
+    assert_eq!(first["severity"], "error");
+    for (arguments, expected) in [(&[][..], Some(0)), (&["--strict"], Some(2))] {
+        let (code, findings) = validate(arguments);
+        assert_eq!(code, expected);
+        assert_eq!(findings[0]["severity"], "warning");
+        assert_eq!(
+            findings[0]["path"],
+            "monitors.a.fail_if_certificate_expires_within"
+        );
+    }
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_failure() {
+    let mut child = program()
+        .arg("schema")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program can be started");
+    drop(child.stdout.take());
+    let output = child.wait_with_output().expect("it ends");
+    assert_exit(&output, 0);
+    assert!(output.stderr.is_empty());
+}
+
+#[test]
+fn a_script_of_completions_and_a_manual_page_name_every_command() {
+    let commands = ["validate", "plan", "once", "healthcheck"];
+    for shell in ["bash", "zsh", "fish"] {
+        let output = run(program().args(["completions", shell]));
+        assert_exit(&output, 0);
+        assert_has(&text(&output), &commands);
+    }
+    let output = run(program().arg("man"));
+    assert_exit(&output, 0);
+    let page = text(&output);
+    assert!(page.contains(".TH monitoringdaemon 1"), "{page}");
+    assert_has(&page.to_lowercase(), &commands);
 }
 
 #[test]
@@ -107,12 +212,11 @@ fn assert_has(text: &str, parts: &[&str]) {
 
 #[test]
 fn a_wrong_command_line_is_bad_usage() {
-    let wrong: [&[&str]; 7] = [
+    let wrong: [&[&str]; 6] = [
         &["--verbose"],
         &["check"],
         &["--config"],
-        &["validate", "--output", "json"],
-        &["validate", "example"],
+        &["validate", "--output", "xml"],
         &["plan", "example"],
         &["once", "--output", "xml"],
     ];
@@ -285,7 +389,7 @@ fn the_schema_is_printed_whatever_the_configuration_is() {
     let folder = folder_with("nonsense: [");
     let output = run(program().arg("schema").current_dir(folder.path()));
     assert_exit(&output, 0);
-    let schema: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let schema: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     assert_eq!(
         schema["$schema"],
         "https://json-schema.org/draft/2020-12/schema"

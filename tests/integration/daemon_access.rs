@@ -405,6 +405,60 @@ fn ask_over(path: &Path) -> String {
     answer
 }
 
+/// The exit code and the message of `healthcheck` with these arguments.
+fn healthcheck(arguments: &[&str]) -> (Option<i32>, String) {
+    let output = program().arg("healthcheck").args(arguments).output();
+    let output = output.expect("the program can be started");
+    (output.status.code(), text(&output))
+}
+
+#[test]
+fn healthcheck_asks_the_daemon_of_the_configuration() {
+    let folder = Folder::new();
+    let socket = format!("unix:{}", folder.0.path().join("socket").display());
+    let tls = folder.tls(&AUTHORITY.issue(&["daemon.test"], YEARS));
+    let users = json!({ "prometheus": HASH });
+    for (name, server, over_tls) in [
+        (
+            "a unix socket",
+            json!({ "listen": [socket, "127.0.0.1:0"] }),
+            false,
+        ),
+        ("a password", json!({ "basic_auth_users": users }), false),
+        ("TLS", json!({ "tls": tls }), true),
+    ] {
+        let mut daemon = Daemon::start(config(&server));
+        let scheme = if over_tls { "https" } else { "http" };
+        let url = format!("{scheme}://{}", daemon.address);
+        let mut server = server;
+        if server.get("listen").is_none() {
+            server["listen"] = json!(daemon.address.to_string());
+        }
+        // Problems elsewhere do not matter: the daemon has read the file before it was broken.
+        let file = config_file(json!({ "server": server, "monitors": { "a": { "urk": 1 } } }));
+        let path = file.path().to_str().expect("a path is text");
+        assert_eq!(
+            healthcheck(&["--config", path]),
+            (Some(0), String::new()),
+            "{name}"
+        );
+        let (code, message) = healthcheck(&[&url]);
+        let expected = match name {
+            "a unix socket" => "",
+            "a password" => "HTTP 401, expected 200",
+            _ => "the certificate is ",
+        };
+        assert_eq!(
+            code,
+            Some(i32::from(!expected.is_empty())),
+            "{name}: {message}"
+        );
+        assert!(message.contains(expected), "{name}: {message}");
+        daemon.stop();
+        assert_eq!(healthcheck(&["--config", path]).0, Some(1), "{name}");
+    }
+}
+
 #[test]
 fn a_port_without_an_address_is_open_to_both_families() {
     let mut daemon = Daemon::start(config(&json!({ "listen": ["127.0.0.1:0", ":0"] })));
