@@ -446,7 +446,7 @@ fn healthcheck_asks_the_daemon_of_the_configuration() {
         let expected = match name {
             "a unix socket" => "",
             "a password" => "HTTP 401, expected 200",
-            _ => "the certificate is ",
+            _ => "the certificate's issuer is not trusted",
         };
         assert_eq!(
             code,
