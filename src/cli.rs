@@ -15,7 +15,7 @@ use clap_complete::Shell;
 use crate::{
     app::RunOptions,
     commands::{
-        blackbox, completions, healthcheck, man,
+        blackbox, completions, explain, healthcheck, man,
         once::{self, Output},
         plan, rules, run, schema, validate,
     },
@@ -114,9 +114,23 @@ enum Command {
         #[arg(long, value_enum, default_value_t)]
         output: Output,
 
+        /// Also print the steps of each check, as `explain` does
+        #[arg(long, short)]
+        verbose: bool,
+
         /// Monitors to run, by name [default: all]
         #[arg(value_name = "MONITOR")]
         monitors: Vec<String>,
+    },
+    /// Run one monitor once, print the check step by step, and exit with status 1 if it failed
+    Explain {
+        /// Output format
+        #[arg(long, value_enum, default_value_t)]
+        output: explain::Output,
+
+        /// The monitor to run, by name
+        #[arg(value_name = "MONITOR")]
+        monitor: String,
     },
     /// Exit with status 0 if the daemon answers that it is healthy, for containers
     Healthcheck {
@@ -227,15 +241,16 @@ impl Cli {
             Some(Command::Rules) => {
                 print_stdout("rules", &rules::for_config(&read_config()?).to_string())
             }
-            Some(Command::Once { output, monitors }) => {
-                match once::run(read_config()?, &monitors, output) {
-                    Ok(true) => ExitCode::SUCCESS,
-                    Ok(false) => ExitCode::from(exit_code::FAILURE),
-                    Err(error) => {
-                        let code = error.exit_code();
-                        exit_code(Err(error), code)
-                    }
-                }
+            Some(Command::Once {
+                output,
+                verbose,
+                monitors,
+            }) => {
+                let options = once::Options { output, verbose };
+                checked(once::run(read_config()?, &monitors, options))
+            }
+            Some(Command::Explain { output, monitor }) => {
+                checked(explain::run(read_config()?, monitor, output))
             }
             Some(Command::Healthcheck { url }) => {
                 let result = healthcheck::run(&path, url.as_deref());
@@ -252,6 +267,18 @@ impl Cli {
             Some(Command::Man) => print_stdout("manual page", &man::page(&Self::command())),
         };
         Ok(code)
+    }
+}
+
+/// The exit code of a command that has run checks.
+fn checked(result: Result<bool, once::Error>) -> ExitCode {
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(exit_code::FAILURE),
+        Err(error) => {
+            let code = error.exit_code();
+            exit_code(Err(error), code)
+        }
     }
 }
 

@@ -248,6 +248,7 @@ impl Attempt {
             facts: std::mem::take(&mut progress.facts),
             failure: result.err(),
             steps: self.0.steps.take(),
+            cause: self.0.steps.cause(),
         }
     }
 

@@ -3,6 +3,7 @@
 //! No I/O, and nothing about YAML, Prometheus or schedules.
 
 mod attempt;
+mod cause;
 mod facts;
 mod job;
 mod monitor;
@@ -15,6 +16,7 @@ mod string_enum;
 mod tee;
 
 pub use attempt::Attempt;
+pub use cause::Cause;
 pub use facts::{
     CertificateRole, CertificateValidity, DnsResponse, EchoStats, Expectation, Fact, HttpHead,
     LeafCertificate, PeerCertificates, Rcode, RoundTripStats, ServingStatus,

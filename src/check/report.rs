@@ -8,6 +8,7 @@ use std::{
 };
 
 use super::{
+    cause::Cause,
     facts::{
         CertificateRole, CertificateValidity, DnsResponse, EchoStats, Expectation, Fact, HttpHead,
         LeafCertificate, PeerCertificates, ServingStatus,
@@ -246,6 +247,8 @@ pub struct Report {
     pub failure: Option<Failure>,
     /// The steps of the check, if somebody listened.
     pub steps: Vec<Step>,
+    /// The well-known cause of the failure, if somebody listened and it is one.
+    pub cause: Option<Cause>,
 }
 
 impl Report {

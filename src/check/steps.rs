@@ -13,7 +13,7 @@ use std::{
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::{Phase, sent_secrets::SentSecrets, string_enum::string_enum};
+use super::{Cause, Phase, sent_secrets::SentSecrets, string_enum::string_enum};
 use crate::text;
 
 string_enum! {
@@ -83,6 +83,8 @@ string_enum! {
         Passed => "passed",
         /// Something that is not as demanded.
         NotPassed => "not_passed",
+        /// The well-known cause of the failure.
+        Cause => "cause",
         /// The check succeeded.
         Success => "success",
         /// The check failed.
@@ -159,9 +161,17 @@ struct Recorded {
     /// The beginning of a body.
     kept: Vec<u8>,
     phase: Option<Phase>,
+    cause: Option<Cause>,
     first: Vec<Step>,
     last: VecDeque<Step>,
     omitted: u64,
+}
+
+/// Whose words a text has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin {
+    Own,
+    Peer,
 }
 
 impl Steps {
@@ -193,8 +203,24 @@ impl Steps {
     #[inline]
     pub fn add<T: Into<String>>(&self, kind: StepKind, text: impl FnOnce() -> T) {
         if let Some(recorder) = &self.0 {
-            recorder.add(kind, || text().into());
+            recorder.add(kind, Origin::Peer, || text().into());
         }
+    }
+
+    /// Names the well-known cause of the failure that the check ends with.
+    #[inline]
+    pub fn diagnose(&self, cause: Cause) {
+        if let Some(recorder) = &self.0 {
+            recorder.recorded.lock().cause = Some(cause);
+            self.add_own(StepKind::Cause, || {
+                format!("{cause}: {}", cause.description())
+            });
+        }
+    }
+
+    /// The well-known cause that was named.
+    pub(super) fn cause(&self) -> Option<Cause> {
+        self.0.as_ref()?.recorded.lock().cause
     }
 
     /// Keeps what is secret in `sent` out of all steps that follow, as the peer may repeat it.
@@ -244,6 +270,14 @@ impl Steps {
         }
     }
 
+    /// The same for a text in which no peer has a part: nothing in it is masked.
+    #[inline]
+    pub fn add_own<T: Into<String>>(&self, kind: StepKind, text: impl FnOnce() -> T) {
+        if let Some(recorder) = &self.0 {
+            recorder.add(kind, Origin::Own, || text().into());
+        }
+    }
+
     /// The phase of the steps that follow.
     #[inline]
     pub(super) fn enter(&self, phase: Option<Phase>) {
@@ -280,7 +314,7 @@ impl Steps {
 
 impl Recorder {
     #[cold]
-    fn add(&self, kind: StepKind, text: impl FnOnce() -> String) {
+    fn add(&self, kind: StepKind, origin: Origin, text: impl FnOnce() -> String) {
         let limits = self.limits;
         let is_once = matches!(kind, StepKind::Success | StepKind::Failure);
         if self.count.fetch_add(1, Ordering::Relaxed) >= MAX_TEXTS && !is_once {
@@ -290,10 +324,14 @@ impl Recorder {
         let text = text();
         let at = self.started.elapsed();
         let mut recorded = self.recorded.lock();
-        let text = recorded
-            .secrets
-            .mask(beginning(&text), text.len() > MAX_SEARCHED);
-        let text = String::from_utf8_lossy(&text).into_owned();
+        let text = match origin {
+            Origin::Own => text,
+            Origin::Peer => {
+                let is_cut = text.len() > MAX_SEARCHED;
+                let masked = recorded.secrets.mask(beginning(&text), is_cut);
+                String::from_utf8_lossy(&masked).into_owned()
+            }
+        };
         let text = text::bounded(text, limits.text_bytes).into_boxed_str();
         let step = Step {
             at,

@@ -3,6 +3,7 @@
 pub mod blackbox;
 pub mod completions;
 mod daemon_request;
+pub mod explain;
 pub mod healthcheck;
 pub mod man;
 pub mod once;

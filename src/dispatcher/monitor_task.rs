@@ -19,7 +19,8 @@ use super::{
     skipped::{SkipCause, SkipMonitor},
 };
 use crate::check::{
-    Attempt, Job, LoggedChecks, MAX_INTERVAL, MonitorObserver, Outcome, Reason, Report, Skip, Steps,
+    Attempt, Job, LoggedChecks, MAX_INTERVAL, MonitorObserver, Outcome, Reason, Report, Skip,
+    StepLimits, Steps,
 };
 
 /// A monitor with everything needed to run it.
@@ -122,7 +123,7 @@ impl MonitorTask {
         self.observer.on_started(started.saturating_sub(due));
         // If dropped before the end, the check was cancelled.
         let in_flight = guard(&self.observer, |observer| observer.on_cancelled());
-        let report = Attempt::run(&self.job, self.origin + deadline, Steps::none()).await;
+        let report = Attempt::run(&self.job, self.origin + deadline, self.steps()).await;
         let contended = permit.contended;
         drop(permit);
         let tainted = self
@@ -230,6 +231,15 @@ impl MonitorTask {
             if catch_unwind(AssertUnwindSafe(line)).is_err() {
                 tracing::error!(target: LOG_TARGET, monitor = &*self.job.name, "Logging a check panicked");
             }
+        }
+    }
+
+    /// The steps of the next check: told if it is the first one, or the last one failed, so that
+    /// monitors that are well cost nothing.
+    fn steps(&self) -> Steps {
+        match self.last_outcome {
+            Some(Outcome::Success) => Steps::none(),
+            Some(Outcome::Failure) | None => Steps::record(StepLimits::EVIDENCE),
         }
     }
 

@@ -9,7 +9,10 @@ use std::{
 use parking_lot::{Mutex, MutexGuard};
 use tokio::{sync::broadcast, time::Instant};
 
-use super::{MonitorUpdate, Record};
+use super::{
+    MonitorUpdate, Record,
+    evidence::{Evidence, EvidenceStore},
+};
 use crate::check::{
     AnyMonitor, CertificateValidity, Job, MonitorObserver, MonitorStatus, Reason, Report, Skip,
     State,
@@ -35,6 +38,7 @@ pub struct MonitorHistory {
     monitor: Arc<dyn AnyMonitor>,
     check_log: Mutex<CheckLog>,
     updates: broadcast::Sender<MonitorUpdate>,
+    evidence: Arc<EvidenceStore>,
 }
 
 impl CheckEntry {
@@ -105,7 +109,12 @@ pub struct Snapshot {
 }
 
 impl MonitorHistory {
-    pub(super) fn new(id: u32, job: &Job, updates: broadcast::Sender<MonitorUpdate>) -> Self {
+    pub(super) fn new(
+        id: u32,
+        job: &Job,
+        updates: broadcast::Sender<MonitorUpdate>,
+        evidence: Arc<EvidenceStore>,
+    ) -> Self {
         let labels = job.labels.iter();
         Self {
             id,
@@ -117,7 +126,14 @@ impl MonitorHistory {
             monitor: job.monitor.clone(),
             check_log: Mutex::default(),
             updates,
+            evidence,
         }
+    }
+
+    /// The steps of the last failure, if they are kept.
+    #[must_use]
+    pub fn evidence(&self) -> Option<Arc<Evidence>> {
+        self.evidence.find(self.id)
     }
 
     /// The type of the monitor.
@@ -235,6 +251,7 @@ impl MonitorObserver for MonitorHistory {
 
     fn on_completed(&self, report: &Report) {
         self.check_log().record(report);
+        self.evidence.keep(self.id, report);
         self.notify(false);
     }
 
@@ -274,7 +291,7 @@ mod tests {
     fn history() -> (MonitorHistory, broadcast::Receiver<MonitorUpdate>) {
         let (updates, receiver) = broadcast::channel(1000);
         (
-            MonitorHistory::new(7, &Job::new("name", Silent), updates),
+            MonitorHistory::new(7, &Job::new("name", Silent), updates, Arc::default()),
             receiver,
         )
     }
@@ -287,6 +304,7 @@ mod tests {
             facts: Vec::new(),
             failure: error.map(|error| Failure::new(Phase::Connect, Reason::Timeout, error)),
             steps: Vec::new(),
+            cause: None,
         }
     }
 

@@ -11,7 +11,7 @@ use std::{
 use parking_lot::RwLock;
 use tokio::sync::broadcast;
 
-use super::{MonitorUpdate, monitor::MonitorHistory};
+use super::{MonitorUpdate, evidence::EvidenceStore, monitor::MonitorHistory};
 use crate::check::{DispatcherObserver, Job, MonitorObserver};
 
 /// Number of updates that a listener may be behind. One that is further behind loses some, and must reload
@@ -23,6 +23,7 @@ pub struct History {
     monitors: RwLock<BTreeMap<Arc<str>, Arc<MonitorHistory>>>,
     next_id: AtomicU32,
     updates: broadcast::Sender<MonitorUpdate>,
+    evidence: Arc<EvidenceStore>,
 }
 
 impl Default for History {
@@ -31,6 +32,7 @@ impl Default for History {
             monitors: RwLock::default(),
             next_id: AtomicU32::new(1),
             updates: broadcast::Sender::new(BROADCAST_CAPACITY),
+            evidence: Arc::default(),
         }
     }
 }
@@ -60,10 +62,14 @@ impl History {
 impl DispatcherObserver for History {
     fn observe(&self, job: &Job) -> Arc<dyn MonitorObserver> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-        let monitor = Arc::new(MonitorHistory::new(id, job, self.updates.clone()));
+        let (updates, evidence) = (self.updates.clone(), self.evidence.clone());
+        let monitor = Arc::new(MonitorHistory::new(id, job, updates, evidence));
         let mut monitors = self.monitors.write();
-        monitors.insert(job.name.clone(), monitor.clone());
+        let replaced = monitors.insert(job.name.clone(), monitor.clone());
         drop(monitors);
+        if let Some(replaced) = replaced {
+            self.evidence.remove(replaced.id);
+        }
         monitor.notify(true);
         monitor
     }
@@ -73,6 +79,7 @@ impl DispatcherObserver for History {
         let gone = monitors.remove(&job.name);
         drop(monitors);
         if let Some(monitor) = gone {
+            self.evidence.remove(monitor.id);
             monitor.notify(true);
         }
     }

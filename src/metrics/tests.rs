@@ -94,6 +94,7 @@ fn succeeded() -> Report {
         ],
         failure: None,
         steps: Vec::new(),
+        cause: None,
     }
 }
 
@@ -109,6 +110,7 @@ fn failed() -> Report {
             "no result within 2.6s",
         )),
         steps: Vec::new(),
+        cause: None,
     }
 }
 

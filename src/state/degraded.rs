@@ -38,6 +38,7 @@ mod tests {
             facts: fact.into_iter().collect(),
             failure: None,
             steps: Vec::new(),
+            cause: None,
         }
     }
 

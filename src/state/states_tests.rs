@@ -97,6 +97,7 @@ fn report(reason: Option<Reason>) -> Report {
         facts: Vec::new(),
         failure: reason.map(|reason| Failure::new(Phase::Connect, reason, "no")),
         steps: Vec::new(),
+        cause: None,
     }
 }
 

@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use super::{format::iso, now::Now, selection::Selection, uptime::uptime};
 use crate::{
-    check,
-    history::{CheckEntry, MonitorHistory, Snapshot},
+    check::{self, Cause, Phase},
+    history::{self, CheckEntry, MonitorHistory, Snapshot},
 };
 
 #[derive(Serialize)]
@@ -51,6 +51,42 @@ struct Monitor<'k> {
     checks: Option<Vec<Check>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     older_failures: Option<Vec<Check>>,
+    /// The steps of the last failure, if they are kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    evidence: Option<Evidence>,
+}
+
+#[derive(Serialize)]
+struct Evidence {
+    ended_at: String,
+    cause: Option<&'static str>,
+    steps: Vec<Step>,
+}
+
+#[derive(Serialize)]
+struct Step {
+    /// Time since the check began.
+    seconds: f64,
+    phase: Option<&'static str>,
+    #[serde(rename = "step")]
+    kind: &'static str,
+    text: String,
+}
+
+impl Evidence {
+    fn new(evidence: &history::Evidence) -> Self {
+        let steps = evidence.steps.iter().map(|step| Step {
+            seconds: step.at.as_secs_f64(),
+            phase: step.phase.map(Phase::as_str),
+            kind: step.kind.as_str(),
+            text: step.text.to_string(),
+        });
+        Self {
+            ended_at: iso(evidence.ended_at),
+            cause: evidence.cause.map(Cause::as_str),
+            steps: steps.collect(),
+        }
+    }
 }
 
 /// The open incident, or else the last one.
@@ -141,6 +177,7 @@ pub(super) fn monitor(history: &MonitorHistory, now: Now) -> String {
     to_json(&Monitor {
         checks: checks(&snapshot.recent),
         older_failures: checks(&snapshot.older_failures),
+        evidence: history.evidence().as_deref().map(Evidence::new),
         ..Monitor::new(history, &snapshot, now)
     })
 }
@@ -182,6 +219,7 @@ impl<'k> Monitor<'k> {
             last: snapshot.recent.first().map(Check::new),
             checks: None,
             older_failures: None,
+            evidence: None,
         }
     }
 }

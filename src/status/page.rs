@@ -15,8 +15,8 @@ use super::{
     uptime::uptime,
 };
 use crate::{
-    check::{MonitorStatus, Outcome, Phase, State},
-    history::{CheckEntry, MAX_FAILURES, MAX_RECENT_CHECKS, MonitorHistory, Snapshot},
+    check::{MonitorStatus, Outcome, Phase, State, Step},
+    history::{CheckEntry, Evidence, MAX_FAILURES, MAX_RECENT_CHECKS, MonitorHistory, Snapshot},
 };
 
 #[derive(Template)]
@@ -98,6 +98,20 @@ struct Detail {
     phases: Vec<Phase>,
     checks: Vec<Check>,
     older: Vec<Check>,
+    evidence: Option<ShownEvidence>,
+}
+
+/// The steps of the last failure.
+struct ShownEvidence {
+    ended: Timestamp,
+    evidence: Arc<Evidence>,
+}
+
+impl ShownEvidence {
+    /// The time of a step since its check began.
+    fn millis(step: &Step) -> String {
+        format!("{:.1} ms", step.at.as_secs_f64() * 1e3)
+    }
 }
 
 /// The page of `selection`, out of `monitors`.
@@ -172,6 +186,10 @@ pub(super) fn monitor(history: &MonitorHistory, now: Now) -> String {
         phases: reached.into_iter().collect(),
         checks: checks(&snapshot.recent),
         older: checks(&snapshot.older_failures),
+        evidence: history.evidence().map(|evidence| ShownEvidence {
+            ended: Timestamp::new(evidence.ended_at, now),
+            evidence,
+        }),
     };
     render(&Page {
         title: &format!("{}: {}", history.name, snapshot.status.state.as_str()),

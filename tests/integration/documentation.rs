@@ -11,7 +11,7 @@ use std::{
 };
 
 use monitoringdaemon::{
-    check::{Phase, Reason},
+    check::{Cause, Phase, Reason, StepKind},
     config,
     metrics::FAMILIES,
     monitors::Type,
@@ -127,6 +127,16 @@ fn the_metrics_table_uses_existing_types_and_phases() {
         for word in monitors.split('`').skip(1).step_by(2) {
             assert!(known.contains(word), "{}: {word}", family.name);
         }
+    }
+}
+
+#[test]
+fn every_kind_of_step_and_every_cause_is_explained() {
+    let text = read("docs/explain.md");
+    let kinds = StepKind::ALL.iter().map(|kind| kind.as_str());
+    let causes = Cause::ALL.iter().map(|cause| cause.as_str());
+    for word in kinds.chain(causes) {
+        assert!(has_row(&text, word), "docs/explain.md: {word}");
     }
 }
 

@@ -19,6 +19,7 @@ mod dns_https;
 mod dns_transports;
 mod documentation;
 mod echoes;
+mod explain;
 mod floods;
 mod forbidden_targets;
 mod grpc;

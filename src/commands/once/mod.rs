@@ -4,4 +4,6 @@ mod output;
 mod run;
 
 pub use output::Output;
-pub use run::{Error, run};
+pub(super) use output::write_json;
+pub(super) use run::{CheckResult, LOG_FLUSH_TIMEOUT, select};
+pub use run::{Error, Options, run};

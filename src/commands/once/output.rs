@@ -14,7 +14,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::run::CheckResult;
-use crate::check::{CertificateValidity, EchoStats, Fact, Report};
+use crate::check::{CertificateValidity, EchoStats, Fact, Phase, Report, Step};
 
 /// The output format.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -34,8 +34,7 @@ impl Output {
             Self::Table => writeln!(out, "{}", table(checked))?,
             Self::Json => {
                 for checked in checked {
-                    serde_json::to_writer(&mut *out, &Line::new(checked))?;
-                    writeln!(out)?;
+                    write_json(checked, out)?;
                 }
             }
             Self::Junit => {
@@ -47,6 +46,15 @@ impl Output {
         }
         out.flush()
     }
+}
+
+/// Writes the result of a check as one line of JSON.
+pub(in crate::commands) fn write_json(
+    checked: &CheckResult,
+    out: &mut impl Write,
+) -> io::Result<()> {
+    serde_json::to_writer(&mut *out, &Line::new(checked))?;
+    writeln!(out)
 }
 
 /// One line of JSON; unknown values are `null`.
@@ -68,6 +76,31 @@ struct Line<'c> {
     /// Further facts; they depend on the type of the check.
     #[serde(skip_serializing_if = "Map::is_empty")]
     facts: Map<String, Value>,
+    /// The steps of the check, if somebody listened.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    steps: Vec<StepLine<'c>>,
+}
+
+/// One step of a check.
+#[derive(Serialize)]
+struct StepLine<'c> {
+    /// Time since the check began.
+    seconds: f64,
+    phase: Option<&'static str>,
+    #[serde(rename = "step")]
+    kind: &'static str,
+    text: &'c str,
+}
+
+impl<'c> StepLine<'c> {
+    fn new(step: &'c Step) -> Self {
+        Self {
+            seconds: step.at.as_secs_f64(),
+            phase: step.phase.map(Phase::as_str),
+            kind: step.kind.as_str(),
+            text: &step.text,
+        }
+    }
 }
 
 impl<'c> Line<'c> {
@@ -90,6 +123,7 @@ impl<'c> Line<'c> {
             error: failure.map(|failure| &*failure.error),
             address: report.address(),
             facts: report.facts.iter().flat_map(fact_to_json).collect(),
+            steps: report.steps.iter().map(StepLine::new).collect(),
         }
     }
 }
@@ -246,6 +280,11 @@ fn junit(checked: &[CheckResult]) -> JunitReport {
         case.set_classname(job.kind());
         case.set_time(report.duration);
         case.add_property(("target", &*job.target()));
+        if !report.steps.is_empty() {
+            let steps = report.steps.iter();
+            let lines = steps.map(|step| format!("{} {}\n", step.kind, step.text));
+            case.set_system_out(strip_xml_noncharacters(&lines.collect::<String>()));
+        }
         suite.add_test_case(case);
     }
     let mut junit = JunitReport::new("monitoringdaemon");

@@ -1,12 +1,16 @@
 //! Runs the selected monitors once.
 
-use std::{io, time::Duration};
+use std::{
+    io::{self, Write},
+    time::Duration,
+};
 
 use tokio::task::JoinSet;
 
 use super::Output;
 use crate::{
-    check::{Job, Outcome, Report},
+    check::{Job, Outcome, Report, StepLimits, Steps},
+    commands::explain::{self, Style},
     config::Config,
     descriptors::{self, Budget},
     dispatcher::{self, ConcurrencyLimits},
@@ -53,9 +57,18 @@ impl Error {
 }
 
 /// A monitor with the result of its check.
-pub(super) struct CheckResult {
+pub(in crate::commands) struct CheckResult {
     pub job: Job,
     pub report: Report,
+}
+
+/// What is printed of the checks.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// The output format.
+    pub output: Output,
+    /// Whether the steps of each check are printed.
+    pub verbose: bool,
 }
 
 /// Runs the monitors with these `names`, or all, and prints the results in the order of the file.
@@ -64,7 +77,7 @@ pub(super) struct CheckResult {
 ///
 /// # Errors
 /// If a name is unknown, or the results cannot be printed.
-pub fn run(mut config: Config, names: &[String], output: Output) -> Result<bool, Error> {
+pub fn run(mut config: Config, names: &[String], options: Options) -> Result<bool, Error> {
     select(&mut config, names)?;
     let logging =
         logging::start(&config.log.settings(), logging::Output::Stderr).map_err(Error::Start)?;
@@ -74,11 +87,21 @@ pub fn run(mut config: Config, names: &[String], output: Output) -> Result<bool,
     };
     config.dispatcher.max_concurrent_checks = budget.within(descriptors::raise_limit()).checks;
     let runtime = runtime::build(dispatcher::cores()).map_err(Error::Start)?;
-    let results = runtime.block_on(check_all(&config));
+    let results = runtime.block_on(check_all(&config, options.verbose));
     runtime.shutdown_background();
     logging.finish(LOG_FLUSH_TIMEOUT);
-    output
-        .print(&results, &mut io::stdout().lock())
+    let mut out = io::stdout().lock();
+    if options.verbose && options.output == Output::Table {
+        let style = Style::for_stdout();
+        for result in &results {
+            explain::write(result, style, &mut out)
+                .and_then(|()| writeln!(out))
+                .map_err(Error::Print)?;
+        }
+    }
+    options
+        .output
+        .print(&results, &mut out)
         .map_err(Error::Print)?;
     Ok(results
         .iter()
@@ -86,10 +109,10 @@ pub fn run(mut config: Config, names: &[String], output: Output) -> Result<bool,
 }
 
 /// Maximum wait for the log to be written at the end.
-const LOG_FLUSH_TIMEOUT: Duration = Duration::from_millis(400);
+pub(in crate::commands) const LOG_FLUSH_TIMEOUT: Duration = Duration::from_millis(400);
 
 /// Keeps only the monitors with these `names`; without names, all.
-fn select(config: &mut Config, names: &[String]) -> Result<(), Error> {
+pub(in crate::commands) fn select(config: &mut Config, names: &[String]) -> Result<(), Error> {
     for name in names {
         if !config.monitors.iter().any(|monitor| monitor.name == *name) {
             let known: Vec<_> = config
@@ -113,7 +136,7 @@ fn select(config: &mut Config, names: &[String]) -> Result<(), Error> {
 }
 
 /// Checks every monitor within the limits of the dispatcher.
-async fn check_all(config: &Config) -> Vec<CheckResult> {
+async fn check_all(config: &Config, verbose: bool) -> Vec<CheckResult> {
     let limits = config.dispatcher;
     let mut limits = ConcurrencyLimits::new(
         limits.max_concurrent_checks,
@@ -124,7 +147,12 @@ async fn check_all(config: &Config) -> Vec<CheckResult> {
         let permits = limits.for_host(job.host());
         checks.spawn(async move {
             let _permit = permits.acquire_without_deadline().await;
-            let report = job.check_once().await;
+            let steps = if verbose {
+                Steps::record(StepLimits::EXPLAIN)
+            } else {
+                Steps::none()
+            };
+            let report = job.check_told_to(steps).await;
             job.monitor.log(&job.name, &report);
             (index, CheckResult { job, report })
         });

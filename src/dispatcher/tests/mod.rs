@@ -2,6 +2,7 @@
 
 mod changes;
 mod retries;
+mod steps;
 
 use std::{
     collections::BTreeMap,

@@ -71,7 +71,7 @@ impl Dns {
         if response.summary.rcode == FORMERR && !response.has_edns {
             attempt.step(
                 StepKind::DnsQuery,
-                || "again without EDNS, as it summary FORMERR",
+                || "again without EDNS, as it says FORMERR",
             );
             return self.client.ask(&self.settings, false, attempt).await;
         }

@@ -2,6 +2,7 @@
 
 mod advanced;
 mod body;
+mod cause;
 mod compared;
 mod cookies;
 mod encoding;

@@ -2,11 +2,16 @@
 
 use std::sync::Arc;
 
+use http::response::Parts;
 use scopeguard::{ScopeGuard, guard};
 use url::Host;
 
 use super::{
-    advanced::MAX_ADDRESSES, redirects::CheckContext, settings::Settings, verdict::name_encoding,
+    advanced::MAX_ADDRESSES,
+    cause,
+    redirects::{CheckContext, Hop},
+    settings::Settings,
+    verdict::name_encoding,
 };
 use crate::{
     check::{Attempt, Failure, Monitor, Phase, Reason, Report, log_check},
@@ -93,7 +98,26 @@ impl<T: Transport> Http<T> {
     async fn check_once(&self, context: &CheckContext, attempt: &Attempt) -> Result<(), Failure> {
         let (hop, response) = self.response(context, attempt).await?;
         let (parts, mut body) = response.into_parts();
-        let head = self.check_head(&hop.url, &parts, attempt).await;
+        let result = self.judge(&hop, &parts, &mut body, attempt).await;
+        if result.is_err()
+            && attempt.steps().are_recorded()
+            && let Some(cause) =
+                cause::find(parts.status, &parts.headers, &self.settings.url, &hop.url)
+        {
+            attempt.steps().diagnose(cause);
+        }
+        result
+    }
+
+    /// Judges a response.
+    async fn judge(
+        &self,
+        hop: &Hop,
+        parts: &Parts,
+        body: &mut T::Body,
+        attempt: &Attempt,
+    ) -> Result<(), Failure> {
+        let head = self.check_head(&hop.url, parts, attempt).await;
         let advanced = self.settings.advanced.as_deref();
         if advanced.is_some_and(|advanced| advanced.without_body) {
             head?;
@@ -103,8 +127,8 @@ impl<T: Transport> Http<T> {
                 attempt.set_timeout_failure(failure.clone());
             }
             attempt.enter(Phase::Transfer);
-            let encoding = self.encoding_of(&hop, parts.status);
-            let body = self.read_body(&mut body, encoding, attempt).await;
+            let encoding = self.encoding_of(hop, parts.status);
+            let body = self.read_body(body, encoding, attempt).await;
             head?;
             let verdict = self.check_body(body?, attempt.steps()).await;
             verdict.map_err(|failure| name_encoding(failure, encoding, &parts.headers))?;

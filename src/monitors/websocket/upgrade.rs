@@ -77,7 +77,11 @@ impl Upgrade {
             let uri = request.uri();
             steps.hide(uri.query().unwrap_or_default().as_bytes());
             steps.add(StepKind::Request, || {
-                let query = if uri.query().is_some() { "?…" } else { "" };
+                let query = if uri.query().is_some() {
+                    " (query hidden)"
+                } else {
+                    ""
+                };
                 format!("GET {}{query} HTTP/1.1", uri.path())
             });
             tell_request_headers(request.headers(), StepKind::RequestHeader, steps);

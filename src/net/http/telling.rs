@@ -112,7 +112,11 @@ pub(super) fn tell_request<B>(message: &http::Request<B>, body: &Bytes, steps: &
     steps.hide(uri.query().unwrap_or_default().as_bytes());
     steps.hide(body);
     steps.add(StepKind::Request, || {
-        let query = if uri.query().is_some() { "?…" } else { "" };
+        let query = if uri.query().is_some() {
+            " (query hidden)"
+        } else {
+            ""
+        };
         let authority = match (uri.scheme_str(), uri.authority()) {
             (Some(scheme), Some(authority)) => format!("{scheme}://{}", authority.host()),
             _ => String::new(),
@@ -133,12 +137,16 @@ pub(super) fn tell_request<B>(message: &http::Request<B>, body: &Bytes, steps: &
 /// Tells the headers of a request, and hides in all that follows those that may be secret.
 pub(crate) fn tell_request_headers(headers: &HeaderMap, kind: StepKind, steps: &Steps) {
     for (name, value) in headers {
-        if SHOWN_REQUEST_HEADERS.contains(&name.as_str()) {
+        if *name == http::header::HOST {
+            // A redirect may have chosen it.
             let value = value.as_bytes().escape_ascii();
             steps.add(kind, || format!("{name}: {value}"));
+        } else if SHOWN_REQUEST_HEADERS.contains(&name.as_str()) {
+            let value = value.as_bytes().escape_ascii();
+            steps.add_own(kind, || format!("{name}: {value}"));
         } else {
             steps.hide(value.as_bytes());
-            steps.add(kind, || format!("{name}: {}", hidden(value.len())));
+            steps.add_own(kind, || format!("{name}: {}", hidden(value.len())));
         }
     }
 }
@@ -168,15 +176,19 @@ pub(crate) fn tell_response<B>(response: &Response<B>, steps: &Steps) {
     }
 }
 
-/// A location without what may be secret in it.
+/// A location without what may be secret in it: of one that is not a path or a URL of HTTP, nothing.
 fn location(value: &[u8]) -> String {
     let text = String::from_utf8_lossy(value);
     let shown = text.split(['?', '#']).next().unwrap_or_default();
     let more = if shown.len() < text.len() { "…" } else { "" };
+    if shown.starts_with('/') && !shown.starts_with("//") {
+        return format!("{shown}{more}");
+    }
     match Url::parse(shown) {
-        Ok(url) => format!("{}{more}", HttpUrl::redacted(&url)),
-        // What stands before an @ may be a password.
-        Err(_) => format!("{}{more}", shown.rsplit('@').next().unwrap_or_default()),
+        Ok(url) if matches!(url.scheme(), "http" | "https") => {
+            format!("{}{more}", HttpUrl::redacted(&url))
+        }
+        _ => hidden(value.len()),
     }
 }
 
@@ -218,7 +230,9 @@ mod tests {
                 "https://a.example/b…",
             ),
             ("/login?next=/", "/login…"),
-            ("//user:pass@a.example/", "a.example/"),
+            ("//user:pass@a.example/", "(hidden, 22 bytes)"),
+            ("ftp://a.example/b", "(hidden, 17 bytes)"),
+            ("[/b", "(hidden, 3 bytes)"),
             ("https://a.example/", "https://a.example/"),
         ] {
             assert_eq!(location(value.as_bytes()), shown);

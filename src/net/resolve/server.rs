@@ -96,7 +96,7 @@ impl Server {
         });
         let asked = self.exchange(query, options, steps).await;
         steps.add(StepKind::DnsResponse, || match &asked {
-            Ok(response) => format!("{address} summary {response}"),
+            Ok(response) => format!("{address} says {response}"),
             Err(error) => format!("{address}: {error}"),
         });
         waiting.end(&asked);

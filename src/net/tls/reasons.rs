@@ -5,9 +5,12 @@ use rustls::{
     AlertDescription as Alert, CertificateError, Error,
     pki_types::{CertificateDer, UnixTime},
 };
-use x509_parser::{certificate::X509Certificate, prelude::FromDer, public_key::PublicKey};
+use x509_parser::{
+    certificate::X509Certificate, extensions::ParsedExtension,
+    oid_registry::OID_PKIX_ACCESS_DESCRIPTOR_CA_ISSUERS, prelude::FromDer, public_key::PublicKey,
+};
 
-use crate::check::Reason;
+use crate::check::{Cause, Reason};
 
 /// The error of a handshake for which no certificate authority is known.
 pub(super) const NO_AUTHORITIES: &str = "this host has no CA certificates";
@@ -69,6 +72,36 @@ pub(super) fn describe_rejection(error: &Error, leaf: &CertificateDer<'_>, sent:
             }
         }
         _ => describe(error),
+    }
+}
+
+/// Whether `leaf` says where the certificate of its issuer can be fetched (RFC 5280, section 4.2.2.1), as
+/// those of public authorities do, whose roots sign no certificates of servers.
+fn names_its_issuer(leaf: &X509Certificate<'_>) -> bool {
+    let mut extensions = leaf.extensions().iter();
+    extensions.any(|extension| match extension.parsed_extension() {
+        ParsedExtension::AuthorityInfoAccess(access) => {
+            let mut descriptions = access.accessdescs.iter();
+            descriptions.any(|description| {
+                description.access_method == OID_PKIX_ACCESS_DESCRIPTOR_CA_ISSUERS
+            })
+        }
+        _ => false,
+    })
+}
+
+/// The well-known cause of a rejection, with `sent` intermediate certificates behind `leaf`.
+pub(super) fn cause(error: &Error, leaf: &CertificateDer<'_>, sent: usize) -> Option<Cause> {
+    let Error::InvalidCertificate(error) = error else {
+        return None;
+    };
+    let (_, leaf) = X509Certificate::from_der(leaf).ok()?;
+    match error {
+        _ if leaf.issuer() == leaf.subject() => Some(Cause::SelfSigned),
+        CertificateError::UnknownIssuer if sent == 0 && names_its_issuer(&leaf) => {
+            Some(Cause::IncompleteChain)
+        }
+        _ => None,
     }
 }
 

@@ -12,7 +12,7 @@ use rustls::{
 use super::{
     authorities::Authorities,
     handshake::HandshakeLog,
-    reasons::{NO_AUTHORITIES, describe_rejection, reason},
+    reasons::{NO_AUTHORITIES, cause, describe_rejection, reason},
 };
 use crate::check::{StepKind, Steps};
 
@@ -79,6 +79,9 @@ impl ServerCertVerifier for Verifier {
                 if let Some(log) = log {
                     let text = describe_rejection(&error, leaf, intermediates.len());
                     log.reject(reason(&error), text);
+                    if let Some(cause) = cause(&error, leaf, intermediates.len()) {
+                        steps.diagnose(cause);
+                    }
                 }
                 Err(error)
             }

@@ -1,0 +1,53 @@
+//! Runs one monitor once and listens to its steps.
+
+use std::io::{self, Write};
+
+use clap::ValueEnum;
+
+use super::{Style, write};
+use crate::{
+    check::{Outcome, StepLimits, Steps},
+    commands::once::{self, CheckResult, Error},
+    config::Config,
+    dispatcher, logging,
+    net::Net,
+    runtime,
+};
+
+/// The output format of `explain`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// A line per step
+    #[default]
+    Text,
+    /// One JSON object
+    Json,
+}
+
+/// Runs the monitor called `name` once and prints its check step by step.
+///
+/// Returns whether the check succeeded.
+///
+/// # Errors
+/// If there is no such monitor, or the steps cannot be printed.
+pub fn run(mut config: Config, name: String, output: Output) -> Result<bool, Error> {
+    once::select(&mut config, &[name])?;
+    let logging =
+        logging::start(&config.log.settings(), logging::Output::Stderr).map_err(Error::Start)?;
+    let runtime = runtime::build(dispatcher::cores()).map_err(Error::Start)?;
+    let mut jobs = config.jobs(&Net::system()).into_iter();
+    let job = jobs.next().expect("one monitor was selected");
+    let steps = Steps::record(StepLimits::EXPLAIN);
+    let report = runtime.block_on(job.check_told_to(steps));
+    runtime.shutdown_background();
+    logging.finish(once::LOG_FLUSH_TIMEOUT);
+    let succeeded = report.outcome() == Outcome::Success;
+    let result = CheckResult { job, report };
+    let mut out = io::stdout().lock();
+    let printed = match output {
+        Output::Text => write(&result, Style::for_stdout(), &mut out),
+        Output::Json => once::write_json(&result, &mut out),
+    };
+    printed.and_then(|()| out.flush()).map_err(Error::Print)?;
+    Ok(succeeded)
+}
