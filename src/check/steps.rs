@@ -27,7 +27,7 @@ string_enum! {
         HostsFile => "hosts_file",
         /// A query to a name server.
         DnsQuery => "dns_query",
-        /// What a name server said.
+        /// The answer of a name server.
         DnsResponse => "dns_response",
         /// The address that is checked, and why this one.
         Address => "address",
@@ -41,7 +41,7 @@ string_enum! {
         Connect => "connect",
         /// The connection is established.
         Connected => "connected",
-        /// What a TLS handshake offers.
+        /// The offer of a TLS handshake.
         TlsOffer => "tls_offer",
         /// The peer demands a client certificate.
         ClientCertificate => "client_certificate",
@@ -49,9 +49,9 @@ string_enum! {
         CertificateSent => "certificate_sent",
         /// A certificate of the verified chain.
         CertificateVerified => "certificate_verified",
-        /// Why the peer's certificate was rejected.
+        /// The reason why the peer's certificate was rejected.
         CertificateRejected => "certificate_rejected",
-        /// What a TLS handshake agreed on.
+        /// The parameters that a TLS handshake agreed on.
         TlsAgreed => "tls_agreed",
         /// The first line of a request.
         Request => "request",

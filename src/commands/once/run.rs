@@ -62,12 +62,12 @@ pub(in crate::commands) struct CheckResult {
     pub report: Report,
 }
 
-/// What is printed of the checks.
+/// Options of the output.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
     /// The output format.
     pub output: Output,
-    /// Whether the steps of each check are printed.
+    /// True to print the steps of each check.
     pub verbose: bool,
 }
 

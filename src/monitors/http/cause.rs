@@ -20,7 +20,7 @@ pub(super) fn find(
     (is_error && is_from_cdn(status, headers)).then_some(Cause::CdnErrorPage)
 }
 
-/// Whether a network wants a login: it says so (RFC 6585, section 6), or redirects to a private address
+/// Returns true if a network wants a login: it says so (RFC 6585, section 6), or redirects to a private address
 /// or a host with a telling name.
 fn is_captive_portal(status: StatusCode, home: &Url, url: &Url) -> bool {
     if status == StatusCode::NETWORK_AUTHENTICATION_REQUIRED {
@@ -46,7 +46,7 @@ fn is_captive_portal(status: StatusCode, home: &Url, url: &Url) -> bool {
             || has_telling_name(url) && !has_telling_name(home))
 }
 
-/// Whether an error page is the own one of a content delivery network, and not passed on by it.
+/// Returns true if an error page is that of a content delivery network itself, and not passed on by it.
 fn is_from_cdn(status: StatusCode, headers: &HeaderMap) -> bool {
     let value = |name: &str| {
         let value = headers.get(name).and_then(|value| value.to_str().ok());
