@@ -82,7 +82,7 @@ T  passed                + fail_if_header_not_matches content-type "json": appli
 T  response body         < 17 bytes
 T  response body         < begins with "{\"status\":\"down\"}"
 T  not passed            ! fail_if_body_json_not_matches_cel "body.status == 'up'": false; body.status is "down"
-T  failure               ! json_mismatch in transfer: "body.status == 'up'" is not true of the body
+T  failure               ! json_mismatch in transfer: "body.status == 'up'" is false, expected true
 connect T, processing T, transfer T, total T
 "#;
     let found = masked(&stdout(&output));
@@ -136,7 +136,7 @@ fn an_unknown_monitor_is_refused_with_a_suggestion() {
     let output = explain(json!({ "url": "http://127.0.0.1:1/" }), &["exampel"]);
     assert_eq!(output.status.code(), Some(2));
     let stderr = String::from_utf8_lossy(&output.stderr);
-    let expected = "there is no monitor \"exampel\", did you mean \"example\"?";
+    let expected = "unknown monitor \"exampel\", did you mean \"example\"?";
     assert!(stderr.contains(expected), "{stderr}");
 }
 
