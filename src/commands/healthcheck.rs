@@ -77,7 +77,7 @@ struct Daemon {
 pub fn run(config_path: &Path, url: Option<&str>) -> Result<(), Error> {
     let daemon = match url {
         Some(text) => {
-            let url = Url::parse(text).ok().filter(|url| url.has_host());
+            let url = Url::parse(text).ok().filter(Url::has_host);
             let url = url.filter(|url| matches!(url.scheme(), "http" | "https"));
             let mut url = url.ok_or_else(|| Error::Url(text.to_owned()))?;
             if url.path() == "/" {

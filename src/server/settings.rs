@@ -181,12 +181,11 @@ impl FromNode for Address {
             }
             return Ok(Self::Unix(path.into()));
         }
-        let address = match text.strip_prefix(':') {
-            Some(port) => port.parse().ok().map(Self::Port),
-            None => {
-                let address = text.replacen("localhost:", "127.0.0.1:", 1);
-                address.parse().ok().map(Self::Tcp)
-            }
+        let address = if let Some(port) = text.strip_prefix(':') {
+            port.parse().ok().map(Self::Port)
+        } else {
+            let address = text.replacen("localhost:", "127.0.0.1:", 1);
+            address.parse().ok().map(Self::Tcp)
         };
         address.ok_or_else(|| format!("invalid listen address {text:?}"))
     }
