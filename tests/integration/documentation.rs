@@ -238,6 +238,10 @@ impl Examples {
             ("cert.pem", IDENTITY.certificate_pem.clone()),
             ("key.pem", IDENTITY.key_pem()),
             ("text", "text".to_owned()),
+            (
+                "blackbox.yml",
+                "modules: {http_2xx: {prober: http}}\n".to_owned(),
+            ),
             ("templates.yml", "templates: {}\n".to_owned()),
         ];
         for (name, content) in files {
@@ -265,6 +269,7 @@ impl Examples {
                 "ca" | "client_ca" => "ca.pem",
                 "cert" => "cert.pem",
                 "key" => "key.pem",
+                "config" => "blackbox.yml",
                 _ => "text",
             };
             format!("{}_file: {}", &found[1], self.path(stand_in).display())

@@ -7,6 +7,7 @@ use crate::support::{
     daemon::Daemon,
     page::Page,
     pki::{AUTHORITY, YEARS},
+    process::{program, text},
     server::{Closed, Server, Step, ok, redirect, response},
 };
 
@@ -369,4 +370,71 @@ async fn a_scraper_has_the_format_and_the_encoding_that_it_likes() {
     let gzip = ask(daemon.address, "GET", &path, "accept-encoding: gzip\r\n");
     assert_eq!(gzip.header("content-encoding"), Some("gzip"));
     assert!(gzip.body.starts_with(&[0x1f, 0x8b]));
+}
+
+/// The exit code of `blackbox` with `config`, and what it printed.
+fn check_config(config: &str) -> (Option<i32>, String) {
+    let file = tempfile::NamedTempFile::new().expect("a temporary file");
+    std::fs::write(file.path(), config).expect("room");
+    let mut argument = std::ffi::OsString::from("--config.file=");
+    argument.push(file.path());
+    let mut command = program();
+    let command = command.args(["blackbox", "--config.check"]).arg(argument);
+    let output = command.output().expect("the program can be started");
+    let name = file.path().display().to_string();
+    (
+        output.status.code(),
+        text(&output).replace(&name, "blackbox.yml"),
+    )
+}
+
+#[test]
+fn configurations_are_accepted_and_refused_as_by_blackbox_exporter() {
+    for good in [
+        "modules:\n",
+        // A section of nothing has the defaults, and files are read by probes.
+        "modules: {a: {prober: http, http: }, b: {prober: http, http: {body_file: /no/such}}}",
+        // Scalars are read as what is wanted.
+        "modules: {a: {prober: http, http: {headers: {X: 5}, follow_redirects: yes}}}",
+        "modules: {a: {prober: tcp, tcp: {tls_config: {insecure_skip_verify: true}}}}",
+        "modules: {a: {prober: icmp, timeout: 0s, icmp: {source_ip_address: 127.0.0.1}}}",
+        "modules: {a: {prober: http, http: {no_follow_redirects: true, bearer_token: x}}}",
+        "modules: {a: {prober: http, http: {enable_http3: true, enable_http2: false}}}",
+    ] {
+        let (code, printed) = check_config(good);
+        assert_eq!(code, Some(0), "{good}: {printed}");
+    }
+    for (bad, expected) in [
+        ("", "blackbox.yml:1:1: file: empty: expected modules"),
+        ("module: {}", "module: unknown key, did you mean modules?"),
+        (
+            "modules: {a: {prober: icmp, icmp: {ttl: 256}}}",
+            "modules.a.icmp.ttl: 256 is out of range",
+        ),
+        (
+            "modules: {a: {prober: dns, dns: {query_type: A}}}",
+            "modules.a.dns: query_name is missing",
+        ),
+        // One that is not used is read as well.
+        (
+            "modules: {a: {prober: tcp, icmp: {ttl: -1}}}",
+            "modules.a.icmp.ttl: -1 is out of range",
+        ),
+        (
+            "modules: {a: {prober: http, http: {bearer_token: x, bearer_token_file: y}}}",
+            "bearer_token and bearer_token_file cannot be used together",
+        ),
+        (
+            "modules: {a: {prober: http, http: {enable_http3: true}}}",
+            "enable_http3 and enable_http2 cannot be used together",
+        ),
+        (
+            "modules: {a: {prober: http, http: {valid_http_versions: [HTTP/3.0]}}}",
+            "HTTP/3 without enable_http3",
+        ),
+    ] {
+        let (code, printed) = check_config(bad);
+        assert_eq!(code, Some(1), "{bad}: {printed}");
+        assert!(printed.contains(expected), "{bad}: {printed}");
+    }
 }
