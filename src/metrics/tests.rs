@@ -17,6 +17,7 @@ use crate::{
         RoundTripStats, ServingStatus, Skip, State,
     },
     discovery::Stats,
+    probe::ProbeStats,
 };
 
 /// A monitor that is never checked: its reports are made up.
@@ -254,9 +255,12 @@ fn with_all_families() -> Settings {
 fn every_listed_family_is_exported_with_type_and_help() {
     let stats = Arc::new(Stats::default());
     stats.fill_for_tests();
+    let probes = Arc::new(ProbeStats::default());
+    probes.fill_for_tests();
     let metrics = Metrics::new(&with_all_families(), || 0)
         .with_limits(1000, Some(10))
-        .with_discovery(stats);
+        .with_discovery(stats)
+        .with_probes(probes);
     let mut job = Job::new("example", Silent("http://localhost/"));
     job.state_rules.confirm.failures = 3;
     let observer = metrics.observe(&job);

@@ -51,6 +51,14 @@ impl ProbeStats {
         self.is_enabled.load(Ordering::Relaxed)
     }
 
+    /// Counts a probe of one module.
+    #[cfg(test)]
+    pub(crate) fn fill_for_tests(&self) {
+        self.set_enabled(true);
+        self.retain_modules(["http_2xx".to_owned()].iter());
+        self.complete("http_2xx", Outcome::Success);
+    }
+
     pub(super) fn set_enabled(&self, is_enabled: bool) {
         self.is_enabled.store(is_enabled, Ordering::Relaxed);
     }
