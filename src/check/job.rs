@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{AnyMonitor, Attempt, Monitor, MonitorStatus, Phase, Report, StateRules, Steps};
+use super::{
+    AnyMonitor, Attempt, MaintenanceWindow, Monitor, MonitorStatus, Phase, Report, StateRules,
+    Steps,
+};
 
 /// A monitor with its name and timing, ready for the dispatcher.
 #[derive(Clone)]
@@ -217,6 +220,8 @@ pub trait DispatcherObserver: Send + Sync + 'static {
     }
     /// Whether the daemon itself has a network; `None` without a `self_check`.
     fn on_connected(&self, _is_connected: Option<bool>) {}
+    /// Maintenance windows opened or closed, or were configured anew.
+    fn on_maintenance(&self, _windows: &Arc<[MaintenanceWindow]>) {}
     /// The delay with which the runtime of the checks just ran a due task, measured ten times a second;
     /// about zero if it keeps up. Must return without waiting.
     ///

@@ -27,6 +27,8 @@ pub use monitor::Monitor;
 pub(crate) use monitor::{AnyMonitor, log_check};
 pub(crate) use prerequisites::missing_prerequisites;
 pub use report::{ErrorText, Failure, Outcome, Phase, Reason, Report};
-pub use state::{Confirm, DegradedIf, FailedCheck, Incident, MonitorStatus, State, StateRules};
+pub use state::{
+    Confirm, DegradedIf, FailedCheck, Incident, MaintenanceWindow, MonitorStatus, State, StateRules,
+};
 pub use steps::{Step, StepKind, StepLimits, Steps};
 pub use tee::Tee;

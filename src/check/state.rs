@@ -120,6 +120,19 @@ impl Default for MonitorStatus {
     }
 }
 
+/// A maintenance window, and when it is or will be open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MaintenanceWindow {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Whether it is open now.
+    pub is_open: bool,
+    /// When it opened, or opens next.
+    pub from: SystemTime,
+    /// When it closes then.
+    pub until: SystemTime,
+}
+
 /// The time from the first failure that made a monitor down to its confirmed recovery.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Incident {

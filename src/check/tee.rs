@@ -4,7 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{DispatcherObserver, Job, MonitorObserver, MonitorStatus, Report, Skip};
+use super::{
+    DispatcherObserver, Job, MaintenanceWindow, MonitorObserver, MonitorStatus, Report, Skip,
+};
 
 /// Passes every event to the first and then to the second observer.
 pub struct Tee(
@@ -32,6 +34,11 @@ impl DispatcherObserver for Tee {
     fn on_connected(&self, is_connected: Option<bool>) {
         self.0.on_connected(is_connected);
         self.1.on_connected(is_connected);
+    }
+
+    fn on_maintenance(&self, windows: &Arc<[MaintenanceWindow]>) {
+        self.0.on_maintenance(windows);
+        self.1.on_maintenance(windows);
     }
 
     fn on_runtime_delay(&self, delay: Duration) {

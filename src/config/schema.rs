@@ -262,6 +262,7 @@ dispatcher: {?: 1}
 metrics: {?: 1}
 probe: {?: 1}
 self_check: {?: 1, monitors: [http]}
+maintenance: {one: {?: 1, every: '02:00-03:00'}}
 monitors:
   dns:
     {type: dns, target: x, query_name: x, ?: 1, validate_answer_rrs: {?: 1}}
@@ -300,6 +301,7 @@ monitors:
     fn schema_of<'s>(root: &'s Value, path: &Path) -> (&'s Value, String) {
         const MONITORS: &str = "/properties/monitors";
         const DISCOVERY: &str = "/properties/discovery";
+        const MAINTENANCE: &str = "/properties/maintenance";
         const HEADERS: &str = "/$defs/headers";
         let mut at = String::new();
         for segment in &path.segments {
@@ -309,6 +311,9 @@ monitors:
                 Segment::Entry { name, .. } if at == MONITORS => format!("/$defs/{name}"),
                 Segment::Entry { .. } if at == HEADERS => format!("{at}/additionalProperties"),
                 Segment::Entry { .. } if at == DISCOVERY => format!("{at}/additionalProperties"),
+                Segment::Entry { .. } if at == MAINTENANCE => {
+                    format!("{at}/additionalProperties")
+                }
                 Segment::Entry { name, .. } => format!("{at}/properties/{name}"),
             };
             at = resolved(root, at).1;

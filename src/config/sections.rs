@@ -39,7 +39,7 @@ impl<'a> Sections<'a> {
 }
 
 /// Sections that an included file must not have.
-const MAIN_SECTIONS: [&str; 9] = [
+const MAIN_SECTIONS: [&str; 10] = [
     "include",
     "log",
     "server",
@@ -48,6 +48,7 @@ const MAIN_SECTIONS: [&str; 9] = [
     "dispatcher",
     "metrics",
     "probe",
+    "maintenance",
     "self_check",
 ];
 

@@ -154,6 +154,7 @@ impl Config {
         let discovery_hash = discovery_node.map_or(0, hash_node);
         let discovery = fields.section("discovery");
         let self_check = fields.section("self_check");
+        let maintenance = fields.section("maintenance");
         let own = Sections::read(&mut fields);
         fields.reject_unknown_keys();
         let files = [own]
@@ -195,6 +196,9 @@ impl Config {
         let states = state::Settings {
             self_check: self_check
                 .map(|section| state::read_self_check(section, known))
+                .unwrap_or_default(),
+            maintenance: maintenance
+                .map(|section| state::read_maintenance(&section))
                 .unwrap_or_default(),
         };
         let may_depend = !discovery.is_empty() || monitors.iter().any(|m| !m.depends_on.is_empty());

@@ -12,7 +12,7 @@ use parking_lot::RwLock;
 use tokio::sync::broadcast;
 
 use super::{MonitorUpdate, evidence::EvidenceStore, monitor::MonitorHistory};
-use crate::check::{DispatcherObserver, Job, MonitorObserver};
+use crate::check::{DispatcherObserver, Job, MaintenanceWindow, MonitorObserver};
 
 /// Number of updates that a listener may be behind. One that is further behind loses some, and must reload
 /// everything.
@@ -22,6 +22,7 @@ const BROADCAST_CAPACITY: usize = 1024;
 pub struct History {
     monitors: RwLock<BTreeMap<Arc<str>, Arc<MonitorHistory>>>,
     next_id: AtomicU32,
+    maintenance: RwLock<Arc<[MaintenanceWindow]>>,
     updates: broadcast::Sender<MonitorUpdate>,
     evidence: Arc<EvidenceStore>,
 }
@@ -31,6 +32,7 @@ impl Default for History {
         Self {
             monitors: RwLock::default(),
             next_id: AtomicU32::new(1),
+            maintenance: RwLock::default(),
             updates: broadcast::Sender::new(BROADCAST_CAPACITY),
             evidence: Arc::default(),
         }
@@ -50,6 +52,12 @@ impl History {
     pub fn monitor(&self, name: &str) -> Option<Arc<MonitorHistory>> {
         let monitors = self.monitors.read();
         monitors.get(name).cloned()
+    }
+
+    /// The maintenance windows that are open, and when the others open next.
+    #[must_use]
+    pub fn maintenance(&self) -> Arc<[MaintenanceWindow]> {
+        self.maintenance.read().clone()
     }
 
     /// Receives every update from now on.
@@ -72,6 +80,10 @@ impl DispatcherObserver for History {
         }
         monitor.notify(true);
         monitor
+    }
+
+    fn on_maintenance(&self, windows: &Arc<[MaintenanceWindow]>) {
+        *self.maintenance.write() = windows.clone();
     }
 
     fn on_stopped(&self, job: &Job) {

@@ -3,6 +3,7 @@
 mod degraded;
 mod dependencies;
 mod machine;
+mod maintenance;
 mod settings;
 mod shared;
 mod states;
@@ -15,6 +16,8 @@ pub use dependencies::{Dependency, DependencyGraph, LeftOut, MAX_DEPENDENCIES, M
 pub use machine::{
     CheckResult, Effects, Event, Gate, IncidentChange, MachineState, Moment, transition,
 };
+pub use maintenance::Window;
+pub(crate) use maintenance::read_maintenance;
 pub use settings::{PlacedDependency, Settings};
 pub(crate) use settings::{
     Timing, check_dependencies, read_confirm, read_degraded_if, read_depends_on, read_self_check,

@@ -6,17 +6,22 @@ use std::{
     time::Duration,
 };
 
-use super::dependencies::{Dependency, DependencyGraph, LeftOut, MAX_DEPENDENCIES, Member};
+use super::{
+    dependencies::{Dependency, DependencyGraph, LeftOut, MAX_DEPENDENCIES, Member},
+    maintenance::Window,
+};
 use crate::{
     check::{Confirm, DegradedIf},
     value::{EntryPart, Fields, FromNode, Node, Path, Problems, format_duration, nearest},
 };
 
 /// What is configured for the states of all monitors.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub struct Settings {
     /// `self_check.monitors`: the monitors by which the daemon knows whether it has a network.
     pub self_check: Vec<Arc<str>>,
+    /// `maintenance`
+    pub maintenance: Vec<Window>,
 }
 
 /// A number of results.

@@ -11,7 +11,10 @@ use std::{
 use parking_lot::{Mutex, RwLock};
 use tokio::{sync::Notify, time::Instant};
 
-use super::{dependencies::DependencyGraph, machine::Gate, settings::Settings, tracked::Tracked};
+use super::{
+    dependencies::DependencyGraph, machine::Gate, maintenance::Timetable, settings::Settings,
+    tracked::Tracked,
+};
 
 /// Everything that the monitors share.
 #[derive(Default)]
@@ -23,6 +26,8 @@ pub(super) struct Shared {
     followed: Mutex<HashSet<Arc<str>>>,
     /// Until when the failures of monitors wait for news of their dependencies.
     waits: Mutex<HashMap<Arc<str>, Instant>>,
+    /// The maintenance windows.
+    pub timetable: Mutex<Timetable>,
     /// Wakes the task that has states follow each other.
     pub news: Notify,
 }

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use chrono::Utc;
 use futures_util::FutureExt;
 use parking_lot::Mutex;
 use tokio::time::{Instant, sleep_until};
@@ -16,6 +17,7 @@ use super::{
     LOG_TARGET,
     dependencies::DependencyGraph,
     machine::{Event, MachineState, Moment},
+    maintenance::Timetable,
     settings::Settings,
     shared::{Shared, StatesConfig},
     tracked::Tracked,
@@ -43,6 +45,9 @@ const BATCH: usize = 100;
 /// How long to sleep at most.
 const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
 
+/// How often to look at the clock at least if there are maintenance windows: it may be set meanwhile.
+const LOOK_INTERVAL: Duration = Duration::from_secs(10);
+
 impl States {
     /// States that `inner` is told of.
     #[must_use]
@@ -56,27 +61,35 @@ impl States {
 
     /// Takes over what is configured for all monitors.
     pub fn configure(&self, settings: Settings, graph: DependencyGraph) {
+        let mut timetable = Timetable::new(settings.maintenance.clone());
+        timetable.look(Utc::now());
+        *self.shared.timetable.lock() = timetable;
         let config = StatesConfig { settings, graph };
         *self.shared.config.write() = Arc::new(config);
         for tracked in self.shared.all() {
             self.connect(&tracked);
         }
         self.follow_network();
+        self.apply_maintenance(&self.shared.all());
         self.shared.news.notify_one();
     }
 
     /// Takes over the dependencies of all monitors.
     pub fn set_dependencies(&self, graph: DependencyGraph) {
         let settings = self.shared.config.read().settings.clone();
-        self.configure(settings, graph);
+        *self.shared.config.write() = Arc::new(StatesConfig { settings, graph });
+        for tracked in self.shared.all() {
+            self.connect(&tracked);
+        }
+        self.shared.news.notify_one();
     }
 
     /// Has the states of monitors follow those that they depend on, until `shutdown`.
     pub async fn run(self: Arc<Self>, shutdown: CancellationToken) {
         let follow = async {
             loop {
-                let next = self.shared.next_wait();
-                let next = next.unwrap_or_else(|| Instant::now() + LONGEST_SLEEP);
+                let next = Instant::now() + self.time_to_next_look();
+                let next = self.shared.next_wait().map_or(next, |wait| wait.min(next));
                 tokio::select! {
                     () = self.shared.news.notified() => {}
                     () = sleep_until(next) => {}
@@ -106,6 +119,14 @@ impl States {
         for name in signals {
             let dependents = config.graph.dependents(&name).to_vec();
             self.tell(dependents, Tracked::hear).await;
+        }
+        let has_news = self.shared.timetable.lock().look(Utc::now());
+        if has_news {
+            let all = self.shared.all();
+            for batch in all.chunks(BATCH) {
+                self.apply_maintenance(batch);
+                tokio::task::yield_now().await;
+            }
         }
         let ended = self.shared.take_ended_waits(Instant::now());
         self.tell(ended, Tracked::end_wait).await;
@@ -148,6 +169,31 @@ impl States {
         Some(is_cut_off)
     }
 
+    /// The time until a maintenance window opens or closes, or until the clock is looked at in case it was set.
+    fn time_to_next_look(&self) -> Duration {
+        let timetable = self.shared.timetable.lock();
+        if timetable.is_empty() {
+            return LONGEST_SLEEP;
+        }
+        let next = timetable.next_change().map(|change| change - Utc::now());
+        let next = next.and_then(|time| time.to_std().ok());
+        // Just after it rather than just before.
+        let next = next.map(|time| time + Duration::from_millis(5));
+        next.unwrap_or(LOOK_INTERVAL).min(LOOK_INTERVAL)
+    }
+
+    /// Has `monitors` know whether a maintenance window is open for them.
+    fn apply_maintenance(&self, monitors: &[Arc<Tracked>]) {
+        let timetable = self.shared.timetable.lock();
+        let shown = timetable.shown();
+        for tracked in monitors {
+            let is_open = timetable.is_open_for(&tracked.name, &tracked.labels);
+            tracked.notice(Event::Maintenance(is_open), Moment::now());
+        }
+        drop(timetable);
+        self.inner.on_maintenance(&shown);
+    }
+
     /// Has `tracked` know what it depends on.
     fn connect(&self, tracked: &Tracked) {
         let depends_on = self.shared.config.read().graph.depends_on(&tracked.name);
@@ -178,7 +224,10 @@ impl DispatcherObserver for States {
         monitors.insert(job.name.clone(), tracked.clone());
         drop(monitors);
         self.connect(&tracked);
-        tracked.begin(self.shared.is_cut_off(), now);
+        let timetable = self.shared.timetable.lock();
+        let in_maintenance = timetable.is_open_for(&tracked.name, &tracked.labels);
+        drop(timetable);
+        tracked.begin(self.shared.is_cut_off(), in_maintenance, now);
         if let Some(until) = tracked.waits_until() {
             self.shared.wait(&tracked.name, until);
         }

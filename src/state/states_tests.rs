@@ -217,6 +217,7 @@ impl Followed {
         assert_eq!(left_out, []);
         let settings = Settings {
             self_check: self_check.iter().map(|name| (*name).into()).collect(),
+            maintenance: Vec::new(),
         };
         states.configure(settings, graph);
         let states = Arc::new(states);
@@ -360,4 +361,51 @@ async fn one_of_several_references_that_fails_is_down() {
     );
     all.succeeds("other");
     assert_eq!(all.state("router").await, State::Down);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_monitor_that_is_still_down_when_a_window_closes_is_down_then() {
+    use crate::value::{Fields, Path, Problems, yaml};
+    let window = |monitors: &str| {
+        let now = Utc::now();
+        let (from, until) = (
+            now - chrono::TimeDelta::hours(1),
+            now + chrono::TimeDelta::hours(1),
+        );
+        let text = format!(
+            "planned: {{monitors: {monitors}, from: '{}', until: '{}'}}",
+            from.to_rfc3339(),
+            until.to_rfc3339()
+        );
+        let node = yaml::parse(&text).expect("YAML");
+        let problems = Problems::default();
+        let fields = Fields::from_node(&node, Path::default(), &problems).expect("a mapping");
+        let maintenance = crate::state::read_maintenance(&fields);
+        assert_eq!(problems.count(), 0);
+        Settings {
+            self_check: Vec::new(),
+            maintenance,
+        }
+    };
+    let all = Followed::start(&[]);
+    all.states
+        .configure(window("oth.*"), DependencyGraph::default());
+    assert_eq!(all.state("other").await, State::Maintenance);
+    assert_eq!(all.state("router").await, State::Up);
+    all.fails("other");
+    let status = all.notes.status("other");
+    assert_eq!(
+        (status.state, status.is_up),
+        (State::Maintenance, Some(false))
+    );
+    assert!(status.in_maintenance);
+    // A new monitor begins within the window.
+    let observer = all.states.observe(&Job::new("others", Silent("here")));
+    observer.on_completed(&report(None));
+    assert_eq!(all.state("others").await, State::Maintenance);
+    all.states
+        .configure(window("router"), DependencyGraph::default());
+    assert_eq!(all.state("other").await, State::Down);
+    let incident = all.notes.status("other").incident.expect("it is open");
+    assert!(incident.reported.is_some());
 }

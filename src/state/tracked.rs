@@ -1,6 +1,7 @@
 //! One monitor: makes the transitions of its state, and tells the observer behind it.
 
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc, Weak,
         atomic::{AtomicBool, Ordering},
@@ -24,6 +25,7 @@ use crate::check::{
 /// A monitor whose state is followed.
 pub(super) struct Tracked {
     pub name: Arc<str>,
+    pub labels: BTreeMap<String, String>,
     pub is_enabled: bool,
     /// How long the next result may take at most.
     pub next_result_within: Duration,
@@ -65,6 +67,7 @@ impl Tracked {
     ) -> Self {
         Self {
             name: job.name.clone(),
+            labels: job.labels.clone(),
             is_enabled: job.enabled,
             next_result_within: job.check_every + job.timeout,
             rules: job.state_rules,
@@ -82,9 +85,13 @@ impl Tracked {
     }
 
     /// Takes up the state that the monitor begins with, and shows it.
-    pub fn begin(&self, is_cut_off: bool, now: Moment) {
+    pub fn begin(&self, is_cut_off: bool, in_maintenance: bool, now: Moment) {
         let mut progress = self.progress.lock();
-        for event in [Event::Enabled(self.is_enabled), Event::CutOff(is_cut_off)] {
+        for event in [
+            Event::Enabled(self.is_enabled),
+            Event::CutOff(is_cut_off),
+            Event::Maintenance(in_maintenance),
+        ] {
             self.advance(&mut progress, event, now);
         }
         self.show(&progress);

@@ -15,6 +15,7 @@ struct Overview<'k> {
     /// Number of all monitors in each state.
     #[serde(flatten)]
     counts: BTreeMap<&'static str, usize>,
+    maintenance: Vec<MaintenanceWindow<'k>>,
     /// Number of selected monitors, on all pages.
     found: usize,
     page: usize,
@@ -89,6 +90,26 @@ impl Evidence {
     }
 }
 
+/// A maintenance window, and when it is or will be open.
+#[derive(Serialize)]
+struct MaintenanceWindow<'k> {
+    name: &'k str,
+    open: bool,
+    from: String,
+    until: String,
+}
+
+impl<'k> MaintenanceWindow<'k> {
+    fn new(window: &'k check::MaintenanceWindow) -> Self {
+        Self {
+            name: &window.name,
+            open: window.is_open,
+            from: iso(window.from),
+            until: iso(window.until),
+        }
+    }
+}
+
 /// The open incident, or else the last one.
 #[derive(Serialize)]
 struct Incident {
@@ -149,7 +170,11 @@ struct Check {
 }
 
 /// The page of all monitors.
-pub(super) fn overview(selection: &Selection, now: Now) -> String {
+pub(super) fn overview(
+    selection: &Selection,
+    maintenance: &[check::MaintenanceWindow],
+    now: Now,
+) -> String {
     let monitors = selection.groups.iter().flat_map(|group| &group.monitors);
     let snapshots: Vec<_> = monitors
         .map(|monitor| (monitor, monitor.snapshot()))
@@ -159,6 +184,7 @@ pub(super) fn overview(selection: &Selection, now: Now) -> String {
         counts: counts
             .map(|(state, count)| (state.as_str(), count))
             .collect(),
+        maintenance: maintenance.iter().map(MaintenanceWindow::new).collect(),
         found: selection.found,
         page: selection.page,
         pages: selection.pages,

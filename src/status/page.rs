@@ -15,7 +15,7 @@ use super::{
     uptime::uptime,
 };
 use crate::{
-    check::{MonitorStatus, Outcome, Phase, State, Step},
+    check::{MaintenanceWindow, MonitorStatus, Outcome, Phase, State, Step},
     history::{CheckEntry, Evidence, MAX_FAILURES, MAX_RECENT_CHECKS, MonitorHistory, Snapshot},
 };
 
@@ -37,6 +37,8 @@ struct Overview<'a> {
     labels: Vec<String>,
     label_names: Vec<&'a str>,
     counts: Vec<(State, usize)>,
+    /// The maintenance windows in words.
+    maintenance: Vec<String>,
     found: usize,
     page: usize,
     pages: usize,
@@ -118,6 +120,7 @@ impl ShownEvidence {
 pub(super) fn overview(
     monitors: &[Arc<MonitorHistory>],
     selection: &Selection,
+    maintenance: &[MaintenanceWindow],
     query: &Query,
     now: Now,
 ) -> String {
@@ -152,6 +155,10 @@ pub(super) fn overview(
             labels,
             label_names,
             counts: selection.counts.iter().collect(),
+            maintenance: maintenance
+                .iter()
+                .map(|window| describe(window, now))
+                .collect(),
             found: selection.found,
             page: selection.page,
             pages: selection.pages,
@@ -257,6 +264,19 @@ impl Row {
                 is_due: certificate::is_due(certificate, now),
             }),
         }
+    }
+}
+
+/// When `window` is or will be open.
+fn describe(window: &MaintenanceWindow, now: Now) -> String {
+    let (from, until) = (
+        Timestamp::new(window.from, now).text,
+        Timestamp::new(window.until, now).text,
+    );
+    if window.is_open {
+        format!("{} until {until}", window.name)
+    } else {
+        format!("{} from {from} to {until}", window.name)
     }
 }
 

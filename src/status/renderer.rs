@@ -28,6 +28,7 @@ impl Status {
         page::overview(
             &monitors,
             &Selection::new(&monitors, query),
+            &self.0.maintenance(),
             query,
             Now::read(),
         )
@@ -42,7 +43,11 @@ impl Status {
     /// The same as [`overview`](Self::overview) in JSON.
     #[must_use]
     pub fn overview_json(&self, query: &Query) -> String {
-        json::overview(&Selection::new(&self.0.monitors(), query), Now::read())
+        json::overview(
+            &Selection::new(&self.0.monitors(), query),
+            &self.0.maintenance(),
+            Now::read(),
+        )
     }
 
     /// The same as [`monitor`](Self::monitor) in JSON.

@@ -1,0 +1,9 @@
+//! Maintenance windows: times in which the state of monitors is `maintenance`.
+
+mod settings;
+mod timetable;
+mod window;
+
+pub(crate) use settings::read_maintenance;
+pub(super) use timetable::Timetable;
+pub use window::Window;
