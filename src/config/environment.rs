@@ -204,6 +204,50 @@ impl CaptureGroupNames {
     }
 }
 
+/// Escapes all that is a reference in the texts of `node`, so that substitution gives back what they are.
+pub(super) fn escape(node: &mut Node) {
+    if has_reference(node) {
+        escape_within(node, &CaptureGroupNames::default());
+    }
+}
+
+fn escape_within(node: &mut Node, groups: &CaptureGroupNames) {
+    match node {
+        Node::Text(text) => *text = escaped(text, groups),
+        Node::List(items) => items
+            .iter_mut()
+            .for_each(|item| escape_within(item, groups)),
+        Node::Map(entries) => {
+            let own = CaptureGroupNames::from_entries(entries);
+            let groups = own.as_ref().unwrap_or(groups);
+            for (_, node) in entries {
+                escape_within(node, groups);
+            }
+        }
+        Node::Null
+        | Node::Bool(_)
+        | Node::Int(_)
+        | Node::Float(_)
+        | Node::Binary(_)
+        | Node::FromEnvironment(_) => {}
+    }
+}
+
+fn escaped(text: &str, groups: &CaptureGroupNames) -> String {
+    let mut result = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(OPENING) {
+        let (before, from) = rest.split_at(at);
+        result.push_str(before);
+        if Reference::parse(from).is_some_and(|(reference, _)| !groups.has(&reference)) {
+            result.push('$');
+        }
+        result.push_str(OPENING);
+        rest = &from[OPENING.len()..];
+    }
+    result + rest
+}
+
 /// Returns true if `text` starts with `${1}` or a reference to one of `groups`.
 fn refers_to_group(text: &str, groups: &CaptureGroupNames) -> bool {
     let inner = text
@@ -257,6 +301,29 @@ mod tests {
         let mut node = Node::Text(text.to_owned());
         assert_eq!(substitute(&mut node), [""; 0], "{text}");
         assert_eq!(&node, expected, "{text}");
+    }
+
+    #[test]
+    fn what_is_escaped_stays_as_it_was() {
+        for text in [
+            "${USER}",
+            "$${USER}",
+            "a${USER:-x}b${1}$",
+            "${",
+            "$$${USER}${USER}",
+        ] {
+            let original = Node::Text(text.to_owned());
+            let rule = |replacement: Node| {
+                let regex = ("regex".to_owned(), Node::Text("(?P<USER>.*)".to_owned()));
+                Node::Map(vec![regex, ("replacement".to_owned(), replacement)])
+            };
+            for original in [original.clone(), rule(original)] {
+                let mut node = original.clone();
+                escape(&mut node);
+                assert_eq!(substitute(&mut node), [""; 0], "{text}");
+                assert_eq!(node, original);
+            }
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Reads and validates the whole configuration. No other code validates it again.
 
 mod binding;
+mod draft;
 mod environment;
 mod extends;
 mod include;
@@ -32,6 +33,8 @@ use include::{Included, REDACTED_INCLUDE_ERROR};
 use source::{Source, locate, locate_warnings};
 use templates::Size;
 
+pub use draft::{escape_references, problems_of_draft};
+pub(crate) use monitor::OWN_LABELS;
 pub use monitor::{Monitor, Replicas};
 pub use schema::SCHEMA;
 pub use settings::{Config, Dispatcher, Log, RestartOnlyKeys};

@@ -42,7 +42,7 @@ pub fn read_regular_file(path: &path::Path, limit: u64) -> Result<Vec<u8>, ReadE
 }
 
 impl FileContents {
-    pub(super) const EXPECTED: &'static str = "a readable file of at most 1 MiB";
+    pub(crate) const EXPECTED: &'static str = "a readable file of at most 1 MiB";
 
     const MAX_BYTES: u64 = 1 << 20;
 
