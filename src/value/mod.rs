@@ -15,6 +15,7 @@ mod forbidden_targets;
 mod headers;
 mod http;
 mod ip_family;
+mod json;
 mod label;
 mod merge;
 mod node;
@@ -43,6 +44,7 @@ pub use forbidden_targets::{AllowedTarget, AllowedTargets, ForbiddenNetworks, Fo
 pub use http::{HttpUrl, HttpVersion, ZonedHttpUrl};
 pub(crate) use http::{basic_authorization, userinfo};
 pub use ip_family::IpFamily;
+pub(crate) use json::parse_json;
 pub use label::{CaptureLabel, check_label_name, is_plain_label_name, warn_of_label_name};
 pub(crate) use merge::{MERGE, TAKEN_OUT};
 pub use node::{FromNode, Node};

@@ -11,3 +11,4 @@ mod tree;
 pub(crate) use positions::locate;
 pub(crate) use text::{Position, read};
 pub(crate) use tree::parse;
+pub(super) use tree::{BoundedNodeSeed, TreeSize};

@@ -22,7 +22,7 @@ const MAX_TEXT: usize = 16 << 20;
 
 /// Parses `text`; an empty text is null.
 pub(crate) fn parse(text: &str) -> Result<Node, SyntaxError> {
-    let grown = RefCell::new(TreeSize::default());
+    let grown = TreeSize::new();
     Text::new(text)?
         .deserialize(BoundedNodeSeed(&grown))
         .map_err(|error| SyntaxError {
@@ -56,15 +56,28 @@ fn redact_values(message: &str) -> String {
     better.map_or(message, |(_, ours)| ours).to_owned()
 }
 
+/// The size of a tree up to now.
 #[derive(Default)]
-struct TreeSize {
+pub(in crate::value) struct TreeSize {
     nodes: usize,
     text: usize,
 }
 
+impl TreeSize {
+    pub fn new() -> RefCell<Self> {
+        RefCell::default()
+    }
+}
+
 /// Builds a tree of bounded size.
 #[derive(Clone, Copy)]
-struct BoundedNodeSeed<'g>(&'g RefCell<TreeSize>);
+pub(in crate::value) struct BoundedNodeSeed<'g>(&'g RefCell<TreeSize>);
+
+impl<'g> BoundedNodeSeed<'g> {
+    pub fn new(size: &'g RefCell<TreeSize>) -> Self {
+        Self(size)
+    }
+}
 
 impl BoundedNodeSeed<'_> {
     fn count<E: de::Error>(self, text: usize) -> Result<(), E> {
