@@ -15,7 +15,7 @@ use clap_complete::Shell;
 use crate::{
     app::RunOptions,
     commands::{
-        blackbox, completions, explain, healthcheck, man,
+        blackbox, completions, explain, healthcheck, import, man,
         once::{self, Output},
         plan, rules, run, schema, validate,
     },
@@ -106,6 +106,8 @@ enum Command {
     Blackbox(blackbox::Flags),
     /// Print a JSON Schema of the configuration, for editors
     Schema,
+    /// Print a configuration made from that of another program, and what was left out
+    Import(import::Options),
     /// Print Prometheus recording and alerting rules for the configured SLOs
     Rules,
     /// Run every monitor once, print the results, and exit with status 1 if a check failed
@@ -209,6 +211,13 @@ impl Cli {
             }
             Some(Command::Blackbox(flags)) => blackbox::run(&flags),
             Some(Command::Schema) => print_stdout("schema", schema::text()),
+            Some(Command::Import(options)) => {
+                match import::run(&options, &mut io::stdout(), &mut io::stderr()) {
+                    Ok(true) => ExitCode::SUCCESS,
+                    Ok(false) => ExitCode::from(exit_code::FAILURE),
+                    Err(error) => exit_code(Err(error), exit_code::USAGE),
+                }
+            }
             Some(Command::Validate {
                 files,
                 diff,

@@ -5,6 +5,7 @@ pub mod completions;
 mod daemon_request;
 pub mod explain;
 pub mod healthcheck;
+pub mod import;
 pub mod man;
 pub mod once;
 pub mod plan;

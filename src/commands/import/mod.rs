@@ -1,0 +1,18 @@
+//! `import`: a configuration from those of blackbox_exporter, Gatus, Cloudprober and Uptime Kuma.
+
+mod blackbox;
+mod configuration;
+mod context;
+mod durations;
+mod entry;
+mod names;
+mod options;
+mod report;
+mod run;
+mod secrets;
+mod section;
+mod sources;
+mod yaml;
+
+pub use options::Options;
+pub use run::run;
