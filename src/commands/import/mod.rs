@@ -5,6 +5,8 @@ mod configuration;
 mod context;
 mod durations;
 mod entry;
+mod gatus;
+mod json_path;
 mod names;
 mod options;
 mod report;

@@ -33,4 +33,10 @@ pub enum Source {
         #[arg(long, value_name = "prometheus.yml")]
         prometheus: Option<PathBuf>,
     },
+    /// Endpoints of Gatus
+    Gatus {
+        /// Configuration file, or a directory of them
+        #[arg(value_name = "FILE|DIR")]
+        path: PathBuf,
+    },
 }

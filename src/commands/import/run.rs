@@ -12,6 +12,7 @@ use super::{
     blackbox,
     configuration::Configuration,
     context::Context,
+    gatus,
     options::{Options, Source},
     report::Outcome,
     sources::ImportError,
@@ -54,12 +55,19 @@ pub fn run(options: &Options, out: &mut impl Write, notes: &mut impl Write) -> R
             )?;
             "blackbox_exporter"
         }
+        Source::Gatus { path } => {
+            gatus::import(path, &mut context)?;
+            "Gatus"
+        }
     };
     let comment = format!(
         "Imported from {source} by monitoringdaemon. Check it with `monitoringdaemon validate`."
     );
     context.configuration.comments.insert(0, comment);
-    escape(&mut context.configuration);
+    let has_references = matches!(options.source, Source::Gatus { .. });
+    if !has_references {
+        escape(&mut context.configuration);
+    }
     remove_invalid(&mut context)?;
     out.write_all(context.configuration.to_string().as_bytes())?;
     out.flush()?;

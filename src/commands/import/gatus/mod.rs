@@ -1,0 +1,11 @@
+//! Gatus: its endpoints become monitors, and its conditions the keys that judge a response.
+
+mod client;
+mod conditions;
+mod endpoints;
+mod expressions;
+mod import;
+mod patterns;
+mod variables;
+
+pub use import::import;
