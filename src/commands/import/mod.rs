@@ -14,6 +14,7 @@ mod run;
 mod secrets;
 mod section;
 mod sources;
+mod uptime_kuma;
 mod yaml;
 
 pub use options::Options;

@@ -39,4 +39,10 @@ pub enum Source {
         #[arg(value_name = "FILE|DIR")]
         path: PathBuf,
     },
+    /// Monitors of Uptime Kuma
+    UptimeKuma {
+        /// Its database, or a backup of version 1 in JSON
+        #[arg(value_name = "kuma.db")]
+        path: PathBuf,
+    },
 }

@@ -16,6 +16,7 @@ use super::{
     options::{Options, Source},
     report::Outcome,
     sources::ImportError,
+    uptime_kuma,
 };
 use crate::{
     config::{escape_references, problems_of_draft},
@@ -58,6 +59,10 @@ pub fn run(options: &Options, out: &mut impl Write, notes: &mut impl Write) -> R
         Source::Gatus { path } => {
             gatus::import(path, &mut context)?;
             "Gatus"
+        }
+        Source::UptimeKuma { path } => {
+            uptime_kuma::import(path, &mut context)?;
+            "Uptime Kuma"
         }
     };
     let comment = format!(
