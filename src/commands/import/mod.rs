@@ -1,6 +1,7 @@
 //! `import`: a configuration from those of blackbox_exporter, Gatus, Cloudprober and Uptime Kuma.
 
 mod blackbox;
+mod cloudprober;
 mod configuration;
 mod context;
 mod durations;

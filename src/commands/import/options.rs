@@ -39,6 +39,12 @@ pub enum Source {
         #[arg(value_name = "FILE|DIR")]
         path: PathBuf,
     },
+    /// Probes of Cloudprober
+    Cloudprober {
+        /// Configuration file, in the text format of protocol buffers, YAML or JSON
+        #[arg(value_name = "FILE")]
+        path: PathBuf,
+    },
     /// Monitors of Uptime Kuma
     UptimeKuma {
         /// Its database, or a backup of version 1 in JSON

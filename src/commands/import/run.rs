@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    blackbox,
+    blackbox, cloudprober,
     configuration::Configuration,
     context::Context,
     gatus,
@@ -60,6 +60,10 @@ pub fn run(options: &Options, out: &mut impl Write, notes: &mut impl Write) -> R
             gatus::import(path, &mut context)?;
             "Gatus"
         }
+        Source::Cloudprober { path } => {
+            cloudprober::import(path, &mut context)?;
+            "Cloudprober"
+        }
         Source::UptimeKuma { path } => {
             uptime_kuma::import(path, &mut context)?;
             "Uptime Kuma"
@@ -69,7 +73,10 @@ pub fn run(options: &Options, out: &mut impl Write, notes: &mut impl Write) -> R
         "Imported from {source} by monitoringdaemon. Check it with `monitoringdaemon validate`."
     );
     context.configuration.comments.insert(0, comment);
-    let has_references = matches!(options.source, Source::Gatus { .. });
+    let has_references = matches!(
+        options.source,
+        Source::Gatus { .. } | Source::Cloudprober { .. }
+    );
     if !has_references {
         escape(&mut context.configuration);
     }
