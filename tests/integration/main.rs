@@ -38,6 +38,7 @@ mod http_settings;
 mod http_tls;
 mod icmp;
 mod icmp_networks;
+mod import;
 mod mariadb;
 mod names;
 mod nginx;
