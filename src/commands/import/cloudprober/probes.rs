@@ -8,6 +8,7 @@ use super::{
     validators,
 };
 use crate::{
+    check::Confirm,
     commands::import::{
         context::Context,
         entry::{Entry, Keys},
@@ -159,6 +160,7 @@ impl Probe {
             probe.keys.set("preferred_ip_protocol", family);
             probe.keys.set("ip_protocol_fallback", false);
         }
+        read_condition(section, &mut probe.keys);
         Ok(probe)
     }
 
@@ -405,6 +407,32 @@ impl Probe {
             _ => host.clone(),
         };
         keys.set("target", text);
+    }
+}
+
+/// The condition of the first alert says when a probe is down.
+fn read_condition(section: &mut Section<'_>, keys: &mut Keys) {
+    let report = section.report();
+    let Some((node, path)) = section.repeated("alert").into_iter().next() else {
+        return;
+    };
+    let condition =
+        Section::open(node, path, report).and_then(|mut alert| alert.section("condition"));
+    let Some(mut condition) = condition else {
+        return;
+    };
+    let mut number = |key| {
+        let number = condition
+            .text(key)
+            .and_then(|text| text.parse::<u32>().ok());
+        number.map(|number| number.min(Confirm::MAX_RESULTS))
+    };
+    let (failures, total) = (number("failures"), number("total"));
+    if let Some(failures) = failures.filter(|failures| *failures > 0) {
+        keys.set_in("confirm", "failures", failures);
+        if let Some(total) = total.filter(|total| *total > failures) {
+            keys.set_in("confirm", "of", total);
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use super::{
     variables::has_reference,
 };
 use crate::{
+    check::Confirm,
     commands::import::{context::Context, entry::Keys, names::label_name, section::Section},
     value::{Node, Path, format_duration},
 };
@@ -38,11 +39,8 @@ pub fn read(mut section: Section<'_>, context: &mut Context) {
     let shown = group
         .as_ref()
         .map_or_else(|| name.clone(), |group| format!("{group}/{name}"));
-    let outcome = if section.flag("enabled") == Some(false) {
-        Err("it is disabled".to_owned())
-    } else {
-        Endpoint::read(&mut section, context, &shown)
-    };
+    let is_disabled = section.flag("enabled") == Some(false);
+    let outcome = Endpoint::read(&mut section, context, &shown);
     let keys = match outcome {
         Ok(endpoint) => endpoint.finish(&mut section, context, &path),
         Err(why) => Err(why),
@@ -62,6 +60,10 @@ pub fn read(mut section: Section<'_>, context: &mut Context) {
     for (label, value, path) in section.text_map("extra-labels") {
         keys.set_in("labels", &label_name(&label, &path, &report), value);
     }
+    if is_disabled {
+        keys.set("enabled", false);
+    }
+    read_thresholds(&mut section, &mut keys);
     section.leave_out(
         &["alerts"],
         "alerts are sent by Alertmanager, for example with the rule MonitorDown",
@@ -76,6 +78,36 @@ pub fn read(mut section: Section<'_>, context: &mut Context) {
     section.finish();
     let name = context.names.choose(&[&name, &shown]);
     context.add_monitor(name, keys, &path);
+}
+
+/// The lowest thresholds of the alerts say when an endpoint is down, and up again.
+fn read_thresholds(section: &mut Section<'_>, keys: &mut Keys) {
+    let report = section.report();
+    let mut lowest: Option<(u32, u32)> = None;
+    for (node, path) in section.repeated("alerts") {
+        let Some(mut alert) = Section::open(node, path, report) else {
+            continue;
+        };
+        if alert.flag("enabled") == Some(false) {
+            continue;
+        }
+        let mut threshold = |key, default| {
+            let given = alert.text(key).and_then(|text| text.parse().ok());
+            given.filter(|number| *number > 0).unwrap_or(default)
+        };
+        let failures = threshold("failure-threshold", 3);
+        let successes = threshold("success-threshold", 2);
+        let (least_failures, least_successes) = lowest.unwrap_or((failures, successes));
+        let limited = |threshold: u32| threshold.min(Confirm::MAX_RESULTS);
+        lowest = Some((
+            limited(least_failures.min(failures)),
+            limited(least_successes.min(successes)),
+        ));
+    }
+    if let Some((failures, successes)) = lowest {
+        keys.set_in("confirm", "failures", failures);
+        keys.set_in("confirm", "successes", successes);
+    }
 }
 
 /// An endpoint in the making.

@@ -10,6 +10,7 @@ use super::{
     tables::{Row, Tables},
 };
 use crate::{
+    check::Confirm,
     commands::import::{context::Context, entry::Keys, names::label_name, section::Section},
     value::{Node, parse_json},
 };
@@ -165,9 +166,7 @@ fn read_monitor(
     tables: &Tables,
     context: &Context,
 ) -> Result<Keys, String> {
-    if section.flag("active") == Some(false) {
-        return Err("it is paused".to_owned());
-    }
+    let is_paused = section.flag("active") == Some(false);
     if section.flag("upside_down") == Some(true) {
         return Err("upside down: a check cannot succeed by failing".to_owned());
     }
@@ -207,7 +206,10 @@ fn read_monitor(
         Some("ipv6") => set_family(&mut keys, "ip6"),
         _ => {}
     }
-    read_retries(section);
+    read_retries(section, interval, &mut keys);
+    if is_paused {
+        keys.set("enabled", false);
+    }
     read_expiry(section, &keys);
     Ok(keys)
 }
@@ -218,15 +220,24 @@ fn set_family(keys: &mut Keys, family: &str) {
 }
 
 /// Retries before a monitor is down.
-fn read_retries(section: &mut Section<'_>) {
+fn read_retries(section: &mut Section<'_>, interval: f64, keys: &mut Keys) {
     let retries = section.number("maxretries").unwrap_or_default();
-    section.ignore(&["retry_interval"]);
-    if retries > 0.0 {
-        let detail = format!(
-            "every failure counts; use an alert that waits for {} failures in a row",
-            retries + 1.0
-        );
-        section.leave_out(&["maxretries"], &detail);
+    let every = section.number("retry_interval").unwrap_or_default();
+    if retries < 1.0 {
+        return;
+    }
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "the number is bounded"
+    )]
+    let failures = (retries + 1.0).min(f64::from(Confirm::MAX_RESULTS)) as u32;
+    keys.set_in("confirm", "failures", failures);
+    if every > 0.0
+        && every < interval
+        && let Ok(every) = Duration::try_from_secs_f64(every)
+    {
+        keys.set_in("confirm", "retry_every", every);
     }
 }
 
