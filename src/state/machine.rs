@@ -12,6 +12,10 @@ use tokio::time::Instant;
 use crate::check::{Confirm, ErrorText, FailedCheck, Incident, MonitorStatus, State, StateRules};
 
 /// Everything that the state of one monitor depends on.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is known and changes independently of the others"
+)]
 #[derive(Clone, Debug, PartialEq)]
 pub struct MachineState {
     is_enabled: bool,

@@ -217,6 +217,10 @@ fn failures_of_a_daemon_that_is_cut_off_are_counted_as_tainted() {
 }
 
 /// The same rules, in terms of everything that ever happened.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is known and changes independently of the others"
+)]
 struct Model {
     rules: StateRules,
     /// Results since the last confirmed change that may still count: true for a success.
@@ -317,15 +321,9 @@ impl Model {
                     self.settle(false);
                 }
             }
-            'T' | 'G' => {
-                if self.waiting_until.is_some_and(|until| until <= second) {
-                    if letter == 'T' {
-                        self.settle(false);
-                    } else {
-                        self.waiting_until = Some(second + LIMIT.as_secs());
-                    }
-                }
-            }
+            'T' | 'G' if self.waiting_until.is_none_or(|until| until > second) => {}
+            'T' => self.settle(false),
+            'G' => self.waiting_until = Some(second + LIMIT.as_secs()),
             'M' | 'm' => self.maintenance = letter == 'M',
             'C' | 'c' if self.cut_off == (letter == 'C') => {}
             'C' | 'c' => {

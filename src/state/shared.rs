@@ -176,11 +176,10 @@ impl Gate {
             Self::Open => (3, None),
         };
         let ((kind, limit), (other_kind, other_limit)) = (width(self), width(other));
-        match kind.cmp(&other_kind) {
-            std::cmp::Ordering::Less => self,
-            std::cmp::Ordering::Greater => other,
-            std::cmp::Ordering::Equal if limit >= other_limit => self,
-            std::cmp::Ordering::Equal => other,
+        if kind < other_kind || kind == other_kind && limit >= other_limit {
+            self
+        } else {
+            other
         }
     }
 }

@@ -197,7 +197,7 @@ impl States {
     /// Has `tracked` know what it depends on.
     fn connect(&self, tracked: &Tracked) {
         let depends_on = self.shared.config.read().graph.depends_on(&tracked.name);
-        tracked.connect(depends_on, self.shared.is_followed(&tracked.name));
+        tracked.connect(&depends_on, self.shared.is_followed(&tracked.name));
     }
 }
 

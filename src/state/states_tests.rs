@@ -131,7 +131,7 @@ fn a_monitor_with_other_settings_keeps_its_state_and_one_with_another_target_doe
     let down = |job: &Job| {
         states
             .observe(job)
-            .on_completed(&report(Some(Reason::Timeout)))
+            .on_completed(&report(Some(Reason::Timeout)));
     };
     down(&job);
     states.on_replaced(&job);

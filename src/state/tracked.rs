@@ -109,10 +109,10 @@ impl Tracked {
     }
 
     /// Notes what the monitor depends on, and whether others depend on it.
-    pub fn connect(&self, depends_on: Arc<[Arc<str>]>, is_followed: bool) {
+    pub fn connect(&self, depends_on: &Arc<[Arc<str>]>, is_followed: bool) {
         self.is_followed.store(is_followed, Ordering::Relaxed);
         let before = std::mem::replace(&mut *self.depends_on.write(), depends_on.clone());
-        if before != depends_on {
+        if before != *depends_on {
             self.show(&self.progress.lock());
             self.hear();
         }
@@ -196,7 +196,7 @@ impl Tracked {
             }
         }
         if effects.is_news {
-            self.log(progress, &effects, lasted.unwrap_or_default(), is_first);
+            self.log(progress, effects, lasted.unwrap_or_default(), is_first);
             self.show(progress);
         }
         if was_blocking != progress.machine.blocks_others() {
@@ -228,7 +228,7 @@ impl Tracked {
     }
 
     /// Writes the line of a change of state; the first state of a monitor is none.
-    fn log(&self, progress: &Progress, effects: &Effects, lasted: Duration, is_first: bool) {
+    fn log(&self, progress: &Progress, effects: Effects, lasted: Duration, is_first: bool) {
         let Some(from) = effects.from else { return };
         let status = self.status(progress);
         let to = status.state;

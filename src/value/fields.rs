@@ -264,7 +264,7 @@ impl<'a> Fields<'a> {
             }
             Some((_, path)) => {
                 self.problems
-                    .add_contextual(path, EntryPart::Value, wrong, expected)
+                    .add_contextual(path, EntryPart::Value, wrong, expected);
             }
             None => self.add_problem(wrong, expected),
         }

@@ -215,6 +215,8 @@ const SECTIONS: &[&str] = &[
     "templates",
     "discovery",
     "probe",
+    "maintenance",
+    "self_check",
     "monitors",
 ];
 

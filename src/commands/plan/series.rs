@@ -94,8 +94,8 @@ pub(super) fn daemon_series(types: usize, has_host_limit: bool) -> usize {
         Cardinality::Histogram(set) => histogram_lines(set.default_bounds().len()),
         Cardinality::MonitorTypes => types,
         Cardinality::HostLimit => usize::from(has_host_limit),
-        Cardinality::SelfCheck => 0,
-        Cardinality::Phases
+        Cardinality::SelfCheck
+        | Cardinality::Phases
         | Cardinality::Outcomes
         | Cardinality::Failures
         | Cardinality::HistogramPerOutcome(_)

@@ -48,6 +48,9 @@ fn read_window(name: &str, mut fields: Fields<'_>) -> Option<Window> {
     })
 }
 
+/// What a window opens by.
+const KINDS: &str = "every, from and until, or cron and duration";
+
 fn read_schedule(fields: &mut Fields<'_>, zone: Tz) -> Option<Schedule> {
     let given = fields.problems().count();
     let every = fields.optional("every").map(|times| (times, zone));
@@ -62,7 +65,6 @@ fn read_schedule(fields: &mut Fields<'_>, zone: Tz) -> Option<Schedule> {
     if fields.problems().count() > given {
         return None;
     }
-    const KINDS: &str = "every, from and until, or cron and duration";
     let duration = match duration.map(|duration| TimeDelta::from_std(duration.min(LONGEST))) {
         None => None,
         Some(duration) => Some(duration.ok()?),
