@@ -15,7 +15,7 @@ use clap_complete::Shell;
 use crate::{
     app::RunOptions,
     commands::{
-        blackbox, completions, explain, healthcheck, import, man,
+        blackbox, completions, explain, healthcheck, ignore_closed_pipe, import, man,
         once::{self, Output},
         plan, rules, run, schema, validate,
     },
@@ -319,13 +319,6 @@ fn print_stdout(what: &str, text: &str) -> ExitCode {
     let printed = ignore_closed_pipe(io::stdout().write_all(text.as_bytes()));
     let printed = printed.map_err(|error| format!("failed to print the {what}: {error}"));
     exit_code(printed, exit_code::FAILURE)
-}
-
-fn ignore_closed_pipe(printed: io::Result<()>) -> io::Result<()> {
-    match printed {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        printed => printed,
-    }
 }
 
 /// Writes a line to stderr; errors are ignored, because the exit code tells the result.

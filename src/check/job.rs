@@ -127,11 +127,11 @@ impl Job {
 
     /// Runs one check now, for at most its timeout.
     pub async fn check_once(&self) -> Report {
-        self.check_told_to(Steps::none()).await
+        self.check_with_steps(Steps::none()).await
     }
 
     /// The same, told step by step to `steps`, which the report then has.
-    pub async fn check_told_to(&self, steps: Steps) -> Report {
+    pub async fn check_with_steps(&self, steps: Steps) -> Report {
         let deadline = Instant::now() + self.timeout.min(MAX_INTERVAL);
         Attempt::run(self, deadline, steps).await
     }

@@ -1,6 +1,7 @@
 //! The commands, one module each. Without a command, the program runs as a daemon.
 
 pub mod blackbox;
+mod closed_pipe;
 pub mod completions;
 mod daemon_request;
 pub mod explain;
@@ -13,3 +14,5 @@ pub mod rules;
 pub mod run;
 pub mod schema;
 pub mod validate;
+
+pub(crate) use closed_pipe::ignore_closed_pipe;

@@ -177,7 +177,7 @@ impl Entry {
                 let count = expected.0.len();
                 session.awaiting(format!("{count} bytes (query_response[{index}])"));
                 let found = session.bytes(count).await?;
-                session.tell_verdict(found == expected.0, || {
+                session.record_verdict(found == expected.0, || {
                     format!("query_response[{index}].expect_bytes: {count} bytes")
                 });
                 if found != expected.0 {
@@ -235,7 +235,7 @@ impl Entry {
             match verdict {
                 Verdict::Reject(rejected) => {
                     session.record_detail(Expectation::Match);
-                    session.tell_verdict(false, || {
+                    session.record_verdict(false, || {
                         let rejected = &entries[index].reject[rejected];
                         format!("query_response[{index}].reject \"{rejected}\": the line matches")
                     });
@@ -245,7 +245,7 @@ impl Entry {
                     return Err(session.failure(Reason::ResponseMismatch, error));
                 }
                 Verdict::Match(reply) => {
-                    session.tell_verdict(true, || {
+                    session.record_verdict(true, || {
                         format!("query_response[{index}].expect \"{pattern}\": the line matches")
                     });
                     if !is_whole {

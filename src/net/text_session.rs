@@ -147,7 +147,7 @@ impl<'a> TextSession<'a> {
             } else {
                 self.stalled_at = self.unread.len();
                 let line = self.unread.to_vec();
-                self.tell_received(&line, ", without a line break so far");
+                self.record_received(&line, ", without a line break so far");
                 self.last_line = Some(line.clone());
                 return Ok(Some(ReceivedLine::Unfinished(without_return(line))));
             }
@@ -174,7 +174,7 @@ impl<'a> TextSession<'a> {
         let rest = self.unread.split().to_vec();
         if !rest.is_empty() {
             if self.ended {
-                self.tell_received(&rest, ", and the end");
+                self.record_received(&rest, ", and the end");
             }
             self.last_line = Some(rest.clone());
         }
@@ -192,7 +192,7 @@ impl<'a> TextSession<'a> {
         self.searched = 0;
         self.stalled_at = 0;
         let bytes = self.unread.split_to(count).to_vec();
-        self.tell_received(&bytes, "");
+        self.record_received(&bytes, "");
         Ok(bytes)
     }
 
@@ -217,7 +217,7 @@ impl<'a> TextSession<'a> {
     }
 
     /// Tells the verdict on what the peer sent.
-    pub fn tell_verdict(&self, is_good: bool, text: impl FnOnce() -> String) {
+    pub fn record_verdict(&self, is_good: bool, text: impl FnOnce() -> String) {
         let kind = if is_good {
             StepKind::Passed
         } else {
@@ -267,12 +267,12 @@ impl<'a> TextSession<'a> {
         }
         line.pop();
         let line = without_return(line);
-        self.tell_received(&line, "");
+        self.record_received(&line, "");
         self.last_line = Some(line.clone());
         Ok(Some(line))
     }
 
-    fn tell_received(&self, bytes: &[u8], remark: &str) {
+    fn record_received(&self, bytes: &[u8], remark: &str) {
         let steps = self.attempt.steps();
         steps.add(StepKind::Received, || {
             format!("{}{remark}", steps.quote(bytes))

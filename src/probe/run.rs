@@ -350,7 +350,7 @@ impl State {
             timeout,
             ..bound.job.clone()
         };
-        job.check_told_to(Steps::record(limits)).await
+        job.check_with_steps(Steps::record(limits)).await
     }
 }
 

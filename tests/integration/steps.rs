@@ -15,7 +15,7 @@ use crate::support::{
 /// A check of the monitor with these keys, told step by step.
 async fn check_in(lab: &Lab, monitor: Value) -> Report {
     let steps = Steps::record(StepLimits::EXPLAIN);
-    lab.job(monitor).check_told_to(steps).await
+    lab.job(monitor).check_with_steps(steps).await
 }
 
 async fn check(monitor: Value) -> Report {

@@ -7,7 +7,10 @@ use clap::ValueEnum;
 use super::{Style, write};
 use crate::{
     check::{Outcome, StepLimits, Steps},
-    commands::once::{self, CheckResult, Error},
+    commands::{
+        ignore_closed_pipe,
+        once::{self, CheckResult, Error},
+    },
     config::Config,
     dispatcher, logging,
     net::Net,
@@ -38,7 +41,7 @@ pub fn run(mut config: Config, name: String, output: Output) -> Result<bool, Err
     let mut jobs = config.jobs(&Net::system()).into_iter();
     let job = jobs.next().expect("one monitor was selected");
     let steps = Steps::record(StepLimits::EXPLAIN);
-    let report = runtime.block_on(job.check_told_to(steps));
+    let report = runtime.block_on(job.check_with_steps(steps));
     runtime.shutdown_background();
     logging.finish(once::LOG_FLUSH_TIMEOUT);
     let succeeded = report.outcome() == Outcome::Success;
@@ -48,6 +51,6 @@ pub fn run(mut config: Config, name: String, output: Output) -> Result<bool, Err
         Output::Text => write(&result, Style::for_stdout(), &mut out),
         Output::Json => once::write_json(&result, &mut out),
     };
-    printed.and_then(|()| out.flush()).map_err(Error::Print)?;
+    ignore_closed_pipe(printed.and_then(|()| out.flush())).map_err(Error::Print)?;
     Ok(succeeded)
 }

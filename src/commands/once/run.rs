@@ -10,7 +10,10 @@ use tokio::task::JoinSet;
 use super::Output;
 use crate::{
     check::{Job, Outcome, Report, StepLimits, Steps},
-    commands::explain::{self, Style},
+    commands::{
+        explain::{self, Style},
+        ignore_closed_pipe,
+    },
     config::Config,
     descriptors::{self, Budget},
     dispatcher::{self, ConcurrencyLimits},
@@ -91,21 +94,22 @@ pub fn run(mut config: Config, names: &[String], options: Options) -> Result<boo
     runtime.shutdown_background();
     logging.finish(LOG_FLUSH_TIMEOUT);
     let mut out = io::stdout().lock();
-    if options.verbose && options.output == Output::Table {
-        let style = Style::for_stdout();
-        for result in &results {
-            explain::write(result, style, &mut out)
-                .and_then(|()| writeln!(out))
-                .map_err(Error::Print)?;
-        }
-    }
-    options
-        .output
-        .print(&results, &mut out)
-        .map_err(Error::Print)?;
+    let printed = print(&results, options, &mut out);
+    ignore_closed_pipe(printed).map_err(Error::Print)?;
     Ok(results
         .iter()
         .all(|result| result.report.outcome() == Outcome::Success))
+}
+
+fn print(results: &[CheckResult], options: Options, out: &mut impl Write) -> io::Result<()> {
+    if options.verbose && options.output == Output::Table {
+        let style = Style::for_stdout();
+        for result in results {
+            explain::write(result, style, out)?;
+            writeln!(out)?;
+        }
+    }
+    options.output.print(results, out)
 }
 
 /// Maximum wait for the log to be written at the end.
@@ -152,7 +156,7 @@ async fn check_all(config: &Config, verbose: bool) -> Vec<CheckResult> {
             } else {
                 Steps::none()
             };
-            let report = job.check_told_to(steps).await;
+            let report = job.check_with_steps(steps).await;
             job.monitor.log(&job.name, &report);
             (index, CheckResult { job, report })
         });

@@ -17,7 +17,7 @@ use crate::{
     },
     net::{
         Connector, ErrorClassifier, LimitedBuffer, MeasuredStream, Net, TlsTarget,
-        http::{USER_AGENT, tell_request_headers, tell_response},
+        http::{USER_AGENT, record_request_headers, record_response},
     },
 };
 
@@ -147,7 +147,7 @@ impl Grpc {
         });
         let (headers, steps) = (self.request.headers(), attempt.steps());
         if steps.are_recorded() {
-            tell_request_headers(headers, StepKind::RequestHeader, steps);
+            record_request_headers(headers, StepKind::RequestHeader, steps);
         }
         let (response, mut request_body) = client
             .send_request(self.request.clone(), false)
@@ -156,7 +156,7 @@ impl Grpc {
             .send_data(self.request_body.clone(), true)
             .map_err(failure)?;
         let response = response.await.map_err(failure)?;
-        tell_response(&response, steps);
+        record_response(&response, steps);
         check_head(&response, attempt)?;
         let (head, mut body) = response.into_parts();
         let mut response_body = LimitedBuffer::new(MAX_RESPONSE_BYTES);

@@ -39,7 +39,7 @@ impl<T: Transport> Http<T> {
         let keep = !self.settings.body_matchers.is_empty();
         let (mut received, mut kept) = (0, Segments::default());
         // Also of a body that does not come to its end.
-        let _quote = guard(attempt, tell_beginning);
+        let _quote = guard(attempt, record_beginning);
         let empty_body = || DecodedBody {
             kept: keep.then(Segments::default),
             limit,
@@ -171,7 +171,7 @@ impl<T: Transport> Http<T> {
 }
 
 /// Tells how the body that was kept begins.
-fn tell_beginning(attempt: &Attempt) {
+fn record_beginning(attempt: &Attempt) {
     let quote = attempt.steps().quote_kept();
     if !quote.is_empty() {
         attempt.step(StepKind::ResponseBody, || format!("begins with {quote}"));

@@ -66,7 +66,7 @@ impl<T: Transport> Http<T> {
                 _ => &self.client,
             };
             let request = self.request(&hop, is_same_origin, context, &jar);
-            self.tell_way(&request, context, attempt);
+            self.record_way(&request, context, attempt);
             let response = client.send(request, attempt).await?;
             if is_same_origin && response.status() == StatusCode::UNAUTHORIZED {
                 self.discard_token(context);
@@ -102,7 +102,7 @@ impl<T: Transport> Http<T> {
     }
 
     /// Tells what of the settings decides on the way of `request`.
-    fn tell_way(&self, request: &Request, context: &CheckContext, attempt: &Attempt) {
+    fn record_way(&self, request: &Request, context: &CheckContext, attempt: &Attempt) {
         let host = || request.url.host_str().unwrap_or_default();
         match request.address {
             Some(address) if context.address.is_none() => {

@@ -93,7 +93,7 @@ impl Icmp {
             tokio::select! {
                 biased;
                 (request, outcome) = session.next() => {
-                    tell_result(request.index + 1, outcome, attempt);
+                    record_result(request.index + 1, outcome, attempt);
                     counts.record_result(request.index, outcome);
                 }
                 () = sleep_until_opt(give_up_at) => {
@@ -138,7 +138,7 @@ impl Icmp {
     }
 }
 
-fn tell_result(number: usize, result: EchoResult, attempt: &Attempt) {
+fn record_result(number: usize, result: EchoResult, attempt: &Attempt) {
     match result {
         EchoResult::Reply {
             round_trip,

@@ -16,7 +16,7 @@ use crate::{
     check::{Attempt, Fact, Failure, Reason, StepKind},
     net::{
         MeasuredStream,
-        http::{tell_request_headers, tell_response},
+        http::{record_request_headers, record_response},
     },
 };
 
@@ -84,12 +84,12 @@ impl Upgrade {
                 };
                 format!("GET {}{query} HTTP/1.1", uri.path())
             });
-            tell_request_headers(request.headers(), StepKind::RequestHeader, steps);
+            record_request_headers(request.headers(), StepKind::RequestHeader, steps);
         }
         let (request, key) =
             generate_request(request).expect("it has all headers, and those of the user are right");
         let (response, rest) = exchange(stream, &request, attempt).await?;
-        tell_response(&response, steps);
+        record_response(&response, steps);
         attempt.record(Fact::HttpStatus(response.status().as_u16()));
         self.judge(&response, &key)
             .map_err(|(reason, error)| attempt.failure(reason, error))?;

@@ -8,7 +8,7 @@ use rustls::pki_types::ServerName;
 use super::{
     OfferedVersions, ProxyScheme, Request, ResponseBody, Transport, connection, message,
     proxy::Proxy,
-    telling::{tell_request, tell_request_headers, tell_response},
+    steps::{record_request, record_request_headers, record_response},
     tunnel::{ProxyError, request_connect_tunnel, request_socks5_tunnel},
 };
 use crate::{
@@ -144,7 +144,7 @@ impl Client {
             ProxyScheme::Http | ProxyScheme::Https => {
                 let first = || format!("CONNECT {target} HTTP/1.1");
                 steps.add(StepKind::ProxyRequest, first);
-                tell_request_headers(&proxy.headers, StepKind::ProxyRequest, steps);
+                record_request_headers(&proxy.headers, StepKind::ProxyRequest, steps);
                 request_connect_tunnel(&mut stream, &target, &proxy.headers).await
             }
             ProxyScheme::Socks5 | ProxyScheme::Socks5h => {
@@ -217,7 +217,7 @@ impl Transport for Client {
         let message = message::build(request, forwarding_proxy.as_deref(), over_http2);
         let message =
             message.map_err(|error| attempt.failure(Reason::AgentError, error.to_string()))?;
-        tell_request(&message, &body, attempt.steps());
+        record_request(&message, &body, attempt.steps());
         let response = if over_http2 {
             // In a box: the future is larger than that of HTTP/1.1.
             Box::pin(connection::send_over_http2(stream, message)).await?
@@ -225,7 +225,7 @@ impl Transport for Client {
             let secrets = message::Secrets::new(&message, body);
             connection::send_over_http1(stream, message, secrets).await?
         };
-        tell_response(&response, attempt.steps());
+        record_response(&response, attempt.steps());
         Ok(response)
     }
 }

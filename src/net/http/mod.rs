@@ -6,11 +6,11 @@ mod head;
 mod message;
 mod proxy;
 mod request;
-mod telling;
+mod steps;
 mod tunnel;
 
 pub use client::{Client, ClientOptions};
 pub use connection::ResponseBody;
 pub use proxy::{NoProxy, Proxies, Proxy, ProxyScheme};
 pub use request::{Body, OfferedVersions, Request, Transport, USER_AGENT};
-pub(crate) use telling::{shown_value, tell_request_headers, tell_response};
+pub(crate) use steps::{record_request_headers, record_response, shown_value};

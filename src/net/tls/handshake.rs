@@ -73,7 +73,7 @@ impl HandshakeLog {
     ) {
         let der = leaf;
         if self.steps().are_recorded() {
-            self.tell_certificates(leaf, intermediates);
+            self.record_certificate_steps(leaf, intermediates);
         }
         let Ok((_, leaf)) = X509Certificate::from_der(der) else {
             return;
@@ -95,7 +95,11 @@ impl HandshakeLog {
         attempt.record(Fact::Certificate(CertificateRole::EarliestExpiry, earliest));
     }
 
-    fn tell_certificates(&self, leaf: &CertificateDer<'_>, intermediates: &[CertificateDer<'_>]) {
+    fn record_certificate_steps(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+    ) {
         let sent = std::iter::once(leaf).chain(intermediates).enumerate();
         for (index, certificate) in sent.take(MAX_CERTIFICATES) {
             let text = || format!("{index}: {}", chain::describe(certificate));

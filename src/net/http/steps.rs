@@ -104,7 +104,7 @@ const SHOWN_RESPONSE_HEADERS: &[&str] = &[
 const MAX_HEADERS: usize = 60;
 
 /// Tells a request, and hides in all that follows what may be secret in it.
-pub(super) fn tell_request<B>(message: &http::Request<B>, body: &Bytes, steps: &Steps) {
+pub(super) fn record_request<B>(message: &http::Request<B>, body: &Bytes, steps: &Steps) {
     if !steps.are_recorded() {
         return;
     }
@@ -128,14 +128,14 @@ pub(super) fn tell_request<B>(message: &http::Request<B>, body: &Bytes, steps: &
             uri.path()
         )
     });
-    tell_request_headers(message.headers(), StepKind::RequestHeader, steps);
+    record_request_headers(message.headers(), StepKind::RequestHeader, steps);
     if !body.is_empty() {
         steps.add(StepKind::RequestBody, || format!("{} bytes", body.len()));
     }
 }
 
 /// Tells the headers of a request, and hides in all that follows those that may be secret.
-pub(crate) fn tell_request_headers(headers: &HeaderMap, kind: StepKind, steps: &Steps) {
+pub(crate) fn record_request_headers(headers: &HeaderMap, kind: StepKind, steps: &Steps) {
     for (name, value) in headers {
         if *name == http::header::HOST {
             // A redirect may have chosen it.
@@ -152,7 +152,7 @@ pub(crate) fn tell_request_headers(headers: &HeaderMap, kind: StepKind, steps: &
 }
 
 /// Tells the head of a response.
-pub(crate) fn tell_response<B>(response: &Response<B>, steps: &Steps) {
+pub(crate) fn record_response<B>(response: &Response<B>, steps: &Steps) {
     if !steps.are_recorded() {
         return;
     }
