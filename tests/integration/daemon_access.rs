@@ -76,9 +76,10 @@ fn requests_without_a_password_are_refused() {
             let challenge = answer.header("www-authenticate");
             let expected = r#"Basic realm="monitoringdaemon", charset="UTF-8""#;
             assert_eq!(challenge, Some(expected));
-            let text = match path.starts_with("/api/") {
-                true => "{\"error\":\"Unauthorized\"}\n",
-                false => "Unauthorized\n",
+            let text = if path.starts_with("/api/") {
+                "{\"error\":\"Unauthorized\"}\n"
+            } else {
+                "Unauthorized\n"
             };
             assert_eq!(answer.text(), text);
         }

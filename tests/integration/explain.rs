@@ -12,7 +12,7 @@ use crate::support::{
 };
 
 /// The output of `explain` for a configuration of the monitor `example`.
-fn explain(monitor: Value, arguments: &[&str]) -> Output {
+fn explain(monitor: &Value, arguments: &[&str]) -> Output {
     let config = config_file(json!({ "monitors": { "example": monitor } }));
     let mut explain = program();
     explain.arg("explain").arg("--config").arg(config.path());
@@ -60,7 +60,7 @@ fn a_check_over_http_is_printed_line_by_line() {
         "fail_if_header_not_matches": [{ "header": "Content-Type", "regexp": "json" }],
         "fail_if_body_json_not_matches_cel": "body.status == 'up'",
     });
-    let output = explain(monitor, &["example"]);
+    let output = explain(&monitor, &["example"]);
     assert_eq!(output.status.code(), Some(1), "{}", text(&output));
     let expected = r#"example (http) http://ADDRESS/health
 T  address               * 127.0.0.1, without a lookup
@@ -107,7 +107,7 @@ connect T, processing T, transfer T, total T
 fn the_json_has_the_result_and_every_step() {
     let server = Server::ok();
     let monitor = json!({ "url": server.http("/") });
-    let output = explain(monitor, &["--output", "json", "example"]);
+    let output = explain(&monitor, &["--output", "json", "example"]);
     assert!(output.status.success(), "{}", text(&output));
     let found: Value = serde_json::from_slice(&output.stdout).expect("one JSON object");
     assert_eq!(found["monitor"], "example");
@@ -133,7 +133,7 @@ fn the_json_has_the_result_and_every_step() {
 
 #[test]
 fn an_unknown_monitor_is_refused_with_a_suggestion() {
-    let output = explain(json!({ "url": "http://127.0.0.1:1/" }), &["exampel"]);
+    let output = explain(&json!({ "url": "http://127.0.0.1:1/" }), &["exampel"]);
     assert_eq!(output.status.code(), Some(2));
     let stderr = String::from_utf8_lossy(&output.stderr);
     let expected = "unknown monitor \"exampel\", did you mean \"example\"?";
@@ -149,7 +149,7 @@ fn a_flooding_peer_makes_no_long_text() {
         "target": server.address.to_string(),
         "query_response": [{ "expect": "^ready$" }],
     });
-    let output = explain(monitor, &["example"]);
+    let output = explain(&monitor, &["example"]);
     assert_eq!(output.status.code(), Some(1), "{}", text(&output));
     let found = stdout(&output);
     assert!(

@@ -1,6 +1,6 @@
 //! `import`: what comes of the configurations of other programs.
 
-use std::{fs, path::Path};
+use std::{fmt::Write, fs, path::Path};
 
 use clap::Parser;
 use monitoringdaemon::{commands::import, config};
@@ -197,7 +197,7 @@ fn a_database_that_is_none_is_refused() {
         b"SQLite format 3\0 and no more",
         "not a database",
     );
-    let random = [&b"SQLite format 3\0"[..], &[7; 100_000]].concat();
+    let random = [&b"SQLite format 3\0"[..], &vec![7; 100_000]].concat();
     check_refused(source, "kuma.db", &random, "not a database");
     check_refused(source, "backup.json", b"{\"a\": [", "invalid JSON");
     check_refused(source, "backup.json", b"{\"a\": []}", "has no monitorList");
@@ -280,7 +280,7 @@ fn a_text_proto_that_is_broken_or_too_large_is_refused() {
         "a:1 ".repeat(1 << 20).as_bytes(),
         "too large",
     );
-    check_refused(source, "a.cfg", &[b'#'; 50 << 20], "too large");
+    check_refused(source, "a.cfg", &vec![b'#'; 50 << 20], "too large");
     check_refused(source, "a.yaml", bomb().as_bytes(), "aliases expand");
     check_refused(source, "a.json", b"{", "invalid JSON");
     check_refused(source, "a.jsonnet", b"{}", "--dumpconfig");
@@ -322,8 +322,10 @@ fn conditions_judge_as_in_gatus() {
     let mut endpoints = String::from("endpoints:\n");
     for (index, (condition, _)) in CONDITIONS.iter().enumerate() {
         let url = server.http("/");
-        endpoints +=
-            &format!("  - {{name: c{index}, url: '{url}', conditions: ['{condition}']}}\n");
+        let _ = writeln!(
+            endpoints,
+            "  - {{name: c{index}, url: '{url}', conditions: ['{condition}']}}"
+        );
     }
     let folder = tempfile::tempdir().expect("a temporary directory");
     let file = folder.path().join("gatus.yaml");
@@ -372,7 +374,7 @@ fn bomb() -> String {
     let mut text = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x]\n");
     for level in 1..10 {
         let items = vec![format!("*a{}", level - 1); 9].join(", ");
-        text += &format!("a{level}: &a{level} [{items}]\n");
+        let _ = writeln!(text, "a{level}: &a{level} [{items}]");
     }
     text
 }
