@@ -505,7 +505,7 @@ fn validate_diff_and_dry_run_report_changes() {
     );
     daemon.stop();
     let output = diff("/nowhere");
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(2));
 }
 
 #[test]

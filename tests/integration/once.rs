@@ -2,6 +2,7 @@
 
 use std::{
     fmt::Display,
+    fs::OpenOptions,
     process::{Output, Stdio},
     time::Duration,
 };
@@ -242,12 +243,12 @@ fn the_log_goes_to_standard_error_and_results_alone_to_standard_output() {
 fn results_that_cannot_be_printed_are_a_failure() {
     let good = Server::ok();
     let config = config_file(json!({ "monitors": { "good": { "url": good.http("/") } } }));
-    let (reader, writer) = std::io::pipe().expect("descriptors to spare");
-    drop(reader);
+    let full = OpenOptions::new().write(true).open("/dev/full");
+    let full = full.expect("the device exists");
     let output = program()
         .args(["once", "--config"])
         .arg(config.path())
-        .stdout(Stdio::from(writer))
+        .stdout(Stdio::from(full))
         .output()
         .expect("the program can be started");
     assert_eq!(output.status.code(), Some(1), "{}", text(&output));

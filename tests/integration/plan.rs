@@ -1,7 +1,7 @@
 //! `plan`: what a configuration asks of the machine, held against a daemon that runs it.
 
 use std::{
-    fs,
+    fs::{self, OpenOptions},
     process::{Output, Stdio},
     sync::atomic::{AtomicUsize, Ordering},
 };
@@ -286,12 +286,12 @@ fn the_limit_of_open_files_is_the_hard_one() {
 #[test]
 fn a_plan_that_cannot_be_printed_is_a_failure() {
     let config = config_file(json!({}));
-    let (reader, writer) = std::io::pipe().expect("descriptors to spare");
-    drop(reader);
+    let full = OpenOptions::new().write(true).open("/dev/full");
+    let full = full.expect("the device exists");
     let output = program()
         .args(["plan", "--config"])
         .arg(config.path())
-        .stdout(Stdio::from(writer))
+        .stdout(Stdio::from(full))
         .output()
         .expect("the program can be started");
     assert_eq!(output.status.code(), Some(1), "{}", text(&output));

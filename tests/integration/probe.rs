@@ -12,7 +12,7 @@ use crate::support::{
 };
 
 /// A daemon with these modules of blackbox_exporter.
-fn with_modules(modules: Value) -> Daemon {
+fn with_modules(modules: &Value) -> Daemon {
     Daemon::start(json!({ "probe": { "modules": modules } }))
 }
 
@@ -44,7 +44,7 @@ async fn a_probe_has_the_families_of_its_prober() {
             "hello",
         ),
     });
-    let daemon = with_modules(json!({ "http_2xx": module("http", json!({})) }));
+    let daemon = with_modules(&json!({ "http_2xx": module("http", json!({})) }));
     let page = probe(&daemon, &format!("target={}", server.http("/old")));
     page.assert_promtool_is_content();
     let expected = [
@@ -88,7 +88,7 @@ async fn a_probe_has_the_families_of_its_prober() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failed_probe_says_why() {
     let closed = Closed::new();
-    let daemon = with_modules(json!({ "tcp": module("tcp", json!({})) }));
+    let daemon = with_modules(&json!({ "tcp": module("tcp", json!({})) }));
     let page = probe(&daemon, &format!("module=tcp&target={}", closed.address));
     assert!(page.value("probe_success", &[]) < 0.5);
     let why = [("phase", "connect"), ("reason", "connection_refused")];
@@ -104,7 +104,7 @@ async fn certificates_are_in_the_words_of_blackbox_exporter() {
     let ca = tempfile::NamedTempFile::new().expect("a temporary file");
     std::fs::write(ca.path(), AUTHORITY.pem()).expect("room");
     let keys = json!({ "tls_config": { "ca_file": ca.path() } });
-    let daemon = with_modules(json!({ "https": module("http", keys) }));
+    let daemon = with_modules(&json!({ "https": module("http", keys) }));
     let page = probe(
         &daemon,
         &format!("module=https&target={}", server.https("/")),
@@ -127,7 +127,7 @@ async fn certificates_are_in_the_words_of_blackbox_exporter() {
 
 #[test]
 fn a_request_without_sense_is_refused_as_by_blackbox_exporter() {
-    let daemon = with_modules(json!({
+    let daemon = with_modules(&json!({
         "http_2xx": module("http", json!({ "headers": { "Host": "a.test" } })),
         "odd": { "prober": "carrier_pigeon" },
     }));
@@ -169,7 +169,7 @@ fn a_request_without_sense_is_refused_as_by_blackbox_exporter() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_deadline_is_that_of_the_scrape() {
     let server = Server::start([Step::Hang]);
-    let daemon = with_modules(json!({ "http_2xx": { "prober": "http" } }));
+    let daemon = with_modules(&json!({ "http_2xx": { "prober": "http" } }));
     let path = format!("/probe?target={}", server.http("/"));
     let header = "x-prometheus-scrape-timeout-seconds: 0.7\r\n";
     let page = Page::parse(&ask(daemon.address, "GET", &path, header).text());
@@ -192,7 +192,7 @@ async fn the_log_of_a_probe_has_no_secret() {
         "basic_auth": { "username": "user", "password": "hunter2" },
         "headers": { "X-Key": "hunter2" },
     });
-    let daemon = with_modules(json!({ "http_2xx": module("http", keys) }));
+    let daemon = with_modules(&json!({ "http_2xx": module("http", keys) }));
     let target = format!("target={}", server.http("/?token=hunter2"));
     let debug = daemon.get(&format!("/probe?debug=true&{target}")).text();
     for part in [
@@ -326,7 +326,7 @@ async fn a_monitor_may_extend_a_module() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reload_replaces_the_modules() {
     let server = Server::ok();
-    let daemon = with_modules(json!({ "old": module("http", json!({})) }));
+    let daemon = with_modules(&json!({ "old": module("http", json!({})) }));
     let query = |module: &str| format!("module={module}&target={}", server.http("/"));
     probe(&daemon, &query("old"));
     let file = tempfile::NamedTempFile::new().expect("a temporary file");
@@ -356,7 +356,7 @@ async fn a_reload_replaces_the_modules() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_scraper_has_the_format_and_the_encoding_that_it_likes() {
     let server = Server::ok();
-    let daemon = with_modules(json!({ "http_2xx": module("http", json!({})) }));
+    let daemon = with_modules(&json!({ "http_2xx": module("http", json!({})) }));
     let path = format!("/probe?target={}", server.http("/"));
     let answer = daemon.get(&path);
     let kind = answer.header("content-type").map(str::to_owned);

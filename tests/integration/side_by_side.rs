@@ -141,8 +141,8 @@ struct Cases {
 
 impl Cases {
     /// Adds a probe of `target` by `prober` with these keys.
-    fn add(&mut self, name: &str, prober: &str, keys: Value, target: impl ToString) {
-        let mut keys = keys;
+    #[expect(clippy::needless_pass_by_value, reason = "shorter where it is called")]
+    fn add(&mut self, name: &str, prober: &str, mut keys: Value, target: impl ToString) {
         if prober != "unix" && keys.get("preferred_ip_protocol").is_none() {
             keys["preferred_ip_protocol"] = json!("ip4");
         }
