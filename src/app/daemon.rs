@@ -80,7 +80,7 @@ pub struct RunOptions {
     pub extra_jobs: Vec<Job>,
     /// The configuration file, for reloads.
     pub config_path: Option<PathBuf>,
-    /// How it is read.
+    /// The way in which it is read.
     pub read_config: Arc<ReadConfig>,
     /// Reload when the configuration files change.
     pub watch: bool,

@@ -205,7 +205,7 @@ struct WatchedFiles {
     named: FileHashes,
 }
 
-/// How a configuration is read from a file.
+/// The way in which a configuration is read from a file.
 pub type ReadConfig = dyn Fn(&Path) -> Result<Config, Invalid> + Send + Sync;
 
 /// The reason why the configuration was not reloaded.

@@ -120,7 +120,7 @@ pub enum Fact {
     PeerCertificates(Arc<PeerCertificates>),
 }
 
-/// What a step of a dialogue expects.
+/// The pattern that a step of a dialogue expects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expectation {
     /// A line, or a message, that matches a pattern.
@@ -134,7 +134,7 @@ pub enum Expectation {
 pub struct HttpHead {
     /// The version, such as 1.1, in tenths.
     pub version_tenths: u8,
-    /// Whether it came over TLS.
+    /// True if it came over TLS.
     pub is_over_tls: bool,
     /// The length of the body according to the head.
     pub content_length: Option<u64>,

@@ -24,9 +24,9 @@ pub struct Job {
     pub duration_buckets: Option<Arc<[f64]>>,
     /// The latency beyond which an otherwise successful check fails.
     pub fail_if_slower_than: Option<Duration>,
-    /// Whether its checks record details, which no monitor exports and a probe does.
+    /// True if its checks record details, which no monitor exports and a probe does.
     pub records_details: bool,
-    /// Whether it is checked at all; else it is shown as paused.
+    /// True if it is checked at all; else it is shown as paused.
     pub enabled: bool,
     /// When its state changes.
     pub state_rules: StateRules,
@@ -202,7 +202,7 @@ pub trait MonitorObserver: Send + Sync {
     fn reason_to_skip(&self) -> Option<Skip> {
         None
     }
-    /// Whether the last result awaits confirmation, so that a check besides the grid is wanted.
+    /// True if the last result awaits confirmation, so that a check besides the grid is wanted.
     fn awaits_confirmation(&self) -> bool {
         false
     }
@@ -218,7 +218,7 @@ pub trait DispatcherObserver: Send + Sync + 'static {
     fn on_replaced(&self, job: &Job) {
         self.on_stopped(job);
     }
-    /// Whether the daemon itself has a network; `None` without a `self_check`.
+    /// True if the daemon itself has a network; `None` without a `self_check`.
     fn on_connected(&self, _is_connected: Option<bool>) {}
     /// Maintenance windows opened or closed, or were configured anew.
     fn on_maintenance(&self, _windows: &Arc<[MaintenanceWindow]>) {}

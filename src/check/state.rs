@@ -93,9 +93,9 @@ pub struct MonitorStatus {
     pub since: SystemTime,
     /// The confirmed state; `None` before there is one.
     pub is_up: Option<bool>,
-    /// Whether the last check was a success beyond a limit.
+    /// True if the last check was a success beyond a limit.
     pub is_degraded: bool,
-    /// Whether a maintenance window is open.
+    /// True if a maintenance window is open.
     pub in_maintenance: bool,
     /// Names of the monitors that it depends on.
     pub depends_on: Arc<[Arc<str>]>,
@@ -125,7 +125,7 @@ impl Default for MonitorStatus {
 pub struct MaintenanceWindow {
     /// Its name.
     pub name: Arc<str>,
-    /// Whether it is open now.
+    /// True if it is open now.
     pub is_open: bool,
     /// When it opened, or opens next.
     pub from: SystemTime,

@@ -65,7 +65,7 @@ impl Error {
 struct Daemon {
     url: Url,
     unix_socket: Option<PathBuf>,
-    /// Whether it is known from the configuration: then it is this machine's, so any certificate will do, and
+    /// True if it is known from the configuration: then it is this machine's, so any certificate will do, and
     /// a demand for a password is an answer.
     is_configured: bool,
 }

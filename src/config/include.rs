@@ -49,7 +49,7 @@ pub(super) struct Included {
     pub declared_at: value::Path,
     /// True if the path may be shown; a path from the environment may be secret.
     pub is_shown: bool,
-    /// Whether it is read as it is: `$` stands for itself, and paths begin at the working directory.
+    /// True if it is read as it is: `$` stands for itself, and paths begin at the working directory.
     pub is_verbatim: bool,
 }
 

@@ -39,7 +39,7 @@ pub struct Monitor {
     pub duration_buckets: Option<Arc<[f64]>>,
     /// The latency beyond which an otherwise successful check fails.
     pub fail_if_slower_than: Option<Duration>,
-    /// Whether it is checked at all.
+    /// True if it is checked at all.
     pub enabled: bool,
     /// When its state changes.
     pub state_rules: StateRules,

@@ -14,7 +14,7 @@ use crate::{
 const UNLIMITED: &str = "366d";
 
 impl TemplateSet {
-    /// What is wrong with `module`, whatever its target is.
+    /// The problem of `module`, for any target.
     pub(super) fn check_module(&self, module: &ModuleTemplate, problems: &Problems) {
         if !self.check_parent(&module.name, problems) {
             return;
@@ -64,7 +64,7 @@ impl TemplateSet {
         }
     }
 
-    /// Whether the module `template` has a Host header other than `hostname`, and which.
+    /// The Host header of the module `template`, if it is not `hostname`.
     fn other_host(&self, template: &str, hostname: &str) -> Option<String> {
         let scratch = Problems::default();
         let mut fields = Fields::from_layers(self.layers(template)?, &scratch)?;
@@ -165,7 +165,7 @@ fn has_web_scheme(target: &str) -> bool {
     })
 }
 
-/// Whether there are a user's name and password in `url`.
+/// True if there are a user's name and password in `url`.
 fn has_userinfo(url: &str) -> bool {
     let authority = url.split("://").nth(1).unwrap_or_default();
     authority

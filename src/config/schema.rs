@@ -171,7 +171,7 @@ mod tests {
         pointer
     }
 
-    /// Whether a schema sees such a problem.
+    /// True if a schema sees such a problem.
     ///
     /// Unknown keys it sees always, and values of the wrong kind. Beyond it are keys that stand twice,
     /// merge keys, what does not compile, files, variables, and what is wrong only beside something else.

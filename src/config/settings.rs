@@ -51,7 +51,7 @@ pub struct Config {
     pub discovery: discovery::Settings,
     /// Hash of everything that `discovery` is built from.
     pub discovery_fingerprint: Fingerprint,
-    /// What is configured for the states of all monitors.
+    /// The settings for the states of all monitors.
     pub states: state::Settings,
     /// All configured monitors, whichever of them run here, as far as dependencies are concerned; empty if
     /// none can depend on another.

@@ -110,7 +110,7 @@ impl Schedule {
         grid.saturating_sub(self.timeout)
     }
 
-    /// Whether the monitor wakes too late, at `now`, for an extra slot before the one of the grid at `grid`.
+    /// True if the monitor wakes too late, at `now`, for an extra slot before the one of the grid at `grid`.
     pub fn is_too_late_to_retry(&self, due: Duration, grid: Duration, now: Duration) -> bool {
         let slack = TIMER_SLACK.min(self.timeout / 10);
         self.is_too_late(due, now) || now > self.latest_retry(grid) + slack

@@ -21,7 +21,7 @@ pub(super) struct DaemonMetrics {
     pub limits: Option<Limits>,
     pub discovery: Option<Arc<Stats>>,
     pub probes: Option<Arc<ProbeStats>>,
-    /// Whether the daemon has a network; `None` without a `self_check`.
+    /// True if the daemon has a network; `None` without a `self_check`.
     pub connected: Arc<Mutex<Option<bool>>>,
 }
 
@@ -127,7 +127,7 @@ impl DaemonState<'_> {
         stats.flat_map(|stats| stats.sources())
     }
 
-    /// What is counted of probes, if there is anything to probe with.
+    /// The counters of probes, if there are modules.
     pub fn probes(&self) -> Option<&ProbeStats> {
         let probes = self.metrics.probes.as_deref();
         probes.filter(|probes| probes.is_enabled())

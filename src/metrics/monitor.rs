@@ -154,7 +154,7 @@ impl MonitorMetrics {
         self.progress().slots
     }
 
-    /// Whether it is checked at all.
+    /// True if it is checked at all.
     pub fn is_paused(&self) -> bool {
         self.progress().status.state == State::Paused
     }

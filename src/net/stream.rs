@@ -225,7 +225,7 @@ impl MeasuredStream {
     }
 
     /// Looks for the alert behind a write that failed: a peer that refuses says so and closes, and the
-    /// next write is told of the latter alone.
+    /// next write sees the latter alone.
     fn look_for_alert(&mut self, context: &mut Context<'_>) {
         if !matches!(self.transport, Transport::Tls(_)) {
             return;

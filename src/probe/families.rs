@@ -30,7 +30,7 @@ pub(super) struct ProbeResult<'r> {
     pub report: &'r Report,
     /// How long it was allowed to take.
     pub timeout: Duration,
-    /// Whether the target could be read, so that there was something to do.
+    /// True if the target could be read, so that there was something to do.
     pub is_target_valid: bool,
 }
 
@@ -50,12 +50,12 @@ impl ProbeResult<'_> {
         page
     }
 
-    /// Whether the address of the target was looked for.
+    /// True if the address of the target was looked for.
     fn is_resolution_tried(&self) -> bool {
         self.is_target_valid
     }
 
-    /// Whether it was found.
+    /// True if it was found.
     fn is_resolved(&self) -> bool {
         self.report.first_address().is_some()
     }
@@ -71,7 +71,7 @@ impl ProbeResult<'_> {
         self.report.failure.as_ref().map(|failure| failure.reason)
     }
 
-    /// Whether the connection stands that a dialogue is held over.
+    /// True if the connection stands that a dialogue is held over.
     fn is_connected(&self) -> bool {
         let is_before = |phase| match phase {
             Phase::Resolve | Phase::Connect => true,

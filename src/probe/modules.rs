@@ -27,7 +27,7 @@ pub struct Module {
 pub enum Unusable {
     /// Its prober is not known.
     UnknownProber(String),
-    /// What it asks for cannot be done here.
+    /// It asks for something that cannot be done here.
     Unsupported(Type, &'static str),
 }
 
@@ -42,21 +42,21 @@ pub struct ModuleTemplate {
     pub path: Path,
     /// The type they are for, if it is known.
     pub prober: Option<Type>,
-    /// Whether it is one of blackbox_exporter, which reads files when it probes.
+    /// True if it is one of blackbox_exporter, which reads files when it probes.
     pub is_foreign: bool,
 }
 
-/// What a family of metrics depends on, besides the type of a probe.
+/// The condition of a family of metrics, besides the type of a probe.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each stands for itself")]
 pub struct Traits {
-    /// Whether a CEL expression judges the body.
+    /// True if a CEL expression judges the body.
     pub judges_json: bool,
-    /// Whether the record SOA is asked for.
+    /// True if the record SOA is asked for.
     pub asks_for_soa: bool,
     /// Whether TLS begins with the connection.
     pub begins_with_tls: bool,
-    /// Whether there are steps in `query_response`.
+    /// True if there are steps in `query_response`.
     pub has_steps: bool,
 }
 

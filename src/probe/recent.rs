@@ -30,7 +30,7 @@ pub struct RecentProbe {
     pub target: String,
     /// The target as it was asked for.
     requested: String,
-    /// What it found out.
+    /// The result.
     pub report: Report,
     /// Its metrics in the text format.
     pub metrics: Arc<str>,

@@ -20,7 +20,7 @@ pub struct ProbeRequest {
     pub target: String,
     /// `hostname`
     pub hostname: Option<String>,
-    /// Whether the log of the probe is wanted in place of its metrics.
+    /// True if the log of the probe is wanted in place of its metrics.
     pub is_debug: bool,
     /// The value of the header that tells how long the scrape may take.
     pub scrape_timeout: Option<String>,

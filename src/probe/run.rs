@@ -52,7 +52,7 @@ pub struct Bound {
     pub job: Job,
     /// What its metrics depend on.
     pub traits: Traits,
-    /// Whether it was made from files, which may change.
+    /// True if it was made from files, which may change.
     pub has_files: bool,
 }
 
@@ -86,7 +86,7 @@ pub struct Prober {
     stats: Arc<ProbeStats>,
 }
 
-/// What a change of the configuration replaces.
+/// The part that a change of the configuration replaces.
 struct State {
     settings: Settings,
     /// The modules as text, by name.
@@ -140,7 +140,7 @@ impl Prober {
         &self.recent
     }
 
-    /// Whether there is anything to probe with.
+    /// True if there are modules.
     #[must_use]
     pub fn is_enabled(&self) -> bool {
         self.stats.is_enabled()
@@ -173,7 +173,7 @@ impl Prober {
     /// Probes as `request` says.
     ///
     /// # Errors
-    /// If there is nothing to be probed, or as many probes run as may.
+    /// If no module is configured, or as many probes run as may.
     pub async fn probe(&self, request: &ProbeRequest) -> Result<Answer, BadRequest> {
         let result = self.run(request).await;
         if let Err(refused) = &result {

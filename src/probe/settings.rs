@@ -8,7 +8,7 @@ use crate::value::{AllowedTarget, AllowedTargets, Fields, FromNode, Node};
 /// What `/probe` does.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Whether there is anything to probe with, or there could be.
+    /// True if there are modules, or could be.
     pub is_enabled: bool,
     /// Modules by name.
     pub modules: BTreeMap<String, Module>,

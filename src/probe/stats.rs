@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 
 use crate::check::Outcome;
 
-/// What is counted of probes. It outlives a change of the configuration.
+/// The counters of probes. They outlive a change of the configuration.
 #[derive(Debug, Default)]
 pub struct ProbeStats {
     is_enabled: AtomicBool,
@@ -45,7 +45,7 @@ impl Rejection {
 }
 
 impl ProbeStats {
-    /// Whether there is anything to probe with.
+    /// True if there are modules.
     #[must_use]
     pub fn is_enabled(&self) -> bool {
         self.is_enabled.load(Ordering::Relaxed)

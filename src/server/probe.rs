@@ -23,7 +23,7 @@ use crate::{
 /// The header in which Prometheus says how long a scrape may take.
 const SCRAPE_TIMEOUT: &str = "x-prometheus-scrape-timeout-seconds";
 
-/// What is served of probes.
+/// The probes and their pages, as the server needs them.
 pub(super) struct ProbeRoutes {
     prober: Arc<Prober>,
 }
@@ -55,7 +55,7 @@ impl ProbeRoutes {
         Self { prober }
     }
 
-    /// Whether there is anything to probe with.
+    /// True if there are modules.
     pub fn is_enabled(&self) -> bool {
         self.prober.is_enabled()
     }

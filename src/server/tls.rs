@@ -74,7 +74,7 @@ impl fmt::Debug for PemSource {
     }
 }
 
-/// What a web configuration restricts beyond the versions.
+/// The restrictions of a web configuration beyond the versions.
 #[derive(Clone, Debug, Default)]
 struct Limits {
     /// Names of cipher suites of TLS 1.2; any if empty.

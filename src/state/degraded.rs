@@ -4,7 +4,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use crate::check::{DegradedIf, Report};
 
-/// Whether the successful check of `report` is beyond one of `limits`.
+/// True if the successful check of `report` is beyond one of `limits`.
 pub(super) fn is_degraded(limits: &DegradedIf, report: &Report) -> bool {
     let is_slow = limits
         .slower_than

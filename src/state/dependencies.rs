@@ -21,7 +21,7 @@ pub struct Member {
     pub name: Arc<str>,
     /// Its labels.
     pub labels: Arc<BTreeMap<String, String>>,
-    /// What it depends on.
+    /// The names of the monitors that it depends on.
     pub depends_on: Vec<Dependency>,
 }
 

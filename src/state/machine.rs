@@ -21,14 +21,14 @@ pub struct MachineState {
     is_enabled: bool,
     in_maintenance: bool,
     is_cut_off: bool,
-    /// Whether a dependency is down.
+    /// True if a dependency is down.
     is_blocked: bool,
-    /// Whether a check succeeded although a dependency is down.
+    /// True if a check succeeded although a dependency is down.
     defies_block: bool,
     /// The confirmed state: up or down.
     confirmed: Option<bool>,
     last: LastResult,
-    /// Whether the last check failed on the daemon's side.
+    /// True if the last check failed on the daemon's side.
     is_inconclusive: bool,
     /// Results since the last confirmed change, the last one in the lowest bit: 1 for a failure.
     failures: u64,
@@ -100,7 +100,7 @@ pub enum Event {
 pub enum CheckResult {
     /// The target is as it should be.
     Success {
-        /// Whether a limit of `degraded_if_…` was violated.
+        /// True if a limit of `degraded_if_…` was violated.
         is_degraded: bool,
     },
     /// The target is not as it should be.
@@ -109,14 +109,14 @@ pub enum CheckResult {
         check: FailedCheck,
         /// The text of the failure.
         error: ErrorText,
-        /// What is known of the dependencies.
+        /// The results of the dependencies so far.
         gate: Gate,
     },
     /// The check failed on the daemon's side.
     Inconclusive,
 }
 
-/// What is known of the dependencies, and of the network of the daemon, since a failure.
+/// The results of the dependencies and of the network of the daemon since a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gate {
     /// All dependencies are up.
@@ -129,7 +129,7 @@ pub enum Gate {
     Blocked,
 }
 
-/// What a transition causes beside the next state.
+/// The effects of a transition, beside the next state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Effects {
     /// The state before, if it changed.
@@ -177,7 +177,7 @@ impl MachineState {
         }
     }
 
-    /// Whether a success would change nothing.
+    /// True if a success would change nothing.
     #[must_use]
     pub fn is_steady_under(&self, is_degraded: bool) -> bool {
         self.confirmed == Some(true)
@@ -193,7 +193,7 @@ impl MachineState {
         self.state == State::Unknown && self.confirmed.is_none() && !self.is_inconclusive
     }
 
-    /// Whether the last result contradicts the confirmed state.
+    /// True if the last result contradicts the confirmed state.
     #[must_use]
     pub fn awaits_confirmation(&self) -> bool {
         let is_unconfirmed = match (self.confirmed, self.last) {
@@ -204,7 +204,7 @@ impl MachineState {
         is_unconfirmed && self.is_enabled && !self.is_cut_off
     }
 
-    /// Whether a dependency is down.
+    /// True if a dependency is down.
     #[must_use]
     pub fn is_blocked(&self) -> bool {
         self.is_blocked

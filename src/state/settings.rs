@@ -15,7 +15,7 @@ use crate::{
     value::{EntryPart, Fields, FromNode, Node, Path, Problems, format_duration, nearest},
 };
 
-/// What is configured for the states of all monitors.
+/// The settings for the states of all monitors.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
     /// `self_check.monitors`: the monitors by which the daemon knows whether it has a network.
@@ -78,7 +78,7 @@ pub(crate) fn read_depends_on(fields: &mut Fields<'_>) -> Vec<PlacedDependency> 
     depends_on
 }
 
-/// What an entry of `depends_on` may be.
+/// The forms of an entry of `depends_on`.
 const DEPENDENCY: &str = "the name of a monitor, or labels such as {labels: {role: gateway}}";
 
 fn read_selector(mut fields: Fields<'_>) -> Option<Dependency> {

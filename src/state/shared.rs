@@ -1,4 +1,4 @@
-//! What the states of monitors have in common: who depends on whom, and whether the daemon has a network.
+//! The knowledge that all states share: who depends on whom, and whether the daemon has a network.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -32,7 +32,7 @@ pub(super) struct Shared {
     pub news: Notify,
 }
 
-/// What is configured for all monitors.
+/// The settings for all monitors.
 #[derive(Default)]
 pub(super) struct StatesConfig {
     pub settings: Settings,
@@ -50,7 +50,7 @@ impl Shared {
         self.monitors.read().values().cloned().collect()
     }
 
-    /// Whether the states of others depend on the results of the monitor `name`.
+    /// True if the states of others depend on the results of the monitor `name`.
     pub fn is_followed(&self, name: &str) -> bool {
         let config = self.config.read();
         let self_check = &config.settings.self_check;
@@ -104,7 +104,7 @@ impl Shared {
         self.waits.lock().values().min().copied()
     }
 
-    /// What is known, since the moment `since`, of the dependencies of the monitor `name` and of the
+    /// The results, since the moment `since`, of the dependencies of the monitor `name` and of the
     /// network of the daemon; and the dependencies that are down.
     pub fn gate(
         &self,
@@ -148,13 +148,13 @@ impl Shared {
         (!references.is_empty()).then(|| references.iter().all(fails))
     }
 
-    /// Whether the daemon is cut off.
+    /// True if the daemon is cut off.
     pub fn is_cut_off(&self) -> bool {
         self.is_cut_off.load(Ordering::Relaxed)
     }
 }
 
-/// What the `references` of `self_check` say of the network since the moment `since`.
+/// The verdict of the `references` of `self_check` on the network since the moment `since`.
 fn network<'t>(references: impl Iterator<Item = &'t Arc<Tracked>>, since: Instant) -> Gate {
     let mut gate = Gate::Open;
     for reference in references.filter(|reference| reference.is_enabled) {

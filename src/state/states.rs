@@ -49,7 +49,7 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
 const LOOK_INTERVAL: Duration = Duration::from_secs(10);
 
 impl States {
-    /// States that `inner` is told of.
+    /// States that `inner` gets.
     #[must_use]
     pub fn new(inner: Arc<dyn DispatcherObserver>) -> Self {
         Self {

@@ -32,7 +32,7 @@ pub(super) struct Tracked {
     rules: StateRules,
     inner: Arc<dyn MonitorObserver>,
     shared: Weak<Shared>,
-    /// Whether the states of others depend on its results.
+    /// True if the states of others depend on its results.
     is_followed: AtomicBool,
     depends_on: RwLock<Arc<[Arc<str>]>>,
     progress: Mutex<Progress>,
@@ -44,7 +44,7 @@ struct Progress {
     last: Option<(Instant, bool)>,
     /// The dependencies that are down.
     blockers: Arc<[Arc<str>]>,
-    /// Whether the check in flight is tainted already.
+    /// True if the check in flight is tainted already.
     is_tainted: bool,
 }
 
@@ -123,7 +123,7 @@ impl Tracked {
         self.advance(&mut self.progress.lock(), event, now);
     }
 
-    /// What the results of this monitor, which another one depends on, say since the moment `since`.
+    /// The verdict of this monitor, which another one depends on, since the moment `since`.
     pub fn gate(&self, since: Instant) -> Gate {
         let limit = self.next_result_within;
         let progress = self.progress.lock();

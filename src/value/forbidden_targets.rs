@@ -111,7 +111,7 @@ pub enum AllowedTarget {
 }
 
 impl AllowedTargets {
-    /// Whether a host of this name may be probed, whatever its address is.
+    /// True if a host of this name may be probed, whatever its address is.
     #[must_use]
     pub fn has_name(&self, name: &str) -> bool {
         let name = name.trim_end_matches('.').to_ascii_lowercase();
@@ -137,7 +137,7 @@ impl AllowedTargets {
         })
     }
 
-    /// Whether the socket at `path` may be probed.
+    /// True if the socket at `path` may be probed.
     #[must_use]
     pub fn has_socket(&self, path: &str) -> bool {
         let mut entries = self.0.iter();

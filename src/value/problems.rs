@@ -142,7 +142,7 @@ pub struct Problem {
     pub message: String,
     /// True if the problem does not depend on other keys.
     pub is_context_free: bool,
-    /// Whether a file that is named there cannot be read, which may change.
+    /// True if a file that is named there cannot be read, which may change.
     pub is_of_file: bool,
     /// The first entry with the same name; the message is empty then.
     pub duplicate_of: Option<Path>,

@@ -116,7 +116,7 @@ fn mount(flags: &Flags) -> Result<Mount, String> {
     })
 }
 
-/// Whether the program was called by the name of blackbox_exporter.
+/// True if the program was called by the name of blackbox_exporter.
 #[must_use]
 pub fn is_called_blackbox_exporter() -> bool {
     let name = env::args_os().next();

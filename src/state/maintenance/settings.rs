@@ -48,7 +48,7 @@ fn read_window(name: &str, mut fields: Fields<'_>) -> Option<Window> {
     })
 }
 
-/// What a window opens by.
+/// The times at which a window opens.
 const KINDS: &str = "every, from and until, or cron and duration";
 
 fn read_schedule(fields: &mut Fields<'_>, zone: Tz) -> Option<Schedule> {

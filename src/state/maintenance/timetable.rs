@@ -57,13 +57,13 @@ impl Timetable {
         self.next_change
     }
 
-    /// Whether a window is open for the monitor `name` with `labels`.
+    /// True if a window is open for the monitor `name` with `labels`.
     pub fn is_open_for(&self, name: &str, labels: &BTreeMap<String, String>) -> bool {
         let mut windows = self.windows.iter().zip(&self.times);
         windows.any(|(window, (current, _))| current.is_some() && window.selects(name, labels))
     }
 
-    /// Whether there are windows.
+    /// True if there are windows.
     pub fn is_empty(&self) -> bool {
         self.windows.is_empty()
     }

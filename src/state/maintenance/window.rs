@@ -63,7 +63,7 @@ pub(super) struct Occurrence {
 }
 
 impl Window {
-    /// Whether the window is for the monitor `name` with `labels`.
+    /// True if the window is for the monitor `name` with `labels`.
     pub(super) fn selects(&self, name: &str, labels: &BTreeMap<String, String>) -> bool {
         let Monitors {
             names,

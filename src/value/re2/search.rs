@@ -65,7 +65,7 @@ impl Search {
         self.complete.get_nfa().states().len() as u64
     }
 
-    /// Whether there is a match anywhere in `bytes`; `None` if that takes more than a few milliseconds beside
+    /// True if there is a match anywhere in `bytes`; `None` if that takes more than a few milliseconds beside
     /// what it takes to read them once.
     pub fn is_match_quickly(&self, bytes: &[u8]) -> Option<bool> {
         let text = Text::new(bytes);
@@ -75,7 +75,7 @@ impl Search {
         Some(found.is_some())
     }
 
-    /// Whether there is a match anywhere in `bytes`; `None` if `stop` says so before that is known.
+    /// True if there is a match anywhere in `bytes`; `None` if `stop` says so before that is known.
     pub fn is_match(&self, bytes: &[u8], stop: impl Fn() -> bool) -> Option<bool> {
         let mut cache = self.complete.create_cache();
         let unanchored = start::Config::new();
