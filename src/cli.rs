@@ -111,6 +111,9 @@ enum Command {
     /// Print Prometheus recording and alerting rules for the configured SLOs
     Rules,
     /// Run every monitor once, print the results, and exit with status 1 if a check failed
+    ///
+    /// Results are not states: `confirm`, `depends_on` and `maintenance` are ignored. Paused monitors run only if
+    /// they are named.
     Once {
         /// Output format
         #[arg(long, value_enum, default_value_t)]

@@ -240,6 +240,33 @@ fn the_log_goes_to_standard_error_and_results_alone_to_standard_output() {
 }
 
 #[test]
+fn paused_monitors_are_run_only_by_name() {
+    let good = Server::ok();
+    let url = good.http("/");
+    let config = config_file(json!({ "monitors": {
+        "good": { "url": url },
+        "paused": { "url": url, "enabled": false },
+    }}));
+    let monitors = |names: &[&str]| {
+        let mut once = program();
+        once.args(["once", "--output", "json", "--config"])
+            .arg(config.path());
+        let output = once
+            .args(names)
+            .output()
+            .expect("the program can be started");
+        let stdout = String::from_utf8(output.stdout).expect("JSON is UTF-8");
+        let lines = stdout.lines().map(serde_json::from_str::<Value>);
+        let name = |line: Value| line["monitor"].as_str().map(str::to_owned);
+        lines
+            .filter_map(|line| name(line.expect("JSON")))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(monitors(&[]), ["good"]);
+    assert_eq!(monitors(&["paused"]), ["paused"]);
+}
+
+#[test]
 fn results_that_cannot_be_printed_are_a_failure() {
     let good = Server::ok();
     let config = config_file(json!({ "monitors": { "good": { "url": good.http("/") } } }));

@@ -115,7 +115,7 @@ fn print(results: &[CheckResult], options: Options, out: &mut impl Write) -> io:
 /// Maximum wait for the log to be written at the end.
 pub(in crate::commands) const LOG_FLUSH_TIMEOUT: Duration = Duration::from_millis(400);
 
-/// Keeps only the monitors with these `names`; without names, all.
+/// Keeps only the monitors with these `names`; without names, all that are not paused.
 pub(in crate::commands) fn select(config: &mut Config, names: &[String]) -> Result<(), Error> {
     for name in names {
         if !config.monitors.iter().any(|monitor| monitor.name == *name) {
@@ -131,11 +131,13 @@ pub(in crate::commands) fn select(config: &mut Config, names: &[String]) -> Resu
             });
         }
     }
-    if !names.is_empty() {
-        config
-            .monitors
-            .retain(|monitor| names.contains(&monitor.name));
-    }
+    config.monitors.retain(|monitor| {
+        if names.is_empty() {
+            monitor.enabled
+        } else {
+            names.contains(&monitor.name)
+        }
+    });
     Ok(())
 }
 
