@@ -208,7 +208,7 @@ pub trait MonitorObserver: Send + Sync {
     }
 }
 
-/// Receives the events of the dispatcher, and provides an [`Observer`] for each monitor that it runs.
+/// Receives the events of the dispatcher, and provides an [`MonitorObserver`] for each monitor that it runs.
 pub trait DispatcherObserver: Send + Sync + 'static {
     /// `job` starts to run; returns its observer.
     fn observe(&self, job: &Job) -> Arc<dyn MonitorObserver>;
