@@ -64,7 +64,11 @@ impl ProbeResult<'_> {
     fn seconds(&self, phases: &[Phase]) -> f64 {
         let spent = self.report.phases.iter();
         let spent = spent.filter(|(phase, _)| phases.contains(phase));
-        spent.map(|(_, spent)| spent.as_secs_f64()).sum()
+        // The sum of no numbers would be -0.
+        spent
+            .map(|(_, spent)| spent)
+            .sum::<Duration>()
+            .as_secs_f64()
     }
 
     fn reason(&self) -> Option<Reason> {
