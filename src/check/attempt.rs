@@ -11,7 +11,10 @@ use futures_util::FutureExt;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
-use super::{ErrorText, Fact, Failure, Job, Phase, Reason, Report, StepKind, Steps};
+use super::{
+    ErrorText, Fact, Failure, Job, Phase, Reason, Report, StepKind, Steps, Trace, TraceContext,
+    TraceStart,
+};
 
 /// The recorder that a [`Monitor`](super::Monitor) writes to while it checks.
 ///
@@ -24,6 +27,8 @@ pub struct Attempt(Arc<Shared>);
 struct Shared {
     progress: Mutex<Progress>,
     steps: Steps,
+    /// The identity that is sent to the target.
+    propagated: Option<TraceContext>,
 }
 
 #[derive(Debug)]
@@ -43,6 +48,7 @@ struct Progress {
     records_details: bool,
     /// End and result of the measured part.
     concluded: Option<(Instant, Result<(), Failure>)>,
+    trace: Option<Box<Trace>>,
 }
 
 impl Attempt {
@@ -55,6 +61,13 @@ impl Attempt {
     /// The same with `steps`, which are told step by step.
     #[must_use]
     pub fn start_with(steps: Steps) -> Self {
+        Self::start_traced(steps, None)
+    }
+
+    /// The same with `trace`, which the report then has.
+    #[must_use]
+    pub fn start_traced(steps: Steps, trace: Option<TraceStart>) -> Self {
+        let propagated = trace.filter(|trace| trace.is_propagated);
         let progress = Mutex::new(Progress {
             started: Instant::now(),
             current: None,
@@ -66,8 +79,19 @@ impl Attempt {
             explanation_in_any_phase: None,
             records_details: false,
             concluded: None,
+            trace: trace.map(|trace| Box::new(Trace::new(trace))),
         });
-        Self(Arc::new(Shared { progress, steps }))
+        Self(Arc::new(Shared {
+            progress,
+            steps,
+            propagated: propagated.map(|trace| trace.context),
+        }))
+    }
+
+    /// The identity of the check's trace, if it is sent to the target.
+    #[must_use]
+    pub fn propagated_context(&self) -> Option<TraceContext> {
+        self.0.propagated
     }
 
     /// The steps of the check, for whoever outlives a borrow of the attempt.
@@ -249,15 +273,21 @@ impl Attempt {
             failure: result.err(),
             steps: self.0.steps.take(),
             cause: self.0.steps.cause(),
+            trace: progress.trace.take(),
         }
     }
 
-    /// Runs one check of `job` until `deadline`, told to `steps`.
+    /// Runs one check of `job` until `deadline`, told to `steps`, as part of `trace`.
     ///
     /// The deadline is enforced here and nowhere else: the check's future is dropped, and the attempt
     /// keeps the phases that it reached. A panic is a check that failed with `agent_error`.
-    pub(crate) async fn run(job: &Job, deadline: Instant, steps: Steps) -> Report {
-        let mut attempt = Self::start_with(steps);
+    pub(crate) async fn run(
+        job: &Job,
+        deadline: Instant,
+        steps: Steps,
+        trace: Option<TraceStart>,
+    ) -> Report {
+        let mut attempt = Self::start_traced(steps, trace);
         if job.records_details {
             attempt = attempt.with_details();
         }
@@ -343,6 +373,9 @@ impl Progress {
         if let Some((phase, since)) = self.current.take() {
             let spent = &mut self.spent[phase as usize];
             *spent = Some(spent.unwrap_or_default() + (now - since));
+            if let Some(trace) = &mut self.trace {
+                trace.add(phase, since - self.started, now - self.started);
+            }
         }
     }
 }

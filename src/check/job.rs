@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::{
     AnyMonitor, Attempt, MaintenanceWindow, Monitor, MonitorStatus, Phase, Report, StateRules,
-    Steps,
+    Steps, TraceStart,
 };
 
 /// A monitor with its name and timing, ready for the dispatcher.
@@ -26,6 +26,8 @@ pub struct Job {
     pub fail_if_slower_than: Option<Duration>,
     /// True if its checks record details, which no monitor exports and a probe does.
     pub records_details: bool,
+    /// True if checks send the identity of their trace to the target.
+    pub propagate: bool,
     /// True if it is checked at all; else it is shown as paused.
     pub enabled: bool,
     /// When its state changes.
@@ -75,6 +77,7 @@ impl Job {
             duration_buckets: None,
             fail_if_slower_than: None,
             records_details: false,
+            propagate: false,
             enabled: true,
             state_rules: StateRules::default(),
             replica: Replica::default(),
@@ -133,7 +136,7 @@ impl Job {
     /// The same, told step by step to `steps`, which the report then has.
     pub async fn check_with_steps(&self, steps: Steps) -> Report {
         let deadline = Instant::now() + self.timeout.min(MAX_INTERVAL);
-        Attempt::run(self, deadline, steps).await
+        Attempt::run(self, deadline, steps, TraceStart::unrecorded(self)).await
     }
 }
 

@@ -14,6 +14,7 @@ mod state;
 mod steps;
 mod string_enum;
 mod tee;
+mod trace;
 
 pub use attempt::Attempt;
 pub use cause::Cause;
@@ -32,3 +33,4 @@ pub use state::{
 };
 pub use steps::{Step, StepKind, StepLimits, Steps};
 pub use tee::Tee;
+pub use trace::{PhaseTimes, SpanId, Trace, TraceContext, TraceId, TraceStart, Tracer};

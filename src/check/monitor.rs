@@ -74,6 +74,7 @@ macro_rules! log_check {
                 bytes = report.response_bytes(),
                 seconds = report.duration.as_secs_f64(),
                 address = report.resolved_address().map(::tracing::field::display),
+                trace_id = report.trace_id().map(::tracing::field::display),
                 "Check succeeded"
             ),
             Some(failure) => ::tracing::warn!(
@@ -87,6 +88,7 @@ macro_rules! log_check {
                 seconds = report.duration.as_secs_f64(),
                 address = report.resolved_address().map(::tracing::field::display),
                 error = &*failure.error,
+                trace_id = report.trace_id().map(::tracing::field::display),
                 "Check failed"
             ),
         }

@@ -15,6 +15,7 @@ use super::{
     },
     steps::Step,
     string_enum::string_enum,
+    trace::{Trace, TraceId},
 };
 use crate::text;
 
@@ -249,6 +250,8 @@ pub struct Report {
     pub steps: Vec<Step>,
     /// The well-known cause of the failure, if somebody listened and it is one.
     pub cause: Option<Cause>,
+    /// The trace of the check, if its identity was sent to the target or the trace is exported.
+    pub trace: Option<Box<Trace>>,
 }
 
 impl Report {
@@ -259,6 +262,19 @@ impl Report {
             None => Outcome::Success,
             Some(_) => Outcome::Failure,
         }
+    }
+
+    /// The id of the check's trace, if it has one.
+    #[must_use]
+    pub fn trace_id(&self) -> Option<TraceId> {
+        self.trace.as_ref().map(|trace| trace.context.trace_id)
+    }
+
+    /// The id of the check's trace, if the trace is exported.
+    #[must_use]
+    pub fn exported_trace_id(&self) -> Option<TraceId> {
+        let context = self.trace.as_ref().map(|trace| trace.context)?;
+        context.is_sampled.then_some(context.trace_id)
     }
 
     /// The address that was checked, if it was looked up.

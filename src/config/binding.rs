@@ -35,6 +35,7 @@ impl Monitor {
             labels: self.labels.clone(),
             duration_buckets: self.duration_buckets.clone(),
             fail_if_slower_than: self.fail_if_slower_than,
+            propagate: self.propagate,
             enabled: self.enabled,
             state_rules: self.state_rules,
             replica: self.replica,

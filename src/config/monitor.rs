@@ -39,6 +39,8 @@ pub struct Monitor {
     pub duration_buckets: Option<Arc<[f64]>>,
     /// The latency beyond which an otherwise successful check fails.
     pub fail_if_slower_than: Option<Duration>,
+    /// True if checks send the identity of their trace to the target.
+    pub propagate: bool,
     /// True if it is checked at all.
     pub enabled: bool,
     /// When its state changes.
@@ -58,6 +60,9 @@ pub struct Monitor {
     /// The files named in its settings.
     pub files: BTreeSet<PathBuf>,
 }
+
+/// A key of `defaults` and of monitors.
+const PROPAGATE: &str = "propagate";
 
 /// A key of `metrics` and of monitors.
 pub(super) const DURATION_BUCKETS: &str = "duration_buckets";
@@ -94,6 +99,7 @@ pub(super) struct Defaults {
     labels: BTreeMap<String, String>,
     confirm: Confirm,
     replicas: Replicas,
+    propagate: bool,
 }
 
 impl Default for Defaults {
@@ -104,6 +110,7 @@ impl Default for Defaults {
             labels: BTreeMap::new(),
             confirm: Confirm::default(),
             replicas: Replicas::default(),
+            propagate: false,
         }
     }
 }
@@ -115,6 +122,7 @@ impl Defaults {
         let labels = read_labels(&mut fields);
         let confirm = state::read_confirm(&mut fields, defaults.confirm);
         let replicas = fields.optional("replicas").unwrap_or(defaults.replicas);
+        let propagate = fields.optional(PROPAGATE).unwrap_or(defaults.propagate);
         fields.reject_unknown_keys();
         Self {
             timeout,
@@ -122,6 +130,7 @@ impl Defaults {
             labels,
             confirm,
             replicas,
+            propagate,
         }
     }
 }
@@ -290,6 +299,8 @@ impl Monitor {
         };
         let replicas = fields.optional("replicas").unwrap_or(defaults.replicas);
         let enabled = fields.optional("enabled").unwrap_or(true);
+        let propagate = monitor_type.can_propagate()
+            && fields.optional(PROPAGATE).unwrap_or(defaults.propagate);
         let depends_on = state::read_depends_on(&mut fields);
         let settings = monitor_type.read(&mut fields);
         fields.reject_unknown_keys();
@@ -300,6 +311,7 @@ impl Monitor {
             labels,
             duration_buckets,
             fail_if_slower_than,
+            propagate,
             enabled,
             state_rules,
             depends_on,
@@ -338,6 +350,7 @@ impl Monitor {
             replicas,
             buckets,
             self.state_rules.confirm,
+            self.propagate,
         );
         let nodes: Vec<_> = nodes.iter().map(|node| hash_node(node)).collect();
         (given, nodes).hash(&mut hasher);

@@ -18,7 +18,7 @@ use super::{
     schedule::Schedule,
     skipped::SkipMonitor,
 };
-use crate::check::{DispatcherObserver, Job, LoggedChecks};
+use crate::check::{DispatcherObserver, Job, LoggedChecks, Tracer};
 
 #[cfg(test)]
 #[path = "tests/mod.rs"]
@@ -53,6 +53,7 @@ pub struct Dispatcher {
     settings: Settings,
     observer: Arc<dyn DispatcherObserver>,
     limits: ConcurrencyLimits,
+    tracer: Option<Arc<dyn Tracer>>,
     shutdown: CancellationToken,
     /// One task for each monitor, which returns its job at the end.
     tasks: JoinSet<Job>,
@@ -88,6 +89,7 @@ impl Dispatcher {
             settings,
             observer,
             limits,
+            tracer: None,
             shutdown,
             tasks: JoinSet::new(),
             running: Arc::default(),
@@ -95,6 +97,13 @@ impl Dispatcher {
             watchdogs: None,
             background_tasks: JoinSet::new(),
         }
+    }
+
+    /// Traces the checks with `tracer`.
+    #[must_use]
+    pub fn with_tracer(mut self, tracer: Arc<dyn Tracer>) -> Self {
+        self.tracer = Some(tracer);
+        self
     }
 
     /// Returns a handle that changes the monitors. With a handle, the dispatcher keeps running without monitors.
@@ -127,6 +136,7 @@ impl Dispatcher {
                 lag: watchdogs.lag.clone(),
                 skips: watchdogs.skips.clone(),
                 log: self.settings.log,
+                tracer: self.tracer.clone(),
                 last_outcome: None,
                 last_timed_out: false,
                 first_slot_run: false,

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::check::{
     Attempt, Job, LoggedChecks, MAX_INTERVAL, MonitorObserver, Outcome, Reason, Report, Skip,
-    StepLimits, Steps,
+    StepLimits, Steps, TraceStart, Tracer,
 };
 
 /// A monitor with everything needed to run it.
@@ -33,6 +33,8 @@ pub(super) struct MonitorTask {
     pub lag: Arc<RuntimeLag>,
     pub skips: Arc<SkipMonitor>,
     pub log: LoggedChecks,
+    /// Traces checks, if the daemon does.
+    pub tracer: Option<Arc<dyn Tracer>>,
     pub last_outcome: Option<Outcome>,
     /// True if the last check timed out.
     pub last_timed_out: bool,
@@ -123,7 +125,10 @@ impl MonitorTask {
         self.observer.on_started(started.saturating_sub(due));
         // If dropped before the end, the check was cancelled.
         let in_flight = guard(&self.observer, |observer| observer.on_cancelled());
-        let report = Attempt::run(&self.job, self.origin + deadline, self.steps()).await;
+        let trace = self.trace();
+        let steps = self.steps(trace);
+        let deadline_at = self.origin + deadline;
+        let mut report = Attempt::run(&self.job, deadline_at, steps, trace).await;
         let contended = permit.contended;
         drop(permit);
         let tainted = self
@@ -131,6 +136,9 @@ impl MonitorTask {
             .was_lagging_during(self.origin + started, Instant::now());
         if tainted {
             self.observer.on_tainted();
+        }
+        if let (Some(tracer), Some(_)) = (&self.tracer, &report.trace) {
+            tracer.end(&self.job, &mut report);
         }
         ScopeGuard::into_inner(in_flight).on_completed(&report);
         self.last_timed_out = report
@@ -234,10 +242,24 @@ impl MonitorTask {
         }
     }
 
-    /// The steps of the next check: told if it is the first one, or the last one failed, so that
-    /// monitors that are well cost nothing.
-    fn steps(&self) -> Steps {
+    /// The trace of the next check, if it has one.
+    fn trace(&self) -> Option<TraceStart> {
+        match &self.tracer {
+            Some(tracer) => {
+                let last_failed = self.last_outcome == Some(Outcome::Failure);
+                tracer.start(&self.job, last_failed)
+            }
+            None => TraceStart::unrecorded(&self.job),
+        }
+    }
+
+    /// The steps of the next check: told if it is the first one, the last one failed, or its trace may be
+    /// exported, so that monitors that are well cost nothing.
+    fn steps(&self, trace: Option<TraceStart>) -> Steps {
         match self.last_outcome {
+            _ if trace.is_some_and(|trace| trace.is_recorded) => {
+                Steps::record(StepLimits::EVIDENCE)
+            }
             Some(Outcome::Success) => Steps::none(),
             Some(Outcome::Failure) | None => Steps::record(StepLimits::EVIDENCE),
         }

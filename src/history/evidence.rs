@@ -113,6 +113,7 @@ mod tests {
             failure: Some(Failure::new(Phase::Connect, Reason::Timeout, "late")),
             steps: vec![step; steps],
             cause: None,
+            trace: None,
         }
     }
 

@@ -305,6 +305,7 @@ mod tests {
             failure: error.map(|error| Failure::new(Phase::Connect, Reason::Timeout, error)),
             steps: Vec::new(),
             cause: None,
+            trace: None,
         }
     }
 

@@ -96,6 +96,7 @@ fn succeeded() -> Report {
         failure: None,
         steps: Vec::new(),
         cause: None,
+        trace: None,
     }
 }
 
@@ -112,6 +113,7 @@ fn failed() -> Report {
         )),
         steps: Vec::new(),
         cause: None,
+        trace: None,
     }
 }
 

@@ -39,6 +39,7 @@ mod tests {
             failure: None,
             steps: Vec::new(),
             cause: None,
+            trace: None,
         }
     }
 

@@ -98,6 +98,7 @@ fn report(reason: Option<Reason>) -> Report {
         failure: reason.map(|reason| Failure::new(Phase::Connect, reason, "no")),
         steps: Vec::new(),
         cause: None,
+        trace: None,
     }
 }
 

@@ -46,6 +46,7 @@ mod once;
 mod patterns;
 mod plan;
 mod probe;
+mod propagation;
 mod repository;
 mod rules;
 mod side_by_side;

@@ -17,7 +17,7 @@ use crate::{
     },
     net::{
         Connector, ErrorClassifier, LimitedBuffer, MeasuredStream, Net, TlsTarget,
-        http::{USER_AGENT, record_request_headers, record_response},
+        http::{TRACEPARENT, USER_AGENT, record_request_headers, record_response, traceparent},
     },
 };
 
@@ -145,13 +145,15 @@ impl Grpc {
             let service = &self.settings.service;
             format!("gRPC call {PATH} for the service {service:?}")
         });
-        let (headers, steps) = (self.request.headers(), attempt.steps());
-        if steps.are_recorded() {
-            record_request_headers(headers, StepKind::RequestHeader, steps);
+        let mut request = self.request.clone();
+        if let Some(value) = traceparent(attempt) {
+            request.headers_mut().entry(TRACEPARENT).or_insert(value);
         }
-        let (response, mut request_body) = client
-            .send_request(self.request.clone(), false)
-            .map_err(failure)?;
+        let steps = attempt.steps();
+        if steps.are_recorded() {
+            record_request_headers(request.headers(), StepKind::RequestHeader, steps);
+        }
+        let (response, mut request_body) = client.send_request(request, false).map_err(failure)?;
         request_body
             .send_data(self.request_body.clone(), true)
             .map_err(failure)?;

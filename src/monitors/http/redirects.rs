@@ -13,7 +13,7 @@ use url::Url;
 use super::{Http, cookies::CookieJar};
 use crate::{
     check::{Attempt, Fact, Failure, HttpHead, Reason, StepKind},
-    net::http::{Request, Transport},
+    net::http::{Request, TRACEPARENT, Transport, traceparent},
     value::{HttpUrl, MAX_REDIRECTS, is_same_service},
 };
 
@@ -65,7 +65,8 @@ impl<T: Transport> Http<T> {
                 Some(client) if !is_same_origin => client,
                 _ => &self.client,
             };
-            let request = self.request(&hop, is_same_origin, context, &jar);
+            let mut request = self.request(&hop, is_same_origin, context, &jar);
+            self.add_traceparent(&mut request.headers, attempt);
             self.record_way(&request, context, attempt);
             let response = client.send(request, attempt).await?;
             if is_same_origin && response.status() == StatusCode::UNAUTHORIZED {
@@ -98,6 +99,17 @@ impl<T: Transport> Http<T> {
             redirects += 1;
             jar.store_from(&hop.url, response.headers());
             hop = next;
+        }
+    }
+
+    /// Adds the identity of the check's trace, unless the user has a `traceparent`.
+    fn add_traceparent(&self, headers: &mut HeaderMap, attempt: &Attempt) {
+        let Some(value) = traceparent(attempt) else {
+            return;
+        };
+        let mut own = self.settings.headers.iter();
+        if own.all(|(name, _)| *name != TRACEPARENT) {
+            headers.insert(TRACEPARENT, value);
         }
     }
 

@@ -16,7 +16,7 @@ use crate::{
     check::{Attempt, Fact, Failure, Reason, StepKind},
     net::{
         MeasuredStream,
-        http::{record_request_headers, record_response},
+        http::{TRACEPARENT, record_request_headers, record_response, traceparent},
     },
 };
 
@@ -72,6 +72,9 @@ impl Upgrade {
         let mut request = self.request.clone();
         let key = HeaderValue::try_from(generate_key()).expect("base64");
         request.headers_mut().insert(header::SEC_WEBSOCKET_KEY, key);
+        if let Some(value) = traceparent(attempt) {
+            request.headers_mut().entry(TRACEPARENT).or_insert(value);
+        }
         let steps = attempt.steps();
         if steps.are_recorded() {
             let uri = request.uri();

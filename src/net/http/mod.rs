@@ -7,6 +7,7 @@ mod message;
 mod proxy;
 mod request;
 mod steps;
+mod traceparent;
 mod tunnel;
 
 pub use client::{Client, ClientOptions};
@@ -14,3 +15,4 @@ pub use connection::ResponseBody;
 pub use proxy::{NoProxy, Proxies, Proxy, ProxyScheme};
 pub use request::{Body, OfferedVersions, Request, Transport, USER_AGENT};
 pub(crate) use steps::{record_request_headers, record_response, shown_value};
+pub use traceparent::{TRACEPARENT, traceparent};

@@ -24,6 +24,7 @@ const SHOWN_REQUEST_HEADERS: &[&str] = &[
     "pragma",
     "range",
     "te",
+    "traceparent",
     "upgrade",
     "user-agent",
     "sec-websocket-version",

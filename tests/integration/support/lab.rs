@@ -43,6 +43,7 @@ impl Lab {
         let monitor = &config.monitors[0];
         let mut job = monitor.settings.bind(&monitor.name, &self.net);
         job.timeout = monitor.timeout;
+        job.propagate = monitor.propagate;
         job
     }
 }
