@@ -11,6 +11,8 @@ from harness.process import free_addresses, service
 from harness.report import CannotMeasure
 from harness.target import Target
 
+BLACKBOX_EXPORTER = ["prometheus-blackbox-exporter"]
+
 BLACKBOX = """\
 modules:
   http_2xx:
@@ -41,16 +43,17 @@ Process = subprocess.Popen[bytes]
 
 
 @contextmanager
-def blackbox(target: Target, prefix: list[str] | None = None) -> Iterator[tuple[Process, str]]:
-    """A blackbox_exporter, and where it listens."""
+def blackbox(
+    target: Target, prefix: list[str] | None = None, program: list[str] = BLACKBOX_EXPORTER
+) -> Iterator[tuple[Process, str]]:
+    """A blackbox_exporter, or a program with its command line, and its address."""
     (target.directory / "blackbox.yml").write_text(BLACKBOX)
     [address] = free_addresses(1)
-    program = "prometheus-blackbox-exporter"
-    command = [program, "--config.file=blackbox.yml", f"--web.listen-address={address}"]
+    command = [*program, "--config.file=blackbox.yml", f"--web.listen-address={address}"]
     with service([*(prefix or []), *command], address, target.directory) as process:
         with urllib.request.urlopen(probe_url(address, target), timeout=10) as response:
             if b"\nprobe_success 1\n" not in response.read():
-                raise CannotMeasure("a probe of blackbox_exporter does not succeed")
+                raise CannotMeasure(f"a probe of {' '.join(program)} does not succeed")
         yield process, address
 
 

@@ -9,6 +9,7 @@ from harness.groups.cost import cost, floor, https
 from harness.groups.lag import hanging, lag
 from harness.groups.many import growth, memory
 from harness.groups.names import names
+from harness.groups.probes import probes
 from harness.groups.scrape import scrape
 from harness.groups.start import start
 from harness.groups.sustained import sustained
@@ -50,6 +51,7 @@ GROUPS = {
     "memory": Group(memory, set()),
     "growth": Group(growth, set()),
     "sustained": Group(sustained, {"taskset", "wrk", "prometheus-blackbox-exporter"}),
+    "probes": Group(probes, {"taskset", "wrk", "prometheus-blackbox-exporter"}),
     "blackbox": Group(blackbox, {"prometheus", "prometheus-blackbox-exporter"}),
     "floor": Group(floor, set(), needs_bare=True),
 }

@@ -3,9 +3,10 @@
 import dataclasses
 
 from harness.daemon import check_cost
-from harness.exporters import blackbox, probe_url
+from harness.exporters import BLACKBOX_EXPORTER
 from harness.groups.common import Bench, ratio
-from harness.process import number, on_core, pinned, tool, two_cores
+from harness.groups.probes import most_probes
+from harness.process import on_core, pinned, two_cores
 from harness.report import CannotMeasure, Row, Unsound, progress, shout
 from harness.target import nginx
 
@@ -15,7 +16,6 @@ STEP = 1.25
 SHARE = 0.98  # of the checks that were due, within the window
 FINER_STEPS = 2
 GREATEST = 60_000
-CONNECTIONS = (10, 50)
 
 
 def sustained(bench: Bench) -> list[Row]:
@@ -25,7 +25,7 @@ def sustained(bench: Bench) -> list[Row]:
         # Also the log is read, and wrk runs, beside the server.
         here = dataclasses.replace(bench, target=target)
         ours, theirs = "checks/s on one core", "blackbox_exporter's probes/s"
-        samples = {ours: [float(most_checks(here, measured))], theirs: [most_probes(here, measured)]}
+        samples = {ours: [float(most_checks(here, measured))], theirs: [most_probes(here, measured, BLACKBOX_EXPORTER)]}
     rows = [Row(name, "/s", values) for name, values in samples.items()]
     return [*rows, ratio(samples, ours, theirs, least=BLACKBOX_BAR)]
 
@@ -66,23 +66,3 @@ def holds(bench: Bench, core: int, rate: int) -> bool:
         shout(f"{rate}/s was not held: {reason}")
         return False
     return True
-
-
-def most_probes(bench: Bench, core: int) -> float:
-    """The most of what wrk gets with few and with many connections."""
-    found = []
-    with blackbox(bench.target, pinned(core)) as (_, address):
-        for connections in CONNECTIONS:
-            progress(f"sustained: blackbox_exporter, {connections} probes at once")
-            before = bench.target.requests()
-            options = ("-t1", f"-c{connections}", f"-d{bench.window}s", "--timeout", "10s")
-            output, _ = tool("wrk", *options, probe_url(address, bench.target))
-            if "Socket errors" in output or "Non-2xx" in output:
-                raise Unsound(output)
-            probes = number(r"(\d+) requests in", output)
-            served = bench.target.requests() - before - 1
-            # Those under way when wrk stops are the server's only.
-            if not probes <= served <= probes + 2 * connections:
-                raise CannotMeasure(f"{probes:.0f} probes, but {served} requests")
-            found.append(number(r"Requests/sec:\s+([\d.]+)", output))
-    return max(found)
