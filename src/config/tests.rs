@@ -7,11 +7,14 @@ use std::{
     ffi::{OsStr, OsString},
     fmt::Write,
     fs, io,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
-use super::*;
-use crate::monitors;
+use super::{reading::read_with, *};
+use crate::{
+    monitors,
+    value::{self, Node},
+};
 
 fn corpus(folder: &str) -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
