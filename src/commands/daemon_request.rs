@@ -21,7 +21,7 @@ pub(super) async fn send(
     method: Method,
     mut url: Url,
     options: FetchOptions<'_>,
-) -> Result<(StatusCode, Vec<u8>), Failure> {
+) -> Result<(StatusCode, Bytes), Failure> {
     let failure = |error| Failure::new(Phase::Processing, Reason::AgentError, error);
     let mut request = http::Request::new(Bytes::new());
     *request.method_mut() = method;

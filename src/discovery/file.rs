@@ -3,7 +3,6 @@
 use std::{
     collections::BTreeMap,
     fs,
-    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -18,7 +17,7 @@ use super::{
 };
 use crate::{
     text,
-    value::{EntryPart, Fields, FromNode, Node, Warning, read_regular_file},
+    value::{EntryPart, Fields, FileStamp, FromNode, Node, Warning, read_regular_file},
 };
 
 /// The key of this kind of source.
@@ -174,24 +173,7 @@ impl FilePattern {
     }
 }
 
-/// Device, inode, size and times of a file; a change means that the file may have changed.
-type FileStamp = Option<[i64; 7]>;
-
-#[expect(clippy::cast_possible_wrap, reason = "compared and nothing else")]
-fn file_stamp(path: &Path) -> FileStamp {
-    let metadata = fs::metadata(path).ok()?;
-    Some([
-        metadata.dev() as i64,
-        metadata.ino() as i64,
-        metadata.size() as i64,
-        metadata.mtime(),
-        metadata.mtime_nsec(),
-        metadata.ctime(),
-        metadata.ctime_nsec(),
-    ])
-}
-
-type SeenFiles = BTreeMap<PathBuf, FileStamp>;
+type SeenFiles = BTreeMap<PathBuf, Option<FileStamp>>;
 
 /// The source of one `file_sd_configs` entry.
 pub(super) struct FileSource {
@@ -239,7 +221,7 @@ fn poll_files(
     for pattern in patterns {
         if pattern.is_one_file {
             let path = pattern.path.clone();
-            now.insert(path.clone(), file_stamp(&path));
+            now.insert(path.clone(), FileStamp::read(&path));
             continue;
         }
         let of_pattern = |path: &PathBuf| {
@@ -262,7 +244,7 @@ fn poll_files(
                 now.extend(
                     files
                         .into_iter()
-                        .map(|path| (path.clone(), file_stamp(&path))),
+                        .map(|path| (path.clone(), FileStamp::read(&path))),
                 );
                 if is_lost {
                     now.extend(before.into_iter().map(|path| (path, None)));

@@ -175,7 +175,7 @@ impl HttpSource {
 
     /// Sends the request and follows redirects within the host, because other hosts must not see the
     /// credentials.
-    async fn request(&self) -> Result<http::Response<Vec<u8>>, String> {
+    async fn request(&self) -> Result<http::Response<Bytes>, String> {
         let mut url = self.settings.url.clone();
         let mut headers = self.settings.headers.clone();
         if let Some(tokens) = &self.tokens {
@@ -215,7 +215,7 @@ impl HttpSource {
         &self,
         url: Url,
         headers: HeaderMap,
-    ) -> Result<http::Response<Vec<u8>>, String> {
+    ) -> Result<http::Response<Bytes>, String> {
         let mut request = http::Request::new(Bytes::new());
         let uri = url.as_str().parse();
         *request.uri_mut() = uri.map_err(|_| "redirects to an invalid URL".to_owned())?;

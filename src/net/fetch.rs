@@ -7,7 +7,7 @@ use std::{net::SocketAddr, path::Path, sync::Arc};
 
 use bytes::Bytes;
 use http::header;
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, Limited};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use url::Url;
 
@@ -71,25 +71,21 @@ impl Fetcher {
         &self,
         request: http::Request<Bytes>,
         max_bytes: usize,
-    ) -> Result<http::Response<Vec<u8>>, Failure> {
+    ) -> Result<http::Response<Bytes>, Failure> {
         let request = reqwest::Request::try_from(request);
         let request = request.map_err(|error| failure(Phase::Processing, &error))?;
         let response = self.0.execute(request).await;
         let response = response.map_err(|error| failure(Phase::Processing, &error))?;
-        let (head, mut body) = http::Response::<reqwest::Body>::from(response).into_parts();
-        let mut received = Vec::new();
-        while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|error| failure(Phase::Transfer, &error))?;
-            let Ok(data) = frame.into_data() else {
-                continue;
-            };
-            if received.len() + data.len() > max_bytes {
-                let error = format!("answered more than {max_bytes} bytes");
-                return Err(Failure::new(Phase::Transfer, Reason::BodyTooLarge, error));
+        let (head, body) = http::Response::<reqwest::Body>::from(response).into_parts();
+        let body = Limited::new(body, max_bytes).collect().await;
+        let body = body.map_err(|error| {
+            if let Ok(error) = error.downcast::<reqwest::Error>() {
+                return failure(Phase::Transfer, &error);
             }
-            received.extend_from_slice(&data);
-        }
-        Ok(http::Response::from_parts(head, received))
+            let error = format!("answered more than {max_bytes} bytes");
+            Failure::new(Phase::Transfer, Reason::BodyTooLarge, error)
+        })?;
+        Ok(http::Response::from_parts(head, body.to_bytes()))
     }
 }
 

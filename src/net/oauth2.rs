@@ -225,10 +225,7 @@ impl TokenSource {
         Ok(token)
     }
 
-    async fn request_token(
-        &self,
-        client_auth: ClientAuth,
-    ) -> Result<(StatusCode, Vec<u8>), Failure> {
+    async fn request_token(&self, client_auth: ClientAuth) -> Result<(StatusCode, Bytes), Failure> {
         let mut request = http::Request::new(self.body(client_auth));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = self

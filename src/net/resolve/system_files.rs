@@ -1,13 +1,6 @@
 //! The system's resolver configuration, which is read again after its files have changed.
 
-use std::{
-    env, fs, io,
-    io::Read,
-    os::unix::fs::MetadataExt,
-    path::PathBuf,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{env, fs, io, io::Read, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
@@ -16,6 +9,7 @@ use super::{
     resolv_conf::{Environment, ResolvConf},
     resolver::Stub,
 };
+use crate::value::FileStamp;
 
 /// Paths of the configuration files.
 #[derive(Clone, Debug)]
@@ -28,19 +22,16 @@ pub(super) struct Paths {
 pub(super) struct SystemFiles {
     paths: Paths,
     stub: Arc<Stub>,
-    versions: [Version; 2],
+    stamps: [Option<FileStamp>; 2],
     looked_at: Instant,
 }
-
-/// A file as it was: its modification time, size and inode.
-type Version = Option<(SystemTime, u64, u64)>;
 
 impl SystemFiles {
     /// As often as Go's resolver, and so blackbox_exporter, looks at the files.
     const POLL_INTERVAL: Duration = Duration::from_secs(5);
 
     pub fn read(paths: Paths) -> Self {
-        let versions = paths.versions();
+        let stamps = paths.stamps();
         let environment = Environment {
             local_domain: env::var("LOCALDOMAIN").ok(),
             options: env::var("RES_OPTIONS").ok(),
@@ -51,7 +42,7 @@ impl SystemFiles {
         Self {
             stub: Arc::new(Stub::new(&resolv_conf, hosts)),
             paths,
-            versions,
+            stamps,
             looked_at: Instant::now(),
         }
     }
@@ -60,11 +51,11 @@ impl SystemFiles {
     pub fn current(&mut self) -> Arc<Stub> {
         if self.looked_at.elapsed() >= Self::POLL_INTERVAL {
             self.looked_at = Instant::now();
-            let mut versions = self.paths.versions();
+            let mut stamps = self.paths.stamps();
             if !self.stub.follows_resolv_conf() {
-                versions[0] = self.versions[0];
+                stamps[0] = self.stamps[0];
             }
-            if versions != self.versions {
+            if stamps != self.stamps {
                 *self = Self::read(self.paths.clone());
             }
         }
@@ -73,12 +64,8 @@ impl SystemFiles {
 }
 
 impl Paths {
-    fn versions(&self) -> [Version; 2] {
-        let version = |file| -> io::Result<_> {
-            let metadata = fs::metadata(file)?;
-            Ok((metadata.modified()?, metadata.len(), metadata.ino()))
-        };
-        [&self.resolv_conf, &self.hosts].map(|file| version(file).ok())
+    fn stamps(&self) -> [Option<FileStamp>; 2] {
+        [&self.resolv_conf, &self.hosts].map(|file| FileStamp::read(file))
     }
 }
 
