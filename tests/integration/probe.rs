@@ -1,5 +1,12 @@
 //! `/probe` of a running daemon.
 
+use std::{
+    io::{Read, Write},
+    os::unix::net::UnixListener,
+    thread,
+};
+
+use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 
 use crate::support::{
@@ -9,6 +16,7 @@ use crate::support::{
     pki::{AUTHORITY, YEARS},
     process::{program, text},
     server::{Closed, Server, Step, ok, redirect, response},
+    websocket::Peer,
 };
 
 /// A daemon with these modules of blackbox_exporter.
@@ -123,6 +131,73 @@ async fn certificates_are_in_the_words_of_blackbox_exporter() {
     ] {
         assert!(page.families.contains_key(name), "{name} in {}", page.text);
     }
+}
+
+#[test]
+fn a_probe_of_a_unix_socket_has_the_families_of_its_prober() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("socket");
+    let listener = UnixListener::bind(&path).expect("a socket of its own");
+    let server = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a connection");
+        stream.write_all(b"220 db-7 ready\n").expect("a reader");
+        let mut reply = [0; 6];
+        stream.read_exact(&mut reply).expect("the reply");
+        assert_eq!(&reply, b"HELLO\n");
+    });
+    let dialogue = json!([
+        { "expect": "^220 ([a-z0-9-]+)", "labels": [{ "name": "server", "value": "${1}" }] },
+        { "send": "HELLO" },
+    ]);
+    let daemon = with_modules(&json!({
+        "socket": module("unix", json!({ "query_response": dialogue })),
+    }));
+    let page = probe(&daemon, &format!("module=socket&target={}", path.display()));
+    server.join().expect("the server saw the dialogue");
+    assert!(page.value("probe_success", &[]) > 0.5, "{}", page.text);
+    assert!(page.value("probe_expect_info", &[("server", "db-7")]) > 0.5);
+    // There is no name to look up, and no address.
+    assert!(!page.families.contains_key("probe_ip_protocol"));
+    assert!(!page.families.contains_key("probe_dns_lookup_time_seconds"));
+    page.assert_promtool_is_content();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_probe_of_a_websocket_has_the_families_of_its_prober() {
+    let peer = Peer::start(|mut socket| async move {
+        while let Some(Ok(message)) = socket.next().await {
+            if let Ok(text) = message.into_text() {
+                let _ = socket.send(format!("you said {text}").into()).await;
+            }
+        }
+    });
+    let dialogue = json!([{ "send": "hello" }, { "expect": "^you said hello$" }]);
+    let daemon = with_modules(&json!({
+        "socket": module("websocket", json!({ "query_response": dialogue })),
+        "other": module("websocket", json!({
+            "query_response": [{ "send": "hello" }, { "expect": "^goodbye$" }],
+        })),
+    }));
+    let target = format!("target=ws://{}/", peer.address);
+    let page = probe(&daemon, &format!("module=socket&{target}"));
+    for (name, value) in [
+        ("probe_success", 1.0),
+        ("probe_websocket_status_code", 101.0),
+        ("probe_websocket_connection_upgraded", 1.0),
+        ("probe_websocket_failed_due_to_regex", 0.0),
+        ("probe_ip_protocol", 4.0),
+    ] {
+        let found = page.value(name, &[]);
+        assert!((found - value).abs() < 1e-9, "{name} is {found}");
+    }
+    for phase in ["resolve", "connect", "processing", "transfer"] {
+        page.value("probe_websocket_duration_seconds", &[("phase", phase)]);
+    }
+    page.assert_promtool_is_content();
+
+    let page = probe(&daemon, &format!("module=other&{target}"));
+    assert!(page.value("probe_success", &[]) < 0.5);
+    assert!(page.value("probe_websocket_failed_due_to_regex", &[]) > 0.5);
 }
 
 #[test]
@@ -289,7 +364,7 @@ async fn as_many_probes_run_as_may() {
     let path = format!("/probe?target={}", server.http("/"));
     let address = daemon.address;
     let slow = path.clone();
-    let first = std::thread::spawn(move || {
+    let first = thread::spawn(move || {
         let header = "x-prometheus-scrape-timeout-seconds: 2\r\n";
         ask(address, "GET", &slow, header)
     });
