@@ -1,5 +1,9 @@
 FROM rust:1.95.0-slim-trixie@sha256:e14e87345b4d5964ddcc3491d27ee046a0f23820f340c3c1e24da6880141f7c0 AS builder
 WORKDIR /build
+# For tests: `--build-arg CARGO_PROFILE_RELEASE_LTO=off` and the like build in less time.
+ARG CARGO_PROFILE_RELEASE_LTO
+ARG CARGO_PROFILE_RELEASE_OPT_LEVEL
+ARG CARGO_PROFILE_RELEASE_CODEGEN_UNITS
 
 # jemalloc needs make. Its version does not matter: it only runs the build.
 # hadolint ignore=DL3008
@@ -22,13 +26,17 @@ RUN mkdir benches src \
 
 COPY src src
 ARG REVISION=unknown
-RUN MONITORINGDAEMON_REVISION="$REVISION" cargo build --release --locked
+ARG DATE=unknown
+RUN MONITORINGDAEMON_REVISION="$REVISION" MONITORINGDAEMON_DATE="$DATE" cargo build --release --locked
 
 # glibc, CA certificates, time zones and the user 65532; no shell.
 FROM gcr.io/distroless/cc-debian13:nonroot@sha256:e792ab3d241a468a4fd7519ddbbebe66b49b5f365771716ea688ad40b6c6f1c2
 ARG REVISION=unknown
+ARG VERSION=unknown
 LABEL org.opencontainers.image.title="monitoringdaemon" \
       org.opencontainers.image.description="Availability monitoring you can audit" \
+      org.opencontainers.image.source="https://github.com/monitoringdaemon/monitoringdaemon" \
+      org.opencontainers.image.version="$VERSION" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.revision="$REVISION"
 COPY --from=builder /build/target/release/monitoringdaemon /usr/local/bin/monitoringdaemon
