@@ -70,6 +70,38 @@ fn check_rules(rules: &Path) -> String {
     text(&output)
 }
 
+/// The head of the rules for the Prometheus Operator.
+const PROMETHEUS_RULE: &str = r"# For clusters with the Prometheus Operator: kubectl apply -f deploy/kubernetes/prometheus-rule.yml
+# A copy of prometheus/rules/monitoringdaemon.yml: UPDATE_EXPECT=1 cargo test prometheus_operator
+apiVersion: monitoring.coreos.com/v1
+kind: PrometheusRule
+metadata:
+  name: monitoringdaemon
+  labels:
+    app.kubernetes.io/name: monitoringdaemon
+spec:
+  groups:
+";
+
+#[test]
+fn the_prometheus_operator_gets_the_same_rules() {
+    let rules = read("prometheus/rules/monitoringdaemon.yml");
+    let (_, groups) = rules.split_once("\ngroups:\n").expect("it has groups");
+    let mut expected = String::from(PROMETHEUS_RULE);
+    for line in groups.lines() {
+        if !line.is_empty() {
+            expected.push_str("  ");
+        }
+        expected.push_str(line);
+        expected.push('\n');
+    }
+    let path = "deploy/kubernetes/prometheus-rule.yml";
+    if std::env::var_os("UPDATE_EXPECT").is_some() {
+        fs::write(repository(path), &expected).expect("it can be written");
+    }
+    assert_eq!(read(path), expected);
+}
+
 #[test]
 fn printed_rules_are_the_golden_ones() {
     let printed = printed(&repository("tests/config/good/slo.yml"));
