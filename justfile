@@ -34,6 +34,14 @@ book:
 fuzz TARGET SECONDS="60":
     fuzz/run {{TARGET}} {{SECONDS}}
 
+# Builds the Debian and the RPM package, and installs, upgrades and removes them in a clean Debian (as root).
+test-packages *ARGS:
+    tests/packages/run {{ARGS}}
+
+# Runs the compose stack and checks it; with --stand-ins as root, without pulling images.
+test-stack *ARGS:
+    tests/stack/run {{ARGS}}
+
 # Builds and starts the daemon, Prometheus, Alertmanager and Grafana.
 up:
     docker compose up --build --detach

@@ -26,12 +26,14 @@ fn assert_pinned(file: &str, pattern: &str, pin: &str, count: usize) {
 }
 
 #[test]
-fn actions_of_the_workflow_are_pinned_by_commit() {
+fn actions_of_the_workflows_are_pinned_by_commit() {
+    let commit = "@[0-9a-f]{40}";
+    assert_pinned(".github/workflows/ci.yml", r"uses: (\S+)", commit, 6);
     assert_pinned(
-        ".github/workflows/ci.yml",
+        ".github/workflows/release.yml",
         r"uses: (\S+)",
-        "@[0-9a-f]{40}",
-        5,
+        commit,
+        9,
     );
 }
 
@@ -51,5 +53,11 @@ fn linters_are_pinned_by_hash() {
         lines,
         r"==[0-9.]+ --hash=sha256:[0-9a-f]{64}",
         2,
+    );
+    assert_pinned(
+        ".ci/kubernetes.txt",
+        lines,
+        r"==[0-9.]+ --hash=sha256:[0-9a-f]{64}",
+        1,
     );
 }
