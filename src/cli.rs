@@ -15,13 +15,12 @@ use clap_complete::Shell;
 use crate::{
     app::RunOptions,
     commands::{
-        blackbox, completions, explain, healthcheck, ignore_closed_pipe, import, man,
-        once::{self, Output},
-        plan, rules, run, schema, validate,
+        blackbox, completions, explain, healthcheck, ignore_closed_pipe, import, man, once, plan,
+        rules, run, schema, targets, validate,
     },
     config::{self, Config},
     dispatcher::Shard,
-    exit_code,
+    exit_code::{self, WithExitCode},
     value::{FromNode, Node},
 };
 
@@ -101,7 +100,11 @@ enum Command {
         strict: bool,
     },
     /// Estimate the resources this configuration needs, and warn about limits it exceeds
-    Plan,
+    Plan {
+        /// Output format
+        #[arg(long, value_enum, default_value_t)]
+        output: plan::Output,
+    },
     /// Probe on request as blackbox_exporter does, with its command line and its configuration
     Blackbox(blackbox::Flags),
     /// Print a JSON Schema of the configuration, for editors
@@ -109,7 +112,11 @@ enum Command {
     /// Print a configuration made from that of another program, and what was left out
     Import(import::Options),
     /// Print Prometheus recording and alerting rules for the configured SLOs
-    Rules,
+    Rules {
+        /// Write the rules to FILE instead, completely or not at all
+        #[arg(long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
     /// Run every monitor once, print the results, and exit with status 1 if a check failed
     ///
     /// Results are not states: `confirm`, `depends_on` and `maintenance` are ignored. Paused monitors run only if
@@ -117,11 +124,23 @@ enum Command {
     Once {
         /// Output format
         #[arg(long, value_enum, default_value_t)]
-        output: Output,
+        output: once::Output,
 
         /// Also print the steps of each check, as `explain` does
         #[arg(long, short)]
         verbose: bool,
+
+        /// Print failed checks only, and the number of them under the table
+        #[arg(long, short)]
+        quiet: bool,
+
+        /// Also run the monitors of targets that are discovered now
+        #[arg(long)]
+        discover: bool,
+
+        /// Run the monitors again every SECONDS until a signal comes; on a terminal, the last results are shown
+        #[arg(long, value_name = "SECONDS", value_parser = interval)]
+        watch: Option<Duration>,
 
         /// Monitors to run, by name [default: all]
         #[arg(value_name = "MONITOR")]
@@ -136,6 +155,14 @@ enum Command {
         /// The monitor to run, by name
         #[arg(value_name = "MONITOR")]
         monitor: String,
+    },
+    /// Look up the targets of `discovery` once, and print which monitor each one becomes or why none
+    ///
+    /// The exit status is 1 if a list could not be read, or a target was refused.
+    Targets {
+        /// Output format
+        #[arg(long, value_enum, default_value_t)]
+        output: targets::Output,
     },
     /// Exit with status 0 if the daemon answers that it is healthy, for containers
     Healthcheck {
@@ -153,10 +180,14 @@ enum Command {
     Man,
 }
 
-/// An interval from a hundredth of a second to a day.
+/// An interval from a hundredth of a second to a day: a number of seconds, or a value with a unit.
 fn interval(text: &str) -> Result<Duration, String> {
     const ALLOWED: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_hours(24);
-    let interval = Duration::from_node(&Node::Text(text.to_owned()))?;
+    let node = match text.parse() {
+        Ok(seconds) => Node::Float(seconds),
+        Err(_) => Node::Text(text.to_owned()),
+    };
+    let interval = Duration::from_node(&node)?;
     if !ALLOWED.contains(&interval) {
         return Err("expected 10ms to 24h".to_owned());
     }
@@ -182,14 +213,48 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// A command that failed.
+struct Failed {
+    /// The exit code of the program.
+    code: u8,
+    /// The message for stderr.
+    message: String,
+}
+
+impl<E: WithExitCode> From<E> for Failed {
+    fn from(error: E) -> Self {
+        Self {
+            code: error.exit_code(),
+            message: format!("monitoringdaemon: {error}"),
+        }
+    }
+}
+
+/// Output that could not be written to stdout.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to print the {what}: {source}")]
+struct PrintError {
+    what: &'static str,
+    source: io::Error,
+}
+
+impl WithExitCode for PrintError {
+    fn exit_code(&self) -> u8 {
+        exit_code::FAILURE
+    }
+}
+
 impl Cli {
     /// Runs the command. Problems are printed to stderr.
     #[must_use]
     pub fn run(self) -> ExitCode {
-        self.run_command().unwrap_or_else(|code| code)
+        self.run_command().unwrap_or_else(|failed| {
+            print_error(&failed.message);
+            ExitCode::from(failed.code)
+        })
     }
 
-    fn run_command(self) -> Result<ExitCode, ExitCode> {
+    fn run_command(self) -> Result<ExitCode, Failed> {
         let Self {
             config: path,
             watch,
@@ -199,7 +264,7 @@ impl Cli {
             command,
         } = self;
         let read_config = || read_config(&path, shard);
-        let code = match command {
+        match command {
             None => {
                 let config = read_config()?;
                 let options = RunOptions {
@@ -210,16 +275,13 @@ impl Cli {
                     min_reload_interval,
                     ..RunOptions::default()
                 };
-                exit_code(run::run(&config, options), exit_code::FAILURE)
+                run::run(&config, options)?;
             }
-            Some(Command::Blackbox(flags)) => blackbox::run(&flags),
-            Some(Command::Schema) => print_stdout("schema", schema::text()),
+            Some(Command::Blackbox(flags)) => return Ok(blackbox::run(&flags)),
+            Some(Command::Schema) => print_stdout("schema", schema::text())?,
             Some(Command::Import(options)) => {
-                match import::run(&options, &mut io::stdout(), &mut io::stderr()) {
-                    Ok(true) => ExitCode::SUCCESS,
-                    Ok(false) => ExitCode::from(exit_code::FAILURE),
-                    Err(error) => exit_code(Err(error), exit_code::USAGE),
-                }
+                let is_complete = import::run(&options, &mut io::stdout(), &mut io::stderr())?;
+                return Ok(exit_code::of(is_complete));
             }
             Some(Command::Validate {
                 files,
@@ -234,94 +296,84 @@ impl Cli {
                     output,
                     strict,
                 };
-                match validate::run(&options) {
-                    Ok((text, code)) => match print_stdout("result", &text) {
-                        ExitCode::SUCCESS => ExitCode::from(code),
-                        failure => failure,
-                    },
-                    Err(error) => {
-                        let code = error.exit_code();
-                        exit_code(Err(error), code)
-                    }
+                let (text, code) = validate::run(&options)?;
+                print_stdout("result", &text)?;
+                return Ok(ExitCode::from(code));
+            }
+            Some(Command::Plan { output }) => {
+                print_stdout("plan", &plan::text(&read_config()?, output))?;
+            }
+            Some(Command::Rules { output }) => {
+                let rules = rules::for_config(&read_config()?).to_string();
+                match output {
+                    Some(file) => print_error(&rules::write(&file, &rules)?),
+                    None => print_stdout("rules", &rules)?,
                 }
-            }
-            Some(Command::Plan) => {
-                let printed = ignore_closed_pipe(plan::run(&read_config()?));
-                let printed = printed.map_err(|error| format!("failed to print the plan: {error}"));
-                exit_code(printed, exit_code::FAILURE)
-            }
-            Some(Command::Rules) => {
-                print_stdout("rules", &rules::for_config(&read_config()?).to_string())
             }
             Some(Command::Once {
                 output,
                 verbose,
+                quiet,
+                discover,
+                watch,
                 monitors,
             }) => {
-                let options = once::Options { output, verbose };
-                checked(once::run(read_config()?, &monitors, options))
+                let options = once::Options {
+                    output,
+                    verbose,
+                    quiet,
+                    discover,
+                    watch,
+                    shard,
+                };
+                // Discovered monitors may have the names that are asked for.
+                let config = read_whole_config(&path)?;
+                return Ok(exit_code::of(once::run(config, &monitors, options)?));
             }
             Some(Command::Explain { output, monitor }) => {
-                checked(explain::run(read_config()?, monitor, output))
+                return Ok(exit_code::of(explain::run(
+                    read_config()?,
+                    monitor,
+                    output,
+                )?));
             }
-            Some(Command::Healthcheck { url }) => {
-                let result = healthcheck::run(&path, url.as_deref());
-                let code = result
-                    .as_ref()
-                    .err()
-                    .map_or(exit_code::SUCCESS, healthcheck::Error::exit_code);
-                exit_code(result, code)
+            Some(Command::Targets { output }) => {
+                let config = read_whole_config(&path)?;
+                return Ok(exit_code::of(targets::run(&config, shard, output)?));
             }
+            Some(Command::Healthcheck { url }) => healthcheck::run(&path, url.as_deref())?,
             Some(Command::Completions { shell }) => {
                 let script = completions::script(&mut Self::command(), shell);
-                print_stdout("completion script", &script)
+                print_stdout("completion script", &script)?;
             }
-            Some(Command::Man) => print_stdout("manual page", &man::page(&Self::command())),
-        };
-        Ok(code)
-    }
-}
-
-/// The exit code of a command that has run checks.
-fn checked(result: Result<bool, once::Error>) -> ExitCode {
-    match result {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::from(exit_code::FAILURE),
-        Err(error) => {
-            let code = error.exit_code();
-            exit_code(Err(error), code)
+            Some(Command::Man) => print_stdout("manual page", &man::page(&Self::command()))?,
         }
+        Ok(ExitCode::SUCCESS)
     }
 }
 
-/// Reads the configuration, of which only `shard` is kept; problems are printed to stderr.
-fn read_config(path: &Path, shard: Option<Shard>) -> Result<Config, ExitCode> {
-    let mut config = config::read(path).map_err(|invalid| {
-        print_error(&invalid);
-        ExitCode::from(exit_code::USAGE)
-    })?;
+/// Reads the configuration.
+fn read_whole_config(path: &Path) -> Result<Config, Failed> {
+    config::read(path).map_err(|invalid| Failed {
+        code: exit_code::USAGE,
+        // Each problem begins with the file and the line.
+        message: invalid.to_string(),
+    })
+}
+
+/// Reads the configuration, of which only `shard` is kept.
+fn read_config(path: &Path, shard: Option<Shard>) -> Result<Config, Failed> {
+    let mut config = read_whole_config(path)?;
     if let Some(shard) = shard {
         config.retain_shard(shard);
     }
     Ok(config)
 }
 
-/// The exit code of a command that has ended, `code` if it failed.
-fn exit_code<E: Display>(result: Result<(), E>, code: u8) -> ExitCode {
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            print_error(&format_args!("monitoringdaemon: {error}"));
-            ExitCode::from(code)
-        }
-    }
-}
-
 /// Prints `text`, which is all that a command does. A reader that has seen enough, such as `head`, is no failure.
-fn print_stdout(what: &str, text: &str) -> ExitCode {
+fn print_stdout(what: &'static str, text: &str) -> Result<(), PrintError> {
     let printed = ignore_closed_pipe(io::stdout().write_all(text.as_bytes()));
-    let printed = printed.map_err(|error| format!("failed to print the {what}: {error}"));
-    exit_code(printed, exit_code::FAILURE)
+    printed.map_err(|source| PrintError { what, source })
 }
 
 /// Writes a line to stderr; errors are ignored, because the exit code tells the result.

@@ -1,4 +1,4 @@
-//! Text that is safe to show: bounded, on one line, and without codes of the operating system.
+//! Text to show: bounded, on one line, without codes of the operating system; and numbers.
 
 use std::{fmt::Write, io};
 
@@ -33,6 +33,13 @@ pub(crate) fn write_escape(out: &mut impl Write, c: char) -> std::fmt::Result {
         // Every unsafe character is below U+10000, so four digits suffice.
         c => write!(out, "\\u{:04x}", u32::from(c)),
     }
+}
+
+/// Writes a number with three decimals; below a thousandth with six, because a latency of 0.000 says nothing.
+pub(crate) fn write_rounded(out: &mut impl Write, number: f64) -> std::fmt::Result {
+    let is_small = (0.000_000_5..0.000_999_5).contains(&number.abs());
+    let decimals = if is_small { 6 } else { 3 };
+    write!(out, "{number:.decimals$}")
 }
 
 /// Replaces the end of a text that is cut off.
@@ -70,6 +77,24 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn numbers_below_a_thousandth_have_six_decimals() {
+        for (number, expected) in [
+            (0.0, "0.000"),
+            (-0.000_000_1, "-0.000"),
+            (0.000_213_4, "0.000213"),
+            (0.000_999_49, "0.000999"),
+            (0.000_999_6, "0.001"),
+            (0.0741, "0.074"),
+            (-0.000_5, "-0.000500"),
+            (12.3456, "12.346"),
+        ] {
+            let mut text = String::new();
+            write_rounded(&mut text, number).expect("a String takes all");
+            assert_eq!(text, expected);
+        }
+    }
 
     #[test]
     fn long_text_is_cut_between_characters() {

@@ -15,7 +15,7 @@ use super::daemon_request;
 use crate::{
     check::Failure,
     config::{self, Invalid},
-    exit_code,
+    exit_code::{self, WithExitCode},
     net::{FetchOptions, http::OfferedVersions, tls},
     server,
 };
@@ -49,10 +49,8 @@ pub enum Error {
     Status(u16),
 }
 
-impl Error {
-    /// Returns the exit code of the command.
-    #[must_use]
-    pub fn exit_code(&self) -> u8 {
+impl WithExitCode for Error {
+    fn exit_code(&self) -> u8 {
         match self {
             Self::Config(_) | Self::NoAddress | Self::Url(_) => exit_code::USAGE,
             _ => exit_code::FAILURE,

@@ -3,7 +3,14 @@
 use crate::{
     app::{self, RunOptions},
     config::Config,
+    exit_code::{self, WithExitCode},
 };
+
+impl WithExitCode for app::Error {
+    fn exit_code(&self) -> u8 {
+        exit_code::FAILURE
+    }
+}
 
 /// Runs the monitors of `config` until a signal stops the daemon.
 ///

@@ -18,8 +18,9 @@ use crate::{
     check::missing_prerequisites,
     config::{self, Config, Invalid, LocatedProblem},
     dispatcher::{ConfigDiff, Shard},
-    exit_code,
+    exit_code::{self, WithExitCode},
     net::{FetchOptions, Net, http::OfferedVersions, tls},
+    value::WarningKind,
 };
 
 /// A form of the problems.
@@ -69,10 +70,8 @@ pub enum Error {
     Start(#[from] io::Error),
 }
 
-impl Error {
-    /// Returns the exit code of the command.
-    #[must_use]
-    pub fn exit_code(&self) -> u8 {
+impl WithExitCode for Error {
+    fn exit_code(&self) -> u8 {
         match self {
             Self::Invalid(_) => exit_code::USAGE,
             _ => exit_code::FAILURE,
@@ -103,6 +102,8 @@ struct Finding {
 enum Severity {
     Error,
     Warning,
+    /// Nothing that could be done better.
+    Note,
 }
 
 impl Finding {
@@ -138,6 +139,11 @@ impl Finding {
 /// # Errors
 /// If changes cannot be listed.
 pub fn run(options: &Options) -> Result<(String, u8), Error> {
+    let is_error = |finding: &Finding| match finding.severity {
+        Severity::Error => true,
+        Severity::Warning => options.strict,
+        Severity::Note => false,
+    };
     let mut findings = Vec::new();
     let mut text = String::new();
     for file in &options.files {
@@ -147,7 +153,7 @@ pub fn run(options: &Options) -> Result<(String, u8), Error> {
                     config.retain_shard(shard);
                 }
                 let warnings = warnings(file, &config);
-                let is_bad = options.strict && !warnings.is_empty();
+                let is_bad = warnings.iter().any(&is_error);
                 findings.extend(warnings);
                 if is_bad {
                     continue;
@@ -161,7 +167,6 @@ pub fn run(options: &Options) -> Result<(String, u8), Error> {
             Err(invalid) => findings.extend(problems(file, &invalid)),
         }
     }
-    let is_error = |finding: &Finding| options.strict || finding.severity == Severity::Error;
     let is_bad = findings.iter().any(is_error);
     match options.output {
         Output::Text => {
@@ -170,6 +175,7 @@ pub fn run(options: &Options) -> Result<(String, u8), Error> {
                 let prefix = match finding.severity {
                     Severity::Error => "",
                     Severity::Warning => "warning: ",
+                    Severity::Note => "note: ",
                 };
                 let _ = writeln!(messages, "{prefix}{}", finding.text);
             }
@@ -209,7 +215,13 @@ fn problems(file: &Path, invalid: &Invalid) -> Vec<Finding> {
 /// configuration may be for another one.
 fn warnings(file: &Path, config: &Config) -> Vec<Finding> {
     let warnings = config.warnings.iter();
-    let warnings = warnings.map(|warning| Finding::new(&warning.problem, Severity::Warning));
+    let warnings = warnings.map(|warning| {
+        let severity = match warning.kind {
+            WarningKind::Suspicious | WarningKind::ValidateOnly => Severity::Warning,
+            WarningKind::Note => Severity::Note,
+        };
+        Finding::new(&warning.problem, severity)
+    });
     let missing = missing_prerequisites(&config.jobs(&Net::system()));
     let missing = missing.into_iter().map(|(missing, monitors)| {
         let monitors = count(monitors);

@@ -2,7 +2,7 @@
 
 use std::{cell::Cell, ffi::OsString};
 
-use crate::value::{EntryPart, Node, Path, Problems, Warning};
+use crate::value::{EntryPart, Node, Path, Problems, Warning, WarningKind};
 
 /// Looks up a variable by name.
 pub(super) type Variables<'v> = &'v dyn Fn(&str) -> Option<OsString>;
@@ -121,7 +121,7 @@ impl<'v> Environment<'v> {
             path: path.clone(),
             part: EntryPart::Value,
             message: message.to_owned(),
-            is_validate_only: false,
+            kind: WarningKind::Suspicious,
         });
     }
 

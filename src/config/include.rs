@@ -89,7 +89,7 @@ pub(super) fn find_included(
                         path: place.clone(),
                         part: EntryPart::Value,
                         message: "matches no file".to_owned(),
-                        is_validate_only: false,
+                        kind: value::WarningKind::Suspicious,
                     });
                 }
                 paths

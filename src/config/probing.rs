@@ -7,7 +7,7 @@ use crate::{
     monitors::Type,
     net::Net,
     probe::{Bind, BindError, Bound, ModuleTemplate, TEMPLATE_PREFIX, Traits, Wanted},
-    value::{EntryPart, Fields, Node, Problem, Problems, Warning},
+    value::{EntryPart, Fields, Node, Problem, Problems, Warning, WarningKind},
 };
 
 /// Longer than any probe takes: its deadline comes with the request.
@@ -56,7 +56,7 @@ impl TemplateSet {
                     path,
                     part: EntryPart::Value,
                     message: format!("its probes will fail: {message}"),
-                    is_validate_only: false,
+                    kind: WarningKind::Suspicious,
                 });
             } else {
                 problems.push(problem);

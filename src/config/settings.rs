@@ -22,7 +22,8 @@ use crate::{
     probe, server,
     state::{self, Member},
     value::{
-        EntryPart, Fields, ForbiddenNetworks, ForbiddenTargets, FromNode, Node, Problems, nearest,
+        EntryPart, Fields, ForbiddenNetworks, ForbiddenTargets, FromNode, Node, Problems,
+        WarningKind, nearest,
     },
 };
 
@@ -247,7 +248,7 @@ impl Config {
     pub fn log_warnings(&self) {
         const MAX_LOGGED: usize = 20;
         let warnings = self.warnings.iter();
-        let warnings = warnings.filter(|warning| !warning.is_validate_only);
+        let warnings = warnings.filter(|warning| warning.kind == WarningKind::Suspicious);
         for warning in warnings.clone().take(MAX_LOGGED) {
             tracing::warn!(%warning, "Suspicious configuration");
         }

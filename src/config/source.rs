@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::value::{
-    self, EntryPart, Node, Problem,
+    self, EntryPart, Node, Problem, WarningKind,
     yaml::{self, Position},
 };
 
@@ -38,8 +38,8 @@ pub struct LocatedProblem {
 pub struct Warning {
     /// The warning with its place.
     pub problem: LocatedProblem,
-    /// True if only `validate` shows it.
-    pub(super) is_validate_only: bool,
+    /// Who sees it, and how serious it is.
+    pub kind: WarningKind,
 }
 
 impl fmt::Display for Warning {
@@ -87,13 +87,10 @@ pub(super) fn locate_warnings(sources: &[Source], warnings: &[value::Warning]) -
     let mut located: Vec<_> = warnings
         .iter()
         .zip(positions)
-        .map(|(warning, position)| (located((warning, position)), warning.is_validate_only))
+        .map(|(warning, position)| (located((warning, position)), warning.kind))
         .collect();
     located.sort_by_key(|(located, _)| (located.index, located.position));
-    let warning = |(problem, is_validate_only)| Warning {
-        problem,
-        is_validate_only,
-    };
+    let warning = |(problem, kind)| Warning { problem, kind };
     located.into_iter().map(warning).collect()
 }
 

@@ -207,6 +207,41 @@ impl<M> BlockState<M> {
     }
 }
 
+/// The decision on one target.
+pub(super) enum Decision<M> {
+    /// It is monitored.
+    Monitor { name: Arc<str>, monitor: M },
+    /// The relabelling rule at this index drops it.
+    Dropped(usize),
+    /// It has no valid monitor. `shown` is the name of the monitor, if it has one, or else the address.
+    Rejected { shown: String, error: String },
+}
+
+/// Decides on a target: applies the relabelling rules, and builds its monitor.
+pub(super) fn decide<M>(block: &Block, target: &Target, build: &BuildMonitor<M>) -> Decision<M> {
+    let mut labels = Labels::clone(&target.labels);
+    labels.insert(ADDRESS.to_owned(), target.address.clone());
+    let labels = match block.rules.apply(labels) {
+        Ok(labels) => labels,
+        Err(rule) => return Decision::Dropped(rule),
+    };
+    let monitor = match to_monitor(block, labels) {
+        Ok(monitor) => monitor,
+        Err(error) => {
+            let shown = redacted(&target.address);
+            return Decision::Rejected { shown, error };
+        }
+    };
+    let name: Arc<str> = monitor.name.as_str().into();
+    match build(monitor) {
+        Ok(monitor) => Decision::Monitor { name, monitor },
+        Err(errors) => Decision::Rejected {
+            shown: name.to_string(),
+            error: errors.join("; "),
+        },
+    }
+}
+
 /// Builds the monitor of a new target.
 fn build_monitor<M>(
     block: &Block,
@@ -214,31 +249,18 @@ fn build_monitor<M>(
     build: &BuildMonitor<M>,
     lines: &mut LogLimiter,
 ) -> TargetResult<M> {
-    let monitor = match to_monitor(block, target) {
-        Ok(Some(monitor)) => monitor,
-        Ok(None) => return TargetResult::Dropped,
-        Err(error) => {
-            lines.log_rejected(block, &redacted(&target.address), &error);
-            return TargetResult::Rejected;
-        }
-    };
-    let name: Arc<str> = monitor.name.as_str().into();
-    match build(monitor) {
-        Ok(monitor) => TargetResult::Monitor(name, Arc::new(monitor)),
-        Err(errors) => {
-            lines.log_rejected(block, &name, &errors.join("; "));
+    match decide(block, target, build) {
+        Decision::Monitor { name, monitor } => TargetResult::Monitor(name, Arc::new(monitor)),
+        Decision::Dropped(_) => TargetResult::Dropped,
+        Decision::Rejected { shown, error } => {
+            lines.log_rejected(block, &shown, &error);
             TargetResult::Rejected
         }
     }
 }
 
-/// Applies the relabelling rules to `target`; `None` if they drop it.
-fn to_monitor(block: &Block, target: &Target) -> Result<Option<DiscoveredMonitor>, String> {
-    let mut labels = Labels::clone(&target.labels);
-    labels.insert(ADDRESS.to_owned(), target.address.clone());
-    let Some(mut labels) = block.rules.apply(labels) else {
-        return Ok(None);
-    };
+/// The monitor of a target with these `labels`, after relabelling.
+fn to_monitor(block: &Block, mut labels: Labels) -> Result<DiscoveredMonitor, String> {
     // Prometheus' rules for blackbox_exporter move the target to this label.
     let address = labels
         .remove("__param_target")
@@ -290,14 +312,14 @@ fn to_monitor(block: &Block, target: &Target) -> Result<Option<DiscoveredMonitor
     if !own.is_empty() {
         keys.push(("labels".to_owned(), Node::Map(own)));
     }
-    Ok(Some(DiscoveredMonitor {
+    Ok(DiscoveredMonitor {
         name,
         template: block.template.clone(),
         target: address,
         url,
         hostname,
         keys,
-    }))
+    })
 }
 
 /// Rejects an interval shorter than `min`. An invalid interval is rejected later.
@@ -329,7 +351,7 @@ fn url(address: &str, labels: &Labels) -> String {
 }
 
 /// `address` without parts of a URL that may be secret.
-fn redacted(address: &str) -> String {
+pub(super) fn redacted(address: &str) -> String {
     if !address.contains(['@', '?', '#']) {
         return address.to_owned();
     }

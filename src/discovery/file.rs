@@ -17,7 +17,9 @@ use super::{
 };
 use crate::{
     text,
-    value::{EntryPart, Fields, FileStamp, FromNode, Node, Warning, read_regular_file},
+    value::{
+        EntryPart, Fields, FileStamp, FromNode, Node, Warning, WarningKind, read_regular_file,
+    },
 };
 
 /// The key of this kind of source.
@@ -52,7 +54,7 @@ impl Settings {
                         path: place,
                         part: EntryPart::Value,
                         message: "matches no file".to_owned(),
-                        is_validate_only: false,
+                        kind: WarningKind::Suspicious,
                     });
                 }
                 pattern

@@ -11,6 +11,7 @@ mod http;
 pub mod payload;
 mod refresh_interval;
 pub mod relabel;
+mod run_once;
 mod running;
 mod settings;
 mod source;
@@ -20,6 +21,7 @@ mod stats;
 mod tests;
 
 pub use assembly::{BuildMonitor, DiscoveredMonitor};
+pub use run_once::{DiscoveredList, DiscoveredTarget, Outcome, run_once};
 pub use running::{Discovery, Monitors};
 pub use settings::Settings;
 pub use source::LastGoodTargets;

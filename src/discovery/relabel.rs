@@ -1,7 +1,10 @@
 //! `relabel_configs`: relabels targets by the rules of Prometheus
 //! (<https://prometheus.io/docs/prometheus/latest/configuration/configuration/#relabel_config>).
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    fmt::{self, Display, Formatter},
+};
 
 use md5::{Digest, Md5};
 
@@ -157,13 +160,35 @@ impl Rules {
         Self(fields.list_of("relabel_configs", Rule::read))
     }
 
-    /// Applies the rules to `labels`; `None` if the target is dropped.
+    /// Applies the rules to `labels`.
+    ///
+    /// # Errors
+    /// The index of the rule that drops the target.
+    pub fn apply(&self, mut labels: Labels) -> Result<Labels, usize> {
+        match self.0.iter().position(|rule| !rule.apply(&mut labels)) {
+            Some(index) => Err(index),
+            None => Ok(labels),
+        }
+    }
+
+    /// Returns the rule at `index` in words, as the reason why a target is dropped.
     #[must_use]
-    pub fn apply(&self, mut labels: Labels) -> Option<Labels> {
-        self.0
-            .iter()
-            .all(|rule| rule.apply(&mut labels))
-            .then_some(labels)
+    pub fn describe(&self, index: usize) -> String {
+        let rule = self.0.get(index).map(ToString::to_string);
+        format!("relabel_configs[{index}]: {}", rule.unwrap_or_default())
+    }
+}
+
+impl Display for Rule {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.action.name())?;
+        if !self.source_labels.is_empty() {
+            write!(f, " {}", self.source_labels.join(&self.separator))?;
+        }
+        match self.action {
+            Action::KeepEqual | Action::DropEqual => write!(f, " and {}", self.target_label),
+            _ => write!(f, " {:?}", self.regex.to_string()),
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{dns, file, http, relabel, static_list};
-use crate::value::{EntryPart, Fields, Warning, nearest};
+use crate::value::{EntryPart, Fields, Warning, WarningKind, nearest};
 
 /// The section `discovery`.
 #[derive(Clone, Debug, Default)]
@@ -56,9 +56,10 @@ impl Settings {
             problems.warn(Warning {
                 path: path.clone(),
                 part: EntryPart::Key,
-                message: "targets are not looked up here, so their monitors are not validated"
+                message: "targets are not looked up here, so their monitors are not validated; \
+                          `targets` looks them up"
                     .to_owned(),
-                is_validate_only: true,
+                kind: WarningKind::Note,
             });
             if let Some(fields) = Fields::from_node(node, path, problems) {
                 blocks.extend(Block::read(name, templates, fields));

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use super::{blackbox::translate, shown};
 use crate::{
     monitors::Type,
-    value::{EntryPart, Fields, FromNode, Node, Path, Problems, Warning, nearest},
+    value::{EntryPart, Fields, FromNode, Node, Path, Problems, Warning, WarningKind, nearest},
 };
 
 /// The name of the template that the module `name` is, for `extends` of monitors.
@@ -223,7 +223,7 @@ fn warn(path: &Path, problems: &Problems, message: &str) {
         path: path.clone(),
         part: EntryPart::Key,
         message: format!("its probes will fail: {message}"),
-        is_validate_only: false,
+        kind: WarningKind::Suspicious,
     });
 }
 

@@ -3,7 +3,7 @@
 use std::{fmt, path::PathBuf};
 
 use super::{
-    EntryPart, FileContents, FromNode, Node, Path, Pattern, Problems, Warning,
+    EntryPart, FileContents, FromNode, Node, Path, Pattern, Problems, Warning, WarningKind,
     merge::{Layer, Layers},
 };
 
@@ -277,7 +277,7 @@ impl<'a> Fields<'a> {
                 path,
                 part: EntryPart::Value,
                 message: message.to_string(),
-                is_validate_only: false,
+                kind: WarningKind::Suspicious,
             });
         }
     }

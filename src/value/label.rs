@@ -1,6 +1,6 @@
 //! Labels that users choose: their names, and labels with captured values.
 
-use super::{Captures, EntryPart, Fields, Path, Problems, Warning, merge::MERGE};
+use super::{Captures, EntryPart, Fields, Path, Problems, Warning, WarningKind, merge::MERGE};
 
 /// Checks the name of a label (<https://prometheus.io/docs/concepts/data_model/>).
 ///
@@ -40,7 +40,7 @@ pub fn warn_of_label_name(name: &str, path: Path, part: EntryPart, problems: &Pr
         part,
         message: "only scrapers that read UTF-8 names see this label, as Prometheus 3 does"
             .to_owned(),
-        is_validate_only: true,
+        kind: WarningKind::ValidateOnly,
     });
 }
 

@@ -51,7 +51,7 @@ pub use label::{CaptureLabel, check_label_name, is_plain_label_name, warn_of_lab
 pub(crate) use merge::{MERGE, TAKEN_OUT};
 pub use node::{FromNode, Node};
 pub use pattern::{Captures, Pattern};
-pub use problems::{EntryPart, Location, Path, Problem, Problems, Segment, Warning};
+pub use problems::{EntryPart, Location, Path, Problem, Problems, Segment, Warning, WarningKind};
 pub(crate) use redirects::{MAX_REDIRECTS, is_same_service};
 pub use secret::Secret;
 pub use status_codes::StatusCodes;

@@ -165,8 +165,19 @@ pub struct Warning {
     pub part: EntryPart,
     /// The description.
     pub message: String,
-    /// True if only `validate` shows it.
-    pub is_validate_only: bool,
+    /// Who sees it, and how serious it is.
+    pub kind: WarningKind,
+}
+
+/// Who sees a warning, and how serious it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WarningKind {
+    /// Probably a mistake, which the daemon logs too.
+    Suspicious,
+    /// Possibly a mistake, which only `validate` shows.
+    ValidateOnly,
+    /// No mistake, but something that `validate` cannot check.
+    Note,
 }
 
 /// Collects problems, warnings and named files while the configuration is read.

@@ -173,7 +173,7 @@ fn a_reader_that_has_seen_enough_is_no_failure() {
 
 #[test]
 fn a_script_of_completions_and_a_manual_page_name_every_command() {
-    let commands = ["validate", "plan", "once", "healthcheck"];
+    let commands = ["validate", "plan", "once", "targets", "healthcheck"];
     for shell in ["bash", "zsh", "fish"] {
         let output = run(program().args(["completions", shell]));
         assert_exit(&output, 0);

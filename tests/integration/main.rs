@@ -56,6 +56,7 @@ mod status_events;
 mod status_page;
 mod steps;
 mod supply_chain;
+mod targets;
 mod tcp;
 mod tls;
 mod unix;

@@ -3,12 +3,14 @@
 use std::{
     fmt::Display,
     fs::OpenOptions,
+    io::{BufRead, BufReader},
     process::{Output, Stdio},
     time::Duration,
 };
 
 use quick_junit::{Report, TestCaseStatus, XmlString};
 use regex::Regex;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
@@ -17,6 +19,7 @@ use crate::support::{
     daemon::config_file,
     process::{program, text},
     server::{Server, Step, ok, response},
+    terminal::Terminal,
 };
 
 /// One that succeeds, one that fails, and one that does not answer.
@@ -78,11 +81,11 @@ fn a_table_has_a_row_for_each_monitor_in_the_order_of_the_file() {
         &rows[0],
     );
     assert_matches(
-        r" *good +http +success +200 +5 +\d\.\d{3} +http://\S+/a +127\.0\.0\.1 *",
+        r" *good +http +success +200 +5 +\d\.\d{3}(\d{3})? +http://\S+/a +127\.0\.0\.1 *",
         &rows[1],
     );
     assert_matches(
-        r" *bad +http +failure +503 +5 +\d\.\d{3} +http://\S+/ +127\.0\.0\.1 +status_code in processing: .+",
+        r" *bad +http +failure +503 +5 +\d\.\d{3}(\d{3})? +http://\S+/ +127\.0\.0\.1 +status_code in processing: .+",
         &rows[2],
     );
     assert_matches(
@@ -225,18 +228,112 @@ fn no_monitors_are_a_success() {
 #[test]
 fn the_log_goes_to_standard_error_and_results_alone_to_standard_output() {
     let three = Three::start();
-    for form in ["table", "json", "junit"] {
-        let output = once(three.config(), &["--output", form]);
+    for (form, arguments, succeeded, failed) in [
+        ("table", &[][..], 0, 0),
+        ("json", &[], 1, 2),
+        ("junit", &[], 1, 2),
+        ("json", &["--quiet"], 0, 2),
+    ] {
+        let output = once(three.config(), &[&["--output", form], arguments].concat());
         let log = String::from_utf8_lossy(&output.stderr);
         assert_eq!(
             log.matches("Check succeeded monitor=good").count(),
-            1,
-            "{log}"
+            succeeded,
+            "{form}: {log}"
         );
-        assert_eq!(log.matches("Check failed monitor=").count(), 2, "{log}");
+        assert_eq!(
+            log.matches("Check failed monitor=").count(),
+            failed,
+            "{form}: {log}"
+        );
         let results = String::from_utf8_lossy(&output.stdout);
         assert!(!results.contains("Check "), "{results}");
     }
+}
+
+#[test]
+fn a_quiet_run_prints_failures_and_their_number() {
+    let three = Three::start();
+    let output = once(three.config(), &["--quiet"]);
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+    let rows = results(&output);
+    assert_eq!(rows.len(), 4, "{rows:#?}");
+    assert!(rows[1].contains(" bad ") && rows[2].contains(" silent "));
+    assert_eq!(rows[3], "2 of 3 checks failed");
+    let output = once(three.config(), &["-q", "good"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    assert_eq!(text(&output), "1 check succeeded\n");
+    let output = once(three.config(), &["-q", "--output", "json"]);
+    let monitors = results(&output).into_iter().map(|line| {
+        let line: Value = serde_json::from_str(&line).expect("JSON");
+        line["monitor"].clone()
+    });
+    assert_eq!(monitors.collect::<Vec<_>>(), ["bad", "silent"]);
+}
+
+#[test]
+fn on_a_terminal_a_table_fits_and_the_progress_is_shown() {
+    let three = Three::start();
+    let config = config_file(three.config());
+    let mut once = program();
+    once.args(["once", "--config"]).arg(config.path());
+    let (shown, status) = Terminal::new(80, 24).run(&mut once, |_| false);
+    assert_eq!(status.code(), Some(1), "{shown}");
+    let (progress, table) = shown.split_once("\r\x1b[K").expect("the progress goes");
+    assert!(
+        progress.contains("2 of 3 checks done, 1 failed"),
+        "{shown:?}"
+    );
+    let lines: Vec<_> = table.lines().collect();
+    assert!(lines.len() > 4, "{table}");
+    for line in lines {
+        assert!(line.chars().count() <= 80, "{line:?} in {table}");
+        assert_eq!(line.trim_end(), line, "{table}");
+    }
+}
+
+#[test]
+fn monitors_are_run_again_until_a_signal_comes() {
+    let three = Three::start();
+    let config = config_file(three.config());
+    let watched = |arguments: &[&str]| {
+        let mut once = program();
+        once.args(["once", "--watch", "0.05", "--config"])
+            .arg(config.path());
+        once.args(arguments);
+        once
+    };
+    let redrawn = |text: &str| text.matches("\x1b[H").count() == 3;
+    let (shown, status) = Terminal::new(100, 24).run(&mut watched(&["good"]), redrawn);
+    assert_eq!(status.code(), Some(0), "{shown:?}");
+    assert_eq!(shown.matches("\x1b[2J").count(), 1, "{shown:?}");
+    assert!(shown.matches("MONITOR").count() >= 2, "{shown:?}");
+    assert!(shown.contains(", every 50ms\x1b[K"), "{shown:?}");
+
+    for (arguments, expected) in [(&["good"][..], 0), (&["bad", "good"], 1)] {
+        let mut once = watched(arguments);
+        let once = once.arg("--output=json").stdout(Stdio::piped());
+        let mut once = once
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the program can be started");
+        let stdout = BufReader::new(once.stdout.take().expect("it was asked for"));
+        let mut lines = stdout.lines().map(|line| line.expect("UTF-8"));
+        for _ in 0..3 * arguments.len() {
+            let line = lines.next().expect("there is no end");
+            let line: Value = serde_json::from_str(&line).expect("JSON");
+            assert!(line["time"].is_string(), "{line}");
+        }
+        let process = Pid::from_child(&once);
+        kill_process(process, Signal::TERM).expect("it runs");
+        // Nobody reads any more: a full pipe must not keep it.
+        drop(lines);
+        let status = once.wait().expect("it ends");
+        assert_eq!(status.code(), Some(expected), "{arguments:?}");
+    }
+    let mut once = watched(&["--output", "junit"]);
+    let output = once.output().expect("the program can be started");
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output));
 }
 
 #[test]

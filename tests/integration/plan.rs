@@ -134,7 +134,7 @@ fn bodies_are_counted_as_large_as_monitors_allow_them() {
         json!({ "fail_if_body_json_not_matches_cel": "true", "json_values_limit": 1_000_000 });
     assert_eq!(bodies(cel), "471 MB");
     // Windows of brotli, whether the body is kept or not.
-    assert_eq!(bodies(json!({ "compression": "br" })), "44.6 MB");
+    assert_eq!(bodies(json!({ "compression": "br" })), "44.7 MB");
 }
 
 #[test]
@@ -296,4 +296,38 @@ fn a_plan_that_cannot_be_printed_is_a_failure() {
         .expect("the program can be started");
     assert_eq!(output.status.code(), Some(1), "{}", text(&output));
     assert!(text(&output).starts_with("monitoringdaemon: failed to print the plan: "));
+}
+
+#[test]
+fn a_plan_is_json_for_programs() {
+    let config = config_file(json!({
+        "dispatcher": { "max_concurrent_checks": 5 },
+        "monitors": {
+            "one": { "url": "http://192.0.2.1/", "check_every": 5 },
+            "two": { "type": "tcp", "target": "192.0.2.1:25", "check_every": 5 },
+        },
+    }));
+    let output = program()
+        .args(["plan", "--output", "json", "--config"])
+        .arg(config.path())
+        .output()
+        .expect("the program can be started");
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    let plan: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(plan["monitors"], json!({ "http": 1, "tcp": 1 }));
+    assert_eq!(plan["checks_per_second"], 0.4);
+    assert_eq!(plan["limits"]["checks_in_flight"], 5);
+    assert_eq!(plan["hosts"][0]["host"], "192.0.2.1");
+    assert_eq!(plan["hosts"][0]["monitors"], 2);
+    assert!(
+        plan["worst_case"]["memory_peak_bytes"].as_u64()
+            > plan["healthy"]["memory_peak_bytes"].as_u64(),
+        "{plan}"
+    );
+    for warning in plan["warnings"].as_array().expect("a list") {
+        assert!(
+            warning["kind"].is_string() && warning["message"].is_string(),
+            "{plan}"
+        );
+    }
 }

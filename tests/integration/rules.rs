@@ -2,7 +2,8 @@
 
 use std::{
     collections::BTreeSet,
-    fs,
+    fs::{self, Permissions},
+    os::unix::fs::{PermissionsExt, symlink},
     path::{Path, PathBuf},
     process::{Command, Output},
 };
@@ -343,4 +344,84 @@ fn prometheus_loads_the_rules_and_scrapes_the_daemon() {
     for silent in [r#"ALERTS{monitor="good"}"#, r#"ALERTS{monitor="local"}"#] {
         assert_eq!(numbers(silent), None);
     }
+}
+
+#[test]
+fn a_rule_file_is_written_completely_or_not_at_all() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("rules.yml");
+    let write = |config: &Path| {
+        program()
+            .args(["rules", "--config"])
+            .arg(config)
+            .arg("--output")
+            .arg(&file)
+            .output()
+            .expect("the program can be started")
+    };
+    let good = repository("tests/config/good/slo.yml");
+    let output = write(&good);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    assert!(output.stdout.is_empty(), "{}", text(&output));
+    assert!(
+        text(&output).contains("rules.yml written; Prometheus uses it after a reload"),
+        "{}",
+        text(&output)
+    );
+    assert_eq!(
+        fs::read_to_string(&file).expect("it is there"),
+        read("tests/golden/rules.yml")
+    );
+
+    // A configuration that is invalid leaves the file as it was.
+    let bad = config_file(json!({ "monitors": { "one": {} } }));
+    let output = write(bad.path());
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output));
+    assert_eq!(
+        fs::read_to_string(&file).expect("it is there"),
+        read("tests/golden/rules.yml")
+    );
+
+    let output = write(&good);
+    assert!(
+        text(&output).contains("rules.yml is up to date"),
+        "{}",
+        text(&output)
+    );
+
+    // The mode stays, a link stays a link, and the folder has no other file.
+    fs::write(&file, "old").expect("room for a file");
+    fs::set_permissions(&file, Permissions::from_mode(0o640)).expect("it is ours");
+    let link = folder.path().join("link.yml");
+    symlink("rules.yml", &link).expect("a link");
+    let output = program()
+        .args(["rules", "--config"])
+        .arg(&good)
+        .arg("--output")
+        .arg(&link)
+        .output()
+        .expect("the program can be started");
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    assert!(link.is_symlink());
+    assert_eq!(
+        fs::read_to_string(&file).expect("it is there"),
+        read("tests/golden/rules.yml")
+    );
+    let mode = fs::metadata(&file)
+        .expect("it is there")
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o640);
+    let names = fs::read_dir(folder.path()).expect("it can be listed");
+    assert_eq!(names.count(), 2);
+
+    let output = program()
+        .args(["rules", "--output", "/nowhere/rules.yml", "--config"])
+        .arg(&good)
+        .output()
+        .expect("the program can be started");
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+    let expected =
+        "monitoringdaemon: failed to write /nowhere/rules.yml: No such file or directory\n";
+    assert_eq!(text(&output), expected);
 }

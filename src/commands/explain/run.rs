@@ -49,7 +49,7 @@ pub fn run(mut config: Config, name: String, output: Output) -> Result<bool, Err
     let mut out = io::stdout().lock();
     let printed = match output {
         Output::Text => write(&result, Style::for_stdout(), &mut out),
-        Output::Json => once::write_json(&result, &mut out),
+        Output::Json => once::write_json(&result, false, &mut out),
     };
     ignore_closed_pipe(printed.and_then(|()| out.flush())).map_err(Error::Print)?;
     Ok(succeeded)

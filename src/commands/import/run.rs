@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     config::{escape_references, problems_of_draft},
+    exit_code::{self, WithExitCode},
     value::{EntryPart, Segment},
 };
 
@@ -32,6 +33,12 @@ pub enum Error {
     /// The configuration cannot be printed.
     #[error("failed to print the configuration: {0}")]
     Print(#[from] io::Error),
+}
+
+impl WithExitCode for Error {
+    fn exit_code(&self) -> u8 {
+        exit_code::USAGE
+    }
 }
 
 /// Imports what `options` say; prints the configuration to `out` and the report to `notes`.

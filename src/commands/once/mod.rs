@@ -2,6 +2,7 @@
 
 mod output;
 mod run;
+mod watch;
 
 pub use output::Output;
 pub(super) use output::write_json;

@@ -7,14 +7,21 @@ use std::{
     time::Duration,
 };
 
+use chrono::{DateTime, SecondsFormat, Utc};
 use clap::ValueEnum;
-use comfy_table::{CellAlignment, Table, presets};
 use quick_junit::{NonSuccessKind, Report as JunitReport, TestCase, TestCaseStatus, TestSuite};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::run::CheckResult;
-use crate::check::{CertificateValidity, EchoStats, Fact, Phase, Report, Step};
+use crate::{
+    check::{CertificateValidity, EchoStats, Fact, Phase, Report, Step},
+    commands::{
+        explain::{self, Style},
+        table::Table,
+    },
+    text,
+};
 
 /// The output format.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -28,17 +35,48 @@ pub enum Output {
     Junit,
 }
 
-impl Output {
-    pub(super) fn print(self, checked: &[CheckResult], out: &mut impl Write) -> io::Result<()> {
-        match self {
-            Self::Table => writeln!(out, "{}", table(checked))?,
-            Self::Json => {
-                for checked in checked {
-                    write_json(checked, out)?;
+/// Options of what is printed.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Printing {
+    pub output: Output,
+    /// True to print the steps of each check.
+    pub verbose: bool,
+    /// True to print failed checks only.
+    pub quiet: bool,
+    /// Characters in a line of the terminal, if there is one.
+    pub width: Option<u16>,
+    /// True to print the time of each check, because results of other times follow.
+    pub has_time: bool,
+}
+
+impl Printing {
+    /// Prints `results`. JUnit XML has all of them, because CI systems compare runs.
+    pub fn print(self, results: &[CheckResult], out: &mut impl Write) -> io::Result<()> {
+        let is_shown = |result: &&CheckResult| !self.quiet || result.report.failure.is_some();
+        let shown: Vec<_> = results.iter().filter(is_shown).collect();
+        match self.output {
+            Output::Table => {
+                if self.verbose {
+                    let style = Style::for_stdout();
+                    for result in &shown {
+                        explain::write(result, style, out)?;
+                        writeln!(out)?;
+                    }
+                }
+                if !self.quiet || !shown.is_empty() {
+                    out.write_all(table(&shown, self.width).into_text(self.width).as_bytes())?;
+                }
+                if self.quiet {
+                    writeln!(out, "{}", summary(results.len(), shown.len()))?;
                 }
             }
-            Self::Junit => {
-                junit(checked)
+            Output::Json => {
+                for result in shown {
+                    write_json(result, self.has_time, out)?;
+                }
+            }
+            Output::Junit => {
+                junit(results)
                     .serialize(&mut *out)
                     .map_err(io::Error::other)?;
                 writeln!(out)?;
@@ -48,18 +86,32 @@ impl Output {
     }
 }
 
+/// The number of checks by outcome.
+fn summary(checks: usize, failed: usize) -> String {
+    match (checks, failed) {
+        (1, 0) => "1 check succeeded".to_owned(),
+        (_, 0) => format!("{checks} checks succeeded"),
+        (1, _) => "1 check failed".to_owned(),
+        _ => format!("{failed} of {checks} checks failed"),
+    }
+}
+
 /// Writes the result of a check as one line of JSON.
 pub(in crate::commands) fn write_json(
     checked: &CheckResult,
+    has_time: bool,
     out: &mut impl Write,
 ) -> io::Result<()> {
-    serde_json::to_writer(&mut *out, &Line::new(checked))?;
+    serde_json::to_writer(&mut *out, &Line::new(checked, has_time))?;
     writeln!(out)
 }
 
 /// One line of JSON; unknown values are `null`.
 #[derive(Serialize)]
 struct Line<'c> {
+    /// When the check ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    time: Option<String>,
     monitor: &'c str,
     r#type: &'static str,
     target: String,
@@ -104,10 +156,12 @@ impl<'c> StepLine<'c> {
 }
 
 impl<'c> Line<'c> {
-    fn new(CheckResult { job, report }: &'c CheckResult) -> Self {
+    fn new(CheckResult { job, report }: &'c CheckResult, has_time: bool) -> Self {
+        let time = DateTime::<Utc>::from(report.ended_at);
         let failure = report.failure.as_ref();
         let phases = report.phases.iter();
         Self {
+            time: has_time.then(|| time.to_rfc3339_opts(SecondsFormat::Millis, true)),
             monitor: &job.name,
             r#type: job.kind(),
             target: job.target(),
@@ -215,52 +269,43 @@ fn status(report: &Report) -> String {
     word.unwrap_or_else(|| "-".to_owned())
 }
 
-fn table(checked: &[CheckResult]) -> Table {
-    let mut table = Table::new();
-    table.load_preset(presets::NOTHING);
-    table.set_header([
-        "MONITOR", "TYPE", "OUTCOME", "STATUS", "BYTES", "SECONDS", "TARGET", "ADDRESS", "FAILURE",
-    ]);
-    for number in [3, 4, 5] {
-        let column = table
-            .column_mut(number)
-            .expect("the header has nine columns");
-        column.set_cell_alignment(CellAlignment::Right);
-    }
+/// Characters in a line that leave room for every column.
+const WIDTH_WITH_ADDRESS: u16 = 100;
+
+/// Returns the table, without the addresses if a terminal has few characters in a line.
+fn table(checked: &[&CheckResult], width: Option<u16>) -> Table {
+    let has_address = width.is_none_or(|width| width >= WIDTH_WITH_ADDRESS);
+    let mut header = vec![
+        "MONITOR", "TYPE", "OUTCOME", "STATUS", "BYTES", "SECONDS", "TARGET",
+    ];
+    header.extend(has_address.then_some("ADDRESS"));
+    header.push("FAILURE");
+    let long: &[usize] = if has_address { &[0, 6, 8] } else { &[0, 6, 7] };
+    let mut table = Table::new(&header, &[3, 4, 5], long);
     for CheckResult { job, report } in checked {
         let failure = report.failure.as_ref().map_or(String::new(), |failure| {
             format!("{} in {}: {}", failure.reason, failure.phase, failure.error)
         });
-        table.add_row([
+        let mut seconds = String::new();
+        text::write_rounded(&mut seconds, report.duration.as_secs_f64())
+            .expect("a String takes all");
+        let row = [
             job.name.to_string(),
             job.kind().to_owned(),
             report.outcome().to_string(),
             status(report),
             or_dash(report.response_bytes()),
-            format!("{:.3}", report.duration.as_secs_f64()),
+            seconds,
             job.target(),
-            or_dash(report.address()),
-            escape_control_chars(&failure),
-        ]);
+        ];
+        let address = has_address.then(|| or_dash(report.address()));
+        table.add_row(row.into_iter().chain(address).chain([failure]));
     }
     table
 }
 
 fn or_dash(known: Option<impl ToString>) -> String {
     known.map_or("-".to_owned(), |known| known.to_string())
-}
-
-/// Escapes control characters, which a target could use against a terminal.
-fn escape_control_chars(text: &str) -> String {
-    text.chars()
-        .flat_map(|c| {
-            if c.is_control() {
-                c.escape_default().collect()
-            } else {
-                vec![c]
-            }
-        })
-        .collect()
 }
 
 fn junit(checked: &[CheckResult]) -> JunitReport {

@@ -1,23 +1,22 @@
 //! Runs the selected monitors once.
 
-use std::{
-    io::{self, Write},
-    time::Duration,
+use std::{io, time::Duration};
+
+use tokio::{
+    task::JoinSet,
+    time::{Instant, interval_at},
 };
 
-use tokio::task::JoinSet;
-
-use super::Output;
+use super::{Output, output::Printing, watch::watch};
 use crate::{
     check::{Job, Outcome, Report, StepLimits, Steps},
-    commands::{
-        explain::{self, Style},
-        ignore_closed_pipe,
-    },
-    config::Config,
+    commands::{discover::discover, ignore_closed_pipe, progress::Progress, table},
+    config::{self, Config},
     descriptors::{self, Budget},
-    dispatcher::{self, ConcurrencyLimits},
-    exit_code, logging,
+    discovery,
+    dispatcher::{self, ConcurrencyLimits, Shard},
+    exit_code::{self, WithExitCode},
+    logging,
     net::Net,
     runtime,
     value::nearest,
@@ -37,6 +36,9 @@ pub enum Error {
     /// A thread could not be started.
     #[error("failed to start: {0}")]
     Start(#[source] io::Error),
+    /// XML documents cannot follow each other.
+    #[error("--watch needs --output table or json")]
+    WatchedJunit,
     /// Writing to standard output failed.
     #[error("failed to print the results: {0}")]
     Print(#[source] io::Error),
@@ -48,12 +50,10 @@ fn did_you_mean(nearest: Option<&str>) -> String {
         .unwrap_or_default()
 }
 
-impl Error {
-    /// The exit code of the program.
-    #[must_use]
-    pub fn exit_code(&self) -> u8 {
+impl WithExitCode for Error {
+    fn exit_code(&self) -> u8 {
         match self {
-            Self::UnknownMonitor { .. } => exit_code::USAGE,
+            Self::UnknownMonitor { .. } | Self::WatchedJunit => exit_code::USAGE,
             Self::Start(_) | Self::Print(_) => exit_code::FAILURE,
         }
     }
@@ -65,51 +65,106 @@ pub(in crate::commands) struct CheckResult {
     pub report: Report,
 }
 
-/// Options of the output.
+/// Options from the command line.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
     /// The output format.
     pub output: Output,
     /// True to print the steps of each check.
     pub verbose: bool,
+    /// True to print failed checks only.
+    pub quiet: bool,
+    /// True to run the monitors of discovered targets too.
+    pub discover: bool,
+    /// The interval at which the monitors are run again.
+    pub watch: Option<Duration>,
+    /// The share of the monitors that is run.
+    pub shard: Option<Shard>,
 }
 
 /// Runs the monitors with these `names`, or all, and prints the results in the order of the file.
 ///
-/// Returns true if every check succeeded.
+/// Returns true if every check succeeded, the last time if they are run again and again.
 ///
 /// # Errors
 /// If a name is unknown, or the results cannot be printed.
 pub fn run(mut config: Config, names: &[String], options: Options) -> Result<bool, Error> {
-    select(&mut config, names)?;
+    if options.watch.is_some() && options.output == Output::Junit {
+        return Err(Error::WatchedJunit);
+    }
     let logging =
         logging::start(&config.log.settings(), logging::Output::Stderr).map_err(Error::Start)?;
-    let budget = Budget {
-        checks: config.dispatcher.max_concurrent_checks,
-        connections: 0,
-    };
-    config.dispatcher.max_concurrent_checks = budget.within(descriptors::raise_limit()).checks;
     let runtime = runtime::build(dispatcher::cores()).map_err(Error::Start)?;
-    let results = runtime.block_on(check_all(&config, options.verbose));
+    let net = Net::system();
+    let result = runtime.block_on(async {
+        if options.discover {
+            add_discovered(&mut config, &net).await;
+        }
+        if let Some(shard) = options.shard {
+            config.retain_shard(shard);
+        }
+        select(&mut config, names)?;
+        let budget = Budget {
+            checks: config.dispatcher.max_concurrent_checks,
+            connections: 0,
+        };
+        config.dispatcher.max_concurrent_checks = budget.within(descriptors::raise_limit()).checks;
+        let jobs = config.jobs(&net);
+        let round = Round {
+            jobs: &jobs,
+            limits: config.dispatcher,
+            options,
+        };
+        match options.watch {
+            Some(interval) => watch(&round, interval).await,
+            None => run_once(&round).await,
+        }
+    });
     runtime.shutdown_background();
     logging.finish(LOG_FLUSH_TIMEOUT);
-    let mut out = io::stdout().lock();
-    let printed = print(&results, options, &mut out);
-    ignore_closed_pipe(printed).map_err(Error::Print)?;
-    Ok(results
-        .iter()
-        .all(|result| result.report.outcome() == Outcome::Success))
+    result
 }
 
-fn print(results: &[CheckResult], options: Options, out: &mut impl Write) -> io::Result<()> {
-    if options.verbose && options.output == Output::Table {
-        let style = Style::for_stdout();
-        for result in results {
-            explain::write(result, style, out)?;
-            writeln!(out)?;
+async fn run_once(round: &Round<'_>) -> Result<bool, Error> {
+    let results = round.check_all().await;
+    let printing = round.printing(table::terminal_size().map(|(_, columns)| columns));
+    let printed = printing.print(&results, &mut io::stdout().lock());
+    ignore_closed_pipe(printed).map_err(Error::Print)?;
+    Ok(have_succeeded(&results))
+}
+
+pub(super) fn have_succeeded(results: &[CheckResult]) -> bool {
+    let mut outcomes = results.iter().map(|result| result.report.outcome());
+    outcomes.all(|outcome| outcome == Outcome::Success)
+}
+
+/// Adds the monitors of discovered targets. What else became of targets is logged.
+async fn add_discovered(config: &mut Config, net: &Net) {
+    for list in discover(config, net).await {
+        let (block, source) = (&*list.block, &*list.source);
+        let targets = match list.targets {
+            Ok(targets) => targets,
+            Err(error) => {
+                let list = list.list;
+                tracing::warn!(block, source, list, error, "Failed to read target list");
+                continue;
+            }
+        };
+        for target in targets {
+            let address = target.address;
+            match target.outcome {
+                discovery::Outcome::Monitor(monitor) => config.monitors.push(monitor),
+                discovery::Outcome::Dropped { .. } => {}
+                discovery::Outcome::Duplicate(name) => {
+                    let monitor = &*name;
+                    tracing::warn!(block, monitor, "Duplicate monitor name; target ignored");
+                }
+                discovery::Outcome::Rejected { error } => {
+                    tracing::warn!(block, target = address, error, "Target rejected");
+                }
+            }
         }
     }
-    options.output.print(results, out)
 }
 
 /// Maximum wait for the log to be written at the end.
@@ -141,29 +196,80 @@ pub(in crate::commands) fn select(config: &mut Config, names: &[String]) -> Resu
     Ok(())
 }
 
-/// Checks every monitor within the limits of the dispatcher.
-async fn check_all(config: &Config, verbose: bool) -> Vec<CheckResult> {
-    let limits = config.dispatcher;
-    let mut limits = ConcurrencyLimits::new(
-        limits.max_concurrent_checks,
-        limits.max_concurrent_checks_per_host,
-    );
-    let mut checks = JoinSet::new();
-    for (index, job) in config.jobs(&Net::system()).into_iter().enumerate() {
-        let permits = limits.for_host(job.host());
-        checks.spawn(async move {
-            let _permit = permits.acquire_without_deadline().await;
-            let steps = if verbose {
-                Steps::record(StepLimits::EXPLAIN)
-            } else {
-                Steps::none()
-            };
-            let report = job.check_with_steps(steps).await;
-            job.monitor.log(&job.name, &report);
-            (index, CheckResult { job, report })
-        });
+/// The monitors, which may be run several times.
+pub(super) struct Round<'r> {
+    jobs: &'r [Job],
+    limits: config::Dispatcher,
+    pub options: Options,
+}
+
+/// Interval at which the progress is shown anew.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
+
+impl Round<'_> {
+    /// Options of what is printed, on a terminal of `width` characters.
+    pub fn printing(&self, width: Option<u16>) -> Printing {
+        let Options {
+            output,
+            verbose,
+            quiet,
+            watch,
+            ..
+        } = self.options;
+        Printing {
+            output,
+            verbose,
+            quiet,
+            width,
+            has_time: watch.is_some(),
+        }
     }
-    let mut results = checks.join_all().await;
-    results.sort_by_key(|(index, _)| *index);
-    results.into_iter().map(|(_, result)| result).collect()
+
+    /// Checks every monitor within the limits of the dispatcher.
+    pub async fn check_all(&self) -> Vec<CheckResult> {
+        let mut limits = ConcurrencyLimits::new(
+            self.limits.max_concurrent_checks,
+            self.limits.max_concurrent_checks_per_host,
+        );
+        let Options {
+            output,
+            verbose,
+            quiet,
+            ..
+        } = self.options;
+        let mut checks = JoinSet::new();
+        for (index, job) in self.jobs.iter().cloned().enumerate() {
+            let permits = limits.for_host(job.host());
+            checks.spawn(async move {
+                let _permit = permits.acquire_without_deadline().await;
+                let steps = if verbose {
+                    Steps::record(StepLimits::EXPLAIN)
+                } else {
+                    Steps::none()
+                };
+                let report = job.check_with_steps(steps).await;
+                // The table says the same.
+                if output != Output::Table && !(quiet && report.failure.is_none()) {
+                    job.monitor.log(&job.name, &report);
+                }
+                (index, CheckResult { job, report })
+            });
+        }
+        let mut progress = Progress::new(checks.len());
+        let mut ticks = interval_at(Instant::now() + PROGRESS_INTERVAL, PROGRESS_INTERVAL);
+        let mut results = Vec::with_capacity(checks.len());
+        loop {
+            tokio::select! {
+                ended = checks.join_next() => {
+                    let Some(ended) = ended else { break };
+                    let result = ended.expect("a check that panics is a failed check");
+                    progress.advance(result.1.report.failure.is_none());
+                    results.push(result);
+                }
+                _ = ticks.tick(), if !quiet => progress.show(),
+            }
+        }
+        results.sort_by_key(|(index, _)| *index);
+        results.into_iter().map(|(_, result)| result).collect()
+    }
 }

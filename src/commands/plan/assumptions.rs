@@ -11,6 +11,8 @@ pub(super) const BASE_MEMORY: usize = 11_000_000;
 pub(super) const MONITOR_MEMORY: usize = 5_500;
 /// Additional bytes for each monitor if the status page is on, from README.
 pub(super) const HISTORY_MEMORY: usize = 1_500;
+/// Bytes of the steps of a monitor's last failure, at most: 64 of 160 bytes of text, if the status page is on.
+pub(super) const EVIDENCE_MEMORY: usize = 13_500;
 /// Bytes for each check in flight without TLS, from `benches/README.md`.
 pub(super) const CHECK_MEMORY: usize = 40_000;
 /// Bytes for each check in flight with TLS, from `benches/README.md`.

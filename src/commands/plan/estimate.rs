@@ -8,7 +8,6 @@ mod tests;
 
 use std::{
     collections::{BTreeMap, HashMap},
-    io::{self, Write},
     time::Duration,
 };
 
@@ -21,8 +20,9 @@ use super::{
 use crate::{
     check::{Job, Phase},
     config::Config,
-    dispatcher, metrics,
-    net::Net,
+    dispatcher,
+    history::MAX_EVIDENCE_BYTES,
+    metrics,
     state::DependencyGraph,
 };
 
@@ -184,30 +184,19 @@ pub enum Warning {
 /// Maximum number of hosts in the list.
 const LISTED_HOSTS: usize = 10;
 
-/// Prints the plan of `config` for this machine.
-///
-/// # Errors
-/// If writing to standard output fails.
-pub fn run(config: &Config) -> io::Result<()> {
-    let jobs = config.jobs(&Net::system());
-    let plan = Plan::estimate(config, &jobs, Machine::this());
-    let mut out = io::stdout().lock();
-    write!(out, "{plan}")?;
-    out.flush()
-}
-
 impl Plan {
     /// Estimates the resources that `config`, whose monitors are `jobs`, needs on `machine`.
     #[must_use]
     pub fn estimate(config: &Config, jobs: &[Job], machine: Machine) -> Self {
         let enabled: Vec<_> = jobs.iter().filter(|job| job.enabled).cloned().collect();
-        let mut plan = Self::within(limits(config), &config.metrics, &enabled, machine);
+        let with_history = if config.server.shows_status() {
+            jobs.len()
+        } else {
+            0
+        };
+        let limits = limits(config);
+        let mut plan = Self::within(limits, &config.metrics, &enabled, machine, with_history);
         plan.add_states(config, &enabled);
-        if config.server.shows_status() {
-            for load in [&mut plan.healthy, &mut plan.worst_case] {
-                load.memory += jobs.len() * assumptions::HISTORY_MEMORY;
-            }
-        }
         plan
     }
 
@@ -231,7 +220,14 @@ impl Plan {
         self.daemon_series += usize::from(!config.states.self_check.is_empty());
     }
 
-    fn within(limits: Limits, metrics: &metrics::Settings, jobs: &[Job], machine: Machine) -> Self {
+    /// Estimates for `jobs`; the status page has a history for `with_history` monitors.
+    fn within(
+        limits: Limits,
+        metrics: &metrics::Settings,
+        jobs: &[Job],
+        machine: Machine,
+        with_history: usize,
+    ) -> Self {
         let mut types = BTreeMap::new();
         for job in jobs {
             *types.entry(job.kind()).or_default() += 1;
@@ -258,6 +254,12 @@ impl Plan {
             more_hosts: hosts.len().saturating_sub(LISTED_HOSTS),
             warnings: Vec::new(),
         };
+        for load in [&mut plan.healthy, &mut plan.worst_case] {
+            load.memory += with_history * assumptions::HISTORY_MEMORY;
+        }
+        // Only failures leave evidence.
+        let evidence = with_history * assumptions::EVIDENCE_MEMORY;
+        plan.worst_case.memory += evidence.min(MAX_EVIDENCE_BYTES);
         plan.warnings = plan.warnings(&hosts, threads_needed);
         hosts.truncate(LISTED_HOSTS);
         plan.hosts = hosts;

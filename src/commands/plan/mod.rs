@@ -3,9 +3,12 @@
 mod assumptions;
 mod estimate;
 mod in_flight;
+mod json;
 mod machine;
 mod output;
+mod run;
 mod series;
 
-pub use estimate::{Host, Limits, Load, Plan, Warning, run};
+pub use estimate::{Host, Limits, Load, Plan, Warning};
 pub use machine::Machine;
+pub use run::{Output, text};

@@ -69,7 +69,7 @@ fn jobs(count: usize, url: &'static str, every: u64, timeout: u64) -> Vec<Job> {
 }
 
 fn plan_of(jobs: &[Job]) -> Plan {
-    Plan::within(LIMITS, &Settings::default(), jobs, MACHINE)
+    Plan::within(LIMITS, &Settings::default(), jobs, MACHINE, 0)
 }
 
 #[test]
@@ -147,9 +147,10 @@ fn the_limit_bounds_open_files_and_memory() {
             &Settings::default(),
             &jobs(count, url, 1_000, 1_000),
             MACHINE,
+            0,
         )
         .worst_case;
-        let none = Plan::within(limits, &Settings::default(), &[], MACHINE).worst_case;
+        let none = Plan::within(limits, &Settings::default(), &[], MACHINE, 0).worst_case;
         let monitors = count * assumptions::MONITOR_MEMORY;
         (
             worst.descriptors - none.descriptors,
@@ -183,7 +184,7 @@ fn series_depend_on_the_target_and_on_the_buckets() {
             duration_buckets: general.map(Into::into),
             ..Settings::default()
         };
-        let plan = Plan::within(LIMITS, &settings, &jobs, MACHINE);
+        let plan = Plan::within(LIMITS, &settings, &jobs, MACHINE, 0);
         (plan.healthy.monitor_series, plan.worst_case.monitor_series)
     };
     let (well, failed) = series("http://192.0.2.1", None, None);
@@ -231,7 +232,7 @@ fn the_ten_busiest_hosts_are_listed() {
 /// The warnings about `jobs`, as they are printed.
 #[track_caller]
 fn check_warnings(jobs: &[Job], limits: Limits, machine: Machine, expected: &[&str]) {
-    let plan = Plan::within(limits, &Settings::default(), jobs, machine);
+    let plan = Plan::within(limits, &Settings::default(), jobs, machine, 0);
     let warnings: Vec<_> = plan.warnings.iter().map(ToString::to_string).collect();
     let matches = warnings.len() == expected.len()
         && warnings
@@ -314,7 +315,7 @@ fn a_low_limit_for_hosts_is_one_warning() {
 fn too_few_worker_threads_are_a_warning() {
     let threads = |jobs: &[Job], cores| {
         let machine = Machine { cores, ..MACHINE };
-        let warnings = Plan::within(LIMITS, &Settings::default(), jobs, machine).warnings;
+        let warnings = Plan::within(LIMITS, &Settings::default(), jobs, machine, 0).warnings;
         warnings.into_iter().find_map(|warning| match warning {
             Warning::WorkerThreads { needed, used } => Some((needed, used)),
             _ => None,
@@ -423,7 +424,7 @@ fn the_plan_matches_the_golden_file() {
         descriptors: Some(20_000),
         ..MACHINE
     };
-    let plan = Plan::within(limits, &Settings::default(), &all, machine).to_string();
+    let plan = Plan::within(limits, &Settings::default(), &all, machine, 14).to_string();
     let lines: Vec<_> = plan.lines().map(str::trim_end).collect();
     let found = lines.join("\n") + "\n";
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/plan.txt");

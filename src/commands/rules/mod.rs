@@ -2,6 +2,7 @@
 //!
 //! What is the same for all objectives, including the alerts, is in `burn_rates.yml`.
 
+mod file;
 mod objective;
 mod printed;
 mod promql;
@@ -9,4 +10,5 @@ mod promql;
 mod tests;
 mod windows;
 
+pub use file::{Error, Written, write};
 pub use printed::{Rules, for_config};

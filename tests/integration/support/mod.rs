@@ -10,6 +10,7 @@ pub mod pki;
 pub mod process;
 pub mod report;
 pub mod server;
+pub mod terminal;
 pub mod websocket;
 
 use std::{

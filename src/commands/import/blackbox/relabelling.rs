@@ -78,7 +78,7 @@ impl Relabelling {
         let mut all = self.common.clone();
         all.extend(labels.clone());
         all.insert("__address__".to_owned(), address.to_owned());
-        self.rules.apply(all)
+        self.rules.apply(all).ok()
     }
 
     /// The module, unless it depends on the target.

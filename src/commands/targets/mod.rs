@@ -1,0 +1,8 @@
+//! `targets`: runs discovery once, and prints which monitor each target becomes, or why none.
+
+mod json;
+mod list;
+mod run;
+mod text;
+
+pub use run::{Error, Output, run};
