@@ -1,6 +1,12 @@
 //! Builds the daemon, runs it, and stops it in order.
 
-use std::{io, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use sd_notify::NotifyState;
 use tokio::{
@@ -135,6 +141,7 @@ pub fn run_with_options(config: &Config, options: RunOptions) -> Result<(), Erro
     let binder = config.probe_binder(&net);
     let prober = Arc::new(Prober::new(&config.probe, binder, probe_stats));
     jobs.extend(options.extra_jobs.iter().cloned());
+    log_start(options.config_path.as_deref(), &jobs);
     log_missing_prerequisites(&jobs);
     config.log_warnings();
     let workers = dispatcher::threads_needed(&jobs).min(dispatcher::cores());
@@ -162,6 +169,27 @@ pub fn run_with_options(config: &Config, options: RunOptions) -> Result<(), Erro
     // Abandoned lookups and renderings are not waited for.
     runtime.shutdown_background();
     result
+}
+
+/// Logs the program, its configuration, and the number of monitors by type.
+fn log_start(config_path: Option<&Path>, jobs: &[Job]) {
+    let mut types = BTreeMap::<_, usize>::new();
+    for job in jobs {
+        *types.entry(job.kind()).or_default() += 1;
+    }
+    let types: Vec<_> = types
+        .iter()
+        .map(|(kind, count)| format!("{count} {kind}"))
+        .collect();
+    tracing::info!(
+        target: LOG_TARGET,
+        version = env!("CARGO_PKG_VERSION"),
+        revision = env!("MONITORINGDAEMON_REVISION"),
+        config = config_path.map(|path| tracing::field::display(path.display())),
+        monitors = jobs.len(),
+        types = (!types.is_empty()).then(|| types.join(", ")),
+        "Starting monitoringdaemon"
+    );
 }
 
 /// Raises the limit of descriptors, and lowers limits of `config` that exceed it, so that idle clients

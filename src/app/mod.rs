@@ -3,6 +3,7 @@
 mod daemon;
 mod reload;
 mod signals;
+mod unlinked_files;
 
 use std::time::Duration;
 

@@ -17,7 +17,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::LOG_TARGET;
+use super::{LOG_TARGET, unlinked_files::UnlinkedFiles};
 use crate::{
     check::{Job, Replica, missing_prerequisites},
     config::{self, Config, Invalid},
@@ -236,6 +236,8 @@ struct State {
     applied: WatchedFiles,
     /// Hashes of changed files, to be confirmed by another poll.
     unconfirmed: Option<WatchedFiles>,
+    /// Files that changes can no longer be seen of.
+    unlinked: UnlinkedFiles,
     next_poll: Instant,
     /// Earliest time of the next reload.
     not_before: Instant,
@@ -254,6 +256,7 @@ impl State {
             applied: seen.clone(),
             seen,
             unconfirmed: None,
+            unlinked: UnlinkedFiles::default(),
             next_poll: now,
             not_before: now,
             is_due: false,
@@ -387,6 +390,7 @@ impl Reloader {
     /// Polls the files, and schedules a reload if they have changed and were the same in two polls.
     async fn poll_files(&mut self, state: &mut State) {
         state.next_poll = Instant::now() + self.poll_interval;
+        self.warn_of_unlinked_files(state).await;
         if !self.watch && self.desired.named_files().next().is_none() {
             return;
         }
@@ -414,6 +418,18 @@ impl Reloader {
             return;
         }
         state.is_due = true;
+    }
+
+    /// Warns of files that the daemon reads, and nobody can change any more.
+    async fn warn_of_unlinked_files(&self, state: &mut State) {
+        let (desired, mut unlinked) = (self.desired.clone(), state.unlinked.clone());
+        let look = move || {
+            unlinked.warn(desired.config.files.iter().chain(desired.named_files()));
+            unlinked
+        };
+        if let Ok(unlinked) = spawn_blocking(look).await {
+            state.unlinked = unlinked;
+        }
     }
 
     /// Hashes of the watched files when the daemon started.
@@ -447,6 +463,7 @@ impl Reloader {
         let apply = is_due || requests.iter().any(|request| !request.dry_run);
         #[cfg(test)]
         assert!(!std::mem::take(&mut self.panic_at_next_reload), "as asked");
+        self.warn_of_unlinked_files(state).await;
         let outcome = self.reload(state, apply).await;
         let answers = requests.into_iter().filter_map(|request| request.answer);
         for answer in answers {

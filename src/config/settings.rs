@@ -103,6 +103,8 @@ pub struct Log {
     pub level: LevelFilter,
     /// `log.format`
     pub format: logging::Format,
+    /// `log.datefmt`
+    pub date_format: Option<logging::DateFormat>,
     /// `log.checks`
     pub checks: LoggedChecks,
 }
@@ -270,6 +272,7 @@ impl Default for Log {
         Self {
             level: LevelFilter::INFO,
             format: logging::Format::default(),
+            date_format: None,
             checks: LoggedChecks::default(),
         }
     }
@@ -282,6 +285,7 @@ impl Log {
         logging::Settings {
             level: self.level,
             format: self.format.clone(),
+            date_format: self.date_format.clone(),
         }
     }
 
@@ -292,8 +296,12 @@ impl Log {
                 .optional("level")
                 .map_or(defaults.level, |Level(level)| level),
             format: fields.optional("format").unwrap_or(defaults.format),
+            date_format: fields.optional("datefmt"),
             checks: fields.optional("checks").unwrap_or_default(),
         };
+        if log.date_format.is_some() && !log.format.has_asctime() {
+            fields.warn("datefmt", "has no effect: log.format has no %(asctime)s");
+        }
         fields.reject_unknown_keys();
         log
     }
@@ -319,6 +327,16 @@ impl FromNode for logging::Format {
         String::from_node(node)?
             .parse()
             .map_err(|error: logging::TemplateError| error.to_string())
+    }
+}
+
+impl FromNode for logging::DateFormat {
+    const EXPECTED: &'static str = "a format of strftime, such as %Y-%m-%dT%H:%M:%S%z";
+
+    fn from_node(node: &Node) -> Result<Self, String> {
+        String::from_node(node)?
+            .parse()
+            .map_err(|error: logging::DateFormatError| error.to_string())
     }
 }
 

@@ -48,6 +48,9 @@ impl Default for Settings {
 /// Number of monitors that are started before due checks may run.
 const START_BATCH: usize = 100;
 
+/// Number of monitors that start or stop together with a line for each; of more, their number is logged.
+const MAX_LOGGED_MONITORS: usize = 100;
+
 /// Runs monitors until it is stopped.
 pub struct Dispatcher {
     settings: Settings,
@@ -118,11 +121,21 @@ impl Dispatcher {
     /// Must be called within a tokio runtime.
     pub fn start(&mut self, jobs: Vec<Job>) {
         tracing::info!(target: LOG_TARGET, "Dispatcher is starting up");
-        self.start_tasks(0, jobs);
+        let is_logged = jobs.len() <= MAX_LOGGED_MONITORS;
+        if !is_logged {
+            let enabled = jobs.iter().filter(|job| job.enabled).count();
+            tracing::info!(
+                target: LOG_TARGET,
+                monitors = enabled,
+                paused = jobs.len() - enabled,
+                "Monitoring tasks have been started"
+            );
+        }
+        self.start_tasks(0, jobs, is_logged);
     }
 
     /// Starts a task for each of `jobs`; `first` is the index of the first one among all that start now.
-    fn start_tasks(&mut self, first: usize, jobs: impl IntoIterator<Item = Job>) {
+    fn start_tasks(&mut self, first: usize, jobs: impl IntoIterator<Item = Job>, is_logged: bool) {
         let (clock, origin) = (SystemTime::now(), Instant::now());
         let watchdogs = self.watchdogs(origin);
         for (index, job) in jobs.into_iter().enumerate() {
@@ -144,17 +157,19 @@ impl Dispatcher {
                 origin,
                 job,
             };
-            let message = if runner.job.enabled {
-                "Monitoring task has been started"
-            } else {
-                "Monitor is paused"
-            };
-            tracing::info!(
-                target: LOG_TARGET,
-                monitor = &*runner.job.name,
-                r#type = runner.job.kind(),
-                "{message}"
-            );
+            if is_logged {
+                let message = if runner.job.enabled {
+                    "Monitoring task has been started"
+                } else {
+                    "Monitor is paused"
+                };
+                tracing::info!(
+                    target: LOG_TARGET,
+                    monitor = &*runner.job.name,
+                    r#type = runner.job.kind(),
+                    "{message}"
+                );
+            }
             let due = schedule.first_slot(first + index);
             self.tasks.spawn(runner.run(due));
         }
@@ -188,11 +203,24 @@ impl Dispatcher {
         while let Some(ended) = self.background_tasks.join_next().await {
             log_task_failure(ended);
         }
-        if let Some(job) = first {
-            self.on_task_ended(Ok(job));
+        let is_logged = self.tasks.len() + usize::from(first.is_some()) <= MAX_LOGGED_MONITORS;
+        let mut stopped = 0;
+        let mut next = match first {
+            Some(job) => Some(Ok(job)),
+            None => self.tasks.join_next().await,
+        };
+        while let Some(ended) = next {
+            stopped += usize::from(ended.as_ref().is_ok_and(|job| job.enabled));
+            let is_logged = is_logged && self.is_logged(&ended);
+            self.on_task_ended(ended, is_logged);
+            next = self.tasks.join_next().await;
         }
-        while let Some(ended) = self.tasks.join_next().await {
-            self.on_task_ended(ended);
+        if !is_logged {
+            tracing::info!(
+                target: LOG_TARGET,
+                monitors = stopped,
+                "Monitoring tasks have been stopped"
+            );
         }
         tracing::info!(target: LOG_TARGET, "Dispatcher shutting down finished successfully");
     }
@@ -215,15 +243,20 @@ impl Dispatcher {
     async fn handle_event(&mut self, event: Event) {
         match event {
             Event::Stopped(ended) => {
-                let next = self.on_task_ended(ended);
-                self.start_tasks(0, next);
+                let is_logged = ended
+                    .as_ref()
+                    .is_ok_and(|job| self.running.is_logged(&job.name));
+                let next = self.on_task_ended(ended, is_logged);
+                self.start_tasks(0, next, is_logged);
             }
             Event::BackgroundTaskEnded(ended) => log_task_failure(ended),
             Event::Change(change, made) => {
-                let mut free = self.running.apply(change).into_iter();
+                // Whoever changes the monitors logs their numbers.
+                let is_logged = change.stop.len() + change.start.len() <= MAX_LOGGED_MONITORS;
+                let mut free = self.running.apply(change, is_logged).into_iter();
                 let mut started = 0;
                 while free.len() > 0 && !self.shutdown.is_cancelled() {
-                    self.start_tasks(started, free.by_ref().take(START_BATCH));
+                    self.start_tasks(started, free.by_ref().take(START_BATCH), is_logged);
                     started += START_BATCH;
                     tokio::task::yield_now().await;
                 }
@@ -233,8 +266,14 @@ impl Dispatcher {
         }
     }
 
+    /// Returns true if the end of a monitor's task is logged by itself, and not by number.
+    fn is_logged(&self, ended: &Result<Job, JoinError>) -> bool {
+        let job = ended.as_ref().ok();
+        job.is_some_and(|job| self.running.is_logged(&job.name))
+    }
+
     /// Handles the end of a monitor's task, and returns the replacement.
-    fn on_task_ended(&self, ended: Result<Job, JoinError>) -> Option<Job> {
+    fn on_task_ended(&self, ended: Result<Job, JoinError>, is_logged: bool) -> Option<Job> {
         match ended {
             Ok(job) => {
                 let next = self.running.remove(&job.name);
@@ -242,7 +281,7 @@ impl Dispatcher {
                     Some(_) => self.observer.on_replaced(&job),
                     None => self.observer.on_stopped(&job),
                 }
-                if job.enabled {
+                if job.enabled && is_logged {
                     tracing::info!(
                         target: LOG_TARGET,
                         monitor = &*job.name,

@@ -20,6 +20,8 @@ pub(super) struct Entry {
     fingerprint: Option<Fingerprint>,
     /// The job that starts once the monitor has stopped.
     replacement: Option<Box<Job>>,
+    /// False if its stop is one of so many that they are logged by number.
+    is_logged: bool,
 }
 
 /// Stops or changes the task of a monitor.
@@ -57,6 +59,7 @@ impl RunningMonitors {
             control,
             fingerprint: Some(job.fingerprint),
             replacement: None,
+            is_logged: true,
         };
         self.entries().insert(job.name.clone(), entry);
     }
@@ -68,18 +71,26 @@ impl RunningMonitors {
         entry.is_none_or(|entry| entry.fingerprint.is_none() || entry.replacement.is_some())
     }
 
+    /// Returns true if the stop of the monitor `name` is logged by itself.
+    pub fn is_logged(&self, name: &str) -> bool {
+        self.entries().get(name).is_none_or(|entry| entry.is_logged)
+    }
+
     /// Removes the stopped monitor `name`, and returns its replacement.
     pub fn remove(&self, name: &str) -> Option<Job> {
         self.entries().remove(name)?.replacement.map(|job| *job)
     }
 
     /// Stops and updates the monitors in `change`, and returns the jobs that can start now.
-    pub fn apply(&self, change: ChangeSet) -> Vec<Job> {
+    ///
+    /// `is_logged` is false if there are so many that they are logged by number.
+    pub fn apply(&self, change: ChangeSet, is_logged: bool) -> Vec<Job> {
         let mut entries = self.entries();
         for name in change.stop {
             if let Some(entry) = entries.get_mut(&name) {
                 entry.fingerprint = None;
                 entry.replacement = None;
+                entry.is_logged = is_logged;
                 entry.control.stop.cancel();
             }
         }
@@ -89,6 +100,7 @@ impl RunningMonitors {
                 Some(entry) => {
                     entry.fingerprint = Some(job.fingerprint);
                     entry.replacement = Some(Box::new(job));
+                    entry.is_logged = is_logged;
                     entry.control.stop.cancel();
                 }
                 None => free.push(job),

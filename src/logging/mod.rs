@@ -1,6 +1,7 @@
 //! The program's log: `tracing` events become lines in Python's `logging` template, JSON or
 //! logfmt, and a separate thread writes them, so that a blocked output never delays a check.
 
+mod date_format;
 mod escape;
 mod fields;
 mod filter;
@@ -10,6 +11,7 @@ mod template;
 mod time;
 mod writer;
 
+pub use date_format::{DateFormat, DateFormatError};
 pub use filter::{LEVELS, parse_level};
 pub use start::{Format, Output, Settings, start, subscriber};
 pub use template::{Template, TemplateError};

@@ -14,12 +14,13 @@ use tracing_subscriber::{
 };
 
 use super::{
-    Format,
+    DateFormat, Format, Settings,
     escape::{Escaped, write_quoted, write_value},
     fields::{Value, visit_fields, visit_message},
     template::{Key, Number, Part, Spec, Template},
     time::{write_asctime, write_rfc3339},
 };
+use crate::text;
 
 /// Maximum size of scratch buffers that are kept.
 const MAX_SCRATCH_BYTES: usize = 16 * 1024;
@@ -30,13 +31,15 @@ const RESERVED: [&str; 4] = ["time", "level", "name", "message"];
 /// Turns events into lines of one format.
 pub(super) struct Renderer {
     format: Format,
+    date_format: Option<DateFormat>,
     clock: fn() -> SystemTime,
 }
 
 impl Renderer {
-    pub(super) fn new(format: &Format) -> Self {
+    pub(super) fn new(settings: &Settings) -> Self {
         Self {
-            format: format.clone(),
+            format: settings.format.clone(),
+            date_format: settings.date_format.clone(),
             clock: SystemTime::now,
         }
     }
@@ -55,6 +58,7 @@ where
     ) -> fmt::Result {
         let record = Record {
             event,
+            date_format: self.date_format.as_ref(),
             // A clock set before 1970 reads as 1970.
             since_epoch: (self.clock)()
                 .duration_since(UNIX_EPOCH)
@@ -72,6 +76,7 @@ where
 /// An event and when it happened.
 struct Record<'a> {
     event: &'a Event<'a>,
+    date_format: Option<&'a DateFormat>,
     since_epoch: Duration,
 }
 
@@ -89,13 +94,13 @@ impl Record<'_> {
     fn write_placeholder(&self, out: &mut impl Write, key: Key, spec: &Spec) -> fmt::Result {
         match key {
             Key::LevelName => spec.write_text(out, self.level()),
-            Key::Asctime if spec.is_plain() => write_asctime(out, self.since_epoch),
+            Key::Asctime if spec.is_plain() => self.write_time(out),
             Key::Name if spec.is_plain() => self.write_name(out),
             Key::Message if spec.is_plain() => self.write_message_with_fields(out),
             Key::ThreadName if spec.is_plain() => write_thread_name(out),
             Key::Asctime | Key::Name | Key::Message | Key::ThreadName => with_scratch(|text| {
                 match key {
-                    Key::Asctime => write_asctime(text, self.since_epoch),
+                    Key::Asctime => self.write_time(text),
                     Key::Name => self.write_name(text),
                     Key::Message => self.write_message_with_fields(text),
                     _ => write_thread_name(text),
@@ -180,10 +185,17 @@ impl Record<'_> {
             Escaped::bare(out).write_str(name)?;
             out.write_char('=')?;
             match value {
-                Value::Float(value) => write!(out, "{value:.3}"),
+                Value::Float(value) => text::write_rounded(out, value),
                 value => write_unambiguous(out, &value),
             }
         })
+    }
+
+    fn write_time(&self, out: &mut impl Write) -> fmt::Result {
+        match self.date_format {
+            Some(format) => format.write(out, self.since_epoch),
+            None => write_asctime(out, self.since_epoch),
+        }
     }
 
     fn level(&self) -> &'static str {
@@ -275,6 +287,7 @@ mod tests {
     fn rendered(format: &str, emit: impl FnOnce()) -> String {
         let renderer = Renderer {
             format: format.parse().expect("the test's format is valid"),
+            date_format: None,
             clock: || UNIX_EPOCH + MOMENT,
         };
         lines(

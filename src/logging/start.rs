@@ -15,7 +15,7 @@ use tracing_subscriber::{
     layer::SubscriberExt,
 };
 
-use super::{Template, TemplateError, filter, render::Renderer, writer::Logging};
+use super::{DateFormat, Template, TemplateError, filter, render::Renderer, writer::Logging};
 
 /// Settings of the log.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,6 +24,8 @@ pub struct Settings {
     pub level: LevelFilter,
     /// The format of lines.
     pub format: Format,
+    /// The format of `%(asctime)s`, if it is not the default of Python's `logging`.
+    pub date_format: Option<DateFormat>,
 }
 
 impl Default for Settings {
@@ -31,6 +33,7 @@ impl Default for Settings {
         Self {
             level: LevelFilter::INFO,
             format: Format::default(),
+            date_format: None,
         }
     }
 }
@@ -49,6 +52,17 @@ pub enum Format {
 impl Default for Format {
     fn default() -> Self {
         Self::Template(Template::default())
+    }
+}
+
+impl Format {
+    /// Returns true if lines have `%(asctime)s`.
+    #[must_use]
+    pub fn has_asctime(&self) -> bool {
+        match self {
+            Self::Template(template) => template.has_asctime(),
+            Self::Json | Self::Logfmt => false,
+        }
     }
 }
 
@@ -97,7 +111,7 @@ pub fn start(settings: &Settings, output: Output) -> io::Result<Logging> {
     };
     let filter = filter.unwrap_or_else(|| filter::from_level(settings.level));
     let logging = Logging::new(output.open()?)?;
-    let subscriber = filtered(filter, Renderer::new(&settings.format), logging.queue());
+    let subscriber = filtered(filter, Renderer::new(settings), logging.queue());
     tracing::subscriber::set_global_default(subscriber).map_err(io::Error::other)?;
     if let Some(problem) = problem {
         tracing::warn!(error = %problem, "Invalid RUST_LOG ignored; using log.level");
@@ -112,7 +126,7 @@ where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
     let filter = filter::from_level(settings.level);
-    filtered(filter, Renderer::new(&settings.format), sink)
+    filtered(filter, Renderer::new(settings), sink)
 }
 
 fn filtered<W>(
@@ -162,6 +176,7 @@ pub(super) mod tests {
             format: "%(levelname)s "
                 .parse()
                 .expect("the test's format is valid"),
+            date_format: None,
         };
         tracing::subscriber::with_default(subscriber(&settings, Arc::new(writer)), || {
             tracing::trace!("");

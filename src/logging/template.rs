@@ -165,6 +165,14 @@ impl Default for Template {
     }
 }
 
+impl Template {
+    /// Returns true if it has `%(asctime)s`.
+    pub(super) fn has_asctime(&self) -> bool {
+        let is_asctime = |part: &Part| matches!(part, Part::Placeholder(Key::Asctime, _));
+        self.parts.iter().any(is_asctime)
+    }
+}
+
 impl FromStr for Template {
     type Err = TemplateError;
 

@@ -82,7 +82,7 @@ monitors:
 
     let http = r"\[monitoringdaemon\.monitors\.http\]: Check";
     let url = |address| regex::escape(&format!("http://{address}/"));
-    let seconds = r"seconds=\d+\.\d{3}";
+    let seconds = r"seconds=\d+\.\d{3}(\d{3})?";
     let patterns = [
         format!(
             r"\[INFO\] {http} succeeded monitor=example method=GET url={} status=200 bytes=5 {seconds}",
@@ -120,6 +120,14 @@ fn assert_lifecycle(lines: &[&str], address: SocketAddr, monitors: &[&str]) {
     let (starting, stopping) = ("Dispatcher is starting up", "Dispatcher is shutting down");
     let others = lines.iter().filter(|line| !is_check(line));
     let mut others: Vec<_> = others.map(ToString::to_string).collect();
+    let first = others.remove(0);
+    let start = Regex::new(
+        r#"^\[INFO\] \[monitoringdaemon\.app\]: Starting monitoringdaemon version=\S+ revision=\S+ config=\S+ monitors=(\d+) types="(\d+) http"$"#,
+    );
+    let start = start.expect("a pattern").captures(&first);
+    let start = start.unwrap_or_else(|| panic!("{first}"));
+    let count = monitors.len().to_string();
+    assert_eq!((&start[1], &start[2]), (&*count, &*count), "{first}");
 
     let of_all = |what: &str| {
         let monitors = monitors.iter();
@@ -150,6 +158,65 @@ fn assert_lifecycle(lines: &[&str], address: SocketAddr, monitors: &[&str]) {
     let checks = lines.iter().enumerate().filter(|(_, line)| is_check(line));
     for (at, line) in checks {
         assert!(between.contains(&at), "{line}");
+    }
+}
+
+#[test]
+fn many_monitors_are_logged_by_their_number() {
+    let server = Server::ok();
+    let monitors = |count: usize| {
+        let monitor = |index| {
+            let monitor = json!({ "url": server.http("/"), "check_every": "1h" });
+            (format!("monitor {index}"), monitor)
+        };
+        let monitors: serde_json::Map<_, _> = (0..count).map(monitor).collect();
+        json!({ "monitors": monitors, "log": { "format": "%(message)s", "checks": "none" } })
+    };
+    for (count, expected) in [(100, 0), (101, 1)] {
+        let mut daemon = Daemon::start(monitors(count));
+        daemon.until_page("it is ready", |page| page.completed() > 0.5);
+        daemon.stop();
+        let log = daemon.whole_log();
+        let number = |text: &str| log.iter().filter(|line| line.starts_with(text)).count();
+        for word in ["started", "stopped"] {
+            let each = number(&format!("Monitoring task has been {word} monitor="));
+            let all = number(&format!("Monitoring tasks have been {word} monitors=101"));
+            assert_eq!((each, all), (count * (1 - expected), expected), "{word}");
+        }
+    }
+    // So are those that a reload changes.
+    let mut daemon = Daemon::start(monitors(1));
+    daemon.rewrite(monitors(150));
+    daemon.signal(rustix::process::Signal::HUP);
+    daemon.until_logged("The configuration has been reloaded started=149");
+    daemon.rewrite(monitors(1));
+    daemon.signal(rustix::process::Signal::HUP);
+    daemon.until_logged(
+        "The configuration has been reloaded started=0 restarted=0 renewed=0 stopped=149",
+    );
+    daemon.until_page("the others have stopped", |page| {
+        page.sum("monitoringdaemon_monitors", &[]) < 1.5
+    });
+    daemon.stop();
+    let log = daemon.whole_log();
+    let each = log
+        .iter()
+        .filter(|line| line.starts_with("Monitoring task has been"));
+    assert_eq!(each.count(), 2, "{log:#?}");
+}
+
+#[test]
+fn times_have_the_format_of_datefmt() {
+    let server = Server::ok();
+    let mut daemon = Daemon::start(json!({
+        "log": { "format": "%(asctime)s|%(message)s", "datefmt": "%Y-%m-%dT%H:%M:%S%z" },
+        "monitors": { "one": { "url": server.http("/") } },
+    }));
+    daemon.until_logged("Check succeeded");
+    daemon.stop();
+    let time = Regex::new(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d{4}\|").expect("a pattern");
+    for line in daemon.whole_log() {
+        assert!(time.is_match(&line), "{line}");
     }
 }
 

@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::Write,
+    os::fd::AsRawFd,
     sync::{Arc, Mutex},
     thread,
     time::Duration,
@@ -567,4 +568,28 @@ fn many_reloads_at_once_are_survived() {
     daemon.page().assert_slots_add_up();
     assert_eq!(post(&daemon, PATH).status, 200);
     daemon.stop();
+}
+
+#[test]
+fn a_file_that_was_replaced_where_it_is_mounted_from_is_a_warning() {
+    let server = Server::ok();
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("body");
+    fs::write(&path, "hello").expect("room for a file");
+    let body = fs::File::open(&path).expect("it is there");
+    // As a container sees a mounted file: by a name that outlives those that the host gives it.
+    let seen = format!("/proc/{}/fd/{}", std::process::id(), body.as_raw_fd());
+    let post = json!({ "method": "POST", "body_file": seen });
+    let mut daemon = Daemon::start(config(&server, &[("one", post)]));
+    daemon.until_page("it is checked", |page| completed(page, "one") >= 1.0);
+    fs::remove_file(&path).expect("it is there");
+    let warning = "Watched file has been deleted or replaced where it is mounted from";
+    let line = daemon.until_logged(warning);
+    assert!(line.contains(&format!("file={seen}")), "{line}");
+    daemon.signal(Signal::HUP);
+    daemon.until_logged("The configuration has been reloaded");
+    daemon.stop();
+    let warnings = daemon.whole_log();
+    let warnings = warnings.iter().filter(|line| line.contains(warning));
+    assert_eq!(warnings.count(), 1);
 }
