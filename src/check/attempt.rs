@@ -334,6 +334,10 @@ impl Attempt {
         let now = progress.end();
         progress.leave(now);
         let duration = progress.duration(now);
+        self.step(StepKind::verdict(duration <= limit), || {
+            let (took, limit) = (duration.as_secs_f64() * 1e3, limit.as_millis());
+            format!("fail_if_slower_than: took {took:.3} ms, limit {limit} ms")
+        });
         if duration <= limit {
             return Ok(());
         }

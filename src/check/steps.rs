@@ -94,6 +94,45 @@ string_enum! {
     }
 }
 
+impl StepKind {
+    /// The sign in front of a step's text: `>` was sent, `<` was received, `+` is as demanded, `!` is not, and
+    /// `*` is everything else.
+    #[must_use]
+    pub const fn mark(self) -> char {
+        match self {
+            Self::DnsQuery
+            | Self::ProxyRequest
+            | Self::Request
+            | Self::RequestHeader
+            | Self::RequestBody
+            | Self::Sent
+            | Self::EchoRequest => '>',
+            Self::DnsResponse
+            | Self::ProxyResponse
+            | Self::CertificateSent
+            | Self::Response
+            | Self::ResponseHeader
+            | Self::ResponseBody
+            | Self::Received
+            | Self::Record
+            | Self::EchoReply => '<',
+            Self::Passed | Self::Success | Self::CertificateVerified => '+',
+            Self::NotPassed | Self::Failure | Self::CertificateRejected | Self::EchoLost => '!',
+            _ => '*',
+        }
+    }
+
+    /// The kind of a verdict.
+    #[must_use]
+    pub const fn verdict(is_good: bool) -> Self {
+        if is_good {
+            Self::Passed
+        } else {
+            Self::NotPassed
+        }
+    }
+}
+
 /// One event in a check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {

@@ -218,12 +218,7 @@ impl<'a> TextSession<'a> {
 
     /// Tells the verdict on what the peer sent.
     pub fn record_verdict(&self, is_good: bool, text: impl FnOnce() -> String) {
-        let kind = if is_good {
-            StepKind::Passed
-        } else {
-            StepKind::NotPassed
-        };
-        self.attempt.step(kind, text);
+        self.attempt.step(StepKind::verdict(is_good), text);
     }
 
     /// A failure in the current phase.

@@ -114,6 +114,20 @@ impl ShownEvidence {
     fn millis(step: &Step) -> String {
         format!("{:.1} ms", step.at.as_secs_f64() * 1e3)
     }
+
+    /// The kind of a step in words.
+    fn kind(step: &Step) -> String {
+        step.kind.as_str().replace('_', " ")
+    }
+
+    /// The class of a step's text.
+    fn class(step: &Step) -> &'static str {
+        match step.kind.mark() {
+            '+' => "good",
+            '!' => "bad",
+            _ => "",
+        }
+    }
 }
 
 /// The page of `selection`, out of `monitors`.

@@ -9,6 +9,7 @@ use crate::support::{
     daemon::{Daemon, config_file},
     process::{program, text},
     server::{Server, Step, response},
+    terminal::Terminal,
 };
 
 /// The output of `explain` for a configuration of the monitor `example`.
@@ -226,6 +227,9 @@ fn the_page_and_the_json_of_a_monitor_have_the_steps_of_its_last_failure() {
     );
     let html = String::from_utf8(daemon.get("/monitors/down").body).expect("HTML");
     assert!(html.contains("Steps of the last failure"), "{html}");
+    let verdict =
+        "<td>not passed</td><td class=\"bad\">! valid_status_codes: HTTP 503, expected 2xx</td>";
+    assert!(html.contains(verdict), "{html}");
     assert!(
         html.contains("a content delivery network answers"),
         "{html}"
@@ -235,4 +239,24 @@ fn the_page_and_the_json_of_a_monitor_have_the_steps_of_its_last_failure() {
     let answer = daemon.get("/api/v1/monitors/up");
     let monitor: Value = serde_json::from_slice(&answer.body).expect("JSON");
     assert_eq!(monitor.get("evidence"), None);
+}
+
+#[test]
+fn a_terminal_has_colours_unless_nobody_wants_them() {
+    let server = Server::answering(|_| response("503 Busy", &[], "later"));
+    let config = config_file(json!({ "monitors": { "example": { "url": server.http("/") } } }));
+    for (variable, has_colours) in [(None, true), (Some(("NO_COLOR", "1")), false)] {
+        let mut explain = program();
+        explain.arg("explain").arg("--config").arg(config.path());
+        explain.arg("example").env_remove("NO_COLOR").envs(variable);
+        let (shown, status) = Terminal::new(100, 40).run(&mut explain, |_| false);
+        assert_eq!(status.code(), Some(1), "{shown}");
+        let bad = "\x1b[31m! valid_status_codes: HTTP 503, expected 2xx\x1b[0m";
+        assert_eq!(shown.contains(bad), has_colours, "{shown:?}");
+        assert_eq!(shown.contains("\x1b["), has_colours, "{shown:?}");
+        assert!(
+            shown.contains("! valid_status_codes: HTTP 503"),
+            "{shown:?}"
+        );
+    }
 }

@@ -27,7 +27,7 @@ const PROFILE: SocketKey = SocketKey {
 /// Returns whether this process may send ICMP; where it may not, the test is skipped, but not in CI.
 #[track_caller]
 #[expect(clippy::print_stderr, reason = "a skipped test must be seen")]
-fn permitted() -> bool {
+pub fn permitted() -> bool {
     match Lab::new().net.icmp().missing_prerequisite(PROFILE) {
         None => true,
         Some(obstacle) if env::var_os("CI").is_some() => panic!("CI needs ICMP: {obstacle}"),

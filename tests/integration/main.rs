@@ -55,6 +55,7 @@ mod status_browser;
 mod status_events;
 mod status_page;
 mod steps;
+mod steps_by_type;
 mod supply_chain;
 mod targets;
 mod tcp;

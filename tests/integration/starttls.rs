@@ -33,7 +33,7 @@ fn mysql_without_tls() -> Vec<u8> {
 }
 
 /// The session of each protocol before TLS.
-fn dialogues() -> Vec<(&'static str, Vec<Step>)> {
+pub fn dialogues() -> Vec<(&'static str, Vec<Step>)> {
     let mut mysql_request = vec![32, 0, 0, 1, 0, 0x8a, 8, 0, 0, 0, 0, 1, 33];
     mysql_request.resize(36, 0);
     vec![

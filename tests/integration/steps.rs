@@ -18,16 +18,16 @@ async fn check_in(lab: &Lab, monitor: Value) -> Report {
     lab.job(monitor).check_with_steps(steps).await
 }
 
-async fn check(monitor: Value) -> Report {
+pub async fn check(monitor: Value) -> Report {
     check_in(&Lab::new(), monitor).await
 }
 
-fn texts(report: &Report, kind: StepKind) -> Vec<&str> {
+pub fn texts(report: &Report, kind: StepKind) -> Vec<&str> {
     let steps = report.steps.iter().filter(|step| step.kind == kind);
     steps.map(|step| &*step.text).collect()
 }
 
-fn whole(report: &Report) -> String {
+pub fn whole(report: &Report) -> String {
     let line = |step: &CheckStep| format!("{} {}\n", step.kind, step.text);
     report.steps.iter().map(line).collect()
 }

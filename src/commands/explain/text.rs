@@ -7,7 +7,7 @@ use std::{
 
 use super::style::{Colour, Style};
 use crate::{
-    check::{Report, Step, StepKind},
+    check::{Report, Step},
     commands::once::CheckResult,
 };
 
@@ -29,42 +29,22 @@ pub(in crate::commands) fn write(
 }
 
 fn line(step: &Step, style: Style) -> String {
-    let (mark, colour) = mark(step.kind);
+    let mark = step.kind.mark();
     let time = format!("{:>10.3} ms", millis(step.at));
     let time = style.paint(time, Some(Colour::Dim));
     let kind = step.kind.as_str().replace('_', " ");
     let kind = style.paint(format!("{kind:<KIND_WIDTH$}"), Some(Colour::Dim));
-    let text = style.paint(format!("{mark} {}", step.text), colour);
+    let text = style.paint(format!("{mark} {}", step.text), colour(mark));
     format!("{time}  {kind}  {text}").trim_end().to_owned()
 }
 
-/// The sign in front of a step's text, and its colour.
-fn mark(kind: StepKind) -> (char, Option<Colour>) {
-    match kind {
-        StepKind::DnsQuery
-        | StepKind::ProxyRequest
-        | StepKind::Request
-        | StepKind::RequestHeader
-        | StepKind::RequestBody
-        | StepKind::Sent
-        | StepKind::EchoRequest => ('>', Some(Colour::Cyan)),
-        StepKind::DnsResponse
-        | StepKind::ProxyResponse
-        | StepKind::CertificateSent
-        | StepKind::Response
-        | StepKind::ResponseHeader
-        | StepKind::ResponseBody
-        | StepKind::Received
-        | StepKind::Record
-        | StepKind::EchoReply => ('<', None),
-        StepKind::Passed | StepKind::Success | StepKind::CertificateVerified => {
-            ('+', Some(Colour::Green))
-        }
-        StepKind::NotPassed
-        | StepKind::Failure
-        | StepKind::CertificateRejected
-        | StepKind::EchoLost => ('!', Some(Colour::Red)),
-        _ => ('*', None),
+/// The colour of a step with this sign.
+fn colour(mark: char) -> Option<Colour> {
+    match mark {
+        '>' => Some(Colour::Cyan),
+        '+' => Some(Colour::Green),
+        '!' => Some(Colour::Red),
+        _ => None,
     }
 }
 
@@ -85,6 +65,7 @@ fn millis(time: Duration) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::check::StepKind;
 
     #[test]
     fn every_kind_fits_its_column() {

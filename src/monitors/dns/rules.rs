@@ -75,7 +75,12 @@ impl Rules {
             }
             let mismatch = rules.mismatch(response, section, word);
             match &mismatch {
-                None => steps.add(StepKind::Passed, || format!("{key}: all expressions hold")),
+                None => steps.add(StepKind::Passed, || {
+                    let summary = &response.summary;
+                    let counts = [summary.answers, summary.authorities, summary.additionals];
+                    let records = counts[section];
+                    format!("{key}: {} for {records} {word} records", rules.describe())
+                }),
                 Some(error) => steps.add(StepKind::NotPassed, || format!("{key}: {error}")),
             }
             mismatch
@@ -130,6 +135,22 @@ impl SectionRules {
             require_any,
         ];
         lists.iter().all(|patterns| patterns.is_empty())
+    }
+
+    /// The rules in words.
+    fn describe(&self) -> String {
+        let rules = [
+            ("fail_if_matches_regexp", &self.fail_if_any),
+            ("fail_if_all_match_regexp", &self.fail_if_all),
+            ("fail_if_not_all_match_regexp", &self.require_all_if_any),
+            ("fail_if_not_matches_regexp", &self.require_all),
+            ("fail_if_none_matches_regexp", &self.require_any),
+        ];
+        let rules = rules.iter().flat_map(|(key, patterns)| {
+            let patterns = patterns.iter();
+            patterns.map(move |pattern| format!("{key} \"{pattern}\""))
+        });
+        rules.collect::<Vec<_>>().join(", ")
     }
 
     /// An upper estimate of the steps that a byte of a record takes.

@@ -227,10 +227,15 @@ impl Grpc {
         status: ServingStatus,
         attempt: &Attempt,
     ) -> Result<(), Failure> {
-        if status == ServingStatus::Serving {
+        let service = &self.settings.service;
+        let is_serving = status == ServingStatus::Serving;
+        attempt.step(StepKind::verdict(is_serving), || {
+            let expected = ServingStatus::Serving;
+            format!("health of the service {service:?}: {status}, expected {expected}")
+        });
+        if is_serving {
             return Ok(());
         }
-        let service = &self.settings.service;
         let error = format!("the service {service:?} is {status}");
         Err(attempt.failure(Reason::NotServing, error))
     }

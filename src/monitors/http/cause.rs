@@ -21,7 +21,7 @@ pub(super) fn find(
 }
 
 /// Returns true if a network wants a login: it says so (RFC 6585, section 6), or redirects to a private address
-/// or a host with a steps name.
+/// or a host with a telling name.
 fn is_captive_portal(status: StatusCode, home: &Url, url: &Url) -> bool {
     if status == StatusCode::NETWORK_AUTHENTICATION_REQUIRED {
         return true;

@@ -114,7 +114,7 @@ impl BodyMatchers {
         };
         for pattern in &self.must_not_match {
             let found = matches(pattern);
-            steps.add(verdict(!found), || {
+            steps.add(StepKind::verdict(!found), || {
                 let found = if found { "matches" } else { "no match" };
                 format!("fail_if_body_matches_regexp \"{pattern}\": {found} in {length} bytes")
             });
@@ -124,7 +124,7 @@ impl BodyMatchers {
         }
         for pattern in &self.must_match {
             let found = matches(pattern);
-            steps.add(verdict(found), || {
+            steps.add(StepKind::verdict(found), || {
                 let found = if found { "matches" } else { "no match" };
                 format!("fail_if_body_not_matches_regexp \"{pattern}\": {found} in {length} bytes")
             });
@@ -156,7 +156,7 @@ impl BodyMatchers {
         let mismatch = |error| (Reason::JsonMismatch, error);
         let is_true = |key: &str, expression: &Expression, expected: bool| {
             let result = expression.evaluate(&body, cancel);
-            steps.add(verdict(result == Ok(expected)), || {
+            steps.add(StepKind::verdict(result == Ok(expected)), || {
                 let compared = expression.compared(&body);
                 match &result {
                     Ok(result) => format!("{key} \"{expression}\": {result}{compared}"),
@@ -180,15 +180,6 @@ impl BodyMatchers {
             )));
         }
         Ok(())
-    }
-}
-
-/// The kind of step that a verdict is.
-fn verdict(is_good: bool) -> StepKind {
-    if is_good {
-        StepKind::Passed
-    } else {
-        StepKind::NotPassed
     }
 }
 
@@ -254,7 +245,7 @@ impl HeaderMatcher {
     /// The mismatch of `headers`, without quoting their values.
     pub(super) fn mismatch(&self, headers: &HeaderMap, steps: &Steps) -> Option<String> {
         let mismatch = self.judge(headers);
-        steps.add(verdict(mismatch.is_none()), || {
+        steps.add(StepKind::verdict(mismatch.is_none()), || {
             let Self {
                 header, pattern, ..
             } = self;

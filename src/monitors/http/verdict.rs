@@ -68,15 +68,35 @@ impl<T: Transport> Http<T> {
             return wrong(Reason::HeaderMismatch, error);
         }
         let secure = url.scheme() == "https";
-        if settings.fail_if_ssl && secure {
-            let error = "the final response came over TLS, expected plain HTTP";
-            steps.add(StepKind::NotPassed, || format!("fail_if_ssl: {error}"));
-            return Err(Failure::new(Phase::Tls, Reason::SslForbidden, error));
-        }
-        if settings.fail_if_not_ssl && !secure {
-            let error = "the final response came without TLS, expected HTTPS";
-            steps.add(StepKind::NotPassed, || format!("fail_if_not_ssl: {error}"));
-            return Err(Failure::new(Phase::Tls, Reason::SslRequired, error));
+        let came = if secure {
+            "the final response came over TLS"
+        } else {
+            "the final response came without TLS"
+        };
+        for (key, is_set, passed, reason, expected) in [
+            (
+                "fail_if_ssl",
+                settings.fail_if_ssl,
+                !secure,
+                Reason::SslForbidden,
+                "plain HTTP",
+            ),
+            (
+                "fail_if_not_ssl",
+                settings.fail_if_not_ssl,
+                secure,
+                Reason::SslRequired,
+                "HTTPS",
+            ),
+        ] {
+            if !is_set {
+                continue;
+            }
+            steps.add(StepKind::verdict(passed), || format!("{key}: {came}"));
+            if !passed {
+                let error = format!("{came}, expected {expected}");
+                return Err(Failure::new(Phase::Tls, reason, error));
+            }
         }
         Ok(())
     }

@@ -123,7 +123,12 @@ impl Icmp {
     fn judge(&self, counts: &EchoCounts, attempt: &Attempt) -> Result<(), Failure> {
         let (reason, error) = match counts.icmp_error() {
             _ if counts.received() > 0 => {
-                if counts.echoes().loss_ratio() <= self.settings.max_packet_loss {
+                let (lost, max) = (counts.echoes().loss_ratio(), self.settings.max_packet_loss);
+                attempt.step(StepKind::verdict(lost <= max), || {
+                    let (lost, max) = (lost * 100.0, max * 100.0);
+                    format!("packet loss: {lost:.0} %, expected at most {max:.0} %")
+                });
+                if lost <= max {
                     return Ok(());
                 }
                 (Reason::PacketLoss, counts.loss_message())

@@ -94,8 +94,18 @@ impl Upgrade {
         let (response, rest) = exchange(stream, &request, attempt).await?;
         record_response(&response, steps);
         attempt.record(Fact::HttpStatus(response.status().as_u16()));
-        self.judge(&response, &key)
-            .map_err(|(reason, error)| attempt.failure(reason, error))?;
+        let judged = self.judge(&response, &key);
+        steps.add(StepKind::verdict(judged.is_ok()), || match &judged {
+            Ok(()) => {
+                let chosen = response.headers().get(header::SEC_WEBSOCKET_PROTOCOL);
+                let chosen = chosen.map_or_else(String::new, |name| {
+                    format!(", subprotocol {}", steps.quote(name.as_bytes()))
+                });
+                format!("upgrade: HTTP 101{chosen}")
+            }
+            Err((_, error)) => format!("upgrade: {error}"),
+        });
+        judged.map_err(|(reason, error)| attempt.failure(reason, error))?;
         Ok(rest)
     }
 

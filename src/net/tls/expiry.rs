@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::{
-    check::{Attempt, CertificateRole, Fact, Failure, Phase, Reason},
+    check::{Attempt, CertificateRole, Fact, Failure, Phase, Reason, StepKind},
     value::format_duration,
 };
 
@@ -37,10 +37,18 @@ impl MinCertificateValidity {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let now = now.map_or(0, |now| now.as_secs().cast_signed());
         let left = earliest.not_after.saturating_sub(now);
-        if left >= within.as_secs().cast_signed() {
+        let is_good = left >= within.as_secs().cast_signed();
+        let left = Duration::from_secs(left.max(0).unsigned_abs());
+        attempt.step(StepKind::verdict(is_good), || {
+            format!(
+                "fail_if_certificate_expires_within {}: the chain expires in {}",
+                format_duration(within),
+                format_duration(left)
+            )
+        });
+        if is_good {
             return Ok(());
         }
-        let left = Duration::from_secs(left.max(0).unsigned_abs());
         let error = format!(
             "a certificate of the chain expires in {}",
             format_duration(left)

@@ -44,6 +44,7 @@ impl Lab {
         let mut job = monitor.settings.bind(&monitor.name, &self.net);
         job.timeout = monitor.timeout;
         job.propagate = monitor.propagate;
+        job.fail_if_slower_than = monitor.fail_if_slower_than;
         job
     }
 }

@@ -7,8 +7,8 @@ use std::{
 };
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose,
-    date_time_ymd,
+    BasicConstraints, CertificateParams, CertifiedIssuer, CustomExtension, DnType, IsCa, KeyPair,
+    KeyUsagePurpose, date_time_ymd,
 };
 use rustls::{
     RootCertStore, ServerConfig, SupportedProtocolVersion,
@@ -80,6 +80,25 @@ impl Authority {
         let tomorrow = now.expect("it is after 1970") + Duration::from_secs(86_000);
         params.not_after = date_time_ymd(1970, 1, 1) + tomorrow;
         self.sign(&params)
+    }
+
+    /// A certificate for `names` that says where its issuer's is, sent without it.
+    pub fn issue_without_chain(&self, names: &[&str]) -> Identity {
+        const LOCATION: &[u8] = b"http://ca.test/";
+        // A list of one description: the method caIssuers, and a URL (RFC 5280, section 4.2.2.1).
+        let mut access = vec![
+            0x30, 29, 0x30, 27, 6, 8, 0x2b, 6, 1, 5, 5, 7, 0x30, 2, 0x86, 15,
+        ];
+        access.extend_from_slice(LOCATION);
+        let mut params = params(names, YEARS);
+        let authority_info_access = &[1, 3, 6, 1, 5, 5, 7, 1, 1];
+        params.custom_extensions = vec![CustomExtension::from_oid_content(
+            authority_info_access,
+            access,
+        )];
+        let mut identity = self.sign(&params);
+        identity.chain.truncate(1);
+        identity
     }
 
     fn sign(&self, params: &CertificateParams) -> Identity {
