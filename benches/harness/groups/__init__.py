@@ -12,6 +12,7 @@ from harness.groups.names import names
 from harness.groups.probes import probes
 from harness.groups.scrape import scrape
 from harness.groups.start import start
+from harness.groups.steps import steps
 from harness.groups.sustained import sustained
 from harness.report import Row
 
@@ -24,6 +25,7 @@ PACKAGES = {
     "taskset": "util-linux",
     "dnsmasq": "dnsmasq-base",
     "unshare": "util-linux",
+    "valgrind": "valgrind",
     "prometheus": "prometheus",
     "prometheus-blackbox-exporter": "prometheus-blackbox-exporter",
 }
@@ -47,6 +49,7 @@ GROUPS = {
     "lag": Group(lag, {"taskset"}, is_default=True),
     "scrape": Group(scrape, set(), is_default=True),
     "names": Group(names, {"dnsmasq", "unshare"}),
+    "steps": Group(steps, {"valgrind"}),
     "hanging": Group(hanging, set()),
     "memory": Group(memory, set()),
     "growth": Group(growth, set()),
