@@ -15,8 +15,8 @@ use clap_complete::Shell;
 use crate::{
     app::RunOptions,
     commands::{
-        blackbox, completions, explain, healthcheck, ignore_closed_pipe, import, man, once, plan,
-        rules, run, schema, targets, validate,
+        blackbox, completions, explain, healthcheck, history, ignore_closed_pipe, import, man,
+        once, plan, rules, run, schema, targets, validate,
     },
     config::{self, Config},
     dispatcher::Shard,
@@ -69,6 +69,10 @@ pub struct Cli {
     /// Minimum time between two reloads
     #[arg(long, hide = true, value_name = "DURATION", default_value = "1s", value_parser = interval)]
     min_reload_interval: Duration,
+
+    /// Time between batches that are written to the store
+    #[arg(long, hide = true, value_name = "DURATION", default_value = "4s", value_parser = interval)]
+    storage_interval: Duration,
 
     /// Run only shard I of N (from 0); `ordinal` takes I from the trailing number of the host name
     #[arg(long, global = true, value_name = "I/N")]
@@ -164,6 +168,8 @@ enum Command {
         #[arg(long, value_enum, default_value_t)]
         output: targets::Output,
     },
+    /// Print, prune or check the stored history of monitors
+    History(history::Options),
     /// Exit with status 0 if the daemon answers that it is healthy, for containers
     Healthcheck {
         /// Address of the daemon [default: the first one under server.listen]
@@ -260,6 +266,7 @@ impl Cli {
             watch,
             poll_interval,
             min_reload_interval,
+            storage_interval,
             shard,
             command,
         } = self;
@@ -273,6 +280,7 @@ impl Cli {
                     shard,
                     poll_interval,
                     min_reload_interval,
+                    storage_interval,
                     ..RunOptions::default()
                 };
                 run::run(&config, options)?;
@@ -340,6 +348,9 @@ impl Cli {
             Some(Command::Targets { output }) => {
                 let config = read_whole_config(&path)?;
                 return Ok(exit_code::of(targets::run(&config, shard, output)?));
+            }
+            Some(Command::History(options)) => {
+                return Ok(exit_code::of(history::run(options, &path)?));
             }
             Some(Command::Healthcheck { url }) => healthcheck::run(&path, url.as_deref())?,
             Some(Command::Completions { shell }) => {

@@ -14,6 +14,7 @@
 //! - [`metrics`]: reports become Prometheus series
 //! - [`probe`]: one check on request, as blackbox_exporter does it
 //! - [`history`], [`status`]: what is kept of reports, and the pages that show it
+//! - [`storage`]: what is kept of states and results beyond a restart
 //! - [`server`]: `/metrics` and the rest over HTTP
 //! - [`logging`]: events become lines on stdout
 //! - [`app`]: the daemon
@@ -43,5 +44,6 @@ pub mod server;
 mod settings;
 pub mod state;
 pub mod status;
+pub mod storage;
 mod text;
 pub mod value;

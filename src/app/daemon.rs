@@ -35,6 +35,7 @@ use crate::{
     server::{Address, Readiness, ReloadHandle, ReloadRequest, Server, Services},
     state::{DependencyGraph, States},
     status::Status,
+    storage::{self, Past, RetentionHandle, Storage},
     value::FileHashes,
 };
 
@@ -55,6 +56,9 @@ pub enum Error {
     /// The task that reloads ended unexpectedly.
     #[error("failed to follow the configuration: {0}")]
     Reload(String),
+    /// The store cannot be used.
+    #[error("failed to start: {0}")]
+    Storage(#[source] storage::StartError),
     /// A thread or signal handler could not be set up.
     #[error("failed to start: {0}")]
     Start(#[source] io::Error),
@@ -97,6 +101,8 @@ pub struct RunOptions {
     pub poll_interval: Duration,
     /// Minimum time between reloads.
     pub min_reload_interval: Duration,
+    /// Time between batches that are written to the store.
+    pub storage_interval: Duration,
 }
 
 impl Default for RunOptions {
@@ -109,6 +115,7 @@ impl Default for RunOptions {
             shard: None,
             poll_interval: Duration::from_secs(5),
             min_reload_interval: Duration::from_secs(1),
+            storage_interval: storage::BATCH_INTERVAL,
         }
     }
 }
@@ -144,9 +151,18 @@ pub fn run_with_options(config: &Config, options: RunOptions) -> Result<(), Erro
     log_start(options.config_path.as_deref(), &jobs);
     log_missing_prerequisites(&jobs);
     config.log_warnings();
+    let shutdown = CancellationToken::new();
+    let opened = open_storage(&config, &options, &shutdown)?;
+    let (storage, past) = match opened {
+        Some((storage, past)) => (Some(storage), past),
+        None => (None, Past::default()),
+    };
+    let metrics = match &storage {
+        Some(storage) => metrics.with_storage(storage.stats()),
+        None => metrics,
+    };
     let workers = dispatcher::threads_needed(&jobs).min(dispatcher::cores());
     let runtime = runtime::build(workers).map_err(Error::Start)?;
-    let shutdown = CancellationToken::new();
     let (reload_handle, reload_requests) = ReloadHandle::new();
     let signals =
         SignalThread::start(shutdown.clone(), reload_handle.clone()).map_err(Error::Start)?;
@@ -159,6 +175,8 @@ pub fn run_with_options(config: &Config, options: RunOptions) -> Result<(), Erro
         metrics: Arc::new(metrics),
         stats,
         prober,
+        storage,
+        past,
         reload_handle,
         reload_requests,
     };
@@ -190,6 +208,22 @@ fn log_start(config_path: Option<&Path>, jobs: &[Job]) {
         types = (!types.is_empty()).then(|| types.join(", ")),
         "Starting monitoringdaemon"
     );
+}
+
+/// Opens the store, if there is to be one.
+fn open_storage(
+    config: &Config,
+    options: &RunOptions,
+    shutdown: &CancellationToken,
+) -> Result<Option<(Storage, Past)>, Error> {
+    let settings = &config.storage;
+    let Some(directory) = settings.directory() else {
+        return Ok(None);
+    };
+    let interval = options.storage_interval;
+    Storage::open(&directory, settings.retention, interval, shutdown.clone())
+        .map(Some)
+        .map_err(Error::Storage)
 }
 
 /// Raises the limit of descriptors, and lowers limits of `config` that exceed it, so that idle clients
@@ -224,17 +258,25 @@ struct Daemon {
     metrics: Arc<Metrics>,
     stats: Arc<Stats>,
     prober: Arc<Prober>,
+    storage: Option<Storage>,
+    past: Past,
     reload_handle: ReloadHandle,
     reload_requests: Receiver<ReloadRequest>,
 }
 
 impl Daemon {
     /// Runs the asynchronous part.
-    async fn serve(self, shutdown: CancellationToken) -> Result<(), Error> {
+    async fn serve(mut self, shutdown: CancellationToken) -> Result<(), Error> {
         let readiness = Readiness::default();
         let history = self.config.server.shows_status();
         let history = history.then(|| Arc::new(History::default()));
-        let server = self.server(&readiness, history.as_ref()).await?;
+        let storage = self.storage.take();
+        let Past { states, checks } = std::mem::take(&mut self.past);
+        if let Some(history) = &history {
+            history.restore(checks);
+        }
+        let uptimes = storage.as_ref().and_then(Storage::uptimes);
+        let server = self.server(&readiness, history.as_ref(), uptimes).await?;
         // Outlives the dispatcher, so that the daemon responds until the end.
         let stop_serving = CancellationToken::new();
         let mut serving = server.map(|server| tokio::spawn(server.serve(stop_serving.clone())));
@@ -249,19 +291,28 @@ impl Daemon {
             None => self.metrics.clone(),
             Some(history) => Arc::new(Tee(self.metrics.clone(), history)),
         };
+        let observer = match storage.as_ref().and_then(Storage::observer) {
+            None => observer,
+            Some(storage) => Arc::new(Tee(observer, storage)),
+        };
+        let past = states;
         let states = Arc::new(States::new(observer));
+        states.restore(past);
         let (graph, _) = DependencyGraph::new(&self.config.members);
         states.configure(self.config.states.clone(), graph);
         let mut following = JoinSet::new();
         following.spawn(states.clone().run(shutdown.clone()));
         let mut dispatcher = Dispatcher::new(settings, states.clone(), shutdown.clone());
-        let (reloader, jobs, reload_requests) = self.into_reloader(&mut dispatcher, states);
+        let retention = storage.as_ref().map(Storage::retention);
+        let (reloader, jobs, reload_requests) =
+            self.into_reloader(&mut dispatcher, states.clone(), retention);
         if jobs.is_empty() && reloader.is_none() {
             tracing::warn!(target: LOG_TARGET, "No monitors are configured, so there is nothing to run");
         } else if jobs.is_empty() {
             tracing::warn!(target: LOG_TARGET, "No monitors are configured here yet");
         }
         dispatcher.start(jobs);
+        states.end_start();
         readiness.set(true);
         notify_systemd(NotifyState::Ready);
         let mut reloading = JoinSet::new();
@@ -289,10 +340,18 @@ impl Daemon {
         reloading.shutdown().await;
         following.shutdown().await;
 
+        // The disk may be slow: not on this thread, and while the server stops.
+        let storing = storage.map(|storage| {
+            tokio::task::spawn_blocking(move || storage.finish(COMPONENT_STOP_TIMEOUT))
+        });
         stop_serving.cancel();
         let is_serving = !matches!(result, Err(Error::Serve(_)));
         if let Some(serving) = serving.filter(|_| is_serving) {
             let _ = tokio::time::timeout(COMPONENT_STOP_TIMEOUT, serving).await;
+        }
+        if let Some(storing) = storing {
+            // It ends in time, and a panic has been reported.
+            let _ = storing.await;
         }
         result
     }
@@ -302,6 +361,7 @@ impl Daemon {
         &self,
         readiness: &Readiness,
         history: Option<&Arc<History>>,
+        uptimes: Option<Arc<storage::Uptimes>>,
     ) -> Result<Option<Server>, Error> {
         let settings = &self.config.server;
         if settings.listen.is_empty() {
@@ -311,7 +371,7 @@ impl Daemon {
         let services = Services {
             metrics: self.metrics.clone(),
             readiness: readiness.clone(),
-            status: history.cloned().map(Status::new),
+            status: history.map(|history| Status::new(history.clone(), uptimes)),
             probe: Some(self.prober.clone()),
             reload: reloads.then(|| self.reload_handle.clone()),
             poll_interval: self.options.poll_interval,
@@ -329,6 +389,7 @@ impl Daemon {
         self,
         dispatcher: &mut Dispatcher,
         states: Arc<States>,
+        retention: Option<RetentionHandle>,
     ) -> (Option<Reloader>, Vec<Job>, Receiver<ReloadRequest>) {
         let RunOptions {
             extra_jobs,
@@ -338,6 +399,7 @@ impl Daemon {
             shard,
             poll_interval,
             min_reload_interval,
+            storage_interval: _,
         } = self.options;
         let discovers = !self.config.discovery.is_empty();
         // A daemon without monitors, which cannot get any, ends.
@@ -356,6 +418,7 @@ impl Daemon {
                 stats: self.stats,
                 prober: self.prober,
                 states,
+                retention,
                 handle: dispatcher.handle(),
                 desired: DesiredState {
                     config: Arc::new(self.config),

@@ -28,6 +28,7 @@ use crate::{
     probe::Prober,
     server::ReloadRequest,
     state::{DependencyGraph, LeftOut, MAX_DEPENDENCIES, States},
+    storage::RetentionHandle,
     value::FileHashes,
 };
 
@@ -58,6 +59,8 @@ pub(super) struct Reloader {
     pub stats: Arc<Stats>,
     pub prober: Arc<Prober>,
     pub states: Arc<States>,
+    /// Changes how long the store keeps data.
+    pub retention: Option<RetentionHandle>,
     pub handle: DispatcherHandle,
     /// The running configuration.
     pub desired: DesiredState,
@@ -522,6 +525,9 @@ impl Reloader {
             }
             let settings = self.desired.config.states.clone();
             self.states.configure(settings, dependencies);
+            if let Some(retention) = &self.retention {
+                retention.set(self.desired.config.storage.retention);
+            }
             self.apply(change).await;
             let config = &self.desired.config;
             self.prober
@@ -717,6 +723,7 @@ mod tests {
                 Arc::default(),
             )),
             states: Arc::new(States::new(Arc::new(Nobody))),
+            retention: None,
             handle: dispatcher.handle(),
             desired: DesiredState {
                 config: Arc::new(config),

@@ -29,7 +29,8 @@ pub(crate) use monitor::{AnyMonitor, log_check};
 pub(crate) use prerequisites::missing_prerequisites;
 pub use report::{ErrorText, Failure, Outcome, Phase, Reason, Report};
 pub use state::{
-    Confirm, DegradedIf, FailedCheck, Incident, MaintenanceWindow, MonitorStatus, State, StateRules,
+    Confirm, DegradedIf, FailedCheck, Incident, IncidentEnd, MaintenanceWindow, MonitorStatus,
+    PastState, State, StateRules,
 };
 pub use steps::{Step, StepKind, StepLimits, Steps};
 pub use tee::Tee;

@@ -152,6 +152,33 @@ pub struct Incident {
     pub checks: Vec<FailedCheck>,
     /// Number of relapses within `confirm.hold` that continued it.
     pub relapses: u32,
+    /// Why it ended; `None` while it is open.
+    pub end_reason: Option<IncidentEnd>,
+}
+
+string_enum! {
+    /// Why an incident ended.
+    IncidentEnd {
+        /// The recovery was confirmed.
+        Recovered => "recovered",
+        /// The monitor was paused.
+        Paused => "paused",
+        /// The monitor got another type or target.
+        TargetChanged => "target_changed",
+        /// The monitor is gone.
+        Removed => "removed",
+    }
+}
+
+/// The state of a monitor before the daemon started.
+#[derive(Clone, Debug)]
+pub struct PastState {
+    /// The type of the monitor.
+    pub kind: String,
+    /// The target that was checked.
+    pub target: String,
+    /// The state.
+    pub status: MonitorStatus,
 }
 
 /// A failed check without its text.

@@ -7,6 +7,7 @@ mod daemon_request;
 mod discover;
 pub mod explain;
 pub mod healthcheck;
+pub mod history;
 pub mod import;
 pub mod man;
 pub mod once;

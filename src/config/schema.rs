@@ -261,6 +261,7 @@ defaults: {?: 1}
 dispatcher: {?: 1}
 metrics: {?: 1}
 probe: {?: 1}
+storage: {?: 1}
 self_check: {?: 1, monitors: [http]}
 maintenance: {one: {?: 1, every: '02:00-03:00'}}
 monitors:

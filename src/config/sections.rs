@@ -39,7 +39,7 @@ impl<'a> Sections<'a> {
 }
 
 /// Sections that an included file must not have.
-const MAIN_SECTIONS: [&str; 10] = [
+const MAIN_SECTIONS: [&str; 11] = [
     "include",
     "log",
     "server",
@@ -50,6 +50,7 @@ const MAIN_SECTIONS: [&str; 10] = [
     "probe",
     "maintenance",
     "self_check",
+    "storage",
 ];
 
 /// Adds a problem for each of `entries` that has no right name, or that of one before it in another file.

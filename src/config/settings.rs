@@ -21,6 +21,7 @@ use crate::{
     metrics::{self, FAMILIES, Family},
     probe, server,
     state::{self, Member},
+    storage,
     value::{
         EntryPart, Fields, ForbiddenNetworks, ForbiddenTargets, FromNode, Node, Problems,
         WarningKind, nearest,
@@ -40,6 +41,8 @@ pub struct Config {
     pub metrics: metrics::Settings,
     /// `probe`
     pub probe: probe::Settings,
+    /// `storage`
+    pub storage: storage::Settings,
     /// `forbid_targets`
     pub forbid_targets: ForbiddenTargets,
     /// `monitors`, in the order of the files.
@@ -81,6 +84,10 @@ impl RestartOnlyKeys {
                     entries.map(|(key, value)| (format!("{section}.{key}"), hash_node(value))),
                 );
             }
+        }
+        if let Some((Node::Map(entries), _)) = fields.node("storage") {
+            let paths = entries.iter().filter(|(key, _)| *key == "path");
+            hashes.extend(paths.map(|(_, path)| ("storage.path".to_owned(), hash_node(path))));
         }
         Self(hashes)
     }
@@ -146,6 +153,10 @@ impl Config {
         let metrics = fields
             .section("metrics")
             .map(read_metrics)
+            .unwrap_or_default();
+        let storage = fields
+            .section("storage")
+            .map(storage::Settings::read)
             .unwrap_or_default();
         let fixed = RestartOnlyKeys::read(&mut fields);
         let forbid_targets: Vec<ForbiddenNetworks> = fields.list("forbid_targets");
@@ -213,6 +224,7 @@ impl Config {
             dispatcher,
             metrics,
             probe,
+            storage,
             forbid_targets: forbid_targets.into(),
             monitors,
             restart_only_keys: fixed,

@@ -1,7 +1,6 @@
 //! The history of one monitor: its last checks and failures.
 
 use std::{
-    collections::VecDeque,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -12,18 +11,11 @@ use tokio::{sync::broadcast, time::Instant};
 use super::{
     MonitorUpdate, Record,
     evidence::{Evidence, EvidenceStore},
+    recent::{CheckEntry, RecentChecks},
 };
 use crate::check::{
-    AnyMonitor, CertificateValidity, Job, MonitorObserver, MonitorStatus, Reason, Report, Skip,
-    State,
+    AnyMonitor, CertificateValidity, Job, MonitorObserver, MonitorStatus, Report, Skip, State,
 };
-
-/// Number of checks kept of each monitor, successful or not.
-pub const MAX_RECENT_CHECKS: usize = 32;
-/// Number of failed checks kept of each monitor, however many have succeeded since.
-pub const MAX_FAILURES: usize = 16;
-/// Bytes kept of an error text.
-const MAX_ERROR_BYTES: usize = 240;
 
 /// A monitor with its last checks and failures.
 pub struct MonitorHistory {
@@ -41,18 +33,6 @@ pub struct MonitorHistory {
     evidence: Arc<EvidenceStore>,
 }
 
-impl CheckEntry {
-    /// The state in which the check found the target.
-    #[must_use]
-    pub fn state(&self) -> State {
-        match self.record.failure() {
-            None => State::Up,
-            Some((_, Reason::AgentError)) => State::Unknown,
-            Some(_) => State::Down,
-        }
-    }
-}
-
 impl Snapshot {
     /// Time of the last change of state; `None` before the first check.
     #[must_use]
@@ -64,33 +44,11 @@ impl Snapshot {
 
 #[derive(Default)]
 struct CheckLog {
-    /// Number of completed checks, and the number of the last one in `recent`.
-    checks: u32,
-    recent: VecDeque<Record>,
-    failures: VecDeque<FailedCheck>,
+    checks: RecentChecks,
     status: MonitorStatus,
     due: Option<Instant>,
     /// The certificate that expires first, of the last handshake that showed one.
     certificate: Option<CertificateValidity>,
-}
-
-#[derive(Clone)]
-struct FailedCheck {
-    number: u32,
-    record: Record,
-    /// Shared by consecutive failures with the same text.
-    error: Arc<str>,
-}
-
-/// A past check.
-#[derive(Clone, Debug)]
-pub struct CheckEntry {
-    /// Number among the checks of its monitor, from 1.
-    pub number: u32,
-    /// Everything but the error text.
-    pub record: Record,
-    /// The error text, if it failed and is among the last [`MAX_FAILURES`].
-    pub error: Option<Arc<str>>,
 }
 
 /// The history of a monitor at one moment.
@@ -112,6 +70,7 @@ impl MonitorHistory {
     pub(super) fn new(
         id: u32,
         job: &Job,
+        checks: RecentChecks,
         updates: broadcast::Sender<MonitorUpdate>,
         evidence: Arc<EvidenceStore>,
     ) -> Self {
@@ -124,7 +83,10 @@ impl MonitorHistory {
                 .collect(),
             check_every: job.check_every,
             monitor: job.monitor.clone(),
-            check_log: Mutex::default(),
+            check_log: Mutex::new(CheckLog {
+                checks,
+                ..CheckLog::default()
+            }),
             updates,
             evidence,
         }
@@ -167,28 +129,10 @@ impl MonitorHistory {
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         let check_log = self.check_log();
-        let past = |failed: &FailedCheck| CheckEntry {
-            number: failed.number,
-            record: failed.record,
-            error: Some(failed.error.clone()),
-        };
-        let mut failures = check_log.failures.iter().rev().peekable();
-        let numbers = (1..=check_log.checks).rev();
-        let recent = check_log.recent.iter().rev().zip(numbers);
-        let recent = recent.map(|(record, number)| {
-            let failed = failures.next_if(|failed| failed.number == number);
-            failed.map_or_else(
-                || CheckEntry {
-                    number,
-                    record: *record,
-                    error: None,
-                },
-                past,
-            )
-        });
+        let (recent, older_failures) = check_log.checks.entries();
         Snapshot {
-            recent: recent.collect(),
-            older_failures: failures.map(past).collect(),
+            recent,
+            older_failures,
             status: check_log.status.clone(),
             due: check_log.due,
             certificate: check_log.certificate,
@@ -210,38 +154,6 @@ impl MonitorHistory {
     }
 }
 
-impl CheckLog {
-    fn record(&mut self, report: &Report) {
-        let record = Record::new(report);
-        self.checks = self.checks.wrapping_add(1);
-        push(&mut self.recent, record, MAX_RECENT_CHECKS);
-        if let Some(failure) = &report.failure {
-            let error = truncated(&failure.error);
-            let known = self.failures.back().filter(|known| &*known.error == error);
-            let failed = FailedCheck {
-                number: self.checks,
-                record,
-                error: known.map_or_else(|| error.into(), |known| known.error.clone()),
-            };
-            push(&mut self.failures, failed, MAX_FAILURES);
-        }
-        self.certificate = report.expiring_certificate().or(self.certificate);
-    }
-}
-
-/// Adds `item`, and removes the oldest one if there are `max` already. `max` is a power of two.
-fn push<T>(items: &mut VecDeque<T>, item: T, max: usize) {
-    if items.len() == max {
-        items.pop_front();
-    }
-    items.push_back(item);
-}
-
-/// The part of `text` that is kept.
-fn truncated(text: &str) -> &str {
-    &text[..text.floor_char_boundary(MAX_ERROR_BYTES)]
-}
-
 impl MonitorObserver for MonitorHistory {
     fn on_scheduled(&self, next: Instant) {
         self.check_log().due = Some(next);
@@ -250,7 +162,12 @@ impl MonitorObserver for MonitorHistory {
     fn on_started(&self, _lag: Duration) {}
 
     fn on_completed(&self, report: &Report) {
-        self.check_log().record(report);
+        let mut check_log = self.check_log();
+        let error = report.failure.as_ref().map(|failure| &*failure.error);
+        check_log.checks.push(Record::new(report), error);
+        let certificate = report.expiring_certificate();
+        check_log.certificate = certificate.or(check_log.certificate);
+        drop(check_log);
         self.evidence.keep(self.id, report);
         self.notify(false);
     }
@@ -270,7 +187,10 @@ mod tests {
     use std::time::UNIX_EPOCH;
 
     use super::*;
-    use crate::check::{Attempt, CertificateRole, Fact, Failure, Monitor, Phase};
+    use crate::{
+        check::{Attempt, CertificateRole, Fact, Failure, Monitor, Phase, Reason},
+        history::{MAX_FAILURES, MAX_RECENT_CHECKS, PastFailure, recent::MAX_ERROR_BYTES},
+    };
 
     struct Silent;
 
@@ -291,7 +211,13 @@ mod tests {
     fn history() -> (MonitorHistory, broadcast::Receiver<MonitorUpdate>) {
         let (updates, receiver) = broadcast::channel(1000);
         (
-            MonitorHistory::new(7, &Job::new("name", Silent), updates, Arc::default()),
+            MonitorHistory::new(
+                7,
+                &Job::new("name", Silent),
+                RecentChecks::default(),
+                updates,
+                Arc::default(),
+            ),
             receiver,
         )
     }
@@ -385,20 +311,17 @@ mod tests {
             history.on_completed(&report(second, Some(&error)));
         }
         let state = history.check_log();
-        assert!(
-            state
-                .failures
-                .iter()
-                .all(|failed| failed.error.len() <= MAX_ERROR_BYTES)
-        );
-        assert_eq!(state.recent.capacity(), MAX_RECENT_CHECKS);
-        assert_eq!(state.failures.capacity(), MAX_FAILURES);
-        assert_eq!(size_of::<FailedCheck>(), 48);
+        let checks = &state.checks;
+        let mut failures = checks.failures().iter();
+        assert!(failures.all(|failed| failed.error.len() <= MAX_ERROR_BYTES));
+        assert_eq!(checks.recent().capacity(), MAX_RECENT_CHECKS);
+        assert_eq!(checks.failures().capacity(), MAX_FAILURES);
+        assert_eq!(size_of::<PastFailure>(), 48);
         // What README says: of one that is well, and of one that never is.
         let well = size_of::<MonitorHistory>() + MAX_RECENT_CHECKS * size_of::<Record>();
         assert!(well < 1200, "{well}");
         let text = MAX_ERROR_BYTES + 2 * size_of::<usize>();
-        let never = well + MAX_FAILURES * (size_of::<FailedCheck>() + text);
+        let never = well + MAX_FAILURES * (size_of::<PastFailure>() + text);
         assert!(never < 6144, "{never}");
     }
 

@@ -34,6 +34,49 @@ impl Record {
         }
     }
 
+    /// The record of a successful check that ended at `ended_at` in Unix seconds and took `seconds`, with the times of
+    /// [`compact_phases`](Self::compact_phases).
+    #[must_use]
+    pub fn from_compact(ended_at: u32, seconds: f32, reached: &[(Phase, u16)]) -> Self {
+        let mut phases = [0; Phase::ALL.len()];
+        for (phase, spent) in reached {
+            phases[*phase as usize] = *spent;
+        }
+        Self {
+            ended_at,
+            duration: seconds,
+            phases,
+            failure: None,
+        }
+    }
+
+    /// The record of the same check if it had failed.
+    #[must_use]
+    pub fn with_failure(self, failure: (Phase, Reason)) -> Self {
+        Self {
+            failure: Some(failure),
+            ..self
+        }
+    }
+
+    /// Time at which the check ended, in Unix seconds.
+    #[must_use]
+    pub fn unix_seconds(&self) -> u32 {
+        self.ended_at
+    }
+
+    /// Seconds from its start to its end.
+    #[must_use]
+    pub fn seconds(&self) -> f32 {
+        self.duration
+    }
+
+    /// The time spent in each phase that was reached, in the form in which it is kept.
+    pub fn compact_phases(&self) -> impl Iterator<Item = (Phase, u16)> + Clone + '_ {
+        let phases = Phase::ALL.iter().copied().zip(self.phases);
+        phases.filter(|(_, spent)| *spent > 0)
+    }
+
     /// Time at which the check ended, to the second.
     #[must_use]
     pub fn ended_at(&self) -> SystemTime {
@@ -48,9 +91,8 @@ impl Record {
 
     /// The time spent in each phase that was reached, to a percent.
     pub fn phases(&self) -> impl Iterator<Item = (Phase, Duration)> + '_ {
-        let phases = Phase::ALL.iter().zip(&self.phases);
-        let reached = phases.filter(|(_, spent)| **spent > 0);
-        reached.map(|(phase, spent)| (*phase, seconds(from_bf16(*spent))))
+        let reached = self.compact_phases();
+        reached.map(|(phase, spent)| (phase, seconds(from_bf16(spent))))
     }
 
     /// The phase and the reason of its failure, if it failed.

@@ -1,17 +1,17 @@
 //! The histories of all monitors.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
     },
 };
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::broadcast;
 
-use super::{MonitorUpdate, evidence::EvidenceStore, monitor::MonitorHistory};
+use super::{MonitorUpdate, RecentChecks, evidence::EvidenceStore, monitor::MonitorHistory};
 use crate::check::{DispatcherObserver, Job, MaintenanceWindow, MonitorObserver};
 
 /// Number of updates that a listener may be behind. One that is further behind loses some, and must reload
@@ -25,6 +25,18 @@ pub struct History {
     maintenance: RwLock<Arc<[MaintenanceWindow]>>,
     updates: broadcast::Sender<MonitorUpdate>,
     evidence: Arc<EvidenceStore>,
+    /// Checks before the daemon started, of monitors that have not started yet.
+    past: Mutex<HashMap<Arc<str>, PastChecks>>,
+}
+
+/// The last checks of a monitor before the daemon started.
+pub struct PastChecks {
+    /// The type of the monitor.
+    pub kind: String,
+    /// The target that was checked.
+    pub target: String,
+    /// The checks.
+    pub checks: RecentChecks,
 }
 
 impl Default for History {
@@ -35,11 +47,17 @@ impl Default for History {
             maintenance: RwLock::default(),
             updates: broadcast::Sender::new(BROADCAST_CAPACITY),
             evidence: Arc::default(),
+            past: Mutex::default(),
         }
     }
 }
 
 impl History {
+    /// Takes over past checks of monitors that start later.
+    pub fn restore(&self, past: impl IntoIterator<Item = (Arc<str>, PastChecks)>) {
+        self.past.lock().extend(past);
+    }
+
     /// Every monitor, in the order of their names.
     #[must_use]
     pub fn monitors(&self) -> Vec<Arc<MonitorHistory>> {
@@ -71,7 +89,10 @@ impl DispatcherObserver for History {
     fn observe(&self, job: &Job) -> Arc<dyn MonitorObserver> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let (updates, evidence) = (self.updates.clone(), self.evidence.clone());
-        let monitor = Arc::new(MonitorHistory::new(id, job, updates, evidence));
+        let past = self.past.lock().remove(&job.name);
+        let past = past.filter(|past| past.kind == job.kind() && past.target == job.target());
+        let checks = past.map(|past| past.checks).unwrap_or_default();
+        let monitor = Arc::new(MonitorHistory::new(id, job, checks, updates, evidence));
         let mut monitors = self.monitors.write();
         let replaced = monitors.insert(job.name.clone(), monitor.clone());
         drop(monitors);

@@ -9,6 +9,7 @@ use super::{buckets::LAG_BUCKETS, process::ProcessStats};
 use crate::{
     discovery::{BlockCounts, SourceStatus, Stats},
     probe::ProbeStats,
+    storage,
 };
 
 /// Values that the daemon keeps about itself. Clones share them.
@@ -21,6 +22,7 @@ pub(super) struct DaemonMetrics {
     pub limits: Option<Limits>,
     pub discovery: Option<Arc<Stats>>,
     pub probes: Option<Arc<ProbeStats>>,
+    pub storage: Option<Arc<storage::Stats>>,
     /// True if the daemon has a network; `None` without a `self_check`.
     pub connected: Arc<Mutex<Option<bool>>>,
 }
@@ -53,6 +55,7 @@ impl DaemonMetrics {
             limits: None,
             discovery: None,
             probes: None,
+            storage: None,
             connected: Arc::default(),
         }
     }

@@ -23,6 +23,7 @@ use crate::{
     check::{DispatcherObserver, Job, MonitorObserver},
     discovery::Stats,
     probe::ProbeStats,
+    storage,
     value::is_plain_label_name,
 };
 
@@ -83,6 +84,13 @@ impl Metrics {
     #[must_use]
     pub fn with_probes(mut self, stats: Arc<ProbeStats>) -> Self {
         self.daemon.probes = Some(stats);
+        self
+    }
+
+    /// Exports the numbers of the store.
+    #[must_use]
+    pub fn with_storage(mut self, stats: Arc<storage::Stats>) -> Self {
+        self.daemon.storage = Some(stats);
         self
     }
 

@@ -724,6 +724,43 @@ pub const FAMILIES: &[Family] = &[
         writer: Daemon(|daemon, out| out.count(&[], (daemon.metrics.dropped_log_lines)())),
     },
     Family {
+        name: "monitoringdaemon_storage_errors_total",
+        kind: Kind::Counter,
+        labels: &[],
+        help: "Failed attempts to open, read or write the store.",
+        scope: Scope::Storage,
+        cardinality: Fixed(1),
+        writer: Daemon(|daemon, out| {
+            out.count_if_known(daemon.metrics.storage.as_ref().map(|stats| stats.errors()));
+        }),
+    },
+    Family {
+        name: "monitoringdaemon_storage_size_bytes",
+        kind: Kind::Gauge,
+        labels: &[],
+        help: "Size of the files of the store.",
+        scope: Scope::Storage,
+        cardinality: Fixed(1),
+        writer: Daemon(|daemon, out| {
+            let stats = daemon.metrics.storage.as_ref();
+            out.count_if_known(stats.and_then(|stats| stats.bytes()));
+        }),
+    },
+    Family {
+        name: "monitoringdaemon_storage_last_write_timestamp_seconds",
+        kind: Kind::Gauge,
+        labels: &[],
+        help: "Unix time at which the store was last written.",
+        scope: Scope::Storage,
+        cardinality: Fixed(1),
+        writer: Daemon(|daemon, out| {
+            let stats = daemon.metrics.storage.as_ref();
+            if let Some(at) = stats.and_then(|stats| stats.last_write()) {
+                out.number(&[], unix_seconds(at));
+            }
+        }),
+    },
+    Family {
         name: "monitoringdaemon_discovery_targets",
         kind: Kind::Gauge,
         labels: &["block", "source"],

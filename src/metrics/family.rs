@@ -69,6 +69,8 @@ pub(crate) enum Scope {
     Discovery,
     /// A daemon with modules of `probe`.
     Probe,
+    /// A daemon with a store.
+    Storage,
 }
 
 /// The number of series of a family.
@@ -130,7 +132,10 @@ impl Family {
     /// Returns whether monitors have series of it, so that `metrics.disabled` may name it.
     #[must_use]
     pub fn is_per_monitor(&self) -> bool {
-        !matches!(self.scope, Scope::Daemon | Scope::Discovery | Scope::Probe)
+        !matches!(
+            self.scope,
+            Scope::Daemon | Scope::Discovery | Scope::Probe | Scope::Storage
+        )
     }
 
     /// Returns whether only a daemon with blocks of discovery has series of it.
@@ -143,6 +148,12 @@ impl Family {
     #[must_use]
     pub fn is_of_probe(&self) -> bool {
         self.scope == Scope::Probe
+    }
+
+    /// Returns true if only a daemon with a store has series of it.
+    #[must_use]
+    pub fn is_of_storage(&self) -> bool {
+        self.scope == Scope::Storage
     }
 
     /// Returns whether it is left out unless `metrics.enabled` names it.
@@ -165,7 +176,7 @@ impl Family {
             Scope::SomeOf(types) => format!("some of {}", list(types)),
             Scope::Phases(reached) => phases(reached),
             Scope::OptIn(reached) => format!("{}, off by default", phases(reached)),
-            Scope::Daemon | Scope::Discovery | Scope::Probe => return None,
+            Scope::Daemon | Scope::Discovery | Scope::Probe | Scope::Storage => return None,
         })
     }
 }

@@ -18,6 +18,7 @@ use crate::{
     },
     discovery::Stats,
     probe::ProbeStats,
+    storage,
 };
 
 /// A monitor that is never checked: its reports are made up.
@@ -259,10 +260,13 @@ fn every_listed_family_is_exported_with_type_and_help() {
     stats.fill_for_tests();
     let probes = Arc::new(ProbeStats::default());
     probes.fill_for_tests();
+    let storage = Arc::new(storage::Stats::default());
+    storage.fill_for_tests();
     let metrics = Metrics::new(&with_all_families(), || 0)
         .with_limits(1000, Some(10))
         .with_discovery(stats)
-        .with_probes(probes);
+        .with_probes(probes)
+        .with_storage(storage);
     let mut job = Job::new("example", Silent("http://localhost/"));
     job.state_rules.confirm.failures = 3;
     let observer = metrics.observe(&job);

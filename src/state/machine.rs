@@ -9,7 +9,9 @@ use std::{
 
 use tokio::time::Instant;
 
-use crate::check::{Confirm, ErrorText, FailedCheck, Incident, MonitorStatus, State, StateRules};
+use crate::check::{
+    Confirm, ErrorText, FailedCheck, Incident, IncidentEnd, MonitorStatus, State, StateRules,
+};
 
 /// Everything that the state of one monitor depends on.
 #[expect(
@@ -177,6 +179,62 @@ impl MachineState {
         }
     }
 
+    /// The state of a monitor that was in the state `past` before the daemon started.
+    ///
+    /// What is known of failures and successes that had not confirmed anything is lost.
+    #[must_use]
+    pub fn restored(past: &MonitorStatus, now: Moment) -> Self {
+        let succeeded = match past.state {
+            State::Up | State::Degraded => Some(true),
+            State::Down | State::Unreachable => Some(false),
+            // It contradicts what is confirmed.
+            State::Suspect => Some(past.is_up == Some(false)),
+            State::Maintenance => past.is_up,
+            State::Unknown => past.is_up.filter(|is_up| *is_up),
+            State::Paused => None,
+        };
+        let last = match succeeded {
+            None => LastResult::None,
+            Some(false) => LastResult::Failure,
+            Some(true) => LastResult::Success {
+                is_degraded: past.is_degraded,
+            },
+        };
+        let incident = past.incident.clone();
+        let ended = incident.as_ref().and_then(|incident| incident.ended);
+        let recovered_at = ended.and_then(|ended| {
+            let ago = now.clock.duration_since(ended).unwrap_or_default();
+            now.instant.checked_sub(ago)
+        });
+        Self {
+            is_enabled: past.state != State::Paused,
+            in_maintenance: past.in_maintenance,
+            is_blocked: past.state == State::Unreachable,
+            confirmed: past.is_up,
+            last,
+            is_inconclusive: past.state == State::Unknown && past.is_up.is_some(),
+            recovered_at,
+            incident,
+            state: past.state,
+            // The clock may have been set back.
+            since: past.since.min(now.clock),
+            ..Self::new(now)
+        }
+    }
+
+    /// The state of a monitor that takes the place of this one with another target.
+    #[must_use]
+    pub fn with_other_target(self, now: Moment) -> Self {
+        let mut before = self;
+        before.end_incident(IncidentEnd::TargetChanged, now, &mut Effects::default());
+        let ended =
+            |incident: &Arc<Incident>| incident.end_reason == Some(IncidentEnd::TargetChanged);
+        Self {
+            incident: before.incident.filter(ended),
+            ..Self::new(now)
+        }
+    }
+
     /// True if a success would change nothing.
     #[must_use]
     pub fn is_steady_under(&self, is_degraded: bool) -> bool {
@@ -318,7 +376,7 @@ impl MachineState {
             Some(false) if self.successes >= confirm.successes => {
                 self.confirm(true);
                 self.recovered_at = Some(now.instant);
-                self.end_incident(now, effects);
+                self.end_incident(IncidentEnd::Recovered, now, effects);
             }
             _ => {}
         }
@@ -417,7 +475,7 @@ impl MachineState {
             self.is_inconclusive = false;
             self.successes = 0;
             self.recovered_at = None;
-            self.end_incident(now, effects);
+            self.end_incident(IncidentEnd::Paused, now, effects);
         }
     }
 
@@ -484,6 +542,7 @@ impl MachineState {
             Some(incident) => Incident {
                 reported: None,
                 ended: None,
+                end_reason: None,
                 relapses: incident.relapses.saturating_add(1),
                 phase: last.phase,
                 reason: last.reason,
@@ -500,6 +559,7 @@ impl MachineState {
                 error,
                 checks,
                 relapses: 0,
+                end_reason: None,
             },
         };
         self.incident = Some(Arc::new(incident));
@@ -525,7 +585,7 @@ impl MachineState {
         });
     }
 
-    fn end_incident(&mut self, now: Moment, effects: &mut Effects) {
+    fn end_incident(&mut self, why: IncidentEnd, now: Moment, effects: &mut Effects) {
         let Some(incident) = self.incident.take_if(|incident| incident.ended.is_none()) else {
             return;
         };
@@ -535,6 +595,7 @@ impl MachineState {
         }
         let mut incident = Arc::unwrap_or_clone(incident);
         incident.ended = Some(now.clock);
+        incident.end_reason = Some(why);
         effects.incident = Some(IncidentChange::Ended);
         self.incident = Some(Arc::new(incident));
     }

@@ -12,7 +12,10 @@ use parking_lot::{Mutex, RwLock};
 use tokio::{sync::Notify, time::Instant};
 
 use super::{
-    dependencies::DependencyGraph, machine::Gate, maintenance::Timetable, settings::Settings,
+    dependencies::DependencyGraph,
+    machine::{Gate, MachineState},
+    maintenance::Timetable,
+    settings::Settings,
     tracked::Tracked,
 };
 
@@ -30,6 +33,18 @@ pub(super) struct Shared {
     pub timetable: Mutex<Timetable>,
     /// Wakes the task that has states follow each other.
     pub news: Notify,
+    /// States of monitors that are about to start.
+    pub kept: Mutex<HashMap<Arc<str>, Kept>>,
+    /// True until all monitors with a past state have started.
+    pub is_starting: AtomicBool,
+}
+
+/// The state of a monitor that has stopped, for the one that takes its place.
+#[derive(Clone)]
+pub(super) struct Kept {
+    pub kind: String,
+    pub target: String,
+    pub machine: MachineState,
 }
 
 /// The settings for all monitors.
@@ -121,11 +136,12 @@ impl Shared {
         let mut gate = Gate::Open;
         let mut blockers = Vec::new();
         for dependency in depends_on {
-            // One that runs elsewhere, or not at all, is not known here.
-            let Some(tracked) = monitors.get(dependency) else {
-                continue;
+            let of_dependency = match monitors.get(dependency) {
+                Some(tracked) => tracked.gate(since),
+                None if self.starts_down(dependency) => Gate::Blocked,
+                // One that runs elsewhere, or not at all, is not known here.
+                None => continue,
             };
-            let of_dependency = tracked.gate(since);
             if of_dependency == Gate::Blocked {
                 blockers.push(dependency.clone());
             }
@@ -134,6 +150,16 @@ impl Shared {
         let references = references.iter().filter(|reference| ***reference != *name);
         let references = references.filter_map(|reference| monitors.get(reference));
         (gate.narrower(network(references, since)), blockers.into())
+    }
+
+    /// True if the monitor `name` is about to start, and was down or unreachable before.
+    fn starts_down(&self, name: &str) -> bool {
+        if !self.is_starting.load(Ordering::Relaxed) {
+            return false;
+        }
+        let kept = self.kept.lock();
+        kept.get(name)
+            .is_some_and(|kept| kept.machine.blocks_others())
     }
 
     /// Whether all monitors of `self_check` that run here fail; `None` if there is none.

@@ -1,7 +1,6 @@
 //! The states of all monitors, and the task that has them follow each other.
 
 use std::{
-    collections::HashMap,
     panic::AssertUnwindSafe,
     sync::{Arc, atomic::Ordering},
     time::Duration,
@@ -9,7 +8,6 @@ use std::{
 
 use chrono::Utc;
 use futures_util::FutureExt;
-use parking_lot::Mutex;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
@@ -19,24 +17,15 @@ use super::{
     machine::{Event, MachineState, Moment},
     maintenance::Timetable,
     settings::Settings,
-    shared::{Shared, StatesConfig},
+    shared::{Kept, Shared, StatesConfig},
     tracked::Tracked,
 };
-use crate::check::{DispatcherObserver, Job, MonitorObserver};
+use crate::check::{DispatcherObserver, Job, MonitorObserver, PastState};
 
 /// The states of all monitors. It stands between the dispatcher and the overseers that show them.
 pub struct States {
     inner: Arc<dyn DispatcherObserver>,
     shared: Arc<Shared>,
-    /// States of monitors that are about to start again with other settings.
-    kept: Mutex<HashMap<Arc<str>, Kept>>,
-}
-
-/// The state of a monitor that has stopped, for the one that takes its place.
-struct Kept {
-    kind: &'static str,
-    target: String,
-    machine: MachineState,
 }
 
 /// Monitors that are told of news without giving way to checks that are due.
@@ -55,7 +44,35 @@ impl States {
         Self {
             inner,
             shared: Arc::default(),
-            kept: Mutex::default(),
+        }
+    }
+
+    /// Takes over the states that monitors had before the daemon started. Call [`end_start`](Self::end_start) once
+    /// the monitors have started.
+    pub fn restore(&self, past: impl IntoIterator<Item = (Arc<str>, PastState)>) {
+        let now = Moment::now();
+        let past = past.into_iter().map(|(name, past)| {
+            let kept = Kept {
+                kind: past.kind,
+                target: past.target,
+                machine: MachineState::restored(&past.status, now),
+            };
+            (name, kept)
+        });
+        self.shared.kept.lock().extend(past);
+        self.shared.is_starting.store(true, Ordering::Relaxed);
+    }
+
+    /// Notes that the configured monitors have started. Others, which have been restored, may be discovered later.
+    pub fn end_start(&self) {
+        if !self.shared.is_starting.swap(false, Ordering::Relaxed) {
+            return;
+        }
+        for tracked in self.shared.all() {
+            // What it was unreachable through may not run here any more.
+            if tracked.is_blocked() {
+                tracked.hear();
+            }
         }
     }
 
@@ -211,19 +228,42 @@ async fn in_batches<T>(items: Vec<T>, mut each: impl FnMut(T)) {
     }
 }
 
+impl Kept {
+    /// The state that the monitor of `job` begins with.
+    fn machine_for(self, job: &Job, now: Moment) -> MachineState {
+        if self.kind == job.kind() && self.target == job.target() {
+            return self.machine;
+        }
+        let machine = self.machine.with_other_target(now);
+        if machine.status().incident.is_some() {
+            tracing::info!(
+                target: LOG_TARGET,
+                monitor = &*job.name,
+                "Incident ended because the target of the monitor changed"
+            );
+        }
+        machine
+    }
+}
+
 impl DispatcherObserver for States {
     fn observe(&self, job: &Job) -> Arc<dyn MonitorObserver> {
         let now = Moment::now();
-        let kept = self.kept.lock().remove(&job.name);
-        let kept = kept.filter(|kept| kept.kind == job.kind() && kept.target == job.target());
-        let machine = kept.map_or_else(|| MachineState::new(now), |kept| kept.machine);
+        let kept = self.shared.kept.lock().get(&job.name).cloned();
+        let machine =
+            kept.map_or_else(|| MachineState::new(now), |kept| kept.machine_for(job, now));
+        let blocks_others = machine.blocks_others();
         let inner = self.inner.observe(job);
         let shared = Arc::downgrade(&self.shared);
         let tracked = Arc::new(Tracked::new(job, machine, inner, shared));
         let mut monitors = self.shared.monitors.write();
         monitors.insert(job.name.clone(), tracked.clone());
         drop(monitors);
+        self.shared.kept.lock().remove(&job.name);
         self.connect(&tracked);
+        if blocks_others {
+            self.shared.signal(&job.name);
+        }
         let timetable = self.shared.timetable.lock();
         let in_maintenance = timetable.is_open_for(&tracked.name, &tracked.labels);
         drop(timetable);
@@ -242,11 +282,11 @@ impl DispatcherObserver for States {
     fn on_replaced(&self, job: &Job) {
         if let Some(tracked) = self.shared.monitors.write().remove(&job.name) {
             let kept = Kept {
-                kind: job.kind(),
+                kind: job.kind().to_owned(),
                 target: job.target(),
                 machine: tracked.machine(),
             };
-            self.kept.lock().insert(job.name.clone(), kept);
+            self.shared.kept.lock().insert(job.name.clone(), kept);
         }
         self.inner.on_replaced(job);
     }

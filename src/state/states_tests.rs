@@ -1,12 +1,17 @@
 //! The states of monitors as observers are told of them.
 
-use std::time::UNIX_EPOCH;
+use std::{
+    collections::HashMap,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use parking_lot::Mutex;
 
 use super::*;
 use crate::{
     check::{
-        Attempt, Confirm, Failure, Monitor, MonitorStatus, Phase, Reason, Report, Skip, State,
-        StateRules,
+        Attempt, Confirm, Failure, IncidentEnd, Monitor, MonitorStatus, Phase, Reason, Report,
+        Skip, State, StateRules,
     },
     state::{Dependency, Member},
 };
@@ -160,12 +165,22 @@ fn a_monitor_with_other_settings_keeps_its_state_and_one_with_another_target_doe
     states.on_replaced(&changed);
     states.observe(&Job::new("example", Silent("there")));
     assert_eq!(notes.status("example").state, State::Unknown);
+    assert_eq!(notes.status("example").incident, None, "it ended before");
+
+    down(&job);
+    states.on_replaced(&job);
+    states.observe(&Job::new("example", Silent("there")));
+    let shown = notes.status("example");
+    assert_eq!((shown.state, shown.is_up), (State::Unknown, None));
+    let incident = shown.incident.expect("the one of the other target");
+    assert!(incident.ended.is_some());
+    assert_eq!(incident.end_reason, Some(IncidentEnd::TargetChanged));
 
     down(&job);
     states.on_stopped(&job);
     states.observe(&job);
     assert_eq!(notes.status("example").state, State::Unknown, "it was gone");
-    assert!(states.kept.lock().is_empty());
+    assert!(states.shared.kept.lock().is_empty());
 }
 
 #[test]
@@ -184,6 +199,88 @@ fn a_monitor_that_is_not_enabled_is_paused_and_begins_anew_afterwards() {
         let incident = shown.incident.expect("the last one");
         assert!(incident.ended.is_some(), "nobody knows how it goes on");
     }
+}
+
+fn past(target: &str, state: State, is_up: Option<bool>) -> PastState {
+    PastState {
+        kind: "silent".to_owned(),
+        target: target.to_owned(),
+        status: MonitorStatus {
+            state,
+            since: UNIX_EPOCH,
+            is_up,
+            ..MonitorStatus::default()
+        },
+    }
+}
+
+#[test]
+fn a_state_before_the_start_goes_on() {
+    for (state, is_up) in [
+        (State::Up, Some(true)),
+        (State::Degraded, Some(true)),
+        (State::Down, Some(false)),
+        (State::Suspect, Some(true)),
+        (State::Suspect, Some(false)),
+        (State::Unknown, Some(true)),
+    ] {
+        let (notes, states) = states();
+        let mut past = past("here", state, is_up);
+        past.status.is_degraded = state == State::Degraded;
+        states.restore([("example".into(), past)]);
+        let observer = states.observe(&Job::new("example", Silent("here")));
+        states.end_start();
+        let shown = notes.status("example");
+        assert_eq!((shown.state, shown.is_up), (state, is_up));
+        assert_eq!(shown.since, UNIX_EPOCH, "{state}");
+        observer.on_completed(&report(None));
+        assert_eq!(notes.status("example").state, State::Up);
+    }
+}
+
+#[test]
+fn a_past_state_of_another_target_or_of_the_future_does_not_go_on() {
+    let (notes, states) = states();
+    let mut future = past("here", State::Up, Some(true));
+    future.status.since = SystemTime::now() + Duration::from_hours(24);
+    states.restore([
+        ("example".into(), past("there", State::Down, Some(false))),
+        ("other".into(), future),
+    ]);
+    states.observe(&Job::new("example", Silent("here")));
+    assert_eq!(notes.status("example").state, State::Unknown);
+    states.observe(&Job::new("other", Silent("here")));
+    let shown = notes.status("other");
+    assert_eq!(shown.state, State::Up);
+    assert!(shown.since <= SystemTime::now(), "the clock was set back");
+}
+
+#[test]
+fn a_monitor_stays_unreachable_until_the_dependency_has_started() {
+    let (notes, states) = states();
+    let unreachable = past("client", State::Unreachable, Some(true));
+    let start = |with_router: bool| {
+        let members = [member("client", &["router"]), member("router", &[])];
+        states.configure(Settings::default(), DependencyGraph::new(&members).0);
+        states.restore([
+            ("client".into(), unreachable.clone()),
+            ("router".into(), past("router", State::Down, Some(false))),
+        ]);
+        states.observe(&Job::new("client", Silent("client")));
+        let shown = notes.status("client");
+        assert_eq!(shown.state, State::Unreachable);
+        assert_eq!(shown.since, UNIX_EPOCH);
+        if with_router {
+            states.observe(&Job::new("router", Silent("router")));
+        }
+        states.end_start();
+        notes.status("client").state
+    };
+    assert_eq!(start(true), State::Unreachable);
+    states.on_stopped(&Job::new("client", Silent("client")));
+    states.on_stopped(&Job::new("router", Silent("router")));
+    // Another daemon runs the router now.
+    assert_ne!(start(false), State::Unreachable);
 }
 
 fn member(name: &str, depends_on: &[&str]) -> Member {

@@ -108,6 +108,11 @@ impl Tracked {
         self.progress.lock().machine.clone()
     }
 
+    /// True if a dependency is down.
+    pub fn is_blocked(&self) -> bool {
+        self.progress.lock().machine.is_blocked()
+    }
+
     /// Notes what the monitor depends on, and whether others depend on it.
     pub fn connect(&self, depends_on: &Arc<[Arc<str>]>, is_followed: bool) {
         self.is_followed.store(is_followed, Ordering::Relaxed);

@@ -87,6 +87,14 @@ pub(super) fn percent(share: f64) -> String {
     format!("{:.1} %", (share * 1000.0).floor() / 10.0)
 }
 
+/// The same with two more digits.
+pub(super) fn precise_percent(share: f64) -> String {
+    if share >= 1.0 {
+        return "100 %".to_owned();
+    }
+    format!("{:.3} %", (share * 100_000.0).floor() / 1000.0)
+}
+
 /// The reason and the phase of a failure.
 pub(super) fn failure_text((phase, reason): (Phase, Reason)) -> String {
     format!("{} in {phase}", reason.as_str().replace('_', " "))
@@ -118,6 +126,8 @@ mod tests {
         for (share, expected) in [(1.0, "100 %"), (0.9999, "99.9 %"), (0.5, "50.0 %")] {
             assert_eq!(percent(share), expected);
         }
+        assert_eq!(precise_percent(0.999_999_9), "99.999 %");
+        assert_eq!(precise_percent(1.0), "100 %");
     }
 
     #[test]

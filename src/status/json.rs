@@ -6,8 +6,9 @@ use serde::Serialize;
 
 use super::{format::iso, now::Now, selection::Selection, uptime::uptime};
 use crate::{
-    check::{self, Cause, Phase},
+    check::{self, Cause, IncidentEnd, Phase},
     history::{self, CheckEntry, MonitorHistory, Snapshot},
+    storage,
 };
 
 #[derive(Serialize)]
@@ -51,10 +52,48 @@ struct Monitor<'k> {
     #[serde(skip_serializing_if = "Option::is_none")]
     checks: Option<Vec<Check>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    uptimes: Option<BTreeMap<&'static str, StoredUptime>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     older_failures: Option<Vec<Check>>,
     /// The steps of the last failure, if they are kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     evidence: Option<Evidence>,
+}
+
+/// The uptime over a time that ends now.
+#[derive(Serialize)]
+struct StoredUptime {
+    /// Share of the known time in which the monitor was up, from 0 to 1.
+    uptime: Option<f64>,
+    up_seconds: f64,
+    known_seconds: f64,
+    checks: u64,
+    failures: u64,
+    latency_seconds: Option<Latency>,
+}
+
+#[derive(Serialize)]
+struct Latency {
+    p50: f64,
+    p90: f64,
+    p99: f64,
+}
+
+impl StoredUptime {
+    fn new(uptime: &storage::Uptime) -> Self {
+        let latency = uptime.latency.map(|latency| {
+            let storage::Latency { p50, p90, p99 } = latency;
+            Latency { p50, p90, p99 }
+        });
+        Self {
+            uptime: uptime.share(),
+            up_seconds: uptime.up.as_secs_f64(),
+            known_seconds: uptime.known.as_secs_f64(),
+            checks: uptime.checks,
+            failures: uptime.failures,
+            latency_seconds: latency,
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -116,6 +155,7 @@ struct Incident {
     began: String,
     reported: Option<String>,
     ended: Option<String>,
+    end_reason: Option<&'static str>,
     reason: &'static str,
     phase: &'static str,
     error: String,
@@ -138,6 +178,7 @@ impl Incident {
             began: iso(incident.began),
             reported: incident.reported.map(iso),
             ended: incident.ended.map(iso),
+            end_reason: incident.end_reason.map(IncidentEnd::as_str),
             reason: incident.reason.as_str(),
             phase: incident.phase.as_str(),
             error: incident.error.to_string(),
@@ -197,11 +238,17 @@ pub(super) fn overview(
 }
 
 /// The page of one monitor.
-pub(super) fn monitor(history: &MonitorHistory, now: Now) -> String {
+pub(super) fn monitor(history: &MonitorHistory, uptimes: &[storage::Uptime], now: Now) -> String {
     let snapshot = history.snapshot();
     let checks = |checks: &[CheckEntry]| Some(checks.iter().map(Check::new).collect());
     to_json(&Monitor {
         checks: checks(&snapshot.recent),
+        uptimes: Some(
+            uptimes
+                .iter()
+                .map(|uptime| (uptime.span.name, StoredUptime::new(uptime)))
+                .collect(),
+        ),
         older_failures: checks(&snapshot.older_failures),
         evidence: history.evidence().as_deref().map(Evidence::new),
         ..Monitor::new(history, &snapshot, now)
@@ -244,6 +291,7 @@ impl<'k> Monitor<'k> {
             certificate_days: certificate.map(|end| now.days_until(end)),
             last: snapshot.recent.first().map(Check::new),
             checks: None,
+            uptimes: None,
             older_failures: None,
             evidence: None,
         }

@@ -17,6 +17,7 @@ use super::{
 use crate::{
     check::{MaintenanceWindow, MonitorStatus, Outcome, Phase, State, Step},
     history::{CheckEntry, Evidence, MAX_FAILURES, MAX_RECENT_CHECKS, MonitorHistory, Snapshot},
+    storage::Uptime,
 };
 
 #[derive(Template)]
@@ -97,10 +98,35 @@ struct Detail {
     row: Row,
     check_every: String,
     kept_since: Option<Timestamp>,
+    /// The uptimes that the store knows.
+    uptimes: Vec<StoredUptime>,
     phases: Vec<Phase>,
     checks: Vec<Check>,
     older: Vec<Check>,
     evidence: Option<ShownEvidence>,
+}
+
+/// The uptime over a time that ends now.
+struct StoredUptime {
+    span: &'static str,
+    share: String,
+    /// How much of the time is known, if that is not nearly all.
+    known: Option<String>,
+}
+
+impl StoredUptime {
+    fn new(uptime: &Uptime) -> Option<Self> {
+        /// Share of the time that is always missing: the part of the present hour or day that has not come yet.
+        const NEARLY_ALL: f64 = 0.85;
+        let share = uptime.share()?;
+        let length = f64::from(uptime.span.days) * 86_400.0;
+        let known = uptime.known.as_secs_f64() / length;
+        Some(Self {
+            span: uptime.span.name,
+            share: format::precise_percent(share),
+            known: (known < NEARLY_ALL).then(|| format::percent(known)),
+        })
+    }
 }
 
 /// The steps of the last failure.
@@ -184,7 +210,7 @@ pub(super) fn overview(
 }
 
 /// The page of one monitor.
-pub(super) fn monitor(history: &MonitorHistory, now: Now) -> String {
+pub(super) fn monitor(history: &MonitorHistory, uptimes: &[Uptime], now: Now) -> String {
     let snapshot = history.snapshot();
     let all = snapshot.recent.iter().chain(&snapshot.older_failures);
     let longest = all.clone().map(|check| check.record.duration()).max();
@@ -204,6 +230,7 @@ pub(super) fn monitor(history: &MonitorHistory, now: Now) -> String {
             .recent
             .last()
             .map(|check| Timestamp::new(check.record.ended_at(), now)),
+        uptimes: uptimes.iter().filter_map(StoredUptime::new).collect(),
         phases: reached.into_iter().collect(),
         checks: checks(&snapshot.recent),
         older: checks(&snapshot.older_failures),

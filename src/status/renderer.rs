@@ -3,32 +3,44 @@
 use std::sync::Arc;
 
 use super::{badge, json, now::Now, page, query::Query, selection::Selection};
-use crate::history::History;
+use crate::{
+    history::History,
+    storage::{Uptime, Uptimes},
+};
 
 /// Renders the pages.
-pub struct Status(Arc<History>);
+pub struct Status {
+    history: Arc<History>,
+    uptimes: Option<Arc<Uptimes>>,
+}
 
 impl Status {
-    /// Renders `history` as it is at the moment of each call.
+    /// Renders `history` as it is at the moment of each call, and `uptimes` if there is a store.
     #[must_use]
-    pub fn new(history: Arc<History>) -> Self {
-        Self(history)
+    pub fn new(history: Arc<History>, uptimes: Option<Arc<Uptimes>>) -> Self {
+        Self { history, uptimes }
+    }
+
+    /// The uptimes of the monitor `name`.
+    fn uptimes(&self, name: &str) -> Vec<Uptime> {
+        let uptimes = self.uptimes.as_ref();
+        uptimes.map(|uptimes| uptimes.of(name)).unwrap_or_default()
     }
 
     /// The history that is rendered.
     #[must_use]
     pub fn history(&self) -> &History {
-        &self.0
+        &self.history
     }
 
     /// The page of the monitors that `query` selects.
     #[must_use]
     pub fn overview(&self, query: &Query) -> String {
-        let monitors = self.0.monitors();
+        let monitors = self.history.monitors();
         page::overview(
             &monitors,
             &Selection::new(&monitors, query),
-            &self.0.maintenance(),
+            &self.history.maintenance(),
             query,
             Now::read(),
         )
@@ -37,15 +49,16 @@ impl Status {
     /// The page of the monitor `name`.
     #[must_use]
     pub fn monitor(&self, name: &str) -> Option<String> {
-        Some(page::monitor(&*self.0.monitor(name)?, Now::read()))
+        let history = self.history.monitor(name)?;
+        Some(page::monitor(&history, &self.uptimes(name), Now::read()))
     }
 
     /// The same as [`overview`](Self::overview) in JSON.
     #[must_use]
     pub fn overview_json(&self, query: &Query) -> String {
         json::overview(
-            &Selection::new(&self.0.monitors(), query),
-            &self.0.maintenance(),
+            &Selection::new(&self.history.monitors(), query),
+            &self.history.maintenance(),
             Now::read(),
         )
     }
@@ -53,12 +66,13 @@ impl Status {
     /// The same as [`monitor`](Self::monitor) in JSON.
     #[must_use]
     pub fn monitor_json(&self, name: &str) -> Option<String> {
-        Some(json::monitor(&*self.0.monitor(name)?, Now::read()))
+        let history = self.history.monitor(name)?;
+        Some(json::monitor(&history, &self.uptimes(name), Now::read()))
     }
 
     /// A badge with the state of the monitor `name`, in SVG.
     #[must_use]
     pub fn badge(&self, name: &str) -> Option<String> {
-        Some(badge::render(&*self.0.monitor(name)?))
+        Some(badge::render(&*self.history.monitor(name)?))
     }
 }

@@ -1,6 +1,6 @@
 //! Durations: a number of seconds, or a text with units such as `1m30s`.
 
-use std::{fmt::Write, time::Duration};
+use std::{fmt::Write, ops::RangeInclusive, time::Duration};
 
 use super::{FromNode, Node, node::unexpected_kind, units};
 
@@ -23,19 +23,30 @@ impl FromNode for Duration {
     const EXPECTED: &'static str = "seconds (5, 0.5) or a value with a unit (500ms, 5s, 1m30s, 1h, 1d, 2w, 1y) from 1ms to 366d";
 
     fn from_node(node: &Node) -> Result<Self, String> {
-        let seconds = match node {
-            Node::Text(text) => parse(text).ok_or_else(|| format!("invalid duration {text:?}"))?,
-            Node::Int(_) | Node::Float(_) => f64::from_node(node)?,
-            _ => return Err(unexpected_kind(node)),
-        };
-        let duration = Self::try_from_secs_f64(seconds)
-            .ok()
-            .filter(|duration| (MIN_DURATION..=MAX_DURATION).contains(duration));
-        duration.ok_or_else(|| match node {
-            Node::Text(text) => format!("{text:?} is out of range"),
-            _ => format!("{seconds} is out of range"),
-        })
+        read_duration(node, MIN_DURATION..=MAX_DURATION)
     }
+}
+
+/// Reads a duration within `range`.
+///
+/// # Errors
+/// The problem with `node`.
+pub(crate) fn read_duration(
+    node: &Node,
+    range: RangeInclusive<Duration>,
+) -> Result<Duration, String> {
+    let seconds = match node {
+        Node::Text(text) => parse(text).ok_or_else(|| format!("invalid duration {text:?}"))?,
+        Node::Int(_) | Node::Float(_) => f64::from_node(node)?,
+        _ => return Err(unexpected_kind(node)),
+    };
+    let duration = Duration::try_from_secs_f64(seconds)
+        .ok()
+        .filter(|duration| range.contains(duration));
+    duration.ok_or_else(|| match node {
+        Node::Text(text) => format!("{text:?} is out of range"),
+        _ => format!("{seconds} is out of range"),
+    })
 }
 
 /// Seconds in `text`: numbers with units, each unit at most once, the larger ones first.

@@ -37,6 +37,7 @@ pub use byte_size::ByteSize;
 pub use bytes::{Bytes, Line};
 pub use context::Context;
 pub use duration::format_duration;
+pub(crate) use duration::read_duration;
 pub use endpoint::{Endpoint, Host, Target, ZonedAddress, ip_literal};
 pub use fields::{Fields, nearest};
 pub use file_contents::{FileContents, ReadError, read_regular_file};

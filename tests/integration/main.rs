@@ -12,6 +12,7 @@ mod daemon_signals;
 mod daemon_slots;
 mod daemon_states;
 mod daemon_stdout;
+mod daemon_storage;
 mod dashboard;
 mod discovery;
 mod dns_answers;

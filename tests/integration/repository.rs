@@ -31,6 +31,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "probe",
             "server",
             "state",
+            "storage",
             "value",
         ],
     ),
@@ -38,9 +39,13 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("dispatcher", &["check"]),
     ("probe", &["check", "monitors", "value"]),
     ("state", &["check", "value"]),
-    ("metrics", &["check", "discovery", "probe", "value"]),
+    (
+        "metrics",
+        &["check", "discovery", "probe", "storage", "value"],
+    ),
     ("history", &["check"]),
-    ("status", &["check", "history", "probe", "value"]),
+    ("storage", &["check", "history", "value"]),
+    ("status", &["check", "history", "probe", "storage", "value"]),
     (
         "server",
         &["history", "metrics", "probe", "status", "value"],

@@ -13,6 +13,18 @@ pub(super) const MONITOR_MEMORY: usize = 5_500;
 pub(super) const HISTORY_MEMORY: usize = 1_500;
 /// Bytes of the steps of a monitor's last failure, at most: 64 of 160 bytes of text, if the status page is on.
 pub(super) const EVIDENCE_MEMORY: usize = 13_500;
+/// Additional bytes for each monitor if there is a store, while its journal is folded.
+pub(super) const STORAGE_MEMORY: usize = 3_500;
+/// Bytes of an hour or a day of a monitor in the store, at most about a hundred.
+pub(super) const PERIOD_BYTES: u64 = 90;
+/// Bytes of the last checks, the state and the settings of a monitor in the store.
+pub(super) const STORED_MONITOR_BYTES: u64 = 1_500;
+/// Bytes of a check in the journal of the store.
+pub(super) const JOURNALED_CHECK_BYTES: f64 = 25.0;
+/// The longest time that checks stay in the journal, in seconds.
+pub(super) const JOURNAL_SECONDS: f64 = 600.0;
+/// Bytes that a batch writes beside its checks: pages of the database.
+pub(super) const BATCH_BYTES: f64 = 20_000.0;
 /// Bytes for each check in flight without TLS, from `benches/README.md`.
 pub(super) const CHECK_MEMORY: usize = 40_000;
 /// Bytes for each check in flight with TLS, from `benches/README.md`.

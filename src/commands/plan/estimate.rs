@@ -24,6 +24,7 @@ use crate::{
     history::MAX_EVIDENCE_BYTES,
     metrics,
     state::DependencyGraph,
+    storage,
 };
 
 /// The limits of the configuration.
@@ -75,6 +76,8 @@ pub struct Plan {
     pub hosts: Vec<Host>,
     /// Number of further hosts.
     pub more_hosts: usize,
+    /// The store, if there is one.
+    pub storage: Option<StorageLoad>,
     /// Exceeded limits.
     pub warnings: Vec<Warning>,
 }
@@ -96,6 +99,46 @@ pub struct Load {
     pub monitor_series: usize,
     /// Bytes of one uncompressed scrape.
     pub scrape: usize,
+}
+
+/// The load of the store.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StorageLoad {
+    /// Bytes once data is as old as it is kept.
+    pub bytes: u64,
+    /// Bytes written per second.
+    pub bytes_per_second: f64,
+}
+
+impl StorageLoad {
+    /// The load of a store for `monitors`, `checks_per_second` and `settings`.
+    #[must_use]
+    pub fn estimate(monitors: usize, checks_per_second: f64, settings: &storage::Settings) -> Self {
+        const HOUR: u64 = 3600;
+        let monitors = monitors as u64;
+        let retention = settings.retention;
+        let hours = retention.min(storage::HOURS_RETENTION).as_secs() / HOUR;
+        let days = retention.as_secs() / (24 * HOUR);
+        let of_monitor =
+            (hours + days) * assumptions::PERIOD_BYTES + assumptions::STORED_MONITOR_BYTES;
+        let journal_per_second = checks_per_second * assumptions::JOURNALED_CHECK_BYTES;
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "an estimate"
+        )]
+        let journal = (journal_per_second * assumptions::JOURNAL_SECONDS) as u64;
+        #[expect(clippy::cast_precision_loss, reason = "an estimate")]
+        let folded =
+            (monitors * (assumptions::STORED_MONITOR_BYTES + 2 * assumptions::PERIOD_BYTES)) as f64
+                / assumptions::JOURNAL_SECONDS;
+        let batches = assumptions::BATCH_BYTES / storage::BATCH_INTERVAL.as_secs_f64();
+        Self {
+            bytes: monitors * of_monitor + journal,
+            // Everything is written to the write-ahead log first.
+            bytes_per_second: 2.0 * (journal_per_second + folded) + batches,
+        }
+    }
 }
 
 /// The load on one host.
@@ -197,6 +240,14 @@ impl Plan {
         let limits = limits(config);
         let mut plan = Self::within(limits, &config.metrics, &enabled, machine, with_history);
         plan.add_states(config, &enabled);
+        if config.storage.directory().is_some() {
+            for load in [&mut plan.healthy, &mut plan.worst_case] {
+                load.memory += jobs.len() * assumptions::STORAGE_MEMORY;
+            }
+            let checks = plan.checks_per_second;
+            plan.storage = Some(StorageLoad::estimate(jobs.len(), checks, &config.storage));
+            plan.daemon_series += series::storage_series();
+        }
         plan
     }
 
@@ -252,6 +303,7 @@ impl Plan {
             worst_case: Load::estimate(&monitors, Scenario::AllTimeOut, limits, daemon_series),
             hosts: Vec::new(),
             more_hosts: hosts.len().saturating_sub(LISTED_HOSTS),
+            storage: None,
             warnings: Vec::new(),
         };
         for load in [&mut plan.healthy, &mut plan.worst_case] {

@@ -27,10 +27,19 @@ struct Document<'p> {
     worst_case: Scenario,
     limits: Limits,
     daemon_series: usize,
+    /// The store, if there is one.
+    store: Option<Store>,
     /// The hosts that get the most requests.
     hosts: Vec<HostLoad<'p>>,
     more_hosts: usize,
     warnings: Vec<Exceeded>,
+}
+
+#[derive(Serialize)]
+struct Store {
+    /// Size once data is as old as it is kept.
+    bytes: u64,
+    written_bytes_per_second: f64,
 }
 
 /// The load in one scenario.
@@ -89,6 +98,10 @@ impl<'p> Document<'p> {
                 memory_bytes: plan.machine.memory,
             },
             daemon_series: plan.daemon_series,
+            store: plan.storage.map(|store| Store {
+                bytes: store.bytes,
+                written_bytes_per_second: store.bytes_per_second,
+            }),
             hosts: plan.hosts.iter().map(HostLoad::new).collect(),
             more_hosts: plan.more_hosts,
             warnings: warnings

@@ -54,6 +54,17 @@ impl Plan {
         table.add_row(["checks per second", &rate(self.checks_per_second)]);
         let threads = format!("{} on {cores}", self.worker_threads);
         table.add_row(["worker threads", &threads]);
+        if let Some(storage) = &self.storage {
+            let (size, written) = (storage.bytes, storage.bytes_per_second);
+            table.add_row(["store after its retention", &bytes(size)]);
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "for show"
+            )]
+            let written = bytes(written as u64);
+            table.add_row(["written to it per second", &written]);
+        }
         table
     }
 

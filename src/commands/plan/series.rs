@@ -65,7 +65,9 @@ impl<'s> SeriesModel<'s> {
             Scope::Monitors => true,
             Scope::Types(types) => types.contains(&self.kind),
             Scope::Phases(phases) | Scope::OptIn(phases) => phases.iter().any(|p| self.reaches(*p)),
-            Scope::SomeOf(_) | Scope::Daemon | Scope::Discovery | Scope::Probe => false,
+            Scope::SomeOf(_) | Scope::Daemon | Scope::Discovery | Scope::Probe | Scope::Storage => {
+                false
+            }
         };
         has && self.settings.exports(family)
     }
@@ -105,6 +107,14 @@ pub(super) fn daemon_series(types: usize, has_host_limit: bool) -> usize {
         | Cardinality::ProbeModules => 0,
     })
     .sum()
+}
+
+/// The number of sample lines about the store.
+pub(super) fn storage_series() -> usize {
+    FAMILIES
+        .iter()
+        .filter(|family| family.is_of_storage())
+        .count()
 }
 
 fn is_daemon_family(family: &Family) -> bool {

@@ -434,3 +434,21 @@ fn the_plan_matches_the_golden_file() {
     let expected = fs::read_to_string(&golden).expect("the golden file is there");
     assert_eq!(found, expected);
 }
+
+#[test]
+fn a_store_has_a_size_and_a_rate() {
+    let settings = storage::Settings::default();
+    let load = StorageLoad::estimate(10_000, 1000.0, &settings);
+    // 720 hours and 400 days of at most a hundred bytes, and the rest.
+    assert!(
+        (800_000_000..1_200_000_000).contains(&load.bytes),
+        "{load:?}"
+    );
+    assert!(load.bytes_per_second < 1e6, "{load:?}");
+    let week = storage::Settings {
+        retention: Duration::from_hours(7 * 24),
+        ..settings
+    };
+    let less = StorageLoad::estimate(10_000, 1000.0, &week);
+    assert!(less.bytes < load.bytes / 4, "{less:?}");
+}
