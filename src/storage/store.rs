@@ -1,6 +1,7 @@
 //! Opens the store, and owns the thread that writes to it.
 
 use std::{
+    collections::HashMap,
     io,
     path::{Path, PathBuf},
     sync::{
@@ -16,10 +17,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     LOG_TARGET,
-    database::{Database, OpenError},
+    database::{Database, OpenError, describe, is_corruption},
     fold::{end_accounts, fold},
     past::{self, Past},
-    recorder::Recorder,
+    recorder::{Known, Recorder},
     retention::{self, Pruned},
     stats::Stats,
     uptime::Uptimes,
@@ -66,7 +67,7 @@ impl Storage {
             retention: Arc::new(AtomicU64::new(retention.as_secs())),
             running: None,
         };
-        let (database, past, known) = match open(directory) {
+        let (database, (past, known)) = match open(directory) {
             Ok(opened) => opened,
             Err(error @ OpenError::Locked(_)) => return Err(error.into()),
             Err(error) => {
@@ -172,24 +173,21 @@ pub enum StartError {
     Thread(#[source] io::Error),
 }
 
-type Opened = (
-    Database,
-    Past,
-    std::collections::HashMap<Arc<str>, super::recorder::Known>,
-);
+/// What the store knows: the past, and all monitors.
+type Contents = (Past, HashMap<Arc<str>, Known>);
 
 /// Opens the store in `directory`, folds what is left in the journal, and reads what it knows.
-fn open(directory: &Path) -> Result<Opened, OpenError> {
+fn open(directory: &Path) -> Result<(Database, Contents), OpenError> {
     let mut database = Database::open(directory)?;
     let result = read(&mut database);
-    let (past, known) = match result {
-        Err(error) if super::database::is_corruption(&error) => {
-            database = database.replace(&super::database::describe(&error))?;
+    let contents = match result {
+        Err(error) if is_corruption(&error) => {
+            database = database.replace(&describe(&error))?;
             read(&mut database).map_err(|error| failed(directory, error))?
         }
         read => read.map_err(|error| failed(directory, error))?,
     };
-    Ok((database, past, known))
+    Ok((database, contents))
 }
 
 fn failed(directory: &Path, error: rusqlite::Error) -> OpenError {
@@ -199,12 +197,7 @@ fn failed(directory: &Path, error: rusqlite::Error) -> OpenError {
     }
 }
 
-fn read(
-    database: &mut Database,
-) -> rusqlite::Result<(
-    Past,
-    std::collections::HashMap<Arc<str>, super::recorder::Known>,
-)> {
+fn read(database: &mut Database) -> rusqlite::Result<Contents> {
     let transaction = database.write()?;
     fold(&transaction)?;
     end_accounts(&transaction)?;
@@ -222,7 +215,7 @@ pub fn prune(directory: &Path, retention: Duration) -> Result<Pruned, OpenError>
     let mut database = Database::open_existing(directory)?;
     let mut all = Pruned::default();
     loop {
-        let step = || {
+        let mut step = || {
             let transaction = database.write()?;
             fold(&transaction)?;
             end_accounts(&transaction)?;
@@ -230,7 +223,6 @@ pub fn prune(directory: &Path, retention: Duration) -> Result<Pruned, OpenError>
             transaction.commit()?;
             Ok(pruned)
         };
-        let mut step = step;
         let pruned = step().map_err(failed)?;
         if pruned == Pruned::default() {
             break;

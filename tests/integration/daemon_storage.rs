@@ -430,9 +430,7 @@ fn a_daemon_that_is_killed_again_and_again_leaves_a_sound_store() {
     }
     let states = export(folder.path(), "state");
     assert_eq!(states.len(), 30);
-    let mut daemon = Daemon::start_unserved(config.clone(), |_| {});
-    daemon.until_logged("The store has been opened");
-    daemon.stop();
+    start(config.clone()).stop();
     let file = config_file(&config);
     let mut command = program();
     command

@@ -217,6 +217,7 @@ const SECTIONS: &[&str] = &[
     "probe",
     "maintenance",
     "self_check",
+    "storage",
     "monitors",
 ];
 
