@@ -18,7 +18,6 @@ from pathlib import Path
 
 from harness.daemon import Daemon, monitors, sound_counts
 from harness.groups import ALWAYS, PACKAGES
-from harness.process import number
 from harness.report import REPOSITORY, CannotMeasure, Unsound, environment, shout, show_facts
 from harness.target import Target, nginx
 
@@ -37,8 +36,9 @@ class Run:
 
 def written_bytes(daemon: Daemon) -> float:
     """Bytes that the process had the disk write, by proc_pid_io(5)."""
-    io = Path(f"/proc/{daemon.process.pid}/io").read_text()
-    return number(r"\nwrite_bytes: (\d+)", io)
+    lines = Path(f"/proc/{daemon.process.pid}/io").read_text().splitlines()
+    values = dict(line.split(": ") for line in lines)
+    return float(values["write_bytes"])
 
 
 def run(binary: Path, target: Target, store: Path | None, count: int, every: float, seconds: float) -> Run:
