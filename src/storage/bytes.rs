@@ -96,7 +96,9 @@ mod tests {
         #[test]
         fn what_was_written_is_read(numbers: Vec<u64>, half: u16, float: f32, text: String) {
             let mut writer = Writer::default();
-            numbers.iter().for_each(|number| writer.number(*number));
+            for number in &numbers {
+                writer.number(*number);
+            }
             writer.half(half);
             writer.float(float);
             writer.text(&text);

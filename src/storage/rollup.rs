@@ -85,7 +85,9 @@ mod tests {
 
     fn rollup(checks: u64, failures: u64, millis: [u64; ACCOUNTS], latencies: &[f64]) -> Rollup {
         let mut latency = Sketch::default();
-        latencies.iter().for_each(|seconds| latency.add(*seconds));
+        for seconds in latencies {
+            latency.add(*seconds);
+        }
         Rollup {
             checks,
             failures,

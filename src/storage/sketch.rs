@@ -163,7 +163,9 @@ mod tests {
 
     fn sketch(latencies: &[f64]) -> Sketch {
         let mut sketch = Sketch::default();
-        latencies.iter().for_each(|seconds| sketch.add(*seconds));
+        for seconds in latencies {
+            sketch.add(*seconds);
+        }
         sketch
     }
 

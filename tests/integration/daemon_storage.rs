@@ -77,7 +77,7 @@ fn export(folder: &Path, record: &str) -> Vec<Value> {
     let output = history(folder, &["export"]);
     assert!(output.status.success(), "{}", text(&output));
     let lines = String::from_utf8(output.stdout).expect("UTF-8");
-    let lines = lines.lines().map(|line| serde_json::from_str(line));
+    let lines = lines.lines().map(serde_json::from_str);
     let lines = lines.map(|line: Result<Value, _>| line.expect("JSON Lines"));
     lines.filter(|line| line["record"] == record).collect()
 }
