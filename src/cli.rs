@@ -61,7 +61,7 @@ pub struct Cli {
     #[arg(long)]
     watch: bool,
 
-    /// How often to look for changed files: the configuration, files it refers to, and the server's
+    /// Interval at which to look for changed files: the configuration, files it refers to, and the server's
     /// certificate
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = interval)]
     poll_interval: Duration,
@@ -389,5 +389,6 @@ fn print_stdout(what: &'static str, text: &str) -> Result<(), PrintError> {
 
 /// Writes a line to stderr; errors are ignored, because the exit code tells the result.
 fn print_error(what: &dyn Display) {
-    let _ = io::stderr().write_all(format!("{what}\n").as_bytes());
+    let line = crate::text::without_os_codes(format!("{what}\n"));
+    let _ = io::stderr().write_all(line.as_bytes());
 }

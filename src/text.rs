@@ -4,11 +4,25 @@ use std::{fmt::Write, io};
 
 /// The text of an error of the operating system, without ` (os error N)` at its end.
 pub(crate) fn io_error(error: &io::Error) -> String {
-    let text = error.to_string();
-    match text.rfind(" (os error ") {
-        Some(end) if text.ends_with(')') => text[..end].to_owned(),
-        _ => text,
+    without_os_codes(error.to_string())
+}
+
+/// Removes each ` (os error N)` from `text`.
+pub(crate) fn without_os_codes(mut text: String) -> String {
+    const CODE: &str = " (os error ";
+    let mut from = 0;
+    while let Some(start) = text[from..].find(CODE).map(|at| from + at) {
+        let digits = start + CODE.len();
+        let length = text[digits..].find(|c: char| !c.is_ascii_digit());
+        match length {
+            Some(length) if text[digits + length..].starts_with(')') => {
+                text.replace_range(start..=digits + length, "");
+                from = start;
+            }
+            _ => from = digits,
+        }
     }
+    text
 }
 
 /// Returns true for a character that could end a line, control a terminal, or reorder text.

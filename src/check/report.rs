@@ -68,7 +68,7 @@ impl Phase {
 }
 
 string_enum! {
-    /// How a check ended.
+    /// The outcome of a check.
     Outcome {
         /// The check succeeded.
         Success => "success",
@@ -177,6 +177,7 @@ impl ErrorText {
 
 impl From<String> for ErrorText {
     fn from(text: String) -> Self {
+        let text = text::without_os_codes(text);
         Self(text::bounded(text, Self::MAX_BYTES).into())
     }
 }

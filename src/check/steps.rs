@@ -1,4 +1,4 @@
-//! The steps of one check, told one by one with their times, if somebody listens.
+//! Records the steps of one check with their times, if somebody wants to see them.
 
 use std::{
     collections::VecDeque,
@@ -231,7 +231,7 @@ impl Steps {
         Self(None)
     }
 
-    /// Whether somebody listens.
+    /// Returns true if somebody listens.
     #[must_use]
     #[inline]
     pub fn are_recorded(&self) -> bool {
@@ -371,7 +371,7 @@ impl Recorder {
                 String::from_utf8_lossy(&masked).into_owned()
             }
         };
-        let text = text::bounded(text, limits.text_bytes).into_boxed_str();
+        let text = text::bounded(text::without_os_codes(text), limits.text_bytes).into_boxed_str();
         let step = Step {
             at,
             phase: recorded.phase,
