@@ -1,4 +1,4 @@
-//! Configurations that a program writes for others: checked before they are written anywhere.
+//! Validates configurations that a program has generated, before they are written anywhere.
 
 use std::{env, ffi::OsString, iter, path::Path};
 

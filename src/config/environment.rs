@@ -30,35 +30,10 @@ impl<'v> Environment<'v> {
     /// Replaces references in all texts of `node`, which is at `path`, but not in keys.
     pub(super) fn substitute(&self, node: &mut Node, path: &Path) {
         if has_reference(node) {
-            self.walk(node, path, &CaptureGroupNames::default());
-        }
-    }
-
-    fn walk(&self, node: &mut Node, path: &Path, groups: &CaptureGroupNames) {
-        match node {
-            Node::Text(text) => {
-                if let Some(substituted) = self.substitute_text(text, path, groups) {
-                    *node = substituted;
-                }
-            }
-            Node::List(items) => {
-                for (index, item) in items.iter_mut().enumerate() {
-                    self.walk(item, &path.item(index), groups);
-                }
-            }
-            Node::Map(entries) => {
-                let own = CaptureGroupNames::from_entries(entries);
-                let groups = own.as_ref().unwrap_or(groups);
-                for (index, (name, node)) in entries.iter_mut().enumerate() {
-                    self.walk(node, &path.entry(name, index), groups);
-                }
-            }
-            Node::Null
-            | Node::Bool(_)
-            | Node::Int(_)
-            | Node::Float(_)
-            | Node::Binary(_)
-            | Node::FromEnvironment(_) => {}
+            let groups = CaptureGroupNames::default();
+            replace_texts(node, path, &groups, &mut |text, path, groups| {
+                self.substitute_text(text, path, groups)
+            });
         }
     }
 
@@ -204,24 +179,40 @@ impl CaptureGroupNames {
     }
 }
 
-/// Escapes all that is a reference in the texts of `node`, so that substitution gives back what they are.
+/// Escapes all references in the texts of `node`, so that substitution restores the texts.
 pub(super) fn escape(node: &mut Node) {
     if has_reference(node) {
-        escape_within(node, &CaptureGroupNames::default());
+        let groups = CaptureGroupNames::default();
+        replace_texts(node, &Path::default(), &groups, &mut |text, _, groups| {
+            Some(Node::Text(escaped(text, groups)))
+        });
     }
 }
 
-fn escape_within(node: &mut Node, groups: &CaptureGroupNames) {
+/// Replaces each text in `node`, which is at `path`, but not keys. `replace` gets the text, its path, and the names of
+/// the groups that it may refer to, and returns the replacement, if any.
+fn replace_texts(
+    node: &mut Node,
+    path: &Path,
+    groups: &CaptureGroupNames,
+    replace: &mut dyn FnMut(&str, &Path, &CaptureGroupNames) -> Option<Node>,
+) {
     match node {
-        Node::Text(text) => *text = escaped(text, groups),
-        Node::List(items) => items
-            .iter_mut()
-            .for_each(|item| escape_within(item, groups)),
+        Node::Text(text) => {
+            if let Some(replacement) = replace(text, path, groups) {
+                *node = replacement;
+            }
+        }
+        Node::List(items) => {
+            for (index, item) in items.iter_mut().enumerate() {
+                replace_texts(item, &path.item(index), groups, replace);
+            }
+        }
         Node::Map(entries) => {
             let own = CaptureGroupNames::from_entries(entries);
             let groups = own.as_ref().unwrap_or(groups);
-            for (_, node) in entries {
-                escape_within(node, groups);
+            for (index, (name, node)) in entries.iter_mut().enumerate() {
+                replace_texts(node, &path.entry(name, index), groups, replace);
             }
         }
         Node::Null
@@ -260,17 +251,7 @@ fn refers_to_group(text: &str, groups: &CaptureGroupNames) -> bool {
 }
 
 fn has_reference(node: &Node) -> bool {
-    match node {
-        Node::Text(text) => text.contains(OPENING),
-        Node::List(items) => items.iter().any(has_reference),
-        Node::Map(entries) => entries.iter().any(|(_, node)| has_reference(node)),
-        Node::Null
-        | Node::Bool(_)
-        | Node::Int(_)
-        | Node::Float(_)
-        | Node::Binary(_)
-        | Node::FromEnvironment(_) => false,
-    }
+    node.any_text(&|text| text.contains(OPENING))
 }
 
 #[cfg(test)]

@@ -21,6 +21,9 @@ use super::{
 /// Maximum size of all files together, enough for a hundred thousand monitors.
 const MAX_FILE_SIZE: u64 = 16 << 20;
 
+/// [`MAX_FILE_SIZE`] in messages.
+const MAX_FILE_SIZE_TEXT: &str = "16 MiB";
+
 /// The path that stands for standard input.
 const STANDARD_INPUT: &str = "-";
 
@@ -58,7 +61,7 @@ pub(super) fn read_main(path: &Path) -> Result<(Loader, Node), Invalid> {
                     "no such file; name one with --config".to_owned()
                 }
                 error => {
-                    format!("{error}: expected a regular file of at most {MAX_FILE_SIZE} bytes")
+                    format!("{error}: expected a regular file of at most {MAX_FILE_SIZE_TEXT}")
                 }
             },
         })
@@ -116,7 +119,7 @@ impl Loader {
             };
             problems.add(place.clone(), EntryPart::Value, wrong, expected);
         };
-        let all = format!("regular files of at most {MAX_FILE_SIZE} bytes together");
+        let all = format!("regular files of at most {MAX_FILE_SIZE_TEXT} together");
         let bytes = match read_regular_file(&path, self.bytes_left) {
             Ok(bytes) => bytes,
             Err(error) => {

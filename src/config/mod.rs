@@ -6,6 +6,7 @@ mod environment;
 mod extends;
 mod include;
 mod invalid;
+mod key_hints;
 mod loader;
 mod monitor;
 mod node_hash;

@@ -291,8 +291,9 @@ impl Monitor {
             timeout,
             fail_if_slower_than,
         };
-        let slo = fields.section("slo");
-        let slo = slo.map(|fields| Slo::read(fields, &bounds, metrics));
+        let slo = fields
+            .section("slo")
+            .map(|fields| Slo::read(fields, &bounds, metrics));
         let duration_buckets = match slo.and_then(|slo| slo.latency) {
             Some(latency) => latency.buckets(duration_buckets, metrics),
             None => duration_buckets,
@@ -337,11 +338,12 @@ impl Monitor {
     /// Of what is in `nodes`, its own keys and those of its templates, and of what other sections gave it.
     fn hash(&self, nodes: &[&Node]) -> u64 {
         let mut hasher = DefaultHasher::new();
-        let buckets = self
+        let buckets: Vec<_> = self
             .duration_buckets
             .iter()
-            .flat_map(|buckets| buckets.iter());
-        let buckets: Vec<_> = buckets.map(|bound| bound.to_bits()).collect();
+            .flat_map(|buckets| buckets.iter())
+            .map(|bound| bound.to_bits())
+            .collect();
         let replicas = self.replicas.0;
         let given = (
             self.check_every,

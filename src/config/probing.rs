@@ -1,4 +1,4 @@
-//! Modules of `probe` as monitors: validated with any target, and bound to one.
+//! Modules of `probe`, read as monitors: validated with a placeholder target, and bound to real ones.
 
 use std::sync::Arc;
 
@@ -69,8 +69,10 @@ impl TemplateSet {
         let scratch = Problems::default();
         let mut fields = Fields::from_layers(self.layers(template)?, &scratch)?;
         let headers = fields.section("headers")?;
-        let host = headers.entries().into_iter();
-        let mut host = host.filter(|(name, ..)| name.eq_ignore_ascii_case("host"));
+        let mut host = headers
+            .entries()
+            .into_iter()
+            .filter(|(name, ..)| name.eq_ignore_ascii_case("host"));
         match host.next()?.1 {
             Node::Text(host) if host == hostname => Some(String::new()),
             Node::Text(host) => Some(host.clone()),
@@ -129,8 +131,9 @@ impl MonitorBuilder {
             Type::Websocket if target.starts_with("ws://") => hide("tls_config"),
             _ => {}
         }
-        let monitor = self.build(&template, &template, Node::Map(keys));
-        let monitor = monitor.map_err(|problems| BindError::Invalid(problems.join("; ")))?;
+        let monitor = self
+            .build(&template, &template, Node::Map(keys))
+            .map_err(|problems| BindError::Invalid(problems.join("; ")))?;
         let scratch = Problems::default();
         let layers = set.layers(&template).unwrap_or_default();
         let traits =
@@ -157,7 +160,7 @@ fn target_of(prober: Type, target: &str) -> String {
     }
 }
 
-/// Whether `target` begins with `http://` or `https://`, in any case.
+/// Returns true if `target` begins with `http://` or `https://`, in any case.
 fn has_web_scheme(target: &str) -> bool {
     let scheme = target.split_once("://").map(|(scheme, _)| scheme);
     scheme.is_some_and(|scheme| {
@@ -175,7 +178,7 @@ fn has_userinfo(url: &str) -> bool {
 }
 
 impl Config {
-    /// What binds modules to targets.
+    /// The function that binds modules to targets.
     pub(crate) fn probe_binder(&self, net: &Net) -> Arc<Bind> {
         let builder = self.monitor_builder.clone();
         let net = match &self.probe.allowed_targets {

@@ -12,6 +12,7 @@ use super::{
     environment::{Environment, Variables},
     include::{self, Included},
     invalid::Invalid,
+    key_hints,
     loader::{folder_of, read_main},
     settings::Config,
 };
@@ -58,6 +59,7 @@ pub(super) fn read_with(path: &Path, variables: Variables<'_>) -> Result<Config,
     let (mut files, mut main) = read_main(path)?;
     let problems = Problems::default();
     problems.set_folder(0, folder_of(path));
+    problems.set_key_hint(key_hints::hint);
     let environment = Environment::new(variables, &problems);
     environment.substitute(&mut main, &value::Path::default());
     let mut trees = Vec::new();

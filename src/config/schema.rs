@@ -91,8 +91,11 @@ mod tests {
                 let problems = Problems::default();
                 let fields =
                     Fields::from_node(node, Path::default(), &problems).expect("a mapping");
-                let entries = fields.entries().into_iter().rev();
-                let entries = entries.map(|(name, node, _)| (name.to_owned(), value(node)));
+                let entries = fields
+                    .entries()
+                    .into_iter()
+                    .rev()
+                    .map(|(name, node, _)| (name.to_owned(), value(node)));
                 Value::Object(entries.collect())
             }
         }
@@ -141,7 +144,7 @@ mod tests {
         assert_eq!(validator.refused(&value(&shipped)), BTreeSet::new());
     }
 
-    /// What is wrong with a file by itself.
+    /// The problems of a file by itself.
     fn problems_of(node: &Node) -> Vec<Problem> {
         let problems = Problems::default();
         let fields = Fields::from_node(node, Path::default(), &problems);
@@ -181,10 +184,11 @@ mod tests {
             Some(Segment::Entry { name, .. }) => name == "<<",
             _ => false,
         };
+        let message = problem.message.trim_end_matches("; quote it");
         let kinds = ["text", "a number", "a boolean", "a list", "a mapping"];
         let is_kind = kinds
             .iter()
-            .any(|kind| problem.message.ends_with(&format!(", found {kind}")));
+            .any(|kind| message.ends_with(&format!(", found {kind}")));
         let required = [
             "url",
             "target",
@@ -201,10 +205,9 @@ mod tests {
             "invalid value \"",
             "unknown IP family",
             "unknown TLS version",
-        ];
-        let is_no_word = is_no_word
-            .iter()
-            .any(|wrong| problem.message.contains(wrong));
+        ]
+        .iter()
+        .any(|wrong| problem.message.contains(wrong));
         !is_merge && (is("unknown key") || is_kind || is_missing || is_no_word || is("the name is"))
     }
 
@@ -358,8 +361,9 @@ monitors:
             let mut path = problem.path;
             path.segments.pop();
             let (schema, at) = schema_of(&root, &path);
-            let keys = schema["properties"].as_object();
-            let keys = keys.unwrap_or_else(|| panic!("no keys at {at}"));
+            let keys = schema["properties"]
+                .as_object()
+                .unwrap_or_else(|| panic!("no keys at {at}"));
             assert_eq!(
                 keys.keys().map(String::as_str).collect::<BTreeSet<_>>(),
                 known,
@@ -404,6 +408,154 @@ monitors:
         let mut found = 0;
         check(&schema(), &mut found);
         assert!(found > 60, "{found} defaults");
+    }
+
+    /// A configuration with every mapping that has keys with defaults.
+    const WITHOUT_OPTIONAL_KEYS: &str = "
+log: {}
+server:
+  basic_auth_users: {a: $2b$10$QNdzJX6ok7Qg87AWGJI.WuJgfXjZUxqVfXaxtsqGmdU.WHdAzFw7a}
+defaults: {}
+dispatcher: {}
+probe: {}
+discovery:
+  one:
+    template: one
+    file_sd_configs: [{files: [/nowhere/targets.json]}]
+    http_sd_configs: [{url: 'http://x'}]
+    dns_sd_configs: [{names: [x]}]
+    relabel_configs: [{source_labels: [a], target_label: b}]
+maintenance: {one: {every: '02:00-03:00'}}
+templates: {one: {}}
+monitors:
+  dns: {type: dns, target: x, query_name: x}
+  grpc: {type: grpc, target: x}
+  http:
+    url: http://x
+    authorization: {credentials: x}
+    confirm: {}
+    tls_config: {}
+    fail_if_header_matches: [{header: a, regexp: b}]
+    fail_if_body_json_matches_cel: body.a
+  oauth2: {url: 'http://x', oauth2: {client_id: x, token_url: 'http://x'}}
+  icmp: {type: icmp, target: x, timeout: 4}
+  tcp: {type: tcp, target: 'x:1', query_response: [{send: a}]}
+  tls: {type: tls, target: x}
+  unix: {type: unix, target: /x}
+  websocket: {type: websocket, target: 'ws://x'}
+";
+
+    /// The pointer into [`WITHOUT_OPTIONAL_KEYS`] that belongs to the pointer `at` into the schema; `None` if it has
+    /// no such mapping.
+    fn instance_pointer(at: &str) -> Option<String> {
+        let inner = |name: &str| match name {
+            "discovery" | "maintenance" => format!("/{name}/one"),
+            "authorization" | "confirm" | "tls_config" => format!("/monitors/http/{name}"),
+            "header_matchers" => "/monitors/http/fail_if_header_matches".to_owned(),
+            "oauth2" => "/monitors/oauth2/oauth2".to_owned(),
+            "query_response" => "/monitors/tcp/query_response".to_owned(),
+            of_type => format!("/monitors/{of_type}"),
+        };
+        let is_elsewhere = [
+            "/$defs/monitor/",
+            "/$defs/template/",
+            "/properties/server/properties/tls/",
+        ];
+        if is_elsewhere.iter().any(|start| at.starts_with(start)) {
+            return None;
+        }
+        let at = match at.strip_prefix("/$defs/") {
+            Some(rest) => {
+                let (name, rest) = rest.split_once('/')?;
+                format!("{}/{rest}", inner(name))
+            }
+            None => at.to_owned(),
+        };
+        Some(at.replace("/properties/", "/").replace("/items/", "/0/"))
+    }
+
+    /// Every default of the schema with its pointer.
+    fn defaults_of(schema: &Value, at: &str, found: &mut Vec<(String, Value)>) {
+        match schema {
+            Value::Object(members) => {
+                if let Some(default) = members.get("default") {
+                    found.push((at.to_owned(), default.clone()));
+                }
+                for (key, value) in members.iter().filter(|(key, _)| *key != "default") {
+                    defaults_of(value, &format!("{at}/{key}"), found);
+                }
+            }
+            Value::Array(items) => {
+                for (index, value) in items.iter().enumerate() {
+                    defaults_of(value, &format!("{at}/{index}"), found);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The settings in `configuration` as text, or its problems.
+    fn read_all(configuration: &Value) -> Result<String, String> {
+        let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
+        std::io::Write::write_all(&mut file, configuration.to_string().as_bytes()).expect("room");
+        let config = crate::config::read(file.path()).map_err(|invalid| invalid.to_string())?;
+        let Config {
+            log,
+            server,
+            dispatcher,
+            probe,
+            mut monitors,
+            discovery,
+            states,
+            ..
+        } = config;
+        for monitor in &mut monitors {
+            monitor.fingerprint = crate::check::Fingerprint::default();
+        }
+        Ok(format!(
+            "{log:?} {server:?} {dispatcher:?} {probe:?} {monitors:?} {discovery:?} {states:?}"
+        ))
+    }
+
+    #[test]
+    fn the_defaults_of_the_schema_are_those_that_are_read() {
+        let base = value(&yaml::parse(WITHOUT_OPTIONAL_KEYS).expect("YAML"));
+        let expected = read_all(&base).expect("a valid configuration");
+        let with = |pointer: &str, given: Value| {
+            let (mapping, key) = pointer.rsplit_once('/').expect("a key");
+            let mut changed = base.clone();
+            let mapping = changed
+                .pointer_mut(mapping)
+                .unwrap_or_else(|| panic!("no mapping for {pointer}"));
+            mapping[key] = given;
+            read_all(&changed)
+        };
+        let mut defaults = Vec::new();
+        defaults_of(&schema(), "", &mut defaults);
+        let (mut checked, mut noticed, mut wrong) = (0, 0, Vec::new());
+        for (at, default) in defaults {
+            let Some(pointer) = instance_pointer(&at) else {
+                continue;
+            };
+            match with(&pointer, default.clone()) {
+                Ok(read) if read == expected => {}
+                Ok(_) => wrong.push(format!("{pointer}: {default} is not the default")),
+                Err(problems) => wrong.push(format!("{pointer}: {problems}")),
+            }
+            checked += 1;
+            let another = match default {
+                Value::Bool(default) => json!(!default),
+                Value::Number(default) => json!(default.as_i64().unwrap_or_default() + 1),
+                _ => continue,
+            };
+            noticed += usize::from(with(&pointer, another).as_ref() != Ok(&expected));
+        }
+        assert!(wrong.is_empty(), "{wrong:#?}");
+        assert!(checked > 80, "{checked} defaults");
+        assert!(
+            noticed > 40,
+            "another value makes a difference in {noticed} cases"
+        );
     }
 
     #[test]

@@ -101,7 +101,7 @@ impl Slo {
         ] {
             if is_given && metrics.disabled.contains(&family) {
                 let wrong = format_args!("needs {family}, which metrics.disabled names");
-                fields.add_value_problem(key, wrong, "a metric that monitors have");
+                fields.add_value_problem(key, wrong, "metrics.disabled without it");
             }
         }
         fields.reject_unknown_keys();

@@ -8,6 +8,7 @@ use std::{
 
 use super::{
     extends::{TemplateName, read_extends},
+    key_hints,
     monitor::{Defaults, Monitor},
     sections::Named,
 };
@@ -235,8 +236,12 @@ impl MonitorBuilder {
             }
             return (None, Size::default());
         };
-        let size = self.0.templates.get(template);
-        let size = size.map(|template| template.size).unwrap_or_default();
+        let size = self
+            .0
+            .templates
+            .get(template)
+            .map(|template| template.size)
+            .unwrap_or_default();
         (self.0.monitor(name, node, path, base, problems), size)
     }
 }
@@ -371,7 +376,7 @@ impl TemplateSet {
         }
     }
 
-    /// Whether what it extends is there, and ends well.
+    /// Returns true if all templates that it extends exist, without a cycle.
     pub(super) fn check_parent(&self, name: &str, problems: &Problems) -> bool {
         let template = &self.templates[name];
         let Some(base) = &template.parent else {
@@ -423,6 +428,7 @@ impl TemplateSet {
         let mut common: Option<Vec<Problem>> = None;
         for assumed in types {
             let scratch = Problems::within_context(self.context.clone());
+            scratch.set_key_hint(key_hints::hint);
             let layers = layers.to_vec();
             let _ = Monitor::read(
                 name,

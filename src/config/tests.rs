@@ -154,7 +154,7 @@ fn what_is_no_text_is_refused() {
     let large = vec![b'#'; 17 << 20];
     check_bytes(
         &large,
-        "config.yml:1:1: file: is larger than 16777216 bytes: expected a regular file of at most 16777216 bytes",
+        "config.yml:1:1: file: is larger than 16777216 bytes: expected a regular file of at most 16 MiB",
     );
 }
 
@@ -497,7 +497,7 @@ fn what_is_included_is_bounded() {
     assert_eq!(
         messages("'*.yaml'", 3, &comment),
         "config.yml:1:11: include[0]: 00002.yaml is too large with the files before it: \
-         expected regular files of at most 16777216 bytes together"
+         expected regular files of at most 16 MiB together"
     );
     let aliases = format!(
         "x: &x [{}]\ny: [{}]\n",
@@ -512,7 +512,7 @@ fn what_is_included_is_bounded() {
     assert_eq!(
         messages("/dev/zero", 0, ""),
         "config.yml:1:11: include[0]: /dev/zero is not a regular file: \
-         expected regular files of at most 16777216 bytes together"
+         expected regular files of at most 16 MiB together"
     );
 }
 

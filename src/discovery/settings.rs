@@ -89,7 +89,10 @@ impl Settings {
 
 impl Block {
     fn read(name: &str, templates: Option<&[&str]>, mut fields: Fields<'_>) -> Option<Self> {
-        let template: Option<String> = fields.required("template");
+        let template: Option<String> = fields.optional("template");
+        if fields.node("template").is_none() {
+            fields.add_problem("template is missing", "the name of a template");
+        }
         if let (Some(template), Some(templates)) = (&template, templates)
             && !templates.contains(&template.as_str())
         {
@@ -108,8 +111,10 @@ impl Block {
         let mut sources = Vec::new();
         let files = fields.list_of(file::KEY, |fields| Some(file::Settings::read(fields)));
         sources.extend(files.into_iter().map(SourceSettings::File));
-        let http = fields.list_of(http::KEY, http::Settings::read);
-        let http = http.into_iter().map(Box::new);
+        let http = fields
+            .list_of(http::KEY, http::Settings::read)
+            .into_iter()
+            .map(Box::new);
         sources.extend(http.map(SourceSettings::Http));
         let dns = fields.list_of(dns::KEY, dns::Settings::read);
         sources.extend(dns.into_iter().map(SourceSettings::Dns));

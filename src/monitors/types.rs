@@ -30,7 +30,7 @@ macro_rules! types {
             )+
         }
 
-        const TYPES: &str = concat!("one of" $(, " ", stringify!($module))+);
+        const TYPES: &str = concat!("one of " $(, stringify!($module),)", "+);
 
         impl Type {
             /// Every type.

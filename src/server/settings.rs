@@ -118,7 +118,7 @@ fn read_listen(fields: &mut Fields<'_>) -> Option<Vec<Address>> {
     if matches!(node, Node::List(_)) {
         let addresses: Vec<Address> = fields.list("listen");
         if addresses.is_empty() {
-            fields.add_value_problem("listen", "empty", "an address at least, or off");
+            fields.add_value_problem("listen", "empty", "at least one address, or off");
         }
         let mut seen = Vec::new();
         for address in &addresses {

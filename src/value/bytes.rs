@@ -1,4 +1,4 @@
-//! Bytes that are sent or expected.
+//! Bytes that a check sends or expects: text, `!!binary`, or a list of numbers.
 
 use super::{FromNode, Node, node::unexpected_kind};
 

@@ -101,6 +101,7 @@ impl Host {
         if let Ok(address) = text.parse() {
             return Ok(Self::Address(address));
         }
+        reject_url(text)?;
         let inner = text
             .strip_prefix('[')
             .and_then(|text| text.strip_suffix(']'));
@@ -170,6 +171,7 @@ impl Target {
     }
 
     fn parse(text: &str) -> Result<Self, String> {
+        reject_url(text)?;
         let whole = |host| Ok(Self { host, port: None });
         if let Ok(address) = text.parse() {
             return whole(Host::Address(address));
@@ -185,6 +187,14 @@ impl Target {
             host: Host::parse(host)?,
             port: Some(port.ok_or_else(|| redacted_error(text, "no port from 1 to 65535 in"))?),
         })
+    }
+}
+
+/// Rejects a text with a scheme, which may hold a password and is not repeated.
+fn reject_url(text: &str) -> Result<(), String> {
+    match text.split_once("://") {
+        Some(_) => Err("URLs are not supported here".to_owned()),
+        None => Ok(()),
     }
 }
 
@@ -229,7 +239,7 @@ impl FromStr for Host {
 }
 
 impl FromNode for Host {
-    const EXPECTED: &'static str = "a host name or address";
+    const EXPECTED: &'static str = "a host name or address, without a port";
 
     fn from_node(node: &Node) -> Result<Self, String> {
         String::from_node(node)?.parse()
@@ -261,8 +271,8 @@ mod tests {
 
     #[track_caller]
     fn check(text: &str, expected: Result<&str, &str>) {
-        let read = Endpoint::from_node(&Node::Text(text.to_owned()));
-        let read = read.map(|endpoint| endpoint.to_string());
+        let read =
+            Endpoint::from_node(&Node::Text(text.to_owned())).map(|endpoint| endpoint.to_string());
         assert_eq!(
             read.as_deref().map_err(String::as_str),
             expected,
@@ -329,7 +339,8 @@ mod tests {
         ] {
             check(&format!("{host}:1"), Err(&format!("invalid host {host:?}")));
         }
-        check("http://a:1", Err("invalid host \"http://a\""));
+        check("http://a:1", Err("URLs are not supported here"));
+        check("http://user:hunter2@a", Err("URLs are not supported here"));
     }
 
     #[test]

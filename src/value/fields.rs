@@ -40,7 +40,11 @@ impl<'a> Fields<'a> {
                 Node::Null if layers.found.is_empty() => layers.add(&[], &path, false),
                 _ if layers.found.is_empty() => {
                     let wrong = super::node::unexpected_kind(node);
-                    problems.add(path, EntryPart::Value, wrong, "a mapping");
+                    let expected = match node {
+                        Node::List(_) => "a mapping (KEY: VALUE, without dashes)",
+                        _ => "a mapping",
+                    };
+                    problems.add(path, EntryPart::Value, wrong, expected);
                     return None;
                 }
                 // It hides later layers.
@@ -319,15 +323,15 @@ impl<'a> Fields<'a> {
                     continue;
                 }
                 let path = layer.path.entry(name, index);
-                if let Some(near) = suggest(name, &self.asked) {
-                    let expected = format_args!("did you mean {near}?");
-                    self.problems
-                        .add(path, EntryPart::Key, "unknown key", expected);
-                    continue;
-                }
-                let mut known: Vec<&str> = self.asked.clone();
-                known.sort_unstable();
-                let expected = format_args!("one of {}", known.join(", "));
+                let expected = if let Some(near) = suggest(name, &self.asked) {
+                    format!("did you mean {near}?")
+                } else if let Some(hint) = self.problems.key_hint(&layer.path, &self.asked, name) {
+                    hint
+                } else {
+                    let mut known: Vec<&str> = self.asked.clone();
+                    known.sort_unstable();
+                    format!("one of {}", known.join(", "))
+                };
                 self.problems
                     .add(path, EntryPart::Key, "unknown key", expected);
             }
@@ -344,7 +348,11 @@ impl<'a> Fields<'a> {
                 .map(|(index, item)| (item, path.item(index)))
                 .collect(),
             Some((node, path)) => {
-                let expected = format!("a list (each item {expected})");
+                let form = match node {
+                    Node::Text(_) | Node::Int(_) | Node::Float(_) => "a list in brackets",
+                    _ => "a list",
+                };
+                let expected = format!("{form} (each item {expected})");
                 self.problems.add(
                     path,
                     EntryPart::Value,
@@ -382,8 +390,41 @@ const ALIASES: &[(&str, &[&str])] = &[
     ("expected_status", &["valid_status_codes"]),
     ("bearer_token", &["authorization"]),
     ("insecure", &["insecure_skip_verify"]),
+    ("verify", &["insecure_skip_verify"]),
     ("listen_address", &["listen"]),
+    ("port", &["listen"]),
     ("user", &["username"]),
+    ("pass", &["password"]),
+    ("ca", &["ca_file"]),
+    ("cert", &["cert_file"]),
+    ("certificate", &["cert_file"]),
+    ("key", &["key_file"]),
+    ("basic_auth", &["basic_auth_users"]),
+    ("users", &["basic_auth_users"]),
+    ("proxy", &["proxy_url"]),
+    ("ip_protocol", &["preferred_ip_protocol"]),
+    ("ip_version", &["preferred_ip_protocol"]),
+    ("server", &["target"]),
+    ("nameserver", &["target"]),
+    ("domain", &["query_name"]),
+    ("record_type", &["query_type"]),
+    ("retries", &["confirm"]),
+    ("failure_threshold", &["confirm"]),
+    ("failures", &["confirm"]),
+    ("description", &["labels"]),
+    ("group", &["labels"]),
+    ("user_agent", &["headers"]),
+    ("expect", &["query_response"]),
+    ("send", &["query_response"]),
+    ("regex", &["regexp"]),
+    ("payload", &["payload_size"]),
+    ("files", &["file_sd_configs"]),
+    ("targets", &["static_configs"]),
+    ("objective", &["availability"]),
+    ("scrape_configs", &["monitors"]),
+    ("endpoints", &["monitors"]),
+    ("checks", &["monitors"]),
+    ("logging", &["log"]),
 ];
 
 /// Suggests one of `known` for `word`: the most similar one, or the equivalent of another program's
@@ -495,7 +536,7 @@ mod tests {
                 "flag: duplicate key",
                 "count: 0 is out of range: expected a whole number from 1 to 1000000",
                 "flag: expected true or false, found text",
-                "file: name is missing: expected text (quote values that YAML reads as something else)",
+                "file: name is missing: expected text",
                 "colour: unknown key, did you mean color?",
             ],
         );

@@ -87,8 +87,10 @@ impl FileHashes {
 /// The contents of a file, or the names in a folder.
 fn contents(file: &Path) -> Option<Vec<u8>> {
     if let Ok(entries) = fs::read_dir(file) {
-        let names = entries.filter_map(|entry| Some(entry.ok()?.file_name()));
-        let mut names: Vec<_> = names.map(OsString::into_encoded_bytes).collect();
+        let mut names: Vec<_> = entries
+            .filter_map(|entry| Some(entry.ok()?.file_name()))
+            .map(OsString::into_encoded_bytes)
+            .collect();
         names.sort_unstable();
         return Some(names.join(&0));
     }

@@ -124,7 +124,7 @@ impl AllowedTargets {
         })
     }
 
-    /// Whether `address` may be probed.
+    /// Returns true if `address` may be probed.
     #[must_use]
     pub fn has_address(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
@@ -234,13 +234,15 @@ mod tests {
     #[test]
     fn a_target_is_allowed_by_its_name_or_its_address() {
         let read = |text: &&str| AllowedTarget::from_node(&Node::Text((*text).to_owned()));
-        let entries = [
+        let entries: Result<Vec<_>, _> = [
             "10.0.0.0/8",
             "www.example.com",
             "*.Example.org.",
             "unix:/run/a",
-        ];
-        let entries: Result<Vec<_>, _> = entries.iter().map(read).collect();
+        ]
+        .iter()
+        .map(read)
+        .collect();
         let allowed = AllowedTargets::from(entries.expect("targets"));
         for (name, expected) in [
             ("www.example.com", true),

@@ -91,8 +91,10 @@ impl CaptureLabel {
     #[must_use]
     pub fn render(&self, captures: &Captures<'_>) -> Option<(String, String)> {
         let value = captures.expand(self.template.as_bytes())?;
-        let value = String::from_utf8_lossy(&value);
-        let value = value.chars().take(Self::MAX_VALUE_CHARS).collect();
+        let value = String::from_utf8_lossy(&value)
+            .chars()
+            .take(Self::MAX_VALUE_CHARS)
+            .collect();
         Some((self.name.clone(), value))
     }
 }

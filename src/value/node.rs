@@ -39,6 +39,28 @@ impl Node {
         }
     }
 
+    /// Returns true if `test` holds for any text in the tree; keys and values from the environment are left out.
+    pub fn any_text(&self, test: &dyn Fn(&str) -> bool) -> bool {
+        match self {
+            Self::Text(text) => test(text),
+            Self::List(items) => items.iter().any(|item| item.any_text(test)),
+            Self::Map(entries) => entries.iter().any(|(_, node)| node.any_text(test)),
+            _ => false,
+        }
+    }
+
+    /// Calls `edit` with every text in the tree; keys and values from the environment are left out.
+    pub fn edit_texts(&mut self, edit: &mut dyn FnMut(&mut String)) {
+        match self {
+            Self::Text(text) => edit(text),
+            Self::List(items) => items.iter_mut().for_each(|item| item.edit_texts(edit)),
+            Self::Map(entries) => entries
+                .iter_mut()
+                .for_each(|(_, node)| node.edit_texts(edit)),
+            _ => {}
+        }
+    }
+
     /// Parses `text` as YAML does without quotes.
     pub(super) fn from_plain_scalar(text: &str) -> Self {
         let begins_number = |c: char| c.is_ascii_digit() || matches!(c, '+' | '-' | '.');
@@ -145,7 +167,7 @@ impl FromNode for f64 {
 }
 
 impl FromNode for String {
-    const EXPECTED: &'static str = "text (quote values that YAML reads as something else)";
+    const EXPECTED: &'static str = "text";
 
     fn from_node(node: &Node) -> Result<Self, String> {
         match node {

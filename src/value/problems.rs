@@ -193,7 +193,12 @@ pub struct Problems {
     suppressed: RefCell<HashSet<Location>>,
     /// Name of the monitor that is read from several mappings.
     subject: RefCell<Option<String>>,
+    /// Finds the mapping that an unknown key belongs to.
+    key_hint: Cell<Option<KeyHint>>,
 }
+
+/// Returns where a key belongs that is unknown in the mapping at a path, which has the given known keys.
+pub type KeyHint = fn(&Path, &[&str], &str) -> Option<String>;
 
 /// A location in a file, shared or not.
 pub type Location = (usize, Vec<Segment>, EntryPart);
@@ -350,6 +355,15 @@ impl Problems {
         (self.found.into_inner(), self.dropped.get())
     }
 
+    /// Sets the function that finds where an unknown key belongs.
+    pub fn set_key_hint(&self, hint: KeyHint) {
+        self.key_hint.set(Some(hint));
+    }
+
+    pub(super) fn key_hint(&self, path: &Path, known: &[&str], key: &str) -> Option<String> {
+        self.key_hint.get()?(path, known, key)
+    }
+
     /// The context for reading further values.
     #[must_use]
     pub fn context(&self) -> Context {
@@ -383,8 +397,8 @@ impl Problems {
 
 /// The message for `wrong` where `expected` was expected: `unknown level "x": expected INFO or ERROR`.
 ///
-/// If `wrong` has the form `found a list`, it comes after the expectation.
-/// `expected` may be a question (`did you mean level?`), or empty.
+/// If `wrong` has the form `found a list`, it comes after the expectation, with the advice to quote what was meant
+/// as text. `expected` may be a question (`did you mean level?`), or empty.
 fn message(wrong: impl fmt::Display, expected: impl fmt::Display) -> String {
     let (wrong, expected) = (wrong.to_string(), expected.to_string());
     if expected.is_empty() || wrong.ends_with('?') {
@@ -392,7 +406,18 @@ fn message(wrong: impl fmt::Display, expected: impl fmt::Display) -> String {
     } else if expected.starts_with("did you mean ") {
         format!("{wrong}, {expected}")
     } else if wrong.starts_with("found ") {
-        format!("expected {expected}, {wrong}")
+        let is_text = ["text", "a regular expression"]
+            .iter()
+            .any(|text| expected.starts_with(text));
+        let is_scalar = ["a number", "a boolean"]
+            .iter()
+            .any(|kind| wrong.ends_with(kind));
+        let advice = if is_text && is_scalar {
+            "; quote it"
+        } else {
+            ""
+        };
+        format!("expected {expected}, {wrong}{advice}")
     } else if wrong.contains(": ") {
         format!("{wrong}; expected {expected}")
     } else {

@@ -1,4 +1,4 @@
-//! Rules for following redirects.
+//! Rules for following HTTP redirects.
 
 use url::Url;
 

@@ -1,4 +1,4 @@
-//! Secrets.
+//! Text that no message and no `Debug` output shows.
 
 use super::{Fields, FromNode, Node};
 
@@ -19,14 +19,15 @@ impl Secret {
     pub fn read(fields: &mut Fields<'_>, inline: &'static str, file: &'static str) -> Option<Self> {
         fields.at_most_one(&[inline, file]);
         let text = fields.optional::<Self>(inline);
-        let contents = fields.file(file);
-        let contents = contents.and_then(|contents| match contents.text() {
-            Ok(text) => Some(Self::from(text.to_owned())),
-            Err(wrong) => {
-                fields.add_value_problem(file, wrong, "text");
-                None
-            }
-        });
+        let contents = fields
+            .file(file)
+            .and_then(|contents| match contents.text() {
+                Ok(text) => Some(Self::from(text.to_owned())),
+                Err(wrong) => {
+                    fields.add_value_problem(file, wrong, "text");
+                    None
+                }
+            });
         text.or(contents)
     }
 
@@ -61,7 +62,7 @@ impl std::fmt::Debug for Secret {
 }
 
 impl FromNode for Secret {
-    const EXPECTED: &'static str = "text (quote values that YAML reads as something else)";
+    const EXPECTED: &'static str = "text";
 
     fn from_node(node: &Node) -> Result<Self, String> {
         String::from_node(node).map(Self)

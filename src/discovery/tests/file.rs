@@ -1,4 +1,4 @@
-//! Files as they come, change and go.
+//! Tests of target files that appear, change and disappear.
 
 use std::{fs, path::Path};
 
@@ -40,7 +40,7 @@ impl Folder {
         fs::write(self.path(name), text).expect("room for a file");
     }
 
-    /// What a look finds: the addresses in each file, `gone`, or what is wrong.
+    /// Polls, and returns the addresses in each file, `gone`, or the problem.
     async fn look(&mut self) -> Vec<String> {
         let looks = self.files.poll().await.into_iter();
         let shown = looks.filter(|look| !look.list_name.contains('*')).map(
@@ -50,8 +50,8 @@ impl Folder {
              }| {
                 let name = Path::new(&piece)
                     .file_name()
-                    .map(|name| name.to_string_lossy().into_owned());
-                let name = name.unwrap_or_default();
+                    .map(|name| name.to_string_lossy().into_owned())
+                    .unwrap_or_default();
                 match found {
                     Ok(Found::Targets(targets)) => {
                         let at = |target: &crate::discovery::payload::Target| {

@@ -1,4 +1,4 @@
-//! The parts of discovery that need no socket.
+//! Tests of discovery that need no socket.
 
 mod assembly;
 mod file;

@@ -64,7 +64,7 @@ fn what_is_wrong_is_told_with_its_place() {
     check_wrong(
         "{file_sd_configs: [{files: [a.json]}]}",
         &[&format!(
-            "{at}: template is missing: expected text (quote values that YAML reads as something else)"
+            "{at}: template is missing: expected the name of a template"
         )],
     );
     check_wrong(

@@ -128,8 +128,7 @@ impl std::fmt::Debug for Settings {
 struct Values(Vec<Secret>);
 
 impl FromNode for Values {
-    const EXPECTED: &'static str =
-        "text or a list of texts (quote values that YAML reads as something else)";
+    const EXPECTED: &'static str = "text or a list of texts";
 
     fn from_node(node: &Node) -> Result<Self, String> {
         match node {

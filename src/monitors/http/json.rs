@@ -1,4 +1,4 @@
-//! Expressions of CEL (<https://cel.dev>) that a JSON body is held against, under the name `body`.
+//! Evaluates CEL expressions (<https://cel.dev>) over a JSON body, which they call `body`.
 
 use std::{
     cell::Cell,
@@ -62,6 +62,21 @@ const MAX_DEPTH: usize = 100;
 /// Bytes of stack for the deepest expression of [`MAX_EXPRESSION_BYTES`] bytes.
 const PARSER_STACK_BYTES: usize = 64 << 20;
 
+/// An error of the CEL parser, in words instead of its lists of tokens.
+fn plain_syntax_error(message: &str) -> String {
+    let message = message.trim_start_matches("Syntax error: ");
+    let starts = ["mismatched", "extraneous", "no viable alternative at"];
+    let is_token_list = starts.iter().any(|start| message.starts_with(start));
+    let Some((_, token)) = message.split_once(" input '").filter(|_| is_token_list) else {
+        return message.to_owned();
+    };
+    let end = token.find("' expecting ").or_else(|| token.rfind('\''));
+    match &token[..end.unwrap_or(token.len())] {
+        "<EOF>" => "unexpected end".to_owned(),
+        token => format!("unexpected {token:?}"),
+    }
+}
+
 impl Expression {
     /// Compiles `source` on a thread whose stack is large enough for any source: parsing is
     /// recursive, and how deep it is, is known afterwards.
@@ -86,7 +101,10 @@ impl Expression {
             Some(error) => {
                 let (line, column) = error.pos;
                 let first = error.msg.lines().next().unwrap_or_default();
-                format!("does not compile at {line}:{column}: {first}")
+                format!(
+                    "does not compile at {line}:{column}: {}",
+                    plain_syntax_error(first)
+                )
             }
             None => "does not compile".to_owned(),
         })?;
@@ -335,8 +353,9 @@ pub(super) fn read(body: &[u8], max_values: usize) -> Result<Value, InvalidJson>
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
     let left = Cell::new(max_values);
     let mut deserializer = serde_json::Deserializer::from_slice(body);
-    let value = Json(&left).deserialize(&mut deserializer);
-    let value = value.and_then(|value| deserializer.end().map(|()| value));
+    let value = Json(&left)
+        .deserialize(&mut deserializer)
+        .and_then(|value| deserializer.end().map(|()| value));
     value.map_err(|error| {
         // An error of the data is one of ours: the parser's are of the syntax.
         if error.is_data() {

@@ -81,7 +81,7 @@ fn read_schedule(fields: &mut Fields<'_>, zone: Tz) -> Option<Schedule> {
         (None, None, None, Some(cron), Some(duration)) => {
             let now = Utc::now().with_timezone(&zone);
             if cron.find_next_occurrence(&now, false).is_err() {
-                fields.add_value_problem("cron", "this time never comes", "a time that there is");
+                fields.add_value_problem("cron", "this time never comes", "a time that exists");
                 return None;
             }
             let cron = Box::new(cron);
@@ -170,8 +170,9 @@ impl FromNode for Moment {
             return Ok(Self(GivenMoment::Absolute(moment.with_timezone(&Utc))));
         }
         let mut formats = LOCAL.iter();
-        let local = formats.find_map(|format| NaiveDateTime::parse_from_str(&text, format).ok());
-        let local = local.ok_or_else(|| format!("invalid time {text:?}"))?;
+        let local = formats
+            .find_map(|format| NaiveDateTime::parse_from_str(&text, format).ok())
+            .ok_or_else(|| format!("invalid time {text:?}"))?;
         Ok(Self(GivenMoment::Local(local)))
     }
 }
@@ -184,8 +185,9 @@ impl FromNode for CronExpression {
 
     fn from_node(node: &Node) -> Result<Self, String> {
         let text = String::from_node(node)?;
-        let parser = CronParser::builder();
-        let parser = parser.seconds(Seconds::Disallowed).year(Year::Disallowed);
+        let parser = CronParser::builder()
+            .seconds(Seconds::Disallowed)
+            .year(Year::Disallowed);
         let cron = parser.build().parse(&text);
         cron.map(Self)
             .map_err(|_| format!("invalid cron expression {text:?}"))

@@ -1,4 +1,4 @@
-//! Sets of characters: `[a-z]`, `\d`, `[[:alpha:]]` and `\p{Greek}`.
+//! Parses sets of characters: `[a-z]`, `\d`, `[[:alpha:]]` and `\p{Greek}`.
 
 use regex_syntax::hir::{Class, ClassUnicode, ClassUnicodeRange, HirKind};
 

@@ -1,4 +1,4 @@
-//! Reasons why an expression is refused, in the words of Go's `regexp`.
+//! The errors of invalid expressions, in the words of Go's `regexp`.
 
 use std::fmt;
 

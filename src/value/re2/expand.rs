@@ -1,4 +1,4 @@
-//! Templates such as `$1-${name}`, filled in as Go's `Regexp.Expand` does.
+//! Expands templates such as `$1-${name}` with captured text, as Go's `Regexp.Expand` does.
 
 /// A piece of a template.
 enum Piece<'t> {

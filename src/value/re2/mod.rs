@@ -1,4 +1,4 @@
-//! RE2's syntax, as Go's `regexp` has it, in the form that regex-automata compiles.
+//! Regular expressions in RE2's syntax, as Go's `regexp` has it, translated to what regex-automata compiles.
 
 mod class;
 mod error;

@@ -1,4 +1,4 @@
-//! Reads an expression from left to right, as Go's parser does, with a stack of open groups.
+//! Parses an expression from left to right, as Go's parser does, with a stack of open groups.
 
 use regex_syntax::hir::{Capture, Class, ClassUnicode, ClassUnicodeRange, Hir, Look, Repetition};
 
@@ -179,7 +179,7 @@ struct Parser<'t> {
     names: Vec<Option<Box<str>>>,
     /// Bytes that further parts may take.
     room: usize,
-    /// Whether `:]` can still follow: who looks for it again and again takes long.
+    /// True if `:]` can still follow. Looking for it again and again would take long.
     may_end_named_class: bool,
 }
 
@@ -275,7 +275,7 @@ impl<'t> Parser<'t> {
         Some(c)
     }
 
-    /// What has been read since `from` was left.
+    /// The text that was read since `from` was left.
     fn since(&self, from: &'t str) -> &'t str {
         &from[..from.len() - self.rest.len()]
     }
@@ -539,8 +539,8 @@ impl<'t> Parser<'t> {
             self.next();
             self.since(at)
         };
-        let ranges = class::unicode(name, letter == 'P', fold);
-        let ranges = ranges.ok_or_else(|| invalid_range(self.since(from)))?;
+        let ranges = class::unicode(name, letter == 'P', fold)
+            .ok_or_else(|| invalid_range(self.since(from)))?;
         Ok(Some(ranges))
     }
 
@@ -656,8 +656,8 @@ impl<'t> Parser<'t> {
             return Ok(None);
         };
         self.rest = behind;
-        let ranges = class::posix(name, self.flags.fold_case);
-        let ranges = ranges.ok_or_else(|| invalid_range(self.since(from)))?;
+        let ranges = class::posix(name, self.flags.fold_case)
+            .ok_or_else(|| invalid_range(self.since(from)))?;
         Ok(Some(ranges))
     }
 

@@ -108,7 +108,7 @@ impl Search {
     }
 }
 
-/// Whether `byte` continues a character of UTF-8.
+/// Returns true if `byte` continues a character of UTF-8.
 fn is_continuation(byte: u8) -> bool {
     byte & 0b1100_0000 == 0b1000_0000
 }

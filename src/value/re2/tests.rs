@@ -1,4 +1,4 @@
-//! Cases of RE2's syntax and meaning, held against what Go's `regexp` says of them.
+//! Tests of RE2's syntax and meaning, with results of Go's `regexp`.
 
 use std::{collections::BTreeSet, fmt, time::Duration};
 

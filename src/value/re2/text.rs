@@ -1,4 +1,4 @@
-//! Bytes as expressions see them: each byte that is no part of valid UTF-8 is one U+FFFD.
+//! Decodes bytes for expressions: each byte that is not part of valid UTF-8 is one U+FFFD.
 
 use std::{borrow::Cow, ops::Range};
 

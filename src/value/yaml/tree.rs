@@ -51,6 +51,10 @@ fn redact_values(message: &str) -> String {
             "found character that cannot start any token",
             "unexpected character; indent with spaces, and quote values that start with @, ` or %",
         ),
+        (
+            "mapping values are not allowed in this context",
+            "unexpected colon; put the keys of a mapping on lines of their own, and quote values with a colon and a space",
+        ),
     ];
     let better = known.iter().find(|(theirs, _)| message.starts_with(theirs));
     better.map_or(message, |(_, ours)| ours).to_owned()
