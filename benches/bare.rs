@@ -53,10 +53,10 @@ const REQUEST: &[u8] =
 /// From one request of a task to its next one.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// How long it runs before it is measured.
+/// Duration of the run before the measurement.
 const WARM_UP: Duration = Duration::from_secs(1);
 
-/// How long an answer may take.
+/// Maximum duration of a response.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 type Failure = Box<dyn Error + Send + Sync>;
@@ -140,7 +140,7 @@ async fn by_hyper(address: SocketAddr) -> Result<(), Failure> {
     }
 }
 
-/// What benches/nginx.conf agrees to and nothing else, so that no handshake is another one.
+/// The settings that `benches/nginx.conf` accepts and no others, so that all handshakes are the same.
 fn connector(authorities: &str) -> Result<TlsConnector, Failure> {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(&fs::read(authorities)?) {
@@ -243,7 +243,7 @@ fn run(arguments: &[String]) -> Result<(), Failure> {
 }
 
 fn main() -> ExitCode {
-    // `cargo bench` gives `--bench`, and there is nothing to measure without a server.
+    // `cargo bench` passes `--bench`; without a server, no measurement is possible.
     let arguments: Vec<_> = env::args().skip(1).filter(|it| it != "--bench").collect();
     if arguments.is_empty() {
         println!("{USAGE}");

@@ -39,12 +39,12 @@ def grown(counter, span, only="", by="monitor, phase, reason"):
 
 
 def share(part, whole, matching=""):
-    """Nothing where there is no whole."""
+    """The ratio of `part` to `whole`; no value if `whole` is 0."""
     return f"{part} / {matching}({whole} > 0)"
 
 
 def quantile(q, histogram, span="$__rate_interval", function="rate"):
-    # NaN, where nothing was measured, would be a gap: one check an hour is to be a line.
+    # Without measurements the result is NaN, a gap. Leaving NaN out draws a line even with one check an hour.
     return f"histogram_quantile({q}, sum by (le) ({function}({histogram}[{span}]))) >= 0"
 
 
@@ -64,7 +64,7 @@ def chosen(metric, *matchers):
 
 
 def over_range(metric, *matchers):
-    """How much a counter of the chosen monitors grew in the whole time range."""
+    """The increase of a counter of the chosen monitors in the whole time range."""
     return of_chosen(f"increase({metric}{{{','.join([NAMED, *matchers])}}}[$__range])")
 
 
@@ -98,16 +98,16 @@ NAME = ("Monitor", {"links": [MONITOR_LINK], "custom__minWidth": 180})
 
 
 def recent_reason():
-    """Why monitors are down: what they failed for most in the last five minutes, or, where they are checked more
-    seldom, in a longer time."""
+    """The most frequent reason of failures in the last five minutes, or in a longer time for monitors that are checked
+    rarely."""
     failures = f"monitor_check_failures_total{{{NAMED}}}"
     spans = ["5m", "1h", "$__range"]
     most = [f"topk by (monitor) (1, {grown(failures, span, f' {IS_DOWN}')})" for span in spans]
     return of_chosen("(" + "\nor on (monitor) ".join(most) + ")")
 
 
-# Those that changed most often, and then those that were down longest; the same ones at every step, because they are
-# chosen at the end of the time range.
+# The monitors that changed most often, and then those that were down longest. They are chosen at the end of the time
+# range, so they are the same at every step.
 UNSTEADY = (f"topk(25, max by (monitor) (changes(monitor_up{{{NAMED}}}[$__range] @ end()))"
             f" + 1 - avg by (monitor) (avg_over_time(monitor_up{{{NAMED}}}[$__range] @ end()))"
             f" and on (monitor) {CHOSEN} @ end())")
@@ -119,22 +119,22 @@ def overview():
              **thresholds(GOOD)),
         stat(3, "Down", "Monitors whose last check failed.", now("down", f"count({UP} == 0) or vector(0)"),
              **IF_ANY_BAD),
-        stat(3, "Not checked yet", "Monitors that the daemon knows and has not checked since it was started.",
+        stat(3, "Not checked yet", "Monitors without a check since the daemon was started.",
              now("unknown", f"count(({INFO}) unless on (monitor) monitor_up) or vector(0)"), **IF_ANY_WARN),
-        stat(4, "Availability", "Checks that succeeded among those completed, over the time range.",
+        stat(4, "Availability", "Ratio of checks that succeeded, over the time range.",
              now("availability", share(f"sum({over_range('monitor_checks_total', SUCCESS)})",
                                        f"sum({over_range('monitor_checks_total')})")), **AVAILABILITY),
         stat(3, "Failed checks", "In the time range.",
              now("failures", f"sum({over_range('monitor_checks_total', FAILURE)})"), decimals=0, **IF_ANY_WARN),
-        coarse(stat(4, "Checks per second", "Checks completed, whether they succeeded or not.",
+        coarse(stat(4, "Checks per second", "Completed checks, successful and failed.",
                     series("checks", "sum("
                            + of_chosen(f"rate(monitor_checks_total{{{NAMED}}}[$__rate_interval])") + ")"),
                     decimals=2, graph="area"), 60),
-        stat(4, "Next certificate to expire", "Days that are left of the certificate that expires first.",
+        stat(4, "Next certificate to expire", "Days until the first certificate expires.",
              now("days", f"(min({EXPIRY}) - time()) / 86400"), noValue="none",
              **{**DAYS_LEFT, "unit": "suffix:days"}),
-        table(24, 8, "Down now", "Monitors whose last check failed, the one that is down longest first. They are "
-              "down since the check after the last success. The reason is the most frequent one lately.",
+        table(24, 8, "Down now", "Monitors that are down, longest first. A monitor is down since the check after "
+              "its last success. The reason is the most frequent recent one.",
               [rows("info", f"{INFO} and on (monitor) ({UP} == 0)"),
                rows("since", f"1000 * {LAST_SUCCESS}"),
                rows("for", f"time() - {LAST_SUCCESS}"),
@@ -144,9 +144,9 @@ def overview():
                "since": ("Last success", {**DATE, "custom__width": 190, "noValue": "none in this time"}),
                "for": ("Down for", {"unit": "dtdurations", "custom__width": 190})},
               "Last success"),
-        table(24, 10, "Availability", "Checks that succeeded among those completed, over the time range, or the last "
-              "one where there was none; the worst first. Latency is the mean of those that succeeded. Skipped slots "
-              "were due and not run.",
+        table(24, 10, "Availability", "Ratio of checks that succeeded over the time range, worst first; without a check "
+              "in the range, the last result. Latency is the mean of successful checks. Skipped slots were due, but no "
+              "check ran.",
               [rows("info", INFO), rows("up", UP), rows("availability", f"{AVAILABLE} or on (monitor) {UP}"),
                rows("failed", f"sum by (monitor) ({over_range('monitor_checks_total', FAILURE)})"),
                rows("skipped", f"sum by (monitor) ({over_range('monitor_checks_skipped_total')})"),
@@ -160,9 +160,9 @@ def overview():
                "type": ("Type", {"custom__width": 80}), "target": ("Target", {})},
               "Availability"),
         coarse(timeline(
-            24, 12, "State of the 25 least steady",
-            "Those that went up or down most often in the time range, then those that were down longest. Down where "
-            "any check within the step found it so. A gap: the daemon was not scraped.",
+            24, 12, "State of the 25 least stable",
+            "The monitors that changed most often in the time range, then those that were down longest. A step is down if "
+            "any check in it found the target down. In a gap, the daemon was not scraped.",
             [series("up", f"min by (monitor) ((min_over_time(monitor_up{{{NAMED}}}[$__interval]) "
                           f"or monitor_up{{{NAMED}}}) and on (monitor) {UNSTEADY})", "{{monitor}}")],
             STATES, page=25, links=[link_to_monitor("${__field.labels.monitor:percentencode}")]), 120),
@@ -170,20 +170,20 @@ def overview():
               [rows("latency", f"topk(10, {MEAN_LATENCY})")],
               {"monitor": NAME, "latency": ("Latency", {"unit": "s", "min": 0, **thresholds(GOOD), **BAR})},
               "Latency", descending=True),
-        table(8, 10, "Flakiest", "Ten monitors by how often they went up or down in the time range.",
+        table(8, 10, "Flakiest", "Ten monitors with the most changes between up and down in the time range.",
               [rows("changes", f"topk(10, max by (monitor) ({of_chosen(f'changes(monitor_up{{{NAMED}}}[$__range])')})"
                                " > 0)")],
               {"monitor": NAME, "changes": ("Changes", {"min": 0, "decimals": 0, **thresholds(WARN), **BAR})},
               "Changes", descending=True),
-        table(8, 10, "Certificates", "The 50 monitors whose certificates expire first, by what was seen last in the "
-              "time range; of a chain, the one that expires first counts.",
+        table(8, 10, "Certificates", "The 50 monitors whose certificates expire first, as last seen in the time range. "
+              "The certificate of the chain that expires first counts.",
               [rows("days", f"bottomk(50, ({EXPIRY} - time()) / 86400)"), rows("expiry", f"1000 * {EXPIRY}")],
               {"monitor": NAME, "days": ("Days left", {**DAYS_LEFT, **COLOURED, "custom__width": 90}),
                "expiry": ("Expires", {**DATE, "custom__width": 180})},
               "Days left"),
         coarse(heatmap(
-            12, 10, "Latency", "All checks by latency, failed ones included. Where monitors have buckets of their own, "
-            "choose those with the same ones.",
+            12, 10, "Latency", "All checks by latency, including failed ones. If monitors have different buckets, "
+            "select monitors with the same ones.",
             "sum by (le) ("
             + of_chosen(f"increase(monitor_check_duration_seconds_bucket{{{NAMED}}}[$__rate_interval])") + ")"), 60),
         bars(12, 10, "Failures by reason", "Failed checks in each step.",
@@ -192,11 +192,11 @@ def overview():
                      "{{reason}} in {{phase}}")]),
     ]
     return dashboard(
-        "monitoringdaemon-overview", "Overview", "What is down, why, and how everything that is checked is doing.",
+        "monitoringdaemon-overview", "Overview", "Monitors that are down and why, availability and latency of all monitors.",
         [variable("type", "Type", "label_values(monitor_info, type)"),
          variable("label", "Label", "label_names(monitor_info)", current="monitor",
                   regex="/^(?!(__name__|check_every|instance|job|target|timeout|type)$)/",
-                  description="A label of monitors to choose them by; yours are among them."),
+                  description="A label to filter monitors by, including your own."),
          variable("value", "is", "label_values(monitor_info, $label)", everything=".*"),
          variable("monitor", "Monitor", 'label_values(monitor_info{type=~"$type",$label=~"$value"}, monitor)')],
         panels, refresh="1m")
@@ -232,33 +232,33 @@ def monitor():
         stat(3, "Last success", "When a check last succeeded, since the daemon was started.",
              now("success", f"1000 * min({its('monitor_last_success_timestamp_seconds')})"), unit="dateTimeFromNow",
              noValue="none"),
-        stat(3, "Availability", "Checks that succeeded among those completed, over the time range.",
+        stat(3, "Availability", "Ratio of checks that succeeded, over the time range.",
              now("availability", share(f"sum({its_increase('monitor_checks_total', SUCCESS)})",
                                        f"sum({its_increase('monitor_checks_total')})")), **AVAILABILITY),
         stat(3, "Failed checks", "In the time range.",
              now("failures", f"sum({its_increase('monitor_checks_total', FAILURE)})"), decimals=0, **IF_ANY_WARN),
         stat(3, "Latency", "Of the last check.",
              series("latency", f"max({its('monitor_last_check_duration_seconds')})"), unit="s", graph="area"),
-        stat(3, "Latency, 95 %", "Which 95 % of the successful checks in the time range did not exceed.",
+        stat(3, "Latency, 95 %", "95th percentile of the successful checks in the time range.",
              now("p95", quantile(0.95, durations, "$__range", "increase")), unit="s"),
         stat(3, "Certificate", "Days left of the certificate that expires first, in the last check.",
              now("days", f"(min({ITS_EXPIRY}) - time()) / 86400"), noValue="none", **DAYS_LEFT),
-        stat(3, "Slots skipped", "Slots in the time range that were due and not run.",
+        stat(3, "Slots skipped", "Due slots in the time range without a check.",
              now("skipped", f"sum({its_increase('monitor_checks_skipped_total')})"), decimals=0, **IF_ANY_WARN),
         plain_table(24, 4, "Settings", "Settings and labels of the monitor.", [rows("info", its("monitor_info"))],
                     [{"id": "organize", "options": {"excludeByName": dict.fromkeys(["Time", "Value", "__name__", "job"],
                                                                                    True),
                                                     "indexByName": {"monitor": 0, "type": 1, "target": 2},
                                                     "renameByName": {}}}], []),
-        timeline(24, 4, "State", "Down where any check within the step found it so. A gap: the daemon was not scraped.",
+        timeline(24, 4, "State", "A step is down if any check in it found the target down. In a gap, the daemon was not scraped.",
                  [series("up", f"min_over_time({its('monitor_up')}[$__interval]) or {its('monitor_up')}",
                          "{{instance}}")], STATES),
-        lines(12, 9, "Latency of successful checks", "What half, 90 % and 99 % of them did not exceed, as far as the "
-              "buckets of the histogram tell.",
+        lines(12, 9, "Latency of successful checks", "Median, 90th and 99th percentile, as exact as the buckets of "
+              "the histogram.",
               [series(f"p{q}", quantile(q / 100, durations), f"{q} %") for q in (99, 90, 50)], "s", minimum="2m"),
-        heatmap(12, 9, "Latency of all checks", "Failed ones included.",
+        heatmap(12, 9, "Latency of all checks", "Including failed checks.",
                 f"sum by (le) (increase({its('monitor_check_duration_seconds_bucket')}[$__rate_interval]))"),
-        lines(12, 9, "Time in each phase", "Mean over all checks, failed ones included: which phase made them slow.",
+        lines(12, 9, "Time in each phase", "Mean over all checks, including failed ones.",
               [series("phases", share(f"sum by (phase) ({its_rate('monitor_phase_seconds_total')})",
                                       f"sum({its_rate('monitor_checks_total')})", "on () group_left () "),
                       "{{phase}}")],
@@ -278,8 +278,8 @@ def monitor():
         lines(6, 8, "Bytes received", "Of the responses of all checks.",
               [series("received", f"sum({its_rate('monitor_response_size_bytes_sum')})", "bytes")], "Bps",
               minimum="1m"),
-        table(12, 8, "Certificates", "The server's own (leaf), the one it sent that expires first (earliest), and "
-              "the one of the verified chain that expires first (verified), in the last handshake.",
+        table(12, 8, "Certificates", "In the last handshake: the server's own certificate (leaf), the first to expire of "
+              "those it sent (earliest), and the first to expire of the verified chain (verified).",
               [rows("from", "1000 * max by (certificate) "
                             f"({its('monitor_tls_certificate_not_before_timestamp_seconds')})"),
                rows("until", "1000 * min by (certificate) "
@@ -289,7 +289,7 @@ def monitor():
               {"certificate": ("Certificate", {}), "from": ("Valid from", DATE), "until": ("Valid until", DATE),
                "days": ("Days left", {**DAYS_LEFT, **COLOURED, "custom__width": 90})},
               "Days left", by="certificate"),
-        lines(12, 8, "Slots", "Slots that came due, and what became of them.",
+        lines(12, 8, "Slots", "Due slots: completed or skipped.",
               [series("scheduled", f"sum({its_rate('monitor_checks_scheduled_total')})", "due"),
                series("outcomes", f"sum by (outcome) ({its_rate('monitor_checks_total')})", "{{outcome}}"),
                series("skipped", f"sum({its_rate('monitor_checks_skipped_total')})", "skipped")],
@@ -305,7 +305,7 @@ def monitor():
         *of_other_types(),
     ]
     return dashboard(
-        "monitoringdaemon-monitor", "Monitor", "One monitor: how available and how fast it is, and why it was not.",
+        "monitoringdaemon-monitor", "Monitor", "One monitor: availability, latency, and reasons of failures.",
         [variable("type", "Type", "label_values(monitor_info, type)"),
          variable("monitor", "Monitor", 'label_values(monitor_info{type=~"$type"}, monitor)', current="")],
         panels,
@@ -315,7 +315,7 @@ def monitor():
 
 
 def of_other_types():
-    """What some types alone have; asked for when it is opened."""
+    """Metrics of some types only; queried when the row is opened."""
     def gauge(width, title, description, metric, unit="none", legend="{{instance}}"):
         return lines(width, 8, title, description, [series("value", its(metric), legend)], unit)
 
@@ -337,11 +337,11 @@ def of_other_types():
                   "s", "{{statistic}}"),
             gauge(12, "Jitter", "Mean difference between one round trip and the next.", "monitor_icmp_jitter_seconds",
                   "s"),
-            lines(12, 8, "Loss", "Part of all echo requests that was not answered.",
+            lines(12, 8, "Loss", "Ratio of echo requests without a reply.",
                   [series("loss", "1 - " + share(f"sum({its_rate('monitor_icmp_packets_received_total')})",
                                                  f"sum({its_rate('monitor_icmp_packets_sent_total')})"), "loss")],
                   "percentunit", minimum="1m"),
-            gauge(12, "Hop limit", "With which the last reply arrived.", "monitor_icmp_reply_hop_limit"),
+            gauge(12, "Hop limit", "Hop limit of the last reply.", "monitor_icmp_reply_hop_limit"),
         ]),
         row("gRPC", [
             gauge(12, "Status code", "Of the last call, 0 for OK.", "monitor_grpc_status_code"),
@@ -390,8 +390,8 @@ def daemon():
                "properties": override("", **LIMIT)["properties"]}]
     reloaded = of_daemons("monitoringdaemon_config_last_reload_success_timestamp_seconds")
     panels = [
-        table(24, 5, "Daemons", "Which run, since when, and of what version; whether the configuration was read "
-              "without problems the last time, and when it last was.",
+        table(24, 5, "Daemons", "Running daemons with their version and start time, and the result of the last "
+              "reload of the configuration.",
               [rows("build", f"max by (instance, version, revision) ({of_daemons('monitoringdaemon_build_info')})"),
                rows("monitors", f"sum by (instance) ({of_daemons('monitoringdaemon_monitors')})"),
                rows("started", "1000 * max by (instance) "
@@ -409,12 +409,13 @@ def daemon():
                                          **thresholds(BAD, (99, WARN), (99.9, GOOD))})},
               "Daemon", by="instance"),
         row("Schedule"),
-        lines(12, 9, "Start lag", "How long after their slots came due checks started: half, 99 % of them, and nearly "
-              "all.", [series(f"p{q}", quantile(q / 100, lag), f"{q} %") for q in (99.9, 99, 50)], "s", minimum="1m"),
-        bars(12, 9, "Slots skipped by reason", "Slots in each step that were due and not run. Overrun: the check "
-             "before was still running; saturated: there was no place; stalled: the daemon was stopped or starved.",
+        lines(12, 9, "Start lag", "Time between a due slot and the start of its check: median, 99th and 99.9th "
+              "percentile.", [series(f"p{q}", quantile(q / 100, lag), f"{q} %") for q in (99.9, 99, 50)], "s", minimum="1m"),
+        bars(12, 9, "Slots skipped by reason", "Due slots without a check in each step. Overrun: the previous "
+             "check was still running; saturated: a limit of concurrent checks was reached; stalled: the daemon was "
+             "stopped or lacked CPU time.",
              [series("skipped", counted(skipped, "reason"), "{{reason}}")]),
-        lines(8, 8, "Checks in flight", "And how many may be at once.",
+        lines(8, 8, "Checks in flight", "With the limit.",
               [*per_daemon(of_daemons("monitoringdaemon_checks_in_flight")),
                limit(of_daemons("monitoringdaemon_max_concurrent_checks"))], "none", overrides=limits),
         lines(8, 8, "Checks per second", "By outcome.",
@@ -428,7 +429,7 @@ def daemon():
         lines(12, 8, "Runtime delay", "Scheduling delay of the threads that run checks. Above 100 ms, the timing of "
               "a check is unreliable.",
               [series(f"p{q}", quantile(q / 100, delay), f"{q} %") for q in (99.9, 99, 50)], "s", minimum="1m"),
-        lines(12, 8, "Tainted checks", "Checks a second whose latency may be the daemon's own.",
+        lines(12, 8, "Tainted checks", "Checks per second whose timing is unreliable because the daemon lacked CPU time.",
               per_daemon(f"rate({of_daemons('monitoringdaemon_checks_tainted_total')}{RATE})"), "suffix:/s",
               minimum="1m"),
         row("Resources"),
@@ -437,7 +438,7 @@ def daemon():
               minimum="1m"),
         lines(8, 8, "Memory", "Resident.", per_daemon(of_processes(of_daemons("process_resident_memory_bytes"))),
               "bytes"),
-        lines(8, 8, "Descriptors", "Open ones, and how many may be.",
+        lines(8, 8, "Descriptors", "Open file descriptors, with the limit.",
               [*per_daemon(of_processes(of_daemons("process_open_fds"))),
                limit(of_processes(of_daemons("process_max_fds")))], "none", overrides=limits),
         lines(8, 8, "Threads", "Of the operating system.", per_daemon(of_processes(of_daemons("process_threads"))),
@@ -447,11 +448,11 @@ def daemon():
         lines(8, 8, "Scrape duration", "As Prometheus sees it.",
               per_daemon(of_processes(of_daemons("scrape_duration_seconds"))), "s"),
         row("Configuration and log"),
-        timeline(12, 6, "Configuration", "Whether it was read without problems the last time. A daemon whose new "
-                 "configuration is rejected goes on with the old one.",
+        timeline(12, 6, "Configuration", "Result of the last reload. If the new configuration is rejected, the daemon "
+                 "keeps the old one.",
                  per_daemon(of_daemons("monitoringdaemon_config_last_reload_successful")),
                  {"0": ("rejected", BAD), "1": ("accepted", GOOD)}),
-        lines(12, 6, "Log lines dropped", "A second: given up because standard output was blocked or closed.",
+        lines(12, 6, "Log lines dropped", "Per second. Lines are dropped if standard output is blocked or closed.",
               per_daemon(f"rate({of_daemons('monitoringdaemon_log_lines_dropped_total')}{RATE})"), "suffix:/s",
               minimum="1m"),
     ]

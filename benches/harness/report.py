@@ -23,7 +23,7 @@ VERSIONS = {
 
 
 class CannotMeasure(Exception):
-    """There is no number, and why."""
+    """A measurement without a number, with the reason."""
 
 
 class Unsound(Exception):
