@@ -307,7 +307,7 @@ impl Daemon {
         let (reloader, jobs, reload_requests) =
             self.into_reloader(&mut dispatcher, states.clone(), retention);
         if jobs.is_empty() && reloader.is_none() {
-            tracing::warn!(target: LOG_TARGET, "No monitors are configured, so there is nothing to run");
+            tracing::warn!(target: LOG_TARGET, "No monitors are configured");
         } else if jobs.is_empty() {
             tracing::warn!(target: LOG_TARGET, "No monitors are configured here yet");
         }

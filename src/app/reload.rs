@@ -89,8 +89,10 @@ impl DesiredState {
     fn monitors(&self) -> Vec<(&config::Monitor, Replica)> {
         let configured = self.config.monitors.iter();
         let names: HashSet<_> = configured.clone().map(|monitor| &*monitor.name).collect();
-        let discovered = self.discovered.iter();
-        let discovered = discovered.filter(|monitor| !names.contains(&*monitor.name));
+        let discovered = self
+            .discovered
+            .iter()
+            .filter(|monitor| !names.contains(&*monitor.name));
         configured
             .chain(discovered.map(|monitor| &**monitor))
             .filter_map(|monitor| Some((monitor, monitor.replica_of(self.shard)?)))
@@ -128,8 +130,9 @@ impl DesiredState {
             net.forbid_targets(self.config.forbid_targets.clone());
         }
         let monitors = self.monitors();
-        let versions = monitors.iter();
-        let versions = versions.map(|(monitor, _)| (&*monitor.name, monitor.fingerprint));
+        let versions = monitors
+            .iter()
+            .map(|(monitor, _)| (&*monitor.name, monitor.fingerprint));
         let extra = self
             .extra_jobs
             .iter()

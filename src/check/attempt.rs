@@ -44,7 +44,7 @@ struct Progress {
     explanation: Option<String>,
     /// Explanation for a timeout in any phase.
     explanation_in_any_phase: Option<&'static str>,
-    /// Whether details are recorded, which no monitor exports and a probe does.
+    /// True if details are recorded, which probes export and monitors do not.
     records_details: bool,
     /// End and result of the measured part.
     concluded: Option<(Instant, Result<(), Failure>)>,
@@ -159,7 +159,7 @@ impl Attempt {
         }
     }
 
-    /// Whether details are recorded, which no monitor exports and a probe does.
+    /// True if details are recorded, which probes export and monitors do not.
     #[must_use]
     pub fn records_details(&self) -> bool {
         self.progress().records_details
@@ -499,8 +499,8 @@ mod tests {
                         tokio::time::sleep(leave).await;
                         result
                     }
-                });
-                let report = report.await;
+                })
+                .await;
                 assert_eq!(report.failure, result.err());
                 assert_eq!(report.duration, SECOND);
                 assert_eq!(report.phases, [(Phase::Connect, SECOND)]);
@@ -555,8 +555,11 @@ mod tests {
         for (limit, expected) in [(3, None), (2, Some((Reason::TooSlow, Phase::Processing)))] {
             let mut job = Job::new("slow", Act(slow));
             job.fail_if_slower_than = Some(limit * SECOND);
-            let failure = job.check_once().await.failure;
-            let failure = failure.map(|failure| (failure.reason, failure.phase));
+            let failure = job
+                .check_once()
+                .await
+                .failure
+                .map(|failure| (failure.reason, failure.phase));
             assert_eq!(failure, expected, "{limit}");
         }
     }

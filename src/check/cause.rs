@@ -1,4 +1,4 @@
-//! Well-known causes of failures.
+//! Well-known causes of failed checks, such as a missing intermediate certificate.
 
 use super::string_enum::string_enum;
 

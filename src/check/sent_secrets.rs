@@ -1,4 +1,4 @@
-//! What was sent to a peer and may be secret, to keep a peer's echo of it out of the steps of a check.
+//! Secrets that were sent to a peer, to keep a peer's echo of them out of the steps of a check.
 
 use base64::{
     Engine,

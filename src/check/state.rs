@@ -1,4 +1,4 @@
-//! The state of a monitor, which is made of the results of its checks.
+//! The state of a monitor (up, down, suspect, …), which follows from the results of its checks.
 
 use std::{
     net::IpAddr,

@@ -1,4 +1,4 @@
-//! Enums with a fixed string for each variant.
+//! A macro for enums with a fixed string for each variant.
 
 /// Declares an enum with a string for each variant, and the list of all variants.
 macro_rules! string_enum {

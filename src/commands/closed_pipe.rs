@@ -1,4 +1,4 @@
-//! Output to a pipe that nobody reads any more.
+//! Tolerates output to a pipe that nobody reads any more, as in `… | head`.
 
 use std::io;
 

@@ -1,4 +1,4 @@
-//! Requests of commands to a running daemon.
+//! Sends requests of commands to a running daemon.
 
 use bytes::Bytes;
 use http::{

@@ -75,9 +75,11 @@ struct Daemon {
 pub fn run(config_path: &Path, url: Option<&str>) -> Result<(), Error> {
     let daemon = match url {
         Some(text) => {
-            let url = Url::parse(text).ok().filter(Url::has_host);
-            let url = url.filter(|url| matches!(url.scheme(), "http" | "https"));
-            let mut url = url.ok_or_else(|| Error::Url(text.to_owned()))?;
+            let mut url = Url::parse(text)
+                .ok()
+                .filter(Url::has_host)
+                .filter(|url| matches!(url.scheme(), "http" | "https"))
+                .ok_or_else(|| Error::Url(text.to_owned()))?;
             if url.path() == "/" {
                 url.set_path("/-/healthy");
             }
@@ -90,8 +92,8 @@ pub fn run(config_path: &Path, url: Option<&str>) -> Result<(), Error> {
         None => configured(&config::read_server(config_path)?).ok_or(Error::NoAddress)?,
     };
     let runtime = Builder::new_current_thread().enable_all().build()?;
-    let status = runtime.block_on(async { timeout(REQUEST_TIMEOUT, ask(&daemon)).await });
-    let status = status
+    let status = runtime
+        .block_on(async { timeout(REQUEST_TIMEOUT, ask(&daemon)).await })
         .map_err(|_| Error::Timeout)?
         .map_err(Error::Request)?;
     let is_healthy =
@@ -163,8 +165,8 @@ mod tests {
             listen: vec![address.expect("an address")],
             ..server::Settings::default()
         };
-        let found = configured(&settings);
-        let found = found.map(|daemon| (daemon.url.to_string(), daemon.unix_socket));
+        let found =
+            configured(&settings).map(|daemon| (daemon.url.to_string(), daemon.unix_socket));
         let expected = expected.map(|(url, path)| (url.to_owned(), path.map(PathBuf::from)));
         assert_eq!(found, expected, "{listen}");
     }

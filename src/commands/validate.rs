@@ -33,7 +33,7 @@ pub enum Output {
     Json,
 }
 
-/// What to check, and how.
+/// The arguments of the command.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The configurations; `-` is standard input.
@@ -44,7 +44,7 @@ pub struct Options {
     pub shard: Option<Shard>,
     /// The form of the problems.
     pub output: Output,
-    /// Whether warnings are errors.
+    /// True if warnings are errors.
     pub strict: bool,
 }
 

@@ -299,9 +299,12 @@ fn to_monitor(block: &Block, mut labels: Labels) -> Result<DiscoveredMonitor, St
         keys.push(("enabled".to_owned(), Node::Bool(enabled)));
     }
     if let Some(value) = labels.remove("__depends_on__") {
-        let names = value.split(',').map(str::trim);
-        let names = names.filter(|name| !name.is_empty());
-        let names = names.map(|name| Node::Text(name.to_owned())).collect();
+        let names = value
+            .split(',')
+            .map(str::trim)
+            .filter(|name| !name.is_empty())
+            .map(|name| Node::Text(name.to_owned()))
+            .collect();
         keys.push(("depends_on".to_owned(), Node::List(names)));
     }
     let own: Vec<_> = labels

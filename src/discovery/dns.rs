@@ -147,8 +147,12 @@ impl DnsSource {
     async fn targets(&self, name: &str) -> Result<Vec<Target>, Failure> {
         let mut targets = match self.settings.records {
             Records::Srv => {
-                let services = self.resolver.lookup_srv(name).await?;
-                let services = services.into_iter().filter(|(host, _)| host != NULL_HOST);
+                let services = self
+                    .resolver
+                    .lookup_srv(name)
+                    .await?
+                    .into_iter()
+                    .filter(|(host, _)| host != NULL_HOST);
                 let targets = services.map(|(host, port)| Target {
                     address: format!("{}:{port}", host.trim_end_matches('.')),
                     labels: labels(&[

@@ -108,8 +108,11 @@ impl FromNode for FilePattern {
             return Err(format!("* in a folder of {text:?}"));
         }
         // `*` is the only wildcard of `Pattern` that is supported, and several in a row are one.
-        let parts = name.split('*').filter(|part| !part.is_empty());
-        let parts: Vec<_> = parts.map(Pattern::escape).collect();
+        let parts: Vec<_> = name
+            .split('*')
+            .filter(|part| !part.is_empty())
+            .map(Pattern::escape)
+            .collect();
         let before = if name.starts_with('*') { "*" } else { "" };
         let pattern = format!("{before}{}", parts.join("*"));
         Ok(Self {

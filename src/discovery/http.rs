@@ -68,8 +68,8 @@ impl Settings {
         });
         let credentials = read_credentials(&mut fields, userinfo, &own_headers);
         let (authorization, oauth2) = match credentials {
-            Some(Credentials::Known(value)) => (Some(value), None),
-            Some(Credentials::Fetched(oauth2)) => (None, Some(oauth2)),
+            Some(Credentials::Static(value)) => (Some(value), None),
+            Some(Credentials::OAuth2(oauth2)) => (None, Some(oauth2)),
             None => (None, None),
         };
         let tls = fields
@@ -108,7 +108,7 @@ impl Settings {
                 unix_socket: None,
             }),
             tokens: self.oauth2.as_ref().map(|oauth2| net.tokens(oauth2)),
-            shown_url: HttpUrl::redacted(&self.url),
+            redacted_url: HttpUrl::redacted(&self.url),
             settings: self.clone(),
         }
     }
@@ -136,7 +136,7 @@ pub(super) struct HttpSource {
     settings: Settings,
     fetcher: Fetcher,
     tokens: Option<Arc<TokenSource>>,
-    shown_url: String,
+    redacted_url: String,
 }
 
 impl Source for HttpSource {
@@ -147,7 +147,7 @@ impl Source for HttpSource {
             Err(_) => Err(format!("no answer within {}", format_duration(patience))),
         };
         vec![PollResult {
-            list_name: self.shown_url.clone(),
+            list_name: self.redacted_url.clone(),
             found,
         }]
     }
@@ -164,7 +164,7 @@ impl HttpSource {
             return Err(format!("answered with status {}", answer.status().as_u16()));
         }
         check_content_type(answer.headers())?;
-        let url = self.shown_url.clone();
+        let url = self.redacted_url.clone();
         // Parsing megabytes would delay checks.
         let parsed = tokio::task::spawn_blocking(move || {
             let groups = payload::parse(answer.body(), Format::Json)?;
@@ -200,8 +200,8 @@ impl HttpSource {
             let next = location
                 .to_str()
                 .ok()
-                .and_then(|location| url.join(location).ok());
-            let next = next.ok_or("redirects to an invalid URL")?;
+                .and_then(|location| url.join(location).ok())
+                .ok_or("redirects to an invalid URL")?;
             // Compared with the first URL, not the previous one.
             if !is_same_service(&self.settings.url, &next) || !is_same_service(&url, &next) {
                 return Err("redirects to another host, port or scheme".to_owned());

@@ -68,8 +68,9 @@ pub fn parse(bytes: &[u8], format: Format) -> Result<Vec<Group>, String> {
     match format {
         Format::Json => {
             let mut json = serde_json::Deserializer::from_str(text);
-            let list = GroupsSeed(&room).deserialize(&mut json);
-            let list = list.and_then(|list| json.end().map(|()| list));
+            let list = GroupsSeed(&room)
+                .deserialize(&mut json)
+                .and_then(|list| json.end().map(|()| list));
             list.map_err(|error| json_error(&error))
         }
         Format::Yaml => yaml::read(text, GroupsSeed(&room)).map_err(|error| {
@@ -94,8 +95,9 @@ fn json_error(error: &serde_json::Error) -> String {
 fn redact_value(message: &str) -> String {
     for repeats in ["invalid type: ", "invalid value: "] {
         if let Some((path, rest)) = message.split_once(repeats) {
-            let expected = rest.rsplit_once(", expected ");
-            let expected = expected.map_or("another type", |(_, expected)| expected);
+            let expected = rest
+                .rsplit_once(", expected ")
+                .map_or("another type", |(_, expected)| expected);
             return format!("{path}expected {expected}");
         }
     }

@@ -310,8 +310,9 @@ impl Rule {
 
     /// The values of the source labels, joined.
     fn value(&self, labels: &Labels) -> String {
-        let values = self.source_labels.iter();
-        let values: Vec<_> = values
+        let values: Vec<_> = self
+            .source_labels
+            .iter()
             .map(|name| labels.get(name).map_or("", String::as_str))
             .collect();
         values.join(&self.separator)

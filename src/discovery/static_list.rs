@@ -39,13 +39,13 @@ pub(super) fn read_group(mut fields: Fields<'_>) -> Group {
     } else if targets.is_empty() && fields.problems().count() == problems {
         fields.add_problem("targets is missing", "a list of addresses or URLs");
     }
-    let labels = fields.map("labels", |name| {
-        if name.is_empty() {
-            return Err(("empty".to_owned(), "the name of a label"));
-        }
-        Ok(())
-    });
-    let labels = labels
+    let labels = fields
+        .map("labels", |name| {
+            if name.is_empty() {
+                return Err(("empty".to_owned(), "the name of a label"));
+            }
+            Ok(())
+        })
         .into_iter()
         .map(|(name, Scalar(value))| (name, value));
     // As in Prometheus, a label without a value does not exist.

@@ -157,8 +157,9 @@ impl DispatcherHandle {
         desired: impl IntoIterator<Item = (&'w str, Fingerprint)>,
     ) -> ConfigDiff {
         let entries = self.monitors.entries();
-        let running = entries.iter();
-        let running = running.filter_map(|(name, entry)| Some((&**name, entry.fingerprint?)));
+        let running = entries
+            .iter()
+            .filter_map(|(name, entry)| Some((&**name, entry.fingerprint?)));
         ConfigDiff::new(running, desired)
     }
 

@@ -1,4 +1,4 @@
-//! A past check in 28 bytes.
+//! The record of one past check, in 28 bytes.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

@@ -1,4 +1,4 @@
-//! Updates of monitors, for listeners.
+//! Notifies listeners of monitors that changed.
 
 /// An update of a monitor.
 #[derive(Clone, Copy, Debug)]

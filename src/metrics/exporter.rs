@@ -1,4 +1,4 @@
-//! The metrics of all monitors and of the daemon.
+//! Holds the metrics of all monitors and of the daemon, and renders them.
 
 use std::{
     collections::BTreeMap,

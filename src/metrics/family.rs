@@ -144,7 +144,7 @@ impl Family {
         self.scope == Scope::Discovery
     }
 
-    /// Whether only a daemon with modules of `probe` has series of it.
+    /// Returns true if only a daemon with modules of `probe` has series of it.
     #[must_use]
     pub fn is_of_probe(&self) -> bool {
         self.scope == Scope::Probe

@@ -1,4 +1,4 @@
-//! A histogram that one monitor owns.
+//! The latency histogram of one monitor.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Prometheus metrics: reports become series, and the table of families has every name.
+//! Prometheus metrics: series made from reports, and the table of all metric families.
 
 mod buckets;
 mod daemon;

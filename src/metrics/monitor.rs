@@ -188,8 +188,9 @@ impl MonitorMetrics {
             ("check_every", &check_every),
             ("timeout", &timeout),
         ];
-        let users = self.labels.iter();
-        let users: Vec<_> = users
+        let users: Vec<_> = self
+            .labels
+            .iter()
             .map(|(name, value)| (&**name, escape(value)))
             .collect();
         let users = users.iter().map(|(name, value)| (*name, &**value));

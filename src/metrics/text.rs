@@ -136,9 +136,11 @@ impl<'p> FamilyWriter<'p> {
         let metric = histogram.metric();
         let histogram = metric.get_histogram();
         let count = histogram.get_sample_count();
-        let buckets = histogram.get_bucket().iter();
-        let buckets = buckets.map(|b| (b.upper_bound().to_string(), b.cumulative_count()));
-        let buckets = buckets.chain([("+Inf".to_owned(), count)]);
+        let buckets = histogram
+            .get_bucket()
+            .iter()
+            .map(|b| (b.upper_bound().to_string(), b.cumulative_count()))
+            .chain([("+Inf".to_owned(), count)]);
         self.write_buckets(&[], buckets, histogram.get_sample_sum(), count);
     }
 

@@ -1,4 +1,4 @@
-//! Times as samples.
+//! Writes times as seconds since 1970.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

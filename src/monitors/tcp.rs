@@ -1,4 +1,4 @@
-//! `type: tcp`: connects to a port, and sends and awaits there what `query_response` has.
+//! `type: tcp`: connects to a port, and runs the steps of `query_response`.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! `type: tls`: a handshake and no more, from the first byte or after STARTTLS.
+//! `type: tls`: a TLS handshake and nothing else, from the first byte or after STARTTLS.
 
 use std::sync::Arc;
 

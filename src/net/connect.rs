@@ -1,4 +1,4 @@
-//! From a host to a measured connection.
+//! Resolves a host and connects to it, each in its measured phase.
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV6},
@@ -225,10 +225,13 @@ pub fn with_zone(
         return Ok(SocketAddr::new(address, port));
     };
     let zone = &zoned.zone;
-    let index = zone.parse().ok().or_else(|| if_nametoindex(&**zone).ok());
-    let index = index.ok_or_else(|| {
-        let error = format!("this host has no network interface {zone:?}");
-        attempt.failure(Reason::AgentError, error)
-    })?;
+    let index = zone
+        .parse()
+        .ok()
+        .or_else(|| if_nametoindex(&**zone).ok())
+        .ok_or_else(|| {
+            let error = format!("this host has no network interface {zone:?}");
+            attempt.failure(Reason::AgentError, error)
+        })?;
     Ok(SocketAddrV6::new(address, port, 0, index).into())
 }

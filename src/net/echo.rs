@@ -22,8 +22,9 @@ impl SentWords {
         for word in words(sent) {
             let encoded = BASE64_STANDARD_NO_PAD.encode(word);
             let decoded = BASE64_STANDARD.decode(word).unwrap_or_default();
-            let forms = [word, encoded.as_bytes()].into_iter();
-            let forms = forms.chain(words(&decoded));
+            let forms = [word, encoded.as_bytes()]
+                .into_iter()
+                .chain(words(&decoded));
             self.0.extend(forms.map(<[u8]>::to_ascii_lowercase));
         }
     }

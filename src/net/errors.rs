@@ -1,4 +1,4 @@
-//! From an error of a connection to the [`Failure`] of its check.
+//! Turns errors of connections into the [`Failure`] of a check, with its reason.
 
 use std::{
     error::Error,

@@ -1,4 +1,4 @@
-//! The requests that the daemon sends on its own account, such as for tokens and for lists of targets.
+//! HTTP requests that are not checks, such as for tokens and for lists of targets.
 //!
 //! They are not measured, so an ordinary HTTP client sends them: reqwest, with the resolver, the trust
 //! and the proxies of checks.
@@ -72,10 +72,13 @@ impl Fetcher {
         request: http::Request<Bytes>,
         max_bytes: usize,
     ) -> Result<http::Response<Bytes>, Failure> {
-        let request = reqwest::Request::try_from(request);
-        let request = request.map_err(|error| failure(Phase::Processing, &error))?;
-        let response = self.0.execute(request).await;
-        let response = response.map_err(|error| failure(Phase::Processing, &error))?;
+        let request = reqwest::Request::try_from(request)
+            .map_err(|error| failure(Phase::Processing, &error))?;
+        let response = self
+            .0
+            .execute(request)
+            .await
+            .map_err(|error| failure(Phase::Processing, &error))?;
         let (head, body) = http::Response::<reqwest::Body>::from(response).into_parts();
         let body = Limited::new(body, max_bytes).collect().await;
         let body = body.map_err(|error| {

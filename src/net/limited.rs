@@ -94,8 +94,9 @@ impl<R: AsyncRead + Unpin> AsyncRead for Limited<R> {
         if self.is_exhausted() {
             return Poll::Ready(Ok(()));
         }
-        let room = usize::try_from(self.bytes).unwrap_or(usize::MAX);
-        let room = room.min(buffer.remaining());
+        let room = usize::try_from(self.bytes)
+            .unwrap_or(usize::MAX)
+            .min(buffer.remaining());
         let mut piece = ReadBuf::new(buffer.initialize_unfilled_to(room));
         ready!(Pin::new(&mut self.reader).poll_read(context, &mut piece))?;
         let count = piece.filled().len();

@@ -219,8 +219,8 @@ impl TokenSource {
             let error = format!("answered {}{code}", status.as_u16());
             return Err(failure(Reason::ResponseMismatch, &error));
         }
-        let token = read_token(&body, Instant::now());
-        let token = token.map_err(|error| failure(Reason::ProtocolError, error))?;
+        let token = read_token(&body, Instant::now())
+            .map_err(|error| failure(Reason::ProtocolError, error))?;
         state.client_auth = Some(client_auth);
         Ok(token)
     }
@@ -236,9 +236,11 @@ impl TokenSource {
             .parse()
             .map_err(|_| failure(Reason::AgentError, "has an invalid URL"))?;
         *request.headers_mut() = self.headers(client_auth);
-        let response = self.fetcher.fetch(request, MAX_RESPONSE_BYTES).await;
-        let response =
-            response.map_err(|wrong| failure(wrong.reason, &format!("failed: {}", wrong.error)))?;
+        let response = self
+            .fetcher
+            .fetch(request, MAX_RESPONSE_BYTES)
+            .await
+            .map_err(|wrong| failure(wrong.reason, &format!("failed: {}", wrong.error)))?;
         Ok((response.status(), response.into_body()))
     }
 
@@ -366,7 +368,7 @@ mod tests {
     fn read(body: &str) -> Result<(String, Option<f64>), &'static str> {
         let now = Instant::now();
         let token = read_token(body.as_bytes(), now)?;
-        let text = token.authorization.to_str().map_err(|_| "is no text")?;
+        let text = token.authorization.to_str().map_err(|_| "is not text")?;
         let left = token.expires.map(|expires| (expires - now).as_secs_f64());
         Ok((text.to_owned(), left))
     }

@@ -45,9 +45,9 @@ pub struct Entry {
 #[derive(Debug)]
 pub enum Expect {
     /// A line that matches, after any number that do not.
-    Line(Pattern),
+    Matching(Pattern),
     /// These bytes, and no others before them.
-    Exactly(Bytes),
+    Bytes(Bytes),
 }
 
 impl Settings {
@@ -141,7 +141,7 @@ impl QueryResponse {
                 over_tls = true;
             }
         }
-        session.end(over_tls).await
+        session.finish(over_tls).await
     }
 }
 
@@ -173,7 +173,7 @@ impl Entry {
         let entry = &entries[index];
         let send = match &entry.expect {
             None => entry.send.as_ref().map(|send| send.0.clone()),
-            Some(Expect::Exactly(expected)) => {
+            Some(Expect::Bytes(expected)) => {
                 let count = expected.0.len();
                 session.awaiting(format!("{count} bytes (query_response[{index}])"));
                 let found = session.bytes(count).await?;
@@ -190,7 +190,7 @@ impl Entry {
                 }
                 entry.send.as_ref().map(|send| send.0.clone())
             }
-            Some(Expect::Line(pattern)) => {
+            Some(Expect::Matching(pattern)) => {
                 let awaited =
                     format!("a line that matches \"{pattern}\" (query_response[{index}])");
                 session.awaiting(awaited);
@@ -259,7 +259,7 @@ impl Entry {
         }
         session.record_detail(Expectation::Match);
         Err(match last {
-            None => session.ended_early(),
+            None => session.unexpected_eof(),
             Some(last) => {
                 let last = session.quote(&last);
                 let error = format!("no line matches \"{pattern}\", the last one was {last}");
@@ -271,7 +271,7 @@ impl Entry {
     /// An upper estimate of the steps that a line of so many bytes takes to be judged.
     fn cost(&self, length: usize) -> u64 {
         let expect = match &self.expect {
-            Some(Expect::Line(pattern)) => Some(pattern),
+            Some(Expect::Matching(pattern)) => Some(pattern),
             _ => None,
         };
         let patterns = self.reject.iter().chain(expect);
@@ -289,7 +289,7 @@ impl Entry {
         if let Some(rejected) = self.reject.iter().position(matches) {
             return Verdict::Reject(rejected);
         }
-        let Some(Expect::Line(pattern)) = &self.expect else {
+        let Some(Expect::Matching(pattern)) = &self.expect else {
             return Verdict::Skip;
         };
         if !matches(pattern) {

@@ -1,4 +1,4 @@
-//! The parts that all monitors share.
+//! The network resources that all monitors share: resolver, trusted authorities, ICMP sockets.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! STARTTLS: the request for TLS in the protocols that begin in plain text, and taking leave of them.
+//! STARTTLS: requests TLS in protocols that begin in plain text, and ends their sessions.
 
 use std::io;
 
@@ -162,7 +162,7 @@ fn unexpected(session: &TextSession<'_>, received: &[u8], expected: &str) -> Fai
 async fn line(session: &mut TextSession<'_>) -> Result<Vec<u8>, Failure> {
     match session.whole_line().await? {
         Some(line) => Ok(line),
-        None => Err(session.ended_early()),
+        None => Err(session.unexpected_eof()),
     }
 }
 
@@ -218,8 +218,9 @@ async fn ldap(session: &mut TextSession<'_>) -> Result<(), Failure> {
         }
         0..=0x7f => usize::from(short),
         0x81..=0x84 => {
-            let length = session.bytes(usize::from(short & 0x7f)).await?;
-            let length = length
+            let length = session
+                .bytes(usize::from(short & 0x7f))
+                .await?
                 .iter()
                 .fold(0, |length, byte| length << 8 | usize::from(*byte));
             if length > MAX_LDAP_BYTES {

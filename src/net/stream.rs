@@ -49,11 +49,13 @@ impl TlsTarget {
 /// A description of the result of a handshake.
 fn agreed(session: &ClientConnection) -> String {
     let version = session.protocol_version().map_or("", version_name);
-    let suite = session.negotiated_cipher_suite();
-    let suite = suite.map_or("", |suite| cipher_suite_name(suite.suite()));
-    let group = session.negotiated_key_exchange_group();
-    let group = group.and_then(|group| group.name().as_str());
-    let group = group.unwrap_or("unknown");
+    let suite = session
+        .negotiated_cipher_suite()
+        .map_or("", |suite| cipher_suite_name(suite.suite()));
+    let group = session
+        .negotiated_key_exchange_group()
+        .and_then(|group| group.name().as_str())
+        .unwrap_or("unknown");
     match session.alpn_protocol() {
         Some(protocol) => {
             let protocol = protocol.escape_ascii();

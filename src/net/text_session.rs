@@ -28,7 +28,7 @@ pub(super) struct TextSession<'a> {
     /// The thing that the session waits for, as failures name it.
     awaited: String,
     last_line: Option<Vec<u8>>,
-    ended: bool,
+    is_eof: bool,
 }
 
 /// A line without its end.
@@ -58,11 +58,12 @@ impl<'a> TextSession<'a> {
     /// Begins a session on `stream`, or goes on with it.
     pub fn new(stream: MeasuredStream, attempt: &'a Attempt) -> Self {
         attempt.enter(Phase::Processing);
-        let received = attempt.find_fact(|fact| match fact {
-            Fact::ResponseBytes(received) => Some(*received),
-            _ => None,
-        });
-        let received = received.unwrap_or_default();
+        let received = attempt
+            .find_fact(|fact| match fact {
+                Fact::ResponseBytes(received) => Some(*received),
+                _ => None,
+            })
+            .unwrap_or_default();
         attempt.record(Fact::ResponseBytes(received));
         Self {
             stream,
@@ -76,7 +77,7 @@ impl<'a> TextSession<'a> {
             sent: SentWords::default(),
             awaited: String::new(),
             last_line: None,
-            ended: false,
+            is_eof: false,
         }
     }
 
@@ -116,7 +117,7 @@ impl<'a> TextSession<'a> {
 
     /// Ends the session. A peer that has sent nothing since the handshake may yet refuse a client
     /// certificate that it demanded.
-    pub async fn end(mut self, over_tls: bool) -> Result<(), Failure> {
+    pub async fn finish(mut self, over_tls: bool) -> Result<(), Failure> {
         if self.reads == 0 {
             self.stream.await_client_cert_verdict().await?;
         }
@@ -136,7 +137,7 @@ impl<'a> TextSession<'a> {
             if let Some(line) = self.buffered_line().await? {
                 return Ok(Some(ReceivedLine::Whole(line)));
             }
-            if self.ended {
+            if self.is_eof {
                 let rest = self.take_unfinished();
                 return Ok((!rest.is_empty()).then_some(ReceivedLine::Whole(rest)));
             }
@@ -160,7 +161,7 @@ impl<'a> TextSession<'a> {
             if let Some(line) = self.buffered_line().await? {
                 return Ok(Some(line));
             }
-            if self.ended {
+            if self.is_eof {
                 return Ok(None);
             }
             self.read().await?;
@@ -173,7 +174,7 @@ impl<'a> TextSession<'a> {
         self.stalled_at = 0;
         let rest = self.unread.split().to_vec();
         if !rest.is_empty() {
-            if self.ended {
+            if self.is_eof {
                 self.record_received(&rest, ", and the end");
             }
             self.last_line = Some(rest.clone());
@@ -183,11 +184,11 @@ impl<'a> TextSession<'a> {
 
     /// The next `count` bytes.
     pub async fn bytes(&mut self, count: usize) -> Result<Vec<u8>, Failure> {
-        while self.unread.len() < count && !self.ended {
+        while self.unread.len() < count && !self.is_eof {
             self.read().await?;
         }
         if self.unread.len() < count {
-            return Err(self.ended_early());
+            return Err(self.unexpected_eof());
         }
         self.searched = 0;
         self.stalled_at = 0;
@@ -203,7 +204,7 @@ impl<'a> TextSession<'a> {
     }
 
     /// The failure of a check whose peer has ended the session.
-    pub fn ended_early(&self) -> Failure {
+    pub fn unexpected_eof(&self) -> Failure {
         let mut error = "the peer closed the connection".to_owned();
         if !self.awaited.is_empty() {
             error = format!("{error} instead of {}{}", self.awaited, self.last_words());
@@ -280,10 +281,13 @@ impl<'a> TextSession<'a> {
             self.attempt.explain_timeout(awaited);
         }
         self.unread.reserve(READ_BYTES);
-        let count = self.stream.read_buf(&mut self.unread).await;
-        let count = count.map_err(|error| self.stream.failure(&error))?;
-        self.ended = count == 0;
-        if self.ended {
+        let count = self
+            .stream
+            .read_buf(&mut self.unread)
+            .await
+            .map_err(|error| self.stream.failure(&error))?;
+        self.is_eof = count == 0;
+        if self.is_eof {
             self.attempt
                 .step(StepKind::Received, || "the end of the connection");
         }

@@ -1,4 +1,4 @@
-//! From the keys of a module of blackbox_exporter to those of a monitor.
+//! Translates the keys of a blackbox_exporter module to those of a monitor.
 //!
 //! Entries stay at their index, so that a problem with one is reported where it is written.
 
@@ -317,8 +317,11 @@ impl Translation<'_> {
             }
             (given, other) => {
                 let (excess, _) = given[given.len() - 1];
-                let names = given.iter().map(|(key, _)| *key).chain(other.copied());
-                let names: Vec<_> = names.collect();
+                let names: Vec<_> = given
+                    .iter()
+                    .map(|(key, _)| *key)
+                    .chain(other.copied())
+                    .collect();
                 let wrong = format!("{} cannot be used together", names.join(" and "));
                 self.complain(entries, excess, &wrong, "one of them");
                 for (key, _) in given {

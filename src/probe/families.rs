@@ -23,12 +23,12 @@ pub struct ProbeFamily {
     pub(super) writer: fn(&ProbeResult<'_>, &mut SampleWriter<'_>),
 }
 
-/// What one probe has found out.
+/// The result of one probe.
 pub(super) struct ProbeResult<'r> {
     pub prober: Type,
     pub traits: Traits,
     pub report: &'r Report,
-    /// How long it was allowed to take.
+    /// Its maximum duration.
     pub timeout: Duration,
     /// True if the target could be read, so that there was something to do.
     pub is_target_valid: bool,
@@ -62,8 +62,11 @@ impl ProbeResult<'_> {
 
     /// Seconds spent in these phases.
     fn seconds(&self, phases: &[Phase]) -> f64 {
-        let spent = self.report.phases.iter();
-        let spent = spent.filter(|(phase, _)| phases.contains(phase));
+        let spent = self
+            .report
+            .phases
+            .iter()
+            .filter(|(phase, _)| phases.contains(phase));
         // The sum of no numbers would be -0.
         spent
             .map(|(_, spent)| spent)

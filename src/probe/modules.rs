@@ -1,4 +1,4 @@
-//! Modules: how to probe, without a target.
+//! The modules of `/probe`: settings of a check without a target.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -14,7 +14,7 @@ pub(crate) const TEMPLATE_PREFIX: &str = "module/";
 /// A module as `/probe` needs it; its keys are in the template of its name.
 #[derive(Clone, Debug)]
 pub struct Module {
-    /// How long a probe may take; as long as the scrape if it is not set.
+    /// Maximum duration of a probe; `None` for that of the scrape.
     pub timeout: Option<Duration>,
     /// The type of its probes, or why there are none.
     pub prober: Result<Type, Unusable>,
@@ -54,7 +54,7 @@ pub struct Traits {
     pub judges_json: bool,
     /// True if the record SOA is asked for.
     pub asks_for_soa: bool,
-    /// Whether TLS begins with the connection.
+    /// True if TLS begins with the connection.
     pub begins_with_tls: bool,
     /// True if there are steps in `query_response`.
     pub has_steps: bool,

@@ -1,4 +1,4 @@
-//! The last probes, and failed ones from before.
+//! Keeps the last probes, and older failed ones, in memory.
 
 use std::{collections::VecDeque, fmt::Write, sync::Arc, time::SystemTime};
 
@@ -136,10 +136,11 @@ impl RecentProbe {
             steps,
             ..
         } = &self.report;
-        let began = ended_at.checked_sub(*duration);
-        let began = began.unwrap_or(SystemTime::UNIX_EPOCH);
-        let time = chrono::DateTime::<chrono::Utc>::from(began);
-        let time = time.to_rfc3339_opts(chrono::SecondsFormat::Millis, true);
+        let began = ended_at
+            .checked_sub(*duration)
+            .unwrap_or(SystemTime::UNIX_EPOCH);
+        let time = chrono::DateTime::<chrono::Utc>::from(began)
+            .to_rfc3339_opts(chrono::SecondsFormat::Millis, true);
         writeln!(
             text,
             "{time} {} probe of {} with module {}, timeout {}",

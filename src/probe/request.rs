@@ -79,7 +79,7 @@ impl ProbeRequest {
         request
     }
 
-    /// How long the probe may take: as long as the scrape without `offset`, but no longer than the module says.
+    /// Maximum duration of the probe: that of the scrape less `offset`, but no longer than the module says.
     ///
     /// # Errors
     /// If the header is not a number of seconds.

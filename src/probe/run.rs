@@ -28,7 +28,7 @@ const DEBUG_STEPS: StepLimits = StepLimits {
     last: 100,
     text_bytes: 600,
 };
-/// How long files are relied on that a module names.
+/// Time after which files that a module names are read again.
 const FILES_LIFETIME: Duration = Duration::from_secs(30);
 
 /// Makes a check of a module and a target.
@@ -50,7 +50,7 @@ pub struct Wanted<'w> {
 pub struct Bound {
     /// The check.
     pub job: Job,
-    /// What its metrics depend on.
+    /// The traits of the module that its metrics depend on.
     pub traits: Traits,
     /// True if it was made from files, which may change.
     pub has_files: bool,
@@ -193,8 +193,11 @@ impl Prober {
     async fn run(&self, request: &ProbeRequest) -> Result<Answer, BadRequest> {
         let state = self.state.read().clone();
         let name = &request.module;
-        let module = state.settings.modules.get(name);
-        let module = module.ok_or_else(|| BadRequest::UnknownModule(name.clone()))?;
+        let module = state
+            .settings
+            .modules
+            .get(name)
+            .ok_or_else(|| BadRequest::UnknownModule(name.clone()))?;
         let timeout = request.timeout(module.timeout, state.settings.timeout_offset)?;
         if request.target.is_empty() {
             return Err(BadRequest::NoTarget);

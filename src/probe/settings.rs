@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use super::modules::{Module, ModuleTemplate, Modules};
 use crate::value::{AllowedTarget, AllowedTargets, Fields, FromNode, Node};
 
-/// What `/probe` does.
+/// Settings of `/probe`.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// True if there are modules, or could be.

@@ -1,4 +1,4 @@
-//! A module as YAML, with secrets hidden.
+//! Shows a module as YAML, with secrets hidden.
 
 use std::fmt::Write;
 

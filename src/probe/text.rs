@@ -1,4 +1,4 @@
-//! Samples of one probe in the text format.
+//! Writes the samples of one probe in the text format.
 
 use std::fmt::Write;
 
@@ -10,7 +10,7 @@ pub(super) struct SampleWriter<'p> {
     name: &'static str,
     help: &'static str,
     labels: &'static [&'static str],
-    /// Whether HELP and TYPE are on the page.
+    /// True if HELP and TYPE are on the page.
     has_head: bool,
 }
 

@@ -85,8 +85,8 @@ impl Users {
         };
         fields.node("basic_auth_users")?;
         let problems = fields.problems().count();
-        let hashes = fields.map::<PasswordHash>("basic_auth_users", check_name);
-        let hashes: BTreeMap<_, _> = hashes
+        let hashes: BTreeMap<_, _> = fields
+            .map::<PasswordHash>("basic_auth_users", check_name)
             .into_iter()
             .map(|(name, PasswordHash(hash))| (name, hash))
             .collect();

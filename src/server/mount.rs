@@ -1,4 +1,4 @@
-//! The prefix of all paths, and the page at its root, for those who take the daemon for blackbox_exporter.
+//! The prefix of all paths, and the page at its root, as blackbox_exporter has them.
 
 use http::{HeaderValue, StatusCode, header::LOCATION};
 
@@ -7,7 +7,7 @@ use super::response::{HttpResponse, text_response};
 /// Where everything is served.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Mount {
-    /// What all paths begin with, such as `/blackbox`; empty for nothing.
+    /// The prefix of all paths, such as `/blackbox`; may be empty.
     pub prefix: String,
     /// Where `/` leads if there is a prefix.
     pub external_url: String,

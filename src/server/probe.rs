@@ -73,8 +73,9 @@ impl ProbeRoutes {
     }
 
     async fn probe(&self, query: &str, headers: &HeaderMap) -> HttpResponse {
-        let timeout = headers.get(SCRAPE_TIMEOUT);
-        let timeout = timeout.map(|value| value.to_str().unwrap_or("not ASCII"));
+        let timeout = headers
+            .get(SCRAPE_TIMEOUT)
+            .map(|value| value.to_str().unwrap_or("not ASCII"));
         let request = ProbeRequest::parse(query, timeout);
         let answer = match self.prober.probe(&request).await {
             Ok(answer) => answer,

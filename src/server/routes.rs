@@ -99,10 +99,15 @@ impl Routes {
         if let Some(reload) = self.reload.as_ref().filter(|_| path == "/-/reload") {
             return reload.answer(request).await;
         }
-        let page = self.status.as_ref();
-        let page = page.and_then(|pages| Some((pages, StatusPath::parse(path)?)));
-        let probe = self.probe.as_ref().filter(|probe| probe.is_enabled());
-        let probe = probe.and_then(|probe| Some((probe, ProbePath::of(path)?)));
+        let page = self
+            .status
+            .as_ref()
+            .and_then(|pages| Some((pages, StatusPath::parse(path)?)));
+        let probe = self
+            .probe
+            .as_ref()
+            .filter(|probe| probe.is_enabled())
+            .and_then(|probe| Some((probe, ProbePath::of(path)?)));
         if let Some((probe, path @ ProbePath::Probe)) = probe {
             // By any method, as blackbox_exporter has it.
             return probe.answer(path, query, request.headers()).await;
@@ -159,8 +164,10 @@ impl Routes {
                 "this host is not in server.allowed_hosts",
             ));
         }
-        let users = self.users.as_ref();
-        let users = users.filter(|_| !(is_probe && self.open_probes))?;
+        let users = self
+            .users
+            .as_ref()
+            .filter(|_| !(is_probe && self.open_probes))?;
         match users.authenticate(request.headers(), peer).await {
             Access::Granted => None,
             Access::Busy => {

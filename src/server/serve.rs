@@ -94,8 +94,10 @@ impl Server {
                 }
             };
             let (stream, peer) = accepted;
-            let acceptor = tls.as_ref().filter(|_| peer.is_some());
-            let acceptor = acceptor.map(|tls| tls.acceptor());
+            let acceptor = tls
+                .as_ref()
+                .filter(|_| peer.is_some())
+                .map(|tls| tls.acceptor());
             connections.add(stream, peer, acceptor, routes.clone());
         }
         drop(listeners);

@@ -311,8 +311,7 @@ impl Limits {
             provider.cipher_suites.retain(is_listed);
         }
         if !self.curves.is_empty() {
-            let groups = self.curves.iter();
-            let groups = groups.filter_map(|curve| {
+            let groups = self.curves.iter().filter_map(|curve| {
                 let mut known = provider.kx_groups.iter();
                 known.find(|group| group.name() == *curve).copied()
             });
@@ -391,21 +390,24 @@ fn subject_names(certificate: &CertificateDer<'_>) -> Vec<String> {
     let Ok(Some(names)) = certificate.subject_alternative_name() else {
         return Vec::new();
     };
-    let names = names.value.general_names.iter();
-    let names = names.filter_map(|name| match name {
-        GeneralName::DNSName(name) | GeneralName::RFC822Name(name) | GeneralName::URI(name) => {
-            Some((*name).to_owned())
-        }
-        GeneralName::IPAddress(bytes) => match bytes.len() {
-            4 => <[u8; 4]>::try_from(*bytes)
-                .ok()
-                .map(|bytes| Ipv4Addr::from(bytes).to_string()),
-            _ => <[u8; 16]>::try_from(*bytes)
-                .ok()
-                .map(|bytes| Ipv6Addr::from(bytes).to_string()),
-        },
-        _ => None,
-    });
+    let names = names
+        .value
+        .general_names
+        .iter()
+        .filter_map(|name| match name {
+            GeneralName::DNSName(name) | GeneralName::RFC822Name(name) | GeneralName::URI(name) => {
+                Some((*name).to_owned())
+            }
+            GeneralName::IPAddress(bytes) => match bytes.len() {
+                4 => <[u8; 4]>::try_from(*bytes)
+                    .ok()
+                    .map(|bytes| Ipv4Addr::from(bytes).to_string()),
+                _ => <[u8; 16]>::try_from(*bytes)
+                    .ok()
+                    .map(|bytes| Ipv6Addr::from(bytes).to_string()),
+            },
+            _ => None,
+        });
     names.collect()
 }
 

@@ -11,9 +11,9 @@ use crate::{
 /// The source of the Authorization header.
 pub(crate) enum Credentials {
     /// The configuration.
-    Known(HeaderValue),
+    Static(HeaderValue),
     /// A token endpoint.
-    Fetched(Box<oauth2::Settings>),
+    OAuth2(Box<oauth2::Settings>),
 }
 
 /// The credentials, wherever they stand.
@@ -28,8 +28,8 @@ pub(crate) fn read_credentials(
     fields.at_most_one(&["basic_auth", "authorization", "oauth2"]);
     let known = known(fields, userinfo, headers, has_oauth2);
     match oauth2 {
-        Some(oauth2) => Some(Credentials::Fetched(Box::new(oauth2))),
-        None => known.map(Credentials::Known),
+        Some(oauth2) => Some(Credentials::OAuth2(Box::new(oauth2))),
+        None => known.map(Credentials::Static),
     }
 }
 

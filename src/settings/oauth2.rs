@@ -39,8 +39,8 @@ pub(crate) fn read_oauth2(mut fields: Fields<'_>) -> Option<oauth2::Settings> {
         }
         Ok(())
     };
-    let further = fields.map::<Secret>("endpoint_params", check_name);
-    let further = further
+    let further = fields
+        .map::<Secret>("endpoint_params", check_name)
         .into_iter()
         .map(|(name, value)| (name, value.reveal().to_owned()));
     parameters.extend(further);

@@ -77,11 +77,12 @@ fn environment_proxies(
             }
         }
     };
-    let exempt = text("NO_PROXY").map_or(Ok(NoProxy::default()), |text| text.parse());
-    let exempt = exempt.unwrap_or_else(|wrong: String| {
-        complain("NO_PROXY", wrong, NoProxy::EXPECTED);
-        NoProxy::default()
-    });
+    let exempt = text("NO_PROXY")
+        .map_or(Ok(NoProxy::default()), |text| text.parse())
+        .unwrap_or_else(|wrong: String| {
+            complain("NO_PROXY", wrong, NoProxy::EXPECTED);
+            NoProxy::default()
+        });
     (proxy("HTTP_PROXY"), proxy("HTTPS_PROXY"), exempt)
 }
 

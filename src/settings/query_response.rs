@@ -35,8 +35,8 @@ fn read_entry(mut fields: Fields<'_>) -> Entry {
     let problems = fields.problems().count();
     fields.at_most_one(&["expect", "expect_bytes"]);
     fields.at_most_one(&["send", "send_bytes"]);
-    let line = fields.optional_pattern("expect").map(Expect::Line);
-    let bytes = fields.optional("expect_bytes").map(Expect::Exactly);
+    let line = fields.optional_pattern("expect").map(Expect::Matching);
+    let bytes = fields.optional("expect_bytes").map(Expect::Bytes);
     let expect = line.or(bytes);
     let reject = fields.patterns("reject");
     if !reject.is_empty() && fields.node("expect").is_none() {

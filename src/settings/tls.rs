@@ -141,8 +141,7 @@ fn identity(fields: &mut Fields<'_>) -> Option<Arc<CertifiedKey>> {
         }
     };
     let certificates = chain.certificates(fields)?;
-    let private_key = pem::private_key(&key.bytes);
-    let private_key = private_key
+    let private_key = pem::private_key(&key.bytes)
         .map_err(|wrong| {
             let allowed = "a private key in PEM, without a passphrase";
             fields.add_value_problem(key.key, wrong, allowed);

@@ -1,4 +1,4 @@
-//! Successes beyond a limit of `degraded_if_…`.
+//! The limits of `degraded_if_…`, beyond which a success counts as degraded.
 
 use std::time::{Duration, UNIX_EPOCH};
 

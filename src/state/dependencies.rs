@@ -249,8 +249,7 @@ mod tests {
         ) {
             let members: Vec<_> = (0..12)
                 .map(|n| {
-                    let on = edges.iter().filter(|(from, _)| *from == n);
-                    let on = on.map(|(_, to)| named(&to.to_string()));
+                    let on = edges.iter().filter(|(from, _)| *from == n).map(|(_, to)| named(&to.to_string()));
                     member(&n.to_string(), "", on.collect())
                 })
                 .collect();

@@ -136,15 +136,15 @@ pub enum Gate {
 pub struct Effects {
     /// The state before, if it changed.
     pub from: Option<State>,
-    /// Whether anything that is shown of the state changed.
+    /// True if anything that is shown of the state changed.
     pub is_news: bool,
-    /// What became of the incident.
+    /// The change of the incident.
     pub incident: Option<IncidentChange>,
     /// Number of failures that do not count because the daemon was cut off.
     pub tainted: u32,
 }
 
-/// What became of an incident.
+/// A change of an incident.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IncidentChange {
     /// It is reported as a new one.
@@ -245,7 +245,7 @@ impl MachineState {
             && (self.defies_block || !self.is_blocked)
     }
 
-    /// Whether nothing is known of the target yet.
+    /// Returns true if nothing is known of the target yet.
     #[must_use]
     pub fn is_new(&self) -> bool {
         self.state == State::Unknown && self.confirmed.is_none() && !self.is_inconclusive
@@ -268,7 +268,7 @@ impl MachineState {
         self.is_blocked
     }
 
-    /// Whether others that depend on this monitor are unreachable through it.
+    /// Returns true if others that depend on this monitor are unreachable because of it.
     #[must_use]
     pub fn blocks_others(&self) -> bool {
         self.is_enabled && (self.confirmed == Some(false) || self.is_blocked && !self.defies_block)

@@ -1,4 +1,4 @@
-//! The rules of transition: by a table, and against a model that looks at everything that ever happened.
+//! Tests of the rules of transition: with a table, and against a model that remembers every event.
 
 use proptest::prelude::*;
 

@@ -1,4 +1,4 @@
-//! The knowledge that all states share: who depends on whom, and whether the daemon has a network.
+//! The data that all states share: who depends on whom, and whether the daemon has a network.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -147,8 +147,10 @@ impl Shared {
             }
             gate = gate.narrower(of_dependency);
         }
-        let references = references.iter().filter(|reference| ***reference != *name);
-        let references = references.filter_map(|reference| monitors.get(reference));
+        let references = references
+            .iter()
+            .filter(|reference| ***reference != *name)
+            .filter_map(|reference| monitors.get(reference));
         (gate.narrower(network(references, since)), blockers.into())
     }
 
@@ -165,8 +167,10 @@ impl Shared {
     /// Whether all monitors of `self_check` that run here fail; `None` if there is none.
     pub fn is_without_network(&self) -> Option<bool> {
         let config = self.config.read().clone();
-        let references = config.settings.self_check.iter();
-        let references: Vec<_> = references
+        let references: Vec<_> = config
+            .settings
+            .self_check
+            .iter()
             .filter_map(|name| self.monitor(name))
             .filter(|tracked| tracked.is_enabled)
             .collect();

@@ -31,10 +31,10 @@ pub struct States {
 /// Monitors that are told of news without giving way to checks that are due.
 const BATCH: usize = 100;
 
-/// How long to sleep at most.
+/// Maximum time between two looks at the states.
 const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
 
-/// How often to look at the clock at least if there are maintenance windows: it may be set meanwhile.
+/// The same if there are maintenance windows, because the clock may be set meanwhile.
 const LOOK_INTERVAL: Duration = Duration::from_secs(10);
 
 impl States {
@@ -192,8 +192,10 @@ impl States {
         if timetable.is_empty() {
             return LONGEST_SLEEP;
         }
-        let next = timetable.next_change().map(|change| change - Utc::now());
-        let next = next.and_then(|time| time.to_std().ok());
+        let next = timetable
+            .next_change()
+            .map(|change| change - Utc::now())
+            .and_then(|time| time.to_std().ok());
         // Just after it rather than just before.
         let next = next.map(|time| time + Duration::from_millis(5));
         next.unwrap_or(LOOK_INTERVAL).min(LOOK_INTERVAL)

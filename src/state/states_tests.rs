@@ -1,4 +1,4 @@
-//! The states of monitors as observers are told of them.
+//! Tests of the states that observers are notified of.
 
 use std::{
     collections::HashMap,
@@ -86,7 +86,7 @@ impl Notes {
         states
     }
 
-    /// What was last told of the monitor `name`.
+    /// The last reported status of the monitor `name`.
     fn status(&self, name: &str) -> MonitorStatus {
         let monitors = self.monitors.lock();
         let states = monitors[name].states.lock();

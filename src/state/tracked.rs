@@ -1,4 +1,4 @@
-//! One monitor: makes the transitions of its state, and tells the observer behind it.
+//! Follows one monitor: makes the transitions of its state, and notifies the observer behind it.
 
 use std::{
     collections::BTreeMap,
@@ -27,7 +27,7 @@ pub(super) struct Tracked {
     pub name: Arc<str>,
     pub labels: BTreeMap<String, String>,
     pub is_enabled: bool,
-    /// How long the next result may take at most.
+    /// Maximum time until the next result.
     pub next_result_within: Duration,
     rules: StateRules,
     inner: Arc<dyn MonitorObserver>,

@@ -1,4 +1,4 @@
-//! The files that pages refer to.
+//! The stylesheet, the script and the icon of the status page.
 
 /// The stylesheet.
 pub const STYLE: &str = include_str!("style.css");

@@ -1,4 +1,4 @@
-//! The time of a page, on both clocks.
+//! The time for which a page is rendered, on the wall clock and the monotonic clock.
 
 use std::time::SystemTime;
 

@@ -255,8 +255,11 @@ const MAX_SUGGESTIONS: usize = 200;
 
 /// Names of labels, and names with values, that the form suggests.
 fn label_suggestions(monitors: &[Arc<MonitorHistory>]) -> (Vec<&str>, Vec<String>) {
-    let labels = monitors.iter().flat_map(|monitor| &monitor.labels);
-    let labels: BTreeSet<(&str, &str)> = labels.map(|(k, v)| (&**k, &**v)).collect();
+    let labels: BTreeSet<(&str, &str)> = monitors
+        .iter()
+        .flat_map(|monitor| &monitor.labels)
+        .map(|(k, v)| (&**k, &**v))
+        .collect();
     let names: BTreeSet<_> = labels.iter().map(|(name, _)| *name).collect();
     let pairs = labels.iter().map(|(name, value)| format!("{name}:{value}"));
     (

@@ -26,7 +26,7 @@ use rustls::{
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 
-/// What no error may repeat: every monitor sends it where it can, and the corpus has peers that say it.
+/// The text that no error may repeat: every monitor sends it where it can, and the corpus has peers that send it.
 pub const SECRET: &str = "hunter2secret";
 
 /// The longest error, in bytes.
@@ -39,7 +39,7 @@ const MAX_POLL: Duration = Duration::from_millis(100);
 #[derive(Clone, Default)]
 pub struct Script {
     pub bytes: Vec<u8>,
-    /// Whether requests begin with a length of two bytes, as in DNS over TCP, and an id of two bytes to repeat.
+    /// True if requests begin with a length of two bytes, as in DNS over TCP, and an id of two bytes to repeat.
     pub is_dns: bool,
 }
 

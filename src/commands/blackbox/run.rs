@@ -1,4 +1,4 @@
-//! From the flags of blackbox_exporter to a daemon without monitors.
+//! Runs the daemon without monitors, as the flags of blackbox_exporter say.
 
 use std::{env, io, io::Write, path::Path, process::ExitCode, sync::Arc, time::Duration};
 

@@ -1,4 +1,4 @@
-//! Runs one monitor once and listens to its steps.
+//! Runs one monitor once and records the steps of its check.
 
 use std::io::{self, Write};
 

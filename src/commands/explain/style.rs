@@ -1,4 +1,4 @@
-//! Colours on a terminal, and none elsewhere.
+//! Colours the output of `explain` on a terminal.
 
 use std::{
     env,
@@ -6,7 +6,7 @@ use std::{
     io::{self, IsTerminal},
 };
 
-/// Whether texts are coloured.
+/// The style of texts: coloured or plain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::commands) enum Style {
     Plain,

@@ -1,4 +1,4 @@
-//! A check as text: a line for each step, then the verdict and the phases.
+//! Prints an explained check as text: a line for each step, then the verdict and the phases.
 
 use std::{
     io::{self, Write},

@@ -1,4 +1,4 @@
-//! All that the importers share.
+//! The state of an import: files, report, and the entries that were made.
 
 use std::rc::Rc;
 

@@ -1,4 +1,4 @@
-//! Durations of Go and of Prometheus.
+//! Parses durations in the formats of Go and of Prometheus.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Paths into a JSON body, such as `.data[0].name`, as CEL.
+//! Translates paths into a JSON body, such as `.data[0].name`, to CEL.
 
 use std::fmt::Write;
 

@@ -1,4 +1,4 @@
-//! Names of monitors and labels that are valid here and tell things apart.
+//! Makes valid and unique names of monitors and labels.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,4 @@
-//! Imports, checks what came out, and prints it.
+//! Imports a configuration, validates the result, and prints it with the report.
 
 use std::{
     collections::HashMap,

@@ -1,4 +1,4 @@
-//! Secrets of what is imported, which become references to environment variables.
+//! Replaces imported secrets with references to environment variables.
 
 use std::{
     cell::RefCell,

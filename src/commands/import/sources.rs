@@ -1,4 +1,4 @@
-//! The files that are imported: read once, bounded together, with the places of what is in them.
+//! The imported files: each is read once, their total size is bounded, and positions in them are known.
 
 use std::{
     cell::{Cell, RefCell},
@@ -157,10 +157,13 @@ impl Sources {
 
 /// The position of `path`, or of the nearest part around it.
 fn position<'p>(known: &'p Positions, path: &value::Path) -> Option<&'p (Rc<Path>, Position)> {
-    let steps = path.segments.iter().map(|segment| match segment {
-        value::Segment::Entry { index, .. } | value::Segment::Item(index) => *index,
-    });
-    let mut steps: Vec<_> = steps.collect();
+    let mut steps: Vec<_> = path
+        .segments
+        .iter()
+        .map(|segment| match segment {
+            value::Segment::Entry { index, .. } | value::Segment::Item(index) => *index,
+        })
+        .collect();
     loop {
         if let Some(position) = known.get(&steps) {
             return Some(position);

@@ -1,4 +1,4 @@
-//! Trees as YAML that people read and edit.
+//! Prints trees as YAML to be read and edited by hand.
 
 use std::{
     fmt::{self, Write},
@@ -7,7 +7,10 @@ use std::{
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 
-use crate::{text::bounded, value::Node};
+use crate::{
+    text::{self, bounded},
+    value::Node,
+};
 
 /// Characters of a line up to which a list or a mapping stays on it.
 const MAX_LINE: usize = 100;
@@ -129,23 +132,7 @@ pub fn scalar(text: &str) -> String {
     if is_printable && text.contains(['\\', '"']) {
         return format!("'{}'", text.replace('\'', "''"));
     }
-    let mut quoted = String::from("\"");
-    for c in text.chars() {
-        let code = u32::from(c);
-        let _ = match c {
-            '"' | '\\' => write!(quoted, "\\{c}"),
-            '\n' => write!(quoted, "\\n"),
-            '\r' => write!(quoted, "\\r"),
-            '\t' => write!(quoted, "\\t"),
-            ' '..='~' => write!(quoted, "{c}"),
-            // Outside ASCII, other characters may end a line of YAML, or be refused there.
-            _ if c.is_alphanumeric() => write!(quoted, "{c}"),
-            _ if code <= 0xFFFF => write!(quoted, "\\u{code:04x}"),
-            _ => write!(quoted, "\\U{code:08x}"),
-        };
-    }
-    quoted.push('"');
-    quoted
+    text::quoted(text)
 }
 
 /// Returns whether `text` is like `1m30s` or `2xx`, which start with a digit and are text all the same.

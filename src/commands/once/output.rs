@@ -240,8 +240,8 @@ fn fact_to_json(fact: &Fact) -> Map<String, Value> {
         Fact::GrpcStatus(status) => json!({ "grpc_status": status }),
         Fact::Serving(status) => json!({ "serving_status": status.as_str() }),
         Fact::Captured(caught) => {
-            let caught = caught.iter();
             let caught: Map<_, _> = caught
+                .iter()
                 .map(|(name, value)| (name.clone(), Value::from(&**value)))
                 .collect();
             json!({ "captured": caught })

@@ -37,8 +37,9 @@ impl Display for Plan {
 impl Plan {
     fn summary(&self) -> Table {
         let monitors: usize = self.types.values().sum();
-        let types = self.types.iter();
-        let types: Vec<_> = types
+        let types: Vec<_> = self
+            .types
+            .iter()
             .map(|(kind, count)| format!("{count} {kind}"))
             .collect();
         let monitors = match &types[..] {
@@ -77,8 +78,10 @@ impl Plan {
         };
         let limit = self.limits.checks.to_string();
         let no_limit = || "none".to_owned();
-        let descriptors = self.machine.descriptors;
-        let descriptors = descriptors.map_or_else(no_limit, |limit| limit.to_string());
+        let descriptors = self
+            .machine
+            .descriptors
+            .map_or_else(no_limit, |limit| limit.to_string());
         row(
             "checks in flight (average)",
             &|load| rate(load.mean_in_flight),
@@ -94,8 +97,7 @@ impl Plan {
             &|load| load.descriptors.to_string(),
             &descriptors,
         );
-        let memory = self.machine.memory;
-        let memory = memory.map_or_else(String::new, bytes);
+        let memory = self.machine.memory.map_or_else(String::new, bytes);
         row("memory (peak)", &|load| bytes(load.memory as u64), &memory);
         let has_bodies = self.worst_case.bodies > 0;
         if has_bodies {

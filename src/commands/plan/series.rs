@@ -1,4 +1,4 @@
-//! Counts series with the table of metric families.
+//! Counts the series and bytes of `/metrics`, from the table of metric families.
 
 use crate::{
     check::{Job, Phase},
@@ -11,7 +11,7 @@ pub(super) struct SeriesModel<'s> {
     kind: &'static str,
     /// The phases that a successful check reaches.
     phases: Vec<Phase>,
-    /// Whether more than one failure confirms that it is down.
+    /// True if more than one failure confirms that it is down.
     is_confirmed: bool,
     /// The number of buckets of its latency histograms, if not that of the settings.
     own_duration_buckets: Option<usize>,
@@ -73,8 +73,9 @@ impl<'s> SeriesModel<'s> {
     }
 
     fn histogram(&self, set: BucketSet) -> usize {
-        let own = self.own_duration_buckets;
-        let own = own.filter(|_| set == BucketSet::Duration);
+        let own = self
+            .own_duration_buckets
+            .filter(|_| set == BucketSet::Duration);
         histogram_lines(own.unwrap_or(self.settings.bounds(set).len()))
     }
 }

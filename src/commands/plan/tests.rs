@@ -1,4 +1,4 @@
-//! Plans of made-up jobs on made-up machines, one of them pinned by `tests/golden/plan.txt`.
+//! Plans for invented jobs on invented machines, one of them pinned by `tests/golden/plan.txt`.
 //!
 //! `UPDATE_EXPECT=1 cargo test golden` writes it anew.
 
@@ -89,7 +89,7 @@ fn worker_threads_depend_on_the_checks_per_second() {
     }
 }
 
-/// What is in flight, of so many monitors with this interval and timeout.
+/// Checks the number of checks in flight of so many monitors with this interval and timeout.
 #[track_caller]
 fn check_flight(
     (count, every, timeout): (usize, u64, u64),

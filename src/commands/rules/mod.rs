@@ -1,6 +1,6 @@
 //! `rules`: Prometheus rules for the objectives of monitors, as two counters for each objective.
 //!
-//! What is the same for all objectives, including the alerts, is in `burn_rates.yml`.
+//! The rules that all objectives share, including the alerts, are in `burn_rates.yml`.
 
 mod file;
 mod objective;

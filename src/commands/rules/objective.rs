@@ -1,4 +1,4 @@
-//! The objectives of a monitor.
+//! The service level objectives of a monitor, as expressions of PromQL.
 
 use std::{
     fmt::{self, Display},
@@ -6,11 +6,12 @@ use std::{
 };
 
 use super::{
-    promql::{decimal, le, quoted},
+    promql::{decimal, le},
     windows::shortest_window,
 };
 use crate::{
     config::{LatencySlo, Monitor, Percentage},
+    text::quoted,
     value::format_duration,
 };
 

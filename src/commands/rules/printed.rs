@@ -1,9 +1,12 @@
-//! The rule file.
+//! Prints the rule file for the objectives of monitors.
 
 use std::fmt::{self, Display};
 
-use super::{objective::objectives, promql::quoted};
-use crate::config::{Config, Monitor};
+use super::objective::objectives;
+use crate::{
+    config::{Config, Monitor},
+    text::quoted,
+};
 
 const BURN_RATES: &str = include_str!("burn_rates.yml");
 

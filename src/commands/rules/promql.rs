@@ -1,6 +1,4 @@
-//! Text and numbers in PromQL and YAML.
-
-use std::fmt::Write;
+//! Writes numbers in PromQL.
 
 /// The matcher of the bucket with this upper bound, as the daemon writes it and as Prometheus 3 stores it.
 pub(super) fn le(bound: f64) -> String {
@@ -26,23 +24,4 @@ pub(super) fn decimal(number: f64, decimals: usize) -> String {
         &text
     };
     text.to_owned()
-}
-
-/// `text` in quotes, with the escapes that YAML and PromQL have in common.
-///
-/// Outside ASCII, a character that is neither a letter nor a digit may end a line of YAML, or be refused there.
-pub(super) fn quoted(text: &str) -> String {
-    let mut quoted = String::from("\"");
-    for c in text.chars() {
-        let code = u32::from(c);
-        let _ = match c {
-            '"' | '\\' => write!(quoted, "\\{c}"),
-            ' '..='~' => write!(quoted, "{c}"),
-            _ if c.is_alphanumeric() => write!(quoted, "{c}"),
-            _ if code <= 0xFFFF => write!(quoted, "\\u{code:04x}"),
-            _ => write!(quoted, "\\U{code:08x}"),
-        };
-    }
-    quoted.push('"');
-    quoted
 }

@@ -1,9 +1,10 @@
 use std::time::Duration;
 
 use super::{
-    promql::{decimal, le, quoted},
+    promql::{decimal, le},
     windows::shortest_window,
 };
+use crate::text::quoted;
 
 #[test]
 fn a_window_has_four_checks_or_is_the_longest() {

@@ -1,4 +1,4 @@
-//! What runs is changed while it runs.
+//! Monitors are added, changed and removed while the dispatcher runs.
 
 use super::*;
 use crate::{check::Fingerprint, dispatcher::ConfigDiff};

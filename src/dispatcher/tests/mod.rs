@@ -1,4 +1,4 @@
-//! Whole runs on a paused clock, with stand-in monitors.
+//! Runs of the dispatcher on a paused clock, with fake monitors.
 
 mod changes;
 mod retries;
@@ -77,7 +77,7 @@ impl Monitor for StandIn {
     }
 }
 
-/// What became of the slots of several monitors.
+/// The slots of several monitors: started, completed or skipped.
 #[derive(Default)]
 struct Ledger(Mutex<Entries>);
 
@@ -753,7 +753,7 @@ async fn a_slot_that_is_run_over_by_a_check_that_had_to_wait_is_lost_for_want_of
     }
 }
 
-/// What is logged on this thread.
+/// The log of this thread.
 struct Log {
     file: tempfile::NamedTempFile,
     _logging: tracing::subscriber::DefaultGuard,

@@ -1,4 +1,4 @@
-//! Extra slots while a change is not confirmed, slots skipped because of a dependency, and paused monitors.
+//! Tests of extra slots while a change is not confirmed, slots skipped because of a dependency, and paused monitors.
 
 use std::sync::atomic::AtomicU32;
 

@@ -1,4 +1,4 @@
-//! Which checks are told step by step.
+//! Tests of the choice of checks whose steps are recorded.
 
 use super::*;
 use crate::check::Phase;

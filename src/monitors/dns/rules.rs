@@ -168,8 +168,9 @@ impl SectionRules {
             require_all_if_any,
             require_all,
             require_any,
-        ];
-        let patterns = patterns.into_iter().flatten();
+        ]
+        .into_iter()
+        .flatten();
         patterns.map(Pattern::steps_per_byte).sum()
     }
 

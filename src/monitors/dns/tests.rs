@@ -1,4 +1,4 @@
-//! Decoding, rules and settings. Tests over real sockets are in `tests/`.
+//! Tests of decoding, rules and settings. Tests over real sockets are in `tests/`.
 
 use std::fmt::Write;
 
@@ -416,12 +416,12 @@ fn a_query_name_is_absolute_and_may_have_escapes() {
         (r"a\25", None),
         (r"a\256", None),
     ] {
-        let read = read_settings(&[("target", "127.0.0.1"), ("query_name", text)]);
-        let read = read.map(|settings| {
-            let mut name = String::new();
-            presentation::write_name(&settings.question.name, &mut name);
-            name
-        });
+        let read =
+            read_settings(&[("target", "127.0.0.1"), ("query_name", text)]).map(|settings| {
+                let mut name = String::new();
+                presentation::write_name(&settings.question.name, &mut name);
+                name
+            });
         assert_eq!(read.as_deref(), expected, "{text:?}");
     }
     let long = "a".repeat(64);

@@ -1,4 +1,4 @@
-//! Carries a query to the server and brings back what answers it: UDP, TCP, TLS and HTTPS.
+//! Sends a query to the server and receives the response: over UDP, TCP, TLS and HTTPS.
 
 use bytes::Bytes;
 use http::{
@@ -219,8 +219,10 @@ fn authority(host: &str, url: &Url) -> HeaderValue {
 }
 
 fn is_message<B>(response: &HttpResponse<B>) -> bool {
-    let value = response.headers().get(CONTENT_TYPE);
-    let value = value.and_then(|value| value.to_str().ok());
+    let value = response
+        .headers()
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
     // Without its parameters.
     let essence = value.and_then(|value| value.split(';').next());
     essence.is_some_and(|essence| {

@@ -47,9 +47,10 @@ impl Settings {
     /// The monitor that checks as these settings say.
     #[must_use]
     pub fn bind(self: &Arc<Self>, net: &Net) -> Grpc {
-        let tls = self.tls.as_ref();
-        let tls =
-            tls.map(|tls| net.tls_client(tls, tls.server_name_for(&self.endpoint.host), &["h2"]));
+        let tls = self
+            .tls
+            .as_ref()
+            .map(|tls| net.tls_client(tls, tls.server_name_for(&self.endpoint.host), &["h2"]));
         Grpc::new(net.connector(), tls, self.clone())
     }
 }

@@ -1,4 +1,4 @@
-//! The rare keys of `type: http`, in a box, so that other monitors need less memory.
+//! The rare keys of `type: http`, boxed, so that monitors without them need less memory.
 
 use std::net::IpAddr;
 

@@ -1,4 +1,4 @@
-//! Who answers in place of the target, as far as the head of a response tells.
+//! Recognizes responses of others than the target, such as captive portals, by their head.
 
 use http::{HeaderMap, StatusCode, header};
 use url::{Host, Url};

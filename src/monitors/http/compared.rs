@@ -138,8 +138,8 @@ mod tests {
         let body = super::super::json::read(
             br#"{"status":"down","checks":[{"ok":false},2],"n":1.5,"z":null}"#,
             100,
-        );
-        let body = body.unwrap_or_else(|wrong| panic!("{wrong:?}"));
+        )
+        .unwrap_or_else(|wrong| panic!("{wrong:?}"));
         for (expression, shown) in [
             ("body.status == 'up'", "; body.status is \"down\""),
             (

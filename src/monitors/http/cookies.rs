@@ -1,4 +1,4 @@
-//! Cookies along the redirects of one check (RFC 6265): many a login sends a browser in a circle until
+//! Cookies along the redirects of one check (RFC 6265): many logins send a browser in a circle until
 //! it comes with the one that it was given.
 
 use cookie_store::{CookieStore, RawCookie};

@@ -80,8 +80,12 @@ impl BodyMatchers {
 
     /// An upper estimate of the steps that a body of so many bytes takes to be checked.
     pub(super) fn cost(&self, body_length: usize) -> u64 {
-        let patterns = self.must_not_match.iter().chain(&self.must_match);
-        let patterns: u64 = patterns.map(Pattern::steps_per_byte).sum();
+        let patterns: u64 = self
+            .must_not_match
+            .iter()
+            .chain(&self.must_match)
+            .map(Pattern::steps_per_byte)
+            .sum();
         let expressions: Vec<_> = self
             .cel_must_be_false
             .iter()
@@ -253,8 +257,11 @@ impl HeaderMatcher {
                 Expectation::Present => "fail_if_header_not_matches",
                 Expectation::Absent => "fail_if_header_matches",
             };
-            let values = headers.get_all(header).iter();
-            let values: Vec<_> = values.map(|value| shown_value(header, value)).collect();
+            let values: Vec<_> = headers
+                .get_all(header)
+                .iter()
+                .map(|value| shown_value(header, value))
+                .collect();
             let values = if values.is_empty() {
                 "no such header".to_owned()
             } else {

@@ -1,4 +1,4 @@
-//! `type: http`: asks for a URL, reads the response to its end, and judges it.
+//! `type: http`: requests a URL, reads the whole response, and checks it.
 
 mod advanced;
 mod body;

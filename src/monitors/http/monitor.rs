@@ -1,4 +1,4 @@
-//! The HTTP monitor: preconditions, the response, and its checks in order.
+//! The HTTP monitor: checks its preconditions, sends the request, and checks the response.
 
 use std::sync::Arc;
 

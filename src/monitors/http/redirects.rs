@@ -248,8 +248,10 @@ fn redirect_location<B>(response: &Response<B>) -> Option<(bool, &HeaderValue)> 
         _ => return None,
     };
     // An empty one leads nowhere, as curl and blackbox_exporter have it.
-    let location = response.headers().get(header::LOCATION);
-    let location = location.filter(|location| !location.is_empty())?;
+    let location = response
+        .headers()
+        .get(header::LOCATION)
+        .filter(|location| !location.is_empty())?;
     Some((keeps_method, location))
 }
 

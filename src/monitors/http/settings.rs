@@ -126,8 +126,8 @@ impl Settings {
             accepted.or_insert_with(|| accept_encoding(encoding));
         }
         let authorization = match credentials {
-            Some(Credentials::Known(value)) => Some(value),
-            Some(Credentials::Fetched(oauth2)) => {
+            Some(Credentials::Static(value)) => Some(value),
+            Some(Credentials::OAuth2(oauth2)) => {
                 advanced.oauth2 = Some(oauth2);
                 None
             }

@@ -1,4 +1,4 @@
-//! The monitor with a stand-in for its client. How it is over real sockets, `tests/` tells.
+//! Tests of the monitor with a fake client. Tests over real sockets are in `tests/`.
 
 use std::{
     collections::VecDeque,

@@ -38,8 +38,11 @@ impl<T: Transport> Http<T> {
             return wrong(Reason::StatusCode, error);
         }
         steps.add(StepKind::Passed, || {
-            let valid = settings.valid_status_codes.iter();
-            let valid: Vec<_> = valid.map(ToString::to_string).collect();
+            let valid: Vec<_> = settings
+                .valid_status_codes
+                .iter()
+                .map(ToString::to_string)
+                .collect();
             format!(
                 "valid_status_codes: {} is among {}",
                 status.as_u16(),

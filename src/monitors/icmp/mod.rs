@@ -1,4 +1,4 @@
-//! `type: icmp`: sends echo requests to a host, and judges how many are answered.
+//! `type: icmp`: sends echo requests to a host, and checks that enough are answered.
 
 mod echo_counts;
 mod monitor;

@@ -98,8 +98,9 @@ impl Settings {
 
     /// Reports a timeout of the monitor itself that is too short for `reply_timeout`.
     fn check_time(&self, fields: &mut Fields<'_>) {
-        let timeout = fields.node("timeout");
-        let timeout = timeout.and_then(|(node, _)| Duration::read_node(node).ok());
+        let timeout = fields
+            .node("timeout")
+            .and_then(|(node, _)| Duration::read_node(node).ok());
         let (Some(timeout), Some(longest)) = (timeout, self.longest()) else {
             return;
         };

@@ -1,4 +1,4 @@
-//! `type: websocket`: upgrades a connection, exchanges messages, and closes it in good order.
+//! `type: websocket`: upgrades a connection, exchanges messages, and closes it properly.
 
 mod monitor;
 mod query_response;

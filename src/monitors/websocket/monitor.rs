@@ -1,4 +1,4 @@
-//! The monitor: one connection, from its upgrade to its close.
+//! The WebSocket monitor: one connection, from its upgrade to its close.
 
 use std::sync::Arc;
 
@@ -19,15 +19,14 @@ pub struct WebSocket {
     settings: Arc<Settings>,
     upgrade: Upgrade,
     /// The URL without secrets.
-    shown_url: String,
+    redacted_url: String,
 }
 
 impl Settings {
     /// The monitor that checks as these settings say.
     #[must_use]
     pub fn bind(self: &Arc<Self>, net: &Net) -> WebSocket {
-        let tls = self.tls.as_ref();
-        let tls = tls.map(|tls| {
+        let tls = self.tls.as_ref().map(|tls| {
             net.tls_client(tls, tls.server_name_for(&self.endpoint.host), &["http/1.1"])
         });
         WebSocket::new(net.connector(), tls, self.clone())
@@ -44,7 +43,7 @@ impl WebSocket {
             connector,
             tls,
             upgrade: Upgrade::new(&settings),
-            shown_url: ZonedHttpUrl::redacted(&settings.url, zone),
+            redacted_url: ZonedHttpUrl::redacted(&settings.url, zone),
             settings,
         }
     }
@@ -56,7 +55,7 @@ impl Monitor for WebSocket {
     }
 
     fn target(&self) -> String {
-        self.shown_url.clone()
+        self.redacted_url.clone()
     }
 
     fn host(&self) -> Option<String> {
@@ -96,6 +95,6 @@ impl Monitor for WebSocket {
     }
 
     fn log(&self, monitor: &str, report: &Report) {
-        log_check!(target: LOG_TARGET, monitor, report, target = self.shown_url);
+        log_check!(target: LOG_TARGET, monitor, report, target = self.redacted_url);
     }
 }

@@ -128,8 +128,9 @@ mod tests {
     fn entry(expect: &str, labels: &[(&str, &str)], send: Option<&str>) -> Entry {
         let map = |entries: &[(&str, &str)]| {
             let text = |text: &str| Node::Text(text.to_owned());
-            let entries = entries.iter();
-            let entries = entries.map(|(key, value)| ((*key).to_owned(), text(value)));
+            let entries = entries
+                .iter()
+                .map(|(key, value)| ((*key).to_owned(), text(value)));
             Node::Map(entries.collect())
         };
         let labels = labels
@@ -190,8 +191,9 @@ mod tests {
             reply(&entry("(x*)", &labels, None), &long),
             Err(ExpansionTooLong)
         );
-        let label = reply(&entry("(x*)", &[("all", "$1")], None), &long);
-        let label = label.expect("it is short").captured;
+        let label = reply(&entry("(x*)", &[("all", "$1")], None), &long)
+            .expect("it is short")
+            .captured;
         assert_eq!(label, [("all".to_owned(), "x".repeat(200))]);
     }
 

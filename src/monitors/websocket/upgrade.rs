@@ -1,4 +1,4 @@
-//! From HTTP/1.1 to a WebSocket: the request, and what its response must be like (RFC 6455, section 4).
+//! Upgrades HTTP/1.1 to a WebSocket: sends the request and checks the response (RFC 6455, section 4).
 //!
 //! Request and parser are tungstenite's. Its own handshake refuses `Connection: keep-alive, Upgrade`
 //! and headers that drip in, and takes extensions that were not offered.

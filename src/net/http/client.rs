@@ -1,4 +1,4 @@
-//! From a request to its response: the way to the target, TLS, and the exchange of messages.
+//! Sends a request and receives its response: connects (through a proxy if needed), speaks TLS, and exchanges messages.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -211,12 +211,13 @@ impl Transport for Client {
         let stream = self.connect(&request, attempt).await?;
         attempt.enter(Phase::Processing);
         let over_http2 = stream.protocol() == Some(b"h2");
-        let forwarding_proxy = request.proxy.clone();
-        let forwarding_proxy = forwarding_proxy.filter(|proxy| forwards(proxy, &request));
+        let forwarding_proxy = request
+            .proxy
+            .clone()
+            .filter(|proxy| forwards(proxy, &request));
         let body = request.body.clone();
-        let message = message::build(request, forwarding_proxy.as_deref(), over_http2);
-        let message =
-            message.map_err(|error| attempt.failure(Reason::AgentError, error.to_string()))?;
+        let message = message::build(request, forwarding_proxy.as_deref(), over_http2)
+            .map_err(|error| attempt.failure(Reason::AgentError, error.to_string()))?;
         record_request(&message, &body, attempt.steps());
         let response = if over_http2 {
             // In a box: the future is larger than that of HTTP/1.1.

@@ -168,9 +168,10 @@ impl ResponseBody {
 impl Body for ResponseBody {
     async fn chunk(&mut self) -> Result<Option<Bytes>, Failure> {
         loop {
-            let frame = poll_fn(|context| self.poll_frame(context)).await;
-            let frame = frame.transpose();
-            let frame = frame.map_err(|error| self.errors.failure(&error))?;
+            let frame = poll_fn(|context| self.poll_frame(context))
+                .await
+                .transpose()
+                .map_err(|error| self.errors.failure(&error))?;
             let Some(frame) = frame else { return Ok(None) };
             if let Ok(data) = frame.into_data() {
                 let length = data.len() as u64;

@@ -1,4 +1,4 @@
-//! Heads of HTTP/1 responses that browsers and curl accept and hyper does not.
+//! Repairs heads of HTTP/1 responses that browsers and curl accept and hyper does not.
 //!
 //! hyper's own options handle folded lines, spaces before a colon, and lines that are not
 //! headers. Here are an empty Content-Length, chunks under HTTP/1.0, control characters in the reason
@@ -365,8 +365,9 @@ fn printable(line: &[u8]) -> Cow<'_, [u8]> {
     if !text.iter().any(is_control) {
         return Cow::Borrowed(line);
     }
-    let text = text.iter();
-    let text = text.map(|byte| if is_control(byte) { b' ' } else { *byte });
+    let text = text
+        .iter()
+        .map(|byte| if is_control(byte) { b' ' } else { *byte });
     Cow::Owned(text.chain(end.iter().copied()).collect())
 }
 
@@ -448,8 +449,9 @@ mod tests {
     #[test]
     fn headers_beyond_the_limit_of_hyper_are_kept() {
         const COUNT: usize = 400;
-        let lines = (0..COUNT).map(|index| format!("x-{index}: {index}\r\n a"));
-        let lines: Vec<_> = lines.collect();
+        let lines: Vec<_> = (0..COUNT)
+            .map(|index| format!("x-{index}: {index}\r\n a"))
+            .collect();
         let lines = lines.join("\r\n");
         let head = format!("HTTP/1.1 200 OK\r\n{lines}\r\nContent-Length: 7\r\n\r\n");
         let log = HeadLog::default();

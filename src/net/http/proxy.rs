@@ -110,8 +110,7 @@ impl FromStr for Proxy {
         if !matches!(url.path(), "" | "/") || url.query().is_some() || url.fragment().is_some() {
             return Err("more than a host and a port".to_owned());
         }
-        let host = url.host_str().unwrap_or_default();
-        let host: Host = host.parse()?;
+        let host: Host = url.host_str().unwrap_or_default().parse()?;
         let userinfo = userinfo(&url);
         let mut headers = HeaderMap::new();
         if let (Some((user, password)), ProxyScheme::Http | ProxyScheme::Https) =

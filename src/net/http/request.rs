@@ -1,4 +1,4 @@
-//! A request, and what sends it.
+//! An HTTP request, and the trait of its response.
 
 use std::{future::Future, net::IpAddr, sync::Arc};
 

@@ -1,4 +1,4 @@
-//! Asking a proxy for a tunnel, by CONNECT (RFC 9110, section 9.3.6) or SOCKS 5 (RFC 1928), and why
+//! Asks a proxy for a tunnel, by CONNECT (RFC 9110, section 9.3.6) or SOCKS 5 (RFC 1928), and why
 //! it may refuse.
 
 use std::{io, net::IpAddr};

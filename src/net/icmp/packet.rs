@@ -1,4 +1,4 @@
-//! Echo messages and what becomes of them (RFC 792, RFC 4443): bytes in, bytes out, no socket.
+//! Encodes echo requests and decodes the replies and errors (RFC 792, RFC 4443), without sockets.
 
 use std::{fmt, net::IpAddr};
 

@@ -29,14 +29,16 @@ impl Sockets {
         if let Some(socket) = open.get(&key).filter(|socket| socket.is_alive()) {
             return Ok(socket.clone());
         }
-        let socket = key.open().and_then(|open_socket| {
-            let started = Socket::start(open_socket);
-            started.map_err(OpenError::Io)
-        });
-        let socket = socket.map_err(|error| {
-            let error = error.to_string();
-            attempt.failure(Reason::AgentError, error)
-        })?;
+        let socket = key
+            .open()
+            .and_then(|open_socket| {
+                let started = Socket::start(open_socket);
+                started.map_err(OpenError::Io)
+            })
+            .map_err(|error| {
+                let error = error.to_string();
+                attempt.failure(Reason::AgentError, error)
+            })?;
         let socket = Arc::new(socket);
         open.insert(key, socket.clone());
         Ok(socket)

@@ -164,8 +164,9 @@ impl Query {
             alias: None,
         };
         if !header.truncation {
-            let answers = self.read_answers(&mut decoder, counts.answers);
-            let answers = answers.map_err(|error| ResponseError::Malformed(error.to_string()))?;
+            let answers = self
+                .read_answers(&mut decoder, counts.answers)
+                .map_err(|error| ResponseError::Malformed(error.to_string()))?;
             (response.records, response.alias) = answers;
         }
         if rcode != NOERROR {
@@ -212,8 +213,11 @@ impl Query {
                 None => break,
             }
         }
-        let found = records.into_iter().filter(|(owner, _)| owner == name);
-        let found = found.map(|(_, data)| data).collect();
+        let found = records
+            .into_iter()
+            .filter(|(owner, _)| owner == name)
+            .map(|(_, data)| data)
+            .collect();
         Ok((found, (*name != self.name).then(|| name.clone())))
     }
 }
@@ -271,8 +275,9 @@ mod tests {
     }
 
     fn response_to(query: &Query, fill: impl FnOnce(&mut Message)) -> Vec<u8> {
-        let message = Message::from_vec(&query.encode(ID, false)).expect("a query");
-        let mut message = message.into_response();
+        let mut message = Message::from_vec(&query.encode(ID, false))
+            .expect("a query")
+            .into_response();
         fill(&mut message);
         message.to_vec().expect("a message that can be written")
     }
@@ -294,8 +299,9 @@ mod tests {
             message.add_answers(records.to_vec());
         });
         let response = query.decode(ID, &bytes).expect("a response");
-        let expected = expected.iter();
-        let expected = expected.map(|last| Data::Address([192, 0, 2, *last].into()));
+        let expected = expected
+            .iter()
+            .map(|last| Data::Address([192, 0, 2, *last].into()));
         assert_eq!(response.records, expected.collect::<Vec<_>>());
         assert_eq!(response.alias, alias.map(parse));
     }

@@ -1,4 +1,4 @@
-//! From a name to the one address that is checked, by asking the name servers every time.
+//! Resolves a name to the one address that is checked, by asking the name servers every time.
 //!
 //! A stub resolver that does what the C library's does (`resolv.conf(5)`, `hosts(5)`), with two
 //! differences: a check that ends takes its lookup with it, and a name server that is silent costs

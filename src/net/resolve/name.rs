@@ -1,4 +1,4 @@
-//! Domain names from text.
+//! Parses domain names.
 
 use hickory_proto::rr::Name;
 

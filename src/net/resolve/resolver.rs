@@ -1,4 +1,4 @@
-//! Hosts to addresses: `/etc/hosts` first, then the name servers.
+//! Resolves hosts to addresses: by `/etc/hosts` first, then by the name servers.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -330,8 +330,9 @@ impl Stub {
         match choice {
             RecordChoice::Type(record_type) => self.records(name, record_type, steps).await,
             RecordChoice::Prefer(family) => {
-                let found = self.records(name.clone(), family.record_type(), steps);
-                let found = found.await;
+                let found = self
+                    .records(name.clone(), family.record_type(), steps)
+                    .await;
                 let is_to_ask_on = match found {
                     Err(NotFound::NoRecords { .. }) => true,
                     // Some servers deny a name altogether that has no IPv6 address (RFC 4074,

@@ -1,4 +1,4 @@
-//! One name server: how it is asked, over UDP and TCP, and whether it answers.
+//! Queries one name server, over UDP and TCP, and remembers if it answers.
 
 use std::{
     fmt, io,

@@ -1,4 +1,4 @@
-//! Several name servers: in which order they are asked, and for how long each is waited for.
+//! Queries several name servers in order, and decides how long to wait for each.
 //!
 //! The next server is asked when one fails, and when it has said nothing for a second; it is listened
 //! to all the same. What a later server finds counts at once. That it finds nothing counts after a
@@ -58,7 +58,7 @@ const SILENT_OBJECTION: Duration = Duration::from_millis(250);
 struct Sent {
     /// The place of the server in the order.
     rank: usize,
-    /// When a later server may say that there is nothing.
+    /// The time from which a negative answer of a later server counts.
     objects_until: Instant,
     is_over: bool,
 }

@@ -75,16 +75,17 @@ impl Authorities {
             validity(leaf)
         } else {
             let end_entity = EndEntityCert::try_from(leaf).map_err(certificate_error)?;
-            let path = end_entity.verify_for_usage(
-                algorithms.all,
-                &self.roots.roots,
-                intermediates,
-                now,
-                KeyUsage::server_auth(),
-                None,
-                None,
-            );
-            let path = path.map_err(certificate_error)?;
+            let path = end_entity
+                .verify_for_usage(
+                    algorithms.all,
+                    &self.roots.roots,
+                    intermediates,
+                    now,
+                    KeyUsage::server_auth(),
+                    None,
+                    None,
+                )
+                .map_err(certificate_error)?;
             if steps.are_recorded() {
                 steps.add(StepKind::CertificateVerified, || chain::describe(leaf));
                 for certificate in path.intermediate_certificates() {
@@ -95,8 +96,9 @@ impl Authorities {
                     format!("{}, a trusted authority", chain::authority(path.anchor()))
                 });
             }
-            let above = path.intermediate_certificates();
-            let above = above.filter_map(|certificate| validity(&certificate.der()));
+            let above = path
+                .intermediate_certificates()
+                .filter_map(|certificate| validity(&certificate.der()));
             above
                 .chain(validity(leaf))
                 .min_by_key(|certificate| certificate.not_after)

@@ -1,4 +1,4 @@
-//! The certificates of a chain in words, for the steps of a check.
+//! Describes the certificates of a chain in words, for the steps of a check.
 
 use std::fmt::Write;
 

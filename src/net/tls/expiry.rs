@@ -1,4 +1,4 @@
-//! Certificates that expire too soon.
+//! Fails checks whose certificates expire too soon.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -29,13 +29,14 @@ impl MinCertificateValidity {
                 _ => None,
             })
         };
-        let earliest = of_role(CertificateRole::Verified);
-        let earliest = earliest.or_else(|| of_role(CertificateRole::EarliestExpiry));
+        let earliest =
+            of_role(CertificateRole::Verified).or_else(|| of_role(CertificateRole::EarliestExpiry));
         let (Some(within), Some(earliest)) = (self.0, earliest) else {
             return Ok(());
         };
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        let now = now.map_or(0, |now| now.as_secs().cast_signed());
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |now| now.as_secs().cast_signed());
         let left = earliest.not_after.saturating_sub(now);
         let is_good = left >= within.as_secs().cast_signed();
         let left = Duration::from_secs(left.max(0).unsigned_abs());

@@ -134,9 +134,11 @@ fn earliest_expiry(
     let mut issuer = leaf.issuer().as_raw().to_vec();
     loop {
         // Of several with that name, the one that lasts longest will do.
-        let above = unused.iter().enumerate();
-        let above = above.filter(|(_, certificate)| certificate.subject().as_raw() == issuer);
-        let above = above.max_by_key(|(_, certificate)| validity_of(certificate).not_after);
+        let above = unused
+            .iter()
+            .enumerate()
+            .filter(|(_, certificate)| certificate.subject().as_raw() == issuer)
+            .max_by_key(|(_, certificate)| validity_of(certificate).not_after);
         let Some((index, _)) = above else {
             return earliest;
         };
@@ -171,8 +173,10 @@ pub(super) struct ClientCertificate {
 
 impl ResolvesClientCert for ClientCertificate {
     fn resolve(&self, _: &[&[u8]], schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
-        let identity = self.identity.clone();
-        let identity = identity.filter(|own| own.key.choose_scheme(schemes).is_some());
+        let identity = self
+            .identity
+            .clone()
+            .filter(|own| own.key.choose_scheme(schemes).is_some());
         if let Some(log) = &self.log {
             log.seen.lock().certificate_demanded = true;
             log.attempt.step(StepKind::ClientCertificate, || {

@@ -29,13 +29,16 @@ pub(super) fn identity(
 
 /// The DNS names of the subject alternative name of `certificate`.
 pub(super) fn dns_names<'c>(certificate: &X509Certificate<'c>) -> Vec<&'c str> {
-    let names = certificate.subject_alternative_name().ok().flatten();
-    let names = names.into_iter();
-    let names = names.flat_map(|names| names.value.general_names.iter());
-    let names = names.filter_map(|name| match name {
-        GeneralName::DNSName(name) => Some(*name),
-        _ => None,
-    });
+    let names = certificate
+        .subject_alternative_name()
+        .ok()
+        .flatten()
+        .into_iter()
+        .flat_map(|names| names.value.general_names.iter())
+        .filter_map(|name| match name {
+            GeneralName::DNSName(name) => Some(*name),
+            _ => None,
+        });
     names.collect()
 }
 

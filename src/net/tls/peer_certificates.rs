@@ -18,8 +18,9 @@ pub(super) fn peer_certificates(
 ) -> PeerCertificates {
     let not_after =
         |certificate: &X509Certificate<'_>| certificate.validity().not_after.timestamp();
-    let sent = intermediates.iter();
-    let sent = sent.filter_map(|der| Some(not_after(&X509Certificate::from_der(der).ok()?.1)));
+    let sent = intermediates
+        .iter()
+        .filter_map(|der| Some(not_after(&X509Certificate::from_der(der).ok()?.1)));
     let bounded = |text: String| text::bounded(text, PeerCertificates::MAX_BYTES);
     PeerCertificates {
         earliest_not_after: sent.fold(not_after(leaf), i64::min),

@@ -75,7 +75,7 @@ pub(super) fn describe_rejection(error: &Error, leaf: &CertificateDer<'_>, sent:
     }
 }
 
-/// Whether `leaf` says where the certificate of its issuer can be fetched (RFC 5280, section 4.2.2.1), as
+/// Returns true if `leaf` says where the certificate of its issuer can be fetched (RFC 5280, section 4.2.2.1), as
 /// those of public authorities do, whose roots sign no certificates of servers.
 fn names_its_issuer(leaf: &X509Certificate<'_>) -> bool {
     let mut extensions = leaf.extensions().iter();

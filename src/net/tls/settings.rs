@@ -1,4 +1,4 @@
-//! TLS settings.
+//! The TLS settings of connections, bound to certificates and keys.
 
 use std::sync::Arc;
 

@@ -73,14 +73,15 @@ impl TrustStore {
     ///
     /// Equal default settings share a configuration.
     pub(in crate::net) fn config(&self, settings: &Settings, protocols: &[&str]) -> Arc<TlsConfig> {
-        let protocols = protocols.iter().map(|name| name.as_bytes().to_vec());
-        let protocols: Vec<_> = protocols.collect();
+        let protocols: Vec<_> = protocols
+            .iter()
+            .map(|name| name.as_bytes().to_vec())
+            .collect();
         if !settings.is_default() {
             return Arc::new(TlsConfig::new(self, settings, protocols));
         }
         let mut defaults = self.defaults.lock();
-        let shared = defaults.entry(protocols);
-        let shared = shared.or_insert_with_key(|protocols| {
+        let shared = defaults.entry(protocols).or_insert_with_key(|protocols| {
             Arc::new(TlsConfig::new(self, settings, protocols.clone()))
         });
         shared.clone()
@@ -141,8 +142,10 @@ impl TlsConfig {
 
     /// The protocols that are offered (ALPN), with commas.
     pub fn offered_protocols(&self) -> String {
-        let protocols = self.client.alpn_protocols.iter();
-        let protocols: Vec<_> = protocols
+        let protocols: Vec<_> = self
+            .client
+            .alpn_protocols
+            .iter()
             .map(|name| String::from_utf8_lossy(name).into_owned())
             .collect();
         protocols.join(", ")

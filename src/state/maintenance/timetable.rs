@@ -37,8 +37,9 @@ impl Timetable {
             self.looked_at = Some(now);
             return false;
         }
-        let times = self.windows.iter();
-        let times: Vec<_> = times
+        let times: Vec<_> = self
+            .windows
+            .iter()
             .map(|window| (window.schedule.current(now), window.schedule.next(now)))
             .collect();
         let changes = times.iter().flat_map(|(current, next)| {

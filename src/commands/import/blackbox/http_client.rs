@@ -33,13 +33,15 @@ pub fn copy(section: &mut Section<'_>, owner: &str, secrets: &Secrets, keys: &mu
         keys.set("proxy_url", secrets.url(owner, url, &path, None));
     }
     if let Some(headers) = section.section("proxy_connect_header") {
-        let headers = headers.into_entries().into_iter();
-        let headers = headers.map(|(name, node, path)| {
-            let node = secret_texts(node, &path, &|text, path| {
-                secrets.header(owner, name, text, path)
+        let headers = headers
+            .into_entries()
+            .into_iter()
+            .map(|(name, node, path)| {
+                let node = secret_texts(node, &path, &|text, path| {
+                    secrets.header(owner, name, text, path)
+                });
+                (name.to_owned(), node)
             });
-            (name.to_owned(), node)
-        });
         keys.set("proxy_connect_header", Node::Map(headers.collect()));
     }
     copy_headers(section, "http_headers", owner, secrets, keys);
@@ -264,8 +266,10 @@ pub fn copy_headers(
 fn secret_texts(node: &Node, path: &Path, replace: &dyn Fn(&str, &Path) -> Node) -> Node {
     match node {
         Node::List(items) => {
-            let items = items.iter().enumerate();
-            let items = items.map(|(index, item)| secret_texts(item, &path.item(index), replace));
+            let items = items
+                .iter()
+                .enumerate()
+                .map(|(index, item)| secret_texts(item, &path.item(index), replace));
             Node::List(items.collect())
         }
         node => match crate::commands::import::section::scalar_text(node) {

@@ -1,4 +1,4 @@
-//! Reads both files.
+//! Imports the configuration of blackbox_exporter and that of Prometheus.
 
 use std::path::{Path, PathBuf};
 

@@ -201,8 +201,10 @@ impl<'m> Jobs<'m> {
         };
         let monitors = self.read_static(&job, &mut section, context);
         let blocks = self.read_lists(&job, &mut section, context);
-        let used = monitors.iter().map(|probe| probe.module);
-        let used = used.chain(blocks.iter().map(|(module, _)| *module));
+        let used = monitors
+            .iter()
+            .map(|probe| probe.module)
+            .chain(blocks.iter().map(|(module, _)| *module));
         let comments = report.take_comments();
         let templates = add_templates(&job, used, comments, context);
         for mut probe in monitors {
@@ -293,8 +295,9 @@ impl<'m> Jobs<'m> {
         let Some(target) = labels.remove("__param_target") else {
             return Err("no rule sets __param_target".to_owned());
         };
-        let word = labels.remove("__param_module");
-        let word = word.unwrap_or_else(|| "http_2xx".to_owned());
+        let word = labels
+            .remove("__param_module")
+            .unwrap_or_else(|| "http_2xx".to_owned());
         let Some(module) = self.module(&word) else {
             return Err(format!("unknown module {word:?}"));
         };
@@ -331,8 +334,8 @@ impl<'m> Jobs<'m> {
             let Some(value) = labels.remove(label) else {
                 continue;
             };
-            let duration = crate::commands::import::durations::parse(&value);
-            let duration = duration.ok_or_else(|| format!("{label} is not a duration"))?;
+            let duration = crate::commands::import::durations::parse(&value)
+                .ok_or_else(|| format!("{label} is not a duration"))?;
             if key == "check_every" && duration != job.timing.interval {
                 keys.set(key, duration);
             } else if key == "timeout" && duration != job.timing.timeout {

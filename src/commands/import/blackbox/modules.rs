@@ -1,4 +1,4 @@
-//! Modules, each of which becomes a template.
+//! Imports the modules of blackbox_exporter: each becomes a template.
 
 use std::time::Duration;
 

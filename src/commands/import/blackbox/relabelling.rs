@@ -59,8 +59,11 @@ pub fn read(
         _ => &[],
     };
     let given: Vec<_> = items.iter().map(Rule::new).collect();
-    let default = job.parameters.iter().find(|(name, _)| name == "module");
-    let default = default.map_or(DEFAULT_MODULE, |(_, module)| module);
+    let default = job
+        .parameters
+        .iter()
+        .find(|(name, _)| name == "module")
+        .map_or(DEFAULT_MODULE, |(_, module)| module);
     let chooses_module = given.iter().any(|rule| rule.target == MODULE);
     let mut adapted = constants(&given, job, chooses_module.then_some(default));
     adapted.extend(adapt(&given, &path, report));

@@ -1,4 +1,4 @@
-//! Probes over HTTP.
+//! Imports Cloudprober's probes over HTTP.
 
 use super::targets::{Target, read_map};
 use crate::{
@@ -200,16 +200,21 @@ impl Http {
     /// The URL of `target`.
     #[must_use]
     pub fn url(&self, target: &Target) -> String {
-        let scheme = self.scheme.as_ref().or(target.scheme.as_ref());
-        let scheme = scheme.map_or("http", String::as_str);
+        let scheme = self
+            .scheme
+            .as_ref()
+            .or(target.scheme.as_ref())
+            .map_or("http", String::as_str);
         let host = target.host.as_ref().unwrap_or(&target.name);
         let host = if host.contains(':') {
             format!("[{host}]")
         } else {
             host.clone()
         };
-        let port = self.port.or(target.port);
-        let port = port.map_or(String::new(), |port| format!(":{port}"));
+        let port = self
+            .port
+            .or(target.port)
+            .map_or(String::new(), |port| format!(":{port}"));
         let path = self.path.as_ref().or(target.path.as_ref());
         let path = match path {
             Some(path) if path.starts_with('/') || path.is_empty() => path.clone(),

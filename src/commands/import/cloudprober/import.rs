@@ -1,4 +1,4 @@
-//! Reads the file, in the text format of protocol buffers, YAML or JSON.
+//! Imports Cloudprober's file, in the text format of protocol buffers, YAML or JSON.
 
 use std::path::Path;
 
@@ -193,34 +193,31 @@ fn rename(node: &mut Node) {
 
 /// Rewrites `**$NAME**`, which stands for a variable, and escapes what would be one here.
 fn rewrite(node: &mut Node, use_variable: &dyn Fn(&str)) {
-    match node {
-        Node::Text(text) if text.contains('$') => {
-            let mut result = String::new();
-            let mut rest = text.as_str();
-            while let Some((before, after)) = rest.split_once("**$") {
-                result.push_str(&before.replace("${", "$${"));
-                let end = after.find("**").unwrap_or(0);
-                let (name, behind) = after.split_at(end);
-                if name.is_empty() {
-                    result.push_str("**$");
-                    rest = after;
-                    continue;
-                }
-                use_variable(name);
-                result.push_str("${");
-                result.push_str(name);
-                result.push('}');
-                rest = &behind[2..];
-            }
-            result.push_str(&rest.replace("${", "$${"));
-            *text = result;
+    node.edit_texts(&mut |text| {
+        if text.contains('$') {
+            *text = rewritten(text, use_variable);
         }
-        Node::List(items) => items
-            .iter_mut()
-            .for_each(|item| rewrite(item, use_variable)),
-        Node::Map(entries) => entries
-            .iter_mut()
-            .for_each(|(_, node)| rewrite(node, use_variable)),
-        _ => {}
+    });
+}
+
+fn rewritten(text: &str, use_variable: &dyn Fn(&str)) -> String {
+    let mut result = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("**$") {
+        result.push_str(&before.replace("${", "$${"));
+        let end = after.find("**").unwrap_or(0);
+        let (name, behind) = after.split_at(end);
+        if name.is_empty() {
+            result.push_str("**$");
+            rest = after;
+            continue;
+        }
+        use_variable(name);
+        result.push_str("${");
+        result.push_str(name);
+        result.push('}');
+        rest = &behind[2..];
     }
+    result.push_str(&rest.replace("${", "$${"));
+    result
 }

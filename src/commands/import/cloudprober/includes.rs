@@ -1,4 +1,4 @@
-//! `include "FILE"`, which stands for the lines of other files.
+//! `include "FILE"` in Cloudprober's file, which stands for the lines of other files.
 
 use std::{
     path::{Path, PathBuf},
@@ -126,9 +126,11 @@ impl Reader<'_> {
     fn matching(path: &Path, pattern: &str) -> Result<Vec<PathBuf>, String> {
         let folder = path.parent().unwrap_or(Path::new(""));
         let pattern = folder.join(pattern);
-        let found = glob::glob(&pattern.to_string_lossy());
-        let found = found.map_err(|_| "include is not a pattern of files".to_owned())?;
-        let found: Vec<_> = found.take(MAX_FILES + 1).filter_map(Result::ok).collect();
+        let found: Vec<_> = glob::glob(&pattern.to_string_lossy())
+            .map_err(|_| "include is not a pattern of files".to_owned())?
+            .take(MAX_FILES + 1)
+            .filter_map(Result::ok)
+            .collect();
         if found.is_empty() {
             return Err(format!("include {} matches no file", pattern.display()));
         }

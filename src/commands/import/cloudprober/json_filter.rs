@@ -1,4 +1,4 @@
-//! Filters of jq that are simple comparisons.
+//! Cloudprober's JSON filters in jq, as far as they are simple comparisons.
 
 use crate::commands::import::json_path::{JsonPath, quoted};
 

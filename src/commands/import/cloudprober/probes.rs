@@ -1,4 +1,4 @@
-//! Probes, each of which becomes a monitor for each of its targets.
+//! Imports Cloudprober's probes: each becomes a monitor for each of its targets.
 
 use std::{path::Path, time::Duration};
 
@@ -223,8 +223,7 @@ impl Probe {
     fn read_dns(&mut self, section: &mut Section<'_>) {
         let mut dns = section.section("dns_probe");
         let mut text = |key| dns.as_mut().and_then(|dns| dns.text(key));
-        let name = text("resolved_domain");
-        let name = name.unwrap_or_else(|| "www.google.com.".to_owned());
+        let name = text("resolved_domain").unwrap_or_else(|| "www.google.com.".to_owned());
         self.keys.set("query_name", name);
         let kind = text("query_type").unwrap_or_else(|| "MX".to_owned());
         self.keys.set("query_type", kind);
@@ -268,8 +267,9 @@ impl Probe {
         name: &str,
         context: &Context,
     ) -> Result<(), String> {
-        let grpc = section.section("grpc_probe");
-        let mut grpc = grpc.ok_or("it has no grpc_probe")?;
+        let mut grpc = section
+            .section("grpc_probe")
+            .ok_or("it has no grpc_probe")?;
         if grpc.text("method").as_deref() != Some("HEALTH_CHECK") {
             return Err("only the health service of gRPC can be called (HEALTH_CHECK)".to_owned());
         }
@@ -396,8 +396,11 @@ impl Probe {
             }
             return;
         }
-        let host = target.ip.as_ref().or(target.host.as_ref());
-        let host = host.unwrap_or(&target.name);
+        let host = target
+            .ip
+            .as_ref()
+            .or(target.host.as_ref())
+            .unwrap_or(&target.name);
         let port = self.port.or(target.port);
         let text = match (port, self.kind) {
             (Some(port), "tcp" | "grpc" | "dns") if host.contains(':') => {
@@ -444,8 +447,10 @@ fn port(section: &mut Section<'_>) -> Option<u32> {
 fn timing(section: &mut Section<'_>) -> (Duration, Duration) {
     let mut read = |text, millis, default| {
         let duration = section.duration(text);
-        let millis = section.number(millis).filter(|millis| *millis > 0.0);
-        let millis = millis.and_then(|millis| Duration::try_from_secs_f64(millis / 1000.0).ok());
+        let millis = section
+            .number(millis)
+            .filter(|millis| *millis > 0.0)
+            .and_then(|millis| Duration::try_from_secs_f64(millis / 1000.0).ok());
         duration.or(millis).unwrap_or(default)
     };
     let interval = read("interval", "interval_msec", DEFAULT_INTERVAL);

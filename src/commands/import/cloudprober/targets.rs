@@ -1,4 +1,4 @@
-//! The targets of a probe.
+//! The targets of a Cloudprober probe.
 
 use std::path::{Path, PathBuf};
 
@@ -244,13 +244,15 @@ fn read_file(path: &Path, format: Option<&str>, context: &Context) -> Result<Nod
                 .map_err(|error| error.to_string())
         }
         (Some("JSON"), _) | (None, Some("json")) => {
-            let text = context.sources.read_text(path);
-            let text = text.map_err(|error| error.to_string())?;
+            let text = context
+                .sources
+                .read_text(path)
+                .map_err(|error| error.to_string())?;
             parse_json(&text).map_err(|error| format!("{}: {error}", path.display()))
         }
         _ => {
-            let located = includes::read(path, &context.sources);
-            let located = located.map_err(|error| error.to_string())?;
+            let located =
+                includes::read(path, &context.sources).map_err(|error| error.to_string())?;
             let parsed = text_proto::parse(located.text(), &located);
             parsed.map(|(node, _)| node).map_err(|problem| {
                 let origin = located.origin(problem.at);

@@ -1,4 +1,4 @@
-//! Validators, as the keys that judge a response.
+//! Imports Cloudprober's validators as the keys that judge a response.
 
 use super::json_filter::cel_of_filter;
 use crate::{

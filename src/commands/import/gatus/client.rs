@@ -1,4 +1,4 @@
-//! The section `client` of an endpoint.
+//! Imports the section `client` of a Gatus endpoint.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Conditions such as `[STATUS] == 200` and `len([BODY].items) > 0`, taken apart.
+//! Parses Gatus conditions such as `[STATUS] == 200` and `len([BODY].items) > 0`, taken apart.
 
 use std::time::Duration;
 
@@ -194,8 +194,9 @@ impl Subject {
             return Ok(Some(Self::Length(part.path())));
         }
         if let Some(inner) = wrapped("has(") {
-            let path = BodyPart::parse(inner).and_then(BodyPart::path);
-            let path = path.ok_or("has() of something else than a value in the body")?;
+            let path = BodyPart::parse(inner)
+                .and_then(BodyPart::path)
+                .ok_or("has() of something else than a value in the body")?;
             return Ok(Some(Self::Has(path)));
         }
         Ok(BodyPart::parse(text).map(|part| Self::Body(part.path())))

@@ -1,4 +1,4 @@
-//! Endpoints, each of which becomes a monitor.
+//! Imports the endpoints of Gatus: each becomes a monitor.
 
 use std::{net::IpAddr, time::Duration};
 

@@ -1,4 +1,4 @@
-//! Conditions on the body, as regular expressions and as CEL.
+//! Translates Gatus conditions on the body to regular expressions and CEL.
 
 use super::{
     conditions::{Condition, Operand, Operator, Subject},
@@ -80,8 +80,7 @@ fn is_not_empty(condition: &Condition) -> bool {
 fn whole_body(condition: &Condition) -> Result<Judgement, String> {
     let regex = match &condition.operand {
         Operand::Pattern(pattern) => {
-            let regex = regex_of_glob(pattern);
-            let regex = regex.replacen("(?s)^", r"(?s)^\s*", 1);
+            let regex = regex_of_glob(pattern).replacen("(?s)^", r"(?s)^\s*", 1);
             match regex.strip_suffix('$') {
                 Some(regex) => format!(r"{regex}\s*$"),
                 None => regex,

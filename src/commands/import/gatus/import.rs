@@ -1,4 +1,4 @@
-//! Reads the file, or all files of a directory.
+//! Imports a configuration file of Gatus, or all files of a directory.
 
 use std::{
     fs,

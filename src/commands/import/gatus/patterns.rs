@@ -1,4 +1,4 @@
-//! `pat(…)`: shell patterns, as regular expressions.
+//! Translates `pat(…)` of Gatus, a shell pattern, to a regular expression.
 
 /// The regular expression that matches all of a text that `pattern` matches.
 ///

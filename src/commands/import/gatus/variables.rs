@@ -5,16 +5,11 @@ use crate::value::Node;
 /// Rewrites the references in all texts of `node`: `$NAME` becomes `${NAME}`, and `$$` a dollar sign.
 /// `use_variable` is called with the name of each variable.
 pub fn rewrite(node: &mut Node, use_variable: &dyn Fn(&str)) {
-    match node {
-        Node::Text(text) if text.contains('$') => *text = rewritten(text, use_variable),
-        Node::List(items) => items
-            .iter_mut()
-            .for_each(|item| rewrite(item, use_variable)),
-        Node::Map(entries) => entries
-            .iter_mut()
-            .for_each(|(_, node)| rewrite(node, use_variable)),
-        _ => {}
-    }
+    node.edit_texts(&mut |text| {
+        if text.contains('$') {
+            *text = rewritten(text, use_variable);
+        }
+    });
 }
 
 fn rewritten(text: &str, use_variable: &dyn Fn(&str)) -> String {

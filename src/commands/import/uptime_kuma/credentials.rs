@@ -1,4 +1,4 @@
-//! Credentials and proxies of monitors.
+//! Imports credentials and proxies of Uptime Kuma monitors.
 
 use super::tables::{Row, Tables};
 use crate::commands::import::{context::Context, entry::Keys, section::Section};

@@ -1,4 +1,4 @@
-//! Reads the database, which someone else may have made: nothing in it is trusted.
+//! Reads Uptime Kuma's SQLite database. It may be hostile, so nothing in it is trusted.
 
 use std::{
     collections::BTreeMap,
@@ -115,11 +115,11 @@ impl Reader<'_> {
                 tables.proxies.insert(id, row);
             }
         }
-        let names = self.rows("tag")?;
-        let names = names
+        let names: BTreeMap<_, _> = self
+            .rows("tag")?
             .iter()
-            .filter_map(|row| Some((row.integer("id")?, row.text("name")?)));
-        let names: BTreeMap<_, _> = names.collect();
+            .filter_map(|row| Some((row.integer("id")?, row.text("name")?)))
+            .collect();
         for row in self.rows("monitor_tag")? {
             let name = row.integer("tag_id").and_then(|id| names.get(&id));
             if let (Some(monitor), Some(name)) = (row.integer("monitor_id"), name) {

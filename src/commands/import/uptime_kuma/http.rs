@@ -1,4 +1,4 @@
-//! Monitors over HTTP: plain ones, with a keyword, or with a query of JSON.
+//! Imports Uptime Kuma monitors over HTTP: plain ones, with a keyword, or with a JSON query.
 
 use super::{credentials, tables::Tables};
 use crate::{

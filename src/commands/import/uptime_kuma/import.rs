@@ -1,4 +1,4 @@
-//! Reads the file, whichever kind it is.
+//! Imports a database or a backup of Uptime Kuma.
 
 use std::{fs::File, io::Read, path::Path};
 

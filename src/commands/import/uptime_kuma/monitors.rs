@@ -1,4 +1,4 @@
-//! Monitors, each of which becomes one here if there is a type for it.
+//! Imports the monitors of Uptime Kuma that a type exists for.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -180,10 +180,15 @@ fn read_monitor(
         "smtp" => read_smtp(section)?,
         kind => return Err(reason(kind)),
     };
-    let interval = section.number("interval").filter(|seconds| *seconds > 0.0);
-    let interval = interval.unwrap_or(DEFAULT_INTERVAL);
-    let timeout = section.number("timeout").filter(|seconds| *seconds > 0.0);
-    let timeout = timeout.unwrap_or(interval * TIMEOUT_PART).min(interval);
+    let interval = section
+        .number("interval")
+        .filter(|seconds| *seconds > 0.0)
+        .unwrap_or(DEFAULT_INTERVAL);
+    let timeout = section
+        .number("timeout")
+        .filter(|seconds| *seconds > 0.0)
+        .unwrap_or(interval * TIMEOUT_PART)
+        .min(interval);
     for (key, seconds) in [("check_every", interval), ("timeout", timeout)] {
         if let Ok(duration) = Duration::try_from_secs_f64(seconds) {
             keys.set(key, duration);
@@ -254,9 +259,11 @@ fn read_expiry(section: &mut Section<'_>, keys: &Keys) {
 
 fn host_and_port(section: &mut Section<'_>, default: Option<u16>) -> Result<String, String> {
     let host = section.text("hostname").unwrap_or_default();
-    let port = section.text("port").filter(|port| !port.is_empty());
-    let port = port.or_else(|| default.map(|port| port.to_string()));
-    let port = port.ok_or("it has no port")?;
+    let port = section
+        .text("port")
+        .filter(|port| !port.is_empty())
+        .or_else(|| default.map(|port| port.to_string()))
+        .ok_or("it has no port")?;
     Ok(if host.contains(':') && !host.starts_with('[') {
         format!("[{host}]:{port}")
     } else {
@@ -320,15 +327,17 @@ fn read_dns(section: &mut Section<'_>) -> Result<Keys, String> {
     let mut keys = Keys::default();
     keys.set("type", "dns");
     let place = section.path_of("dns_resolve_server");
-    let servers = section.text("dns_resolve_server").unwrap_or_default();
-    let mut servers = servers.split(',').map(str::trim).filter(|s| !s.is_empty());
+    let listed = section.text("dns_resolve_server").unwrap_or_default();
+    let mut servers = listed.split(',').map(str::trim).filter(|s| !s.is_empty());
     let server = servers.next().ok_or("it has no server")?;
     if servers.next().is_some() {
         let detail = "only the first server is asked; add a monitor for each of them";
         section.report().left_out(&place, detail);
     }
-    let port = section.text("port").filter(|port| !port.is_empty());
-    let port = port.unwrap_or_else(|| "53".to_owned());
+    let port = section
+        .text("port")
+        .filter(|port| !port.is_empty())
+        .unwrap_or_else(|| "53".to_owned());
     keys.set(
         "target",
         match (server.contains(':'), port.as_str()) {
