@@ -240,7 +240,7 @@ fn a_daemon_without_monitors_logs_it_and_exits() {
     let lines: Vec<_> = text.lines().collect();
     assert!(lines[0].starts_with("Server is listening address=127.0.0.1:"));
     let expected = [
-        "No monitors are configured, so there is nothing to run",
+        "No monitors are configured",
         "Dispatcher is starting up",
         "Dispatcher is shutting down",
         "Dispatcher shutting down finished successfully",

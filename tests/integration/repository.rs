@@ -1,4 +1,4 @@
-//! The code keeps to ARCHITECTURE.md: modules use only what they may.
+//! The code follows ARCHITECTURE.md and its own style: modules use only what they may, and no text has retired phrases.
 
 use std::{
     collections::BTreeSet,
@@ -167,6 +167,131 @@ fn one_module_alone_knows_the_yaml_library() {
         let knows = text.contains("serde_yaml::");
         let is_the_one = file.ends_with("value/yaml/text.rs");
         assert_eq!(knows, is_the_one, "{}", file.display());
+    }
+}
+
+/// Phrases that read like a literal translation, in lower case, each in two parts so that this file has none of them.
+const RETIRED_PHRASES: &[(&str, &str)] = &[
+    ("where there", " is one"),
+    ("of one's", " own"),
+    ("such as", " it is"),
+    ("by what", " it is known"),
+    ("in", " earnest"),
+    ("is told", " of"),
+    ("there is", " nothing"),
+    ("for", " people"),
+    ("is no", " duration"),
+    ("is no", " host"),
+    ("is no", " url"),
+    ("is no", " text"),
+    ("is no", " number"),
+];
+
+/// First words of doc comments that a noun is better than.
+const RETIRED_BEGINNINGS: &[&str] = &["What ", "Whether ", "How "];
+
+/// The retired phrases in `text`, of a file of Rust or another, with their lines.
+fn retired_in(text: &str, is_rust: bool) -> Vec<String> {
+    let mut found = Vec::new();
+    for (index, line) in text.lines().enumerate() {
+        let lower = line.to_lowercase();
+        let comment = line.trim_start();
+        let doc = ["/// ", "//! "]
+            .iter()
+            .find_map(|start| comment.strip_prefix(start));
+        let begins_badly = |doc: &str| RETIRED_BEGINNINGS.iter().any(|word| doc.starts_with(word));
+        let has_phrase = RETIRED_PHRASES.iter().any(|(start, end)| {
+            let phrase = format!("{start}{end}");
+            lower.match_indices(&phrase).any(|(at, _)| {
+                let before = lower[..at].chars().next_back();
+                let after = lower[at + phrase.len()..].chars().next();
+                !before.is_some_and(char::is_alphanumeric)
+                    && !after.is_some_and(char::is_alphanumeric)
+            })
+        });
+        if has_phrase || (is_rust && doc.is_some_and(begins_badly)) {
+            found.push(format!("{}: {line}", index + 1));
+        }
+    }
+    found
+}
+
+#[test]
+fn no_text_has_retired_phrases() {
+    let kinds = [
+        "rs", "md", "py", "yml", "yaml", "html", "js", "mjs", "json", "service", "toml", "txt",
+    ];
+    let folders = [
+        "benches",
+        "deploy",
+        "docs",
+        "examples",
+        "fuzz",
+        "grafana",
+        "prometheus",
+        "src",
+        "tests",
+    ];
+    // Texts of others, and what tools generate or fetch.
+    let foreign = [
+        "node_modules",
+        "target",
+        "corpus",
+        "artifacts",
+        "tests/import",
+    ];
+    let is_own = |path: &PathBuf| {
+        let path = path.strip_prefix(root()).expect("a file of the repository");
+        let path = path.to_string_lossy();
+        !foreign
+            .iter()
+            .any(|part| path.contains(&format!("{part}/")))
+    };
+    let mut texts: Vec<_> = folders
+        .iter()
+        .flat_map(|name| files(&root().join(name)))
+        .collect();
+    let pages = [
+        "ARCHITECTURE.md",
+        "CHANGELOG.md",
+        "CONTRIBUTING.md",
+        "README.md",
+        "SECURITY.md",
+    ];
+    texts.extend(pages.iter().map(|name| root().join(name)));
+    let mut wrong = Vec::new();
+    let mut read = 0;
+    for path in texts.into_iter().filter(is_own) {
+        let kind = path
+            .extension()
+            .and_then(|kind| kind.to_str())
+            .unwrap_or_default();
+        if !kinds.contains(&kind) {
+            continue;
+        }
+        let text = fs::read_to_string(&path).unwrap_or_default();
+        read += 1;
+        let found = retired_in(&text, kind == "rs").into_iter();
+        wrong.extend(found.map(|line| format!("{}:{line}", path.display())));
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert!(read > 400, "only {read} files were read");
+}
+
+#[test]
+fn retired_phrases_are_found() {
+    for (start, end) in RETIRED_PHRASES {
+        let text = format!("fine\nIt {start}{end}, maybe");
+        assert_eq!(retired_in(&text, false).len(), 1, "{text}");
+        let inside = format!("x{start}{end}, {start}{end}x");
+        assert_eq!(retired_in(&inside, false), [""; 0], "{inside}");
+    }
+    for word in RETIRED_BEGINNINGS {
+        assert_eq!(
+            retired_in(&format!("    /// {word}it is"), true).len(),
+            1,
+            "{word}"
+        );
     }
 }
 

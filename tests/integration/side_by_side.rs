@@ -75,7 +75,7 @@ impl BlackboxExporter {
     }
 }
 
-/// Whether `program` is older than 0.28, the version that is followed.
+/// Returns true if `program` is older than 0.28, the version that `/probe` follows.
 fn is_older(program: &str) -> bool {
     let version = Command::new(program).arg("--version").output();
     let version = version.expect("it can be started");
