@@ -39,12 +39,12 @@ impl Node {
         }
     }
 
-    /// Returns true if `test` holds for any text in the tree; keys and values from the environment are left out.
-    pub fn any_text(&self, test: &dyn Fn(&str) -> bool) -> bool {
+    /// Returns true if `matches` is true for any text in the tree; keys and values from the environment are left out.
+    pub fn any_text(&self, matches: &dyn Fn(&str) -> bool) -> bool {
         match self {
-            Self::Text(text) => test(text),
-            Self::List(items) => items.iter().any(|item| item.any_text(test)),
-            Self::Map(entries) => entries.iter().any(|(_, node)| node.any_text(test)),
+            Self::Text(text) => matches(text),
+            Self::List(items) => items.iter().any(|item| item.any_text(matches)),
+            Self::Map(entries) => entries.iter().any(|(_, node)| node.any_text(matches)),
             _ => false,
         }
     }
