@@ -37,13 +37,15 @@ const LONG_VERSION: &str = concat!(
     env!("MONITORINGDAEMON_TARGET"),
 );
 
-/// Scheduled availability checks with failure reasons, exported to Prometheus
+/// Availability monitoring you can audit: scheduled checks with reasons for failures, exported to Prometheus
 #[derive(Debug, Parser)]
 #[command(
     name = "monitoringdaemon",
     version,
     long_version = LONG_VERSION,
     arg_required_else_help = false,
+    after_help = "Without a command, the daemon runs: it checks every monitor on its schedule, and serves metrics and a \
+        status page.",
     args_override_self = true
 )]
 pub struct Cli {
