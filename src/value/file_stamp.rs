@@ -1,4 +1,4 @@
-//! What a file's metadata says of its version.
+//! The stamp of a file's metadata, by which a changed file is noticed without reading it.
 
 use std::{fs, os::unix::fs::MetadataExt, path::Path};
 
