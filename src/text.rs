@@ -56,6 +56,27 @@ pub(crate) fn write_rounded(out: &mut impl Write, number: f64) -> std::fmt::Resu
     write!(out, "{number:.decimals$}")
 }
 
+/// `text` in quotes, with the escapes that YAML and PromQL have in common.
+///
+/// Outside ASCII, a character that is neither a letter nor a digit may end a line of YAML, or be refused there.
+pub(crate) fn quoted(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for c in text.chars() {
+        let code = u32::from(c);
+        let written = match c {
+            '"' | '\\' => write!(quoted, "\\{c}"),
+            '\n' | '\r' | '\t' => write_escape(&mut quoted, c),
+            ' '..='~' => quoted.write_char(c),
+            _ if c.is_alphanumeric() => quoted.write_char(c),
+            _ if code <= 0xFFFF => write!(quoted, "\\u{code:04x}"),
+            _ => write!(quoted, "\\U{code:08x}"),
+        };
+        written.expect("a String takes all");
+    }
+    quoted.push('"');
+    quoted
+}
+
 /// Replaces the end of a text that is cut off.
 const MORE: &str = "…";
 
@@ -107,6 +128,20 @@ mod tests {
             let mut text = String::new();
             write_rounded(&mut text, number).expect("a String takes all");
             assert_eq!(text, expected);
+        }
+    }
+
+    #[test]
+    fn codes_of_the_operating_system_are_removed() {
+        for (text, expected) in [
+            ("Connection refused (os error 111)", "Connection refused"),
+            ("a (os error 1): b (os error 2)!", "a: b!"),
+            (
+                "(os error 1) (os error x) (os error ",
+                "(os error 1) (os error x) (os error ",
+            ),
+        ] {
+            assert_eq!(without_os_codes(text.to_owned()), expected);
         }
     }
 
