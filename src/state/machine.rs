@@ -181,7 +181,7 @@ impl MachineState {
 
     /// The state of a monitor that was in the state `past` before the daemon started.
     ///
-    /// What is known of failures and successes that had not confirmed anything is lost.
+    /// Failures and successes that had not confirmed anything are lost.
     #[must_use]
     pub fn restored(past: &MonitorStatus, now: Moment) -> Self {
         let succeeded = match past.state {

@@ -164,7 +164,7 @@ impl Shared {
             .is_some_and(|kept| kept.machine.blocks_others())
     }
 
-    /// Whether all monitors of `self_check` that run here fail; `None` if there is none.
+    /// Returns true if all monitors of `self_check` that run here fail; `None` if there is none.
     pub fn is_without_network(&self) -> Option<bool> {
         let config = self.config.read().clone();
         let references: Vec<_> = config

@@ -110,7 +110,7 @@ struct Detail {
 struct StoredUptime {
     span: &'static str,
     share: String,
-    /// How much of the time is known, if that is not nearly all.
+    /// The share of the time that is known, if that is not nearly all.
     known: Option<String>,
 }
 

@@ -110,7 +110,7 @@ pub(super) struct Database {
     lock: File,
 }
 
-/// What the header of a file says (<https://www.sqlite.org/fileformat2.html#the_database_header>).
+/// The header of a database file (<https://www.sqlite.org/fileformat2.html#the_database_header>).
 #[derive(Debug, PartialEq, Eq)]
 enum Header {
     Missing,

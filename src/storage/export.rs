@@ -24,7 +24,7 @@ use super::{
 };
 use crate::check::{Incident, IncidentEnd, MonitorStatus, Phase};
 
-/// What is printed.
+/// The rows to print.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
     /// The monitors, by name; all if empty.

@@ -68,7 +68,7 @@ struct Running {
     is_changed: bool,
 }
 
-/// What happened to a monitor.
+/// The changes of a monitor that the journal has.
 #[derive(Default)]
 struct Change {
     hours: BTreeMap<i64, Rollup>,

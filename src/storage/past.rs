@@ -1,4 +1,4 @@
-//! What the store knows of monitors when the daemon starts.
+//! The states and the history of monitors in the store when the daemon starts.
 
 use std::{collections::HashMap, sync::Arc};
 

@@ -55,7 +55,7 @@ pub(super) struct Known {
     pub target: String,
 }
 
-/// What waits to be written.
+/// Data that waits to be written.
 #[derive(Default)]
 pub(super) struct Queue {
     entries: Mutex<Vec<Entry>>,
@@ -84,7 +84,7 @@ struct Latest {
     is_gone: bool,
 }
 
-/// What is to be written of a monitor besides its checks.
+/// Data of a monitor that is written besides its checks.
 pub(super) struct Change {
     pub monitor: Arc<Monitor>,
     /// Its state; `None` before there is one.
@@ -109,7 +109,7 @@ impl Recorder {
         }
     }
 
-    /// What waits to be written.
+    /// Data that waits to be written.
     pub fn queue(&self) -> &Queue {
         &self.queue
     }

@@ -1,4 +1,4 @@
-//! Deletes what is older than it must be kept.
+//! Deletes data that is older than `storage` says.
 
 use std::time::{Duration, SystemTime};
 
@@ -14,7 +14,7 @@ use crate::check::IncidentEnd;
 /// The longest time that hours are kept.
 pub const HOURS_RETENTION: Duration = Duration::from_secs(30 * 86_400);
 
-/// How often old data is deleted.
+/// Interval at which old data is deleted.
 const INTERVAL: Duration = Duration::from_secs(3600);
 
 /// The difference between the two clocks that is taken for a wall clock that was set wrong, or right.

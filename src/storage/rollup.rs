@@ -1,4 +1,4 @@
-//! An hour or a day of a monitor in less than a hundred bytes.
+//! The checks of a monitor in an hour or a day, in less than a hundred bytes.
 
 use super::{
     bytes::{Reader, Writer},
@@ -6,7 +6,7 @@ use super::{
     sketch::Sketch,
 };
 
-/// What happened to a monitor in an hour or a day.
+/// The checks of a monitor in an hour or a day.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Rollup {
     pub checks: u64,

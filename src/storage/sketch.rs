@@ -10,7 +10,7 @@ use super::bytes::{Reader, Writer};
 /// as often as needed; each time doubles the error.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Sketch {
-    /// How often pairs of buckets have been merged.
+    /// Number of times that pairs of buckets were merged.
     merges: u8,
     counts: BTreeMap<u16, u64>,
 }

@@ -173,7 +173,7 @@ pub enum StartError {
     Thread(#[source] io::Error),
 }
 
-/// What the store knows: the past, and all monitors.
+/// The contents of the store: the past, and all monitors.
 type Contents = (Past, HashMap<Arc<str>, Known>);
 
 /// Opens the store in `directory`, folds what is left in the journal, and reads what it knows.
