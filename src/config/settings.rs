@@ -203,9 +203,9 @@ impl Config {
         // Others may be discovered, or stand in a file that could not be read.
         let known = (discovery.is_empty() && !is_partial).then_some(&*names);
         let monitors = read_monitors(entries, &monitor_builder, problems);
-        let dependencies = monitors
-            .iter()
-            .map(|monitor| (&*monitor.name, &monitor.labels, &*monitor.depends_on));
+        let dependencies = monitors.iter();
+        let dependencies =
+            dependencies.map(|monitor| (&*monitor.name, &monitor.labels, &*monitor.depends_on));
         state::check_dependencies(dependencies, known, problems);
         let states = state::Settings {
             self_check: self_check
@@ -216,11 +216,8 @@ impl Config {
                 .unwrap_or_default(),
         };
         let may_depend = !discovery.is_empty() || monitors.iter().any(|m| !m.depends_on.is_empty());
-        let members = monitors
-            .iter()
-            .filter(|_| may_depend)
-            .map(Monitor::member)
-            .collect();
+        let members = monitors.iter().filter(|_| may_depend);
+        let members = members.map(Monitor::member).collect();
         Self {
             log,
             server,

@@ -68,7 +68,7 @@ struct Running {
     is_changed: bool,
 }
 
-/// The changes of a monitor that the journal has.
+/// A change of a monitor, folded from the journal.
 #[derive(Default)]
 struct Change {
     hours: BTreeMap<i64, Rollup>,
