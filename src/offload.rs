@@ -4,16 +4,18 @@
 //! ([`run`]).
 
 use std::{
+    future::poll_fn,
     panic::resume_unwind,
     pin::pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    task::{Context, Poll},
+    task::{Context, Poll, Wake, Waker},
     time::Duration,
 };
 
+use futures_util::task::AtomicWaker;
 use tokio::{
     task::{spawn_blocking, yield_now},
     time::Instant,
@@ -90,22 +92,69 @@ impl TimeSlice {
     /// Yields if the slice is used up, and starts the next one.
     pub async fn yield_if_used(&mut self) {
         if self.is_used() {
-            yield_now().await;
+            yield_turn().await;
             *self = Self::start();
         }
     }
 }
 
-/// Yields once, for futures that are polled by hand.
-pub(crate) fn yield_once<T>(context: &mut Context<'_>) -> Poll<T> {
-    let first_poll = pin!(yield_now()).poll(context);
-    debug_assert!(first_poll.is_pending());
-    Poll::Pending
+/// Lets other tasks run, and tokio look at sockets and timers.
+pub(crate) async fn yield_turn() {
+    let mut turn = None;
+    poll_fn(|context| {
+        let turn = turn.get_or_insert_with(|| OthersTurn::begin(context));
+        turn.poll(context)
+    })
+    .await;
+}
+
+/// The turn of other tasks, sockets and timers, which does not end sooner if this task is woken.
+///
+/// `yield_now` alone is not enough for a task that wakes itself, as one does that holds both ends of a
+/// channel: it would run again at once, and tokio looks at sockets and timers only after 61 runs.
+pub(crate) struct OthersTurn(Arc<TurnState>);
+
+#[derive(Default)]
+struct TurnState {
+    is_over: AtomicBool,
+    task: AtomicWaker,
+}
+
+impl Wake for TurnState {
+    fn wake(self: Arc<Self>) {
+        self.is_over.store(true, Ordering::Release);
+        self.task.wake();
+    }
+}
+
+impl OthersTurn {
+    /// Begins a turn, at whose end the task of `context` is woken.
+    pub fn begin(context: &Context<'_>) -> Self {
+        let state = Arc::new(TurnState::default());
+        state.task.register(context.waker());
+        // It keeps the waker for the moment after tokio has looked at sockets and timers.
+        let waker = Waker::from(state.clone());
+        let first_poll = pin!(yield_now()).poll(&mut Context::from_waker(&waker));
+        debug_assert!(first_poll.is_pending());
+        Self(state)
+    }
+
+    /// Waits for the end of the turn.
+    pub fn poll(&self, context: &Context<'_>) -> Poll<()> {
+        self.0.task.register(context.waker());
+        if self.0.is_over.load(Ordering::Acquire) {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::{sync::mpsc, thread};
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
 
@@ -154,5 +203,38 @@ mod tests {
         while !other.is_set() {
             slice.yield_if_used().await;
         }
+    }
+
+    #[test]
+    fn a_task_that_wakes_itself_lets_sockets_be_looked_at() {
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        let runtime = builder.worker_threads(1).enable_all().build();
+        let runtime = runtime.expect("a runtime");
+        let turns = runtime.block_on(async {
+            let (mut writer, mut reader) = tokio::net::UnixStream::pair().expect("two sockets");
+            let heard = Arc::new(CancelFlag::default());
+            let flag = heard.clone();
+            tokio::spawn(async move {
+                let _ = reader.read_u8().await;
+                flag.set();
+            });
+            let busy = tokio::spawn(async move {
+                writer.write_all(&[1]).await.expect("room in the socket");
+                let mut turns = 0;
+                while !heard.is_set() {
+                    poll_fn(|context| {
+                        context.waker().wake_by_ref();
+                        Poll::Ready(())
+                    })
+                    .await;
+                    yield_turn().await;
+                    turns += 1;
+                }
+                turns
+            });
+            busy.await.expect("no panic")
+        });
+        // One until the other task waits, and one until it is woken.
+        assert!(turns <= 5, "{turns}");
     }
 }

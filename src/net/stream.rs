@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     check::{Attempt, Fact, Failure, Phase, StepKind},
-    offload::{TimeSlice, yield_once},
+    offload::{OthersTurn, TimeSlice},
 };
 
 /// A TLS configuration and the name of the server.
@@ -86,6 +86,8 @@ pub struct MeasuredStream {
     scratch: Vec<u8>,
     /// Since when there has always been something to read.
     slice: Option<TimeSlice>,
+    /// The turn of others after a slice was used up.
+    others_turn: Option<OthersTurn>,
 }
 
 impl MeasuredStream {
@@ -95,6 +97,7 @@ impl MeasuredStream {
             errors,
             scratch: Vec::new(),
             slice: None,
+            others_turn: None,
         }
     }
 
@@ -251,8 +254,12 @@ impl AsyncRead for MeasuredStream {
         // A peer that always has more to say takes no more than its share of the worker's time,
         // even if parsing it is expensive.
         if self.slice.get_or_insert_with(TimeSlice::start).is_used() {
-            self.slice = None;
-            return yield_once(context);
+            let turn = self
+                .others_turn
+                .get_or_insert_with(|| OthersTurn::begin(context));
+            ready!(turn.poll(context));
+            self.others_turn = None;
+            self.slice = Some(TimeSlice::start());
         }
         let before = buffer.filled().len();
         let read = self.poll_read_some(context, buffer);

@@ -3,12 +3,14 @@
 use bytes::BytesMut;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    task::yield_now,
     time::{Duration, timeout},
 };
 
 use super::{MeasuredStream, TlsTarget, closing, echo::SentWords, limited::MAX_PIECES};
-use crate::check::{Attempt, ErrorText, Expectation, Fact, Failure, Phase, Reason, StepKind};
+use crate::{
+    check::{Attempt, ErrorText, Expectation, Fact, Failure, Phase, Reason, StepKind},
+    offload::yield_turn,
+};
 
 /// A session with a peer, in the phase `processing`.
 pub(super) struct TextSession<'a> {
@@ -259,7 +261,7 @@ impl<'a> TextSession<'a> {
         self.used += line.len();
         if self.used > MATCHED_PER_TURN {
             self.used = 0;
-            yield_now().await;
+            yield_turn().await;
         }
         line.pop();
         let line = without_return(line);
