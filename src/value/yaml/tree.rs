@@ -14,7 +14,7 @@ use super::{
     tags::{CORE, Tag},
     text::{SyntaxError, Text},
 };
-use crate::value::Node;
+use crate::value::{Node, TAKEN_OUT};
 
 /// Limits for the expansion of aliases.
 const MAX_NODES: usize = 500_000;
@@ -174,6 +174,10 @@ impl<'de> Visitor<'de> for BoundedNodeSeed<'_> {
         let mut entries = Vec::new();
         while let Some(Key(key)) = map.next_key()? {
             self.count(key.len())?;
+            // Stands for entries that were taken out.
+            if key == TAKEN_OUT {
+                return Err(de::Error::custom("invalid key: a null character"));
+            }
             entries.push((key, map.next_value_seed(self)?));
         }
         Ok(Node::Map(entries))
@@ -312,6 +316,11 @@ mod tests {
         );
         let error = parse(&linear).expect_err("half a gigabyte");
         assert!(error.message.contains("too large"), "{}", error.message);
+    }
+
+    #[test]
+    fn a_key_that_stands_for_no_entry_is_refused() {
+        check_error("a:\n  \"\\0\": 1\n", 2, "a: invalid key: a null character");
     }
 
     #[test]
