@@ -77,8 +77,8 @@ impl fmt::Debug for PemSource {
 /// The restrictions of a web configuration beyond the versions.
 #[derive(Clone, Debug, Default)]
 struct Limits {
-    /// Names of cipher suites of TLS 1.2; any if empty.
-    cipher_suites: Vec<String>,
+    /// Cipher suites of TLS 1.2; any if empty.
+    cipher_suites: Vec<Suite>,
     /// Groups for the key exchange; any if empty.
     curves: Vec<NamedGroup>,
     /// Subject alternative names of which a client must have one; any if empty.
@@ -251,7 +251,10 @@ impl Files {
         };
         let builder = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(versions.supported())
-            .expect("the provider has suites for both versions");
+            .map_err(|_| {
+                let wrong = "contains no cipher suite that is supported";
+                ("cipher_suites", wrong.to_owned())
+            })?;
         let builder = match verifier {
             Some(verifier) => builder.with_client_cert_verifier(verifier),
             None => builder.with_no_client_auth(),
@@ -305,7 +308,9 @@ impl Limits {
                 SupportedCipherSuite::Tls13(_) => true,
                 suite @ SupportedCipherSuite::Tls12(_) => {
                     let name = suite.suite().as_str().unwrap_or_default();
-                    self.cipher_suites.iter().any(|listed| listed == name)
+                    self.cipher_suites
+                        .iter()
+                        .any(|Suite(listed)| listed == name)
                 }
             };
             provider.cipher_suites.retain(is_listed);
@@ -322,6 +327,40 @@ impl Limits {
             return Err(("curve_preferences", wrong));
         }
         Ok(provider)
+    }
+}
+
+/// The name of a cipher suite, as Go has it.
+#[derive(Clone, Debug)]
+struct Suite(String);
+
+/// The cipher suites of Go that are not insecure (`tls.CipherSuites`).
+const SUITES: [&str; 13] = [
+    "TLS_AES_128_GCM_SHA256",
+    "TLS_AES_256_GCM_SHA384",
+    "TLS_CHACHA20_POLY1305_SHA256",
+    "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA",
+    "TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA",
+    "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA",
+    "TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA",
+    "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
+    "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384",
+    "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
+    "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384",
+    "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256",
+    "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256",
+];
+
+impl FromNode for Suite {
+    const EXPECTED: &'static str = "a name such as TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256";
+
+    fn from_node(node: &Node) -> Result<Self, String> {
+        let name = String::from_node(node)?;
+        if SUITES.contains(&&*name) {
+            Ok(Self(name))
+        } else {
+            Err(format!("unknown cipher suite {name:?}"))
+        }
     }
 }
 

@@ -62,5 +62,6 @@ mod targets;
 mod tcp;
 mod tls;
 mod unix;
+mod web_config;
 mod websocket;
 mod worker_stalls;
