@@ -129,7 +129,7 @@ pub fn run_with_options(config: &Config, options: RunOptions) -> Result<(), Erro
     let config_hashes = FileHashes::read(&config.files);
     let logging = logging::start(&config.log.settings(), Output::Stdout).map_err(Error::Start)?;
     let mut config = config.clone();
-    fit_into_descriptor_limit(&mut config);
+    let max_probes = fit_into_descriptor_limit(&mut config);
     let dropped = logging.dropped();
     let stats = Arc::new(Stats::default());
     let metrics = Metrics::new(&config.metrics, move || dropped.get())
@@ -146,7 +146,8 @@ pub fn run_with_options(config: &Config, options: RunOptions) -> Result<(), Erro
     let net = Arc::new(Net::system());
     let mut jobs = config.jobs(&net);
     let binder = config.probe_binder(&net);
-    let prober = Arc::new(Prober::new(&config.probe, binder, probe_stats));
+    let prober = Prober::new(&config.probe, binder, probe_stats).at_most(max_probes);
+    let prober = Arc::new(prober);
     jobs.extend(options.extra_jobs.iter().cloned());
     log_start(options.config_path.as_deref(), &jobs);
     log_missing_prerequisites(&jobs);
@@ -228,10 +229,20 @@ fn open_storage(
 
 /// Raises the limit of descriptors, and lowers limits of `config` that exceed it, so that idle clients
 /// cannot make checks fail.
-fn fit_into_descriptor_limit(config: &mut Config) {
+///
+/// Returns the maximum number of concurrent probes, whatever a later configuration says.
+fn fit_into_descriptor_limit(config: &mut Config) -> usize {
+    let connections = config.server.max_connections;
+    let probes = if config.probe.is_enabled {
+        // Each has a client that waits for it.
+        config.probe.max_concurrent_probes.min(connections)
+    } else {
+        0
+    };
     let wanted = Budget {
         checks: config.dispatcher.max_concurrent_checks,
-        connections: config.server.max_connections,
+        probes,
+        connections,
     };
     let limit = descriptors::raise_limit();
     let budget = wanted.within(limit);
@@ -240,12 +251,14 @@ fn fit_into_descriptor_limit(config: &mut Config) {
             target: LOG_TARGET,
             limit,
             max_concurrent_checks = budget.checks,
+            max_concurrent_probes = budget.probes,
             max_connections = budget.connections,
             "RLIMIT_NOFILE is too low for the configured limits, which are lowered"
         );
     }
     config.dispatcher.max_concurrent_checks = budget.checks;
     config.server.max_connections = budget.connections;
+    budget.max_probes(limit)
 }
 
 /// The components that are built before the asynchronous part starts.
@@ -464,5 +477,44 @@ async fn wait_for_reloader_exit(
             Err(error) => Error::Reload(error.to_string()),
         },
         _ => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_daemon_ends_with_its_server() {
+        for (serving, expected) in [
+            (tokio::spawn(async {}), "failed to serve: it ended"),
+            (
+                tokio::spawn(async { panic!("ouch") }),
+                "failed to serve: task 2 panicked with message \"ouch\"",
+            ),
+        ] {
+            let error = wait_for_server_exit(&mut Some(serving)).await.to_string();
+            let without_number = |text: &str| text.replace(|c: char| c.is_ascii_digit(), "");
+            assert_eq!(without_number(&error), without_number(expected));
+        }
+    }
+
+    #[tokio::test]
+    async fn the_daemon_ends_with_its_reloader_unless_it_stops() {
+        let shutdown = CancellationToken::new();
+        let mut reloading = JoinSet::new();
+        reloading.spawn(async { panic!("ouch") });
+        let error = wait_for_reloader_exit(&mut reloading, &shutdown).await;
+        let error = error.to_string();
+        assert!(
+            error.starts_with("failed to follow the configuration: "),
+            "{error}"
+        );
+        assert!(error.contains("ouch"), "{error}");
+        reloading.spawn(async {});
+        shutdown.cancel();
+        let waiting = wait_for_reloader_exit(&mut reloading, &shutdown);
+        let end = tokio::time::timeout(Duration::from_millis(50), waiting).await;
+        assert!(end.is_err(), "the reloader ends with the daemon");
     }
 }

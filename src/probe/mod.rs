@@ -3,6 +3,7 @@
 mod blackbox;
 mod families;
 mod modules;
+mod per_host;
 mod recent;
 mod request;
 mod run;
@@ -10,6 +11,7 @@ mod settings;
 mod shown;
 mod stats;
 mod text;
+mod thread;
 
 pub use families::{FAMILIES, ProbeFamily};
 pub(crate) use modules::TEMPLATE_PREFIX;
@@ -19,3 +21,6 @@ pub use request::{BadRequest, ProbeRequest};
 pub use run::{Answer, Bind, BindError, Bound, Prober, Wanted};
 pub use settings::{ProbeLog, Settings, read_blackbox_file};
 pub use stats::{ProbeStats, Rejection};
+
+/// Target of log lines: the component.
+const LOG_TARGET: &str = "monitoringdaemon::probe";

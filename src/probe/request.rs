@@ -143,7 +143,7 @@ impl fmt::Display for BadRequest {
                 "host header defined both in module configuration ({module}) and with URL-parameter 'hostname' ({parameter})"
             ),
             Self::Saturated => f.write_str(
-                "as many probes run as may (probe.max_concurrent_probes); try again later",
+                "as many probes run as may (probe.max_concurrent_probes, or those of one host); try again later",
             ),
         }
     }

@@ -9,8 +9,11 @@ use tokio::{
 };
 
 use super::{
-    BadRequest, Module, ProbeLog, ProbeRequest, ProbeStats, Recent, RecentProbe, Rejection,
-    Settings, Traits, Unusable, families::ProbeResult,
+    BadRequest, LOG_TARGET, Module, ProbeLog, ProbeRequest, ProbeStats, Recent, RecentProbe,
+    Rejection, Settings, Traits, Unusable,
+    families::ProbeResult,
+    per_host::{HostPermit, ProbesPerHost},
+    thread::ProbeThread,
 };
 use crate::{
     check::{Attempt, Failure, Job, Phase, Reason, Report, StepLimits, Steps},
@@ -84,6 +87,9 @@ pub struct Prober {
     state: RwLock<Arc<State>>,
     recent: Recent,
     stats: Arc<ProbeStats>,
+    thread: ProbeThread,
+    /// The maximum number of probes, whatever is configured.
+    max_probes: usize,
 }
 
 /// The part that a change of the configuration replaces.
@@ -92,8 +98,26 @@ struct State {
     /// The modules as text, by name.
     shown: HashMap<String, Arc<str>>,
     bind: Arc<Bind>,
-    permits: Arc<Semaphore>,
+    permits: Permits,
     bound: Mutex<HashMap<Key, Kept>>,
+}
+
+/// The permits of probes: those of all, and those of each host.
+#[derive(Clone)]
+struct Permits {
+    most: usize,
+    all: Arc<Semaphore>,
+    per_host: Arc<ProbesPerHost>,
+}
+
+impl Permits {
+    fn new(most: usize, per_host: Arc<ProbesPerHost>) -> Self {
+        Self {
+            most,
+            all: Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS))),
+            per_host,
+        }
+    }
 }
 
 /// Module, target and host name.
@@ -108,21 +132,40 @@ impl Prober {
     /// Probes with the modules of `settings`, which `bind` binds.
     #[must_use]
     pub fn new(settings: &Settings, bind: Arc<Bind>, counters: Arc<ProbeStats>) -> Self {
-        let state = State::new(settings, bind, None);
+        let permits = Permits::new(settings.max_concurrent_probes, Arc::default());
         let prober = Self {
-            state: RwLock::new(Arc::new(state)),
+            state: RwLock::new(Arc::new(State::new(settings, bind, permits))),
             recent: Recent::default(),
             stats: counters,
+            thread: ProbeThread::default(),
+            max_probes: usize::MAX,
         };
         prober.announce(settings);
         prober
     }
 
+    /// Runs no more than `max_probes` at once, whatever is configured.
+    #[must_use]
+    pub fn at_most(mut self, max_probes: usize) -> Self {
+        self.max_probes = max_probes;
+        let (settings, bind) = {
+            let state = self.state.read();
+            (state.settings.clone(), state.bind.clone())
+        };
+        self.replace(&settings, bind);
+        self
+    }
+
     /// Probes with the modules of `settings` from here on.
     pub fn replace(&self, settings: &Settings, bind: Arc<Bind>) {
+        let most = settings.max_concurrent_probes.min(self.max_probes);
         let mut state = self.state.write();
-        let limit = state.settings.max_concurrent_probes;
-        let permits = (limit == settings.max_concurrent_probes).then(|| state.permits.clone());
+        let permits = &state.permits;
+        let permits = if permits.most == most {
+            permits.clone()
+        } else {
+            Permits::new(most, permits.per_host.clone())
+        };
         *state = Arc::new(State::new(settings, bind, permits));
         drop(state);
         self.announce(settings);
@@ -132,6 +175,9 @@ impl Prober {
         self.stats.set_enabled(settings.is_enabled);
         self.stats.retain_modules(settings.modules.keys());
         self.recent.set_limit(settings.history_limit);
+        if settings.is_enabled {
+            self.thread.start();
+        }
     }
 
     /// The last probes.
@@ -209,6 +255,10 @@ impl Prober {
             Err(unusable) => Err(unusable.to_string()),
             Ok(_) => state.bind(request).await?,
         };
+        let _host_permit = match &bound {
+            Ok(bound) => state.host_permit(&bound.job)?,
+            Err(_) => None,
+        };
         let limits = if request.is_debug {
             DEBUG_STEPS
         } else {
@@ -216,9 +266,14 @@ impl Prober {
         };
         let (report, traits, target) = match &bound {
             Ok(bound) => {
-                let report = state
-                    .check(bound, prober, &request.target, (timeout, limits))
-                    .await;
+                let job = Job {
+                    timeout,
+                    ..bound.job.clone()
+                };
+                let report = match state.refuse_socket(prober, &request.target) {
+                    Some(report) => report,
+                    None => self.thread.check(job, Steps::record(limits)).await,
+                };
                 (report, bound.traits, bound.job.target())
             }
             Err(error) => {
@@ -259,11 +314,7 @@ impl Module {
 }
 
 impl State {
-    fn new(settings: &Settings, bind: Arc<Bind>, permits: Option<Arc<Semaphore>>) -> Self {
-        let permits = permits.unwrap_or_else(|| {
-            let most = settings.max_concurrent_probes.min(Semaphore::MAX_PERMITS);
-            Arc::new(Semaphore::new(most))
-        });
+    fn new(settings: &Settings, bind: Arc<Bind>, permits: Permits) -> Self {
         let modules = settings.modules.iter();
         Self {
             shown: modules
@@ -278,8 +329,29 @@ impl State {
 
     /// A permit of those that probes have for themselves, if one is free.
     fn permit(&self) -> Result<OwnedSemaphorePermit, BadRequest> {
-        let permit = self.permits.clone().try_acquire_owned();
+        let permit = self.permits.all.clone().try_acquire_owned();
         permit.map_err(|_| BadRequest::Saturated)
+    }
+
+    /// A permit of the host of `job`, if those are limited, and one is free.
+    fn host_permit(&self, job: &Job) -> Result<Option<HostPermit>, BadRequest> {
+        let limit = self.settings.max_concurrent_probes_per_host;
+        let Some((limit, host)) = limit.zip(job.host()) else {
+            return Ok(None);
+        };
+        let permit = self.permits.per_host.acquire(host, limit);
+        permit.map(Some).ok_or(BadRequest::Saturated)
+    }
+
+    /// The report of a probe of `target`, if that is a socket that may not be probed.
+    fn refuse_socket(&self, prober: Type, target: &str) -> Option<Report> {
+        let allowed = self.settings.allowed_targets.as_ref()?;
+        if prober != Type::Unix || allowed.has_socket(target) {
+            return None;
+        }
+        let error = format!("unix:{target} is not in probe.allowed_targets");
+        let failure = Failure::new(Phase::Resolve, Reason::TargetForbidden, error);
+        Some(Attempt::start().finish(Err(failure)))
     }
 
     /// The module of `request` bound to its target, or what is wrong with it.
@@ -332,29 +404,6 @@ impl State {
             }
         }
     }
-
-    /// Checks, unless the target is a socket that may not be probed.
-    async fn check(
-        &self,
-        bound: &Bound,
-        prober: Type,
-        target: &str,
-        (timeout, limits): (Duration, StepLimits),
-    ) -> Report {
-        if let Some(allowed) = &self.settings.allowed_targets
-            && prober == Type::Unix
-            && !allowed.has_socket(target)
-        {
-            let error = format!("unix:{target} is not in probe.allowed_targets");
-            let failure = Failure::new(Phase::Resolve, Reason::TargetForbidden, error);
-            return Attempt::start().finish(Err(failure));
-        }
-        let job = Job {
-            timeout,
-            ..bound.job.clone()
-        };
-        job.check_with_steps(Steps::record(limits)).await
-    }
 }
 
 /// `target` without what may be secret in it.
@@ -367,9 +416,6 @@ fn shown_target(target: &str) -> String {
     };
     text::bounded(shown.to_owned(), 256)
 }
-
-/// Target of log lines: the component.
-const LOG_TARGET: &str = "monitoringdaemon::probe";
 
 fn log(wanted: ProbeLog, module: &str, target: &str, report: &Report) {
     let seconds = report.duration.as_secs_f64();

@@ -16,6 +16,8 @@ pub struct Settings {
     pub allowed_targets: Option<AllowedTargets>,
     /// Probes at once.
     pub max_concurrent_probes: usize,
+    /// Probes of one host at once; `None` is no limit.
+    pub max_concurrent_probes_per_host: Option<usize>,
     /// Time left of the timeout of a scrape for the way back.
     pub timeout_offset: Duration,
     /// Number of recent probes that are kept, and of failed ones before them.
@@ -31,6 +33,7 @@ impl Default for Settings {
             modules: BTreeMap::new(),
             allowed_targets: None,
             max_concurrent_probes: 1000,
+            max_concurrent_probes_per_host: None,
             timeout_offset: Duration::from_millis(500),
             history_limit: 100,
             log: ProbeLog::default(),
@@ -67,6 +70,7 @@ impl Settings {
             max_concurrent_probes: fields
                 .optional("max_concurrent_probes")
                 .unwrap_or(defaults.max_concurrent_probes),
+            max_concurrent_probes_per_host: fields.optional("max_concurrent_probes_per_host"),
             timeout_offset: fields
                 .optional("timeout_offset")
                 .map_or(defaults.timeout_offset, |Offset(offset)| offset),

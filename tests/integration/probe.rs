@@ -13,7 +13,7 @@ use crate::support::{
     client::{Answer, ask},
     daemon::Daemon,
     page::Page,
-    pki::{AUTHORITY, YEARS},
+    pki::{AUTHORITY, IDENTITY, YEARS},
     process::{program, text},
     server::{Closed, Server, Step, ok, redirect, response},
     websocket::Peer,
@@ -383,6 +383,84 @@ async fn as_many_probes_run_as_may() {
             &[("reason", "saturated")]
         ) > 0.5
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn probes_of_one_host_can_be_limited() {
+    let (server, closed) = (Server::start([Step::Hang]), Closed::new());
+    let daemon = Daemon::start(json!({
+        "probe": {
+            "modules": { "http_2xx": module("http", json!({})) },
+            "max_concurrent_probes_per_host": 1,
+        },
+    }));
+    let path = format!("/probe?target={}", server.http("/"));
+    let (address, slow) = (daemon.address, path.clone());
+    let first = std::thread::spawn(move || {
+        let header = "x-prometheus-scrape-timeout-seconds: 2\r\n";
+        ask(address, "GET", &slow, header)
+    });
+    server.until(|seen| seen.connections == 1).await;
+    assert_eq!(daemon.get(&path).status, 503);
+    let other = format!("/probe?target=http://127.0.0.2:{}/", closed.address.port());
+    assert_eq!(daemon.get(&other).status, 200);
+    assert_eq!(first.join().expect("it was answered").status, 200);
+}
+
+/// Probes at once, each of which takes a handshake of the processor's time.
+const MANY_PROBES: usize = 200;
+
+/// Tries until the machine has time for monitors and probes.
+const TRIES: usize = 5;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_probes_delay_no_monitor() {
+    let server = Server::start([IDENTITY.tls(), Step::answer(|_| ok("hello"))]);
+    let healthy = Server::ok();
+    let monitor = json!({ "url": healthy.http("/"), "check_every": 0.1 });
+    let monitors: serde_json::Map<_, _> = (0..20)
+        .map(|number| (format!("monitor {number}"), monitor.clone()))
+        .collect();
+    let keys = json!({ "tls_config": { "insecure_skip_verify": true } });
+    let daemon = Daemon::start(json!({
+        "log": { "checks": "none" },
+        "probe": { "modules": { "https": module("http", keys) } },
+        "monitors": monitors,
+    }));
+    // Checks that started later than 100 ms, and slots that were skipped.
+    let late = || {
+        let page = daemon.page();
+        let lag = "monitoringdaemon_check_start_lag_seconds";
+        let in_time = page.value(&format!("{lag}_bucket"), &[("le", "0.1")]);
+        let all = page.value(&format!("{lag}_count"), &[]);
+        all - in_time + page.sum("monitor_checks_skipped_total", &[])
+    };
+    let path = format!("/probe?module=https&target={}", server.https("/"));
+    let mut delayed = Vec::new();
+    for _ in 0..TRIES {
+        let before = late();
+        let probes: Vec<_> = (0..MANY_PROBES)
+            .map(|_| {
+                let (address, path) = (daemon.address, path.clone());
+                std::thread::spawn(move || ask(address, "GET", &path, ""))
+            })
+            .collect();
+        for probe in probes {
+            let answer = probe.join().expect("it was answered");
+            assert_eq!(answer.status, 200);
+            assert!(
+                answer.text().contains("probe_success 1"),
+                "{}",
+                answer.text()
+            );
+        }
+        let more = late() - before;
+        if more < 0.5 {
+            return;
+        }
+        delayed.push(more);
+    }
+    panic!("checks that were late, each time: {delayed:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -106,6 +106,7 @@ pub fn run(mut config: Config, names: &[String], options: Options) -> Result<boo
         select(&mut config, names)?;
         let budget = Budget {
             checks: config.dispatcher.max_concurrent_checks,
+            probes: 0,
             connections: 0,
         };
         config.dispatcher.max_concurrent_checks = budget.within(descriptors::raise_limit()).checks;
