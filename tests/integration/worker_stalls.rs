@@ -1,26 +1,36 @@
 //! No check keeps a worker thread from the others, whatever its peer sends.
 
-use std::{cell::Cell, io::Write, rc::Rc, time::Duration};
+use std::{cell::Cell, io::Write, rc::Rc, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
 use futures_util::SinkExt;
-use monitoringdaemon::check::{Phase, Reason, Report};
+use monitoringdaemon::{
+    check::{DispatcherObserver, Phase, Reason, Report},
+    history::History,
+    metrics::{self, Metrics},
+    server::{self, Readiness, Services},
+    status::Status,
+    value::{FromNode, Node},
+};
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Value, json};
 use tokio::{
     runtime::Builder,
-    task::LocalSet,
+    task::{LocalSet, spawn_blocking},
     time::{Instant, sleep},
 };
 use tokio_tungstenite::tungstenite::Message;
+use tokio_util::sync::CancellationToken;
 
 use crate::support::{
     SOON,
+    client::ask,
     lab::{Lab, millis},
+    pki::{AUTHORITY, Authority, Identity, YEARS},
     process::{alone, resident_bytes},
     report::assert_failure,
-    server::{Server, Step},
+    server::{Server, Step, ok, response},
     websocket::Peer,
 };
 
@@ -34,10 +44,10 @@ fn thread_time() -> Duration {
     Duration::try_from(time).expect("a clock of CPU time is not before its start")
 }
 
-/// Runs one check on a runtime of one thread, beside a task that wants to run each millisecond.
+/// Runs `work` on a runtime of one thread, beside a task that wants to run each millisecond.
 ///
 /// Returns the longest time for which that task could not run.
-fn check_with_ticker(monitor: Value) -> (Report, Duration) {
+fn with_ticker<T>(work: impl Future<Output = T>) -> (T, Duration) {
     let runtime = Builder::new_current_thread().enable_all().build();
     LocalSet::new().block_on(&runtime.expect("a runtime"), async {
         let longest = Rc::new(Cell::new(Duration::ZERO));
@@ -50,12 +60,17 @@ fn check_with_ticker(monitor: Value) -> (Report, Duration) {
                 shared.set(shared.get().max(gap));
             }
         });
-        let report = Lab::new().check(monitor).await;
-        // The ticker has run once more behind the end of the check.
+        let result = work.await;
+        // The ticker has run once more behind the end of the work.
         sleep(Duration::from_millis(2)).await;
         ticker.abort();
-        (report, longest.get())
+        (result, longest.get())
     })
+}
+
+/// Runs one check beside a ticker.
+fn check_with_ticker(monitor: Value) -> (Report, Duration) {
+    with_ticker(async { Lab::new().check(monitor).await })
 }
 
 fn serving(body: impl Into<Bytes>) -> Server {
@@ -197,6 +212,132 @@ fn matching_lines_and_messages_blocks_no_worker() {
         "query_response": [{ "expect": SLOW }],
     }));
     assert!(report.failure.is_some(), "{report:#?}");
+    assert!(longest < LONGEST_STALL, "{longest:?}");
+}
+
+/// A certificate for these names, of which there may be very many.
+fn with_names(names: impl IntoIterator<Item = String>) -> Identity {
+    let names: Vec<_> = names.into_iter().collect();
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    AUTHORITY.issue(&names, YEARS)
+}
+
+/// A certificate whose issuers fit together by their names in very many ways, none of which is signed.
+fn maze() -> Identity {
+    let impostor = Authority::new("trusted root");
+    let exits: Vec<_> = (0..10)
+        .map(|_| impostor.intermediate("maze", YEARS))
+        .collect();
+    let leaf = exits[0].issue(&["127.0.0.1"], YEARS);
+    let exits = exits.iter().map(Authority::certificate);
+    let passages = (0..30).map(|_| Authority::new("maze").certificate());
+    passages.chain(exits).fold(leaf, Identity::followed_by)
+}
+
+#[test]
+fn the_certificates_of_a_peer_block_no_worker() {
+    // As much as fits into a handshake: 64 KiB.
+    let numbered = |count: u32| (0..count).map(|number| format!("{number}.test"));
+    let many: Vec<_> = (0..100)
+        .map(|number| Authority::new(&format!("authority {number}")).certificate())
+        .collect();
+    let before_many = |leaf: Identity| many.iter().cloned().fold(leaf, Identity::followed_by);
+    let between = AUTHORITY.intermediate("between", YEARS);
+    let right = || "127.0.0.1".to_owned();
+    for (what, identity, reason) in [
+        (
+            "names",
+            with_names(numbered(4_000)),
+            Some(Reason::TlsWrongHost),
+        ),
+        (
+            "names and the right one",
+            with_names(numbered(4_000).chain([right()])),
+            None,
+        ),
+        ("certificates", before_many(with_names([right()])), None),
+        (
+            "certificates beside the one that is needed",
+            before_many(between.issue(&["127.0.0.1"], YEARS)),
+            None,
+        ),
+        ("a maze", maze(), Some(Reason::TlsUntrusted)),
+    ] {
+        let server = Server::start([identity.tls(), Step::answer(|_| ok("hello"))]);
+        let (report, longest) = check_with_ticker(json!({ "url": server.https("/") }));
+        let found = report.failure.as_ref().map(|failure| failure.reason);
+        assert_eq!(found, reason, "{what}: {report:#?}");
+        assert!(longest < LONGEST_STALL, "{what}: {longest:?}");
+    }
+}
+
+/// So many monitors are on a page.
+const MANY_MONITORS: usize = 3_000;
+
+#[test]
+fn the_pages_of_many_monitors_block_no_worker() {
+    let (history, metrics) = (
+        Arc::new(History::default()),
+        Arc::new(Metrics::new(&metrics::Settings::default(), || 0)),
+    );
+    let (answers, longest) = with_ticker(async {
+        let target = Server::answering(|_| response("500 Error", &[], "<no>"));
+        let job = Lab::new().job(json!({ "url": target.http("/") }));
+        let report = job.check_once().await;
+        let observed = spawn_blocking({
+            let (history, metrics) = (history.clone(), metrics.clone());
+            move || {
+                for number in 0..MANY_MONITORS {
+                    let mut job = job.clone();
+                    job.name = format!("<monitor> {number}").into();
+                    for observer in [history.observe(&job), metrics.observe(&job)] {
+                        observer.on_scheduled(Instant::now());
+                        observer.on_started(Duration::ZERO);
+                        observer.on_completed(&report);
+                    }
+                }
+            }
+        });
+        observed.await.expect("no panic");
+        let address = server::Address::from_node(&Node::Text("127.0.0.1:0".to_owned()));
+        let settings = server::Settings {
+            listen: vec![address.expect("an address")],
+            ..server::Settings::default()
+        };
+        let services = Services {
+            metrics,
+            readiness: Readiness::default(),
+            status: Some(Status::new(history)),
+            probe: None,
+            reload: None,
+            poll_interval: Duration::from_secs(60),
+        };
+        let server = server::Server::bind(&settings, services).await;
+        let server = server.unwrap_or_else(|(address, error)| panic!("{address}: {error}"));
+        let address = server.addresses()[0].parse().expect("an address");
+        let shutdown = CancellationToken::new();
+        let serving = tokio::spawn(server.serve(shutdown.clone()));
+        let answers = spawn_blocking(move || {
+            ["", "accept-encoding: gzip\r\n"].map(|header| {
+                [
+                    "/",
+                    "/api/v1/monitors",
+                    "/metrics",
+                    "/monitors/%3Cmonitor%3E%200",
+                ]
+                .map(|path| ask(address, "GET", path, header))
+            })
+        });
+        let answers = answers.await.expect("no panic");
+        shutdown.cancel();
+        serving.await.expect("no panic");
+        answers
+    });
+    for answer in answers.as_flattened() {
+        assert_eq!(answer.status, 200);
+    }
+    let [page, json, ..] = &answers[0];
+    assert!(page.body.len() > 100 * MANY_MONITORS && json.body.len() > 100 * MANY_MONITORS);
     assert!(longest < LONGEST_STALL, "{longest:?}");
 }
 

@@ -11,7 +11,7 @@ use rustls::{
 };
 use webpki::{EndEntityCert, KeyUsage};
 
-use super::{chain, handshake::validity};
+use super::{candidates::candidates, chain, handshake::validity};
 use crate::{
     check::{CertificateValidity, StepKind, Steps},
     value::check_validity,
@@ -75,11 +75,12 @@ impl Authorities {
             validity(leaf)
         } else {
             let end_entity = EndEntityCert::try_from(leaf).map_err(certificate_error)?;
+            let intermediates = candidates(leaf, intermediates);
             let path = end_entity
                 .verify_for_usage(
                     algorithms.all,
                     &self.roots.roots,
-                    intermediates,
+                    &intermediates,
                     now,
                     KeyUsage::server_auth(),
                     None,

@@ -1,6 +1,7 @@
 //! TLS for monitors: full handshakes that record the certificates even if they are rejected.
 
 mod authorities;
+mod candidates;
 mod chain;
 mod expiry;
 mod handshake;

@@ -121,6 +121,10 @@ impl Authority {
         signed.expect("parameters that fit together").der().clone()
     }
 
+    pub fn certificate(&self) -> Certificate {
+        self.issuer.der().clone()
+    }
+
     pub fn pem(&self) -> String {
         self.issuer.pem()
     }
