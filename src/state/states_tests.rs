@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    sync::atomic::AtomicBool,
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -37,6 +38,8 @@ impl Monitor for Silent {
 struct Notes {
     monitors: Mutex<HashMap<Arc<str>, Arc<Note>>>,
     connected: Mutex<Vec<Option<bool>>>,
+    /// True if it panics when it is told of the network next.
+    is_faulty: AtomicBool,
 }
 
 #[derive(Default)]
@@ -54,6 +57,7 @@ impl DispatcherObserver for Notes {
     fn on_stopped(&self, _: &Job) {}
 
     fn on_connected(&self, is_connected: Option<bool>) {
+        assert!(!self.is_faulty.swap(false, Ordering::Relaxed), "as asked");
         self.connected.lock().push(is_connected);
     }
 }
@@ -445,6 +449,25 @@ async fn a_daemon_that_is_cut_off_freezes_states_and_counts_failures_as_tainted(
     all.succeeds("server");
     all.succeeds("router");
     assert_eq!(all.state("client").await, State::Down);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_of_an_observer_is_survived() {
+    let all = Followed::start(&["other"]);
+    assert_eq!(all.state("other").await, State::Up);
+    all.notes.is_faulty.store(true, Ordering::Relaxed);
+    for is_connected in [false, true, false] {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        if is_connected {
+            all.succeeds("other");
+        } else {
+            all.fails("other");
+        }
+        all.state("other").await;
+    }
+    let is_faulty = all.notes.is_faulty.load(Ordering::Relaxed);
+    assert!(!is_faulty, "it has panicked");
+    assert_eq!(all.notes.connected.lock().last(), Some(&Some(false)));
 }
 
 #[tokio::test(start_paused = true)]

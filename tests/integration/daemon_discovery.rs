@@ -136,3 +136,32 @@ fn discovered_targets_are_sharded() {
         .collect();
     assert_eq!(counts.iter().sum::<usize>(), urls.len(), "{counts:?}");
 }
+
+#[test]
+fn a_deep_list_is_refused_at_once() {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let server = Server::ok();
+    let list = folder.path().join("list.yml");
+    let write = |text: String| {
+        let new = folder.path().join("new");
+        fs::write(&new, text).expect("room for it");
+        fs::rename(new, &list).expect("the same folder");
+    };
+    write(format!("[{{targets: ['{}']}}]", server.http("/")));
+    let daemon = Daemon::start(json!({
+        "log": { "checks": "none" },
+        "templates": { "web": { "check_every": 0.1 } },
+        "discovery": { "shops": { "template": "web", "file_sd_configs": [{ "files": [list] }] } },
+    }));
+    daemon.until_page("it is checked", |page| {
+        page.sum("monitor_checks_total", &[]) >= 1.0
+    });
+    let before = daemon.page();
+    // It took 16 s of the processor's time.
+    write("[".repeat(300_000));
+    daemon.until_logged("nested more than 128 levels deep");
+    let after = daemon.page();
+    let spent = |page: &Page| page.value("process_cpu_seconds_total", &[]);
+    assert!(spent(&after) - spent(&before) < 8.0);
+    assert!(targets(&after) >= 1.0, "{}", after.text);
+}

@@ -7,13 +7,20 @@ use std::{
 };
 
 use base64::{Engine, prelude::BASE64_STANDARD};
+use monitoringdaemon::check::{Phase, Reason};
 use serde_json::{Value, json};
 
-use crate::support::{
-    daemon::Daemon,
-    pki::{AUTHORITY, IDENTITY},
-    process::{program, text},
-    server::{Server, Step, response},
+use crate::{
+    dns_answers::monitor,
+    support::{
+        daemon::Daemon,
+        lab::Lab,
+        nameserver::{Act, NameServer},
+        pki::{AUTHORITY, IDENTITY},
+        process::{program, text},
+        report::assert_failure,
+        server::{Server, Step, response},
+    },
 };
 
 /// Part of every secret.
@@ -202,6 +209,24 @@ fn no_type_reports_a_secret_that_its_peer_echoes() {
     assert_eq!(text.matches("Check failed").count(), number, "{text}");
     assert!(text.contains("ENHANCE_YOUR_CALM"), "{text}");
     assert_no_secret("what once prints", &text);
+}
+
+#[tokio::test]
+async fn a_name_server_that_echoes_has_not_answered() {
+    for transport in ["udp", "tcp"] {
+        let server = NameServer::start(|asked| vec![Act::Send(asked.bytes.clone())]);
+        let settings = json!({ "transport_protocol": transport });
+        let report = Lab::new().check(monitor(&server, settings)).await;
+        assert_failure(&report, Phase::Request, Reason::ProtocolError);
+        let error = report.failure.map(|failure| failure.error.to_string());
+        assert_eq!(error.as_deref(), Some("the response is itself a query"));
+    }
+    let server = NameServer::over_tls(&IDENTITY.tls(), |asked| {
+        vec![Act::Write(asked.bytes.repeat(1000))]
+    });
+    let settings = json!({ "transport_protocol": "tls" });
+    let report = Lab::new().check(monitor(&server, settings)).await;
+    assert_failure(&report, Phase::Request, Reason::ProtocolError);
 }
 
 #[test]
