@@ -1,7 +1,8 @@
 //! Checks of every type that connects, with a peer that says anything.
 //!
 //! The first byte of an input chooses the monitor, the rest is what its peer says: over TCP, over TLS, and over HTTP/2 in
-//! TLS, where it is frames. Of DNS over TCP, it is what comes after the length and the id, which are right.
+//! TLS, where it is frames. `<heard>` in it stands for what the peer has heard. Of DNS over TCP, it is what comes after the
+//! length and the id, which are right.
 
 #![no_main]
 

@@ -2,11 +2,13 @@
 
 #![no_main]
 
-use std::io::Write;
+mod support;
 
 use libfuzzer_sys::fuzz_target;
 use monitoringdaemon::{commands::rules, config};
 use serde_yaml::Value;
+
+use support::written;
 
 /// Every text in `value` for which `found` is called.
 fn texts<'v>(value: &'v Value, found: &mut impl FnMut(&'v str)) {
@@ -26,11 +28,10 @@ fuzz_target!(|name: &str| {
     let text = format!(
         "monitors: {{{quoted}: {{url: 'http://localhost/', slo: {{availability: 99.9, latency: {{threshold: 300ms, objective: 99}}}}}}}}\n"
     );
-    let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
-    file.write_all(text.as_bytes()).expect("room for it");
+    let file = written(text.as_bytes());
     let Ok(config) = config::read(file.path()) else { return };
     assert_eq!(config.monitors[0].name, name);
-    let printed = rules::of(&config).to_string();
+    let printed = rules::for_config(&config).to_string();
     let parsed: Value = serde_yaml::from_str(&printed).unwrap_or_else(|error| panic!("{error}\n{printed}"));
     let group = format!("slo of {name}");
     let mut has_group = false;

@@ -4,7 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use monitoringdaemon::discovery::payload::{
-    Format, MAX_LABELS, MAX_TARGETS, MAX_TEXT, parse, targets,
+    Format, MAX_LABELS, MAX_TARGETS, MAX_TEXT_BYTES, parse, targets,
 };
 
 fuzz_target!(|list: &[u8]| {
@@ -20,7 +20,7 @@ fuzz_target!(|list: &[u8]| {
                 assert!(count <= MAX_TARGETS);
                 let targets = targets(groups, &[("__meta_url", "http://localhost/")]);
                 assert_eq!(targets.len(), count);
-                assert!(targets.iter().all(|target| target.address.len() <= MAX_TEXT));
+                assert!(targets.iter().all(|target| target.address.len() <= MAX_TEXT_BYTES));
             }
             Err(wrong) => assert!(!wrong.is_empty() && wrong.len() < 10_000, "{wrong}"),
         }

@@ -178,8 +178,9 @@ fn has_userinfo(url: &str) -> bool {
 }
 
 impl Config {
-    /// The function that binds modules to targets.
-    pub(crate) fn probe_binder(&self, net: &Net) -> Arc<Bind> {
+    /// The function that binds modules of `/probe` to targets.
+    #[must_use]
+    pub fn probe_binder(&self, net: &Net) -> Arc<Bind> {
         let builder = self.monitor_builder.clone();
         let net = match &self.probe.allowed_targets {
             Some(allowed) => net.limited_to(allowed.clone()),

@@ -1,4 +1,7 @@
-//! Checks with a peer whose words come from the fuzzer, and what is asserted of every check.
+//! Checks with a peer whose words come from the fuzzer, and what is asserted of every check and every message.
+
+// Each target uses a part of it.
+#![allow(dead_code)]
 
 use std::{
     fmt::Write as _,
@@ -23,11 +26,17 @@ use rustls::{
     ServerConfig, ServerConnection, Stream,
     pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
 };
-use tempfile::TempDir;
+use tempfile::{NamedTempFile, TempDir};
 use tokio::runtime::{Builder, Runtime};
 
 /// The text that no error may repeat: every monitor sends it where it can, and the corpus has peers that send it.
 pub const SECRET: &str = "hunter2secret";
+
+/// The same as user and password in Basic authentication.
+const BASIC: &str = "aHVudGVyMnNlY3JldDpodW50ZXIyc2VjcmV0";
+
+/// Stands in a script for what the peer has heard.
+const HEARD: &[u8] = b"<heard>";
 
 /// The longest error, in bytes.
 const MAX_ERROR: usize = 512;
@@ -91,8 +100,7 @@ impl Peer {
             .replace("PLAIN", &self.plain.to_string())
             .replace("TLS", &self.tls.to_string())
             .replace("FILES", &self.files.path().display().to_string());
-        let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
-        file.write_all(text.as_bytes()).expect("room for it");
+        let file = written(text.as_bytes());
         config::read(file.path()).map_err(|invalid| invalid.to_string())
     }
 }
@@ -126,11 +134,21 @@ fn serve(mut connection: impl Read + Write) {
         let _ = connection.write_all(&length.to_be_bytes());
         let _ = connection.write_all(&query[2..]);
     }
-    let _ = connection.write_all(&script.bytes);
-    let _ = connection.flush();
     let mut heard = [0; 4096];
+    if let Some(at) = position(&script.bytes, HEARD) {
+        let length = connection.read(&mut heard).unwrap_or_default();
+        let after = &script.bytes[at + HEARD.len()..];
+        let _ = connection.write_all(&[&script.bytes[..at], &heard[..length], after].concat());
+    } else {
+        let _ = connection.write_all(&script.bytes);
+    }
+    let _ = connection.flush();
     // Until the client has closed, or has nothing to say for a while.
     while connection.read(&mut heard).is_ok_and(|length| length > 0) {}
+}
+
+fn position(bytes: &[u8], part: &[u8]) -> Option<usize> {
+    bytes.windows(part.len()).position(|window| window == part)
 }
 
 /// A runtime with one thread, as checks have it.
@@ -174,6 +192,7 @@ pub fn check(job: &Job, script: Script) -> Report {
         assert!(failure.reason != Reason::AgentError, "{shown}");
         assert!(failure.error.len() <= MAX_ERROR, "{} bytes", failure.error.len());
         assert!(!failure.error.contains(SECRET), "a secret: {shown}");
+        assert!(!failure.error.contains(BASIC), "a secret: {shown}");
         assert!(!failure.error.contains(char::is_control), "a control character: {shown}");
     }
     let sum: Duration = report.phases.iter().map(|(_, spent)| *spent).sum();
@@ -181,8 +200,22 @@ pub fn check(job: &Job, script: Script) -> Report {
     report
 }
 
+/// A file with `text`.
+pub fn written(text: &[u8]) -> NamedTempFile {
+    let mut file = NamedTempFile::new().expect("a temporary file");
+    file.write_all(text).expect("room for it");
+    file
+}
+
+/// Asserts that `message` says something and has no control character.
+pub fn assert_readable(message: &str) {
+    assert!(!message.is_empty(), "no message");
+    let is_control = |c: char| c.is_control() && c != '\n';
+    assert!(!message.contains(is_control), "{message:?}");
+}
+
 /// CPU time of this thread, which does not grow while others run.
-fn cpu_time() -> Duration {
+pub fn cpu_time() -> Duration {
     let now = clock_gettime(ClockId::ThreadCPUTime);
     let seconds = u64::try_from(now.tv_sec).unwrap_or_default();
     let nanoseconds = u32::try_from(now.tv_nsec).unwrap_or_default();
