@@ -7,6 +7,7 @@ import subprocess
 import threading
 import time
 import urllib.request
+from functools import partial
 from pathlib import Path
 
 from harness.page import LOSSES, Histogram, counts, reasons, start_lag
@@ -28,9 +29,9 @@ def monitors(urls: list[str], count: int, every: float | None = None, prefix: st
     return [f" {prefix}{index}: {{url: {urls[index % len(urls)]}{own}}}" for index in range(count)]
 
 
-def config(lines: list[str], every: float | None, places: int | None) -> str:
+def config(lines: list[str], every: float | None, places: int | None, others: list[str]) -> str:
     """A configuration with the monitors of `lines`; all else is as by default, unless it is given."""
-    sections = ["server: {listen: '127.0.0.1:0'}"]
+    sections = ["server: {listen: '127.0.0.1:0'}", *others]
     if every is not None:
         sections.append(f"defaults: {{check_every: {every:g}}}")
     if places is not None:
@@ -50,12 +51,14 @@ class Daemon:
         prefix: list[str] | None = None,
         every: float | None = None,
         places: int | None = None,
+        sections: list[str] | None = None,
     ) -> None:
-        file = target.directory / "config.yml"
-        file.write_text(config(lines, every, places))
+        self.file = target.directory / "config.yml"
+        self.config = partial(config, every=every, places=places, others=sections or [])
+        self.file.write_text(self.config(lines))
         environment = {k: v for k, v in os.environ.items() if k not in ("RUST_LOG", "SSL_CERT_DIR")}
         environment["SSL_CERT_FILE"] = str(target.directory / authorities)
-        command = [*(prefix or []), str(binary), "--config", str(file)]
+        command = [*(prefix or []), str(binary), "--config", str(self.file)]
         self.started = time.monotonic()
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, bufsize=0, env=environment)
         self.address = ""
@@ -107,6 +110,12 @@ class Daemon:
         request = urllib.request.Request(url, headers={"Accept-Encoding": encoding})
         with urllib.request.urlopen(request, timeout=60) as response:
             return bytes(response.read())
+
+    def reload(self, lines: list[str]) -> None:
+        """Has it run the monitors of `lines` instead."""
+        self.file.write_text(self.config(lines))
+        request = urllib.request.Request(f"http://{self.address}/-/reload", method="POST")
+        urllib.request.urlopen(request, timeout=60).close()
 
     def page(self) -> bytes:
         return gzip.decompress(self.scrape("gzip"))

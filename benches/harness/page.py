@@ -20,15 +20,28 @@ def series(page: bytes, name: str) -> Iterator[tuple[str, float]]:
         yield labels, float(value)
 
 
+def total(page: bytes, name: str, *labels: str) -> float:
+    """The sum of the samples of the family `name` that have all of `labels`."""
+    found = series(page, name)
+    return sum(value for labels_found, value in found if all(label in labels_found for label in labels))
+
+
 def counts(page: bytes) -> dict[str, float]:
     """What the daemon counted since its start."""
     completed = failed = 0.0
     for labels, value in series(page, "monitor_checks_total"):
         completed += value
         failed += value if 'outcome="failure"' in labels else 0
-    skipped = sum(value for _, value in series(page, "monitor_checks_skipped_total"))
-    dropped = sum(value for _, value in series(page, "monitoringdaemon_log_lines_dropped_total"))
+    skipped = total(page, "monitor_checks_skipped_total")
+    dropped = total(page, "monitoringdaemon_log_lines_dropped_total")
     return {"completed": completed} | dict(zip(LOSSES, (failed, skipped, dropped), strict=True))
+
+
+def unaccounted_slots(page: bytes) -> float:
+    """Slots that came due, less those that were checked, skipped, or are being checked."""
+    due = total(page, "monitor_checks_scheduled_total")
+    checked, skipped = total(page, "monitor_checks_total"), total(page, "monitor_checks_skipped_total")
+    return due - checked - skipped - total(page, "monitoringdaemon_checks_in_flight")
 
 
 def reasons(page: bytes) -> str:
@@ -75,12 +88,17 @@ class Histogram:
         return lower
 
 
+def histogram(page: bytes, name: str, *labels: str) -> Histogram:
+    """The sum of the histograms of the family `name` that have all of `labels`."""
+    found: dict[float, float] = {}
+    for series_name, value in series(page, name):
+        if series_name.startswith(f"{name}_bucket") and all(label in series_name for label in labels):
+            bound = float(series_name.split('le="')[1].partition('"')[0])
+            found[bound] = found.get(bound, 0) + value
+    bounds = sorted(found)
+    return Histogram(bounds, [found[bound] for bound in bounds])
+
+
 def start_lag(page: bytes) -> Histogram:
     """How late checks started, since the start of the daemon."""
-    buckets = [
-        (float(labels.split('le="')[1].rstrip('"}')), value)
-        for labels, value in series(page, LAG)
-        if labels.startswith(f"{LAG}_bucket")
-    ]
-    bounds, counts = (list(column) for column in zip(*sorted(buckets), strict=True))
-    return Histogram(bounds, counts)
+    return histogram(page, LAG)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from harness.groups.blackbox import blackbox
 from harness.groups.common import Bench
 from harness.groups.cost import cost, floor, https
+from harness.groups.floods import floods
 from harness.groups.lag import hanging, lag
 from harness.groups.many import growth, memory
 from harness.groups.names import names
@@ -56,5 +57,6 @@ GROUPS = {
     "sustained": Group(sustained, {"taskset", "wrk", "prometheus-blackbox-exporter"}),
     "probes": Group(probes, {"taskset", "wrk", "prometheus-blackbox-exporter"}),
     "blackbox": Group(blackbox, {"prometheus", "prometheus-blackbox-exporter"}),
+    "floods": Group(floods, set()),
     "floor": Group(floor, set(), needs_bare=True),
 }
