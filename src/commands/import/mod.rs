@@ -18,5 +18,5 @@ mod sources;
 mod uptime_kuma;
 mod yaml;
 
-pub use options::Options;
+pub use options::{Options, Source};
 pub use run::run;
