@@ -44,5 +44,5 @@ COPY config.yml /etc/monitoringdaemon/config.yml
 WORKDIR /etc/monitoringdaemon
 USER 65532:65532
 EXPOSE 9115
-HEALTHCHECK --interval=30s --timeout=3s --start-period=10s CMD ["/usr/local/bin/monitoringdaemon", "healthcheck"]
+HEALTHCHECK --interval=30s --timeout=10s --start-period=30s CMD ["/usr/local/bin/monitoringdaemon", "healthcheck"]
 ENTRYPOINT ["/usr/local/bin/monitoringdaemon"]
