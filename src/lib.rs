@@ -16,6 +16,7 @@
 //! - [`history`], [`status`]: what is kept of reports, and the pages that show it
 //! - [`storage`]: what is kept of states and results beyond a restart
 //! - [`server`]: `/metrics` and the rest over HTTP
+//! - [`telemetry`]: traces and log lines, sent to a collector over OTLP
 //! - [`logging`]: events become lines on stdout
 //! - [`app`]: the daemon
 //! - [`commands`], [`cli`]: the commands, and the command line
@@ -45,5 +46,6 @@ mod settings;
 pub mod state;
 pub mod status;
 pub mod storage;
+pub mod telemetry;
 mod text;
 pub mod value;

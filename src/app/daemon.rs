@@ -36,6 +36,7 @@ use crate::{
     state::{DependencyGraph, States},
     status::Status,
     storage::{self, Past, RetentionHandle, Storage},
+    telemetry::Telemetry,
     value::FileHashes,
 };
 
@@ -127,7 +128,10 @@ impl Default for RunOptions {
 pub fn run_with_options(config: &Config, options: RunOptions) -> Result<(), Error> {
     // First, so that later changes are detected.
     let config_hashes = FileHashes::read(&config.files);
-    let logging = logging::start(&config.log.settings(), Output::Stdout).map_err(Error::Start)?;
+    let telemetry = Arc::new(Telemetry::new(&config.telemetry.settings));
+    let layer = telemetry.log_layer();
+    let logging = logging::start_with(&config.log.settings(), Output::Stdout, layer);
+    let logging = logging.map_err(Error::Start)?;
     let mut config = config.clone();
     let max_probes = fit_into_descriptor_limit(&mut config);
     let dropped = logging.dropped();
@@ -139,7 +143,9 @@ pub fn run_with_options(config: &Config, options: RunOptions) -> Result<(), Erro
         )
         .with_discovery(stats.clone());
     let probe_stats = Arc::new(ProbeStats::default());
-    let metrics = metrics.with_probes(probe_stats.clone());
+    let metrics = metrics
+        .with_probes(probe_stats.clone())
+        .with_telemetry(telemetry.stats());
     if let Some(shard) = options.shard {
         config.retain_shard(shard);
     }
@@ -178,6 +184,7 @@ pub fn run_with_options(config: &Config, options: RunOptions) -> Result<(), Erro
         prober,
         storage,
         past,
+        telemetry,
         reload_handle,
         reload_requests,
     };
@@ -273,6 +280,7 @@ struct Daemon {
     prober: Arc<Prober>,
     storage: Option<Storage>,
     past: Past,
+    telemetry: Arc<Telemetry>,
     reload_handle: ReloadHandle,
     reload_requests: Receiver<ReloadRequest>,
 }
@@ -315,7 +323,11 @@ impl Daemon {
         states.configure(self.config.states.clone(), graph);
         let mut following = JoinSet::new();
         following.spawn(states.clone().run(shutdown.clone()));
-        let mut dispatcher = Dispatcher::new(settings, states.clone(), shutdown.clone());
+        let telemetry = self.telemetry.clone();
+        let exported = &self.config.telemetry.settings;
+        telemetry.configure(exported, &self.net).await;
+        let dispatcher = Dispatcher::new(settings, states.clone(), shutdown.clone());
+        let mut dispatcher = dispatcher.with_tracer(telemetry.tracer());
         let retention = storage.as_ref().map(Storage::retention);
         let (reloader, jobs, reload_requests) =
             self.into_reloader(&mut dispatcher, states.clone(), retention);
@@ -359,9 +371,12 @@ impl Daemon {
         });
         stop_serving.cancel();
         let is_serving = !matches!(result, Err(Error::Serve(_)));
-        if let Some(serving) = serving.filter(|_| is_serving) {
-            let _ = tokio::time::timeout(COMPONENT_STOP_TIMEOUT, serving).await;
-        }
+        let stop_server = async {
+            if let Some(serving) = serving.filter(|_| is_serving) {
+                let _ = tokio::time::timeout(COMPONENT_STOP_TIMEOUT, serving).await;
+            }
+        };
+        tokio::join!(stop_server, telemetry.finish(COMPONENT_STOP_TIMEOUT));
         if let Some(storing) = storing {
             // It ends in time, and a panic has been reported.
             let _ = storing.await;
@@ -430,6 +445,7 @@ impl Daemon {
                 metrics: self.metrics,
                 stats: self.stats,
                 prober: self.prober,
+                telemetry: self.telemetry,
                 states,
                 retention,
                 handle: dispatcher.handle(),

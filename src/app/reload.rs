@@ -29,6 +29,7 @@ use crate::{
     server::ReloadRequest,
     state::{DependencyGraph, LeftOut, MAX_DEPENDENCIES, States},
     storage::RetentionHandle,
+    telemetry::Telemetry,
     value::FileHashes,
 };
 
@@ -58,6 +59,7 @@ pub(super) struct Reloader {
     pub metrics: Arc<Metrics>,
     pub stats: Arc<Stats>,
     pub prober: Arc<Prober>,
+    pub telemetry: Arc<Telemetry>,
     pub states: Arc<States>,
     /// Changes how long the store keeps data.
     pub retention: Option<RetentionHandle>,
@@ -189,7 +191,9 @@ impl DesiredState {
         let discovered = self.discovered.iter().map(|monitor| &**monitor);
         let monitors = self.config.monitors.iter().chain(discovered);
         let of_monitors = monitors.flat_map(|monitor| &monitor.files);
-        of_monitors.chain(&self.config.discovery_files)
+        of_monitors
+            .chain(&self.config.discovery_files)
+            .chain(&self.config.telemetry.files)
     }
 }
 
@@ -516,6 +520,8 @@ impl Reloader {
             let old = std::mem::replace(&mut self.desired, desired);
             let has_other_sources =
                 old.config.discovery_fingerprint != self.desired.config.discovery_fingerprint;
+            let has_other_telemetry =
+                old.config.telemetry.fingerprint != self.desired.config.telemetry.fingerprint;
             // This also takes time for many monitors.
             spawn_blocking(move || drop(old));
             if diff.removes_most() {
@@ -535,6 +541,10 @@ impl Reloader {
             let config = &self.desired.config;
             self.prober
                 .replace(&config.probe, config.probe_binder(&self.net));
+            if has_other_telemetry {
+                let settings = &config.telemetry.settings;
+                self.telemetry.configure(settings, &self.net).await;
+            }
             self.metrics.reloaded(true);
             self.metrics.restart_required(!restart_required.is_empty());
             tracing::info!(
@@ -645,7 +655,9 @@ fn read_with_files(
         readings += 1;
         let monitors = config.monitors.iter();
         let of_monitors = monitors.flat_map(|monitor| &monitor.files);
-        let named = of_monitors.chain(&config.discovery_files);
+        let named = of_monitors
+            .chain(&config.discovery_files)
+            .chain(&config.telemetry.files);
         let are_new = files.named.add_missing(named) | files.config.add_missing(&config.files);
         if !are_new || readings == MAX_READINGS {
             return Ok(config);
@@ -725,6 +737,7 @@ mod tests {
                 config.probe_binder(&Net::system()),
                 Arc::default(),
             )),
+            telemetry: Arc::new(Telemetry::new(&config.telemetry.settings)),
             states: Arc::new(States::new(Arc::new(Nobody))),
             retention: None,
             handle: dispatcher.handle(),

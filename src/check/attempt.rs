@@ -261,6 +261,10 @@ impl Attempt {
         let mut progress = self.progress();
         let now = progress.end();
         progress.leave(now);
+        let trace = progress.trace.take().map(|mut trace| {
+            trace.elapsed = now - progress.started;
+            trace
+        });
         Report {
             ended_at: SystemTime::now(),
             duration: progress.duration(now),
@@ -273,7 +277,7 @@ impl Attempt {
             failure: result.err(),
             steps: self.0.steps.take(),
             cause: self.0.steps.cause(),
-            trace: progress.trace.take(),
+            trace,
         }
     }
 

@@ -104,6 +104,12 @@ impl Job {
         self.monitor.host()
     }
 
+    /// The method of its requests, if it speaks HTTP.
+    #[must_use]
+    pub fn request_method(&self) -> Option<&str> {
+        self.monitor.request_method()
+    }
+
     /// The phases of a successful check, as far as they are known beforehand.
     #[must_use]
     pub fn phases(&self) -> Vec<Phase> {

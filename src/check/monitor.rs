@@ -23,6 +23,11 @@ pub trait Monitor: Send + Sync + 'static {
         None
     }
 
+    /// The method of its requests, if it speaks HTTP.
+    fn request_method(&self) -> Option<&str> {
+        None
+    }
+
     /// The phases of a successful check, as far as they are known beforehand. `plan` counts series by
     /// them, and considers checks with the phase `tls` more expensive.
     fn phases(&self) -> Vec<Phase> {
@@ -104,6 +109,7 @@ pub(crate) trait AnyMonitor: Send + Sync + 'static {
     fn kind(&self) -> &'static str;
     fn target(&self) -> String;
     fn host(&self) -> Option<String>;
+    fn request_method(&self) -> Option<&str>;
     fn phases(&self) -> Vec<Phase>;
     fn max_body_memory(&self) -> u64;
     fn missing_prerequisite(&self) -> Option<String>;
@@ -126,6 +132,10 @@ impl<M: Monitor> AnyMonitor for M {
 
     fn host(&self) -> Option<String> {
         Monitor::host(self)
+    }
+
+    fn request_method(&self) -> Option<&str> {
+        Monitor::request_method(self)
     }
 
     fn phases(&self) -> Vec<Phase> {

@@ -132,6 +132,8 @@ pub struct Trace {
     pub is_propagated: bool,
     /// When the check started.
     pub started_at: SystemTime,
+    /// The time from start to end.
+    pub elapsed: Duration,
     /// The phases in the order in which they took place, if they were recorded; one may be there several times.
     pub phases: Option<Vec<PhaseTimes>>,
 }
@@ -157,6 +159,7 @@ impl Trace {
             context: start.context,
             is_propagated: start.is_propagated,
             started_at: SystemTime::now(),
+            elapsed: Duration::ZERO,
             phases: start.is_recorded.then(Vec::new),
         }
     }

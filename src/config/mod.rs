@@ -27,7 +27,7 @@ pub(crate) use monitor::OWN_LABELS;
 pub use monitor::{Monitor, Replicas};
 pub use reading::{read, read_blackbox, read_server, read_web};
 pub use schema::SCHEMA;
-pub use settings::{Config, Dispatcher, Log, RestartOnlyKeys};
+pub use settings::{Config, Dispatcher, Log, RestartOnlyKeys, Telemetry};
 pub use slo::{LatencySlo, Percentage, Slo};
 pub use source::{LocatedProblem, Warning};
 pub use templates::MonitorBuilder;

@@ -192,6 +192,7 @@ mod tests {
         let required = [
             "url",
             "target",
+            "endpoint",
             "query_name",
             "name",
             "value",
@@ -266,6 +267,10 @@ metrics: {?: 1}
 probe: {?: 1}
 storage: {?: 1}
 self_check: {?: 1, monitors: [http]}
+telemetry:
+  ?: 1
+  traces: {?: 1, endpoint: http://x, sample: {?: 1}}
+  logs: {?: 1, endpoint: http://x}
 maintenance: {one: {?: 1, every: '02:00-03:00'}}
 monitors:
   dns:

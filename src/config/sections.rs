@@ -39,7 +39,7 @@ impl<'a> Sections<'a> {
 }
 
 /// Sections that an included file must not have.
-const MAIN_SECTIONS: [&str; 11] = [
+const MAIN_SECTIONS: [&str; 12] = [
     "include",
     "log",
     "server",
@@ -51,6 +51,7 @@ const MAIN_SECTIONS: [&str; 11] = [
     "maintenance",
     "self_check",
     "storage",
+    "telemetry",
 ];
 
 /// Adds a problem for each of `entries` that has no right name, or that of one before it in another file.

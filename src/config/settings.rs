@@ -21,7 +21,7 @@ use crate::{
     metrics::{self, FAMILIES, Family},
     probe, server,
     state::{self, Member},
-    storage,
+    storage, telemetry,
     value::{
         EntryPart, Fields, ForbiddenNetworks, ForbiddenTargets, FromNode, Node, Problems,
         WarningKind, nearest,
@@ -43,6 +43,8 @@ pub struct Config {
     pub probe: probe::Settings,
     /// `storage`
     pub storage: storage::Settings,
+    /// `telemetry`
+    pub telemetry: Telemetry,
     /// `forbid_targets`
     pub forbid_targets: ForbiddenTargets,
     /// `monitors`, in the order of the files.
@@ -116,6 +118,36 @@ pub struct Log {
     pub checks: LoggedChecks,
 }
 
+/// Settings of what is sent to a collector.
+#[derive(Clone, Debug, Default)]
+pub struct Telemetry {
+    /// The section `telemetry`.
+    pub settings: telemetry::Settings,
+    /// Hash of everything that it is built from.
+    pub fingerprint: Fingerprint,
+    /// The files named in it.
+    pub files: BTreeSet<PathBuf>,
+}
+
+impl Telemetry {
+    fn read(fields: &mut Fields<'_>) -> Self {
+        // Those of other sections.
+        fields.problems().take_files();
+        let node = fields.node("telemetry").map(|(node, _)| node);
+        let section = fields.section("telemetry");
+        let settings = section.map(telemetry::Settings::read).unwrap_or_default();
+        let files = fields.problems().take_files();
+        Self {
+            settings,
+            fingerprint: Fingerprint {
+                settings: node.map_or(0, hash_node),
+                files: files.fingerprint(),
+            },
+            files: files.paths().cloned().collect(),
+        }
+    }
+}
+
 /// Settings of the dispatcher.
 #[derive(Clone, Copy, Debug)]
 pub struct Dispatcher {
@@ -164,6 +196,7 @@ impl Config {
             Some(section) => probe::Settings::read(section, blackbox_file),
             None => (probe::Settings::default(), Vec::new()),
         };
+        let telemetry = Telemetry::read(&mut fields);
         let discovery_node = fields.node("discovery").map(|(node, _)| node);
         let discovery_hash = discovery_node.map_or(0, hash_node);
         let discovery = fields.section("discovery");
@@ -207,14 +240,7 @@ impl Config {
         let dependencies =
             dependencies.map(|monitor| (&*monitor.name, &monitor.labels, &*monitor.depends_on));
         state::check_dependencies(dependencies, known, problems);
-        let states = state::Settings {
-            self_check: self_check
-                .map(|section| state::read_self_check(section, known))
-                .unwrap_or_default(),
-            maintenance: maintenance
-                .map(|section| state::read_maintenance(&section))
-                .unwrap_or_default(),
-        };
+        let states = read_states(self_check, maintenance.as_ref(), known);
         let may_depend = !discovery.is_empty() || monitors.iter().any(|m| !m.depends_on.is_empty());
         let members = monitors.iter().filter(|_| may_depend);
         let members = members.map(Monitor::member).collect();
@@ -225,6 +251,7 @@ impl Config {
             metrics,
             probe,
             storage,
+            telemetry,
             forbid_targets: forbid_targets.into(),
             monitors,
             restart_only_keys: fixed,
@@ -435,6 +462,20 @@ impl FromNode for &'static Family {
             Some(near) => format!("unknown monitor metric {name:?}, did you mean {near}?"),
             None => format!("unknown monitor metric {name:?}"),
         })
+    }
+}
+
+/// Reads `self_check` and `maintenance`; `known` are the names of all monitors, if they are known.
+fn read_states(
+    self_check: Option<Fields<'_>>,
+    maintenance: Option<&Fields<'_>>,
+    known: Option<&[&str]>,
+) -> state::Settings {
+    state::Settings {
+        self_check: self_check
+            .map(|section| state::read_self_check(section, known))
+            .unwrap_or_default(),
+        maintenance: maintenance.map(state::read_maintenance).unwrap_or_default(),
     }
 }
 

@@ -13,6 +13,6 @@ mod writer;
 
 pub use date_format::{DateFormat, DateFormatError};
 pub use filter::{LEVELS, parse_level};
-pub use start::{Format, Output, Settings, start, subscriber};
+pub use start::{Format, Output, Settings, start, start_with, subscriber};
 pub use template::{Template, TemplateError};
 pub use writer::{DroppedLines, Logging};

@@ -9,10 +9,10 @@ use std::{
 
 use tracing::{Subscriber, level_filters::LevelFilter};
 use tracing_subscriber::{
-    Registry,
+    Layer, Registry,
     filter::Targets,
     fmt::{self, MakeWriter},
-    layer::SubscriberExt,
+    layer::{Identity, SubscriberExt},
 };
 
 use super::{DateFormat, Template, TemplateError, filter, render::Renderer, writer::Logging};
@@ -105,13 +105,26 @@ impl Output {
 ///
 /// If the process logs already, or has no descriptor or thread left for it.
 pub fn start(settings: &Settings, output: Output) -> io::Result<Logging> {
+    start_with(settings, output, Identity::new())
+}
+
+/// The same with a layer that receives each event that is logged.
+///
+/// # Errors
+///
+/// If the process logs already, or has no descriptor or thread left for it.
+pub fn start_with<L>(settings: &Settings, output: Output, layer: L) -> io::Result<Logging>
+where
+    L: Layer<Registry> + Send + Sync,
+{
     let (filter, problem) = match filter::from_environment() {
         Ok(asked) => (asked, None),
         Err(problem) => (None, Some(problem)),
     };
     let filter = filter.unwrap_or_else(|| filter::from_level(settings.level));
     let logging = Logging::new(output.open()?)?;
-    let subscriber = filtered(filter, Renderer::new(settings), logging.queue());
+    let renderer = Renderer::new(settings);
+    let subscriber = filtered(filter, renderer, logging.queue(), layer);
     tracing::subscriber::set_global_default(subscriber).map_err(io::Error::other)?;
     if let Some(problem) = problem {
         tracing::warn!(error = %problem, "Invalid RUST_LOG ignored; using log.level");
@@ -126,15 +139,18 @@ where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
     let filter = filter::from_level(settings.level);
-    filtered(filter, Renderer::new(settings), sink)
+    let renderer = Renderer::new(settings);
+    filtered(filter, renderer, sink, Identity::new())
 }
 
-fn filtered<W>(
+fn filtered<W, L>(
     filter: Targets,
     renderer: Renderer,
     sink: W,
-) -> impl Subscriber + Send + Sync + use<W>
+    layer: L,
+) -> impl Subscriber + Send + Sync + use<W, L>
 where
+    L: Layer<Registry> + Send + Sync,
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
     let lines = fmt::layer()
@@ -142,7 +158,7 @@ where
         // Its own message about an event would hold the fields unescaped.
         .log_internal_errors(false)
         .with_writer(sink);
-    Registry::default().with(lines).with(filter)
+    Registry::default().with(layer).with(lines).with(filter)
 }
 
 #[cfg(test)]
@@ -159,7 +175,7 @@ pub(super) mod tests {
         emit: impl FnOnce(),
     ) -> String {
         let (mut reader, writer) = io::pipe().expect("a test has descriptors to spare");
-        let subscriber = filtered(filter, renderer, Arc::new(writer));
+        let subscriber = filtered(filter, renderer, Arc::new(writer), Identity::new());
         tracing::subscriber::with_default(subscriber, emit);
         let mut lines = String::new();
         reader

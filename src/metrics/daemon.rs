@@ -10,6 +10,7 @@ use crate::{
     discovery::{BlockCounts, SourceStatus, Stats},
     probe::ProbeStats,
     storage,
+    telemetry::ExportStats,
 };
 
 /// Values that the daemon keeps about itself. Clones share them.
@@ -23,6 +24,7 @@ pub(super) struct DaemonMetrics {
     pub discovery: Option<Arc<Stats>>,
     pub probes: Option<Arc<ProbeStats>>,
     pub storage: Option<Arc<storage::Stats>>,
+    pub telemetry: Arc<ExportStats>,
     /// True if the daemon has a network; `None` without a `self_check`.
     pub connected: Arc<Mutex<Option<bool>>>,
 }
@@ -56,6 +58,7 @@ impl DaemonMetrics {
             discovery: None,
             probes: None,
             storage: None,
+            telemetry: Arc::default(),
             connected: Arc::default(),
         }
     }
@@ -124,6 +127,11 @@ pub(super) struct DaemonState<'m> {
 }
 
 impl DaemonState<'_> {
+    /// The counters of telemetry.
+    pub fn telemetry(&self) -> &ExportStats {
+        &self.metrics.telemetry
+    }
+
     /// Every source of discovery, with its block and what it has found.
     pub fn discovery_sources(&self) -> impl Iterator<Item = (Arc<str>, String, SourceStatus)> {
         let stats = self.metrics.discovery.iter();

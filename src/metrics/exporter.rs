@@ -24,6 +24,7 @@ use crate::{
     discovery::Stats,
     probe::ProbeStats,
     storage,
+    telemetry::ExportStats,
     value::is_plain_label_name,
 };
 
@@ -91,6 +92,13 @@ impl Metrics {
     #[must_use]
     pub fn with_storage(mut self, stats: Arc<storage::Stats>) -> Self {
         self.daemon.storage = Some(stats);
+        self
+    }
+
+    /// Exports the counters of telemetry.
+    #[must_use]
+    pub fn with_telemetry(mut self, stats: Arc<ExportStats>) -> Self {
+        self.daemon.telemetry = stats;
         self
     }
 

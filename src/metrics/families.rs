@@ -16,6 +16,7 @@ use super::{
 use crate::{
     check::{CertificateRole, Fact, Outcome, Phase, ServingStatus, Skip, State},
     probe::{ProbeStats, Rejection},
+    telemetry::{DropReason, Signal},
 };
 
 const HTTP: Scope = Scope::Types(&["http", "websocket"]);
@@ -898,6 +899,35 @@ pub const FAMILIES: &[Family] = &[
         writer: Daemon(|daemon, out| {
             let probes = daemon.probes();
             out.count_if_known(probes.map(|probes| probes.rejected(Rejection::UnknownModule)));
+        }),
+    },
+    Family {
+        name: "monitoringdaemon_telemetry_exported_total",
+        kind: Kind::Counter,
+        labels: &["signal"],
+        help: "Traces and log lines that a collector accepted.",
+        scope: Scope::Telemetry,
+        cardinality: Fixed(Signal::ALL.len()),
+        writer: Daemon(|daemon, out| {
+            for signal in daemon.telemetry().enabled() {
+                out.count(&[signal.as_str()], daemon.telemetry().exported(signal));
+            }
+        }),
+    },
+    Family {
+        name: "monitoringdaemon_telemetry_dropped_total",
+        kind: Kind::Counter,
+        labels: &["reason", "signal"],
+        help: "Traces and log lines that were lost: queue_full, rejected or undelivered.",
+        scope: Scope::Telemetry,
+        cardinality: Fixed(Signal::ALL.len() * DropReason::ALL.len()),
+        writer: Daemon(|daemon, out| {
+            for signal in daemon.telemetry().enabled() {
+                for reason in DropReason::ALL {
+                    let dropped = daemon.telemetry().dropped(signal, reason);
+                    out.count(&[reason.as_str(), signal.as_str()], dropped);
+                }
+            }
         }),
     },
     Family {

@@ -71,6 +71,8 @@ pub(crate) enum Scope {
     Probe,
     /// A daemon with a store.
     Storage,
+    /// A daemon with `telemetry`.
+    Telemetry,
 }
 
 /// The number of series of a family.
@@ -134,7 +136,7 @@ impl Family {
     pub fn is_per_monitor(&self) -> bool {
         !matches!(
             self.scope,
-            Scope::Daemon | Scope::Discovery | Scope::Probe | Scope::Storage
+            Scope::Daemon | Scope::Discovery | Scope::Probe | Scope::Storage | Scope::Telemetry
         )
     }
 
@@ -154,6 +156,12 @@ impl Family {
     #[must_use]
     pub fn is_of_storage(&self) -> bool {
         self.scope == Scope::Storage
+    }
+
+    /// Returns whether only a daemon with `telemetry` has series of it.
+    #[must_use]
+    pub fn is_of_telemetry(&self) -> bool {
+        self.scope == Scope::Telemetry
     }
 
     /// Returns whether it is left out unless `metrics.enabled` names it.
@@ -176,7 +184,9 @@ impl Family {
             Scope::SomeOf(types) => format!("some of {}", list(types)),
             Scope::Phases(reached) => phases(reached),
             Scope::OptIn(reached) => format!("{}, off by default", phases(reached)),
-            Scope::Daemon | Scope::Discovery | Scope::Probe | Scope::Storage => return None,
+            Scope::Daemon | Scope::Discovery | Scope::Probe | Scope::Storage | Scope::Telemetry => {
+                return None;
+            }
         })
     }
 }

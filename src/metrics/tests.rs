@@ -19,6 +19,7 @@ use crate::{
     discovery::Stats,
     probe::ProbeStats,
     storage,
+    telemetry::{ExportStats, Signal},
 };
 
 /// A monitor that is never checked: its reports are made up.
@@ -262,11 +263,14 @@ fn every_listed_family_is_exported_with_type_and_help() {
     probes.fill_for_tests();
     let storage = Arc::new(storage::Stats::default());
     storage.fill_for_tests();
+    let telemetry = Arc::new(ExportStats::default());
+    telemetry.set_enabled(Signal::Traces, true);
     let metrics = Metrics::new(&with_all_families(), || 0)
         .with_limits(1000, Some(10))
         .with_discovery(stats)
         .with_probes(probes)
-        .with_storage(storage);
+        .with_storage(storage)
+        .with_telemetry(telemetry);
     let mut job = Job::new("example", Silent("http://localhost/"));
     job.state_rules.confirm.failures = 3;
     let observer = metrics.observe(&job);

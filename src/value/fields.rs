@@ -381,6 +381,7 @@ const ALIASES: &[(&str, &[&str])] = &[
     ("endpoint", &["url", "target"]),
     ("uri", &["url", "target"]),
     ("prober", &["type"]),
+    ("otlp_endpoint", &["endpoint"]),
     ("kind", &["type"]),
     ("module", &["type"]),
     ("tags", &["labels"]),

@@ -215,6 +215,7 @@ const SECTIONS: &[&str] = &[
     "templates",
     "discovery",
     "probe",
+    "telemetry",
     "maintenance",
     "self_check",
     "storage",

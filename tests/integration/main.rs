@@ -60,6 +60,7 @@ mod steps_by_type;
 mod supply_chain;
 mod targets;
 mod tcp;
+mod telemetry;
 mod tls;
 mod unix;
 mod web_config;

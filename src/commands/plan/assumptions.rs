@@ -25,6 +25,8 @@ pub(super) const JOURNALED_CHECK_BYTES: f64 = 25.0;
 pub(super) const JOURNAL_SECONDS: f64 = 600.0;
 /// Bytes that a batch writes beside its checks: pages of the database.
 pub(super) const BATCH_BYTES: f64 = 20_000.0;
+/// Bytes of what waits for a collector, for each signal that is exported: the queue, and a batch on its way.
+pub(super) const TELEMETRY_MEMORY: usize = 10_000_000;
 /// Bytes for each check in flight without TLS, from `benches/README.md`.
 pub(super) const CHECK_MEMORY: usize = 40_000;
 /// Bytes for each check in flight with TLS, from `benches/README.md`.

@@ -248,6 +248,9 @@ impl Plan {
             plan.storage = Some(StorageLoad::estimate(jobs.len(), checks, &config.storage));
             plan.daemon_series += series::storage_series();
         }
+        // A collector that is gone.
+        let signals = config.telemetry.settings.signals();
+        plan.worst_case.memory += signals * assumptions::TELEMETRY_MEMORY;
         plan
     }
 

@@ -65,9 +65,12 @@ impl<'s> SeriesModel<'s> {
             Scope::Monitors => true,
             Scope::Types(types) => types.contains(&self.kind),
             Scope::Phases(phases) | Scope::OptIn(phases) => phases.iter().any(|p| self.reaches(*p)),
-            Scope::SomeOf(_) | Scope::Daemon | Scope::Discovery | Scope::Probe | Scope::Storage => {
-                false
-            }
+            Scope::SomeOf(_)
+            | Scope::Daemon
+            | Scope::Discovery
+            | Scope::Probe
+            | Scope::Storage
+            | Scope::Telemetry => false,
         };
         has && self.settings.exports(family)
     }

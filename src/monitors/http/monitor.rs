@@ -163,6 +163,10 @@ impl<T: Transport> Monitor for Http<T> {
         self.settings.url.host_str().map(str::to_owned)
     }
 
+    fn request_method(&self) -> Option<&str> {
+        Some(self.settings.method.as_str())
+    }
+
     fn phases(&self) -> Vec<Phase> {
         let url = &self.settings.url;
         let advanced = self.settings.advanced.as_ref();

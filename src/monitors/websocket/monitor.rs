@@ -62,6 +62,10 @@ impl Monitor for WebSocket {
         Some(self.settings.endpoint.host.to_string())
     }
 
+    fn request_method(&self) -> Option<&str> {
+        Some("GET")
+    }
+
     fn phases(&self) -> Vec<Phase> {
         let named = self.settings.endpoint.host.is_name();
         let resolve = named.then_some(Phase::Resolve);

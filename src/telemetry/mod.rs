@@ -1,0 +1,26 @@
+//! What the daemon sends to a collector of OpenTelemetry, over OTLP: traces of checks, and log lines.
+//!
+//! Whoever has something to export puts it into a queue and never waits. A task for each signal sends what is queued.
+
+mod batch;
+mod client;
+mod exporter;
+mod log_layer;
+mod queue;
+mod resource;
+mod running;
+mod settings;
+mod spans;
+mod stats;
+#[cfg(test)]
+mod tests;
+mod tracer;
+
+pub use log_layer::LogLayer;
+pub use running::Telemetry;
+pub use settings::{ExporterSettings, SampleRatio, Settings, TraceSettings};
+pub use stats::{DropReason, ExportStats, Signal};
+pub use tracer::CheckTracer;
+
+/// Target of log lines.
+const LOG_TARGET: &str = "monitoringdaemon::telemetry";

@@ -1,0 +1,147 @@
+//! The exporters that run, and how they change.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::future::join_all;
+use tokio::{sync::Mutex, time::timeout};
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+
+use super::{
+    LOG_TARGET, LogLayer, Settings,
+    client::Client,
+    exporter::Exporter,
+    queue::Queue,
+    resource,
+    stats::{ExportStats, Signal},
+    tracer::CheckTracer,
+};
+use crate::net::Net;
+
+/// The telemetry of a daemon: it owns the exporters.
+pub struct Telemetry {
+    instance_id: String,
+    stats: Arc<ExportStats>,
+    queues: [Arc<Queue>; Signal::ALL.len()],
+    tracer: Arc<CheckTracer>,
+    running: Mutex<Vec<RunningExporter>>,
+}
+
+/// The queue of `signal`.
+#[cfg(test)]
+pub(super) fn queue_of(telemetry: &Telemetry, signal: Signal) -> &Queue {
+    &telemetry.queues[signal as usize]
+}
+
+struct RunningExporter {
+    stop: CancellationToken,
+    task: AbortOnDropHandle<Exporter>,
+}
+
+impl Telemetry {
+    /// Queues what `settings` export. It is sent from [`configure`](Self::configure) on.
+    #[must_use]
+    pub fn new(settings: &Settings) -> Self {
+        let stats = Arc::new(ExportStats::default());
+        let queues = Signal::ALL.map(|signal| {
+            let queue = Queue::new(signal, stats.clone());
+            queue.set_open(settings.exporter(signal).is_some());
+            Arc::new(queue)
+        });
+        let tracer = CheckTracer::new(queues[Signal::Traces as usize].clone());
+        tracer.configure(settings.traces.as_ref());
+        Self {
+            instance_id: resource::random_instance_id(),
+            tracer: Arc::new(tracer),
+            stats,
+            queues,
+            running: Mutex::default(),
+        }
+    }
+
+    /// The counters.
+    #[must_use]
+    pub fn stats(&self) -> Arc<ExportStats> {
+        self.stats.clone()
+    }
+
+    /// The tracer of checks.
+    #[must_use]
+    pub fn tracer(&self) -> Arc<CheckTracer> {
+        self.tracer.clone()
+    }
+
+    /// The layer that queues log lines.
+    #[must_use]
+    pub fn log_layer(&self) -> LogLayer {
+        LogLayer::new(self.queues[Signal::Logs as usize].clone())
+    }
+
+    /// Exports as `settings` say from now on. What is queued goes to the new collector.
+    ///
+    /// Must be called within a tokio runtime.
+    pub async fn configure(&self, settings: &Settings, net: &Net) {
+        let mut running = self.running.lock().await;
+        for exporter in running.drain(..) {
+            exporter.stop().await;
+        }
+        let resource = resource::encode_resource(&self.instance_id, &settings.resource);
+        let resource: Arc<[u8]> = resource.into();
+        for signal in Signal::ALL {
+            let queue = &self.queues[signal as usize];
+            let exporter = settings.exporter(signal);
+            queue.set_open(exporter.is_some());
+            self.stats.set_enabled(signal, exporter.is_some());
+            let Some(settings) = exporter else {
+                continue;
+            };
+            let scope = resource::encode_scope();
+            let client = Client::new(signal, settings, resource.clone(), scope, net);
+            let exporter = Exporter {
+                signal,
+                client,
+                queue: queue.clone(),
+                stats: self.stats.clone(),
+                is_failing: false,
+                last_rejection: None,
+            };
+            let stop = CancellationToken::new();
+            let task = AbortOnDropHandle::new(tokio::spawn(exporter.run(stop.clone())));
+            running.push(RunningExporter { stop, task });
+        }
+        self.tracer.configure(settings.traces.as_ref());
+    }
+
+    /// Stops exporting, after sending what is queued for at most `patience`.
+    pub async fn finish(&self, patience: Duration) {
+        let mut running = self.running.lock().await;
+        let flushes = running.drain(..).map(|exporter| async {
+            if let Some(exporter) = exporter.stop().await {
+                exporter.flush().await;
+            }
+        });
+        // What is left then is lost.
+        let _ = timeout(patience, join_all(flushes)).await;
+        for (signal, queue) in Signal::ALL.iter().zip(&self.queues) {
+            let items = queue.len();
+            if items > 0 {
+                let signal = signal.as_str();
+                tracing::warn!(target: LOG_TARGET, signal, items, "Telemetry was not exported");
+            }
+            queue.set_open(false);
+        }
+    }
+}
+
+impl RunningExporter {
+    /// Stops the task and returns the exporter.
+    async fn stop(self) -> Option<Exporter> {
+        self.stop.cancel();
+        match self.task.await {
+            Ok(exporter) => Some(exporter),
+            Err(error) => {
+                tracing::error!(target: LOG_TARGET, %error, "Telemetry exporter ended unexpectedly");
+                None
+            }
+        }
+    }
+}

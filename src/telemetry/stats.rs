@@ -1,0 +1,109 @@
+//! Counters of what was exported and what was lost, for `/metrics`.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// A kind of telemetry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// Traces of checks; counted by check.
+    Traces,
+    /// Log lines.
+    Logs,
+}
+
+impl Signal {
+    /// All signals.
+    pub const ALL: [Self; 2] = [Self::Traces, Self::Logs];
+
+    /// The value of the label `signal`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Traces => "traces",
+            Self::Logs => "logs",
+        }
+    }
+
+    /// The path below the address of a collector (OTLP/HTTP request).
+    pub(super) const fn path(self) -> &'static str {
+        match self {
+            Self::Traces => "/v1/traces",
+            Self::Logs => "/v1/logs",
+        }
+    }
+}
+
+/// Why something was not exported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DropReason {
+    /// The queue was full: the collector was slow or gone.
+    QueueFull,
+    /// The collector refused it.
+    Rejected,
+    /// It was sent for five minutes without success, or until the daemon stopped.
+    Undelivered,
+}
+
+impl DropReason {
+    /// All reasons.
+    pub const ALL: [Self; 3] = [Self::QueueFull, Self::Rejected, Self::Undelivered];
+
+    /// The value of the label `reason`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::QueueFull => "queue_full",
+            Self::Rejected => "rejected",
+            Self::Undelivered => "undelivered",
+        }
+    }
+}
+
+/// The counters of all signals. They outlive a change of the configuration.
+#[derive(Debug, Default)]
+pub struct ExportStats([SignalStats; Signal::ALL.len()]);
+
+#[derive(Debug, Default)]
+struct SignalStats {
+    is_enabled: AtomicBool,
+    exported: AtomicU64,
+    dropped: [AtomicU64; DropReason::ALL.len()],
+}
+
+impl ExportStats {
+    /// The signals that are exported.
+    pub fn enabled(&self) -> impl Iterator<Item = Signal> {
+        let signals = Signal::ALL.into_iter();
+        signals.filter(|signal| self.of(*signal).is_enabled.load(Ordering::Relaxed))
+    }
+
+    /// Number of items that a collector accepted.
+    #[must_use]
+    pub fn exported(&self, signal: Signal) -> u64 {
+        self.of(signal).exported.load(Ordering::Relaxed)
+    }
+
+    /// Number of items that were lost because of `reason`.
+    #[must_use]
+    pub fn dropped(&self, signal: Signal, reason: DropReason) -> u64 {
+        self.of(signal).dropped[reason as usize].load(Ordering::Relaxed)
+    }
+
+    /// Exports the counters of `signal`, or no longer.
+    pub(crate) fn set_enabled(&self, signal: Signal, is_enabled: bool) {
+        let enabled = &self.of(signal).is_enabled;
+        enabled.store(is_enabled, Ordering::Relaxed);
+    }
+
+    pub(super) fn add_exported(&self, signal: Signal, items: u64) {
+        self.of(signal).exported.fetch_add(items, Ordering::Relaxed);
+    }
+
+    pub(super) fn add_dropped(&self, signal: Signal, reason: DropReason, items: u64) {
+        self.of(signal).dropped[reason as usize].fetch_add(items, Ordering::Relaxed);
+    }
+
+    fn of(&self, signal: Signal) -> &SignalStats {
+        &self.0[signal as usize]
+    }
+}
