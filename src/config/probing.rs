@@ -64,6 +64,15 @@ impl TemplateSet {
         }
     }
 
+    /// Returns whether the module `template` asks for HTTP/3, which has no http:// URLs.
+    fn asks_for_http3(&self, template: &str) -> bool {
+        let scratch = Problems::default();
+        let layers = self.layers(template).unwrap_or_default();
+        let fields = Fields::from_layers(layers, &scratch);
+        let asked = fields.and_then(|mut fields| fields.optional("enable_http3"));
+        asked.unwrap_or(false)
+    }
+
     /// The Host header of the module `template`, if it is not `hostname`.
     fn other_host(&self, template: &str, hostname: &str) -> Option<String> {
         let scratch = Problems::default();
@@ -79,6 +88,12 @@ impl TemplateSet {
             _ => Some("<secret>".to_owned()),
         }
     }
+}
+
+/// `url` without `scheme`, which may be in any case, if that is what it begins with.
+fn without_scheme<'u>(url: &'u str, scheme: &str) -> Option<&'u str> {
+    let (start, rest) = url.split_at_checked(scheme.len())?;
+    start.eq_ignore_ascii_case(scheme).then_some(rest)
 }
 
 /// The keys of a probe of `target`, over those of its module.
@@ -102,7 +117,13 @@ impl MonitorBuilder {
         let set = &self.0;
         let template = format!("{TEMPLATE_PREFIX}{}", wanted.module);
         let prober = set.type_of(&template);
-        let target = target_of(prober, wanted.target);
+        let mut target = target_of(prober, wanted.target);
+        if prober == Type::Http
+            && let Some(authority) = without_scheme(&target, "http://")
+            && set.asks_for_http3(&template)
+        {
+            target = format!("https://{authority}");
+        }
         let mut keys = own_keys(prober, &target);
         if let Some(hostname) = wanted.hostname {
             let other = match prober {

@@ -14,8 +14,9 @@ pub const LEVELS: [&str; 7] = [
 /// Events of these crates stay at warnings: their details hold headers, queries, addresses and
 /// bodies, and so passwords and tokens, which no log line may show. A name covers every target
 /// that begins with it (`hyper` is `hyper_util` too).
-const SENSITIVE_TARGETS: [&str; 10] = [
-    "aws_lc", "h2", "hickory", "http", "hyper", "mio", "reqwest", "rustls", "tokio", "tower",
+const SENSITIVE_TARGETS: [&str; 12] = [
+    "aws_lc", "h2", "h3", "hickory", "http", "hyper", "mio", "quinn", "reqwest", "rustls", "tokio",
+    "tower",
 ];
 
 const SENSITIVE_MAX_LEVEL: LevelFilter = LevelFilter::WARN;

@@ -105,6 +105,11 @@ impl ErrorClassifier {
     /// The failure that `error` of the connection means, in the current phase.
     #[must_use]
     pub fn failure(&self, error: &(dyn Error + 'static)) -> Failure {
+        self.failure_for(RootCause::new(error))
+    }
+
+    /// The failure that `cause` means, in the current phase.
+    pub(super) fn failure_for(&self, mut cause: RootCause) -> Failure {
         let Connection {
             attempt,
             handshake,
@@ -116,7 +121,6 @@ impl ErrorClassifier {
             return failure;
         }
         let phase = attempt.phase().unwrap_or(Phase::Connect);
-        let mut cause = RootCause::new(error);
         let noted = transport_error.lock().clone();
         let broken = noted.is_some() || is_closed.load(Ordering::Relaxed);
         if let Some(noted) = noted.filter(|noted| noted.is_tls || cause.reason.is_none()) {
@@ -170,14 +174,27 @@ impl Error for LookupError {}
 
 /// The root cause of an error.
 #[derive(Clone)]
-struct RootCause {
-    reason: Option<Reason>,
-    is_tls: bool,
-    is_incomplete: bool,
-    text: String,
+pub(super) struct RootCause {
+    pub reason: Option<Reason>,
+    /// True if TLS failed.
+    pub is_tls: bool,
+    /// True if the peer ended the connection before the end of what it was sending.
+    pub is_incomplete: bool,
+    pub text: String,
 }
 
 impl RootCause {
+    /// A cause that is known without an error.
+    #[cfg(feature = "http3")]
+    pub(super) fn new_for(reason: Reason, text: impl Into<String>) -> Self {
+        Self {
+            reason: Some(reason),
+            is_tls: false,
+            is_incomplete: false,
+            text: text.into(),
+        }
+    }
+
     fn new(error: &(dyn Error + 'static)) -> Self {
         let mut cause = Self {
             reason: None,

@@ -34,7 +34,7 @@ pub struct TlsTarget {
 
 impl TlsTarget {
     /// A description of the offer of a handshake.
-    fn offer(&self) -> String {
+    pub(super) fn offer(&self) -> String {
         let name = match &self.server_name {
             ServerName::DnsName(name) => format!("SNI {}", name.as_ref()),
             name => format!("no SNI, as {} is an address", name.to_str()),

@@ -346,13 +346,27 @@ impl Translation<'_> {
                 let wrong = "HTTP/3 cannot be used together with older versions";
                 let allowed = "HTTP/3.0 alone with enable_http3";
                 self.complain(entries, "valid_http_versions", wrong, allowed);
+                take_out(entries, "valid_http_versions");
             }
             if find(entries, "enable_http2") != Some(&Node::Bool(false)) {
                 let wrong = "enable_http3 and enable_http2 cannot be used together";
                 self.complain(entries, "enable_http3", wrong, "enable_http2: false");
+                take_out(entries, "enable_http2");
             }
-            self.obstacle = Some("HTTP/3 (enable_http3) is not supported");
-            take_out(entries, "valid_http_versions");
+            // They are for TCP.
+            for key in [
+                "proxy_url",
+                "no_proxy",
+                "proxy_from_environment",
+                "proxy_connect_header",
+            ] {
+                take_out(entries, key);
+            }
+            if !cfg!(feature = "http3") {
+                self.obstacle = Some("HTTP/3 (enable_http3) is not in this build");
+                take_out(entries, "valid_http_versions");
+                take_out(entries, "enable_http3");
+            }
         } else if versions.iter().any(is_http3) {
             let wrong = "HTTP/3 without enable_http3";
             self.complain(
@@ -363,7 +377,6 @@ impl Translation<'_> {
             );
             take_out(entries, "valid_http_versions");
         }
-        take_out(entries, "enable_http3");
     }
 
     /// `http_config`, of which some keys count, and steps with keys that do not.
@@ -394,7 +407,9 @@ impl Translation<'_> {
     /// Versions of TLS that are no longer spoken here: as the oldest that is wanted they change nothing.
     fn edit_tls_versions(&mut self, entries: &mut Entries) {
         let is_old = |version: Option<&str>| matches!(version, Some("TLS10" | "TLS11"));
+        let over_quic = is_true(entries, "enable_http3");
         let mut is_unsupported = false;
+        let mut rules_out_quic = false;
         for_section(entries, "tls_config", &mut |tls| {
             take_out_empty(tls, "server_name");
             if is_old(text(tls, "min_version")) {
@@ -404,7 +419,14 @@ impl Translation<'_> {
                 is_unsupported = true;
                 take_out(tls, "max_version");
             }
+            if over_quic && text(tls, "max_version") == Some("TLS12") {
+                rules_out_quic = true;
+                take_out(tls, "max_version");
+            }
         });
+        if rules_out_quic {
+            self.obstacle = Some("HTTP/3 needs TLS 1.3, which tls_config.max_version rules out");
+        }
         if is_unsupported {
             self.obstacle = Some("TLS 1.0 and TLS 1.1 (tls_config.max_version) are not supported");
         }

@@ -151,13 +151,14 @@ pub fn basic_authorization(user: &str, password: &str) -> HeaderValue {
 pub struct HttpVersion(pub Version);
 
 impl FromNode for HttpVersion {
-    const EXPECTED: &'static str = "HTTP/1.0, HTTP/1.1 or HTTP/2.0";
+    const EXPECTED: &'static str = "HTTP/1.0, HTTP/1.1, HTTP/2.0 or HTTP/3.0";
 
     fn from_node(node: &Node) -> Result<Self, String> {
         match String::from_node(node)?.as_str() {
             "HTTP/1.0" => Ok(Self(Version::HTTP_10)),
             "HTTP/1.1" => Ok(Self(Version::HTTP_11)),
             "HTTP/2.0" | "HTTP/2" => Ok(Self(Version::HTTP_2)),
+            "HTTP/3.0" | "HTTP/3" => Ok(Self(Version::HTTP_3)),
             other => Err(format!("HTTP version {other:?} is not supported")),
         }
     }

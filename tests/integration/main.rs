@@ -24,6 +24,10 @@ mod explain;
 mod floods;
 mod forbidden_targets;
 mod grpc;
+#[cfg(feature = "http3")]
+mod http3;
+#[cfg(feature = "http3")]
+mod http3_caddy;
 mod http_addresses;
 mod http_bodies;
 mod http_cancel;

@@ -553,6 +553,8 @@ fn configurations_are_accepted_and_refused_as_by_blackbox_exporter() {
         "modules: {a: {prober: icmp, timeout: 0s, icmp: {source_ip_address: 127.0.0.1}}}",
         "modules: {a: {prober: http, http: {no_follow_redirects: true, bearer_token: x}}}",
         "modules: {a: {prober: http, http: {enable_http3: true, enable_http2: false}}}",
+        "modules: {a: {prober: http, http: {enable_http3: true, enable_http2: false, \
+         valid_http_versions: [HTTP/3.0], proxy_url: 'http://p', tls_config: {max_version: TLS12}}}}",
     ] {
         let (code, printed) = check_config(good);
         assert_eq!(code, Some(0), "{good}: {printed}");
@@ -584,6 +586,11 @@ fn configurations_are_accepted_and_refused_as_by_blackbox_exporter() {
         (
             "modules: {a: {prober: http, http: {valid_http_versions: [HTTP/3.0]}}}",
             "HTTP/3 without enable_http3",
+        ),
+        (
+            "modules: {a: {prober: http, http: {enable_http3: true, enable_http2: false, \
+             valid_http_versions: [HTTP/1.1]}}}",
+            "HTTP/3 cannot be used together with older versions",
         ),
     ] {
         let (code, printed) = check_config(bad);

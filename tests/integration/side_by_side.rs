@@ -14,6 +14,8 @@ use hickory_proto::op::ResponseCode;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+#[cfg(feature = "http3")]
+use crate::support::http3::{HANDSHAKE, Http3Server};
 use crate::support::{
     client::get,
     daemon::Daemon,
@@ -150,6 +152,38 @@ impl Cases {
         self.modules.insert(name.to_owned(), module);
         self.targets.push((name.to_owned(), target.to_string()));
     }
+}
+
+/// Adds probes over HTTP/3, and returns their servers.
+#[cfg(feature = "http3")]
+fn add_http3(cases: &mut Cases, trusted: &Value) -> [Http3Server; 2] {
+    let identity = AUTHORITY.issue(&["127.0.0.1"], YEARS);
+    let server = Http3Server::answering(HANDSHAKE.step(&identity), |received| {
+        let missing = received.head.uri().path() == "/missing";
+        let response = http::Response::builder().status(if missing { 404 } else { 200 });
+        let response = response.header("content-length", "5");
+        response.body("hello").expect("a response")
+    });
+    let unknown = Identity::self_signed(&["127.0.0.1"]);
+    let untrusted =
+        Http3Server::answering(HANDSHAKE.step(&unknown), |_| http::Response::new("hello"));
+    let mut keys = trusted.clone();
+    keys["enable_http2"] = json!(false);
+    keys["enable_http3"] = json!(true);
+    keys["valid_http_versions"] = json!(["HTTP/3.0"]);
+    let plain = server.url("/").replace("https", "http");
+    cases.add("http3", "http", keys.clone(), server.url("/"));
+    cases.add(
+        "http3 missing",
+        "http",
+        keys.clone(),
+        server.url("/missing"),
+    );
+    cases.add("http3 by an http URL", "http", keys.clone(), plain);
+    cases.add("http3 untrusted", "http", keys.clone(), untrusted.url("/"));
+    keys["fail_if_body_matches_regexp"] = json!(["hello"]);
+    cases.add("http3 body", "http", keys, server.url("/"));
+    [server, untrusted]
 }
 
 fn encoded(text: &str) -> String {
@@ -313,6 +347,9 @@ async fn families_labels_and_values_are_those_of_blackbox_exporter() {
         with(&trusted, json!({ "fail_if_ssl": true })),
         https.https("/"),
     );
+
+    #[cfg(feature = "http3")]
+    let _over_quic = (!is_older).then(|| add_http3(&mut cases, &trusted));
 
     let tcp = Server::start([Step::send("220 mail.test ESMTP ready\r\n"), Step::Hang]);
     let steps = |steps: Value| json!({ "query_response": steps });

@@ -13,7 +13,7 @@ use url::Url;
 use super::{Http, cookies::CookieJar};
 use crate::{
     check::{Attempt, Fact, Failure, HttpHead, Reason, StepKind},
-    net::http::{Request, TRACEPARENT, Transport, traceparent},
+    net::http::{OfferedVersions, Request, TRACEPARENT, Transport, traceparent},
     value::{HttpUrl, MAX_REDIRECTS, is_same_service},
 };
 
@@ -221,6 +221,9 @@ impl<T: Transport> Http<T> {
             .ok_or("redirect to an invalid URL")?;
         if !matches!(url.scheme(), "http" | "https") {
             return Err("redirect to another scheme, expected http or https");
+        }
+        if url.scheme() == "http" && self.settings.versions == OfferedVersions::Http3 {
+            return Err("redirect to http://, which HTTP/3 is not for");
         }
         // Both fail for URLs without a host only.
         let _ = url.set_username("");

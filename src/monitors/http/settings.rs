@@ -24,7 +24,7 @@ use crate::{
     settings::{Credentials, TLS_KEYS, read_credentials, read_route, read_tls_config},
     value::{
         ByteSize, Endpoint, Fields, FileContents, Host, HttpUrl, HttpVersion, StatusCodes,
-        ZonedHttpUrl,
+        TlsVersion, ZonedHttpUrl,
     },
 };
 
@@ -148,11 +148,7 @@ impl Settings {
             body_size_limit: Some(body_size_limit.0).filter(|limit| *limit > 0),
             tls,
             server_name,
-            versions: if fields.optional("enable_http2").unwrap_or(true) {
-                OfferedVersions::Http2
-            } else {
-                OfferedVersions::Http1
-            },
+            versions: read_versions(fields),
             zone,
             advanced: advanced.into_option_box(),
             // Last, so that the problems of the others are reported too.
@@ -203,14 +199,51 @@ impl Settings {
             let wrong = "body matchers need the body";
             fields.add_value_problem("read_body", wrong, "true, or no matchers");
         }
-        let valid = &self.valid_http_versions;
-        if self.versions == OfferedVersions::Http1 && valid.contains(&HttpVersion(Version::HTTP_2))
-        {
-            let wrong = "has HTTP/2.0, which enable_http2 rules out";
-            fields.add_value_problem("valid_http_versions", wrong, "HTTP/1.0 and HTTP/1.1");
-        }
+        self.check_versions(fields);
         if let Some(advanced) = &self.advanced {
             advanced.check_consistency(&self.url, self.route, fields);
+        }
+    }
+
+    /// Checks what the versions of HTTP have to do with other keys.
+    fn check_versions(&self, fields: &Fields<'_>) {
+        let valid = &self.valid_http_versions;
+        let accepts = |version| valid.contains(&HttpVersion(version));
+        let key = "valid_http_versions";
+        match self.versions {
+            OfferedVersions::Http3 => {
+                if valid.iter().any(|version| version.0 != Version::HTTP_3) {
+                    let wrong = "has older versions, which enable_http3 rules out";
+                    fields.add_value_problem(key, wrong, "HTTP/3.0 alone with enable_http3");
+                }
+                self.check_http3(fields);
+            }
+            _ if accepts(Version::HTTP_3) => {
+                let wrong = "has HTTP/3.0, which needs enable_http3: true";
+                fields.add_value_problem(key, wrong, "HTTP/1.0, HTTP/1.1 or HTTP/2.0");
+            }
+            OfferedVersions::Http1 if accepts(Version::HTTP_2) => {
+                let wrong = "has HTTP/2.0, which enable_http2 rules out";
+                fields.add_value_problem(key, wrong, "HTTP/1.0 and HTTP/1.1");
+            }
+            OfferedVersions::Http1 | OfferedVersions::Http2 => {}
+        }
+    }
+
+    /// Checks what HTTP/3 needs.
+    fn check_http3(&self, fields: &Fields<'_>) {
+        let key = "enable_http3";
+        if self.url.scheme() == "http" {
+            fields.add_value_problem(key, "the URL starts with http://", "an https:// URL");
+        }
+        if self.tls.versions.max < TlsVersion::Tls13 {
+            let wrong = "tls_config.max_version rules out TLS 1.3, which HTTP/3 needs";
+            fields.add_value_problem(key, wrong, "max_version: TLS13 or none");
+        }
+        let advanced = self.advanced.as_ref();
+        if advanced.is_some_and(|advanced| advanced.proxies.is_some()) {
+            let wrong = "proxies forward no HTTP/3";
+            fields.add_value_problem(key, wrong, "neither proxy_url nor proxy_from_environment");
         }
     }
 
@@ -302,6 +335,30 @@ pub(in crate::monitors) fn read_headers(fields: &mut Fields<'_>) -> HeaderMap {
         }
         Ok(())
     })
+}
+
+/// The versions to offer.
+fn read_versions(fields: &mut Fields<'_>) -> OfferedVersions {
+    let http2 = fields.optional("enable_http2");
+    let http3 = fields.optional("enable_http3").unwrap_or(false);
+    if !http3 {
+        return match http2 {
+            Some(false) => OfferedVersions::Http1,
+            Some(true) | None => OfferedVersions::Http2,
+        };
+    }
+    if !cfg!(feature = "http3") {
+        let wrong = "this program was built without HTTP/3";
+        fields.add_value_problem(
+            "enable_http3",
+            wrong,
+            "false, or a build with the feature http3",
+        );
+    } else if http2 == Some(true) {
+        let wrong = "cannot be used together with enable_http2";
+        fields.add_value_problem("enable_http3", wrong, "enable_http2: false");
+    }
+    OfferedVersions::Http3
 }
 
 /// The name in the Host header, if there is one and it is the name of a host.

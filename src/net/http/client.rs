@@ -2,15 +2,19 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use http::Response;
+use http::{Response, Version};
 use rustls::pki_types::ServerName;
 
+#[cfg(feature = "http3")]
+use super::http3::{self, Quic};
 use super::{
     OfferedVersions, ProxyScheme, Request, ResponseBody, Transport, connection, message,
     proxy::Proxy,
     steps::{record_request, record_request_headers, record_response},
     tunnel::{ProxyError, request_connect_tunnel, request_socks5_tunnel},
 };
+#[cfg(feature = "http3")]
+use crate::net::with_zone;
 use crate::{
     check::{Attempt, Failure, Phase, Reason, StepKind},
     net::{Connector, MeasuredStream, TlsTarget, tls},
@@ -34,6 +38,9 @@ pub struct Client {
     tls: Arc<tls::TlsConfig>,
     /// For proxies, which get no client certificate.
     proxy_tls: Arc<tls::TlsConfig>,
+    /// For HTTP/3, if that is what it speaks.
+    #[cfg(feature = "http3")]
+    quic: Option<Arc<Quic>>,
 }
 
 impl Client {
@@ -50,6 +57,8 @@ impl Client {
             connector,
             tls: trust.config(options.tls, options.versions.protocols()),
             proxy_tls: trust.config(&without_identity, &[]),
+            #[cfg(feature = "http3")]
+            quic: (options.versions == OfferedVersions::Http3).then(|| Arc::new(Quic::new())),
         }
     }
 
@@ -59,34 +68,20 @@ impl Client {
         request: &Request,
         attempt: &Attempt,
     ) -> Result<MeasuredStream, Failure> {
-        let target = Endpoint::from_url(&request.url).ok_or_else(|| {
-            let error = "the URL's host is not a host name";
-            Failure::new(Phase::Resolve, Reason::DnsFailure, error)
-        })?;
+        let target = target_of(request)?;
         let secure = request.url.scheme() == "https";
         // Asked for before the target is known by its address.
-        let server_name = secure.then(|| match &request.server_name {
-            Some(name) => ServerName::try_from(name.clone()).map_err(|_| {
-                let error = "the name to ask for in TLS is not a host name";
-                attempt.failure(Reason::AgentError, error)
-            }),
-            None => Ok(target.host.server_name()),
-        });
+        let server_name = secure.then(|| server_name(request, &target.host, attempt));
         let stream = if let Some(proxy) = &request.proxy {
             // In a box, so that checks without a proxy have smaller futures.
             Box::pin(self.connect_through(proxy, target, request, attempt)).await?
         } else {
-            let host = match (request.address, &request.zone, target.host) {
-                (Some(address), ..) => Host::Address(address),
-                (None, Some(zone), Host::Address(IpAddr::V6(address))) => {
-                    let zone = zone.clone();
-                    Host::Zoned(ZonedAddress { address, zone })
-                }
-                (None, _, host) => host,
+            let endpoint = Endpoint {
+                host: host_to_connect(request, target.host),
+                port: target.port,
             };
-            let port = target.port;
             self.connector
-                .connect_for_one_write(&Endpoint { host, port }, request.route, attempt)
+                .connect_for_one_write(&endpoint, request.route, attempt)
                 .await?
         };
         match server_name {
@@ -99,6 +94,38 @@ impl Client {
                 stream.handshake(&tls).await
             }
         }
+    }
+
+    /// Sends `request` over QUIC.
+    #[cfg(feature = "http3")]
+    async fn send_over_http3(
+        &self,
+        quic: &Quic,
+        request: Request,
+        attempt: &Attempt,
+    ) -> Result<Response<ResponseBody>, Failure> {
+        let target = target_of(&request)?;
+        let tls = TlsTarget {
+            config: self.tls.clone(),
+            server_name: server_name(&request, &target.host, attempt)?,
+        };
+        let host = host_to_connect(&request, target.host);
+        let address = self
+            .connector
+            .resolve(&host, request.route, attempt)
+            .await?;
+        attempt.enter(Phase::Connect);
+        let address = with_zone(&host, address, target.port, attempt)?;
+        let connected = quic.connect(address, request.route, &tls, attempt).await?;
+        attempt.enter(Phase::Processing);
+        let body = request.body.clone();
+        let message = message::build(request, None, Version::HTTP_3);
+        let message =
+            message.map_err(|error| attempt.failure(Reason::AgentError, error.to_string()))?;
+        record_request(&message, &body, attempt.steps());
+        let response = http3::send(connected, message.map(drop), body).await?;
+        record_response(&response, attempt.steps());
+        Ok(response.map(|body| ResponseBody::Quic(Box::new(body))))
     }
 
     /// A connection to `proxy`, and through it to `target` unless the proxy forwards requests.
@@ -208,15 +235,24 @@ impl Transport for Client {
         request: Request,
         attempt: &Attempt,
     ) -> Result<Response<ResponseBody>, Failure> {
+        #[cfg(feature = "http3")]
+        if let Some(quic) = &self.quic {
+            return Box::pin(self.send_over_http3(quic, request, attempt)).await;
+        }
         let stream = self.connect(&request, attempt).await?;
         attempt.enter(Phase::Processing);
         let over_http2 = stream.protocol() == Some(b"h2");
+        let version = if over_http2 {
+            Version::HTTP_2
+        } else {
+            Version::HTTP_11
+        };
         let forwarding_proxy = request
             .proxy
             .clone()
             .filter(|proxy| forwards(proxy, &request));
         let body = request.body.clone();
-        let message = message::build(request, forwarding_proxy.as_deref(), over_http2)
+        let message = message::build(request, forwarding_proxy.as_deref(), version)
             .map_err(|error| attempt.failure(Reason::AgentError, error.to_string()))?;
         record_request(&message, &body, attempt.steps());
         let response = if over_http2 {
@@ -228,6 +264,41 @@ impl Transport for Client {
         };
         record_response(&response, attempt.steps());
         Ok(response)
+    }
+}
+
+/// The host and the port of the URL.
+fn target_of(request: &Request) -> Result<Endpoint, Failure> {
+    Endpoint::from_url(&request.url).ok_or_else(|| {
+        let error = "the URL's host is not a host name";
+        Failure::new(Phase::Resolve, Reason::DnsFailure, error)
+    })
+}
+
+/// The name for SNI and verification of a server that is `host`.
+fn server_name(
+    request: &Request,
+    host: &Host,
+    attempt: &Attempt,
+) -> Result<ServerName<'static>, Failure> {
+    match &request.server_name {
+        Some(name) => ServerName::try_from(name.clone()).map_err(|_| {
+            let error = "the name to ask for in TLS is not a host name";
+            attempt.failure(Reason::AgentError, error)
+        }),
+        None => Ok(host.server_name()),
+    }
+}
+
+/// The host to connect to, which is `host` unless the request says otherwise.
+fn host_to_connect(request: &Request, host: Host) -> Host {
+    match (request.address, &request.zone, host) {
+        (Some(address), ..) => Host::Address(address),
+        (None, Some(zone), Host::Address(IpAddr::V6(address))) => {
+            let zone = zone.clone();
+            Host::Zoned(ZonedAddress { address, zone })
+        }
+        (None, _, host) => host,
     }
 }
 

@@ -35,11 +35,11 @@ const MAX_HEADER_LIST_BYTES: u32 = MAX_HEAD_BYTES as u32;
 
 /// Bytes that a peer may send before the headers of its response are complete, interim responses and
 /// frames that concern the connection among them.
-const MAX_BYTES_BEFORE_BODY: u64 = 2 << 20;
+pub(super) const MAX_BYTES_BEFORE_BODY: u64 = 2 << 20;
 
 /// Bytes that may be received for one byte of body, beyond [`MAX_BYTES_BEFORE_BODY`]: a peer that sends
 /// its whole body in chunks of a byte, each of which takes six, comes to some 500,000 of them.
-const MAX_BYTES_FOR_ONE: u64 = 2;
+pub(super) const MAX_BYTES_FOR_ONE: u64 = 2;
 
 /// Bytes of a body that may come over HTTP/2 before they are asked for: less than what may come in all.
 const WINDOW_BYTES: u32 = 1 << 20;
@@ -116,10 +116,12 @@ fn received(
 ) -> Result<Response<ResponseBody>, Failure> {
     let (response, driver) = result.map_err(|error| errors.failure(&error))?;
     errors.allow(MAX_BYTES_BEFORE_BODY);
-    Ok(response.map(|incoming| ResponseBody {
-        incoming,
-        driver,
-        errors,
+    Ok(response.map(|incoming| {
+        ResponseBody::Tcp(TcpBody {
+            incoming,
+            driver,
+            errors,
+        })
     }))
 }
 
@@ -145,13 +147,33 @@ impl Driver {
 }
 
 /// The body of a response.
-pub struct ResponseBody {
+pub enum ResponseBody {
+    /// Over HTTP/1 or HTTP/2.
+    Tcp(TcpBody),
+    /// Over HTTP/3.
+    #[cfg(feature = "http3")]
+    Quic(Box<super::http3::Http3Body>),
+}
+
+impl Body for ResponseBody {
+    async fn chunk(&mut self) -> Result<Option<Bytes>, Failure> {
+        match self {
+            Self::Tcp(body) => body.chunk().await,
+            // In a box, so that the checks of others have smaller futures.
+            #[cfg(feature = "http3")]
+            Self::Quic(body) => Box::pin(body.chunk()).await,
+        }
+    }
+}
+
+/// The body of a response over TCP.
+pub struct TcpBody {
     incoming: Incoming,
     driver: Driver,
     errors: ErrorClassifier,
 }
 
-impl ResponseBody {
+impl TcpBody {
     fn poll_frame(
         &mut self,
         context: &mut Context<'_>,
@@ -165,7 +187,7 @@ impl ResponseBody {
     }
 }
 
-impl Body for ResponseBody {
+impl Body for TcpBody {
     async fn chunk(&mut self) -> Result<Option<Bytes>, Failure> {
         loop {
             let frame = poll_fn(|context| self.poll_frame(context))

@@ -22,7 +22,7 @@ use crate::net::{MeasuredStream, echo::SentWords};
 pub(super) const MAX_HEAD_BYTES: usize = 1 << 20;
 
 /// Lines of a response's headers, beyond which hyper is left to refuse it.
-const MAX_LINES: usize = 1_024;
+pub(super) const MAX_LINES: usize = 1_024;
 
 /// Lines that hyper gets. By default it takes 100.
 const MAX_PASSED_LINES: usize = 96;

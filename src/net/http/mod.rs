@@ -3,6 +3,8 @@
 mod client;
 mod connection;
 mod head;
+#[cfg(feature = "http3")]
+mod http3;
 mod message;
 mod proxy;
 mod request;

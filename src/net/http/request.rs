@@ -72,6 +72,8 @@ pub enum OfferedVersions {
     Http2,
     /// 1.1 alone.
     Http1,
+    /// 3 alone, over QUIC.
+    Http3,
 }
 
 impl OfferedVersions {
@@ -80,6 +82,7 @@ impl OfferedVersions {
         match self {
             Self::Http2 => &["h2", "http/1.1"],
             Self::Http1 => &["http/1.1"],
+            Self::Http3 => &["h3"],
         }
     }
 }

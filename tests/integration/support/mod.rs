@@ -3,6 +3,8 @@
 pub mod client;
 pub mod daemon;
 pub mod dns;
+#[cfg(feature = "http3")]
+pub mod http3;
 pub mod lab;
 pub mod nameserver;
 pub mod page;

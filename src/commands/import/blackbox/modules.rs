@@ -207,6 +207,14 @@ fn read_settings(
     section.finish();
 }
 
+/// The keys of proxies.
+const PROXIES: [&str; 4] = [
+    "proxy_url",
+    "no_proxy",
+    "proxy_from_environment",
+    "proxy_connect_header",
+];
+
 fn read_http(section: &mut Section<'_>, owner: &str, secrets: &Secrets, keys: &mut Keys) {
     http_client::copy(section, owner, secrets, keys);
     copy_headers(section, "headers", owner, secrets, keys);
@@ -226,18 +234,9 @@ fn read_http(section: &mut Section<'_>, owner: &str, secrets: &Secrets, keys: &m
         );
     }
     if section.flag("enable_http3") == Some(true) {
-        section.leave_out(&["enable_http3"], "HTTP/3 is not supported");
-    }
-    if let Some(Node::List(versions)) = keys.get("valid_http_versions") {
-        let is_http3 = |node: &Node| matches!(node, Node::Text(text) if text.starts_with("HTTP/3"));
-        let (http3, others): (Vec<_>, Vec<_>) = versions.iter().cloned().partition(is_http3);
-        if !http3.is_empty() {
-            section.leave_out(&["valid_http_versions"], "HTTP/3 is not supported");
-            keys.0.retain(|(key, _)| key != "valid_http_versions");
-        }
-        if !http3.is_empty() && !others.is_empty() {
-            keys.set("valid_http_versions", Node::List(others));
-        }
+        keys.set("enable_http3", true);
+        section.drop_keys(&PROXIES, "nothing goes through a proxy over HTTP/3");
+        keys.0.retain(|(key, _)| !PROXIES.contains(&key.as_str()));
     }
 }
 
