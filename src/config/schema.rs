@@ -431,6 +431,8 @@ discovery:
     dns_sd_configs: [{names: [x]}]
     relabel_configs: [{source_labels: [a], target_label: b}]
 maintenance: {one: {every: '02:00-03:00'}}
+storage: {path: /nowhere}
+telemetry: {traces: {endpoint: 'http://x', sample: {}}, logs: {endpoint: 'http://x'}}
 templates: {one: {}}
 monitors:
   dns: {type: dns, target: x, query_name: x}
@@ -512,13 +514,16 @@ monitors:
             mut monitors,
             discovery,
             states,
+            storage,
+            telemetry,
             ..
         } = config;
         for monitor in &mut monitors {
             monitor.fingerprint = crate::check::Fingerprint::default();
         }
         Ok(format!(
-            "{log:?} {server:?} {dispatcher:?} {probe:?} {monitors:?} {discovery:?} {states:?}"
+            "{log:?} {server:?} {dispatcher:?} {probe:?} {monitors:?} {discovery:?} {states:?} {storage:?} \
+             {telemetry:?}"
         ))
     }
 

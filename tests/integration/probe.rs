@@ -396,7 +396,7 @@ async fn probes_of_one_host_can_be_limited() {
     }));
     let path = format!("/probe?target={}", server.http("/"));
     let (address, slow) = (daemon.address, path.clone());
-    let first = std::thread::spawn(move || {
+    let first = thread::spawn(move || {
         let header = "x-prometheus-scrape-timeout-seconds: 2\r\n";
         ask(address, "GET", &slow, header)
     });
@@ -442,7 +442,7 @@ async fn many_probes_delay_no_monitor() {
         let probes: Vec<_> = (0..MANY_PROBES)
             .map(|_| {
                 let (address, path) = (daemon.address, path.clone());
-                std::thread::spawn(move || ask(address, "GET", &path, ""))
+                thread::spawn(move || ask(address, "GET", &path, ""))
             })
             .collect();
         for probe in probes {

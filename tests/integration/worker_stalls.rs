@@ -307,7 +307,7 @@ fn the_pages_of_many_monitors_block_no_worker() {
         let services = Services {
             metrics,
             readiness: Readiness::default(),
-            status: Some(Status::new(history)),
+            status: Some(Status::new(history, None)),
             probe: None,
             reload: None,
             poll_interval: Duration::from_secs(60),

@@ -213,12 +213,11 @@ impl Frames {
     pub fn claim(&mut self, kind: u64, length: u64) {
         for number in [kind, length] {
             // In four bytes, whose first two bits say so (RFC 9000, section 16); in one, if that will do.
-            match u8::try_from(number) {
-                Ok(short @ 0..64) => self.0.push(short),
-                _ => {
-                    let number = u32::try_from(number).expect("less than 2³⁰");
-                    self.0.extend((number | 2 << 30).to_be_bytes());
-                }
+            if let Ok(short @ 0..64) = u8::try_from(number) {
+                self.0.push(short);
+            } else {
+                let number = u32::try_from(number).expect("less than 2³⁰");
+                self.0.extend((number | 2 << 30).to_be_bytes());
             }
         }
     }
