@@ -43,9 +43,26 @@ def share(part, whole, matching=""):
     return f"{part} / {matching}({whole} > 0)"
 
 
+# Histograms are given as functions: from a suffix of their name, to a selector. Those of the compact profile are
+# native, and have no suffix.
+
+def grown_buckets(histogram, span="$__rate_interval", function="rate"):
+    """All buckets of a histogram, of whichever kind."""
+    native, classic = (f"{function}({histogram(suffix)}[{span}])" for suffix in ("", "_bucket"))
+    return f"(sum({native}) or on () sum by (le) ({classic}))"
+
+
 def quantile(q, histogram, span="$__rate_interval", function="rate"):
     # Without measurements the result is NaN, a gap. Leaving NaN out draws a line even with one check an hour.
-    return f"histogram_quantile({q}, sum by (le) ({function}({histogram}[{span}]))) >= 0"
+    return f"histogram_quantile({q}, {grown_buckets(histogram, span, function)}) >= 0"
+
+
+def mean(histogram, wrap, by=""):
+    """The mean of the observations that `wrap` makes of a selector."""
+    native = f"sum by ({by}) ({wrap(histogram(''))})"
+    total, count = (f"sum by ({by}) ({wrap(histogram(suffix))})" for suffix in ("_sum", "_count"))
+    return (f"({share(f'histogram_sum({native})', f'histogram_count({native})')} or on ({by}) "
+            f"{share(total, count)})")
 
 
 # Overview
@@ -73,8 +90,8 @@ UP = f"min by (monitor) ({chosen('monitor_up')})"
 INFO = f"topk by (monitor) (1, {CHOSEN})"
 AVAILABLE = share(f"sum by (monitor) ({over_range('monitor_checks_total', SUCCESS)})",
                   f"sum by (monitor) ({over_range('monitor_checks_total')})")
-MEAN_LATENCY = share(f"sum by (monitor) ({over_range('monitor_check_duration_seconds_sum', SUCCESS)})",
-                     f"sum by (monitor) ({over_range('monitor_check_duration_seconds_count', SUCCESS)})")
+MEAN_LATENCY = mean(lambda suffix: f"monitor_check_duration_seconds{suffix}{{{NAMED},{SUCCESS}}}",
+                    lambda selector: of_chosen(f"increase({selector}[$__range])"), by="monitor")
 
 
 def verified_or_sent(validity):
@@ -149,7 +166,7 @@ def overview():
               "check ran.",
               [rows("info", INFO), rows("up", UP), rows("availability", f"{AVAILABLE} or on (monitor) {UP}"),
                rows("failed", f"sum by (monitor) ({over_range('monitor_checks_total', FAILURE)})"),
-               rows("skipped", f"sum by (monitor) ({over_range('monitor_checks_skipped_total')})"),
+               rows("skipped", f"sum by (monitor) ({over_range('monitor_checks_skipped_total')}) or on (monitor) 0 * {UP}"),
                rows("latency", MEAN_LATENCY)],
               {"monitor": NAME,
                "up": ("State", {**mapped(STATES), **COLOURED, "noValue": "not checked", "custom__width": 100}),
@@ -184,7 +201,8 @@ def overview():
         coarse(heatmap(
             12, 10, "Latency", "All checks by latency, including failed ones. If monitors have different buckets, "
             "select monitors with the same ones.",
-            "sum by (le) ("
+            "sum(" + of_chosen(f"increase(monitor_check_duration_seconds{{{NAMED}}}[$__rate_interval])")
+            + ") or on () sum by (le) ("
             + of_chosen(f"increase(monitor_check_duration_seconds_bucket{{{NAMED}}}[$__rate_interval])") + ")"), 60),
         bars(12, 10, "Failures by reason", "Failed checks in each step.",
              [series("failures", counted(f"monitor_check_failures_total{{{NAMED}}}", "reason, phase",
@@ -225,26 +243,43 @@ ITS_EXPIRY = verified_or_sent(
 
 
 def monitor():
-    durations = its("monitor_check_duration_seconds_bucket", SUCCESS)
+    def successful(suffix):
+        return its(f"monitor_check_duration_seconds{suffix}", SUCCESS)
+
+    def its_checks(suffix):
+        return its(f"monitor_check_duration_seconds{suffix}")
+
+    def its_responses(suffix):
+        return its(f"monitor_response_size_bytes{suffix}")
+
+    def rate(selector):
+        return f"rate({selector}[$__rate_interval])"
+
+    # In the compact profile, the mean of the last few checks stands for the last one.
+    latency = f"max({its('monitor_last_check_duration_seconds')}) or on () {mean(its_checks, rate)}"
+    mean_phases = share(f"sum by (phase) ({its_rate('monitor_phase_seconds_total')})",
+                        f"sum({its_rate('monitor_checks_total')})", "on () group_left () ")
+    skipped = f"(sum({its_rate('monitor_checks_skipped_total')}) or vector(0))"
     panels = [
         stat(3, "State", "Of the last check.", now("up", f"min({its('monitor_up')})"), **mapped(STATES),
              noValue="not checked"),
         stat(3, "Last success", "When a check last succeeded, since the daemon was started.",
-             now("success", f"1000 * min({its('monitor_last_success_timestamp_seconds')})"), unit="dateTimeFromNow",
-             noValue="none"),
+             now("success", f"1000 * (min({its('monitor_last_success_timestamp_seconds')}) or max("
+                            f"{its('monitor_last_check_timestamp_seconds')} and {its('monitor_up')} == 1))"),
+             unit="dateTimeFromNow", noValue="none"),
         stat(3, "Availability", "Ratio of checks that succeeded, over the time range.",
              now("availability", share(f"sum({its_increase('monitor_checks_total', SUCCESS)})",
                                        f"sum({its_increase('monitor_checks_total')})")), **AVAILABILITY),
         stat(3, "Failed checks", "In the time range.",
              now("failures", f"sum({its_increase('monitor_checks_total', FAILURE)})"), decimals=0, **IF_ANY_WARN),
         stat(3, "Latency", "Of the last check.",
-             series("latency", f"max({its('monitor_last_check_duration_seconds')})"), unit="s", graph="area"),
+             series("latency", latency), unit="s", graph="area"),
         stat(3, "Latency, 95 %", "95th percentile of the successful checks in the time range.",
-             now("p95", quantile(0.95, durations, "$__range", "increase")), unit="s"),
+             now("p95", quantile(0.95, successful, "$__range", "increase")), unit="s"),
         stat(3, "Certificate", "Days left of the certificate that expires first, in the last check.",
              now("days", f"(min({ITS_EXPIRY}) - time()) / 86400"), noValue="none", **DAYS_LEFT),
         stat(3, "Slots skipped", "Due slots in the time range without a check.",
-             now("skipped", f"sum({its_increase('monitor_checks_skipped_total')})"), decimals=0, **IF_ANY_WARN),
+             now("skipped", f"sum({its_increase('monitor_checks_skipped_total')}) or vector(0)"), decimals=0, **IF_ANY_WARN),
         plain_table(24, 4, "Settings", "Settings and labels of the monitor.", [rows("info", its("monitor_info"))],
                     [{"id": "organize", "options": {"excludeByName": dict.fromkeys(["Time", "Value", "__name__", "job"],
                                                                                    True),
@@ -255,17 +290,16 @@ def monitor():
                          "{{instance}}")], STATES),
         lines(12, 9, "Latency of successful checks", "Median, 90th and 99th percentile, as exact as the buckets of "
               "the histogram.",
-              [series(f"p{q}", quantile(q / 100, durations), f"{q} %") for q in (99, 90, 50)], "s", minimum="2m"),
+              [series(f"p{q}", quantile(q / 100, successful), f"{q} %") for q in (99, 90, 50)], "s", minimum="2m"),
         heatmap(12, 9, "Latency of all checks", "Including failed checks.",
-                f"sum by (le) (increase({its('monitor_check_duration_seconds_bucket')}[$__rate_interval]))"),
+                grown_buckets(its_checks, function="increase")),
         lines(12, 9, "Time in each phase", "Mean over all checks, including failed ones.",
-              [series("phases", share(f"sum by (phase) ({its_rate('monitor_phase_seconds_total')})",
-                                      f"sum({its_rate('monitor_checks_total')})", "on () group_left () "),
-                      "{{phase}}")],
+              [series("phases", mean_phases, "{{phase}}")],
               "s", minimum="1m", overrides=PHASES, **STACKED),
         lines(12, 9, "Time in each phase of the last check", "Its latency is the line above.",
-              [series("phases", f"max by (phase) ({its('monitor_phase_duration_seconds')})", "{{phase}}"),
-               series("latency", f"max({its('monitor_last_check_duration_seconds')})", "whole check")],
+              [series("phases", f"max by (phase) ({its('monitor_phase_duration_seconds')}) or on () {mean_phases}",
+                      "{{phase}}"),
+               series("latency", latency, "whole check")],
               "s", overrides=[*PHASES, override("whole check", color={"mode": "fixed", "fixedColor": PLAIN}, **DASHED)],
               **STACKED, showPoints="never", lineInterpolation="stepAfter"),
         bars(12, 9, "Failures by phase and reason", "Failed checks in each step.",
@@ -274,9 +308,11 @@ def monitor():
         bars(12, 9, "HTTP responses by status code", "In each step.",
              [series("responses", counted(its("monitor_http_responses_total"), "code") + " > 0", "{{code}}")]),
         lines(6, 8, "Response size", "Of the last check.",
-              [series("size", f"max({its('monitor_last_response_size_bytes')})", "bytes")], "bytes"),
+              [series("size", f"max({its('monitor_last_response_size_bytes')}) or on () {mean(its_responses, rate)}",
+                      "bytes")], "bytes"),
         lines(6, 8, "Bytes received", "Of the responses of all checks.",
-              [series("received", f"sum({its_rate('monitor_response_size_bytes_sum')})", "bytes")], "Bps",
+              [series("received", f"histogram_sum(sum({its_rate('monitor_response_size_bytes')})) or on () "
+                                  f"sum({its_rate('monitor_response_size_bytes_sum')})", "bytes")], "Bps",
               minimum="1m"),
         table(12, 8, "Certificates", "In the last handshake: the server's own certificate (leaf), the first to expire of "
               "those it sent (earliest), and the first to expire of the verified chain (verified).",
@@ -289,10 +325,11 @@ def monitor():
               {"certificate": ("Certificate", {}), "from": ("Valid from", DATE), "until": ("Valid until", DATE),
                "days": ("Days left", {**DAYS_LEFT, **COLOURED, "custom__width": 90})},
               "Days left", by="certificate"),
-        lines(12, 8, "Slots", "Due slots: completed or skipped.",
-              [series("scheduled", f"sum({its_rate('monitor_checks_scheduled_total')})", "due"),
+        lines(12, 8, "Slots", "Slots that came due, and what became of them.",
+              [series("scheduled", f"sum({its_rate('monitor_checks_scheduled_total')}) or on () "
+                                   f"sum({its_rate('monitor_checks_total')}) + {skipped}", "due"),
                series("outcomes", f"sum by (outcome) ({its_rate('monitor_checks_total')})", "{{outcome}}"),
-               series("skipped", f"sum({its_rate('monitor_checks_skipped_total')})", "skipped")],
+               series("skipped", skipped, "skipped")],
               "suffix:/s", minimum="2m",
               overrides=[override("failure", color={"mode": "fixed", "fixedColor": BAD}),
                          override("success", color={"mode": "fixed", "fixedColor": GOOD}),
@@ -376,9 +413,15 @@ LIMIT = {"color": {"mode": "fixed", "fixedColor": BAD}, **DASHED}
 
 
 def daemon():
-    lag, delay = of_daemons("monitoringdaemon_check_start_lag_seconds_bucket"), \
-        of_daemons("monitoringdaemon_runtime_delay_seconds_bucket")
-    skipped, scheduled = of_daemons("monitor_checks_skipped_total"), of_daemons("monitor_checks_scheduled_total")
+    def lag(suffix):
+        return of_daemons(f"monitoringdaemon_check_start_lag_seconds{suffix}")
+
+    def delay(suffix):
+        return of_daemons(f"monitoringdaemon_runtime_delay_seconds{suffix}")
+
+    skipped = of_daemons("monitor_checks_skipped_total")
+    completed = f"sum by (instance) (increase({of_daemons('monitor_checks_total')}[$__range]))"
+    due = f"({completed} + (sum by (instance) (increase({skipped}[$__range])) or 0 * {completed}))"
 
     def per_daemon(expr, legend="{{instance}}", name="value"):
         return [series(name, expr, legend)]
@@ -399,8 +442,7 @@ def daemon():
                rows("reload", "min by (instance) "
                               f"({of_daemons('monitoringdaemon_config_last_reload_successful')})"),
                rows("reloaded", f"1000 * max by (instance) ({reloaded})"),
-               rows("in_time", "100 * (1 - " + share(f"sum by (instance) (increase({skipped}[$__range]))",
-                                                     f"sum by (instance) (increase({scheduled}[$__range]))") + ")")],
+               rows("in_time", "100 * " + share(completed, due))],
               {"instance": ("Daemon", {}), "version": ("Version", {}), "revision": ("Revision", {}),
                "monitors": ("Monitors", {}), "started": ("Started", DATE),
                "reload": ("Configuration", {**mapped({"0": ("rejected", BAD), "1": ("accepted", GOOD)}), **COLOURED}),

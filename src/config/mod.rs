@@ -8,6 +8,7 @@ mod include;
 mod invalid;
 mod key_hints;
 mod loader;
+mod metrics;
 mod monitor;
 mod node_hash;
 mod probing;

@@ -263,7 +263,7 @@ discovery:
     relabel_configs: [{?: 1}]
 defaults: {?: 1}
 dispatcher: {?: 1}
-metrics: {?: 1}
+metrics: {?: 1, native_histograms: {?: 1}}
 probe: {?: 1}
 storage: {?: 1}
 self_check: {?: 1, monitors: [http]}

@@ -9,7 +9,8 @@ use std::{
 use tracing::level_filters::LevelFilter;
 
 use super::{
-    monitor::{DURATION_BUCKETS, Defaults, Monitor, read_buckets},
+    metrics::read_metrics,
+    monitor::{Defaults, Monitor},
     node_hash::hash_node,
     sections::{Named, Sections, reject_duplicate_names},
     source::Warning,
@@ -17,14 +18,12 @@ use super::{
 };
 use crate::{
     check::{Fingerprint, LoggedChecks},
-    discovery, logging,
-    metrics::{self, FAMILIES, Family},
-    probe, server,
+    discovery, logging, metrics, probe, server,
     state::{self, Member},
     storage, telemetry,
     value::{
         EntryPart, Fields, ForbiddenNetworks, ForbiddenTargets, FromNode, Node, Problems,
-        WarningKind, nearest,
+        WarningKind,
     },
 };
 
@@ -413,55 +412,6 @@ impl Dispatcher {
             max_concurrent_checks,
             max_concurrent_checks_per_host,
         }
-    }
-}
-
-fn read_metrics(mut fields: Fields<'_>) -> metrics::Settings {
-    let settings = metrics::Settings {
-        duration_buckets: read_buckets(&mut fields, DURATION_BUCKETS, "seconds"),
-        response_size_buckets: read_buckets(&mut fields, "response_size_buckets", "bytes"),
-        disabled: read_families(&mut fields, "disabled")
-            .map(|f| f.name)
-            .collect(),
-        enabled: read_families(&mut fields, "enabled")
-            .map(|f| f.name)
-            .collect(),
-    };
-    for name in &settings.enabled {
-        if FAMILIES
-            .iter()
-            .any(|family| family.name == *name && !family.is_opt_in())
-        {
-            let wrong = format_args!("{name} is on by default");
-            fields.add_value_problem("enabled", wrong, "metrics that are off by default");
-        }
-    }
-    fields.reject_unknown_keys();
-    settings
-}
-
-/// Reads the metric families in the list `key`.
-fn read_families(
-    fields: &mut Fields<'_>,
-    key: &'static str,
-) -> impl Iterator<Item = &'static Family> + use<> {
-    fields.list::<&'static Family>(key).into_iter()
-}
-
-impl FromNode for &'static Family {
-    const EXPECTED: &'static str = "a metric of monitors from docs/metrics.md";
-
-    fn from_node(node: &Node) -> Result<Self, String> {
-        let name = String::from_node(node)?;
-        let known: Vec<_> = FAMILIES.iter().filter(|f| f.is_per_monitor()).collect();
-        if let Some(family) = known.iter().find(|family| family.name == name) {
-            return Ok(family);
-        }
-        let names: Vec<_> = known.iter().map(|family| family.name).collect();
-        Err(match nearest(&name, &names) {
-            Some(near) => format!("unknown monitor metric {name:?}, did you mean {near}?"),
-            None => format!("unknown monitor metric {name:?}"),
-        })
     }
 }
 

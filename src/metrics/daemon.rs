@@ -1,11 +1,17 @@
 //! Metrics of the daemon itself.
 
-use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
 
-use parking_lot::Mutex;
-use prometheus::{HistogramOpts, IntCounter};
+use parking_lot::{Mutex, MutexGuard};
 
-use super::{buckets::LAG_BUCKETS, process::ProcessStats};
+use super::{buckets::Buckets, histogram::Histogram, process::ProcessStats};
 use crate::{
     discovery::{BlockCounts, SourceStatus, Stats},
     probe::ProbeStats,
@@ -16,8 +22,10 @@ use crate::{
 /// Values that the daemon keeps about itself. Clones share them.
 #[derive(Clone)]
 pub(super) struct DaemonMetrics {
+    /// The time since which its counters count.
+    pub since: SystemTime,
     pub checks: CheckCounters,
-    pub runtime_delay: prometheus::Histogram,
+    pub runtime_delay: Arc<Mutex<Histogram>>,
     pub reloads: Arc<ReloadStatus>,
     pub dropped_log_lines: Arc<dyn Fn() -> u64 + Send + Sync>,
     pub limits: Option<Limits>,
@@ -32,8 +40,38 @@ pub(super) struct DaemonMetrics {
 /// Counters over the checks of all monitors. Clones share them.
 #[derive(Clone)]
 pub(super) struct CheckCounters {
-    pub start_lag: prometheus::Histogram,
-    pub tainted: IntCounter,
+    start_lag: Arc<Mutex<Histogram>>,
+    tainted: Arc<AtomicU64>,
+}
+
+impl CheckCounters {
+    /// Records a check that started so late.
+    pub fn started(&self, lag: Duration) {
+        observe(&self.start_lag, lag);
+    }
+
+    /// Counts a check whose result is unreliable because of the daemon.
+    pub fn count_tainted(&self) {
+        self.tainted.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Delays of the starts of checks.
+    pub fn start_lag(&self) -> MutexGuard<'_, Histogram> {
+        self.start_lag.lock()
+    }
+
+    /// Number of checks whose result is unreliable because of the daemon.
+    pub fn tainted(&self) -> u64 {
+        self.tainted.load(Ordering::Relaxed)
+    }
+}
+
+/// Adds a delay to a histogram.
+fn observe(histogram: &Mutex<Histogram>, delay: Duration) {
+    // Delays are counted since the start of the daemon.
+    histogram
+        .lock()
+        .observe(delay.as_secs_f64(), SystemTime::UNIX_EPOCH, None);
 }
 
 /// Limits of checks in flight.
@@ -44,14 +82,24 @@ pub(super) struct Limits {
 }
 
 impl DaemonMetrics {
-    /// The values of a daemon that has just started. `dropped_log_lines` is called at each scrape.
-    pub fn new(dropped_log_lines: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
+    /// The values of a daemon that has just started, with these `buckets` for delays. `dropped_log_lines` is called
+    /// at each scrape.
+    pub fn new(
+        buckets: &Arc<Buckets>,
+        dropped_log_lines: impl Fn() -> u64 + Send + Sync + 'static,
+    ) -> Self {
+        let since = SystemTime::now();
+        let delays = || {
+            let histogram = Histogram::empty_since(since, buckets.clone());
+            Arc::new(Mutex::new(histogram))
+        };
         Self {
+            since,
             checks: CheckCounters {
-                start_lag: lag_histogram(),
-                tainted: IntCounter::new("tainted", "-").expect(VALID),
+                start_lag: delays(),
+                tainted: Arc::default(),
             },
-            runtime_delay: lag_histogram(),
+            runtime_delay: delays(),
             reloads: Arc::default(),
             dropped_log_lines: Arc::new(dropped_log_lines),
             limits: None,
@@ -62,14 +110,11 @@ impl DaemonMetrics {
             connected: Arc::default(),
         }
     }
-}
 
-/// The prometheus crate requires a name. The exported names are in the table of families.
-const VALID: &str = "the name is valid, and the buckets are in order";
-
-fn lag_histogram() -> prometheus::Histogram {
-    let options = HistogramOpts::new("lag", "-").buckets(LAG_BUCKETS.into());
-    prometheus::Histogram::with_opts(options).expect(VALID)
+    /// Records how late a task of the runtime ran.
+    pub fn on_runtime_delay(&self, delay: Duration) {
+        observe(&self.runtime_delay, delay);
+    }
 }
 
 /// Results of reading the configuration.

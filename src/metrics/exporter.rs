@@ -16,6 +16,8 @@ use super::{
     buckets::{BucketSet, Buckets},
     daemon::{DaemonMetrics, Limits},
     exposition::Exposition,
+    family_writer::PageStyle,
+    format::Format,
     label_name::LabelNames,
     monitor::{MonitorBuckets, MonitorMetrics},
 };
@@ -50,7 +52,10 @@ impl Metrics {
         settings: &Settings,
         dropped_log_lines: impl Fn() -> u64 + Send + Sync + 'static,
     ) -> Self {
-        let buckets = |set| Arc::new(Buckets::new(settings.bounds(set)));
+        let buckets = |set| {
+            let (native, has_classic) = (settings.native(), settings.has_classic());
+            Arc::new(Buckets::new(settings.bounds(set), native, has_classic))
+        };
         Self {
             settings: settings.clone(),
             monitors: RwLock::default(),
@@ -58,7 +63,7 @@ impl Metrics {
                 durations: buckets(BucketSet::Duration),
                 response_sizes: buckets(BucketSet::ResponseSize),
             },
-            daemon: DaemonMetrics::new(dropped_log_lines),
+            daemon: DaemonMetrics::new(&buckets(BucketSet::Lag), dropped_log_lines),
             utf8_label: OnceLock::new(),
             has_warned_of_label: AtomicBool::new(false),
         }
@@ -112,22 +117,26 @@ impl Metrics {
         self.daemon.reloads.record_restart_required(required);
     }
 
-    /// A page of `/metrics` in the text format for a scraper that can read such `names`, to be written piece by
-    /// piece.
+    /// A page of `/metrics` in `format`, to be written piece by piece.
     ///
     /// Takes long with many monitors, so it must not run on a worker thread.
     #[must_use]
-    pub fn exposition(&self, names: LabelNames) -> Exposition {
-        if names == LabelNames::Plain {
+    pub fn exposition(&self, format: Format) -> Exposition {
+        if format.names == LabelNames::Plain {
             self.warn_of_labels();
         }
+        let style = PageStyle {
+            format,
+            profile: self.settings.profile,
+            has_created_samples: self.settings.has_created_samples,
+        };
         let monitors = self.monitors.read();
         // The lock is released before the page is written.
         Exposition::new(
             monitors.values().cloned(),
             |family| self.settings.exports(family),
             self.daemon.clone(),
-            names,
+            style,
         )
     }
 
@@ -167,6 +176,6 @@ impl DispatcherObserver for Metrics {
     }
 
     fn on_runtime_delay(&self, delay: Duration) {
-        self.daemon.runtime_delay.observe(delay.as_secs_f64());
+        self.daemon.on_runtime_delay(delay);
     }
 }

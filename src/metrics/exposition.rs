@@ -7,13 +7,14 @@ use super::{
     daemon::{DaemonMetrics, DaemonState},
     families::FAMILIES,
     family::{Family, MonitorWriter, Writer},
-    label_name::LabelNames,
+    family_writer::{FamilyWriter, PageStyle},
+    format::Syntax,
     monitor::{MonitorMetrics, SlotCounts},
     process::ProcessStats,
-    text::FamilyWriter,
 };
 
-/// The size of a chunk, which may be a little more.
+/// The size of a chunk, which may be a little more, and in protobuf that of a family: the length of a message comes
+/// before it.
 const CHUNK_BYTES: usize = 256 << 10;
 
 /// A page that is being written: an iterator over its chunks.
@@ -23,7 +24,7 @@ const CHUNK_BYTES: usize = 256 << 10;
 pub struct Exposition {
     monitors: Vec<(Arc<MonitorMetrics>, SlotCounts)>,
     daemon: DaemonMetrics,
-    names: LabelNames,
+    style: PageStyle,
     /// The parts left to write, the next one last.
     parts: Vec<Part>,
 }
@@ -38,16 +39,17 @@ enum Part {
     },
     /// The families of the daemon.
     Daemon,
+    /// The line that ends a page of OpenMetrics.
+    End,
 }
 
 impl Exposition {
-    /// A page of `monitors` with the families that `exports` selects, and of the daemon, for a scraper that
-    /// can read such `names`.
+    /// A page of `monitors` with the families that `exports` selects, and of the daemon.
     pub(super) fn new(
         monitors: impl Iterator<Item = Arc<MonitorMetrics>>,
         exports: impl Fn(&Family) -> bool,
         daemon: DaemonMetrics,
-        names: LabelNames,
+        style: PageStyle,
     ) -> Self {
         let of_monitors = FAMILIES.iter().rev().filter_map(|family| {
             let Writer::Monitor(writer) = family.writer else {
@@ -68,8 +70,14 @@ impl Exposition {
                 })
                 .collect(),
             daemon,
-            names,
-            parts: [Part::Daemon].into_iter().chain(of_monitors).collect(),
+            style,
+            parts: [Part::End, Part::Daemon]
+                .into_iter()
+                .filter(|part| {
+                    !matches!(part, Part::End) || style.format.syntax == Syntax::OpenMetrics
+                })
+                .chain(of_monitors)
+                .collect(),
         }
     }
 
@@ -88,9 +96,11 @@ impl Exposition {
                 from,
                 has_head,
             } => {
-                let mut out = FamilyWriter::new(chunk, family, has_head, self.names);
+                let syntax = self.style.format.syntax;
+                let since = self.daemon.since;
+                let mut out = FamilyWriter::new(chunk, family, self.style, since, has_head);
                 for (index, (monitor, slots)) in self.monitors.iter().enumerate().skip(from) {
-                    if out.page_len() >= CHUNK_BYTES {
+                    if out.page_len() >= CHUNK_BYTES && syntax != Syntax::Protobuf {
                         return Some(Part::Monitors {
                             family,
                             writer,
@@ -98,11 +108,13 @@ impl Exposition {
                             has_head: out.has_head(),
                         });
                     }
-                    out.set_monitor(monitor.name());
+                    out.set_monitor(monitor.name(syntax), monitor.since());
                     monitor.write(writer, slots, &mut out);
                 }
+                out.finish();
             }
             Part::Daemon => self.write_daemon(chunk),
+            Part::End => chunk.extend_from_slice(b"# EOF\n"),
         }
         None
     }
@@ -122,8 +134,10 @@ impl Exposition {
         };
         for family in FAMILIES {
             if let Writer::Daemon(write) = family.writer {
-                let mut out = FamilyWriter::new(chunk, family, false, self.names);
+                let since = self.daemon.since;
+                let mut out = FamilyWriter::new(chunk, family, self.style, since, false);
                 write(&state, &mut out);
+                out.finish();
             }
         }
     }

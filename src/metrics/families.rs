@@ -4,17 +4,19 @@ use super::{
     buckets::BucketSet,
     family::{
         Cardinality::{self, Fixed},
-        Family, Kind,
+        Compact, Family, Kind,
         MonitorWriter::{LastCheck, Settings, Slots, Status, Totals},
         Scope,
         Writer::{Daemon, Monitor},
     },
-    label_value::escape,
     monitor::MonitorMetrics,
     unix_time::unix_seconds,
 };
 use crate::{
-    check::{CertificateRole, Fact, Outcome, Phase, ServingStatus, Skip, State},
+    check::{
+        CertificateRole, CertificateValidity, Fact, Outcome, Phase, Report, ServingStatus, Skip,
+        State,
+    },
     probe::{ProbeStats, Rejection},
     telemetry::{DropReason, Signal},
 };
@@ -43,6 +45,7 @@ pub const FAMILIES: &[Family] = &[
                keeps its last value, and a check with reason agent_error changes nothing.",
         scope: Scope::Monitors,
         cardinality: Fixed(1),
+        compact: Compact::Same,
         writer: Monitor(Status(|status, out| {
             out.count_if_known(status.is_up);
         })),
@@ -54,6 +57,7 @@ pub const FAMILIES: &[Family] = &[
         help: "1 if the last check succeeded, else 0.",
         scope: Scope::Monitors,
         cardinality: Fixed(1),
+        compact: Compact::Nothing,
         writer: Monitor(LastCheck(|last, out| {
             out.count(&[], (last.outcome() == Outcome::Success).into());
         })),
@@ -65,7 +69,15 @@ pub const FAMILIES: &[Family] = &[
         help: "State of the monitor: 1 for the present one, 0 for the others.",
         scope: Scope::Monitors,
         cardinality: Fixed(State::ALL.len()),
+        compact: Compact::Reduced(0),
         writer: Monitor(Status(|status, out| {
+            if out.is_compact() {
+                // monitor_up tells the others.
+                if !matches!(status.state, State::Up | State::Down) {
+                    out.count(&[status.state.as_str()], 1);
+                }
+                return;
+            }
             for state in State::ALL {
                 out.count(&[state.as_str()], (*state == status.state).into());
             }
@@ -78,6 +90,7 @@ pub const FAMILIES: &[Family] = &[
         help: "Unix time at which the present state began.",
         scope: Scope::Monitors,
         cardinality: Fixed(1),
+        compact: Compact::Nothing,
         writer: Monitor(Status(|status, out| {
             out.number(&[], unix_seconds(status.since));
         })),
@@ -89,8 +102,9 @@ pub const FAMILIES: &[Family] = &[
         help: "1 if the last check succeeded and violated a degraded_if_... limit, else 0.",
         scope: Scope::Monitors,
         cardinality: Fixed(1),
+        compact: Compact::Reduced(0),
         writer: Monitor(Status(|status, out| {
-            out.count(&[], status.is_degraded.into());
+            out.flag(status.is_degraded);
         })),
     },
     Family {
@@ -100,8 +114,9 @@ pub const FAMILIES: &[Family] = &[
         help: "1 if a maintenance window is open, else 0.",
         scope: Scope::Monitors,
         cardinality: Fixed(1),
+        compact: Compact::Reduced(0),
         writer: Monitor(Status(|status, out| {
-            out.count(&[], status.in_maintenance.into());
+            out.flag(status.in_maintenance);
         })),
     },
     Family {
@@ -111,6 +126,7 @@ pub const FAMILIES: &[Family] = &[
         help: "Failures that confirm that the monitor is down; absent if one is enough.",
         scope: Scope::Monitors,
         cardinality: Cardinality::Confirmations,
+        compact: Compact::Same,
         writer: Monitor(Settings(|monitor, out| {
             if monitor.confirm_failures > 1 {
                 out.count(&[], monitor.confirm_failures.into());
@@ -124,9 +140,11 @@ pub const FAMILIES: &[Family] = &[
         help: "The monitors that a monitor depends on; always 1.",
         scope: Scope::Monitors,
         cardinality: Cardinality::Dependencies,
+        compact: Compact::Same,
         writer: Monitor(Status(|status, out| {
             for name in status.depends_on.iter() {
-                out.count(&[&escape(name)], 1);
+                let name = out.label_value(name);
+                out.count(&[&name], 1);
             }
         })),
     },
@@ -137,6 +155,7 @@ pub const FAMILIES: &[Family] = &[
         help: "Checks completed, by outcome.",
         scope: Scope::Monitors,
         cardinality: Fixed(Outcome::ALL.len()),
+        compact: Compact::Same,
         writer: Monitor(Slots(|slots, out| {
             for outcome in Outcome::ALL {
                 out.count(&[outcome.as_str()], slots.completed(*outcome));
@@ -150,9 +169,10 @@ pub const FAMILIES: &[Family] = &[
         help: "Failed checks, by the phase that failed and the reason.",
         scope: Scope::Monitors,
         cardinality: Cardinality::Failures,
+        compact: Compact::Same,
         writer: Monitor(Totals(|totals, out| {
-            for ((phase, reason), count) in &totals.failures {
-                out.count(&[phase.as_str(), reason.as_str()], *count);
+            for ((phase, reason), counter) in totals.failures.iter() {
+                out.counter(&[phase.as_str(), reason.as_str()], counter);
             }
         })),
     },
@@ -163,6 +183,7 @@ pub const FAMILIES: &[Family] = &[
         help: "Latency of the whole check, including the response body.",
         scope: Scope::Monitors,
         cardinality: Cardinality::HistogramPerOutcome(BucketSet::Duration),
+        compact: Compact::Same,
         writer: Monitor(Totals(|totals, out| {
             for (outcome, durations) in Outcome::ALL.iter().zip(&totals.durations) {
                 out.histogram(&[outcome.as_str()], durations);
@@ -176,6 +197,7 @@ pub const FAMILIES: &[Family] = &[
         help: "Latency of the last check.",
         scope: Scope::Monitors,
         cardinality: Fixed(1),
+        compact: Compact::Nothing,
         writer: Monitor(LastCheck(|last, out| {
             out.number(&[], last.duration.as_secs_f64());
         })),
@@ -187,6 +209,7 @@ pub const FAMILIES: &[Family] = &[
         help: "Time the last check spent in each phase it reached.",
         scope: Scope::Monitors,
         cardinality: Cardinality::Phases,
+        compact: Compact::Nothing,
         writer: Monitor(LastCheck(|last, out| {
             for (phase, spent) in &last.phases {
                 out.number(&[phase.as_str()], spent.as_secs_f64());
@@ -200,6 +223,7 @@ pub const FAMILIES: &[Family] = &[
         help: "Time all checks spent in each phase.",
         scope: Scope::Monitors,
         cardinality: Cardinality::Phases,
+        compact: Compact::Same,
         writer: Monitor(Totals(|totals, out| {
             for (phase, spent) in Phase::ALL.iter().zip(totals.phase_seconds) {
                 if let Some(spent) = spent {
@@ -216,6 +240,7 @@ pub const FAMILIES: &[Family] = &[
                everything the peer sent.",
         scope: RESPONSE,
         cardinality: Cardinality::Histogram(BucketSet::ResponseSize),
+        compact: Compact::Same,
         writer: Monitor(Totals(|totals, out| {
             out.histogram(&[], &totals.response_sizes);
         })),
@@ -227,6 +252,7 @@ pub const FAMILIES: &[Family] = &[
         help: "Bytes of the last check's response.",
         scope: RESPONSE,
         cardinality: Fixed(1),
+        compact: Compact::Nothing,
         writer: Monitor(LastCheck(|last, out| {
             out.count_if_known(last.response_bytes());
         })),
@@ -238,6 +264,7 @@ pub const FAMILIES: &[Family] = &[
         help: "Status code of the last check's HTTP response.",
         scope: HTTP,
         cardinality: Fixed(1),
+        compact: Compact::Nothing,
         writer: Monitor(LastCheck(|last, out| out.count_if_known(last.status()))),
     },
     Family {
@@ -247,10 +274,11 @@ pub const FAMILIES: &[Family] = &[
         help: "HTTP responses, by exact status code.",
         scope: HTTP,
         cardinality: Cardinality::Outcomes,
+        compact: Compact::Same,
         writer: Monitor(Totals(|totals, out| {
             let mut digits = itoa::Buffer::new();
-            for (code, count) in &totals.http_responses {
-                out.count(&[digits.format(*code)], *count);
+            for (code, counter) in totals.http_responses.iter() {
+                out.counter(&[digits.format(*code)], counter);
             }
         })),
     },
@@ -261,6 +289,7 @@ pub const FAMILIES: &[Family] = &[
         help: "Records in the answer section of the last check's DNS response.",
         scope: DNS,
         cardinality: Fixed(1),
+        compact: Compact::Same,
         writer: Monitor(LastCheck(|last, out| {
             out.count_if_known(last.dns().map(|response| response.answers));
         })),
@@ -272,6 +301,7 @@ pub const FAMILIES: &[Family] = &[
         help: "Records in the authority section of the last check's DNS response.",
         scope: DNS,
         cardinality: Fixed(1),
+        compact: Compact::Nothing,
         writer: Monitor(LastCheck(|last, out| {
             out.count_if_known(last.dns().map(|response| response.authorities));
         })),
@@ -283,6 +313,7 @@ pub const FAMILIES: &[Family] = &[
         help: "Records in the additional section of the last check's DNS response.",
         scope: DNS,
         cardinality: Fixed(1),
+        compact: Compact::Nothing,
         writer: Monitor(LastCheck(|last, out| {
             out.count_if_known(last.dns().map(|response| response.additionals));
         })),
@@ -294,6 +325,7 @@ pub const FAMILIES: &[Family] = &[
         help: "Serial number of the zone, from the SOA record in the last check's DNS answer.",
         scope: Scope::SomeOf(&["dns"]),
         cardinality: Fixed(1),
+        compact: Compact::Same,
         writer: Monitor(LastCheck(|last, out| {
             out.count_if_known(last.dns().and_then(|response| response.serial));
         })),
@@ -305,8 +337,11 @@ pub const FAMILIES: &[Family] = &[
         help: "The AD flag of the last check's DNS response: 1 if the server validated it with DNSSEC.",
         scope: DNS,
         cardinality: Fixed(1),
+        compact: Compact::Reduced(0),
         writer: Monitor(LastCheck(|last, out| {
-            out.count_if_known(last.dns().map(|response| response.authenticated_data));
+            if let Some(response) = last.dns() {
+                out.flag(response.authenticated_data);
+            }
         })),
     },
     Family {
@@ -316,8 +351,11 @@ pub const FAMILIES: &[Family] = &[
         help: "The TC flag of the last check's first DNS response: 1 if it did not fit into its datagram.",
         scope: DNS,
         cardinality: Fixed(1),
+        compact: Compact::Reduced(0),
         writer: Monitor(LastCheck(|last, out| {
-            out.count_if_known(last.dns().map(|response| response.truncated));
+            if let Some(response) = last.dns() {
+                out.flag(response.truncated);
+            }
         })),
     },
     Family {
@@ -327,9 +365,10 @@ pub const FAMILIES: &[Family] = &[
         help: "DNS responses, by response code.",
         scope: DNS,
         cardinality: Cardinality::Outcomes,
+        compact: Compact::Same,
         writer: Monitor(Totals(|totals, out| {
-            for (rcode, count) in &totals.dns_responses {
-                out.count(&[&rcode.to_string()], *count);
+            for (rcode, counter) in totals.dns_responses.iter() {
+                out.counter(&[&rcode.to_string()], counter);
             }
         })),
     },
@@ -340,6 +379,7 @@ pub const FAMILIES: &[Family] = &[
         help: "ICMP echo requests sent.",
         scope: ICMP,
         cardinality: Fixed(1),
+        compact: Compact::Same,
         writer: Monitor(Totals(|totals, out| {
             out.count_if_known(totals.echoes.map(|echoes| echoes.sent));
         })),
@@ -351,6 +391,7 @@ pub const FAMILIES: &[Family] = &[
         help: "ICMP echo requests answered in time.",
         scope: ICMP,
         cardinality: Fixed(1),
+        compact: Compact::Same,
         writer: Monitor(Totals(|totals, out| {
             out.count_if_known(totals.echoes.map(|echoes| echoes.received));
         })),
@@ -362,6 +403,7 @@ pub const FAMILIES: &[Family] = &[
         help: "Share of the last check's ICMP echo requests without an answer, from 0 to 1.",
         scope: ICMP,
         cardinality: Fixed(1),
+        compact: Compact::Nothing,
         writer: Monitor(LastCheck(|last, out| {
             if let Some(echoes) = last.echoes() {
                 out.number(&[], echoes.loss_ratio());
@@ -375,6 +417,7 @@ pub const FAMILIES: &[Family] = &[
         help: "Shortest, mean and longest round trip of the last check's ICMP echo requests.",
         scope: ICMP,
         cardinality: Fixed(3),
+        compact: Compact::Same,
         writer: Monitor(LastCheck(|last, out| {
             if let Some(times) = last.echoes().and_then(|echoes| echoes.round_trips) {
                 out.number(&["min"], times.min.as_secs_f64());
@@ -390,6 +433,7 @@ pub const FAMILIES: &[Family] = &[
         help: "Mean difference between consecutive round trips of the last check.",
         scope: Scope::SomeOf(&["icmp"]),
         cardinality: Fixed(1),
+        compact: Compact::Same,
         writer: Monitor(LastCheck(|last, out| {
             let times = last.echoes().and_then(|echoes| echoes.round_trips);
             if let Some(jitter) = times.and_then(|times| times.jitter) {
@@ -404,6 +448,7 @@ pub const FAMILIES: &[Family] = &[
         help: "TTL (IPv4) or hop limit (IPv6) of the last check's last ICMP reply on arrival.",
         scope: ICMP,
         cardinality: Fixed(1),
+        compact: Compact::Same,
         writer: Monitor(LastCheck(|last, out| {
             out.count_if_known(last.echoes().and_then(|echoes| echoes.reply_hop_limit));
         })),
@@ -415,6 +460,7 @@ pub const FAMILIES: &[Family] = &[
         help: "Status code of the last check's gRPC call; 0 is OK.",
         scope: GRPC,
         cardinality: Fixed(1),
+        compact: Compact::Same,
         writer: Monitor(LastCheck(|last, out| {
             out.count_if_known(last.grpc_status());
         })),
@@ -426,8 +472,12 @@ pub const FAMILIES: &[Family] = &[
         help: "Answer of the gRPC health service in the last check: 1 for the status it gave, 0 for the others.",
         scope: GRPC,
         cardinality: Fixed(ServingStatus::ALL.len()),
+        compact: Compact::Reduced(1),
         writer: Monitor(LastCheck(|last, out| {
             if let Some(answer) = last.serving() {
+                if out.is_compact() {
+                    return out.count(&[answer.as_str()], 1);
+                }
                 for status in ServingStatus::ALL {
                     out.count(&[status.as_str()], (*status == answer).into());
                 }
@@ -441,10 +491,11 @@ pub const FAMILIES: &[Family] = &[
         help: "Values captured by query_response in the last check, as its labels; always 1.",
         scope: Scope::SomeOf(&["tcp", "unix", "websocket"]),
         cardinality: Fixed(1),
+        compact: Compact::Same,
         writer: Monitor(LastCheck(|last, out| {
             for fact in &last.facts {
                 if let Fact::Captured(captures) = fact {
-                    out.info(captures.iter().map(|(name, value)| (&**name, &**value)));
+                    out.untrusted_info(captures.iter().map(|(name, value)| (&**name, &**value)));
                 }
             }
         })),
@@ -456,6 +507,7 @@ pub const FAMILIES: &[Family] = &[
         help: "Unix time at which the last check ended.",
         scope: Scope::Monitors,
         cardinality: Fixed(1),
+        compact: Compact::Same,
         writer: Monitor(LastCheck(|last, out| {
             out.number(&[], unix_seconds(last.ended_at));
         })),
@@ -467,9 +519,11 @@ pub const FAMILIES: &[Family] = &[
         help: "Unix time at which the last successful check ended.",
         scope: Scope::Monitors,
         cardinality: Fixed(1),
+        compact: Compact::Reduced(0),
         writer: Monitor(Totals(|totals, out| {
-            if let Some(ended_at) = totals.last_success {
-                out.number(&[], unix_seconds(ended_at));
+            // Otherwise it is the time of the last check.
+            if totals.last_failed || !out.is_compact() {
+                out.number_if_known(totals.last_success.map(unix_seconds));
             }
         })),
     },
@@ -480,6 +534,7 @@ pub const FAMILIES: &[Family] = &[
         help: "Slots that came due: checks completed, checks in flight and slots skipped.",
         scope: Scope::Monitors,
         cardinality: Fixed(1),
+        compact: Compact::Nothing,
         writer: Monitor(Slots(|slots, out| out.count(&[], slots.scheduled()))),
     },
     Family {
@@ -489,9 +544,10 @@ pub const FAMILIES: &[Family] = &[
         help: "Slots skipped, by reason.",
         scope: Scope::Monitors,
         cardinality: Fixed(Skip::ALL.len()),
+        compact: Compact::Reduced(0),
         writer: Monitor(Slots(|slots, out| {
             for reason in Skip::ALL {
-                out.count(&[reason.as_str()], slots.skipped(*reason));
+                out.count_occurred(&[reason.as_str()], slots.skipped(*reason));
             }
         })),
     },
@@ -502,7 +558,10 @@ pub const FAMILIES: &[Family] = &[
         help: "Checks whose result is unreliable because the daemon lacked CPU while they ran, or was cut off.",
         scope: Scope::Monitors,
         cardinality: Fixed(1),
-        writer: Monitor(Totals(|totals, out| out.count(&[], totals.tainted))),
+        compact: Compact::Reduced(0),
+        writer: Monitor(Totals(|totals, out| {
+            out.count_occurred(&[], totals.tainted);
+        })),
     },
     Family {
         name: "monitor_tls_certificate_not_before_timestamp_seconds",
@@ -512,11 +571,10 @@ pub const FAMILIES: &[Family] = &[
                the one sent that expires first (earliest), the one of the verified chain that expires first (verified).",
         scope: TLS,
         cardinality: Fixed(CERTIFICATES),
+        compact: Compact::Reduced(1),
         writer: Monitor(LastCheck(|last, out| {
-            for fact in &last.facts {
-                if let Fact::Certificate(role, certificate) = fact {
-                    out.number(&[role.as_str()], seconds(certificate.not_before));
-                }
+            for (role, certificate) in certificates(last, out.is_compact()) {
+                out.number(&[role.as_str()], seconds(certificate.not_before));
             }
         })),
     },
@@ -528,11 +586,10 @@ pub const FAMILIES: &[Family] = &[
                the one sent that expires first (earliest), the one of the verified chain that expires first (verified).",
         scope: TLS,
         cardinality: Fixed(CERTIFICATES),
+        compact: Compact::Reduced(1),
         writer: Monitor(LastCheck(|last, out| {
-            for fact in &last.facts {
-                if let Fact::Certificate(role, certificate) = fact {
-                    out.number(&[role.as_str()], seconds(certificate.not_after));
-                }
+            for (role, certificate) in certificates(last, out.is_compact()) {
+                out.number(&[role.as_str()], seconds(certificate.not_after));
             }
         })),
     },
@@ -550,13 +607,14 @@ pub const FAMILIES: &[Family] = &[
         help: "The server's own certificate in the last check's handshake; always 1.",
         scope: Scope::OptIn(&[Phase::Tls]),
         cardinality: Fixed(1),
+        compact: Compact::Same,
         writer: Monitor(LastCheck(|last, out| {
             if let Some(leaf) = last.leaf_certificate() {
                 let mut names = leaf.dns_names.join(",");
                 if leaf.more_dns_names > 0 {
                     names.push_str(",…");
                 }
-                out.info([
+                out.untrusted_info([
                     ("dns_names", &*names),
                     ("fingerprint_sha256", &leaf.fingerprint_sha256),
                     ("issuer", &leaf.issuer),
@@ -573,6 +631,7 @@ pub const FAMILIES: &[Family] = &[
         help: "TLS version and cipher suite of the last check's handshake; always 1.",
         scope: TLS,
         cardinality: Fixed(1),
+        compact: Compact::Same,
         writer: Monitor(LastCheck(|last, out| {
             if let Some((version, cipher)) = last.tls() {
                 out.count(&[cipher, version], 1);
@@ -586,6 +645,7 @@ pub const FAMILIES: &[Family] = &[
         help: "Settings of the monitor, and its own labels; always 1.",
         scope: Scope::Monitors,
         cardinality: Fixed(1),
+        compact: Compact::Same,
         writer: Monitor(Settings(MonitorMetrics::write_info)),
     },
     Family {
@@ -595,6 +655,7 @@ pub const FAMILIES: &[Family] = &[
         help: "Monitors running, by type; paused ones do not count.",
         scope: Scope::Daemon,
         cardinality: Cardinality::MonitorTypes,
+        compact: Compact::Same,
         writer: Daemon(|daemon, out| {
             for (kind, count) in &daemon.monitors {
                 out.count(&[kind], *count);
@@ -608,6 +669,7 @@ pub const FAMILIES: &[Family] = &[
         help: "Checks in flight.",
         scope: Scope::Daemon,
         cardinality: Fixed(1),
+        compact: Compact::Same,
         writer: Daemon(|daemon, out| out.count(&[], daemon.checks_in_flight)),
     },
     Family {
@@ -617,6 +679,7 @@ pub const FAMILIES: &[Family] = &[
         help: "Limit of checks in flight.",
         scope: Scope::Daemon,
         cardinality: Fixed(1),
+        compact: Compact::Same,
         writer: Daemon(|daemon, out| {
             out.count_if_known(daemon.metrics.limits.map(|limits| limits.checks));
         }),
@@ -628,6 +691,7 @@ pub const FAMILIES: &[Family] = &[
         help: "Limit of checks of one host in flight; absent without such a limit.",
         scope: Scope::Daemon,
         cardinality: Cardinality::HostLimit,
+        compact: Compact::Same,
         writer: Daemon(|daemon, out| {
             let per_host = daemon.metrics.limits.and_then(|limits| limits.per_host);
             out.count_if_known(per_host);
@@ -640,7 +704,8 @@ pub const FAMILIES: &[Family] = &[
         help: "Checks whose result is unreliable because the daemon lacked CPU while they ran, or was cut off.",
         scope: Scope::Daemon,
         cardinality: Fixed(1),
-        writer: Daemon(|daemon, out| out.count(&[], daemon.metrics.checks.tainted.get())),
+        compact: Compact::Same,
+        writer: Daemon(|daemon, out| out.count(&[], daemon.metrics.checks.tainted())),
     },
     Family {
         name: "monitoringdaemon_connected",
@@ -649,6 +714,7 @@ pub const FAMILIES: &[Family] = &[
         help: "0 while all monitors of self_check fail, else 1; absent without a self_check.",
         scope: Scope::Daemon,
         cardinality: Cardinality::SelfCheck,
+        compact: Compact::Same,
         writer: Daemon(|daemon, out| out.count_if_known(*daemon.metrics.connected.lock())),
     },
     Family {
@@ -658,7 +724,8 @@ pub const FAMILIES: &[Family] = &[
         help: "Scheduling delay of the threads that run checks, sampled several times a second.",
         scope: Scope::Daemon,
         cardinality: Cardinality::Histogram(BucketSet::Lag),
-        writer: Daemon(|daemon, out| out.atomic_histogram(&daemon.metrics.runtime_delay)),
+        compact: Compact::Same,
+        writer: Daemon(|daemon, out| out.histogram(&[], &daemon.metrics.runtime_delay.lock())),
     },
     Family {
         name: "monitoringdaemon_check_start_lag_seconds",
@@ -667,7 +734,10 @@ pub const FAMILIES: &[Family] = &[
         help: "Time from the moment a slot came due to the start of its check.",
         scope: Scope::Daemon,
         cardinality: Cardinality::Histogram(BucketSet::Lag),
-        writer: Daemon(|daemon, out| out.atomic_histogram(&daemon.metrics.checks.start_lag)),
+        compact: Compact::Same,
+        writer: Daemon(|daemon, out| {
+            out.histogram(&[], &daemon.metrics.checks.start_lag());
+        }),
     },
     Family {
         name: "monitoringdaemon_build_info",
@@ -676,6 +746,7 @@ pub const FAMILIES: &[Family] = &[
         help: "Version of the daemon, and what it was built from; always 1.",
         scope: Scope::Daemon,
         cardinality: Fixed(1),
+        compact: Compact::Same,
         writer: Daemon(|_, out| {
             let revision = env!("MONITORINGDAEMON_REVISION");
             let rustc = env!("MONITORINGDAEMON_RUSTC");
@@ -689,6 +760,7 @@ pub const FAMILIES: &[Family] = &[
         help: "1 if the configuration was valid the last time it was read, else 0.",
         scope: Scope::Daemon,
         cardinality: Fixed(1),
+        compact: Compact::Same,
         writer: Daemon(|daemon, out| {
             out.count(&[], daemon.metrics.reloads.last().successful.into());
         }),
@@ -700,6 +772,7 @@ pub const FAMILIES: &[Family] = &[
         help: "Unix time at which a valid configuration was last read.",
         scope: Scope::Daemon,
         cardinality: Fixed(1),
+        compact: Compact::Same,
         writer: Daemon(|daemon, out| {
             out.number(&[], unix_seconds(daemon.metrics.reloads.last().success_at));
         }),
@@ -711,6 +784,7 @@ pub const FAMILIES: &[Family] = &[
         help: "1 if the configuration that was last read has changes that take effect after a restart only.",
         scope: Scope::Daemon,
         cardinality: Fixed(1),
+        compact: Compact::Same,
         writer: Daemon(|daemon, out| {
             out.count(&[], daemon.metrics.reloads.last().restart_required.into());
         }),
@@ -722,6 +796,7 @@ pub const FAMILIES: &[Family] = &[
         help: "Log lines dropped because standard output was blocked or closed.",
         scope: Scope::Daemon,
         cardinality: Fixed(1),
+        compact: Compact::Same,
         writer: Daemon(|daemon, out| out.count(&[], (daemon.metrics.dropped_log_lines)())),
     },
     Family {
@@ -731,6 +806,7 @@ pub const FAMILIES: &[Family] = &[
         help: "Failed attempts to open, read or write the store.",
         scope: Scope::Storage,
         cardinality: Fixed(1),
+        compact: Compact::Same,
         writer: Daemon(|daemon, out| {
             out.count_if_known(daemon.metrics.storage.as_ref().map(|stats| stats.errors()));
         }),
@@ -742,6 +818,7 @@ pub const FAMILIES: &[Family] = &[
         help: "Size of the files of the store.",
         scope: Scope::Storage,
         cardinality: Fixed(1),
+        compact: Compact::Same,
         writer: Daemon(|daemon, out| {
             let stats = daemon.metrics.storage.as_ref();
             out.count_if_known(stats.and_then(|stats| stats.bytes()));
@@ -754,6 +831,7 @@ pub const FAMILIES: &[Family] = &[
         help: "Unix time at which the store was last written.",
         scope: Scope::Storage,
         cardinality: Fixed(1),
+        compact: Compact::Same,
         writer: Daemon(|daemon, out| {
             let stats = daemon.metrics.storage.as_ref();
             if let Some(at) = stats.and_then(|stats| stats.last_write()) {
@@ -768,10 +846,14 @@ pub const FAMILIES: &[Family] = &[
         help: "Targets in the last valid list of a discovery source.",
         scope: Scope::Discovery,
         cardinality: Cardinality::DiscoverySources,
+        compact: Compact::Same,
         writer: Daemon(|daemon, out| {
             for (block, source, findings) in daemon.discovery_sources() {
                 if let Some(targets) = findings.targets {
-                    out.count(&[&escape(&block), &escape(&source)], targets as u64);
+                    out.count(
+                        &[&out.label_value(&block), &out.label_value(&source)],
+                        targets as u64,
+                    );
                 }
             }
         }),
@@ -783,10 +865,14 @@ pub const FAMILIES: &[Family] = &[
         help: "Unix time at which all lists of a discovery source were last valid.",
         scope: Scope::Discovery,
         cardinality: Cardinality::DiscoverySources,
+        compact: Compact::Same,
         writer: Daemon(|daemon, out| {
             for (block, source, findings) in daemon.discovery_sources() {
                 if let Some(at) = findings.last_success {
-                    out.number(&[&escape(&block), &escape(&source)], unix_seconds(at));
+                    out.number(
+                        &[&out.label_value(&block), &out.label_value(&source)],
+                        unix_seconds(at),
+                    );
                 }
             }
         }),
@@ -798,9 +884,13 @@ pub const FAMILIES: &[Family] = &[
         help: "Failures of a discovery source to give a valid list.",
         scope: Scope::Discovery,
         cardinality: Cardinality::DiscoverySources,
+        compact: Compact::Same,
         writer: Daemon(|daemon, out| {
             for (block, source, findings) in daemon.discovery_sources() {
-                out.count(&[&escape(&block), &escape(&source)], findings.failures);
+                out.count(
+                    &[&out.label_value(&block), &out.label_value(&source)],
+                    findings.failures,
+                );
             }
         }),
     },
@@ -811,9 +901,10 @@ pub const FAMILIES: &[Family] = &[
         help: "Targets of a discovery block, by what became of them: monitor, dropped, duplicate or refused.",
         scope: Scope::Discovery,
         cardinality: Cardinality::DiscoverySources,
+        compact: Compact::Same,
         writer: Daemon(|daemon, out| {
             for (block, outcomes) in daemon.discovery_blocks() {
-                let block = escape(&block);
+                let block = out.label_value(&block);
                 out.count(&[&block, "monitor"], outcomes.monitors as u64);
                 out.count(&[&block, "dropped"], outcomes.dropped as u64);
                 out.count(&[&block, "duplicate"], outcomes.duplicates as u64);
@@ -828,11 +919,12 @@ pub const FAMILIES: &[Family] = &[
         help: "Probes on request that have ended, by module and outcome.",
         scope: Scope::Probe,
         cardinality: Cardinality::ProbeModules,
+        compact: Compact::Same,
         writer: Daemon(|daemon, out| {
             let probes = daemon.probes().map(ProbeStats::completed);
             for (module, counts) in probes.unwrap_or_default() {
                 for (outcome, count) in Outcome::ALL.iter().zip(counts) {
-                    out.count(&[&escape(&module), outcome.as_str()], count);
+                    out.count(&[&out.label_value(&module), outcome.as_str()], count);
                 }
             }
         }),
@@ -844,6 +936,7 @@ pub const FAMILIES: &[Family] = &[
         help: "Probes on request in progress.",
         scope: Scope::Probe,
         cardinality: Fixed(1),
+        compact: Compact::Same,
         writer: Daemon(|daemon, out| {
             out.count_if_known(daemon.probes().map(ProbeStats::in_flight));
         }),
@@ -855,6 +948,7 @@ pub const FAMILIES: &[Family] = &[
         help: "Requests for probes that were refused: bad_request, saturated or unknown_module.",
         scope: Scope::Probe,
         cardinality: Fixed(Rejection::ALL.len()),
+        compact: Compact::Same,
         writer: Daemon(|daemon, out| {
             if let Some(probes) = daemon.probes() {
                 for why in Rejection::ALL {
@@ -870,6 +964,7 @@ pub const FAMILIES: &[Family] = &[
         help: "Blackbox exporter config loaded successfully.",
         scope: Scope::Probe,
         cardinality: Fixed(1),
+        compact: Compact::Same,
         writer: Daemon(|daemon, out| {
             if daemon.probes().is_some() {
                 out.count(&[], daemon.metrics.reloads.last().successful.into());
@@ -883,6 +978,7 @@ pub const FAMILIES: &[Family] = &[
         help: "Timestamp of the last successful configuration reload.",
         scope: Scope::Probe,
         cardinality: Fixed(1),
+        compact: Compact::Same,
         writer: Daemon(|daemon, out| {
             if daemon.probes().is_some() {
                 out.number(&[], unix_seconds(daemon.metrics.reloads.last().success_at));
@@ -896,6 +992,7 @@ pub const FAMILIES: &[Family] = &[
         help: "Count of unknown modules requested by probes",
         scope: Scope::Probe,
         cardinality: Fixed(1),
+        compact: Compact::Same,
         writer: Daemon(|daemon, out| {
             let probes = daemon.probes();
             out.count_if_known(probes.map(|probes| probes.rejected(Rejection::UnknownModule)));
@@ -908,6 +1005,7 @@ pub const FAMILIES: &[Family] = &[
         help: "Traces and log lines that a collector accepted.",
         scope: Scope::Telemetry,
         cardinality: Fixed(Signal::ALL.len()),
+        compact: Compact::Same,
         writer: Daemon(|daemon, out| {
             for signal in daemon.telemetry().enabled() {
                 out.count(&[signal.as_str()], daemon.telemetry().exported(signal));
@@ -921,6 +1019,7 @@ pub const FAMILIES: &[Family] = &[
         help: "Traces and log lines that were lost: queue_full, rejected or undelivered.",
         scope: Scope::Telemetry,
         cardinality: Fixed(Signal::ALL.len() * DropReason::ALL.len()),
+        compact: Compact::Same,
         writer: Daemon(|daemon, out| {
             for signal in daemon.telemetry().enabled() {
                 for reason in DropReason::ALL {
@@ -937,6 +1036,7 @@ pub const FAMILIES: &[Family] = &[
         help: "Total user and system CPU time spent in seconds.",
         scope: Scope::Daemon,
         cardinality: Fixed(1),
+        compact: Compact::Same,
         writer: Daemon(|daemon, out| out.number_if_known(daemon.process.cpu_seconds)),
     },
     Family {
@@ -946,6 +1046,7 @@ pub const FAMILIES: &[Family] = &[
         help: "Number of open file descriptors.",
         scope: Scope::Daemon,
         cardinality: Fixed(1),
+        compact: Compact::Same,
         writer: Daemon(|daemon, out| out.number_if_known(daemon.process.open_descriptors)),
     },
     Family {
@@ -955,6 +1056,7 @@ pub const FAMILIES: &[Family] = &[
         help: "Maximum number of open file descriptors.",
         scope: Scope::Daemon,
         cardinality: Fixed(1),
+        compact: Compact::Same,
         writer: Daemon(|daemon, out| out.number_if_known(daemon.process.max_descriptors)),
     },
     Family {
@@ -964,6 +1066,7 @@ pub const FAMILIES: &[Family] = &[
         help: "Virtual memory size in bytes.",
         scope: Scope::Daemon,
         cardinality: Fixed(1),
+        compact: Compact::Same,
         writer: Daemon(|daemon, out| out.number_if_known(daemon.process.virtual_memory_bytes)),
     },
     Family {
@@ -973,6 +1076,7 @@ pub const FAMILIES: &[Family] = &[
         help: "Maximum amount of virtual memory available in bytes.",
         scope: Scope::Daemon,
         cardinality: Fixed(1),
+        compact: Compact::Same,
         writer: Daemon(|daemon, out| out.number_if_known(daemon.process.max_virtual_memory_bytes)),
     },
     Family {
@@ -982,6 +1086,7 @@ pub const FAMILIES: &[Family] = &[
         help: "Resident memory size in bytes.",
         scope: Scope::Daemon,
         cardinality: Fixed(1),
+        compact: Compact::Same,
         writer: Daemon(|daemon, out| out.number_if_known(daemon.process.resident_memory_bytes)),
     },
     Family {
@@ -991,6 +1096,7 @@ pub const FAMILIES: &[Family] = &[
         help: "Start time of the process since unix epoch in seconds.",
         scope: Scope::Daemon,
         cardinality: Fixed(1),
+        compact: Compact::Same,
         writer: Daemon(|daemon, out| out.number_if_known(daemon.process.start_time_seconds)),
     },
     Family {
@@ -1000,9 +1106,31 @@ pub const FAMILIES: &[Family] = &[
         help: "Number of OS threads in the process.",
         scope: Scope::Daemon,
         cardinality: Fixed(1),
+        compact: Compact::Same,
         writer: Daemon(|daemon, out| out.number_if_known(daemon.process.threads)),
     },
 ];
+
+/// The certificates of the last check's handshake; if `is_compact`, only the one that clients judge by: that of the
+/// verified chain that expires first, or else, of those sent.
+fn certificates(
+    last: &Report,
+    is_compact: bool,
+) -> impl Iterator<Item = (CertificateRole, CertificateValidity)> {
+    let all = last.facts.iter().filter_map(|fact| match fact {
+        Fact::Certificate(role, certificate) => Some((*role, *certificate)),
+        _ => None,
+    });
+    let verified = all
+        .clone()
+        .any(|(role, _)| role == CertificateRole::Verified);
+    let decisive = if verified {
+        CertificateRole::Verified
+    } else {
+        CertificateRole::EarliestExpiry
+    };
+    all.filter(move |(role, _)| !is_compact || *role == decisive)
+}
 
 /// Unix seconds as a sample.
 #[expect(

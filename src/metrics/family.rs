@@ -3,8 +3,9 @@
 use super::{
     buckets::BucketSet,
     daemon::DaemonState,
+    family_writer::FamilyWriter,
     monitor::{CheckTotals, MonitorMetrics, SlotCounts},
-    text::FamilyWriter,
+    settings::Profile,
 };
 use crate::check::{MonitorStatus, Phase, Report};
 
@@ -23,6 +24,8 @@ pub struct Family {
     pub(crate) scope: Scope,
     /// Number of its series, for each monitor or in all.
     pub(crate) cardinality: Cardinality,
+    /// The series that remain in the compact profile.
+    pub(crate) compact: Compact,
     /// Writes its samples.
     pub(super) writer: Writer,
 }
@@ -106,6 +109,17 @@ pub(crate) enum Cardinality {
     ProbeModules,
 }
 
+/// The series of a family in the compact profile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Compact {
+    /// Those of the full profile.
+    Same,
+    /// So many of a healthy monitor; others as long as something is the matter.
+    Reduced(usize),
+    /// None, unless `metrics.enabled` names the family.
+    Nothing,
+}
+
 /// The function that writes the samples of a family.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Writer {
@@ -164,10 +178,37 @@ impl Family {
         self.scope == Scope::Telemetry
     }
 
-    /// Returns whether it is left out unless `metrics.enabled` names it.
+    /// Returns whether it is left out of `profile` unless `metrics.enabled` names it.
     #[must_use]
-    pub fn is_opt_in(&self) -> bool {
-        matches!(self.scope, Scope::OptIn(_))
+    pub fn is_opt_in(&self, profile: Profile) -> bool {
+        let is_left_out = profile == Profile::Compact && self.compact == Compact::Nothing;
+        is_left_out || matches!(self.scope, Scope::OptIn(_))
+    }
+
+    /// Its name without the suffix of a counter, as OpenMetrics has it.
+    #[must_use]
+    pub fn base_name(&self) -> &'static str {
+        self.name.strip_suffix("_total").unwrap_or(self.name)
+    }
+
+    /// The unit of its samples, if they have one.
+    #[must_use]
+    pub fn unit(&self) -> Option<&'static str> {
+        let (_, last) = self.base_name().rsplit_once('_')?;
+        ["seconds", "bytes", "ratio"]
+            .into_iter()
+            .find(|unit| *unit == last)
+    }
+
+    /// The series of a monitor in the compact profile, in words for the documentation.
+    #[must_use]
+    pub fn compact_series(&self) -> &'static str {
+        match self.compact {
+            Compact::Same => "same",
+            Compact::Reduced(0) => "if not as usual",
+            Compact::Reduced(_) => "fewer",
+            Compact::Nothing => "off by default",
+        }
     }
 
     /// The monitors that have series of it, in words for the documentation; `None` if it is the daemon's.

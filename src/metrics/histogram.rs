@@ -1,50 +1,125 @@
-//! The latency histogram of one monitor.
+//! A histogram: classic buckets, native ones, or both.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::SystemTime};
 
-use super::buckets::Buckets;
+use super::{buckets::Buckets, exemplar::Exemplar, native_histogram::NativeHistogram};
 
 /// Counts of observations by bucket. Allocates nothing until the first observation.
 #[derive(Debug)]
 pub(super) struct Histogram {
     buckets: Arc<Buckets>,
-    /// Observations in each bucket alone, not cumulative; empty until the first observation.
+    /// Observations in each classic bucket alone, not cumulative; empty until the first observation.
     counts: Box<[u64]>,
+    native: Option<Box<NativeHistogram>>,
     sum: f64,
+    /// The time since which observations are counted; `None` until the first one.
+    since: Option<SystemTime>,
+    /// The last exemplar of each classic bucket that has one, in the order in which they were first seen.
+    exemplars: Vec<(usize, Exemplar)>,
 }
 
 impl Histogram {
-    /// An empty histogram.
+    /// A histogram that does not exist before its first observation.
     pub fn new(buckets: Arc<Buckets>) -> Self {
         Self {
             buckets,
             counts: Box::default(),
+            native: None,
             sum: 0.0,
+            since: None,
+            exemplars: Vec::new(),
         }
     }
 
-    /// Adds `value` to the first bucket whose bound it does not exceed.
-    pub fn observe(&mut self, value: f64) {
-        if self.counts.is_empty() {
-            self.counts = vec![0; self.buckets.labels.len()].into();
+    /// A histogram without observations since `since`.
+    pub fn empty_since(since: SystemTime, buckets: Arc<Buckets>) -> Self {
+        let mut histogram = Self::new(buckets);
+        histogram.begin(since);
+        histogram
+    }
+
+    fn begin(&mut self, since: SystemTime) {
+        self.since = Some(since);
+        if self.buckets.has_classic() {
+            self.counts = vec![0; self.buckets.bounds.len() + 1].into();
         }
-        let bounds = &self.buckets.bounds;
-        self.counts[bounds.partition_point(|bound| *bound < value)] += 1;
+        self.native = self
+            .buckets
+            .native
+            .map(|settings| Box::new(NativeHistogram::new(settings)));
+    }
+
+    /// Adds `value`, observed of what began at `since`, with its exemplar.
+    pub fn observe(&mut self, value: f64, since: SystemTime, exemplar: Option<Exemplar>) {
+        if self.since.is_none() {
+            self.begin(since);
+        }
         self.sum += value;
+        if let Some(native) = &mut self.native {
+            native.observe(value);
+        }
+        if self.counts.is_empty() && exemplar.is_none() {
+            return;
+        }
+        // The first bucket whose bound it does not exceed.
+        let bucket = self.buckets.bounds.partition_point(|bound| *bound < value);
+        if let Some(count) = self.counts.get_mut(bucket) {
+            *count += 1;
+        }
+        if let Some(exemplar) = exemplar {
+            match self.exemplars.iter_mut().find(|(of, _)| *of == bucket) {
+                Some((_, last)) => *last = exemplar,
+                None => self.exemplars.push((bucket, exemplar)),
+            }
+        }
     }
 
-    /// Observations in each bucket alone, or `None` if there are none at all.
-    pub fn counts(&self) -> Option<&[u64]> {
-        Some(&*self.counts).filter(|counts| !counts.is_empty())
+    /// The time since which observations are counted; `None` if there are none at all.
+    pub fn since(&self) -> Option<SystemTime> {
+        self.since
     }
 
-    /// The upper bound of each bucket as a value of the label `le`.
-    pub fn bounds(&self) -> impl Iterator<Item = &str> {
-        self.buckets.labels.iter().map(|label| &**label)
+    /// The buckets, which other histograms share.
+    pub fn buckets(&self) -> &Buckets {
+        &self.buckets
+    }
+
+    /// The number of observations up to the bound of each classic bucket, the last one of which has none; none at all
+    /// if classic buckets are left out.
+    pub fn cumulative_counts(&self) -> impl Iterator<Item = u64> {
+        let mut total = 0;
+        self.counts.iter().map(move |count| {
+            total += count;
+            total
+        })
+    }
+
+    /// The native buckets, unless they are off.
+    pub fn native(&self) -> Option<&NativeHistogram> {
+        self.native.as_deref()
+    }
+
+    /// The number of observations.
+    pub fn count(&self) -> u64 {
+        match &self.native {
+            Some(native) if self.counts.is_empty() => native.count(),
+            _ => self.counts.iter().sum(),
+        }
     }
 
     /// Sum of all observations.
     pub fn sum(&self) -> f64 {
         self.sum
+    }
+
+    /// The exemplar of a classic bucket.
+    pub fn exemplar(&self, bucket: usize) -> Option<&Exemplar> {
+        self.exemplars()
+            .find_map(|(of, exemplar)| (*of == bucket).then_some(exemplar))
+    }
+
+    /// The exemplars, with the classic buckets that they are in.
+    pub fn exemplars(&self) -> impl Iterator<Item = &(usize, Exemplar)> {
+        self.exemplars.iter()
     }
 }

@@ -16,12 +16,18 @@ pub enum LabelNames {
 }
 
 impl LabelNames {
-    /// `name` in the form that such a scraper reads; `None` if it cannot read it.
-    pub(super) fn write(self, name: &str) -> Option<Cow<'_, str>> {
-        if is_plain_label_name(name) {
-            return Some(name.into());
-        }
-        (self == Self::Utf8).then(|| format!("\"{}\"", escape(name)).into())
+    /// Returns whether such a scraper can read `name`.
+    pub(super) fn can_read(self, name: &str) -> bool {
+        self == Self::Utf8 || is_plain_label_name(name)
+    }
+}
+
+/// `name` as the text formats have it: in quotes, unless it is plain.
+pub(super) fn quoted_if_needed(name: &str) -> Cow<'_, str> {
+    if is_plain_label_name(name) {
+        name.into()
+    } else {
+        format!("\"{}\"", escape(name)).into()
     }
 }
 
@@ -32,8 +38,8 @@ mod tests {
     #[test]
     fn utf8_label_names_are_quoted_or_left_out() {
         for name in ["team", "_a1"] {
-            assert_eq!(LabelNames::Plain.write(name).as_deref(), Some(name));
-            assert_eq!(LabelNames::Utf8.write(name).as_deref(), Some(name));
+            assert!(LabelNames::Plain.can_read(name) && LabelNames::Utf8.can_read(name));
+            assert_eq!(quoted_if_needed(name), name);
         }
         for (name, quoted) in [
             ("my.label", r#""my.label""#),
@@ -41,8 +47,8 @@ mod tests {
             ("größe", r#""größe""#),
             ("a\"\\\n", r#""a\"\\\n""#),
         ] {
-            assert_eq!(LabelNames::Plain.write(name), None);
-            assert_eq!(LabelNames::Utf8.write(name).as_deref(), Some(quoted));
+            assert!(!LabelNames::Plain.can_read(name) && LabelNames::Utf8.can_read(name));
+            assert_eq!(quoted_if_needed(name), quoted);
         }
     }
 }

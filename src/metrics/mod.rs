@@ -1,16 +1,25 @@
 //! Prometheus metrics: series made from reports, and the table of all metric families.
 
 mod buckets;
+mod counters;
 mod daemon;
+mod exemplar;
 mod exporter;
 mod exposition;
 mod families;
 mod family;
+mod family_writer;
+mod format;
 mod histogram;
 mod label_name;
 mod label_value;
 mod monitor;
+mod native_histogram;
 mod process;
+mod protobuf;
+#[cfg(test)]
+mod protobuf_messages;
+mod series;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -22,7 +31,9 @@ pub use buckets::{DURATION_BUCKETS, RESPONSE_SIZE_BUCKETS};
 pub use exporter::Metrics;
 pub use exposition::Exposition;
 pub use families::FAMILIES;
-pub(crate) use family::{Cardinality, Scope};
+pub(crate) use family::{Cardinality, Compact, Scope};
 pub use family::{Family, Kind};
+pub use format::{Format, Syntax};
 pub use label_name::LabelNames;
-pub use settings::Settings;
+pub use native_histogram::NativeHistograms;
+pub use settings::{NativeChoice, Profile, Settings};

@@ -10,8 +10,9 @@ use std::{
 use parking_lot::{Mutex, MutexGuard};
 
 use super::{
-    buckets::Buckets, daemon::CheckCounters, family::MonitorWriter, histogram::Histogram,
-    label_value::escape, text::FamilyWriter,
+    buckets::Buckets, counters::Counters, daemon::CheckCounters, exemplar::Exemplar,
+    family::MonitorWriter, family_writer::FamilyWriter, format::Syntax, histogram::Histogram,
+    label_value::escape,
 };
 use crate::{
     check::{
@@ -24,10 +25,12 @@ use crate::{
 /// The metrics of one monitor.
 pub(super) struct MonitorMetrics {
     pub kind: &'static str,
-    /// Escaped for the text format.
     name: Arc<str>,
-    /// Escaped for the text format.
+    /// Its name as the text formats have it, if that is another one.
+    escaped_name: Option<Box<str>>,
     target: Box<str>,
+    /// The time since which its checks are counted.
+    since: SystemTime,
     check_every: Duration,
     timeout: Duration,
     /// Failures that confirm that it is down.
@@ -77,17 +80,18 @@ impl SlotCounts {
 pub(super) struct CheckTotals {
     /// Number of checks whose result is unreliable because of the daemon.
     pub tainted: u64,
-    /// In the order in which they first occurred: there are few, and most monitors have none.
-    pub failures: Vec<((Phase, Reason), u64)>,
+    pub failures: Counters<(Phase, Reason)>,
     /// By outcome.
     pub durations: [Histogram; Outcome::ALL.len()],
     /// By phase, of those that were reached.
     pub phase_seconds: [Option<Duration>; Phase::ALL.len()],
     pub response_sizes: Histogram,
-    pub http_responses: Vec<(u16, u64)>,
-    pub dns_responses: Vec<(Rcode, u64)>,
+    pub http_responses: Counters<u16>,
+    pub dns_responses: Counters<Rcode>,
     pub echoes: Option<EchoTotals>,
     pub last_success: Option<SystemTime>,
+    /// True if the last check failed.
+    pub last_failed: bool,
 }
 
 /// ICMP echo requests of all checks.
@@ -109,27 +113,30 @@ impl MonitorMetrics {
     /// The values of the monitor of `job`, before its first check.
     pub fn new(job: &Job, buckets: MonitorBuckets, all_checks: CheckCounters) -> Self {
         let durations = match &job.duration_buckets {
-            Some(own) => Arc::new(Buckets::new(own)),
+            Some(own) => Arc::new(buckets.durations.with_bounds(own)),
             None => buckets.durations,
         };
         let totals = CheckTotals {
             tainted: 0,
-            failures: Vec::new(),
+            failures: Counters::new(),
             durations: [(); Outcome::ALL.len()].map(|()| Histogram::new(durations.clone())),
             phase_seconds: [None; Phase::ALL.len()],
             response_sizes: Histogram::new(buckets.response_sizes),
-            http_responses: Vec::new(),
-            dns_responses: Vec::new(),
+            http_responses: Counters::new(),
+            dns_responses: Counters::new(),
             echoes: None,
             last_success: None,
+            last_failed: false,
         };
         Self {
             kind: job.kind(),
-            name: match escape(&job.name) {
-                Cow::Borrowed(_) => job.name.clone(),
-                Cow::Owned(escaped) => escaped.into(),
+            name: job.name.clone(),
+            escaped_name: match escape(&job.name) {
+                Cow::Borrowed(_) => None,
+                Cow::Owned(escaped) => Some(escaped.into()),
             },
-            target: escape(&job.target()).into(),
+            target: job.target().into(),
+            since: SystemTime::now(),
             check_every: job.check_every,
             timeout: job.timeout,
             confirm_failures: job.state_rules.confirm.failures,
@@ -144,9 +151,17 @@ impl MonitorMetrics {
         }
     }
 
-    /// The monitor's name, escaped.
-    pub fn name(&self) -> &str {
-        &self.name
+    /// The monitor's name as a label in `syntax`.
+    pub fn name(&self, syntax: Syntax) -> &str {
+        match (&self.escaped_name, syntax) {
+            (Some(escaped), Syntax::Text | Syntax::OpenMetrics) => escaped,
+            _ => &self.name,
+        }
+    }
+
+    /// The time since which its checks are counted.
+    pub fn since(&self) -> SystemTime {
+        self.since
     }
 
     /// The numbers of slots up to now.
@@ -188,13 +203,9 @@ impl MonitorMetrics {
             ("check_every", &check_every),
             ("timeout", &timeout),
         ];
-        let users: Vec<_> = self
-            .labels
-            .iter()
-            .map(|(name, value)| (&**name, escape(value)))
-            .collect();
-        let users = users.iter().map(|(name, value)| (*name, &**value));
-        out.info_escaped(users.chain(own));
+        let users = self.labels.iter();
+        let users = users.map(|(name, value)| (&**name, &**value));
+        out.info(users.chain(own));
     }
 
     fn progress(&self) -> MutexGuard<'_, Progress> {
@@ -206,12 +217,12 @@ impl MonitorMetrics {
 impl MonitorObserver for MonitorMetrics {
     fn on_started(&self, lag: Duration) {
         self.progress().slots.in_flight += 1;
-        self.all_checks.start_lag.observe(lag.as_secs_f64());
+        self.all_checks.started(lag);
     }
 
     fn on_tainted(&self) {
         self.progress().totals.tainted += 1;
-        self.all_checks.tainted.inc();
+        self.all_checks.count_tainted();
     }
 
     fn on_completed(&self, report: &Report) {
@@ -239,7 +250,19 @@ impl Progress {
         self.slots.completed[report.outcome() as usize] += 1;
         self.totals.add(report);
         match &mut self.last {
-            None => self.last = Some(report.clone()),
+            None => {
+                self.last = Some(Report {
+                    ended_at: report.ended_at,
+                    duration: report.duration,
+                    phases: report.phases.clone(),
+                    facts: report.facts.clone(),
+                    failure: report.failure.clone(),
+                    // No metric needs these, and there may be many.
+                    steps: Vec::new(),
+                    cause: None,
+                    trace: None,
+                });
+            }
             // Reuses the allocations of the report before.
             Some(last) => {
                 last.ended_at = report.ended_at;
@@ -254,16 +277,23 @@ impl Progress {
 
 impl CheckTotals {
     fn add(&mut self, report: &Report) {
-        self.durations[report.outcome() as usize].observe(report.duration.as_secs_f64());
+        let since = report.ended_at.checked_sub(report.duration);
+        let since = since.unwrap_or(report.ended_at);
+        let exemplar = |value| Exemplar::new(report, value);
+        let duration = report.duration.as_secs_f64();
+        self.durations[report.outcome() as usize].observe(duration, since, exemplar(duration));
         for (phase, spent) in &report.phases {
             *self.phase_seconds[*phase as usize].get_or_insert_default() += *spent;
         }
         for fact in &report.facts {
             match fact {
-                #[expect(clippy::cast_precision_loss, reason = "samples are floats")]
-                Fact::ResponseBytes(bytes) => self.response_sizes.observe(*bytes as f64),
-                Fact::HttpStatus(status) => count(&mut self.http_responses, *status),
-                Fact::Dns(response) => count(&mut self.dns_responses, response.rcode),
+                Fact::ResponseBytes(bytes) => {
+                    #[expect(clippy::cast_precision_loss, reason = "samples are floats")]
+                    let bytes = *bytes as f64;
+                    self.response_sizes.observe(bytes, since, exemplar(bytes));
+                }
+                Fact::HttpStatus(status) => self.http_responses.count(*status, since, None),
+                Fact::Dns(response) => self.dns_responses.count(response.rcode, since, None),
                 Fact::Icmp(echoes) => {
                     let totals = self.echoes.get_or_insert_default();
                     totals.sent += u64::from(echoes.sent);
@@ -284,16 +314,13 @@ impl CheckTotals {
                 | Fact::PeerCertificates(_) => {}
             }
         }
+        self.last_failed = report.failure.is_some();
         match &report.failure {
             None => self.last_success = Some(report.ended_at),
-            Some(failure) => count(&mut self.failures, (failure.phase, failure.reason)),
+            Some(failure) => {
+                let key = (failure.phase, failure.reason);
+                self.failures.count(key, since, exemplar(1.0));
+            }
         }
-    }
-}
-
-fn count<K: PartialEq>(counts: &mut Vec<(K, u64)>, key: K) {
-    match counts.iter_mut().find(|(known, _)| *known == key) {
-        Some((_, count)) => *count += 1,
-        None => counts.push((key, 1)),
     }
 }

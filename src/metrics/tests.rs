@@ -9,12 +9,16 @@ use std::{
     time::{Duration, UNIX_EPOCH},
 };
 
-use super::{family::Writer, *};
+use super::{
+    family::Writer,
+    protobuf_messages::{MetricFamily, as_text, decode},
+    *,
+};
 use crate::{
     check::{
         Attempt, CertificateRole, CertificateValidity, DispatcherObserver, DnsResponse, EchoStats,
         Fact, Failure, Job, LeafCertificate, Monitor, MonitorStatus, Phase, Rcode, Reason, Report,
-        RoundTripStats, ServingStatus, Skip, State,
+        RoundTripStats, ServingStatus, Skip, SpanId, State, Trace, TraceContext, TraceId,
     },
     discovery::Stats,
     probe::ProbeStats,
@@ -44,8 +48,23 @@ const fn ms(millis: u64) -> Duration {
 }
 
 fn page(metrics: &Metrics) -> String {
-    let chunks: Vec<_> = metrics.exposition(LabelNames::Plain).collect();
-    String::from_utf8(chunks.concat()).expect("labels and help are UTF-8")
+    page_in(Syntax::Text, metrics)
+}
+
+fn page_in(syntax: Syntax, metrics: &Metrics) -> String {
+    String::from_utf8(bytes_in(syntax, metrics)).expect("labels and help are UTF-8")
+}
+
+fn bytes_in(syntax: Syntax, metrics: &Metrics) -> Vec<u8> {
+    let format = Format {
+        syntax,
+        names: LabelNames::Plain,
+    };
+    metrics.exposition(format).collect::<Vec<_>>().concat()
+}
+
+fn families(metrics: &Metrics) -> Vec<MetricFamily> {
+    decode(&bytes_in(Syntax::Protobuf, metrics))
 }
 
 /// The samples of `page` without those of this process and this build.
@@ -67,6 +86,22 @@ fn fixed_part(page: &str) -> String {
     };
     let lines: Vec<_> = page.lines().filter(fixed).collect();
     lines.join("\n") + "\n"
+}
+
+/// The trace with an id of these digits.
+#[expect(clippy::unnecessary_wraps, reason = "reports have one or none")]
+fn traced(digits: u8, is_sampled: bool) -> Option<Box<Trace>> {
+    let context = TraceContext {
+        trace_id: TraceId([digits; 16]),
+        span_id: SpanId([digits; 8]),
+        is_sampled,
+    };
+    Some(Box::new(Trace {
+        context,
+        is_propagated: true,
+        started_at: UNIX_EPOCH,
+        phases: None,
+    }))
 }
 
 fn succeeded() -> Report {
@@ -98,7 +133,7 @@ fn succeeded() -> Report {
         failure: None,
         steps: Vec::new(),
         cause: None,
-        trace: None,
+        trace: traced(1, true),
     }
 }
 
@@ -115,7 +150,7 @@ fn failed() -> Report {
         )),
         steps: Vec::new(),
         cause: None,
-        trace: None,
+        trace: traced(2, true),
     }
 }
 
@@ -183,9 +218,9 @@ fn of_other_types() -> Report {
     }
 }
 
-#[test]
-fn the_page_matches_the_golden_file() {
-    let metrics = Metrics::new(&Settings::default(), || 7).with_limits(1000, None);
+/// The metrics of a fixed run.
+fn fixed_run(settings: &Settings) -> Metrics {
+    let metrics = Metrics::new(settings, || 7).with_limits(1000, None);
     let mut example = Job::new("example", Silent("https://example.com/"));
     example
         .labels
@@ -236,19 +271,297 @@ fn the_page_matches_the_golden_file() {
     ] {
         observer.on_status(&status(state));
     }
+    metrics
+}
 
-    let found = fixed_part(&page(&metrics));
-    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/metrics.txt");
+#[track_caller]
+fn check_golden(found: &str, file: &str) {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let golden = golden.join(file);
     if env::var_os("UPDATE_EXPECT").is_some() {
-        fs::write(&golden, &found).expect("the golden file can be written");
+        fs::write(&golden, found).expect("the golden file can be written");
     }
     let expected = fs::read_to_string(&golden).expect("the golden file is there");
     assert_eq!(found, expected);
 }
 
+#[test]
+fn pages_match_the_golden_files() {
+    let full = fixed_run(&Settings::default());
+    check_golden(&fixed_part(&page(&full)), "metrics.txt");
+    let open_metrics = page_in(Syntax::OpenMetrics, &full);
+    check_golden(&fixed_part(&open_metrics), "metrics.openmetrics.txt");
+    let compact = Settings {
+        profile: Profile::Compact,
+        ..Settings::default()
+    };
+    let compact = page(&fixed_run(&compact));
+    check_golden(&fixed_part(&compact), "metrics.compact.txt");
+}
+
+/// Both formats have the same samples.
+#[test]
+fn protobuf_has_the_samples_of_the_text_format() {
+    for native_histograms in [
+        NativeChoice::Off,
+        NativeChoice::On(NativeHistograms::default()),
+    ] {
+        let settings = Settings {
+            native_histograms,
+            ..with_all_families()
+        };
+        let metrics = fixed_run(&settings);
+        let text = fixed_part(&page(&metrics));
+        assert_eq!(fixed_part(&as_text(&families(&metrics))), text);
+    }
+}
+
+#[test]
+fn native_histograms_stand_beside_classic_ones_or_alone() {
+    let histograms = |settings: Settings| {
+        let families = families(&fixed_run(&settings));
+        let name = "monitor_check_duration_seconds";
+        let family = families.into_iter().find(|family| family.name == name);
+        let metrics = family.expect("it is exported").metric;
+        metrics
+            .into_iter()
+            .map(|metric| metric.histogram.expect("a histogram"))
+            .collect::<Vec<_>>()
+    };
+    for histogram in histograms(Settings::default()) {
+        assert_eq!(
+            (histogram.schema, &histogram.positive_span[..]),
+            (None, &[][..])
+        );
+        assert!(!histogram.bucket.is_empty());
+    }
+    let both = histograms(Settings {
+        native_histograms: NativeChoice::On(NativeHistograms::default()),
+        ..Settings::default()
+    });
+    let alone = histograms(Settings {
+        native_histograms: NativeChoice::On(NativeHistograms::default()),
+        classic_histograms: Some(false),
+        ..Settings::default()
+    });
+    for (mut both, alone) in both.into_iter().zip(alone) {
+        assert!(!both.bucket.is_empty());
+        both.bucket.clear();
+        assert_eq!(both, alone);
+        assert_eq!(alone.schema, Some(3));
+        let mut count = 0;
+        let counts = alone.positive_delta.iter().map(|delta| {
+            count += delta;
+            count
+        });
+        let total = counts.sum::<i64>() + alone.zero_count.expect("it has one").cast_signed();
+        assert_eq!(total.cast_unsigned(), alone.sample_count);
+        let lengths = alone.positive_span.iter().map(|span| span.length);
+        assert_eq!(lengths.sum::<u32>() as usize, alone.positive_delta.len());
+    }
+}
+
+#[test]
+fn what_never_happened_counts_since_it_happened() {
+    let families = families(&fixed_run(&Settings::default()));
+    let failures = families
+        .iter()
+        .find(|family| family.name == "monitor_check_failures_total");
+    let counter = failures.and_then(|family| family.metric[0].counter.clone());
+    let created = counter.expect("a counter").created_timestamp;
+    // When the check began that failed first.
+    assert_eq!(
+        (created.seconds, created.nanos),
+        (1_795_000_002, 856_000_000)
+    );
+}
+
+#[test]
+fn exemplars_are_the_traces_that_are_exported() {
+    let id = |digits: u8| format!("{digits:02x}").repeat(16);
+    let settings = Settings {
+        native_histograms: NativeChoice::On(NativeHistograms::default()),
+        ..Settings::default()
+    };
+    let metrics = fixed_run(&settings);
+    let open_metrics = page_in(Syntax::OpenMetrics, &metrics);
+    for line in [
+        format!(
+            "monitor_check_failures_total{{monitor=\"example\",phase=\"connect\",reason=\"timeout\"}} 1 \
+             # {{trace_id=\"{}\"}} 1 1795000005.456\n",
+            id(2)
+        ),
+        format!(
+            "monitor_check_duration_seconds_bucket{{monitor=\"example\",outcome=\"success\",le=\"0.1\"}} 2 \
+             # {{trace_id=\"{}\"}} 0.074 1795000000.123\n",
+            id(1)
+        ),
+    ] {
+        assert!(
+            open_metrics.contains(&line),
+            "{line} is not on\n{open_metrics}"
+        );
+    }
+    assert!(!page(&metrics).contains("trace_id"));
+
+    let families = families(&metrics);
+    let first = |name: &str| {
+        let family = families.iter().find(|family| family.name == name);
+        family.expect("it is exported").metric[0].clone()
+    };
+    let counter = first("monitor_check_failures_total").counter;
+    let exemplar = counter.expect("a counter").exemplar.expect("it has one");
+    assert_eq!(exemplar.label[0].value, id(2));
+    assert_eq!(
+        (exemplar.timestamp.seconds, exemplar.timestamp.nanos),
+        (1_795_000_005, 456_000_000)
+    );
+    let histogram = first("monitor_check_duration_seconds").histogram;
+    let histogram = histogram.expect("a histogram");
+    assert_eq!(histogram.exemplars.len(), 1);
+    assert_eq!(histogram.exemplars[0].label[0].value, id(1));
+    let in_buckets = histogram.bucket.iter().filter_map(|b| b.exemplar.as_ref());
+    assert_eq!(in_buckets.collect::<Vec<_>>(), [&histogram.exemplars[0]]);
+
+    let metrics = Metrics::new(&settings, || 0);
+    let observer = metrics.observe(&Job::new("unsampled", Silent("http://localhost/")));
+    observer.on_started(ms(0));
+    observer.on_completed(&Report {
+        trace: traced(3, false),
+        ..failed()
+    });
+    assert!(!page_in(Syntax::OpenMetrics, &metrics).contains("trace_id"));
+}
+
+/// The numbers that `plan`, rules and dashboards rely on.
+#[test]
+fn a_healthy_monitor_has_at_most_16_series_in_the_compact_profile() {
+    let settings = Settings {
+        profile: Profile::Compact,
+        ..Settings::default()
+    };
+    let metrics = Metrics::new(&settings, || 0);
+    let dns = |fact: &Fact| matches!(fact, Fact::Dns(_));
+    let icmp = |fact: &Fact| matches!(fact, Fact::Icmp(_));
+    let grpc = |fact: &Fact| matches!(fact, Fact::GrpcStatus(_) | Fact::Serving(_));
+    let of_type = |wanted: &dyn Fn(&Fact) -> bool, phases: &[Phase], has_tls: bool| {
+        let mut facts = of_other_types().facts;
+        facts.retain(wanted);
+        if has_tls {
+            let tls = succeeded().facts;
+            facts.extend(
+                tls.into_iter()
+                    .filter(|fact| !matches!(fact, Fact::HttpStatus(_) | Fact::ResponseBytes(_))),
+            );
+        }
+        Report {
+            facts,
+            phases: phases.iter().map(|phase| (*phase, ms(1))).collect(),
+            ..succeeded()
+        }
+    };
+    let reports = [
+        ("http", succeeded()),
+        (
+            "dns",
+            of_type(
+                &dns,
+                &[Phase::Resolve, Phase::Connect, Phase::Request],
+                false,
+            ),
+        ),
+        (
+            "icmp",
+            of_type(&icmp, &[Phase::Resolve, Phase::Setup, Phase::Rtt], false),
+        ),
+        (
+            "grpc",
+            of_type(
+                &grpc,
+                &[Phase::Resolve, Phase::Connect, Phase::Tls, Phase::Check],
+                true,
+            ),
+        ),
+    ];
+    for (name, report) in &reports {
+        let observer = metrics.observe(&Job::new(*name, Silent("http://localhost/")));
+        observer.on_status(&MonitorStatus {
+            depends_on: Arc::default(),
+            ..status(State::Up)
+        });
+        for _ in 0..2 {
+            observer.on_started(ms(0));
+            observer.on_completed(report);
+        }
+    }
+    let families = families(&metrics);
+    for (name, _) in &reports {
+        let is_its = |metric: &&protobuf_messages::Metric| {
+            metric
+                .label
+                .iter()
+                .any(|label| label.name == "monitor" && label.value == *name)
+        };
+        let series: Vec<_> = families
+            .iter()
+            .flat_map(|family| family.metric.iter().filter(is_its).map(|_| &family.name))
+            .collect();
+        assert!(series.len() <= 16, "{name}: {}: {series:#?}", series.len());
+        assert!(series.len() > 10, "{name}: {series:#?}");
+    }
+}
+
+#[test]
+fn the_compact_profile_tells_what_is_unusual() {
+    let settings = Settings {
+        profile: Profile::Compact,
+        enabled: vec!["monitor_last_check_duration_seconds"],
+        ..Settings::default()
+    };
+    let page = page(&fixed_run(&settings));
+    for line in [
+        "monitor_state{monitor=\"example\",state=\"degraded\"} 1\n",
+        "monitor_degraded{monitor=\"example\"} 1\n",
+        "monitor_checks_skipped_total{monitor=\"example\",reason=\"stalled\"} 2\n",
+        "monitor_checks_tainted_total{monitor=\"example\"} 1\n",
+        "monitor_checks_total{monitor=\"never checked\",outcome=\"failure\"} 0\n",
+        "monitor_last_check_duration_seconds{monitor=\"example\"} 0.074\n",
+        "monitor_check_duration_seconds_sum{monitor=\"example\",outcome=\"success\"} 0.148\n",
+        "monitor_last_success_timestamp_seconds{monitor=\"it's \\\"quoted\\\", \\\\ and 日本\"}",
+        "monitor_tls_certificate_not_after_timestamp_seconds{certificate=\"verified\",monitor=\"example\"}",
+    ] {
+        assert!(page.contains(line), "{line} is not on\n{page}");
+    }
+    for absent in [
+        "monitor_degraded{monitor=\"other types\"}",
+        "monitor_last_success_timestamp_seconds{monitor=\"example\"}",
+        "state=\"up\"",
+        "certificate=\"leaf\"",
+        "reason=\"saturated\"",
+        "monitor_checks_scheduled_total",
+    ] {
+        assert!(!page.contains(absent), "{absent} is on\n{page}");
+    }
+}
+
+#[test]
+fn units_are_those_that_names_end_with() {
+    let of = |name: &str| {
+        let family = FAMILIES.iter().find(|family| family.name == name);
+        family.expect("it is in the table").unit()
+    };
+    assert_eq!(of("process_cpu_seconds_total"), Some("seconds"));
+    assert_eq!(of("monitor_response_size_bytes"), Some("bytes"));
+    assert_eq!(of("monitor_icmp_loss_ratio"), Some("ratio"));
+    assert_eq!(of("monitor_up"), None);
+    assert_eq!(of("monitor_checks_total"), None);
+}
+
 /// Settings that export what is off by default too.
 fn with_all_families() -> Settings {
-    let opt_in = FAMILIES.iter().filter(|family| family.is_opt_in());
+    let opt_in = FAMILIES
+        .iter()
+        .filter(|family| family.is_opt_in(Profile::Full));
     Settings {
         enabled: opt_in.map(|family| family.name).collect(),
         ..Settings::default()
@@ -393,7 +706,7 @@ fn a_page_of_many_chunks_has_every_sample_once() {
         observer.on_started(ms(0));
         observer.on_completed(&succeeded());
     }
-    let chunks: Vec<_> = metrics.exposition(LabelNames::Plain).collect();
+    let chunks: Vec<_> = metrics.exposition(Format::default()).collect();
     assert!(chunks.len() > 20, "{} chunks", chunks.len());
     assert!(chunks.iter().all(|chunk| chunk.len() < 300 << 10));
     let page = String::from_utf8(chunks.concat()).expect("labels and help are UTF-8");
@@ -523,6 +836,12 @@ fn every_row_of_the_table_is_consistent() {
         assert_eq!(
             name.ends_with("_total"),
             family.kind == Kind::Counter,
+            "{name}"
+        );
+        // They would need other escapes in OpenMetrics.
+        assert!(!family.help.contains(['\\', '"', '\n']), "{name}");
+        assert!(
+            family.is_per_monitor() || family.compact == Compact::Same,
             "{name}"
         );
     }

@@ -16,7 +16,7 @@ use super::{
     compression::compress,
     response::{Body, full_body},
 };
-use crate::metrics::{Exposition, LabelNames, Metrics};
+use crate::metrics::{Exposition, Format, Metrics};
 
 /// The page of `/metrics`, rendered on demand.
 ///
@@ -33,7 +33,7 @@ pub(super) struct MetricsRenderer {
 struct LastPage {
     began: Option<Instant>,
     page: Weak<Vec<u8>>,
-    names: LabelNames,
+    format: Format,
 }
 
 impl MetricsRenderer {
@@ -45,10 +45,10 @@ impl MetricsRenderer {
     }
 
     /// A plain page, not older than this call.
-    pub async fn plain(&self, names: LabelNames) -> Result<Body, JoinError> {
+    pub async fn plain(&self, format: Format) -> Result<Body, JoinError> {
         let metrics = self.metrics.clone();
         let turn = self.last.lock().await;
-        let (first, page) = spawn_blocking(move || next_chunk(metrics.exposition(names))).await?;
+        let (first, page) = spawn_blocking(move || next_chunk(metrics.exposition(format))).await?;
         drop(turn);
         if page.is_finished() {
             return Ok(full_body(first.into()));
@@ -69,30 +69,30 @@ impl MetricsRenderer {
     }
 
     /// The same, compressed.
-    pub async fn gzip(&self, names: LabelNames) -> Result<Body, JoinError> {
-        let page = self.compressed(names).await?;
+    pub async fn gzip(&self, format: Format) -> Result<Body, JoinError> {
+        let page = self.compressed(format).await?;
         // A small page is sent and dropped within one poll: waiting requests must take it over before.
         yield_now().await;
         Ok(full_body(Bytes::from_owner(SharedBytes(page))))
     }
 
-    async fn compressed(&self, names: LabelNames) -> Result<Arc<Vec<u8>>, JoinError> {
+    async fn compressed(&self, format: Format) -> Result<Arc<Vec<u8>>, JoinError> {
         let asked = Instant::now();
         let mut last = self.last.lock().await;
         let shared = last
             .page
             .upgrade()
-            .filter(|_| last.names == names && last.began.is_some_and(|began| began >= asked));
+            .filter(|_| last.format == format && last.began.is_some_and(|began| began >= asked));
         if let Some(page) = shared {
             return Ok(page);
         }
         let began = Instant::now();
         let metrics = self.metrics.clone();
-        let page = Arc::new(spawn_blocking(move || compress(metrics.exposition(names))).await?);
+        let page = Arc::new(spawn_blocking(move || compress(metrics.exposition(format))).await?);
         *last = LastPage {
             began: Some(began),
             page: Arc::downgrade(&page),
-            names,
+            format,
         };
         Ok(page)
     }

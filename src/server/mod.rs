@@ -4,6 +4,7 @@ mod basic_auth;
 mod compression;
 mod connections;
 mod events;
+mod exposition_format;
 mod hash_queue;
 mod host;
 mod listener;
@@ -19,7 +20,6 @@ mod serve;
 mod services;
 mod settings;
 mod status;
-mod text_format;
 mod tls;
 mod web_config;
 

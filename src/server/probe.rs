@@ -11,11 +11,12 @@ use url::form_urlencoded;
 
 use super::{
     compression::{accepts_gzip, compress},
+    exposition_format::{ExpositionFormat, Offer},
     response::{HttpResponse, full_body, text_response, try_later},
     status::{html, page_failed},
-    text_format::{ProbeFormat, probe_format},
 };
 use crate::{
+    metrics::Syntax,
     probe::{BadRequest, ProbeRequest, Prober, RecentProbe},
     status::probes_page,
 };
@@ -84,9 +85,10 @@ impl ProbeRoutes {
         if let Some(log) = answer.log {
             return text_response(StatusCode::OK, log);
         }
-        let format = probe_format(headers);
+        let format = ExpositionFormat::negotiate(headers, Offer::Text);
         let mut page = answer.metrics.as_bytes().to_vec();
-        if format == ProbeFormat::OpenMetrics {
+        // All are gauges: in OpenMetrics they are the same but for its end.
+        if format.page().syntax == Syntax::OpenMetrics {
             page.extend_from_slice(b"# EOF\n");
         }
         let gzip = accepts_gzip(headers);

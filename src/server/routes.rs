@@ -15,6 +15,7 @@ use super::{
     LOG_TARGET, Readiness, Services, Settings,
     basic_auth::{Access, Users},
     compression::accepts_gzip,
+    exposition_format::{ExpositionFormat, Offer},
     host::{AllowedHosts, HostHeader},
     metrics::MetricsRenderer,
     mount::Mount,
@@ -23,7 +24,6 @@ use super::{
     reload::ReloadRoute,
     response::{HttpResponse, error_response, error_to_json, text_response, try_later},
     status::{StatusPath, StatusRoutes},
-    text_format::{content_type, label_names},
 };
 
 /// The handlers of all paths.
@@ -188,11 +188,12 @@ impl Routes {
     }
 
     async fn metrics(&self, headers: &HeaderMap) -> HttpResponse {
-        let (gzip, names) = (accepts_gzip(headers), label_names(headers));
+        let gzip = accepts_gzip(headers);
+        let format = ExpositionFormat::negotiate(headers, Offer::All);
         let page = if gzip {
-            self.metrics.gzip(names).await
+            self.metrics.gzip(format.page()).await
         } else {
-            self.metrics.plain(names).await
+            self.metrics.plain(format.page()).await
         };
         let page = match page {
             Ok(page) => page,
@@ -204,7 +205,7 @@ impl Routes {
         };
         let mut response = HttpResponse::new(page);
         let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, content_type(names));
+        headers.insert(CONTENT_TYPE, format.content_type());
         headers.insert(VARY, HeaderValue::from_static("accept, accept-encoding"));
         if gzip {
             headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));

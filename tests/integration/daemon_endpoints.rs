@@ -8,7 +8,7 @@ use std::{
 };
 
 use flate2::read::GzDecoder;
-use monitoringdaemon::metrics::{FAMILIES, Family};
+use monitoringdaemon::metrics::{FAMILIES, Family, Profile};
 use serde_json::json;
 use socket2::SockRef;
 use tempfile::NamedTempFile;
@@ -40,7 +40,7 @@ fn families_of_http() -> impl Iterator<Item = &'static Family> {
         "blackbox_",
     ];
     let of_other = |family: &Family| {
-        family.is_opt_in() || OF_OTHERS.iter().any(|of| family.name.starts_with(of))
+        family.is_opt_in(Profile::Full) || OF_OTHERS.iter().any(|of| family.name.starts_with(of))
     };
     FAMILIES.iter().filter(move |family| !of_other(family))
 }
@@ -154,8 +154,7 @@ fn metrics_are_in_the_text_format_with_gzip_if_accepted() {
     let length = plain.header("content-length").map(str::parse);
     assert_eq!(length, Some(Ok(plain.body.len())));
 
-    // As Prometheus asks.
-    let accept = "accept: application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1\r\n";
+    let accept = "accept: text/plain;version=0.0.4;q=0.5,*/*;q=0.1\r\n";
     let accept = format!("{accept}accept-encoding: gzip\r\n");
     let zipped = ask(daemon.address, "GET", "/metrics", &accept);
     assert_eq!(zipped.header("content-type"), format);
@@ -187,7 +186,8 @@ fn utf8_label_names_are_for_scrapers_that_accept_them() {
     for gzip in ["", "accept-encoding: gzip\r\n"] {
         let headers = format!("{prometheus_3}{gzip}");
         let utf8 = ask(daemon.address, "GET", "/metrics", &headers);
-        let format = "text/plain; version=1.0.0; charset=utf-8; escaping=allow-utf-8";
+        let format =
+            "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=allow-utf-8";
         assert_eq!(utf8.header("content-type"), Some(format));
         let mut text = utf8.body.clone();
         if !gzip.is_empty() {

@@ -49,6 +49,15 @@ pub struct Prometheus {
 
 impl Prometheus {
     pub fn start(program: &str, config: &str) -> Self {
+        Self::start_with(program, config, &[])
+    }
+
+    /// One that stores native histograms.
+    pub fn with_native_histograms(program: &str, config: &str) -> Self {
+        Self::start_with(program, config, &["--enable-feature=native-histograms"])
+    }
+
+    fn start_with(program: &str, config: &str, arguments: &[&str]) -> Self {
         let folder = TempDir::new().expect("a temporary folder");
         let file = folder.path().join("prometheus.yml");
         fs::write(&file, config).expect("room for a temporary file");
@@ -59,6 +68,7 @@ impl Prometheus {
                 folder.path().join("data").display()
             ))
             .args(["--web.listen-address=127.0.0.1:0", "--log.level=error"])
+            .args(arguments)
             .stdout(Stdio::null())
             .spawn()
             .expect("it has just been found");
@@ -113,8 +123,14 @@ impl Prometheus {
             ];
             self.ask("query_range", &parameters)
         };
-        let series = data["result"].as_array().expect("series").iter();
-        let values = series.flat_map(|series| {
+        let series = data["result"].as_array().expect("series");
+        if series
+            .iter()
+            .any(|series| !series["histogram"].is_null() || !series["histograms"].is_null())
+        {
+            return true;
+        }
+        let values = series.iter().flat_map(|series| {
             let many = series["values"].as_array().map(Vec::as_slice);
             many.unwrap_or(std::slice::from_ref(&series["value"]))
         });
@@ -263,9 +279,25 @@ fn config(daemon: &Daemon, nobody: &Closed) -> String {
 
 #[test]
 fn every_query_has_data() {
-    let Some(program) = helper("prometheus") else {
-        return;
-    };
+    if let Some(program) = helper("prometheus") {
+        check_queries("full", &[], |config| Prometheus::start(program, config));
+    }
+}
+
+#[test]
+fn every_query_has_data_in_the_compact_profile() {
+    // There is nothing to show of slots that were not skipped.
+    const WITHOUT_DATA: [&str; 1] = ["Slots skipped by reason"];
+    if let Some(program) = helper("prometheus") {
+        check_queries("compact", &WITHOUT_DATA, |config| {
+            Prometheus::with_native_histograms(program, config)
+        });
+    }
+}
+
+/// Holds that every query has data, apart from those of some panels.
+#[track_caller]
+fn check_queries(profile: &str, without: &[&str], start: impl FnOnce(&str) -> Prometheus) {
     let asked = AtomicUsize::new(0);
     let changing = Server::start([
         IDENTITY.tls(),
@@ -282,10 +314,11 @@ fn every_query_has_data() {
         "good": { "url": good.http("/"), "check_every": 1 },
         "closed": { "url": format!("http://{}/", closed.address), "check_every": 1 },
     });
-    let daemon = Daemon::start_as(json!({ "monitors": monitors }), |command| {
+    let settings = json!({ "monitors": monitors, "metrics": { "profile": profile } });
+    let daemon = Daemon::start_as(settings, |command| {
         command.env("SSL_CERT_FILE", authorities.path());
     });
-    let prometheus = Prometheus::start(program, &config(&daemon, &closed));
+    let prometheus = start(&config(&daemon, &closed));
 
     let names = eventually_within(PATIENCE, "all monitors are known", || {
         let names = prometheus.ask("label/monitor/values", &[("match[]", "monitor_info")]);
@@ -314,6 +347,7 @@ fn every_query_has_data() {
         }
     }
     assert!(without_data.len() > 100, "{}", without_data.len());
+    without_data.retain(|_, query| !without.contains(&&*query.panel));
     let began = Instant::now();
     while !without_data.is_empty() {
         without_data.retain(|_, query| !prometheus.has_data(query) && query.is_general);

@@ -88,7 +88,7 @@ fn check_part(document: &str, name: &str, expected: &str) {
 #[test]
 fn every_metric_and_every_reason_is_listed() {
     let mut metrics =
-        "| metric | type | labels | monitors | meaning |\n| --- | --- | --- | --- | --- |\n"
+        "| metric | type | labels | monitors | compact | meaning |\n| --- | --- | --- | --- | --- | --- |\n"
             .to_owned();
     for family in FAMILIES {
         let kind = family.kind.as_str();
@@ -99,9 +99,14 @@ fn every_metric_and_every_reason_is_listed() {
             .collect();
         let (name, labels, help) = (family.name, labels.join(" "), family.help);
         let monitors = family.monitors().unwrap_or_default();
+        let compact = if family.is_per_monitor() {
+            family.compact_series()
+        } else {
+            ""
+        };
         writeln!(
             metrics,
-            "| `{name}` | {kind} | {labels} | {monitors} | {help} |"
+            "| `{name}` | {kind} | {labels} | {monitors} | {compact} | {help} |"
         )
         .expect("a String takes all");
     }

@@ -23,6 +23,7 @@ mod echoes;
 mod explain;
 mod floods;
 mod forbidden_targets;
+mod formats;
 mod grpc;
 #[cfg(feature = "http3")]
 mod http3;

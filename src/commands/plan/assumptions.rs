@@ -9,6 +9,8 @@ pub(super) const HEALTHY_CHECK_DURATION: Duration = Duration::from_millis(100);
 pub(super) const BASE_MEMORY: usize = 11_000_000;
 /// Bytes for each monitor, from `benches/README.md`.
 pub(super) const MONITOR_MEMORY: usize = 5_500;
+/// Additional bytes for each monitor with native histograms, from `benches/README.md`.
+pub(super) const NATIVE_HISTOGRAM_MEMORY: usize = 500;
 /// Additional bytes for each monitor if the status page is on, from README.
 pub(super) const HISTORY_MEMORY: usize = 1_500;
 /// Bytes of the steps of a monitor's last failure, at most: 64 of 160 bytes of text, if the status page is on.

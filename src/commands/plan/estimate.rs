@@ -293,7 +293,8 @@ impl Plan {
             .collect();
         let checks_per_second = dispatcher::checks_per_second(jobs);
         let threads_needed = dispatcher::threads_needed(jobs);
-        let daemon_series = series::daemon_series(types.len(), limits.checks_per_host.is_some());
+        let daemon_series =
+            series::daemon_series(types.len(), limits.checks_per_host.is_some(), metrics);
         let mut hosts = hosts(&monitors);
         let mut plan = Self {
             machine,
@@ -477,8 +478,12 @@ impl Load {
         let bodies = bodies.into_iter().take(in_flight);
         let series = |monitor: &Monitor| monitor.series(scenario);
         let models: Vec<_> = monitors.iter().map(|monitor| &monitor.series).collect();
+        let lines = |monitor: &Monitor| monitor.series.lines(scenario == Scenario::AllTimeOut);
         let scrape =
-            |monitor: &Monitor| series(monitor) * (assumptions::SAMPLE_BYTES + monitor.name);
+            |monitor: &Monitor| lines(monitor) * (assumptions::SAMPLE_BYTES + monitor.name);
+        let native_memory = monitors
+            .iter()
+            .filter(|monitor| monitor.series.has_native_histograms());
         Self {
             mean_in_flight: all.mean,
             peak_in_flight: all.peak,
@@ -488,6 +493,7 @@ impl Load {
                 + (in_flight - named),
             memory: assumptions::BASE_MEMORY
                 + monitors.len() * assumptions::MONITOR_MEMORY
+                + native_memory.count() * assumptions::NATIVE_HISTOGRAM_MEMORY
                 + over_tls * assumptions::TLS_CHECK_MEMORY
                 + (in_flight - over_tls) * assumptions::CHECK_MEMORY,
             bodies: bodies.fold(0, u64::saturating_add),

@@ -2,7 +2,7 @@
 
 use crate::{
     check::{Job, Phase},
-    metrics::{BucketSet, Cardinality, FAMILIES, Family, Scope, Settings},
+    metrics::{BucketSet, Cardinality, Compact, FAMILIES, Family, Profile, Scope, Settings},
 };
 
 /// The properties of a monitor that determine its number of series.
@@ -34,12 +34,17 @@ impl<'s> SeriesModel<'s> {
         self.phases.contains(&phase)
     }
 
-    /// The number of sample lines after a successful check, and one before it that failed if `has_failed`.
+    /// The number of series after a successful check, and one before it that failed if `has_failed`.
     ///
     /// The failed one got a response, with a status code of its own.
     pub fn count(&self, has_failed: bool) -> usize {
         let outcomes = 1 + usize::from(has_failed);
         let count = |family: &Family| match family.cardinality {
+            _ if self.settings.profile == Profile::Compact
+                && let Compact::Reduced(healthy) = family.compact =>
+            {
+                healthy
+            }
             Cardinality::Fixed(count) => count,
             Cardinality::Phases => self.phases.len(),
             Cardinality::Outcomes => outcomes,
@@ -59,7 +64,32 @@ impl<'s> SeriesModel<'s> {
         exported.map(count).sum()
     }
 
-    /// Returns true if the monitor has series of `family`.
+    /// The number of sample lines of these series: in the text formats, a native histogram has three.
+    pub fn lines(&self, has_failed: bool) -> usize {
+        let histograms = |family: &&Family| {
+            self.exports(family)
+                && matches!(
+                    family.cardinality,
+                    Cardinality::Histogram(_) | Cardinality::HistogramPerOutcome(_)
+                )
+        };
+        let series = self.count(has_failed);
+        if self.settings.has_classic() {
+            return series;
+        }
+        let count = |family: &Family| match family.cardinality {
+            Cardinality::HistogramPerOutcome(_) => 1 + usize::from(has_failed),
+            _ => 1,
+        };
+        series + 2 * FAMILIES.iter().filter(histograms).map(count).sum::<usize>()
+    }
+
+    /// Returns true if the monitor has native histograms.
+    pub fn has_native_histograms(&self) -> bool {
+        self.settings.native().is_some()
+    }
+
+    /// Returns true if the monitor has series of `family` while it is healthy.
     fn exports(&self, family: &Family) -> bool {
         let has = match family.scope {
             Scope::Monitors => true,
@@ -72,14 +102,18 @@ impl<'s> SeriesModel<'s> {
             | Scope::Storage
             | Scope::Telemetry => false,
         };
-        has && self.settings.exports(family)
+        let is_compact = self.settings.profile == Profile::Compact;
+        let is_unusual = is_compact && family.compact == Compact::Reduced(0);
+        has && !is_unusual && self.settings.exports(family)
     }
 
     fn histogram(&self, set: BucketSet) -> usize {
-        let own = self
-            .own_duration_buckets
-            .filter(|_| set == BucketSet::Duration);
-        histogram_lines(own.unwrap_or(self.settings.bounds(set).len()))
+        let own = self.own_duration_buckets;
+        let own = own.filter(|_| set == BucketSet::Duration);
+        histogram_series(
+            own.unwrap_or(self.settings.bounds(set).len()),
+            self.settings,
+        )
     }
 }
 
@@ -93,11 +127,11 @@ pub(super) fn count_of_dependencies(dependencies: usize, settings: &Settings) ->
 
 /// The number of sample lines of a daemon without discovery, not counting those of its monitors, which have
 /// `types` different types.
-pub(super) fn daemon_series(types: usize, has_host_limit: bool) -> usize {
+pub(super) fn daemon_series(types: usize, has_host_limit: bool, settings: &Settings) -> usize {
     let own = FAMILIES.iter().filter(|family| is_daemon_family(family));
     own.map(|family| match family.cardinality {
         Cardinality::Fixed(count) => count,
-        Cardinality::Histogram(set) => histogram_lines(set.default_bounds().len()),
+        Cardinality::Histogram(set) => histogram_series(set.default_bounds().len(), settings),
         Cardinality::MonitorTypes => types,
         Cardinality::HostLimit => usize::from(has_host_limit),
         Cardinality::SelfCheck
@@ -125,9 +159,14 @@ fn is_daemon_family(family: &Family) -> bool {
     family.scope == Scope::Daemon
 }
 
-/// A line for each bucket, one for the bucket without a bound, the sum and the count.
-fn histogram_lines(buckets: usize) -> usize {
-    buckets + 3
+/// One for each bucket, one for the bucket without a bound, the sum and the count; one in all if there are native
+/// buckets only.
+fn histogram_series(buckets: usize, settings: &Settings) -> usize {
+    if settings.has_classic() {
+        buckets + 3
+    } else {
+        1
+    }
 }
 
 /// Bytes of the HELP and TYPE lines on a page of monitors like `models`.
