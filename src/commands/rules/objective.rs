@@ -67,12 +67,18 @@ fn availability(monitor: &Monitor, percentage: Percentage) -> Objective {
 }
 
 /// Counts successful checks only: failed ones count against availability, and their latency says how they failed.
+///
+/// A native histogram, if there is one, is asked how many of its observations are above the threshold. As it interpolates,
+/// the number is rounded: a counter that decreases by a rounding error would count as restarted.
 fn latency(monitor: &Monitor, slo: LatencySlo) -> Objective {
+    const FAMILY: &str = "monitor_check_duration_seconds";
     let name = quoted(&monitor.name);
-    let total = format!(
-        r#"sum without (outcome) (monitor_check_duration_seconds_count{{monitor={name},outcome="success"}})"#
-    );
-    let le = le(slo.threshold.as_secs_f64());
+    let matchers = format!(r#"monitor={name},outcome="success""#);
+    let native = format!("sum without (outcome) ({FAMILY}{{{matchers}}})");
+    let native_total = format!("histogram_count({native})");
+    let classic_total = format!("sum without (outcome) ({FAMILY}_count{{{matchers}}})");
+    let threshold = slo.threshold.as_secs_f64();
+    let le = le(threshold);
     Objective {
         monitor: name.clone(),
         name: "latency",
@@ -84,10 +90,10 @@ fn latency(monitor: &Monitor, slo: LatencySlo) -> Objective {
         budget: slo.objective.error_budget(),
         check_every: monitor.check_every,
         bad: format!(
-            "{total} - sum without (outcome, le) \
-             (monitor_check_duration_seconds_bucket{{monitor={name},outcome=\"success\",{le}}})"
+            "round({native_total} * (1 - histogram_fraction(-Inf, {threshold}, {native})), 0.001) \
+             or {classic_total} - sum without (outcome, le) ({FAMILY}_bucket{{{matchers},{le}}})"
         ),
-        total,
+        total: format!("({native_total} or {classic_total})"),
     }
 }
 
