@@ -132,6 +132,8 @@ def parse_arguments() -> argparse.Namespace:
     add("--growth-rate", type=int, choices=rates, default=1000, metavar="N", help="growth")
     add("--scraped", type=int, choices=counts, default=10_000, metavar="MONITORS", help="scrape")
     add("--probed", type=int, choices=rates, default=1000, metavar="N", help="blackbox")
+    add("--series-targets", type=int, choices=counts, default=10_000, metavar="N", help="series")
+    add("--series-minutes", type=float, default=4, metavar="MINUTES", help="series; for each side")
     add("--sustained-from", type=int, choices=rates, default=5000, metavar="N", help="sustained")
     options = parser.parse_args()
     for name in options.groups:

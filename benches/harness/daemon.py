@@ -98,16 +98,16 @@ class Daemon:
 
     def memory_mb(self, key: str) -> float:
         """A line of proc_pid_status(5), in MB of 10^6 bytes."""
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        return number(rf"\n{key}:\s+(\d+) kB", status) * 1024 / 1e6
+        return memory_mb(self.process, key)
 
     def descriptors(self) -> int:
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
 
-    def scrape(self, encoding: str) -> bytes:
+    def scrape(self, encoding: str, accept: str = "*/*") -> bytes:
         """The page as it comes."""
         url = f"http://{self.address}/metrics"
-        request = urllib.request.Request(url, headers={"Accept-Encoding": encoding})
+        headers = {"Accept-Encoding": encoding, "Accept": accept}
+        request = urllib.request.Request(url, headers=headers)
         with urllib.request.urlopen(request, timeout=60) as response:
             return bytes(response.read())
 
@@ -132,6 +132,16 @@ class Daemon:
             time.sleep(pause)
         first, second, third = pages
         return (third - second) - (second - first)
+
+
+def memory_mb(process: subprocess.Popen[bytes], key: str) -> float:
+    """A line of proc_pid_status(5), in MB of 10^6 bytes."""
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    return number(rf"\n{key}:\s+(\d+) kB", status) * 1024 / 1e6
+
+
+def resident_mb(process: subprocess.Popen[bytes]) -> float:
+    return memory_mb(process, "VmRSS")
 
 
 def sound_counts(page: bytes) -> float:

@@ -62,27 +62,30 @@ def probe_url(address: str, target: Target) -> str:
     return f"http://{address}/probe?{query}"
 
 
-def prometheus_of_probes(blackbox: str, target: Target, count: int) -> str:
-    """Prometheus' configuration for `count` targets a second by way of blackbox_exporter."""
+def prometheus_of_probes(blackbox: str, target: Target, count: int, every: int = 1) -> str:
+    """Prometheus' configuration for `count` targets in so many seconds by way of blackbox_exporter."""
     # The same page under so many names.
     targets = [f"{target.http}?{index}" for index in range(count)]
     relabel = RELABEL.format(address=blackbox)
     params = "{module: [http_2xx]}"
-    return PROMETHEUS.format(every=1, path="/probe", params=params, targets=targets, relabel=relabel)
+    return PROMETHEUS.format(every=every, path="/probe", params=params, targets=targets, relabel=relabel)
 
 
-def prometheus_of_daemon(daemon: str) -> str:
-    return PROMETHEUS.format(every=5, path="/metrics", params="{}", targets=[daemon], relabel="[]")
+def prometheus_of_daemon(daemon: str, every: int = 5) -> str:
+    return PROMETHEUS.format(every=every, path="/metrics", params="{}", targets=[daemon], relabel="[]")
 
 
 @contextmanager
-def prometheus(target: Target, settings: str) -> Iterator[tuple[Process, str]]:
+def prometheus(
+    target: Target, settings: str, arguments: list[str] | None = None
+) -> Iterator[tuple[Process, str]]:
     """A Prometheus with an empty storage, and where it listens."""
     (target.directory / "prometheus.yml").write_text(settings)
     [address] = free_addresses(1)
     with_own_data = f"--storage.tsdb.path=data-{address.rpartition(':')[2]}"
     files = ["--config.file=prometheus.yml", with_own_data]
     command = ["prometheus", *files, f"--web.listen-address={address}", "--log.level=warn"]
+    command += arguments or []
     with service(command, address, target.directory) as process:
         yield process, address
 
@@ -93,3 +96,9 @@ def ask(prometheus: str, query: str) -> float:
     with urllib.request.urlopen(url, timeout=10) as response:
         result = json.load(response)["data"]["result"]
     return float(result[0]["value"][1]) if result else 0
+
+
+def head_series(prometheus: str) -> int:
+    """The number of series that Prometheus has in memory."""
+    with urllib.request.urlopen(f"http://{prometheus}/api/v1/status/tsdb", timeout=60) as response:
+        return int(json.load(response)["data"]["headStats"]["numSeries"])

@@ -50,7 +50,7 @@ fn packages_of_python_are_pinned_by_hash() {
         ".ci/requirements.txt",
         lines,
         r"==[0-9.b]+ --hash=sha256:[0-9a-f]{64}",
-        7,
+        8,
     );
     assert_pinned(
         ".ci/kubernetes.txt",

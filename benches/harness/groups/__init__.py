@@ -12,6 +12,7 @@ from harness.groups.many import growth, memory
 from harness.groups.names import names
 from harness.groups.probes import probes
 from harness.groups.scrape import scrape
+from harness.groups.series import series
 from harness.groups.start import start
 from harness.groups.steps import steps
 from harness.groups.sustained import sustained
@@ -58,5 +59,6 @@ GROUPS = {
     "probes": Group(probes, {"taskset", "wrk", "prometheus-blackbox-exporter"}),
     "blackbox": Group(blackbox, {"prometheus", "prometheus-blackbox-exporter"}),
     "floods": Group(floods, set()),
+    "series": Group(series, {"prometheus", "prometheus-blackbox-exporter"}),
     "floor": Group(floor, set(), needs_bare=True),
 }

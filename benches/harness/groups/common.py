@@ -27,6 +27,8 @@ class Bench:
     growth_rate: int
     scraped: int
     probed: int
+    series_targets: int
+    series_minutes: float
     sustained_from: int
 
 

@@ -10,6 +10,7 @@ from harness.page import LOSSES, counts
 from harness.report import Row, progress, shout
 
 KILOBYTES_BAR = 6
+NATIVE_KILOBYTES_BAR = 6.5
 LINEAR_BAR = 1.1
 GROWTH_MOST, GROWTH_LEAST = 1.15, 0.85
 
@@ -35,16 +36,22 @@ def memory(bench: Bench) -> list[Row]:
             Row(f"a monitor of {count}", "KB", [each[-1]], KILOBYTES_BAR),
             Row(f"a monitor of {count}, peak", "KB", [peak_each]),
         ]
+    count = min(bench.many)
+    progress(f"memory, {count} monitors with native histograms")
+    size, _ = resident(bench, count, ["metrics: {native_histograms: {}}"])
+    native = (size - one) * 1000 / (count - 1)
+    rows.append(Row(f"a monitor of {count}, native histograms", "KB", [native], NATIVE_KILOBYTES_BAR))
     if len(each) > 1:
         name = f"a monitor of {max(bench.many)} / of {min(bench.many)}"
         rows.append(Row(name, "", [each[-1] / each[0]], LINEAR_BAR))
     return rows
 
 
-def resident(bench: Bench, count: int) -> tuple[float, float]:
+def resident(bench: Bench, count: int, sections: list[str] | None = None) -> tuple[float, float]:
     """Resident memory and its peak, after every monitor was checked once, and two scrapes."""
     lines = monitors([bench.target.http], count)
-    with Daemon(bench.binary, bench.target, lines, "bundle.pem", every=bench.many_every) as daemon:
+    every = bench.many_every
+    with Daemon(bench.binary, bench.target, lines, "bundle.pem", every=every, sections=sections) as daemon:
         # The first checks come right at the start; the last ones, where their places on the grid are.
         time.sleep(bench.many_every + 1 if count > 1 else SETTLE_SECONDS)
         for _ in range(SCRAPES):
