@@ -286,7 +286,7 @@ fn every_query_has_data() {
 
 #[test]
 fn every_query_has_data_in_the_compact_profile() {
-    // There is nothing to show of slots that were not skipped.
+    // Slots that were not skipped have no series.
     const WITHOUT_DATA: [&str; 1] = ["Slots skipped by reason"];
     if let Some(program) = helper("prometheus") {
         check_queries("compact", &WITHOUT_DATA, |config| {
