@@ -523,7 +523,8 @@ monitors:
         }
         Ok(format!(
             "{log:?} {server:?} {dispatcher:?} {probe:?} {monitors:?} {discovery:?} {states:?} {storage:?} \
-             {telemetry:?}"
+             {:?}",
+            telemetry.settings
         ))
     }
 

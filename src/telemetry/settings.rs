@@ -122,7 +122,7 @@ impl TraceSettings {
         Some(Self {
             exporter: exporter?,
             failures: failures.unwrap_or(SampleRatio::ALL),
-            successes: successes.unwrap_or(SampleRatio::ONE_PERCENT),
+            successes: successes.unwrap_or(SampleRatio::new(0.01)),
         })
     }
 }
@@ -213,11 +213,6 @@ impl SampleRatio {
     /// All checks.
     pub const ALL: Self = Self { threshold: 0 };
 
-    /// One of a hundred checks.
-    pub const ONE_PERCENT: Self = Self {
-        threshold: (TraceId::MAX_RANDOMNESS / 100 + 1) * 99,
-    };
-
     /// A ratio from 0 to 1.
     #[must_use]
     #[expect(
@@ -271,8 +266,10 @@ mod tests {
         let half = SampleRatio::new(0.5);
         assert!(half.includes(greatest) && half.includes(trace(1 << 55)));
         assert!(!half.includes(trace((1 << 55) - 1)));
-        let sampled = (0..100_000).filter(|_| SampleRatio::ONE_PERCENT.includes(TraceId::random()));
-        let sampled = sampled.count();
+        let one_percent = SampleRatio::new(0.01);
+        let sampled = (0..100_000)
+            .filter(|_| one_percent.includes(TraceId::random()))
+            .count();
         assert!((700..1_300).contains(&sampled), "{sampled} of 100000");
     }
 }

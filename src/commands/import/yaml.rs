@@ -179,7 +179,7 @@ mod tests {
         leaf.prop_recursive(4, 40, 6, |inner| {
             prop_oneof![
                 prop::collection::vec(inner.clone(), 0..6).prop_map(Node::List),
-                prop::collection::btree_map("[^<]{0,12}", inner, 0..6)
+                prop::collection::btree_map("[^<\\x00]{0,12}", inner, 0..6)
                     .prop_map(|entries| Node::Map(entries.into_iter().collect())),
             ]
         })
