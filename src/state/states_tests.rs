@@ -38,7 +38,7 @@ impl Monitor for Silent {
 struct Notes {
     monitors: Mutex<HashMap<Arc<str>, Arc<Note>>>,
     connected: Mutex<Vec<Option<bool>>>,
-    /// True if it panics when it is told of the network next.
+    /// True if it panics at the next change of the network.
     is_faulty: AtomicBool,
 }
 

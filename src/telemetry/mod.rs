@@ -1,4 +1,4 @@
-//! What the daemon sends to a collector of OpenTelemetry, over OTLP: traces of checks, and log lines.
+//! Sends traces of checks and log lines to a collector of OpenTelemetry, over OTLP.
 //!
 //! Whoever has something to export puts it into a queue and never waits. A task for each signal sends what is queued.
 

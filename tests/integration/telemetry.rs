@@ -34,7 +34,7 @@ fn requests(collector: &Server, path: &str) -> Vec<Request> {
     requests
 }
 
-/// What the judge says is in the bodies of `requests`; none where it cannot be run.
+/// The contents of the bodies of `requests`, as the judge reads them; none if it cannot be run.
 fn decoded(signal: &str, requests: &[Request]) -> Option<Vec<Value>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let python = || {

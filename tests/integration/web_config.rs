@@ -83,7 +83,7 @@ fn read(folder: &Path, mut tls: Value) -> Result<server::Settings, String> {
     config::read_web(&file).map_err(|invalid| invalid.to_string())
 }
 
-/// What a client offers.
+/// The offer of a client.
 #[derive(Clone, Copy)]
 struct Client<'a> {
     versions: &'a [&'static SupportedProtocolVersion],
@@ -100,7 +100,7 @@ const ANY: Client<'static> = Client {
     identity: None,
 };
 
-/// What both agreed on.
+/// The result that both agreed on.
 #[derive(Debug, PartialEq, Eq)]
 struct Agreed {
     suite: CipherSuite,

@@ -28,7 +28,7 @@ type Part = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// HTTP/3 over the connection.
 pub(super) type Http3 = h3::client::Connection<QuicConnection, Bytes>;
 
-/// What quinn takes for a runtime: it collects the parts that quinn would have run as tasks.
+/// A runtime for quinn that collects the parts that quinn would have run as tasks.
 #[derive(Default)]
 pub(super) struct Collector(Mutex<Vec<Part>>);
 

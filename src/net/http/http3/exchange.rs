@@ -109,7 +109,7 @@ fn expected_length(method: &Method, response: &Response<()>) -> Option<u64> {
     Some(length).filter(|_| !is_without_body)
 }
 
-/// What tells why a request failed.
+/// The sources of the reason why a request failed.
 struct Exchange {
     connection: quinn::Connection,
     errors: ErrorClassifier,

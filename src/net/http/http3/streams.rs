@@ -218,7 +218,7 @@ impl quic::SendStream<Bytes> for RequestHalves {
 pub(super) struct ReceiveHalf {
     stream: quinn::RecvStream,
     buffer: BytesMut,
-    /// What a response has, and no other stream.
+    /// The data of a response, which no other stream has.
     response: Option<(FrameFilter, Arc<AtomicBool>)>,
 }
 
