@@ -109,7 +109,7 @@ fn expected_length(method: &Method, response: &Response<()>) -> Option<u64> {
     Some(length).filter(|_| !is_without_body)
 }
 
-/// The sources of the reason why a request failed.
+/// The connection of one request, which tells why the request failed.
 struct Exchange {
     connection: quinn::Connection,
     errors: ErrorClassifier,
