@@ -422,6 +422,7 @@ server:
   basic_auth_users: {a: $2b$10$QNdzJX6ok7Qg87AWGJI.WuJgfXjZUxqVfXaxtsqGmdU.WHdAzFw7a}
 defaults: {}
 dispatcher: {}
+metrics: {native_histograms: {}}
 probe: {}
 discovery:
   one:
@@ -510,6 +511,7 @@ monitors:
             log,
             server,
             dispatcher,
+            metrics,
             probe,
             mut monitors,
             discovery,
@@ -522,8 +524,8 @@ monitors:
             monitor.fingerprint = crate::check::Fingerprint::default();
         }
         Ok(format!(
-            "{log:?} {server:?} {dispatcher:?} {probe:?} {monitors:?} {discovery:?} {states:?} {storage:?} \
-             {:?}",
+            "{log:?} {server:?} {dispatcher:?} {metrics:?} {probe:?} {monitors:?} {discovery:?} {states:?} \
+             {storage:?} {:?}",
             telemetry.settings
         ))
     }
