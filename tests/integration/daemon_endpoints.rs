@@ -29,7 +29,7 @@ const HOSTILE: &str = "it's \"quoted\", \\ and 日本 }";
 
 /// The families of a page whose monitors are all of `type: http`, and not discovered.
 fn families_of_http() -> impl Iterator<Item = &'static Family> {
-    const OF_OTHERS: [&str; 8] = [
+    const OF_OTHERS: [&str; 9] = [
         "monitor_dns_",
         "monitor_icmp_",
         "monitor_grpc_",
@@ -37,6 +37,7 @@ fn families_of_http() -> impl Iterator<Item = &'static Family> {
         "monitoringdaemon_discovery_",
         "monitoringdaemon_probes_",
         "monitoringdaemon_storage_",
+        "monitoringdaemon_telemetry_",
         "blackbox_",
     ];
     let of_other = |family: &Family| {
