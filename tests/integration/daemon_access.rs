@@ -290,7 +290,7 @@ fn idle_clients_leave_checks_their_descriptors() {
     );
     daemon.until_logged(
         "RLIMIT_NOFILE is too low for the configured limits, which are lowered limit=100 \
-         max_concurrent_checks=25 max_connections=17",
+         max_concurrent_checks=25 max_concurrent_probes=0 max_connections=17",
     );
     let _idle: Vec<_> = (0..150).map(|_| connect(daemon.address)).collect();
     let before = daemon.page().completed();

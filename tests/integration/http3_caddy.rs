@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep};
 use crate::support::{
     PATIENCE,
     lab::Lab,
-    pki::{AUTHORITY, Authority, YEARS},
+    pki::{AUTHORITY, YEARS},
     process::helper,
     report::{assert_failure, assert_success, reached},
 };
@@ -25,26 +25,21 @@ const ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 7);
 
 struct Caddy {
     server: Child,
-    open: SocketAddr,
-    /// The server that demands a certificate.
-    strict: SocketAddr,
+    address: SocketAddr,
     _directory: TempDir,
 }
 
 impl Caddy {
-    fn start(program: &str, clients: &Authority) -> Self {
+    fn start(program: &str) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let root = directory.path();
         let write = |name: &str, bytes: &[u8]| fs::write(root.join(name), bytes).expect("room");
         let identity = AUTHORITY.issue(&[&ADDRESS.to_string()], YEARS);
         write("cert.pem", identity.certificate_pem.as_bytes());
         write("key.pem", identity.key_pem().as_bytes());
-        write("clients.pem", clients.pem().as_bytes());
         write("page", &b"all is well, ".repeat(50_000));
-        // Held together, so that they differ.
-        let free = [(); 2].map(|()| UdpSocket::bind((ADDRESS, 0)).expect("a port of loopback"));
-        let [open, strict] =
-            [&free[0], &free[1]].map(|free| free.local_addr().expect("a bound socket"));
+        let free = UdpSocket::bind((ADDRESS, 0)).expect("a port of loopback");
+        let address = free.local_addr().expect("a bound socket");
         let config = format!(
             "{{
                 admin off
@@ -53,25 +48,15 @@ impl Caddy {
                     protocols h3
                 }}
             }}
-            https://{open} {{
+            https://{address} {{
                 bind {ADDRESS}
                 tls cert.pem key.pem
                 root * {root}
                 redir /old /page
-                redir /plain http://{open}/
+                redir /plain http://{address}/
                 respond /post \"{{http.request.body}}\"
                 respond /broken 503
                 file_server
-            }}
-            https://{strict} {{
-                bind {ADDRESS}
-                tls cert.pem key.pem {{
-                    client_auth {{
-                        mode require_and_verify
-                        trusted_ca_cert_file clients.pem
-                    }}
-                }}
-                respond \"hello\"
             }}\n",
             root = root.display(),
         );
@@ -88,8 +73,7 @@ impl Caddy {
             .expect("the program, which was just asked for its version");
         Self {
             server,
-            open,
-            strict,
+            address,
             _directory: directory,
         }
     }
@@ -113,10 +97,9 @@ async fn caddy_is_checked_over_http3() {
     let Some(program) = helper("caddy") else {
         return;
     };
-    let clients = Authority::new("clients");
-    let caddy = Caddy::start(program, &clients);
+    let caddy = Caddy::start(program);
     let began = Instant::now();
-    while check(caddy.open, "/page", json!({}))
+    while check(caddy.address, "/page", json!({}))
         .await
         .failure
         .is_some()
@@ -130,7 +113,7 @@ async fn caddy_is_checked_over_http3() {
         "fail_if_header_not_matches": [{ "header": "Server", "regexp": "Caddy" }],
     });
     for path in ["/page", "/old"] {
-        let report = check(caddy.open, path, whole.clone()).await;
+        let report = check(caddy.address, path, whole.clone()).await;
         assert_success(&report);
         let phases = [
             Phase::Connect,
@@ -147,28 +130,20 @@ async fn caddy_is_checked_over_http3() {
             }
         )));
     }
-    assert_success(&check(caddy.open, "/page", json!({ "method": "HEAD" })).await);
+    assert_success(&check(caddy.address, "/page", json!({ "method": "HEAD" })).await);
     let echo = json!({
         "method": "POST",
         "body": "is it there?",
         "fail_if_body_not_matches_regexp": ["^is it there\\?$"],
     });
-    assert_success(&check(caddy.open, "/post", echo).await);
-    let report = check(caddy.open, "/broken", json!({})).await;
+    assert_success(&check(caddy.address, "/post", echo).await);
+    let report = check(caddy.address, "/broken", json!({})).await;
     assert_failure(&report, Phase::Processing, Reason::StatusCode);
-    let report = check(caddy.open, "/plain", json!({})).await;
+    let report = check(caddy.address, "/plain", json!({})).await;
     assert_failure(&report, Phase::Processing, Reason::ProtocolError);
     let name = json!({ "tls_config": { "server_name": "other.test" } });
-    let report = check(caddy.open, "/", name).await;
+    let report = check(caddy.address, "/", name).await;
     let reason = report.failure.as_ref().map(|failure| failure.reason);
     let refused = [Some(Reason::TlsWrongHost), Some(Reason::TlsHandshake)];
     assert!(refused.contains(&reason), "{report:#?}");
-
-    let report = check(caddy.strict, "/", json!({})).await;
-    assert_failure(&report, Phase::Tls, Reason::TlsHandshake);
-    let client = clients.issue(&["client.test"], YEARS);
-    let keys = json!({
-        "tls_config": { "cert": client.certificate_pem, "key": client.key_pem() },
-    });
-    assert_success(&check(caddy.strict, "/", keys).await);
 }

@@ -287,7 +287,9 @@ fn output_of_the_program_hides_secrets() {
         // A step may quote what the peer repeats, with the query masked.
         let text = text(&output).replace("/path?***", "");
         assert_eq!(output.status.code(), Some(1), "{text}");
-        assert_eq!(text.matches("Check failed").count(), number, "{text}");
+        if format != "table" {
+            assert_eq!(text.matches("Check failed").count(), number, "{text}");
+        }
         secrets.assert_none_in(format, &text);
     }
 }
