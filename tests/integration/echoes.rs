@@ -213,20 +213,17 @@ fn no_type_reports_a_secret_that_its_peer_echoes() {
 
 #[tokio::test]
 async fn a_name_server_that_echoes_has_not_answered() {
-    let echo = || NameServer::start(|asked| vec![Act::Send(asked.bytes.clone())]);
-    // Over UDP, anybody may have sent it.
-    let settings = json!({ "transport_protocol": "udp", "timeout": 0.5 });
-    let report = Lab::new().check(monitor(&echo(), settings)).await;
-    assert_failure(&report, Phase::Request, Reason::Timeout);
-
-    let settings = json!({ "transport_protocol": "tcp" });
-    let report = Lab::new().check(monitor(&echo(), settings)).await;
-    assert_failure(&report, Phase::Request, Reason::ProtocolError);
-    let error = report.failure.map(|failure| failure.error.to_string());
-    assert_eq!(error.as_deref(), Some("the response is itself a query"));
-
+    for transport in ["udp", "tcp"] {
+        let server = NameServer::start(|asked| vec![Act::Send(asked.bytes.clone())]);
+        let settings = json!({ "transport_protocol": transport });
+        let report = Lab::new().check(monitor(&server, settings)).await;
+        assert_failure(&report, Phase::Request, Reason::ProtocolError);
+        let error = report.failure.map(|failure| failure.error.to_string());
+        assert_eq!(error.as_deref(), Some("the response is itself a query"));
+    }
+    // As much as any length that the random id of the query may be taken for.
     let server = NameServer::over_tls(&IDENTITY.tls(), |asked| {
-        vec![Act::Write(asked.bytes.repeat(1000))]
+        vec![Act::Write(asked.bytes.repeat(3000))]
     });
     let settings = json!({ "transport_protocol": "tls" });
     let report = Lab::new().check(monitor(&server, settings)).await;
