@@ -194,29 +194,6 @@ fn every_alert_fires_when_it_should_and_only_then() {
     }
 }
 
-/// Tests with native histograms, for a promtool that can read them: 2.48 or newer, such as the one that `PROMTOOL` names.
-#[test]
-#[expect(clippy::print_stderr, reason = "a skipped test must be seen")]
-fn shipped_rules_work_with_native_histograms() {
-    let promtool = env::var("PROMTOOL");
-    let promtool = promtool.as_deref().unwrap_or("promtool");
-    let Ok(version) = Command::new(promtool).arg("--version").output() else {
-        helper("promtool");
-        return;
-    };
-    let version = text(&version);
-    let is_old = (0..48).any(|minor| version.contains(&format!("version 2.{minor}.")));
-    if is_old {
-        // In CI too: a real Prometheus evaluates the same rules in another test.
-        eprintln!("SKIPPED: rules are not tested with native histograms: promtool is too old");
-        return;
-    }
-    for test in files("prometheus/tests_native") {
-        let output = run(promtool, &["test", "rules"], &test);
-        assert!(output.status.success(), "{}", text(&output));
-    }
-}
-
 /// The alerts of rules that are shipped or printed.
 fn alerts() -> BTreeSet<String> {
     let alert = Regex::new(r"(?m)^ +- alert: (\w+)$").expect("a regular expression");
