@@ -159,6 +159,10 @@ pub fn run_with_options(config: &Config, options: RunOptions) -> Result<(), Erro
     log_missing_prerequisites(&jobs);
     config.log_warnings();
     let shutdown = CancellationToken::new();
+    let (reload_handle, reload_requests) = ReloadHandle::new();
+    let signals =
+        SignalThread::start(shutdown.clone(), reload_handle.clone()).map_err(Error::Start)?;
+    // Opening a large store takes a while; a signal meanwhile stops the daemon in order.
     let opened = open_storage(&config, &options, &shutdown)?;
     let (storage, past) = match opened {
         Some((storage, past)) => (Some(storage), past),
@@ -170,9 +174,6 @@ pub fn run_with_options(config: &Config, options: RunOptions) -> Result<(), Erro
     };
     let workers = dispatcher::threads_needed(&jobs).min(dispatcher::cores());
     let runtime = runtime::build(workers).map_err(Error::Start)?;
-    let (reload_handle, reload_requests) = ReloadHandle::new();
-    let signals =
-        SignalThread::start(shutdown.clone(), reload_handle.clone()).map_err(Error::Start)?;
     let daemon = Daemon {
         config,
         config_hashes,
