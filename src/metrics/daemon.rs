@@ -2,14 +2,12 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use parking_lot::{Mutex, MutexGuard};
+use prometheus::IntCounter;
 
 use super::{buckets::Buckets, histogram::Histogram, process::ProcessStats};
 use crate::{
@@ -41,7 +39,7 @@ pub(super) struct DaemonMetrics {
 #[derive(Clone)]
 pub(super) struct CheckCounters {
     start_lag: Arc<Mutex<Histogram>>,
-    tainted: Arc<AtomicU64>,
+    tainted: IntCounter,
 }
 
 impl CheckCounters {
@@ -52,7 +50,7 @@ impl CheckCounters {
 
     /// Counts a check whose result is unreliable because of the daemon.
     pub fn count_tainted(&self) {
-        self.tainted.fetch_add(1, Ordering::Relaxed);
+        self.tainted.inc();
     }
 
     /// Delays of the starts of checks.
@@ -62,7 +60,7 @@ impl CheckCounters {
 
     /// Number of checks whose result is unreliable because of the daemon.
     pub fn tainted(&self) -> u64 {
-        self.tainted.load(Ordering::Relaxed)
+        self.tainted.get()
     }
 }
 
@@ -97,7 +95,7 @@ impl DaemonMetrics {
             since,
             checks: CheckCounters {
                 start_lag: delays(),
-                tainted: Arc::default(),
+                tainted: IntCounter::new("tainted", "-").expect("a valid name"),
             },
             runtime_delay: delays(),
             reloads: Arc::default(),
