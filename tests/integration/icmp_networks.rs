@@ -45,6 +45,8 @@ there sh -c '
     for setting in ipv4/ip_forward ipv6/conf/all/forwarding; do echo 1 > /proc/sys/net/$setting; done
     echo 0 > /proc/sys/net/ipv4/icmp_ratelimit
     echo 0 > /proc/sys/net/ipv6/icmp/ratelimit
+    # Types that are limited are limited to 1,000 messages a second over all destinations too.
+    echo 0 > /proc/sys/net/ipv6/icmp/ratemask
     echo "$0" > /proc/sys/net/ipv4/icmp_echo_ignore_all
     echo "$1" > /proc/sys/net/ipv4/icmp_ratelimit
     echo "$(($1 > 0))" > /proc/sys/net/ipv4/icmp_ratemask
