@@ -7,12 +7,14 @@
 use std::{
     borrow::Cow,
     io,
+    mem::MaybeUninit,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
 };
 
 use http::{HeaderName, HeaderValue};
+use memchr::memchr;
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -181,8 +183,8 @@ impl AsyncRead for LenientStream {
             if this.in_body {
                 return Pin::new(&mut this.stream).poll_read(context, buffer);
             }
-            let mut bytes = [0; READ_BYTES];
-            let mut received = ReadBuf::new(&mut bytes);
+            let mut bytes = [MaybeUninit::uninit(); READ_BYTES];
+            let mut received = ReadBuf::uninit(&mut bytes);
             ready!(Pin::new(&mut this.stream).poll_read(context, &mut received))?;
             if received.filled().is_empty() {
                 this.finish(this.pending.len());
@@ -250,7 +252,7 @@ impl HeadSearch {
     fn next(&mut self, bytes: &[u8]) -> Option<usize> {
         loop {
             let rest = &bytes[self.searched..];
-            let Some(length) = rest.iter().position(|byte| *byte == b'\n') else {
+            let Some(length) = memchr(b'\n', rest) else {
                 self.searched = bytes.len();
                 return None;
             };
