@@ -47,7 +47,7 @@ pub(crate) struct Budget {
 impl Budget {
     /// Lowers the budget to fit into `limit` descriptors. Clients get at most a quarter, so that idle
     /// ones leave enough for checks, and probes at most a quarter of the rest or what checks leave.
-    pub fn within(self, limit: Option<u64>) -> Self {
+    pub(crate) fn within(self, limit: Option<u64>) -> Self {
         let Some(limit) = limit else { return self };
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let free = limit.saturating_sub(BASE);
@@ -64,7 +64,7 @@ impl Budget {
     }
 
     /// Number of probes for which `limit` leaves descriptors, at least 1: those of a later configuration.
-    pub fn max_probes(self, limit: Option<u64>) -> usize {
+    pub(crate) fn max_probes(self, limit: Option<u64>) -> usize {
         let Some(limit) = limit else {
             return usize::MAX;
         };

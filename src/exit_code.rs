@@ -3,20 +3,20 @@
 use std::{fmt::Display, process::ExitCode};
 
 /// Success.
-pub const SUCCESS: u8 = 0;
+pub(crate) const SUCCESS: u8 = 0;
 /// A failure at run time, and `once` if a check failed.
-pub const FAILURE: u8 = 1;
+pub(crate) const FAILURE: u8 = 1;
 /// Bad usage, and a configuration that is not valid.
-pub const USAGE: u8 = 2;
+pub(crate) const USAGE: u8 = 2;
 
 /// An error that ends the program, with its exit code.
-pub trait WithExitCode: Display {
+pub(crate) trait WithExitCode: Display {
     /// Returns the exit code of the program.
     fn exit_code(&self) -> u8;
 }
 
 /// Returns the exit code of a command that ran to its end.
 #[must_use]
-pub fn of(succeeded: bool) -> ExitCode {
+pub(crate) fn of(succeeded: bool) -> ExitCode {
     ExitCode::from(if succeeded { SUCCESS } else { FAILURE })
 }

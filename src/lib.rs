@@ -14,15 +14,17 @@
 //! - [`metrics`]: reports become Prometheus series
 //! - [`probe`]: one check on request, as blackbox_exporter does it
 //! - [`history`], [`status`]: what is kept of reports, and the pages that show it
-//! - [`storage`]: what is kept of states and results beyond a restart
+//! - `storage`: what is kept of states and results beyond a restart
 //! - [`server`]: `/metrics` and the rest over HTTP
-//! - [`telemetry`]: traces and log lines, sent to a collector over OTLP
-//! - [`logging`]: events become lines on stdout
+//! - `telemetry`: traces and log lines, sent to a collector over OTLP
+//! - `logging`: events become lines on stdout
 //! - [`app`]: the daemon
 //! - [`commands`], [`cli`]: the commands, and the command line
 //!
 //! To add a check of your own, implement [`check::Monitor`] and hand it to a
 //! [`dispatcher::Dispatcher`]; `examples/own_monitor.rs` does.
+
+#![warn(unreachable_pub)]
 
 pub mod app;
 pub mod check;
@@ -34,7 +36,7 @@ pub mod discovery;
 pub mod dispatcher;
 mod exit_code;
 pub mod history;
-pub mod logging;
+mod logging;
 pub mod metrics;
 pub mod monitors;
 pub mod net;
@@ -45,7 +47,7 @@ pub mod server;
 mod settings;
 pub mod state;
 pub mod status;
-pub mod storage;
-pub mod telemetry;
+mod storage;
+mod telemetry;
 mod text;
 pub mod value;

@@ -31,12 +31,12 @@ pub(crate) struct CancelFlag(AtomicBool);
 
 impl CancelFlag {
     /// Returns true if the computation is cancelled.
-    pub fn is_set(&self) -> bool {
+    pub(crate) fn is_set(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 
     /// Cancels the computation.
-    pub fn set(&self) {
+    pub(crate) fn set(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
 }
@@ -80,17 +80,17 @@ pub(crate) struct TimeSlice(Instant);
 
 impl TimeSlice {
     /// Starts a slice.
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self(Instant::now())
     }
 
     /// Returns true if the slice is used up.
-    pub fn is_used(&self) -> bool {
+    pub(crate) fn is_used(&self) -> bool {
         self.0.elapsed() >= TIME_SLICE
     }
 
     /// Yields if the slice is used up, and starts the next one.
-    pub async fn yield_if_used(&mut self) {
+    pub(crate) async fn yield_if_used(&mut self) {
         if self.is_used() {
             yield_turn().await;
             *self = Self::start();
@@ -129,7 +129,7 @@ impl Wake for TurnState {
 
 impl OthersTurn {
     /// Begins a turn, at whose end the task of `context` is woken.
-    pub fn begin(context: &Context<'_>) -> Self {
+    pub(crate) fn begin(context: &Context<'_>) -> Self {
         let state = Arc::new(TurnState::default());
         state.task.register(context.waker());
         // It keeps the waker for the moment after tokio has looked at sockets and timers.
@@ -140,7 +140,7 @@ impl OthersTurn {
     }
 
     /// Waits for the end of the turn.
-    pub fn poll(&self, context: &Context<'_>) -> Poll<()> {
+    pub(crate) fn poll(&self, context: &Context<'_>) -> Poll<()> {
         self.0.task.register(context.waker());
         if self.0.is_over.load(Ordering::Acquire) {
             Poll::Ready(())

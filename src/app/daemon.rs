@@ -65,14 +65,6 @@ pub enum Error {
     Start(#[source] io::Error),
 }
 
-/// Runs the configured monitors until a signal stops the daemon.
-///
-/// # Errors
-/// If the daemon cannot start or listen; no check has run then.
-pub fn run(config: &Config) -> Result<(), Error> {
-    run_with_jobs(config, Vec::new())
-}
-
 /// Runs `jobs` and the configured monitors until a signal stops the daemon.
 ///
 /// # Errors
@@ -86,13 +78,13 @@ pub fn run_with_jobs(config: &Config, jobs: Vec<Job>) -> Result<(), Error> {
 }
 
 /// Options from the command line, and others that are not in the configuration.
-pub struct RunOptions {
+pub(crate) struct RunOptions {
     /// Monitors that are not in the configuration.
-    pub extra_jobs: Vec<Job>,
+    pub(crate) extra_jobs: Vec<Job>,
     /// The configuration file, for reloads.
-    pub config_path: Option<PathBuf>,
+    pub(crate) config_path: Option<PathBuf>,
     /// The way in which it is read.
-    pub read_config: Arc<ReadConfig>,
+    pub(crate) read_config: Arc<ReadConfig>,
     /// Reload when the configuration files change.
     pub watch: bool,
     /// The shard that this daemon runs.
@@ -101,9 +93,9 @@ pub struct RunOptions {
     /// certificate.
     pub poll_interval: Duration,
     /// Minimum time between reloads.
-    pub min_reload_interval: Duration,
+    pub(crate) min_reload_interval: Duration,
     /// Time between batches that are written to the store.
-    pub storage_interval: Duration,
+    pub(crate) storage_interval: Duration,
 }
 
 impl Default for RunOptions {
@@ -125,7 +117,7 @@ impl Default for RunOptions {
 ///
 /// # Errors
 /// If the daemon cannot start or listen; no check has run then.
-pub fn run_with_options(config: &Config, options: RunOptions) -> Result<(), Error> {
+pub(crate) fn run_with_options(config: &Config, options: RunOptions) -> Result<(), Error> {
     // First, so that later changes are detected.
     let config_hashes = FileHashes::read(&config.files);
     let telemetry = Arc::new(Telemetry::new(&config.telemetry.settings));

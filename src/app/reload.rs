@@ -49,12 +49,12 @@ const MAX_READINGS: usize = 3;
 /// Reloads on request and when files change, and applies discovered monitors.
 pub(super) struct Reloader {
     /// The configuration file.
-    pub config_path: Option<PathBuf>,
-    pub read_config: Arc<ReadConfig>,
+    pub(crate) config_path: Option<PathBuf>,
+    pub(crate) read_config: Arc<ReadConfig>,
     /// Reload when the configuration files change.
     pub watch: bool,
     pub poll_interval: Duration,
-    pub min_reload_interval: Duration,
+    pub(crate) min_reload_interval: Duration,
     pub net: Arc<Net>,
     pub metrics: Arc<Metrics>,
     pub stats: Arc<Stats>,
@@ -63,16 +63,16 @@ pub(super) struct Reloader {
     pub states: Arc<States>,
     /// Changes how long the store keeps data.
     pub retention: Option<RetentionHandle>,
-    pub handle: DispatcherHandle,
+    pub(crate) handle: DispatcherHandle,
     /// The running configuration.
     pub desired: DesiredState,
     /// The files of a rejected configuration, which may be corrected.
-    pub rejected_config_files: Vec<PathBuf>,
+    pub(crate) rejected_config_files: Vec<PathBuf>,
     /// Hashes of the configuration files when the daemon started.
-    pub config_hashes: FileHashes,
+    pub(crate) config_hashes: FileHashes,
     /// Makes the next reload panic, for a test.
     #[cfg(test)]
-    pub panic_at_next_reload: bool,
+    pub(crate) panic_at_next_reload: bool,
 }
 
 /// The monitors that should run.
@@ -81,7 +81,7 @@ pub(super) struct DesiredState {
     pub config: Arc<Config>,
     pub discovered: Monitors<config::Monitor>,
     /// Monitors that are not in the configuration.
-    pub extra_jobs: Arc<[Job]>,
+    pub(crate) extra_jobs: Arc<[Job]>,
     pub shard: Option<Shard>,
 }
 
@@ -102,7 +102,7 @@ impl DesiredState {
     }
 
     /// Who depends on whom, whichever of them run here.
-    pub fn dependencies(&self) -> DependencyGraph {
+    pub(super) fn dependencies(&self) -> DependencyGraph {
         let configured = self.config.members.iter().cloned();
         let discovered = self.discovered.iter().map(|monitor| monitor.member());
         let members: Vec<_> = configured.chain(discovered).collect();
@@ -216,7 +216,7 @@ struct WatchedFiles {
 }
 
 /// The way in which a configuration is read from a file.
-pub type ReadConfig = dyn Fn(&Path) -> Result<Config, Invalid> + Send + Sync;
+pub(crate) type ReadConfig = dyn Fn(&Path) -> Result<Config, Invalid> + Send + Sync;
 
 /// The reason why the configuration was not reloaded.
 #[derive(Debug, thiserror::Error)]
@@ -278,7 +278,11 @@ impl State {
 
 impl Reloader {
     /// Reloads when needed, until `shutdown`.
-    pub async fn run(mut self, mut requests: Receiver<ReloadRequest>, shutdown: CancellationToken) {
+    pub(super) async fn run(
+        mut self,
+        mut requests: Receiver<ReloadRequest>,
+        shutdown: CancellationToken,
+    ) {
         let mut state = State::new(self.hash_files_at_start().await);
         let work = async {
             loop {

@@ -26,7 +26,7 @@ impl SignalThread {
     ///
     /// # Errors
     /// If the thread or a signal handler cannot be set up.
-    pub fn start(shutdown: CancellationToken, reload: ReloadHandle) -> io::Result<Self> {
+    pub(super) fn start(shutdown: CancellationToken, reload: ReloadHandle) -> io::Result<Self> {
         let stop = CancellationToken::new();
         let (started, start) = mpsc::channel();
         let stopped = stop.clone();

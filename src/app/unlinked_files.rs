@@ -17,7 +17,7 @@ pub(super) struct UnlinkedFiles(BTreeSet<PathBuf>);
 
 impl UnlinkedFiles {
     /// Warns of each of `files` that has become unlinked, once.
-    pub fn warn<'f>(&mut self, files: impl IntoIterator<Item = &'f PathBuf>) {
+    pub(super) fn warn<'f>(&mut self, files: impl IntoIterator<Item = &'f PathBuf>) {
         for file in files {
             if !is_unlinked(file) {
                 self.0.remove(file);

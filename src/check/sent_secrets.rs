@@ -52,7 +52,7 @@ pub(super) struct SentSecrets(Vec<Vec<u8>>);
 
 impl SentSecrets {
     /// Adds what is secret in `sent`: its words, and the parts of these.
-    pub fn add(&mut self, sent: &[u8]) {
+    pub(super) fn add(&mut self, sent: &[u8]) {
         for word in words(&sent[..sent.len().min(MAX_BYTES)]) {
             self.add_word(word);
             let decoded = BASE64_STANDARD.decode(word).unwrap_or_default();
@@ -97,7 +97,7 @@ impl SentSecrets {
     }
 
     /// `text` with a mask in place of each secret, and of the beginning of one at its end if `is_cut`.
-    pub fn mask(&self, text: &[u8], is_cut: bool) -> Vec<u8> {
+    pub(super) fn mask(&self, text: &[u8], is_cut: bool) -> Vec<u8> {
         if self.0.is_empty() {
             return text.to_vec();
         }

@@ -5,7 +5,7 @@ use clap_complete::{Shell, generate};
 
 /// Returns the script of `shell` for `command`.
 #[must_use]
-pub fn script(command: &mut Command, shell: Shell) -> String {
+pub(crate) fn script(command: &mut Command, shell: Shell) -> String {
     let name = command.get_name().to_owned();
     let mut script = Vec::new();
     generate(shell, command, name, &mut script);

@@ -25,7 +25,7 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The reason why the daemon is not known to be healthy.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub(crate) enum Error {
     /// The configuration cannot be read.
     #[error(transparent)]
     Config(#[from] Invalid),
@@ -72,7 +72,7 @@ struct Daemon {
 ///
 /// # Errors
 /// If it does not answer with status 200 within two seconds.
-pub fn run(config_path: &Path, url: Option<&str>) -> Result<(), Error> {
+pub(crate) fn run(config_path: &Path, url: Option<&str>) -> Result<(), Error> {
     let daemon = match url {
         Some(text) => {
             let mut url = Url::parse(text)

@@ -10,7 +10,7 @@ use clap_mangen::{
 
 /// Returns the page of `command` in the format of man(7): the program, then each subcommand with its flags.
 #[must_use]
-pub fn page(command: &Command) -> String {
+pub(crate) fn page(command: &Command) -> String {
     let mut page = Vec::new();
     write(command, &mut page).expect("memory takes all that is written to it");
     String::from_utf8(page).expect("the help of commands is text")

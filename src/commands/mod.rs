@@ -1,23 +1,23 @@
 //! The commands, one module each. Without a command, the program runs as a daemon.
 
-pub mod blackbox;
+pub(crate) mod blackbox;
 mod closed_pipe;
-pub mod completions;
+pub(crate) mod completions;
 mod daemon_request;
 mod discover;
-pub mod explain;
-pub mod healthcheck;
-pub mod history;
+pub(crate) mod explain;
+pub(crate) mod healthcheck;
+pub(crate) mod history;
 pub mod import;
-pub mod man;
-pub mod once;
-pub mod plan;
+pub(crate) mod man;
+pub(crate) mod once;
+pub(crate) mod plan;
 mod progress;
 pub mod rules;
-pub mod run;
-pub mod schema;
+pub(crate) mod run;
+pub(crate) mod schema;
 mod table;
-pub mod targets;
-pub mod validate;
+pub(crate) mod targets;
+pub(crate) mod validate;
 
 pub(crate) use closed_pipe::ignore_closed_pipe;

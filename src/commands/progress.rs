@@ -16,7 +16,7 @@ pub(super) struct Progress {
 
 impl Progress {
     /// Creates the progress of `total` checks; it is never shown if standard error is no terminal.
-    pub fn new(total: usize) -> Self {
+    pub(super) fn new(total: usize) -> Self {
         let is_dumb = env::var_os("TERM").is_some_and(|term| term == "dumb");
         Self {
             total,
@@ -28,13 +28,13 @@ impl Progress {
     }
 
     /// Counts a check that is done.
-    pub fn advance(&mut self, succeeded: bool) {
+    pub(super) fn advance(&mut self, succeeded: bool) {
         self.done += 1;
         self.failed += usize::from(!succeeded);
     }
 
     /// Shows the present numbers.
-    pub fn show(&mut self) {
+    pub(super) fn show(&mut self) {
         if self.is_terminal {
             self.is_shown = true;
             let Self {

@@ -4,6 +4,6 @@ use crate::config;
 
 /// Returns the schema.
 #[must_use]
-pub fn text() -> &'static str {
+pub(crate) fn text() -> &'static str {
     config::SCHEMA
 }

@@ -19,7 +19,7 @@ pub(super) struct Table {
 
 impl Table {
     /// Creates a table. `right` are the columns to align at the right, `long` those to wrap.
-    pub fn new(header: &[&str], right: &'static [usize], long: &'static [usize]) -> Self {
+    pub(super) fn new(header: &[&str], right: &'static [usize], long: &'static [usize]) -> Self {
         let mut grid = Grid::new();
         grid.load_preset(presets::NOTHING).set_header(header);
         for index in right {
@@ -31,14 +31,14 @@ impl Table {
     }
 
     /// Adds a row. What a target could use against a terminal is escaped.
-    pub fn add_row(&mut self, cells: impl IntoIterator<Item = String>) {
+    pub(super) fn add_row(&mut self, cells: impl IntoIterator<Item = String>) {
         let cells = cells.into_iter();
         self.grid
             .add_row(cells.map(|cell| text::bounded(cell, usize::MAX)));
     }
 
     /// Returns the lines, without blanks at their ends; fitted to `width` characters if that is known.
-    pub fn into_text(mut self, width: Option<u16>) -> String {
+    pub(super) fn into_text(mut self, width: Option<u16>) -> String {
         if let Some(width) = width.filter(|width| *width >= MIN_WIDTH) {
             self.grid
                 .set_content_arrangement(ContentArrangement::Dynamic)

@@ -25,7 +25,7 @@ use crate::{
 
 /// A form of the problems.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum Output {
+pub(crate) enum Output {
     /// A line for each problem and warning
     #[default]
     Text,
@@ -35,7 +35,7 @@ pub enum Output {
 
 /// The arguments of the command.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub(crate) struct Options {
     /// The configurations; `-` is standard input.
     pub files: Vec<PathBuf>,
     /// The file, or the URL of a daemon, to compare with.
@@ -50,7 +50,7 @@ pub struct Options {
 
 /// The reason why changes cannot be listed.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub(crate) enum Error {
     /// The other configuration is invalid.
     #[error("{0}")]
     Invalid(Invalid),
@@ -138,7 +138,7 @@ impl Finding {
 ///
 /// # Errors
 /// If changes cannot be listed.
-pub fn run(options: &Options) -> Result<(String, u8), Error> {
+pub(crate) fn run(options: &Options) -> Result<(String, u8), Error> {
     let is_error = |finding: &Finding| match finding.severity {
         Severity::Error => true,
         Severity::Warning => options.strict,

@@ -9,7 +9,7 @@ use super::{
 use crate::value::{self, Fields, FileContents, Node, Problem, Problems, Segment, yaml};
 
 /// Escapes all that is a reference to a variable in the texts of `node`.
-pub fn escape_references(node: &mut Node) {
+pub(crate) fn escape_references(node: &mut Node) {
     environment::escape(node);
 }
 

@@ -21,7 +21,7 @@ pub(super) struct ExtendsRef {
     /// The name of the template, or the problem with it.
     pub name: Result<String, String>,
     /// True if the name may be shown.
-    pub is_shown: bool,
+    pub(crate) is_shown: bool,
 }
 
 pub(super) fn read_extends(node: &Node, path: &Path) -> Option<ExtendsRef> {

@@ -46,11 +46,11 @@ const MAX_MATCHED_NAMES: usize = 100_000;
 /// An included file, and where it is included.
 pub(super) struct Included {
     pub path: PathBuf,
-    pub declared_at: value::Path,
+    pub(crate) declared_at: value::Path,
     /// True if the path may be shown; a path from the environment may be secret.
-    pub is_shown: bool,
+    pub(crate) is_shown: bool,
     /// True if it is read as it is: `$` stands for itself, and paths begin at the working directory.
-    pub is_verbatim: bool,
+    pub(crate) is_verbatim: bool,
 }
 
 /// Finds the files that `include` in the file `main` names, each once. The folders of patterns are added to

@@ -92,14 +92,14 @@ pub(super) struct Loader {
     /// Size of all included trees.
     size: Size,
     /// True if a file could not be read.
-    pub is_partial: bool,
+    pub(crate) is_partial: bool,
     /// Folders that patterns were matched in.
     pub folders: BTreeSet<PathBuf>,
 }
 
 impl Loader {
     /// Reads `included`, and returns its tree with the path to its top.
-    pub fn read(
+    pub(super) fn read(
         &mut self,
         included: Included,
         environment: &Environment<'_>,
@@ -168,7 +168,11 @@ impl Loader {
     }
 
     /// Returns the configuration if nothing was wrong with it.
-    pub fn finish(self, config: Option<Config>, problems: Problems) -> Result<Config, Invalid> {
+    pub(super) fn finish(
+        self,
+        config: Option<Config>,
+        problems: Problems,
+    ) -> Result<Config, Invalid> {
         let files = self.sources.iter().map(|source| source.file.to_path_buf());
         let mut files: Vec<_> = files.collect();
         let warnings = problems.take_warnings();

@@ -22,13 +22,16 @@ mod templates;
 #[cfg(test)]
 mod tests;
 
-pub use draft::{escape_references, problems_of_draft};
+pub(crate) use draft::escape_references;
+pub use draft::problems_of_draft;
 pub use invalid::Invalid;
+pub use monitor::Monitor;
 pub(crate) use monitor::OWN_LABELS;
-pub use monitor::{Monitor, Replicas};
-pub use reading::{read, read_blackbox, read_server, read_web};
-pub use schema::SCHEMA;
-pub use settings::{Config, Dispatcher, Log, RestartOnlyKeys, Telemetry};
-pub use slo::{LatencySlo, Percentage, Slo};
-pub use source::{LocatedProblem, Warning};
-pub use templates::MonitorBuilder;
+pub(crate) use reading::read_server;
+pub use reading::{read, read_blackbox, read_web};
+pub(crate) use schema::SCHEMA;
+pub use settings::Config;
+pub(crate) use settings::Dispatcher;
+pub(crate) use slo::{LatencySlo, Percentage};
+pub(crate) use source::LocatedProblem;
+pub(crate) use templates::MonitorBuilder;

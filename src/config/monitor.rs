@@ -44,7 +44,7 @@ pub struct Monitor {
     /// True if it is checked at all.
     pub enabled: bool,
     /// When its state changes.
-    pub state_rules: StateRules,
+    pub(crate) state_rules: StateRules,
     /// The monitors that it depends on.
     pub depends_on: Vec<PlacedDependency>,
     /// The objectives.
@@ -54,9 +54,9 @@ pub struct Monitor {
     /// Number of shards that run it.
     pub replicas: Replicas,
     /// The replica that this daemon runs.
-    pub replica: Replica,
+    pub(crate) replica: Replica,
     /// Hash of everything it is built from.
-    pub fingerprint: Fingerprint,
+    pub(crate) fingerprint: Fingerprint,
     /// The files named in its settings.
     pub files: BTreeSet<PathBuf>,
 }
@@ -137,7 +137,7 @@ impl Defaults {
 
 /// Number of shards that run a monitor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Replicas(pub u32);
+pub struct Replicas(pub(crate) u32);
 
 impl Default for Replicas {
     fn default() -> Self {

@@ -102,7 +102,7 @@ fn find_blackbox_file(fields: &mut Fields<'_>) -> Option<Included> {
 ///
 /// # Errors
 /// If the file cannot be read or is not YAML.
-pub fn read_server(path: &Path) -> Result<server::Settings, Invalid> {
+pub(crate) fn read_server(path: &Path) -> Result<server::Settings, Invalid> {
     let (_, mut main) = read_main(path)?;
     let problems = Problems::default();
     problems.set_folder(0, folder_of(path));

@@ -3,7 +3,7 @@
 /// A schema (draft 2020-12) of the whole configuration.
 ///
 /// It is written by hand. Tests compare its keys with those that are read, and validate the corpus with it.
-pub const SCHEMA: &str = include_str!("schema.json");
+pub(crate) const SCHEMA: &str = include_str!("schema.json");
 
 #[cfg(test)]
 mod tests {

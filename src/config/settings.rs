@@ -49,20 +49,20 @@ pub struct Config {
     /// `monitors`, in the order of the files.
     pub monitors: Vec<Monitor>,
     /// Hashes of the keys that require a restart.
-    pub restart_only_keys: RestartOnlyKeys,
+    pub(crate) restart_only_keys: RestartOnlyKeys,
     /// Builds further monitors from the templates.
     pub monitor_builder: MonitorBuilder,
     /// `discovery`
     pub discovery: discovery::Settings,
     /// Hash of everything that `discovery` is built from.
-    pub discovery_fingerprint: Fingerprint,
+    pub(crate) discovery_fingerprint: Fingerprint,
     /// The settings for the states of all monitors.
     pub states: state::Settings,
     /// All configured monitors, whichever of them run here, as far as dependencies are concerned; empty if
     /// none can depend on another.
     pub members: Arc<[Member]>,
     /// The files named in `discovery`.
-    pub discovery_files: BTreeSet<PathBuf>,
+    pub(crate) discovery_files: BTreeSet<PathBuf>,
     /// The configuration file, included files, and folders that patterns were matched in, sorted.
     pub files: Vec<PathBuf>,
     /// Warnings about probable mistakes.
@@ -71,7 +71,7 @@ pub struct Config {
 
 /// Hashes of the keys that cannot change while the daemon runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RestartOnlyKeys(BTreeMap<String, u64>);
+pub(crate) struct RestartOnlyKeys(BTreeMap<String, u64>);
 
 impl RestartOnlyKeys {
     const SECTIONS: [&'static str; 4] = ["log", "server", "dispatcher", "metrics"];
@@ -95,7 +95,7 @@ impl RestartOnlyKeys {
 
     /// The keys whose values differ from `other`.
     #[must_use]
-    pub fn changed_keys(&self, other: &Self) -> Vec<String> {
+    pub(crate) fn changed_keys(&self, other: &Self) -> Vec<String> {
         let keys: BTreeSet<_> = self.0.keys().chain(other.0.keys()).collect();
         let changed = keys
             .into_iter()
@@ -112,7 +112,7 @@ pub struct Log {
     /// `log.format`
     pub format: logging::Format,
     /// `log.datefmt`
-    pub date_format: Option<logging::DateFormat>,
+    pub(crate) date_format: Option<logging::DateFormat>,
     /// `log.checks`
     pub checks: LoggedChecks,
 }
@@ -123,7 +123,7 @@ pub struct Telemetry {
     /// The section `telemetry`.
     pub settings: telemetry::Settings,
     /// Hash of everything that it is built from.
-    pub fingerprint: Fingerprint,
+    pub(crate) fingerprint: Fingerprint,
     /// The files named in it.
     pub files: BTreeSet<PathBuf>,
 }
@@ -285,7 +285,7 @@ impl Config {
     }
 
     /// Logs the first warnings.
-    pub fn log_warnings(&self) {
+    pub(crate) fn log_warnings(&self) {
         const MAX_LOGGED: usize = 20;
         let warnings = self.warnings.iter();
         let warnings = warnings.filter(|warning| warning.kind == WarningKind::Suspicious);
@@ -299,7 +299,7 @@ impl Config {
     }
 
     /// Names and fingerprints of the monitors.
-    pub fn fingerprints(&self) -> impl Iterator<Item = (&str, Fingerprint)> {
+    pub(crate) fn fingerprints(&self) -> impl Iterator<Item = (&str, Fingerprint)> {
         let monitors = self.monitors.iter();
         monitors.map(|monitor| (&*monitor.name, monitor.fingerprint))
     }

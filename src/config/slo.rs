@@ -38,7 +38,7 @@ impl Percentage {
 
     /// The ratio of checks that may miss the objective.
     #[must_use]
-    pub fn error_budget(self) -> f64 {
+    pub(crate) fn error_budget(self) -> f64 {
         (100.0 - self.0) / 100.0
     }
 }

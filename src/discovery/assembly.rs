@@ -86,7 +86,7 @@ impl<M> Clone for TargetResult<M> {
 }
 
 impl<M> TargetMerger<M> {
-    pub fn new(
+    pub(super) fn new(
         blocks: impl IntoIterator<Item = (Block, Arc<BlockStats>)>,
         build: Arc<BuildMonitor<M>>,
     ) -> Self {
@@ -108,7 +108,7 @@ impl<M> TargetMerger<M> {
     }
 
     /// Replaces the lists of a source.
-    pub fn apply(&mut self, update: Update) {
+    pub(super) fn apply(&mut self, update: Update) {
         let Some(lists) = update.lists else { return };
         let mut index = update.source;
         for block in &mut self.blocks {
@@ -124,7 +124,7 @@ impl<M> TargetMerger<M> {
     }
 
     /// Builds all monitors again with `build`.
-    pub fn rebuild(&mut self, build: Arc<BuildMonitor<M>>) {
+    pub(super) fn rebuild(&mut self, build: Arc<BuildMonitor<M>>) {
         self.build = build;
         for block in &mut self.blocks {
             block.results.clear();
@@ -133,7 +133,7 @@ impl<M> TargetMerger<M> {
     }
 
     /// Returns all monitors. If several have the same name, the first one is used.
-    pub fn monitors(&mut self) -> Vec<Arc<M>> {
+    pub(super) fn monitors(&mut self) -> Vec<Arc<M>> {
         for block in &mut self.blocks {
             if mem::take(&mut block.is_outdated) {
                 block.update(&*self.build);

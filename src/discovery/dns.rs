@@ -73,7 +73,7 @@ impl FromNode for Port {
 }
 
 impl Settings {
-    pub fn read(mut fields: Fields<'_>) -> Option<Self> {
+    pub(super) fn read(mut fields: Fields<'_>) -> Option<Self> {
         let problems = fields.problems().count();
         let names: Vec<String> = fields.list("names");
         if names.iter().any(String::is_empty) {
@@ -103,7 +103,7 @@ impl Settings {
         })
     }
 
-    pub fn source(&self, net: &Net) -> DnsSource {
+    pub(super) fn source(&self, net: &Net) -> DnsSource {
         DnsSource {
             settings: self.clone(),
             resolver: net.resolver(),

@@ -41,7 +41,7 @@ pub(super) struct Settings {
 }
 
 impl Settings {
-    pub fn read(mut fields: Fields<'_>) -> Self {
+    pub(super) fn read(mut fields: Fields<'_>) -> Self {
         let count = fields.problems().count();
         let patterns = fields.list_with_paths("files").into_iter();
         let problems = fields.problems();
@@ -71,7 +71,7 @@ impl Settings {
         }
     }
 
-    pub fn source(&self) -> FileSource {
+    pub(super) fn source(&self) -> FileSource {
         FileSource {
             settings: self.clone(),
             seen: BTreeMap::new(),

@@ -51,7 +51,7 @@ impl std::fmt::Debug for Settings {
 }
 
 impl Settings {
-    pub fn read(mut fields: Fields<'_>) -> Option<Self> {
+    pub(super) fn read(mut fields: Fields<'_>) -> Option<Self> {
         let url = fields.required::<HttpUrl>("url");
         let refresh_interval = refresh_interval::read(&mut fields, Duration::from_secs(60));
         let userinfo = url.as_ref().and_then(|url| url.userinfo.clone());
@@ -99,7 +99,7 @@ impl Settings {
         })
     }
 
-    pub fn source(&self, net: &Net) -> HttpSource {
+    pub(super) fn source(&self, net: &Net) -> HttpSource {
         HttpSource {
             fetcher: net.fetcher(FetchOptions {
                 tls: &self.tls,

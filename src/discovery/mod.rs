@@ -21,8 +21,10 @@ mod stats;
 mod tests;
 
 pub use assembly::{BuildMonitor, DiscoveredMonitor};
-pub use run_once::{DiscoveredList, DiscoveredTarget, Outcome, run_once};
-pub use running::{Discovery, Monitors};
+pub(crate) use run_once::{DiscoveredList, DiscoveredTarget, Outcome, run_once};
+pub use running::Discovery;
+pub(crate) use running::Monitors;
 pub use settings::Settings;
 pub use source::LastGoodTargets;
-pub use stats::{BlockCounts, SourceStatus, Stats};
+pub(crate) use stats::BlockCounts;
+pub use stats::{SourceStatus, Stats};

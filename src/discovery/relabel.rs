@@ -173,7 +173,7 @@ impl Rules {
 
     /// Returns the rule at `index` in words, as the reason why a target is dropped.
     #[must_use]
-    pub fn describe(&self, index: usize) -> String {
+    pub(crate) fn describe(&self, index: usize) -> String {
         let rule = self.0.get(index).map(ToString::to_string);
         format!("relabel_configs[{index}]: {}", rule.unwrap_or_default())
     }

@@ -15,7 +15,7 @@ use crate::net::Net;
 
 /// A list of targets, such as a file, with what became of them.
 #[derive(Debug)]
-pub struct DiscoveredList<M> {
+pub(crate) struct DiscoveredList<M> {
     /// The name of the block.
     pub block: Arc<str>,
     /// The name of the source, such as `http_sd/0`.
@@ -28,7 +28,7 @@ pub struct DiscoveredList<M> {
 
 /// A target with its labels before relabelling, and what became of it. Secrets in URLs are left out.
 #[derive(Debug)]
-pub struct DiscoveredTarget<M> {
+pub(crate) struct DiscoveredTarget<M> {
     /// Its `__address__`.
     pub address: String,
     /// Its other labels.
@@ -39,7 +39,7 @@ pub struct DiscoveredTarget<M> {
 
 /// The result for one target.
 #[derive(Debug)]
-pub enum Outcome<M> {
+pub(crate) enum Outcome<M> {
     /// It is monitored.
     Monitor(M),
     /// A monitor with this name is configured, or was discovered before.
@@ -57,7 +57,7 @@ pub enum Outcome<M> {
 }
 
 /// Polls every source once, and builds a monitor for each target; none with a name that is `taken`.
-pub async fn run_once<M>(
+pub(crate) async fn run_once<M>(
     settings: &Settings,
     net: &Net,
     build: &BuildMonitor<M>,

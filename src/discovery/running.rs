@@ -27,7 +27,7 @@ const INITIAL_SYNC_TIMEOUT: Duration = Duration::from_secs(10);
 const UPDATE_QUEUE_LENGTH: usize = 16;
 
 /// All discovered monitors.
-pub type Monitors<M> = Arc<[Arc<M>]>;
+pub(crate) type Monitors<M> = Arc<[Arc<M>]>;
 
 /// A running discovery. Dropping it stops its tasks.
 pub struct Discovery<M> {
@@ -105,7 +105,7 @@ impl<M: Send + Sync + 'static> Discovery<M> {
     }
 
     /// Builds all monitors again with `build`, without polling the sources.
-    pub fn rebuild(&self, build: Arc<BuildMonitor<M>>) {
+    pub(crate) fn rebuild(&self, build: Arc<BuildMonitor<M>>) {
         self.build.send_replace(build);
     }
 

@@ -23,7 +23,7 @@ pub(super) struct Block {
     pub sources: Vec<SourceSettings>,
     pub rules: relabel::Rules,
     /// The shortest interval that a target may set.
-    pub min_check_every: Duration,
+    pub(crate) min_check_every: Duration,
 }
 
 /// The settings of a source.
@@ -145,7 +145,7 @@ impl Block {
     }
 
     /// The names of the sources, such as `http_sd/0`.
-    pub fn source_names(&self) -> Vec<String> {
+    pub(super) fn source_names(&self) -> Vec<String> {
         let mut counts = [0; 4];
         let name = |source: &SourceSettings| {
             let (kind, word) = match source {

@@ -27,7 +27,7 @@ pub(super) trait Source: Send + 'static {
 #[derive(Debug)]
 pub(super) struct PollResult {
     /// The name of the list: a path, a URL, a DNS name.
-    pub list_name: String,
+    pub(crate) list_name: String,
     /// The list, or the error.
     pub found: Result<Found, String>,
 }
@@ -63,15 +63,15 @@ pub(super) struct SourceTask {
     pub block: Arc<str>,
     pub name: String,
     pub stats: Arc<SourceStats>,
-    pub last_good: Arc<LastGoodTargets>,
-    pub updates: mpsc::Sender<Update>,
+    pub(crate) last_good: Arc<LastGoodTargets>,
+    pub(crate) updates: mpsc::Sender<Update>,
     /// Overrides the interval between polls.
     pub poll_interval: Option<Duration>,
     lists_by_name: BTreeMap<String, ListState>,
 }
 
 impl SourceTask {
-    pub fn new(
+    pub(super) fn new(
         index: usize,
         (block, name): (Arc<str>, String),
         stats: Arc<SourceStats>,
@@ -91,7 +91,7 @@ impl SourceTask {
     }
 
     /// Polls until `shutdown`, and returns the last good lists.
-    pub async fn run(
+    pub(super) async fn run(
         mut self,
         mut source: impl Source,
         shutdown: CancellationToken,

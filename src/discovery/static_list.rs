@@ -19,13 +19,13 @@ pub(super) struct Settings {
 }
 
 impl Settings {
-    pub fn new(groups: Vec<Group>) -> Self {
+    pub(super) fn new(groups: Vec<Group>) -> Self {
         Self {
             targets: payload::targets(groups, &[]),
         }
     }
 
-    pub fn source(&self) -> StaticSource {
+    pub(super) fn source(&self) -> StaticSource {
         StaticSource(self.clone())
     }
 }

@@ -20,7 +20,7 @@ pub struct SourceStatus {
     /// Number of targets in the last good lists; `None` before the first one.
     pub targets: Option<usize>,
     /// Time of the last successful poll.
-    pub last_success: Option<SystemTime>,
+    pub(crate) last_success: Option<SystemTime>,
     /// Number of failed polls.
     pub failures: u64,
 }
@@ -33,7 +33,7 @@ pub struct BlockCounts {
     /// Targets dropped by relabelling rules.
     pub dropped: usize,
     /// Targets with the name of another monitor.
-    pub duplicates: usize,
+    pub(crate) duplicates: usize,
     /// Targets without a valid monitor; the log has the errors.
     pub rejected: usize,
 }
@@ -43,7 +43,7 @@ pub struct BlockCounts {
 pub(super) struct SourceStats(Mutex<SourceStatus>);
 
 impl SourceStats {
-    pub fn update(&self, change: impl FnOnce(&mut SourceStatus)) {
+    pub(super) fn update(&self, change: impl FnOnce(&mut SourceStatus)) {
         change(&mut self.0.lock());
     }
 }
@@ -53,7 +53,7 @@ impl SourceStats {
 pub(super) struct BlockStats(Mutex<Option<BlockCounts>>);
 
 impl BlockStats {
-    pub fn set(&self, counts: BlockCounts) {
+    pub(super) fn set(&self, counts: BlockCounts) {
         *self.0.lock() = Some(counts);
     }
 }

@@ -17,7 +17,7 @@ mod skipped;
 const LOG_TARGET: &str = "monitoringdaemon::dispatcher";
 
 pub(crate) use capacity::{checks_per_second, cores, threads_needed};
-pub use diff::ConfigDiff;
+pub(crate) use diff::ConfigDiff;
 pub use dispatch::{Dispatcher, Settings};
 pub(crate) use permits::{
     ConcurrencyLimits, max_permits_after_timeout, permits_needed_for_timeouts,

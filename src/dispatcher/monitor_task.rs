@@ -56,7 +56,7 @@ pub(super) enum Slot {
 
 impl MonitorTask {
     /// Runs slots until it is stopped, and returns the job.
-    pub async fn run(mut self, first: Duration) -> Job {
+    pub(super) async fn run(mut self, first: Duration) -> Job {
         let (mut slot, stop) = (Slot::Grid(first), self.control.stop.clone());
         if !self.job.enabled {
             stop.cancelled().await;

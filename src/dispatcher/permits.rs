@@ -29,7 +29,7 @@ pub(crate) struct ConcurrencyLimits {
 const MIN_PRUNE: usize = 64;
 
 impl ConcurrencyLimits {
-    pub fn new(global: usize, per_host: Option<usize>) -> Self {
+    pub(crate) fn new(global: usize, per_host: Option<usize>) -> Self {
         Self {
             global: semaphore(global),
             timed_out: semaphore(max_permits_after_timeout(global)),
@@ -40,7 +40,7 @@ impl ConcurrencyLimits {
     }
 
     /// The permits of a monitor whose connections go to `host`.
-    pub fn for_host(&mut self, host: Option<String>) -> MonitorPermits {
+    pub(crate) fn for_host(&mut self, host: Option<String>) -> MonitorPermits {
         let host = host.zip(self.per_host).map(|(host, permits)| {
             if let Some(shared) = self.hosts.get(&host).and_then(Weak::upgrade) {
                 return shared;
@@ -127,7 +127,7 @@ impl MonitorPermits {
     }
 
     /// Waits for a permit without a deadline.
-    pub async fn acquire_without_deadline(&self) -> Option<Permit<'_>> {
+    pub(crate) async fn acquire_without_deadline(&self) -> Option<Permit<'_>> {
         let host = match &self.host {
             Some(host) => Some(host.acquire().await.ok()?),
             None => None,

@@ -31,7 +31,7 @@ pub(super) struct TaskControl {
 }
 
 impl TaskControl {
-    pub fn new(stop: CancellationToken) -> Arc<Self> {
+    pub(super) fn new(stop: CancellationToken) -> Arc<Self> {
         Arc::new(Self {
             stop,
             pending_job: Mutex::default(),
@@ -39,7 +39,7 @@ impl TaskControl {
     }
 
     /// Takes the job for the next check, if it has changed.
-    pub fn take_pending_job(&self) -> Option<Box<Job>> {
+    pub(super) fn take_pending_job(&self) -> Option<Box<Job>> {
         self.pending_job.lock().take()
     }
 
@@ -54,7 +54,7 @@ impl RunningMonitors {
     }
 
     /// Adds a running monitor.
-    pub fn add(&self, job: &Job, control: Arc<TaskControl>) {
+    pub(super) fn add(&self, job: &Job, control: Arc<TaskControl>) {
         let entry = Entry {
             control,
             fingerprint: Some(job.fingerprint),
@@ -65,26 +65,26 @@ impl RunningMonitors {
     }
 
     /// Returns true if a change stops the monitor `name`.
-    pub fn stop_requested(&self, name: &str) -> bool {
+    pub(super) fn stop_requested(&self, name: &str) -> bool {
         let entries = self.entries();
         let entry = entries.get(name);
         entry.is_none_or(|entry| entry.fingerprint.is_none() || entry.replacement.is_some())
     }
 
     /// Returns true if the stop of the monitor `name` is logged by itself.
-    pub fn is_logged(&self, name: &str) -> bool {
+    pub(super) fn is_logged(&self, name: &str) -> bool {
         self.entries().get(name).is_none_or(|entry| entry.is_logged)
     }
 
     /// Removes the stopped monitor `name`, and returns its replacement.
-    pub fn remove(&self, name: &str) -> Option<Job> {
+    pub(super) fn remove(&self, name: &str) -> Option<Job> {
         self.entries().remove(name)?.replacement.map(|job| *job)
     }
 
     /// Stops and updates the monitors in `change`, and returns the jobs that can start now.
     ///
     /// `is_logged` is false if there are so many that they are logged by number.
-    pub fn apply(&self, change: ChangeSet, is_logged: bool) -> Vec<Job> {
+    pub(super) fn apply(&self, change: ChangeSet, is_logged: bool) -> Vec<Job> {
         let mut entries = self.entries();
         for name in change.stop {
             if let Some(entry) = entries.get_mut(&name) {

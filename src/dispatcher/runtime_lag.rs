@@ -36,7 +36,7 @@ pub(super) struct RuntimeLag {
 
 impl RuntimeLag {
     /// Creates a measurement whose first sample is due one interval after `origin`.
-    pub fn new(origin: Instant) -> Self {
+    pub(super) fn new(origin: Instant) -> Self {
         Self {
             origin,
             next_due: AtomicU64::new(nanos(SAMPLE_INTERVAL)),
@@ -45,7 +45,7 @@ impl RuntimeLag {
     }
 
     /// Takes samples until `shutdown`, and passes their delays to `observer`.
-    pub async fn run(
+    pub(super) async fn run(
         self: Arc<Self>,
         observer: Arc<dyn DispatcherObserver>,
         shutdown: CancellationToken,
@@ -62,7 +62,7 @@ impl RuntimeLag {
 
     /// Returns true if the runtime was late at some time during a check from `started` to `end`, which is
     /// now.
-    pub fn was_lagging_during(&self, started: Instant, end: Instant) -> bool {
+    pub(super) fn was_lagging_during(&self, started: Instant, end: Instant) -> bool {
         // In this order, because `sample` writes them in the opposite order.
         let due = self.next_due.load(Ordering::Acquire);
         let late = self.last_late.load(Ordering::Acquire);

@@ -53,7 +53,7 @@ pub(super) struct MissedSlots {
 
 impl Schedule {
     /// Creates the schedule of `job` in a dispatcher that starts at `start`.
-    pub fn new(job: &Job, start: SystemTime) -> Self {
+    pub(super) fn new(job: &Job, start: SystemTime) -> Self {
         Self::from_parts(&job.name, job.replica, job.check_every, job.timeout, start)
     }
 
@@ -82,19 +82,19 @@ impl Schedule {
     }
 
     /// The first slot of the monitor at `index`, shortly after the start.
-    pub fn first_slot(&self, index: usize) -> Duration {
+    pub(super) fn first_slot(&self, index: usize) -> Duration {
         let at_start = START_SPACING.saturating_mul(u32::try_from(index).unwrap_or(u32::MAX));
         at_start.min(self.offset)
     }
 
     /// The slot after the one at `due`, at least half an interval later.
-    pub fn next_after(&self, due: Duration) -> Duration {
+    pub(super) fn next_after(&self, due: Duration) -> Duration {
         self.align_up(due + self.every / 2)
     }
 
     /// The extra slot `retry_every` after the one at `due`, for a monitor whose check ended at `now`; none
     /// if a check could run into the slot of the grid at `grid`.
-    pub fn retry(
+    pub(super) fn retry(
         &self,
         due: Duration,
         retry_every: Duration,
@@ -106,12 +106,17 @@ impl Schedule {
     }
 
     /// The last moment at which a check may begin that ends before the slot of the grid at `grid`.
-    pub fn latest_retry(&self, grid: Duration) -> Duration {
+    pub(super) fn latest_retry(&self, grid: Duration) -> Duration {
         grid.saturating_sub(self.timeout)
     }
 
     /// True if the monitor wakes too late, at `now`, for an extra slot before the one of the grid at `grid`.
-    pub fn is_too_late_to_retry(&self, due: Duration, grid: Duration, now: Duration) -> bool {
+    pub(super) fn is_too_late_to_retry(
+        &self,
+        due: Duration,
+        grid: Duration,
+        now: Duration,
+    ) -> bool {
         let slack = TIMER_SLACK.min(self.timeout / 10);
         self.is_too_late(due, now) || now > self.latest_retry(grid) + slack
     }
@@ -121,7 +126,7 @@ impl Schedule {
     }
 
     /// Decides about the slot at `due` when the monitor wakes at `now`.
-    pub fn on_wake(&self, due: Duration, now: Duration) -> WakeDecision {
+    pub(super) fn on_wake(&self, due: Duration, now: Duration) -> WakeDecision {
         if !self.is_too_late(due, now) {
             return WakeDecision::InTime;
         }
@@ -137,7 +142,7 @@ impl Schedule {
     ///
     /// A deadline just after the next slot is moved to that slot. Otherwise, with a timeout as long as
     /// the interval, a target that times out would miss every second slot.
-    pub fn deadline(&self, due: Duration, begun: Duration) -> Duration {
+    pub(super) fn deadline(&self, due: Duration, begun: Duration) -> Duration {
         let full = begun + self.timeout;
         let next = self.next_after(due);
         let slack = TIMER_SLACK.min(self.timeout / 10);
@@ -149,7 +154,12 @@ impl Schedule {
     }
 
     /// The slots missed after `due`, whose check had the `deadline` and ended at `end`.
-    pub fn missed_during(&self, due: Duration, deadline: Duration, end: Duration) -> MissedSlots {
+    pub(super) fn missed_during(
+        &self,
+        due: Duration,
+        deadline: Duration,
+        end: Duration,
+    ) -> MissedSlots {
         let next = self.next_after(due);
         let slack = TIMER_SLACK.min(self.every / 2);
         let next_allowed = self.align_up(end.saturating_sub(slack)).max(next);

@@ -81,12 +81,12 @@ struct Count {
 
 impl SkipMonitor {
     /// Counts a started check.
-    pub fn count_started(&self) {
+    pub(super) fn count_started(&self) {
         self.started.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Counts skipped slots of `monitor`.
-    pub fn count_skipped(&self, slots: u64, cause: SkipCause, monitor: &Arc<str>) {
+    pub(super) fn count_skipped(&self, slots: u64, cause: SkipCause, monitor: &Arc<str>) {
         let count = &self.skipped[cause as usize];
         count.slots.fetch_add(slots, Ordering::Relaxed);
         if let Some(mut example) = count.monitor.try_lock() {
@@ -95,7 +95,7 @@ impl SkipMonitor {
     }
 
     /// Evaluates the counters every minute until `shutdown`, and logs changes.
-    pub async fn run(self: Arc<Self>, shutdown: CancellationToken) {
+    pub(super) async fn run(self: Arc<Self>, shutdown: CancellationToken) {
         let minutes = async {
             let mut judge = SkipAlarm::default();
             loop {

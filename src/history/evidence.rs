@@ -11,13 +11,13 @@ use parking_lot::Mutex;
 use crate::check::{Cause, Report, Step};
 
 /// Bytes of the evidence of all monitors. If it is more, the oldest is removed.
-pub const MAX_EVIDENCE_BYTES: usize = 8 << 20;
+pub(crate) const MAX_EVIDENCE_BYTES: usize = 8 << 20;
 
 /// The steps of a check that failed.
 #[derive(Debug)]
 pub struct Evidence {
     /// When the check ended.
-    pub ended_at: SystemTime,
+    pub(crate) ended_at: SystemTime,
     /// The well-known cause, if it is one.
     pub cause: Option<Cause>,
     /// The steps in their order.
@@ -46,7 +46,7 @@ struct Kept {
 
 impl EvidenceStore {
     /// Keeps the steps of a check of `monitor` in place of older ones, if it failed.
-    pub fn keep(&self, monitor: u32, report: &Report) {
+    pub(super) fn keep(&self, monitor: u32, report: &Report) {
         if report.failure.is_none() || report.steps.is_empty() {
             return;
         }
@@ -70,14 +70,14 @@ impl EvidenceStore {
     }
 
     /// The steps of the last failure of `monitor`, if they are kept.
-    pub fn find(&self, monitor: u32) -> Option<Arc<Evidence>> {
+    pub(super) fn find(&self, monitor: u32) -> Option<Arc<Evidence>> {
         let kept = self.0.lock();
         let (_, evidence) = kept.by_monitor.get(&monitor)?;
         Some(evidence.clone())
     }
 
     /// Removes the evidence of a monitor that is gone.
-    pub fn remove(&self, monitor: u32) {
+    pub(super) fn remove(&self, monitor: u32) {
         self.0.lock().remove(monitor);
     }
 }

@@ -7,10 +7,12 @@ mod record;
 mod store;
 mod update;
 
-pub use evidence::{Evidence, MAX_EVIDENCE_BYTES};
-pub use monitor::{MonitorHistory, Snapshot};
-pub(crate) use recent::truncated;
-pub use recent::{CheckEntry, MAX_FAILURES, MAX_RECENT_CHECKS, PastFailure, RecentChecks};
-pub use record::Record;
-pub use store::{History, PastChecks};
-pub use update::MonitorUpdate;
+pub(crate) use evidence::{Evidence, MAX_EVIDENCE_BYTES};
+pub(crate) use monitor::{MonitorHistory, Snapshot};
+pub(crate) use recent::{
+    CheckEntry, MAX_FAILURES, MAX_RECENT_CHECKS, PastFailure, RecentChecks, truncated,
+};
+pub(crate) use record::Record;
+pub use store::History;
+pub(crate) use store::PastChecks;
+pub(crate) use update::MonitorUpdate;

@@ -36,7 +36,7 @@ pub struct MonitorHistory {
 impl Snapshot {
     /// Time of the last change of state; `None` before the first check.
     #[must_use]
-    pub fn since(&self) -> Option<SystemTime> {
+    pub(crate) fn since(&self) -> Option<SystemTime> {
         let is_new = self.status.state == State::Unknown && self.recent.is_empty();
         (!is_new).then_some(self.status.since)
     }
@@ -53,11 +53,11 @@ struct CheckLog {
 
 /// The history of a monitor at one moment.
 #[derive(Clone, Debug)]
-pub struct Snapshot {
+pub(crate) struct Snapshot {
     /// The last checks, the latest first.
-    pub recent: Vec<CheckEntry>,
+    pub(crate) recent: Vec<CheckEntry>,
     /// Failures before those, the latest first.
-    pub older_failures: Vec<CheckEntry>,
+    pub(crate) older_failures: Vec<CheckEntry>,
     /// The state of the monitor.
     pub status: MonitorStatus,
     /// The next slot.
@@ -127,7 +127,7 @@ impl MonitorHistory {
 
     /// The whole history at this moment.
     #[must_use]
-    pub fn snapshot(&self) -> Snapshot {
+    pub(crate) fn snapshot(&self) -> Snapshot {
         let check_log = self.check_log();
         let (recent, older_failures) = check_log.checks.entries();
         Snapshot {

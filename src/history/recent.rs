@@ -6,15 +6,15 @@ use super::Record;
 use crate::check::{Reason, State};
 
 /// Number of checks kept of each monitor, successful or not.
-pub const MAX_RECENT_CHECKS: usize = 32;
+pub(crate) const MAX_RECENT_CHECKS: usize = 32;
 /// Number of failed checks kept of each monitor, however many have succeeded since.
-pub const MAX_FAILURES: usize = 16;
+pub(crate) const MAX_FAILURES: usize = 16;
 /// Bytes kept of an error text.
 pub(super) const MAX_ERROR_BYTES: usize = 240;
 
 /// The last checks and failures of a monitor.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct RecentChecks {
+pub(crate) struct RecentChecks {
     /// Number of completed checks, and the number of the last one in `recent`.
     count: u32,
     recent: VecDeque<Record>,
@@ -23,7 +23,7 @@ pub struct RecentChecks {
 
 /// A failed check with its text.
 #[derive(Clone, Debug, PartialEq)]
-pub struct PastFailure {
+pub(crate) struct PastFailure {
     /// Number among the checks of its monitor, from 1.
     pub number: u32,
     /// Everything but the error text.
@@ -34,7 +34,7 @@ pub struct PastFailure {
 
 /// A past check.
 #[derive(Clone, Debug)]
-pub struct CheckEntry {
+pub(crate) struct CheckEntry {
     /// Number among the checks of its monitor, from 1.
     pub number: u32,
     /// Everything but the error text.
@@ -46,7 +46,7 @@ pub struct CheckEntry {
 impl CheckEntry {
     /// The state in which the check found the target.
     #[must_use]
-    pub fn state(&self) -> State {
+    pub(crate) fn state(&self) -> State {
         match self.record.failure() {
             None => State::Up,
             Some((_, Reason::AgentError)) => State::Unknown,
@@ -58,7 +58,7 @@ impl CheckEntry {
 impl RecentChecks {
     /// The last checks and failures, the oldest first, of a monitor that has completed `count` checks.
     #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         count: u32,
         mut recent: VecDeque<Record>,
         mut failures: VecDeque<PastFailure>,
@@ -74,24 +74,24 @@ impl RecentChecks {
 
     /// Number of completed checks.
     #[must_use]
-    pub fn count(&self) -> u32 {
+    pub(crate) fn count(&self) -> u32 {
         self.count
     }
 
     /// The last checks, the oldest first.
     #[must_use]
-    pub fn recent(&self) -> &VecDeque<Record> {
+    pub(crate) fn recent(&self) -> &VecDeque<Record> {
         &self.recent
     }
 
     /// The last failures, the oldest first.
     #[must_use]
-    pub fn failures(&self) -> &VecDeque<PastFailure> {
+    pub(crate) fn failures(&self) -> &VecDeque<PastFailure> {
         &self.failures
     }
 
     /// Adds a check; `error` is its text if it failed.
-    pub fn push(&mut self, record: Record, error: Option<&str>) {
+    pub(crate) fn push(&mut self, record: Record, error: Option<&str>) {
         self.count = self.count.wrapping_add(1);
         push(&mut self.recent, record, MAX_RECENT_CHECKS);
         if let Some(error) = error {

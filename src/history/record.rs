@@ -6,7 +6,7 @@ use crate::check::{Outcome, Phase, Reason, Report};
 
 /// A report without the text of its failure.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Record {
+pub(crate) struct Record {
     /// Unix seconds.
     ended_at: u32,
     /// Seconds.
@@ -19,7 +19,7 @@ pub struct Record {
 impl Record {
     /// The record of `report`.
     #[must_use]
-    pub fn new(report: &Report) -> Self {
+    pub(crate) fn new(report: &Report) -> Self {
         let ended_at = report.ended_at.duration_since(UNIX_EPOCH);
         let mut phases = [0; Phase::ALL.len()];
         for (phase, spent) in &report.phases {
@@ -37,7 +37,7 @@ impl Record {
     /// The record of a successful check that ended at `ended_at` in Unix seconds and took `seconds`, with the times of
     /// [`compact_phases`](Self::compact_phases).
     #[must_use]
-    pub fn from_compact(ended_at: u32, seconds: f32, reached: &[(Phase, u16)]) -> Self {
+    pub(crate) fn from_compact(ended_at: u32, seconds: f32, reached: &[(Phase, u16)]) -> Self {
         let mut phases = [0; Phase::ALL.len()];
         for (phase, spent) in reached {
             phases[*phase as usize] = *spent;
@@ -52,7 +52,7 @@ impl Record {
 
     /// The record of the same check if it had failed.
     #[must_use]
-    pub fn with_failure(self, failure: (Phase, Reason)) -> Self {
+    pub(crate) fn with_failure(self, failure: (Phase, Reason)) -> Self {
         Self {
             failure: Some(failure),
             ..self
@@ -61,49 +61,49 @@ impl Record {
 
     /// Time at which the check ended, in Unix seconds.
     #[must_use]
-    pub fn unix_seconds(&self) -> u32 {
+    pub(crate) fn unix_seconds(&self) -> u32 {
         self.ended_at
     }
 
     /// Seconds from its start to its end.
     #[must_use]
-    pub fn seconds(&self) -> f32 {
+    pub(crate) fn seconds(&self) -> f32 {
         self.duration
     }
 
     /// The time spent in each phase that was reached, in the form in which it is kept.
-    pub fn compact_phases(&self) -> impl Iterator<Item = (Phase, u16)> + Clone + '_ {
+    pub(crate) fn compact_phases(&self) -> impl Iterator<Item = (Phase, u16)> + Clone + '_ {
         let phases = Phase::ALL.iter().copied().zip(self.phases);
         phases.filter(|(_, spent)| *spent > 0)
     }
 
     /// Time at which the check ended, to the second.
     #[must_use]
-    pub fn ended_at(&self) -> SystemTime {
+    pub(crate) fn ended_at(&self) -> SystemTime {
         UNIX_EPOCH + Duration::from_secs(self.ended_at.into())
     }
 
     /// Time from its start to its end.
     #[must_use]
-    pub fn duration(&self) -> Duration {
+    pub(crate) fn duration(&self) -> Duration {
         seconds(self.duration)
     }
 
     /// The time spent in each phase that was reached, to a percent.
-    pub fn phases(&self) -> impl Iterator<Item = (Phase, Duration)> + '_ {
+    pub(crate) fn phases(&self) -> impl Iterator<Item = (Phase, Duration)> + '_ {
         let reached = self.compact_phases();
         reached.map(|(phase, spent)| (phase, seconds(from_bf16(spent))))
     }
 
     /// The phase and the reason of its failure, if it failed.
     #[must_use]
-    pub fn failure(&self) -> Option<(Phase, Reason)> {
+    pub(crate) fn failure(&self) -> Option<(Phase, Reason)> {
         self.failure
     }
 
     /// The outcome.
     #[must_use]
-    pub fn outcome(&self) -> Outcome {
+    pub(crate) fn outcome(&self) -> Outcome {
         match self.failure {
             None => Outcome::Success,
             Some(_) => Outcome::Failure,

@@ -30,7 +30,7 @@ pub struct History {
 }
 
 /// The last checks of a monitor before the daemon started.
-pub struct PastChecks {
+pub(crate) struct PastChecks {
     /// The type of the monitor.
     pub kind: String,
     /// The target that was checked.
@@ -54,7 +54,7 @@ impl Default for History {
 
 impl History {
     /// Takes over past checks of monitors that start later.
-    pub fn restore(&self, past: impl IntoIterator<Item = (Arc<str>, PastChecks)>) {
+    pub(crate) fn restore(&self, past: impl IntoIterator<Item = (Arc<str>, PastChecks)>) {
         self.past.lock().extend(past);
     }
 
@@ -80,7 +80,7 @@ impl History {
 
     /// Receives every update from now on.
     #[must_use]
-    pub fn updates(&self) -> broadcast::Receiver<MonitorUpdate> {
+    pub(crate) fn updates(&self) -> broadcast::Receiver<MonitorUpdate> {
         self.updates.subscribe()
     }
 }

@@ -2,9 +2,9 @@
 
 /// An update of a monitor.
 #[derive(Clone, Copy, Debug)]
-pub struct MonitorUpdate {
+pub(crate) struct MonitorUpdate {
     /// The monitor's [`id`](super::MonitorHistory::id).
     pub id: u32,
     /// True if its state changed, or it was added or removed; false after a check with the same result.
-    pub state_changed: bool,
+    pub(crate) state_changed: bool,
 }

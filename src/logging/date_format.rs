@@ -16,11 +16,11 @@ const MAX_BYTES: usize = 200;
 
 /// A format of local times, in the notation of strftime(3).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DateFormat(Vec<Item<'static>>);
+pub(crate) struct DateFormat(Vec<Item<'static>>);
 
 /// The reason why a text is not a format of dates.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum DateFormatError {
+pub(crate) enum DateFormatError {
     /// A `%` with a letter that strftime does not have.
     #[error("unknown conversion in {0:?}")]
     UnknownConversion(String),

@@ -11,8 +11,7 @@ mod template;
 mod time;
 mod writer;
 
-pub use date_format::{DateFormat, DateFormatError};
-pub use filter::{LEVELS, parse_level};
-pub use start::{Format, Output, Settings, start, start_with, subscriber};
-pub use template::{Template, TemplateError};
-pub use writer::{DroppedLines, Logging};
+pub(crate) use date_format::{DateFormat, DateFormatError};
+pub(crate) use filter::parse_level;
+pub(crate) use start::{Format, Output, Settings, start, start_with};
+pub(crate) use template::{Template, TemplateError};

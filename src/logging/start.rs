@@ -25,7 +25,7 @@ pub struct Settings {
     /// The format of lines.
     pub format: Format,
     /// The format of `%(asctime)s`, if it is not the default of Python's `logging`.
-    pub date_format: Option<DateFormat>,
+    pub(crate) date_format: Option<DateFormat>,
 }
 
 impl Default for Settings {
@@ -58,7 +58,7 @@ impl Default for Format {
 impl Format {
     /// Returns true if lines have `%(asctime)s`.
     #[must_use]
-    pub fn has_asctime(&self) -> bool {
+    pub(crate) fn has_asctime(&self) -> bool {
         match self {
             Self::Template(template) => template.has_asctime(),
             Self::Json | Self::Logfmt => false,
@@ -80,7 +80,7 @@ impl FromStr for Format {
 
 /// The stream that lines go to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Output {
+pub(crate) enum Output {
     /// Standard output, for the daemon.
     Stdout,
     /// Standard error, if standard output is for results.
@@ -104,7 +104,7 @@ impl Output {
 /// # Errors
 ///
 /// If the process logs already, or has no descriptor or thread left for it.
-pub fn start(settings: &Settings, output: Output) -> io::Result<Logging> {
+pub(crate) fn start(settings: &Settings, output: Output) -> io::Result<Logging> {
     start_with(settings, output, Identity::new())
 }
 
@@ -113,7 +113,7 @@ pub fn start(settings: &Settings, output: Output) -> io::Result<Logging> {
 /// # Errors
 ///
 /// If the process logs already, or has no descriptor or thread left for it.
-pub fn start_with<L>(settings: &Settings, output: Output, layer: L) -> io::Result<Logging>
+pub(crate) fn start_with<L>(settings: &Settings, output: Output, layer: L) -> io::Result<Logging>
 where
     L: Layer<Registry> + Send + Sync,
 {
@@ -134,7 +134,8 @@ where
 
 /// The subscriber that [`start`] installs, without the environment and the thread: every line is one `write`
 /// to the sink, within the call that emits the event.
-pub fn subscriber<W>(settings: &Settings, sink: W) -> impl Subscriber + Send + Sync + use<W>
+#[cfg(test)]
+pub(crate) fn subscriber<W>(settings: &Settings, sink: W) -> impl Subscriber + Send + Sync + use<W>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {

@@ -32,18 +32,18 @@ const FULL_OUTPUT_PAUSE: Duration = Duration::from_millis(10);
 /// When it is dropped, the thread writes the queued lines and ends. Dropping does not wait for that.
 #[derive(Debug)]
 #[must_use = "without it no line is written"]
-pub struct Logging {
+pub(crate) struct Logging {
     queue: Arc<Queue>,
 }
 
 /// Counts dropped lines: the output was blocked or failed, or the log had ended.
 #[derive(Clone, Debug, Default)]
-pub struct DroppedLines(Arc<AtomicU64>);
+pub(crate) struct DroppedLines(Arc<AtomicU64>);
 
 impl DroppedLines {
     /// The number of dropped lines since the start.
     #[must_use]
-    pub fn get(&self) -> u64 {
+    pub(crate) fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 
@@ -74,12 +74,12 @@ impl Logging {
 
     /// The counter of dropped lines, which outlives this value.
     #[must_use]
-    pub fn dropped(&self) -> DroppedLines {
+    pub(crate) fn dropped(&self) -> DroppedLines {
         self.queue.dropped.clone()
     }
 
     /// Takes no further lines and waits until every queued one is written, at most for `timeout`.
-    pub fn finish(self, timeout: Duration) {
+    pub(crate) fn finish(self, timeout: Duration) {
         self.queue.close();
         let mut state = self.queue.lock();
         let ended = &self.queue.ended;
@@ -277,7 +277,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::logging::{Settings, subscriber};
+    use crate::logging::{Settings, start::subscriber};
 
     /// Longer than anything here takes, so that only a hang reaches it.
     const LONG: Duration = Duration::from_mins(1);

@@ -3,12 +3,12 @@
 use super::{format::Syntax, native_histogram::NativeHistograms};
 
 /// Default upper bounds of `monitor_check_duration_seconds`, in seconds.
-pub const DURATION_BUCKETS: [f64; 13] = [
+pub(crate) const DURATION_BUCKETS: [f64; 13] = [
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
 ];
 
 /// Default upper bounds of `monitor_response_size_bytes`, in bytes.
-pub const RESPONSE_SIZE_BUCKETS: [f64; 6] = [1e2, 1e3, 1e4, 1e5, 1e6, 1e7];
+pub(crate) const RESPONSE_SIZE_BUCKETS: [f64; 6] = [1e2, 1e3, 1e4, 1e5, 1e6, 1e7];
 
 /// Upper bounds of the histograms of the daemon's own delays, in seconds. Timers have a resolution of 0.001.
 pub(super) const LAG_BUCKETS: [f64; 11] = [
@@ -54,7 +54,7 @@ pub(super) struct Buckets {
 impl Buckets {
     /// Buckets with these upper bounds, in ascending order; `native` ones beside them, or instead of them unless
     /// `has_classic`.
-    pub fn new(bounds: &[f64], native: Option<NativeHistograms>, has_classic: bool) -> Self {
+    pub(super) fn new(bounds: &[f64], native: Option<NativeHistograms>, has_classic: bool) -> Self {
         let labels = |label: fn(&f64) -> String| {
             let labels = bounds.iter().map(label);
             labels
@@ -72,17 +72,17 @@ impl Buckets {
     }
 
     /// The same with these upper bounds.
-    pub fn with_bounds(&self, bounds: &[f64]) -> Self {
+    pub(super) fn with_bounds(&self, bounds: &[f64]) -> Self {
         Self::new(bounds, self.native, self.has_classic)
     }
 
     /// Returns whether classic buckets are counted.
-    pub fn has_classic(&self) -> bool {
+    pub(super) fn has_classic(&self) -> bool {
         self.has_classic
     }
 
     /// The bounds as values of the label `le`, `+Inf` last.
-    pub fn labels(&self, syntax: Syntax) -> impl Iterator<Item = &str> {
+    pub(super) fn labels(&self, syntax: Syntax) -> impl Iterator<Item = &str> {
         let labels = match syntax {
             Syntax::OpenMetrics => &self.open_metrics_labels,
             Syntax::Text | Syntax::Protobuf => &self.labels,

@@ -11,7 +11,7 @@ pub(super) struct Counter {
     /// The time before which there was nothing to count.
     pub since: SystemTime,
     /// The last exemplar of what was counted.
-    pub exemplar: Option<Box<Exemplar>>,
+    pub(crate) exemplar: Option<Box<Exemplar>>,
 }
 
 /// Counters by key, in the order in which they first occurred: there are few, and most monitors have none.
@@ -20,12 +20,12 @@ pub(super) struct Counters<K>(Vec<(K, Counter)>);
 
 impl<K: PartialEq> Counters<K> {
     /// No counters.
-    pub const fn new() -> Self {
+    pub(super) const fn new() -> Self {
         Self(Vec::new())
     }
 
     /// Counts an occurrence of `key`, in what began at `since`.
-    pub fn count(&mut self, key: K, since: SystemTime, exemplar: Option<Exemplar>) {
+    pub(super) fn count(&mut self, key: K, since: SystemTime, exemplar: Option<Exemplar>) {
         let at = self.0.iter().position(|(known, _)| *known == key);
         let at = at.unwrap_or_else(|| {
             let counter = Counter {
@@ -44,7 +44,7 @@ impl<K: PartialEq> Counters<K> {
     }
 
     /// The counters with their keys.
-    pub fn iter(&self) -> impl Iterator<Item = &(K, Counter)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &(K, Counter)> {
         self.0.iter()
     }
 }

@@ -23,9 +23,9 @@ pub(super) struct DaemonMetrics {
     /// The time since which its counters count.
     pub since: SystemTime,
     pub checks: CheckCounters,
-    pub runtime_delay: Arc<Mutex<Histogram>>,
+    pub(crate) runtime_delay: Arc<Mutex<Histogram>>,
     pub reloads: Arc<ReloadStatus>,
-    pub dropped_log_lines: Arc<dyn Fn() -> u64 + Send + Sync>,
+    pub(crate) dropped_log_lines: Arc<dyn Fn() -> u64 + Send + Sync>,
     pub limits: Option<Limits>,
     pub discovery: Option<Arc<Stats>>,
     pub probes: Option<Arc<ProbeStats>>,
@@ -44,22 +44,22 @@ pub(super) struct CheckCounters {
 
 impl CheckCounters {
     /// Records a check that started so late.
-    pub fn started(&self, lag: Duration) {
+    pub(super) fn started(&self, lag: Duration) {
         observe(&self.start_lag, lag);
     }
 
     /// Counts a check whose result is unreliable because of the daemon.
-    pub fn count_tainted(&self) {
+    pub(super) fn count_tainted(&self) {
         self.tainted.inc();
     }
 
     /// Delays of the starts of checks.
-    pub fn start_lag(&self) -> MutexGuard<'_, Histogram> {
+    pub(super) fn start_lag(&self) -> MutexGuard<'_, Histogram> {
         self.start_lag.lock()
     }
 
     /// Number of checks whose result is unreliable because of the daemon.
-    pub fn tainted(&self) -> u64 {
+    pub(super) fn tainted(&self) -> u64 {
         self.tainted.get()
     }
 }
@@ -76,13 +76,13 @@ fn observe(histogram: &Mutex<Histogram>, delay: Duration) {
 #[derive(Clone, Copy)]
 pub(super) struct Limits {
     pub checks: u64,
-    pub per_host: Option<u64>,
+    pub(crate) per_host: Option<u64>,
 }
 
 impl DaemonMetrics {
     /// The values of a daemon that has just started, with these `buckets` for delays. `dropped_log_lines` is called
     /// at each scrape.
-    pub fn new(
+    pub(super) fn new(
         buckets: &Arc<Buckets>,
         dropped_log_lines: impl Fn() -> u64 + Send + Sync + 'static,
     ) -> Self {
@@ -110,7 +110,7 @@ impl DaemonMetrics {
     }
 
     /// Records how late a task of the runtime ran.
-    pub fn on_runtime_delay(&self, delay: Duration) {
+    pub(super) fn on_runtime_delay(&self, delay: Duration) {
         observe(&self.runtime_delay, delay);
     }
 }
@@ -122,9 +122,9 @@ pub(super) struct ReloadStatus(Mutex<LastReload>);
 pub(super) struct LastReload {
     pub successful: bool,
     /// Time of the last successful one.
-    pub success_at: SystemTime,
+    pub(crate) success_at: SystemTime,
     /// True if it has changes that take effect after a restart only.
-    pub restart_required: bool,
+    pub(crate) restart_required: bool,
 }
 
 impl Default for ReloadStatus {
@@ -140,7 +140,7 @@ impl Default for ReloadStatus {
 
 impl ReloadStatus {
     /// Records a reload that has ended.
-    pub fn record(&self, successful: bool) {
+    pub(super) fn record(&self, successful: bool) {
         let mut last = self.0.lock();
         last.successful = successful;
         if successful {
@@ -149,13 +149,13 @@ impl ReloadStatus {
     }
 
     /// Records whether the last successful reload has changes that take effect after a restart only.
-    pub fn record_restart_required(&self, required: bool) {
+    pub(super) fn record_restart_required(&self, required: bool) {
         let mut last = self.0.lock();
         last.restart_required = required;
     }
 
     /// The last reload.
-    pub fn last(&self) -> LastReload {
+    pub(super) fn last(&self) -> LastReload {
         *self.0.lock()
     }
 }
@@ -171,24 +171,26 @@ pub(super) struct DaemonState<'m> {
 
 impl DaemonState<'_> {
     /// The counters of telemetry.
-    pub fn telemetry(&self) -> &ExportStats {
+    pub(super) fn telemetry(&self) -> &ExportStats {
         &self.metrics.telemetry
     }
 
     /// Every source of discovery, with its block and what it has found.
-    pub fn discovery_sources(&self) -> impl Iterator<Item = (Arc<str>, String, SourceStatus)> {
+    pub(super) fn discovery_sources(
+        &self,
+    ) -> impl Iterator<Item = (Arc<str>, String, SourceStatus)> {
         let stats = self.metrics.discovery.iter();
         stats.flat_map(|stats| stats.sources())
     }
 
     /// The counters of probes, if there are modules.
-    pub fn probes(&self) -> Option<&ProbeStats> {
+    pub(super) fn probes(&self) -> Option<&ProbeStats> {
         let probes = self.metrics.probes.as_deref();
         probes.filter(|probes| probes.is_enabled())
     }
 
     /// Every block of discovery, with the results of its targets.
-    pub fn discovery_blocks(&self) -> impl Iterator<Item = (Arc<str>, BlockCounts)> {
+    pub(super) fn discovery_blocks(&self) -> impl Iterator<Item = (Arc<str>, BlockCounts)> {
         let stats = self.metrics.discovery.iter();
         stats.flat_map(|stats| stats.blocks())
     }

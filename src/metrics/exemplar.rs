@@ -18,7 +18,7 @@ pub(super) struct Exemplar {
 
 impl Exemplar {
     /// The exemplar of the check of `report`, of which `value` was observed; `None` if no trace of it is exported.
-    pub fn new(report: &Report, value: f64) -> Option<Self> {
+    pub(super) fn new(report: &Report, value: f64) -> Option<Self> {
         Some(Self {
             trace_id: report.exported_trace_id()?,
             value,

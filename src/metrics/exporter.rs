@@ -71,7 +71,7 @@ impl Metrics {
 
     /// Exports the limits of concurrent checks.
     #[must_use]
-    pub fn with_limits(mut self, checks: usize, per_host: Option<usize>) -> Self {
+    pub(crate) fn with_limits(mut self, checks: usize, per_host: Option<usize>) -> Self {
         self.daemon.limits = Some(Limits {
             checks: checks as u64,
             per_host: per_host.map(|limit| limit as u64),
@@ -81,28 +81,28 @@ impl Metrics {
 
     /// Exports the statistics of discovery.
     #[must_use]
-    pub fn with_discovery(mut self, stats: Arc<Stats>) -> Self {
+    pub(crate) fn with_discovery(mut self, stats: Arc<Stats>) -> Self {
         self.daemon.discovery = Some(stats);
         self
     }
 
     /// Exports the counters of probes.
     #[must_use]
-    pub fn with_probes(mut self, stats: Arc<ProbeStats>) -> Self {
+    pub(crate) fn with_probes(mut self, stats: Arc<ProbeStats>) -> Self {
         self.daemon.probes = Some(stats);
         self
     }
 
     /// Exports the numbers of the store.
     #[must_use]
-    pub fn with_storage(mut self, stats: Arc<storage::Stats>) -> Self {
+    pub(crate) fn with_storage(mut self, stats: Arc<storage::Stats>) -> Self {
         self.daemon.storage = Some(stats);
         self
     }
 
     /// Exports the counters of telemetry.
     #[must_use]
-    pub fn with_telemetry(mut self, stats: Arc<ExportStats>) -> Self {
+    pub(crate) fn with_telemetry(mut self, stats: Arc<ExportStats>) -> Self {
         self.daemon.telemetry = stats;
         self
     }
@@ -113,7 +113,7 @@ impl Metrics {
     }
 
     /// Records whether the last configuration has changes that need a restart.
-    pub fn restart_required(&self, required: bool) {
+    pub(crate) fn restart_required(&self, required: bool) {
         self.daemon.reloads.record_restart_required(required);
     }
 
@@ -121,7 +121,7 @@ impl Metrics {
     ///
     /// Takes long with many monitors, so it must not run on a worker thread.
     #[must_use]
-    pub fn exposition(&self, format: Format) -> Exposition {
+    pub(crate) fn exposition(&self, format: Format) -> Exposition {
         if format.names == LabelNames::Plain {
             self.warn_of_labels();
         }

@@ -21,7 +21,7 @@ const CHUNK_BYTES: usize = 256 << 10;
 ///
 /// The numbers of slots are copied when the page is started, so they add up; everything else is read at the moment at
 /// which it is written. Writing a chunk takes a fraction of a millisecond.
-pub struct Exposition {
+pub(crate) struct Exposition {
     monitors: Vec<(Arc<MonitorMetrics>, SlotCounts)>,
     daemon: DaemonMetrics,
     style: PageStyle,
@@ -83,7 +83,7 @@ impl Exposition {
 
     /// Returns whether there are no more chunks.
     #[must_use]
-    pub fn is_finished(&self) -> bool {
+    pub(crate) fn is_finished(&self) -> bool {
         self.parts.is_empty()
     }
 

@@ -154,28 +154,10 @@ impl Family {
         )
     }
 
-    /// Returns whether only a daemon with blocks of discovery has series of it.
-    #[must_use]
-    pub fn is_of_discovery(&self) -> bool {
-        self.scope == Scope::Discovery
-    }
-
-    /// Returns true if only a daemon with modules of `probe` has series of it.
-    #[must_use]
-    pub fn is_of_probe(&self) -> bool {
-        self.scope == Scope::Probe
-    }
-
     /// Returns true if only a daemon with a store has series of it.
     #[must_use]
-    pub fn is_of_storage(&self) -> bool {
+    pub(crate) fn is_of_storage(&self) -> bool {
         self.scope == Scope::Storage
-    }
-
-    /// Returns whether only a daemon with `telemetry` has series of it.
-    #[must_use]
-    pub fn is_of_telemetry(&self) -> bool {
-        self.scope == Scope::Telemetry
     }
 
     /// Returns whether it is left out of `profile` unless `metrics.enabled` names it.
@@ -187,7 +169,7 @@ impl Family {
 
     /// Its name without the suffix of a counter, as OpenMetrics has it.
     #[must_use]
-    pub fn base_name(&self) -> &'static str {
+    pub(crate) fn base_name(&self) -> &'static str {
         self.name.strip_suffix("_total").unwrap_or(self.name)
     }
 

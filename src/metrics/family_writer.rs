@@ -20,7 +20,7 @@ pub(super) struct PageStyle {
     pub format: Format,
     pub profile: Profile,
     /// True if OpenMetrics has samples with the times since which counters count.
-    pub has_created_samples: bool,
+    pub(crate) has_created_samples: bool,
 }
 
 /// Writes the samples of one family.
@@ -46,7 +46,7 @@ pub(super) struct FamilyWriter<'p> {
 impl<'p> FamilyWriter<'p> {
     /// A writer of the samples of `family`, of counters that count since `since`; `has_head` if some are on the page
     /// already.
-    pub fn new(
+    pub(super) fn new(
         page: &'p mut Vec<u8>,
         family: &'static Family,
         style: PageStyle,
@@ -67,29 +67,29 @@ impl<'p> FamilyWriter<'p> {
     }
 
     /// Bytes on the page.
-    pub fn page_len(&self) -> usize {
+    pub(super) fn page_len(&self) -> usize {
         self.page.len()
     }
 
     /// Returns whether there are samples of this family.
-    pub fn has_head(&self) -> bool {
+    pub(super) fn has_head(&self) -> bool {
         self.has_head
     }
 
     /// Returns whether series are left out that tell of nothing unusual.
-    pub fn is_compact(&self) -> bool {
+    pub(super) fn is_compact(&self) -> bool {
         self.style.profile == Profile::Compact
     }
 
     /// Makes the monitor with the name `monitor`, escaped as the page needs it, the current one. Its counters count
     /// since `since`.
-    pub fn set_monitor(&mut self, monitor: &'p str, since: SystemTime) {
+    pub(super) fn set_monitor(&mut self, monitor: &'p str, since: SystemTime) {
         self.monitor = monitor;
         self.since = since;
     }
 
     /// A value of a label as the page needs it.
-    pub fn label_value<'v>(&self, value: &'v str) -> Cow<'v, str> {
+    pub(super) fn label_value<'v>(&self, value: &'v str) -> Cow<'v, str> {
         match self.style.format.syntax {
             Syntax::Text | Syntax::OpenMetrics => escape(value),
             Syntax::Protobuf => value.into(),
@@ -97,41 +97,41 @@ impl<'p> FamilyWriter<'p> {
     }
 
     /// Adds a sample.
-    pub fn number(&mut self, values: &[&str], value: f64) {
+    pub(super) fn number(&mut self, values: &[&str], value: f64) {
         self.sample(values, Number::Real(value), None);
     }
 
     /// Adds a sample with a whole number.
-    pub fn count(&mut self, values: &[&str], count: u64) {
+    pub(super) fn count(&mut self, values: &[&str], count: u64) {
         self.sample(values, Number::Whole(count), None);
     }
 
     /// Adds the sample of a counter that exists since it was first counted.
-    pub fn counter(&mut self, values: &[&str], counter: &Counter) {
+    pub(super) fn counter(&mut self, values: &[&str], counter: &Counter) {
         self.sample(values, Number::Whole(counter.count), Some(counter));
     }
 
     /// Adds a sample with a whole number; in the compact profile only if it is not 0.
-    pub fn count_occurred(&mut self, values: &[&str], count: u64) {
+    pub(super) fn count_occurred(&mut self, values: &[&str], count: u64) {
         if count > 0 || !self.is_compact() {
             self.count(values, count);
         }
     }
 
     /// Adds a sample of 1 or 0; in the compact profile only one of 1.
-    pub fn flag(&mut self, is_set: bool) {
+    pub(super) fn flag(&mut self, is_set: bool) {
         self.count_occurred(&[], is_set.into());
     }
 
     /// Adds the sample of a family without further labels, if its value is known.
-    pub fn count_if_known(&mut self, count: Option<impl Into<u64>>) {
+    pub(super) fn count_if_known(&mut self, count: Option<impl Into<u64>>) {
         if let Some(count) = count {
             self.count(&[], count.into());
         }
     }
 
     /// Adds the sample of a family without further labels, if its value is known.
-    pub fn number_if_known(&mut self, value: Option<f64>) {
+    pub(super) fn number_if_known(&mut self, value: Option<f64>) {
         if let Some(value) = value {
             self.number(&[], value);
         }
@@ -139,7 +139,10 @@ impl<'p> FamilyWriter<'p> {
 
     /// Adds a sample of 1 with these labels, names with values, instead of those of the family. A peer may have
     /// chosen the values.
-    pub fn untrusted_info<'l>(&mut self, labels: impl IntoIterator<Item = (&'l str, &'l str)>) {
+    pub(super) fn untrusted_info<'l>(
+        &mut self,
+        labels: impl IntoIterator<Item = (&'l str, &'l str)>,
+    ) {
         let labels = labels.into_iter();
         let bounded: Vec<_> = labels.map(|(name, value)| (name, bounded(value))).collect();
         self.info(bounded.iter().map(|(name, value)| (*name, &**value)));
@@ -147,7 +150,7 @@ impl<'p> FamilyWriter<'p> {
 
     /// As [`untrusted_info`](Self::untrusted_info), with values that the user has chosen. Labels with names that
     /// cannot be read are left out.
-    pub fn info<'l>(&mut self, labels: impl IntoIterator<Item = (&'l str, &'l str)>) {
+    pub(super) fn info<'l>(&mut self, labels: impl IntoIterator<Item = (&'l str, &'l str)>) {
         let names = self.style.format.names;
         let labels = labels.into_iter();
         let labels = labels.filter(|(name, _)| names.can_read(name));
@@ -168,7 +171,7 @@ impl<'p> FamilyWriter<'p> {
     }
 
     /// Adds the samples of a histogram; of one without observations, none.
-    pub fn histogram(&mut self, values: &[&str], histogram: &Histogram) {
+    pub(super) fn histogram(&mut self, values: &[&str], histogram: &Histogram) {
         if histogram.since().is_none() {
             return;
         }
@@ -181,7 +184,7 @@ impl<'p> FamilyWriter<'p> {
     }
 
     /// Ends the family.
-    pub fn finish(mut self) {
+    pub(super) fn finish(mut self) {
         if self.has_head && self.style.format.syntax == Syntax::Protobuf {
             let message = self.message;
             self.protobuf().end(message);

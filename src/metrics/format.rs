@@ -4,7 +4,7 @@ use super::label_name::LabelNames;
 
 /// The format of a page of `/metrics`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Format {
+pub(crate) struct Format {
     /// The syntax.
     pub syntax: Syntax,
     /// The label names that the scraper can read.
@@ -13,7 +13,7 @@ pub struct Format {
 
 /// The syntax of a page.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Syntax {
+pub(crate) enum Syntax {
     /// The text format of Prometheus, 0.0.4 or 1.0.0.
     #[default]
     Text,

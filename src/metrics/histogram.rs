@@ -20,7 +20,7 @@ pub(super) struct Histogram {
 
 impl Histogram {
     /// A histogram that does not exist before its first observation.
-    pub fn new(buckets: Arc<Buckets>) -> Self {
+    pub(super) fn new(buckets: Arc<Buckets>) -> Self {
         Self {
             buckets,
             counts: Box::default(),
@@ -32,7 +32,7 @@ impl Histogram {
     }
 
     /// A histogram without observations since `since`.
-    pub fn empty_since(since: SystemTime, buckets: Arc<Buckets>) -> Self {
+    pub(super) fn empty_since(since: SystemTime, buckets: Arc<Buckets>) -> Self {
         let mut histogram = Self::new(buckets);
         histogram.begin(since);
         histogram
@@ -50,7 +50,7 @@ impl Histogram {
     }
 
     /// Adds `value`, observed of what began at `since`, with its exemplar.
-    pub fn observe(&mut self, value: f64, since: SystemTime, exemplar: Option<Exemplar>) {
+    pub(super) fn observe(&mut self, value: f64, since: SystemTime, exemplar: Option<Exemplar>) {
         if self.since.is_none() {
             self.begin(since);
         }
@@ -75,18 +75,18 @@ impl Histogram {
     }
 
     /// The time since which observations are counted; `None` if there are none at all.
-    pub fn since(&self) -> Option<SystemTime> {
+    pub(super) fn since(&self) -> Option<SystemTime> {
         self.since
     }
 
     /// The buckets, which other histograms share.
-    pub fn buckets(&self) -> &Buckets {
+    pub(super) fn buckets(&self) -> &Buckets {
         &self.buckets
     }
 
     /// The number of observations up to the bound of each classic bucket, the last one of which has none; none at all
     /// if classic buckets are left out.
-    pub fn cumulative_counts(&self) -> impl Iterator<Item = u64> {
+    pub(super) fn cumulative_counts(&self) -> impl Iterator<Item = u64> {
         let mut total = 0;
         self.counts.iter().map(move |count| {
             total += count;
@@ -95,12 +95,12 @@ impl Histogram {
     }
 
     /// The native buckets, unless they are off.
-    pub fn native(&self) -> Option<&NativeHistogram> {
+    pub(super) fn native(&self) -> Option<&NativeHistogram> {
         self.native.as_deref()
     }
 
     /// The number of observations.
-    pub fn count(&self) -> u64 {
+    pub(super) fn count(&self) -> u64 {
         match &self.native {
             Some(native) if self.counts.is_empty() => native.count(),
             _ => self.counts.iter().sum(),
@@ -108,18 +108,18 @@ impl Histogram {
     }
 
     /// Sum of all observations.
-    pub fn sum(&self) -> f64 {
+    pub(super) fn sum(&self) -> f64 {
         self.sum
     }
 
     /// The exemplar of a classic bucket.
-    pub fn exemplar(&self, bucket: usize) -> Option<&Exemplar> {
+    pub(super) fn exemplar(&self, bucket: usize) -> Option<&Exemplar> {
         self.exemplars()
             .find_map(|(of, exemplar)| (*of == bucket).then_some(exemplar))
     }
 
     /// The exemplars, with the classic buckets that they are in.
-    pub fn exemplars(&self) -> impl Iterator<Item = &(usize, Exemplar)> {
+    pub(super) fn exemplars(&self) -> impl Iterator<Item = &(usize, Exemplar)> {
         self.exemplars.iter()
     }
 }

@@ -7,7 +7,7 @@ use crate::value::is_plain_label_name;
 
 /// The label names that a scraper can read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum LabelNames {
+pub(crate) enum LabelNames {
     /// Letters, digits and `_`.
     #[default]
     Plain,

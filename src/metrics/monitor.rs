@@ -34,7 +34,7 @@ pub(super) struct MonitorMetrics {
     check_every: Duration,
     timeout: Duration,
     /// Failures that confirm that it is down.
-    pub confirm_failures: u32,
+    pub(crate) confirm_failures: u32,
     /// The user's own labels, for `monitor_info`.
     labels: BTreeMap<String, String>,
     progress: Mutex<Progress>,
@@ -60,17 +60,17 @@ pub(super) struct SlotCounts {
 
 impl SlotCounts {
     /// Slots whose checks ended with `outcome`.
-    pub fn completed(&self, outcome: Outcome) -> u64 {
+    pub(super) fn completed(&self, outcome: Outcome) -> u64 {
         self.completed[outcome as usize]
     }
 
     /// Slots skipped because of `reason`.
-    pub fn skipped(&self, reason: Skip) -> u64 {
+    pub(super) fn skipped(&self, reason: Skip) -> u64 {
         self.skipped[reason as usize]
     }
 
     /// Slots that came due.
-    pub fn scheduled(&self) -> u64 {
+    pub(super) fn scheduled(&self) -> u64 {
         let ended = self.completed.iter().chain(&self.skipped);
         ended.sum::<u64>() + self.in_flight
     }
@@ -82,16 +82,16 @@ pub(super) struct CheckTotals {
     pub tainted: u64,
     pub failures: Counters<(Phase, Reason)>,
     /// By outcome.
-    pub durations: [Histogram; Outcome::ALL.len()],
+    pub(crate) durations: [Histogram; Outcome::ALL.len()],
     /// By phase, of those that were reached.
-    pub phase_seconds: [Option<Duration>; Phase::ALL.len()],
-    pub response_sizes: Histogram,
-    pub http_responses: Counters<u16>,
-    pub dns_responses: Counters<Rcode>,
+    pub(crate) phase_seconds: [Option<Duration>; Phase::ALL.len()],
+    pub(crate) response_sizes: Histogram,
+    pub(crate) http_responses: Counters<u16>,
+    pub(crate) dns_responses: Counters<Rcode>,
     pub echoes: Option<EchoTotals>,
-    pub last_success: Option<SystemTime>,
+    pub(crate) last_success: Option<SystemTime>,
     /// True if the last check failed.
-    pub last_failed: bool,
+    pub(crate) last_failed: bool,
 }
 
 /// ICMP echo requests of all checks.
@@ -105,13 +105,13 @@ pub(super) struct EchoTotals {
 /// The buckets of a monitor's histograms.
 #[derive(Clone)]
 pub(super) struct MonitorBuckets {
-    pub durations: Arc<Buckets>,
-    pub response_sizes: Arc<Buckets>,
+    pub(crate) durations: Arc<Buckets>,
+    pub(crate) response_sizes: Arc<Buckets>,
 }
 
 impl MonitorMetrics {
     /// The values of the monitor of `job`, before its first check.
-    pub fn new(job: &Job, buckets: MonitorBuckets, all_checks: CheckCounters) -> Self {
+    pub(super) fn new(job: &Job, buckets: MonitorBuckets, all_checks: CheckCounters) -> Self {
         let durations = match &job.duration_buckets {
             Some(own) => Arc::new(buckets.durations.with_bounds(own)),
             None => buckets.durations,
@@ -152,7 +152,7 @@ impl MonitorMetrics {
     }
 
     /// The monitor's name as a label in `syntax`.
-    pub fn name(&self, syntax: Syntax) -> &str {
+    pub(super) fn name(&self, syntax: Syntax) -> &str {
         match (&self.escaped_name, syntax) {
             (Some(escaped), Syntax::Text | Syntax::OpenMetrics) => escaped,
             _ => &self.name,
@@ -160,24 +160,29 @@ impl MonitorMetrics {
     }
 
     /// The time since which its checks are counted.
-    pub fn since(&self) -> SystemTime {
+    pub(super) fn since(&self) -> SystemTime {
         self.since
     }
 
     /// The numbers of slots up to now.
-    pub fn slots(&self) -> SlotCounts {
+    pub(super) fn slots(&self) -> SlotCounts {
         self.progress().slots
     }
 
     /// True if it is checked at all.
-    pub fn is_paused(&self) -> bool {
+    pub(super) fn is_paused(&self) -> bool {
         self.progress().status.state == State::Paused
     }
 
     /// Writes the samples of one family; those on slots as of `slots`.
     ///
     /// A check that ends meanwhile waits, so this is short: one family of one monitor.
-    pub fn write(&self, writer: MonitorWriter, slots: &SlotCounts, out: &mut FamilyWriter<'_>) {
+    pub(super) fn write(
+        &self,
+        writer: MonitorWriter,
+        slots: &SlotCounts,
+        out: &mut FamilyWriter<'_>,
+    ) {
         match writer {
             MonitorWriter::Settings(write) => write(self, out),
             MonitorWriter::Slots(write) => write(slots, out),
@@ -192,7 +197,7 @@ impl MonitorMetrics {
     }
 
     /// Writes the sample of `monitor_info`.
-    pub fn write_info(&self, out: &mut FamilyWriter<'_>) {
+    pub(super) fn write_info(&self, out: &mut FamilyWriter<'_>) {
         let (check_every, timeout) = (
             format_duration(self.check_every),
             format_duration(self.timeout),

@@ -22,9 +22,9 @@ pub struct NativeHistograms {
 
 impl NativeHistograms {
     /// The factor unless another one is configured.
-    pub const DEFAULT_FACTOR: f64 = 1.1;
+    pub(crate) const DEFAULT_FACTOR: f64 = 1.1;
     /// The limit unless another one is configured.
-    pub const DEFAULT_MAX_BUCKETS: u16 = 160;
+    pub(crate) const DEFAULT_MAX_BUCKETS: u16 = 160;
 
     /// Histograms whose bounds grow by at most `factor`, which is above 1, with at most `max_buckets` buckets.
     ///
@@ -67,7 +67,7 @@ pub(super) struct NativeHistogram {
 
 impl NativeHistogram {
     /// A histogram without observations.
-    pub fn new(settings: NativeHistograms) -> Self {
+    pub(super) fn new(settings: NativeHistograms) -> Self {
         Self {
             schema: settings.schema,
             max_buckets: settings.max_buckets,
@@ -79,7 +79,7 @@ impl NativeHistogram {
     }
 
     /// Adds a finite `value`.
-    pub fn observe(&mut self, value: f64) {
+    pub(super) fn observe(&mut self, value: f64) {
         if value <= self.zero_threshold {
             self.zero_count += 1;
             return;
@@ -101,24 +101,24 @@ impl NativeHistogram {
     }
 
     /// The number of observations.
-    pub fn count(&self) -> u64 {
+    pub(super) fn count(&self) -> u64 {
         self.zero_count + self.counts.iter().sum::<u64>()
     }
 
-    pub fn schema(&self) -> i8 {
+    pub(super) fn schema(&self) -> i8 {
         self.schema
     }
 
-    pub fn zero_threshold(&self) -> f64 {
+    pub(super) fn zero_threshold(&self) -> f64 {
         self.zero_threshold
     }
 
-    pub fn zero_count(&self) -> u64 {
+    pub(super) fn zero_count(&self) -> u64 {
         self.zero_count
     }
 
     /// Runs of consecutive buckets: the distance of each from the one before, or from 0, and its length.
-    pub fn spans(&self) -> impl Iterator<Item = (i32, u32)> {
+    pub(super) fn spans(&self) -> impl Iterator<Item = (i32, u32)> {
         let mut end = 0;
         self.indices.chunk_by(|a, b| b - a == 1).map(move |run| {
             let offset = run[0] - end;
@@ -131,7 +131,7 @@ impl NativeHistogram {
     }
 
     /// The count of each bucket less that of the bucket before.
-    pub fn deltas(&self) -> impl Iterator<Item = i64> {
+    pub(super) fn deltas(&self) -> impl Iterator<Item = i64> {
         let mut before = 0;
         self.counts.iter().map(move |count| {
             let count = count.cast_signed();

@@ -11,19 +11,19 @@ use procfs::{
 /// Statistics of this process. What cannot be read, outside Linux or in a sandbox without /proc, is `None`.
 #[derive(Debug, Default)]
 pub(super) struct ProcessStats {
-    pub cpu_seconds: Option<f64>,
-    pub virtual_memory_bytes: Option<f64>,
-    pub resident_memory_bytes: Option<f64>,
+    pub(crate) cpu_seconds: Option<f64>,
+    pub(crate) virtual_memory_bytes: Option<f64>,
+    pub(crate) resident_memory_bytes: Option<f64>,
     pub threads: Option<f64>,
-    pub start_time_seconds: Option<f64>,
-    pub open_descriptors: Option<f64>,
-    pub max_descriptors: Option<f64>,
-    pub max_virtual_memory_bytes: Option<f64>,
+    pub(crate) start_time_seconds: Option<f64>,
+    pub(crate) open_descriptors: Option<f64>,
+    pub(crate) max_descriptors: Option<f64>,
+    pub(crate) max_virtual_memory_bytes: Option<f64>,
 }
 
 impl ProcessStats {
     /// Reads what can be read.
-    pub fn read() -> Self {
+    pub(super) fn read() -> Self {
         let mut stats = Self::default();
         // A statistic that cannot be read exports no sample; the reason makes no difference.
         let _ = stats.try_read();

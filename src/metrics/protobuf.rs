@@ -31,25 +31,25 @@ mod family {
         Field,
         Wire::{Bytes, Varint},
     };
-    pub const NAME: Field = Field(1, Bytes);
-    pub const HELP: Field = Field(2, Bytes);
-    pub const TYPE: Field = Field(3, Varint);
-    pub const METRIC: Field = Field(4, Bytes);
-    pub const UNIT: Field = Field(5, Bytes);
+    pub(super) const NAME: Field = Field(1, Bytes);
+    pub(super) const HELP: Field = Field(2, Bytes);
+    pub(super) const TYPE: Field = Field(3, Varint);
+    pub(super) const METRIC: Field = Field(4, Bytes);
+    pub(super) const UNIT: Field = Field(5, Bytes);
 }
 
 mod metric {
     use super::{Field, Wire::Bytes};
-    pub const LABEL: Field = Field(1, Bytes);
-    pub const GAUGE: Field = Field(2, Bytes);
-    pub const COUNTER: Field = Field(3, Bytes);
-    pub const HISTOGRAM: Field = Field(7, Bytes);
+    pub(super) const LABEL: Field = Field(1, Bytes);
+    pub(super) const GAUGE: Field = Field(2, Bytes);
+    pub(super) const COUNTER: Field = Field(3, Bytes);
+    pub(super) const HISTOGRAM: Field = Field(7, Bytes);
 }
 
 mod label {
     use super::{Field, Wire::Bytes};
-    pub const NAME: Field = Field(1, Bytes);
-    pub const VALUE: Field = Field(2, Bytes);
+    pub(super) const NAME: Field = Field(1, Bytes);
+    pub(super) const VALUE: Field = Field(2, Bytes);
 }
 
 /// Of gauges and counters.
@@ -58,9 +58,9 @@ mod number {
         Field,
         Wire::{Bytes, Double},
     };
-    pub const VALUE: Field = Field(1, Double);
-    pub const EXEMPLAR: Field = Field(2, Bytes);
-    pub const CREATED: Field = Field(3, Bytes);
+    pub(super) const VALUE: Field = Field(1, Double);
+    pub(super) const EXEMPLAR: Field = Field(2, Bytes);
+    pub(super) const CREATED: Field = Field(3, Bytes);
 }
 
 mod histogram {
@@ -68,16 +68,16 @@ mod histogram {
         Field,
         Wire::{Bytes, Double, Varint},
     };
-    pub const COUNT: Field = Field(1, Varint);
-    pub const SUM: Field = Field(2, Double);
-    pub const BUCKET: Field = Field(3, Bytes);
-    pub const SCHEMA: Field = Field(5, Varint);
-    pub const ZERO_THRESHOLD: Field = Field(6, Double);
-    pub const ZERO_COUNT: Field = Field(7, Varint);
-    pub const POSITIVE_SPAN: Field = Field(12, Bytes);
-    pub const POSITIVE_DELTA: Field = Field(13, Bytes);
-    pub const CREATED: Field = Field(15, Bytes);
-    pub const EXEMPLAR: Field = Field(16, Bytes);
+    pub(super) const COUNT: Field = Field(1, Varint);
+    pub(super) const SUM: Field = Field(2, Double);
+    pub(super) const BUCKET: Field = Field(3, Bytes);
+    pub(super) const SCHEMA: Field = Field(5, Varint);
+    pub(super) const ZERO_THRESHOLD: Field = Field(6, Double);
+    pub(super) const ZERO_COUNT: Field = Field(7, Varint);
+    pub(super) const POSITIVE_SPAN: Field = Field(12, Bytes);
+    pub(super) const POSITIVE_DELTA: Field = Field(13, Bytes);
+    pub(super) const CREATED: Field = Field(15, Bytes);
+    pub(super) const EXEMPLAR: Field = Field(16, Bytes);
 }
 
 mod bucket {
@@ -85,15 +85,15 @@ mod bucket {
         Field,
         Wire::{Bytes, Double, Varint},
     };
-    pub const CUMULATIVE_COUNT: Field = Field(1, Varint);
-    pub const UPPER_BOUND: Field = Field(2, Double);
-    pub const EXEMPLAR: Field = Field(3, Bytes);
+    pub(super) const CUMULATIVE_COUNT: Field = Field(1, Varint);
+    pub(super) const UPPER_BOUND: Field = Field(2, Double);
+    pub(super) const EXEMPLAR: Field = Field(3, Bytes);
 }
 
 mod span {
     use super::{Field, Wire::Varint};
-    pub const OFFSET: Field = Field(1, Varint);
-    pub const LENGTH: Field = Field(2, Varint);
+    pub(super) const OFFSET: Field = Field(1, Varint);
+    pub(super) const LENGTH: Field = Field(2, Varint);
 }
 
 mod exemplar {
@@ -101,15 +101,15 @@ mod exemplar {
         Field,
         Wire::{Bytes, Double},
     };
-    pub const LABEL: Field = Field(1, Bytes);
-    pub const VALUE: Field = Field(2, Double);
-    pub const TIMESTAMP: Field = Field(3, Bytes);
+    pub(super) const LABEL: Field = Field(1, Bytes);
+    pub(super) const VALUE: Field = Field(2, Double);
+    pub(super) const TIMESTAMP: Field = Field(3, Bytes);
 }
 
 mod timestamp {
     use super::{Field, Wire::Varint};
-    pub const SECONDS: Field = Field(1, Varint);
-    pub const NANOS: Field = Field(2, Varint);
+    pub(super) const SECONDS: Field = Field(1, Varint);
+    pub(super) const NANOS: Field = Field(2, Varint);
 }
 
 /// Writes the message of one family onto a page.
@@ -119,12 +119,12 @@ pub(super) struct ProtobufWriter<'p> {
 
 impl<'p> ProtobufWriter<'p> {
     /// A writer onto `page`.
-    pub fn new(page: &'p mut Vec<u8>) -> Self {
+    pub(super) fn new(page: &'p mut Vec<u8>) -> Self {
         Self { page }
     }
 
     /// Begins the message of `family`; returns where its content begins.
-    pub fn begin(&mut self, family: &Family) -> usize {
+    pub(super) fn begin(&mut self, family: &Family) -> usize {
         let start = self.begin_message();
         self.text(family::NAME, family.name);
         self.text(family::HELP, family.help);
@@ -141,12 +141,12 @@ impl<'p> ProtobufWriter<'p> {
     }
 
     /// Ends the message of a family whose content began at `start`.
-    pub fn end(&mut self, start: usize) {
+    pub(super) fn end(&mut self, start: usize) {
         self.end_message(start);
     }
 
     /// Adds a counter or gauge.
-    pub fn sample(&mut self, series: Series<'_>, value: Value<'_>) {
+    pub(super) fn sample(&mut self, series: Series<'_>, value: Value<'_>) {
         self.message(family::METRIC, |out| {
             out.labels(series.labels());
             out.value(series.family.kind, value);
@@ -154,7 +154,7 @@ impl<'p> ProtobufWriter<'p> {
     }
 
     /// Adds a sample of 1 with these labels.
-    pub fn info(&mut self, labels: &[(&str, &str)]) {
+    pub(super) fn info(&mut self, labels: &[(&str, &str)]) {
         self.message(family::METRIC, |out| {
             out.labels(labels.iter().copied());
             out.message(metric::GAUGE, |out| out.double(number::VALUE, 1.0));
@@ -180,7 +180,7 @@ impl<'p> ProtobufWriter<'p> {
     }
 
     /// Adds a histogram.
-    pub fn histogram(&mut self, series: Series<'_>, histogram: &Histogram) {
+    pub(super) fn histogram(&mut self, series: Series<'_>, histogram: &Histogram) {
         self.message(family::METRIC, |out| {
             out.labels(series.labels());
             out.message(metric::HISTOGRAM, |out| {

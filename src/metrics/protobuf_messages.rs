@@ -25,7 +25,7 @@ pub(super) struct Metric {
     #[prost(message, optional, tag = "2")]
     pub gauge: Option<Gauge>,
     #[prost(message, optional, tag = "3")]
-    pub counter: Option<Counter>,
+    pub(crate) counter: Option<Counter>,
     #[prost(message, optional, tag = "7")]
     pub histogram: Option<Histogram>,
 }
@@ -49,31 +49,31 @@ pub(super) struct Counter {
     #[prost(double, required, tag = "1")]
     pub value: f64,
     #[prost(message, optional, tag = "2")]
-    pub exemplar: Option<Exemplar>,
+    pub(crate) exemplar: Option<Exemplar>,
     #[prost(message, required, tag = "3")]
-    pub created_timestamp: Timestamp,
+    pub(crate) created_timestamp: Timestamp,
 }
 
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Histogram {
     #[prost(uint64, required, tag = "1")]
-    pub sample_count: u64,
+    pub(crate) sample_count: u64,
     #[prost(double, required, tag = "2")]
-    pub sample_sum: f64,
+    pub(crate) sample_sum: f64,
     #[prost(message, repeated, tag = "3")]
     pub bucket: Vec<Bucket>,
     #[prost(sint32, optional, tag = "5")]
     pub schema: Option<i32>,
     #[prost(double, optional, tag = "6")]
-    pub zero_threshold: Option<f64>,
+    pub(crate) zero_threshold: Option<f64>,
     #[prost(uint64, optional, tag = "7")]
-    pub zero_count: Option<u64>,
+    pub(crate) zero_count: Option<u64>,
     #[prost(message, repeated, tag = "12")]
-    pub positive_span: Vec<BucketSpan>,
+    pub(crate) positive_span: Vec<BucketSpan>,
     #[prost(sint64, repeated, tag = "13")]
-    pub positive_delta: Vec<i64>,
+    pub(crate) positive_delta: Vec<i64>,
     #[prost(message, required, tag = "15")]
-    pub created_timestamp: Timestamp,
+    pub(crate) created_timestamp: Timestamp,
     #[prost(message, repeated, tag = "16")]
     pub exemplars: Vec<Exemplar>,
 }
@@ -81,17 +81,17 @@ pub(super) struct Histogram {
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Bucket {
     #[prost(uint64, required, tag = "1")]
-    pub cumulative_count: u64,
+    pub(crate) cumulative_count: u64,
     #[prost(double, required, tag = "2")]
-    pub upper_bound: f64,
+    pub(crate) upper_bound: f64,
     #[prost(message, optional, tag = "3")]
-    pub exemplar: Option<Exemplar>,
+    pub(crate) exemplar: Option<Exemplar>,
 }
 
 #[derive(Clone, Copy, PartialEq, Message)]
 pub(super) struct BucketSpan {
     #[prost(sint32, required, tag = "1")]
-    pub offset: i32,
+    pub(crate) offset: i32,
     #[prost(uint32, required, tag = "2")]
     pub length: u32,
 }
@@ -103,7 +103,7 @@ pub(super) struct Exemplar {
     #[prost(double, required, tag = "2")]
     pub value: f64,
     #[prost(message, required, tag = "3")]
-    pub timestamp: Timestamp,
+    pub(crate) timestamp: Timestamp,
 }
 
 #[derive(Clone, Copy, PartialEq, Message)]
@@ -111,7 +111,7 @@ pub(super) struct Timestamp {
     #[prost(int64, required, tag = "1")]
     pub seconds: i64,
     #[prost(int32, required, tag = "2")]
-    pub nanos: i32,
+    pub(crate) nanos: i32,
 }
 
 /// The families of a page.

@@ -11,14 +11,14 @@ pub(super) struct Series<'s> {
     /// The name of the monitor.
     pub monitor: &'s str,
     /// The position of `monitor` among the labels of the family.
-    pub monitor_at: Option<usize>,
+    pub(crate) monitor_at: Option<usize>,
     /// The values of the other labels, in the family's order.
     pub values: &'s [&'s str],
 }
 
 impl<'s> Series<'s> {
     /// The labels in the family's order.
-    pub fn labels(self) -> impl Iterator<Item = (&'s str, &'s str)> {
+    pub(super) fn labels(self) -> impl Iterator<Item = (&'s str, &'s str)> {
         let mut values = self.values.iter();
         let names = self.family.labels.iter().enumerate();
         names.map(move |(index, name)| {
@@ -42,7 +42,7 @@ pub(super) enum Number {
 impl Number {
     /// As a float.
     #[expect(clippy::cast_precision_loss, reason = "samples are floats")]
-    pub fn as_f64(self) -> f64 {
+    pub(super) fn as_f64(self) -> f64 {
         match self {
             Self::Whole(count) => count as f64,
             Self::Real(number) => number,
@@ -56,5 +56,5 @@ pub(super) struct Value<'v> {
     pub number: Number,
     /// The time at which it was 0, of a counter.
     pub since: SystemTime,
-    pub exemplar: Option<&'v Exemplar>,
+    pub(crate) exemplar: Option<&'v Exemplar>,
 }

@@ -41,7 +41,7 @@ pub struct Settings {
     /// True if classic buckets are exported. If not given, they are unless the compact profile has native ones instead.
     pub classic_histograms: Option<bool>,
     /// True if OpenMetrics has samples with the times since which counters count.
-    pub has_created_samples: bool,
+    pub(crate) has_created_samples: bool,
     /// Upper bounds in seconds of the latency histogram, if not [`DURATION_BUCKETS`](super::DURATION_BUCKETS).
     pub duration_buckets: Option<Arc<[f64]>>,
     /// Upper bounds in bytes, if not [`RESPONSE_SIZE_BUCKETS`](super::RESPONSE_SIZE_BUCKETS).
@@ -79,7 +79,7 @@ impl Settings {
 
     /// Returns whether classic buckets are exported.
     #[must_use]
-    pub fn has_classic(&self) -> bool {
+    pub(crate) fn has_classic(&self) -> bool {
         let by_default = self.profile == Profile::Full || self.native().is_none();
         self.classic_histograms.unwrap_or(by_default)
     }

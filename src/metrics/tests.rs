@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{
-    family::Writer,
+    family::{Kind, Writer},
     protobuf_messages::{MetricFamily, as_text, decode},
     *,
 };

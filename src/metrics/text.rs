@@ -26,7 +26,7 @@ pub(super) struct TextWriter<'p> {
 impl<'p> TextWriter<'p> {
     /// A writer of lines in `syntax`; in OpenMetrics with a sample for the time since which a counter counts if
     /// `has_created_samples`.
-    pub fn new(page: &'p mut Vec<u8>, syntax: Syntax, has_created_samples: bool) -> Self {
+    pub(super) fn new(page: &'p mut Vec<u8>, syntax: Syntax, has_created_samples: bool) -> Self {
         Self {
             page,
             syntax,
@@ -39,7 +39,7 @@ impl<'p> TextWriter<'p> {
     }
 
     /// Writes the lines before the samples of `family`.
-    pub fn head(&mut self, family: &Family) {
+    pub(super) fn head(&mut self, family: &Family) {
         let Family {
             name, help, kind, ..
         } = family;
@@ -55,7 +55,7 @@ impl<'p> TextWriter<'p> {
     }
 
     /// Writes the lines of a counter or gauge.
-    pub fn sample(&mut self, series: Series<'_>, value: Value<'_>) {
+    pub(super) fn sample(&mut self, series: Series<'_>, value: Value<'_>) {
         self.series(series.family.name, "", series);
         self.number(value.number);
         self.exemplar(value.exemplar);
@@ -66,7 +66,7 @@ impl<'p> TextWriter<'p> {
     }
 
     /// Writes a sample of 1 with these labels, whose values are escaped.
-    pub fn info(&mut self, name: &str, labels: &[(&str, &str)]) {
+    pub(super) fn info(&mut self, name: &str, labels: &[(&str, &str)]) {
         self.page.extend_from_slice(name.as_bytes());
         for (index, (name, value)) in labels.iter().enumerate() {
             self.label(index == 0, &quoted_if_needed(name), value);
@@ -75,7 +75,7 @@ impl<'p> TextWriter<'p> {
     }
 
     /// Writes the samples of a histogram.
-    pub fn histogram(&mut self, series: Series<'_>, histogram: &Histogram) {
+    pub(super) fn histogram(&mut self, series: Series<'_>, histogram: &Histogram) {
         let name = series.family.name;
         let count = histogram.count();
         let begin = self.page.len();

@@ -4,14 +4,15 @@
 //! a [`Monitor`](crate::check::Monitor) that comes of it. To add one, write its file and put one
 //! line in each of two lists: `pub mod` here, and `types!` in `types.rs`.
 
-pub mod dns;
-pub mod grpc;
-pub mod http;
-pub mod icmp;
-pub mod tcp;
-pub mod tls;
+pub(crate) mod dns;
+pub(crate) mod grpc;
+pub(crate) mod http;
+pub(crate) mod icmp;
+pub(crate) mod tcp;
+pub(crate) mod tls;
 mod types;
-pub mod unix;
-pub mod websocket;
+pub(crate) mod unix;
+pub(crate) mod websocket;
 
-pub use types::{Settings, Type};
+pub(crate) use types::Settings;
+pub use types::Type;

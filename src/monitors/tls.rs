@@ -23,7 +23,7 @@ pub struct Settings {
     /// The protocols to offer, of which the peer must choose one; empty to offer none.
     pub alpn: Vec<Protocol>,
     /// Minimum validity of the certificates.
-    pub min_validity: tls::MinCertificateValidity,
+    pub(crate) min_validity: tls::MinCertificateValidity,
 }
 
 /// The port of HTTPS (RFC 9110, section 4.2.2).

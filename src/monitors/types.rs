@@ -76,7 +76,7 @@ types! {
 impl Type {
     /// Returns true if a check can send the identity of its trace to the target: its protocol has headers.
     #[must_use]
-    pub const fn can_propagate(self) -> bool {
+    pub(crate) const fn can_propagate(self) -> bool {
         matches!(self, Self::Grpc | Self::Http | Self::Websocket)
     }
 }

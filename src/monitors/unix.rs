@@ -24,7 +24,7 @@ pub struct Settings {
 
 /// The path of a socket, or the name of an abstract one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SocketPath(pub PathBuf);
+pub struct SocketPath(pub(crate) PathBuf);
 
 impl SocketPath {
     /// Marks the name of an abstract socket in a configuration, as in `ss` and systemd.

@@ -30,7 +30,7 @@ impl Connector {
     ///
     /// # Errors
     /// A [`Failure`] if there is none.
-    pub async fn connect_with_tls(
+    pub(crate) async fn connect_with_tls(
         &self,
         tls: Option<&TlsTarget>,
         endpoint: &Endpoint,
@@ -92,7 +92,7 @@ impl Connector {
 
     /// The same for an address of a host that was found to be allowed.
     #[must_use]
-    pub fn for_known_address(&self) -> Self {
+    pub(crate) fn for_known_address(&self) -> Self {
         Self {
             allowed: None,
             ..self.clone()
@@ -215,7 +215,7 @@ impl Connector {
 ///
 /// # Errors
 /// A [`Failure`] with `agent_error`, in the current phase, if this host has no such interface.
-pub fn with_zone(
+pub(crate) fn with_zone(
     host: &Host,
     address: IpAddr,
     port: u16,

@@ -18,7 +18,7 @@ pub(crate) struct SentWords(Vec<Vec<u8>>);
 
 impl SentWords {
     /// Adds the words of `sent`, also encoded in and decoded from base64.
-    pub fn add(&mut self, sent: &[u8]) {
+    pub(crate) fn add(&mut self, sent: &[u8]) {
         for word in words(sent) {
             let encoded = BASE64_STANDARD_NO_PAD.encode(word);
             let decoded = BASE64_STANDARD.decode(word).unwrap_or_default();
@@ -30,7 +30,7 @@ impl SentWords {
     }
 
     /// The beginning of `received`, escaped; no part of it if it repeats a word that was sent.
-    pub fn quote(&self, received: &[u8]) -> String {
+    pub(crate) fn quote(&self, received: &[u8]) -> String {
         let shown = &received[..received.len().min(MAX_QUOTE)];
         if self.are_repeated_in(shown) {
             "something that repeats what was sent".to_owned()

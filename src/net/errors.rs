@@ -177,9 +177,9 @@ impl Error for LookupError {}
 pub(super) struct RootCause {
     pub reason: Option<Reason>,
     /// True if TLS failed.
-    pub is_tls: bool,
+    pub(crate) is_tls: bool,
     /// True if the peer ended the connection before the end of what it was sending.
-    pub is_incomplete: bool,
+    pub(crate) is_incomplete: bool,
     pub text: String,
 }
 

@@ -21,20 +21,20 @@ use crate::check::{Failure, Phase, Reason};
 
 /// Options of a [`Fetcher`].
 #[derive(Clone, Copy, Debug)]
-pub struct FetchOptions<'s> {
+pub(crate) struct FetchOptions<'s> {
     /// TLS settings. A `server_name` is verified, but not sent: SNI has the host of the URL.
     pub tls: &'s tls::Settings,
     /// The versions of HTTP that are offered.
     pub versions: OfferedVersions,
     /// The proxies that requests go through.
-    pub proxies: Option<&'s Proxies>,
+    pub(crate) proxies: Option<&'s Proxies>,
     /// The socket that connections go to, whatever the URL's host is.
-    pub unix_socket: Option<&'s Path>,
+    pub(crate) unix_socket: Option<&'s Path>,
 }
 
 /// Sends requests that are not measured, and follows no redirect.
 #[derive(Clone)]
-pub struct Fetcher(reqwest::Client);
+pub(crate) struct Fetcher(reqwest::Client);
 
 impl Fetcher {
     pub(super) fn new(
@@ -67,7 +67,7 @@ impl Fetcher {
     ///
     /// # Errors
     /// A [`Failure`] if there is no complete response of at most `max_bytes`.
-    pub async fn fetch(
+    pub(crate) async fn fetch(
         &self,
         request: http::Request<Bytes>,
         max_bytes: usize,

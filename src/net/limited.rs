@@ -38,7 +38,7 @@ impl fmt::Display for LimitExceeded {
 
 impl LimitedBuffer {
     /// Room for `limit` bytes, none of which is taken yet.
-    pub fn new(limit: usize) -> Self {
+    pub(crate) fn new(limit: usize) -> Self {
         Self {
             collected: Vec::new(),
             limit,
@@ -47,7 +47,7 @@ impl LimitedBuffer {
     }
 
     /// Adds a piece, which may be empty.
-    pub fn add(&mut self, piece: &[u8]) -> Result<(), LimitExceeded> {
+    pub(crate) fn add(&mut self, piece: &[u8]) -> Result<(), LimitExceeded> {
         if piece.len() > self.limit - self.collected.len() {
             return Err(LimitExceeded::Bytes(self.limit));
         }
@@ -57,7 +57,7 @@ impl LimitedBuffer {
     }
 
     /// All that was added.
-    pub fn into_bytes(self) -> Vec<u8> {
+    pub(crate) fn into_bytes(self) -> Vec<u8> {
         self.collected
     }
 }
@@ -71,7 +71,7 @@ pub(crate) struct Limited<R> {
 
 impl<R> Limited<R> {
     /// At most `bytes` bytes, in at most [`MAX_PIECES`] pieces.
-    pub fn new(reader: R, bytes: u64) -> Self {
+    pub(crate) fn new(reader: R, bytes: u64) -> Self {
         Self {
             reader,
             bytes,
@@ -80,7 +80,7 @@ impl<R> Limited<R> {
     }
 
     /// Returns whether a limit was reached.
-    pub fn is_exhausted(&self) -> bool {
+    pub(crate) fn is_exhausted(&self) -> bool {
         self.bytes == 0 || self.pieces == 0
     }
 }

@@ -29,16 +29,16 @@ use crate::{
 #[derive(Clone)]
 pub struct Settings {
     /// The token that is requested.
-    pub grant: Grant,
+    pub(crate) grant: Grant,
     /// TLS settings for the token endpoint.
     pub tls: tls::Settings,
     /// Proxies for requests to the token endpoint.
-    pub proxies: Option<Proxies>,
+    pub(crate) proxies: Option<Proxies>,
 }
 
 /// A token endpoint, and the parameters of a request to it.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Grant {
+pub(crate) struct Grant {
     /// The token endpoint.
     pub url: Url,
     /// The client's name.
@@ -62,7 +62,11 @@ impl Settings {
 pub(super) struct TokenSourceCache(Mutex<HashMap<Grant, Weak<TokenSource>>>);
 
 impl TokenSourceCache {
-    pub fn get(&self, settings: &Settings, make: impl FnOnce() -> TokenSource) -> Arc<TokenSource> {
+    pub(super) fn get(
+        &self,
+        settings: &Settings,
+        make: impl FnOnce() -> TokenSource,
+    ) -> Arc<TokenSource> {
         if !settings.is_plain() {
             return Arc::new(make());
         }
@@ -188,7 +192,7 @@ impl TokenSource {
     }
 
     /// Forgets the token that was refused, if it is still the one that is given out.
-    pub fn invalidate(&self, authorization: &HeaderValue) {
+    pub(crate) fn invalidate(&self, authorization: &HeaderValue) {
         // If it is locked, another token is being fetched already.
         if let Ok(mut state) = self.state.try_lock()
             && let Some(token) = &state.token

@@ -21,7 +21,7 @@ pub struct Settings {
     /// TLS settings.
     pub tls_config: tls::Settings,
     /// Minimum validity of the certificates.
-    pub min_validity: tls::MinCertificateValidity,
+    pub(crate) min_validity: tls::MinCertificateValidity,
     /// The entries of `query_response`, in order.
     pub entries: Arc<[Entry]>,
 }
@@ -53,7 +53,7 @@ pub enum Expect {
 impl Settings {
     /// Returns whether TLS is spoken, from the start or later.
     #[must_use]
-    pub fn speaks_tls(&self) -> bool {
+    pub(crate) fn speaks_tls(&self) -> bool {
         self.tls || self.entries.iter().any(|entry| entry.starttls)
     }
 
@@ -71,7 +71,7 @@ impl Settings {
 
     /// Returns whether `tls_config` has a name to ask for.
     #[must_use]
-    pub fn has_server_name(&self) -> bool {
+    pub(crate) fn has_server_name(&self) -> bool {
         self.tls_config.server_name.is_some()
     }
 

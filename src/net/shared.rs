@@ -52,7 +52,7 @@ impl Net {
 
     /// The same parts for checks that connect to these targets alone.
     #[must_use]
-    pub fn limited_to(&self, allowed: AllowedTargets) -> Self {
+    pub(crate) fn limited_to(&self, allowed: AllowedTargets) -> Self {
         Self {
             allowed: Some(allowed),
             ..self.clone()
@@ -84,7 +84,7 @@ impl Net {
 
     /// TLS with these settings and a peer of this name, that offers `protocols` (ALPN, RFC 7301).
     #[must_use]
-    pub fn tls_client(
+    pub(crate) fn tls_client(
         &self,
         settings: &tls::Settings,
         server_name: ServerName<'static>,
@@ -98,13 +98,13 @@ impl Net {
 
     /// A client for measured requests.
     #[must_use]
-    pub fn http_client(&self, options: http::ClientOptions<'_>) -> http::Client {
+    pub(crate) fn http_client(&self, options: http::ClientOptions<'_>) -> http::Client {
         http::Client::new(self.connector(), &self.trust, options)
     }
 
     /// A client for requests that are not checks.
     #[must_use]
-    pub fn fetcher(&self, options: FetchOptions<'_>) -> Fetcher {
+    pub(crate) fn fetcher(&self, options: FetchOptions<'_>) -> Fetcher {
         Fetcher::new(&self.resolver, &self.trust, options)
     }
 

@@ -105,7 +105,11 @@ impl MeasuredStream {
     ///
     /// # Errors
     /// A [`Failure`] if the peer refuses, or the handshake fails.
-    pub async fn start_tls(self, protocol: StartTls, tls: &TlsTarget) -> Result<Self, Failure> {
+    pub(crate) async fn start_tls(
+        self,
+        protocol: StartTls,
+        tls: &TlsTarget,
+    ) -> Result<Self, Failure> {
         let attempt = self.errors().attempt().clone();
         let mut session = TextSession::new(self, &attempt);
         let requested = protocol.request(&mut session).await;

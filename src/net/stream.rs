@@ -161,7 +161,7 @@ impl MeasuredStream {
     ///
     /// # Errors
     /// A [`Failure`] if the peer refuses it.
-    pub async fn await_client_cert_verdict(&mut self) -> Result<(), Failure> {
+    pub(crate) async fn await_client_cert_verdict(&mut self) -> Result<(), Failure> {
         if !self.errors.is_certificate_demanded() {
             return Ok(());
         }

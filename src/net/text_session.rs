@@ -58,7 +58,7 @@ const PARTIAL_LINE_TIMEOUT: Duration = Duration::from_millis(200);
 
 impl<'a> TextSession<'a> {
     /// Begins a session on `stream`, or goes on with it.
-    pub fn new(stream: MeasuredStream, attempt: &'a Attempt) -> Self {
+    pub(super) fn new(stream: MeasuredStream, attempt: &'a Attempt) -> Self {
         attempt.enter(Phase::Processing);
         let received = attempt
             .find_fact(|fact| match fact {
@@ -84,7 +84,7 @@ impl<'a> TextSession<'a> {
     }
 
     /// Sends `bytes`, which may be secret.
-    pub async fn send(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+    pub(super) async fn send(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         self.sent.add(bytes);
         self.attempt.steps().hide(bytes);
         self.attempt
@@ -93,7 +93,7 @@ impl<'a> TextSession<'a> {
     }
 
     /// Sends `bytes`, which the peer may be quoted with.
-    pub async fn send_public(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+    pub(super) async fn send_public(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         self.attempt
             .step(StepKind::Sent, || format!("\"{}\"", bytes.escape_ascii()));
         self.write(bytes).await
@@ -108,18 +108,18 @@ impl<'a> TextSession<'a> {
     }
 
     /// Names the thing that the session waits for from now on, such as `the reply to STARTTLS`.
-    pub fn awaiting(&mut self, awaited: impl Into<String>) {
+    pub(super) fn awaiting(&mut self, awaited: impl Into<String>) {
         self.awaited = awaited.into();
     }
 
     /// The beginning of received data, escaped; hidden if it repeats sent data.
-    pub fn quote(&self, received: &[u8]) -> String {
+    pub(super) fn quote(&self, received: &[u8]) -> String {
         self.sent.quote(received)
     }
 
     /// Ends the session. A peer that has sent nothing since the handshake may yet refuse a client
     /// certificate that it demanded.
-    pub async fn finish(mut self, over_tls: bool) -> Result<(), Failure> {
+    pub(super) async fn finish(mut self, over_tls: bool) -> Result<(), Failure> {
         if self.reads == 0 {
             self.stream.await_client_cert_verdict().await?;
         }
@@ -134,7 +134,7 @@ impl<'a> TextSession<'a> {
     ///
     /// An unfinished line remains to be read, unless [`take_unfinished`](Self::take_unfinished)
     /// takes it.
-    pub async fn line(&mut self) -> Result<Option<ReceivedLine>, Failure> {
+    pub(super) async fn line(&mut self) -> Result<Option<ReceivedLine>, Failure> {
         loop {
             if let Some(line) = self.buffered_line().await? {
                 return Ok(Some(ReceivedLine::Whole(line)));
@@ -158,7 +158,7 @@ impl<'a> TextSession<'a> {
     }
 
     /// The next line that has a line break; `None` if the peer has ended the session before that.
-    pub async fn whole_line(&mut self) -> Result<Option<Vec<u8>>, Failure> {
+    pub(super) async fn whole_line(&mut self) -> Result<Option<Vec<u8>>, Failure> {
         loop {
             if let Some(line) = self.buffered_line().await? {
                 return Ok(Some(line));
@@ -171,7 +171,7 @@ impl<'a> TextSession<'a> {
     }
 
     /// Takes the unfinished line.
-    pub fn take_unfinished(&mut self) -> Vec<u8> {
+    pub(super) fn take_unfinished(&mut self) -> Vec<u8> {
         self.searched = 0;
         self.stalled_at = 0;
         let rest = self.unread.split().to_vec();
@@ -185,7 +185,7 @@ impl<'a> TextSession<'a> {
     }
 
     /// The next `count` bytes.
-    pub async fn bytes(&mut self, count: usize) -> Result<Vec<u8>, Failure> {
+    pub(super) async fn bytes(&mut self, count: usize) -> Result<Vec<u8>, Failure> {
         while self.unread.len() < count && !self.is_eof {
             self.read().await?;
         }
@@ -200,13 +200,13 @@ impl<'a> TextSession<'a> {
     }
 
     /// The next `N` bytes.
-    pub async fn array<const N: usize>(&mut self) -> Result<[u8; N], Failure> {
+    pub(super) async fn array<const N: usize>(&mut self) -> Result<[u8; N], Failure> {
         let bytes = self.bytes(N).await?;
         Ok(bytes.try_into().expect("as many were asked for"))
     }
 
     /// The failure of a check whose peer has ended the session.
-    pub fn unexpected_eof(&self) -> Failure {
+    pub(super) fn unexpected_eof(&self) -> Failure {
         let mut error = "the peer closed the connection".to_owned();
         if !self.awaited.is_empty() {
             error = format!("{error} instead of {}{}", self.awaited, self.last_words());
@@ -215,22 +215,22 @@ impl<'a> TextSession<'a> {
     }
 
     /// Records that the peer did not send what a step expects.
-    pub fn record_detail(&self, unexpected: Expectation) {
+    pub(super) fn record_detail(&self, unexpected: Expectation) {
         self.attempt.record_detail(|| Fact::Unexpected(unexpected));
     }
 
     /// Tells the verdict on what the peer sent.
-    pub fn record_verdict(&self, is_good: bool, text: impl FnOnce() -> String) {
+    pub(super) fn record_verdict(&self, is_good: bool, text: impl FnOnce() -> String) {
         self.attempt.step(StepKind::verdict(is_good), text);
     }
 
     /// A failure in the current phase.
-    pub fn failure(&self, reason: Reason, error: impl Into<ErrorText>) -> Failure {
+    pub(super) fn failure(&self, reason: Reason, error: impl Into<ErrorText>) -> Failure {
         self.attempt.failure(reason, error)
     }
 
     /// The connection under TLS.
-    pub async fn start_tls(self, tls: &TlsTarget) -> Result<MeasuredStream, Failure> {
+    pub(super) async fn start_tls(self, tls: &TlsTarget) -> Result<MeasuredStream, Failure> {
         if !self.unread.is_empty() {
             // An attacker could have inserted it, to be taken for data that came over TLS.
             let error = "the peer sent plain text after it had agreed to TLS";
@@ -240,7 +240,7 @@ impl<'a> TextSession<'a> {
     }
 
     /// The connection itself.
-    pub fn stream(&mut self) -> &mut MeasuredStream {
+    pub(super) fn stream(&mut self) -> &mut MeasuredStream {
         &mut self.stream
     }
 

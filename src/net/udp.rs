@@ -18,7 +18,7 @@ impl Connector {
     ///
     /// # Errors
     /// A [`Failure`] if there is none.
-    pub async fn connect_udp(
+    pub(crate) async fn connect_udp(
         &self,
         endpoint: &Endpoint,
         route: Route,
@@ -51,7 +51,7 @@ impl Connector {
 }
 
 /// A UDP socket for one peer, which knows what check it is for.
-pub struct UdpPeer {
+pub(crate) struct UdpPeer {
     socket: UdpSocket,
     address: IpAddr,
     errors: ErrorClassifier,
@@ -63,7 +63,7 @@ impl UdpPeer {
 
     /// The address of the peer.
     #[must_use]
-    pub fn address(&self) -> IpAddr {
+    pub(crate) fn address(&self) -> IpAddr {
         self.address
     }
 
@@ -71,7 +71,7 @@ impl UdpPeer {
     ///
     /// # Errors
     /// A [`Failure`] if it cannot be sent.
-    pub async fn send(&self, datagram: &[u8]) -> Result<(), Failure> {
+    pub(crate) async fn send(&self, datagram: &[u8]) -> Result<(), Failure> {
         let sent = self.socket.send(datagram).await;
         sent.map(drop).map_err(|error| self.errors.failure(&error))
     }
@@ -80,7 +80,7 @@ impl UdpPeer {
     ///
     /// # Errors
     /// A [`Failure`] if the network reports an error.
-    pub async fn receive(&self) -> Result<Vec<u8>, Failure> {
+    pub(crate) async fn receive(&self) -> Result<Vec<u8>, Failure> {
         loop {
             match self.try_receive().await {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}

@@ -21,7 +21,10 @@ const RETRY_AFTER: (Duration, Duration) = (Duration::from_millis(5), Duration::f
 ///
 /// # Errors
 /// A [`Failure`] if there is no connection.
-pub async fn connect_unix(path: &Path, attempt: &Attempt) -> Result<MeasuredStream, Failure> {
+pub(crate) async fn connect_unix(
+    path: &Path,
+    attempt: &Attempt,
+) -> Result<MeasuredStream, Failure> {
     attempt.enter(Phase::Connect);
     attempt.step(StepKind::Connect, || {
         format!("to {}", path.to_string_lossy().replacen('\0', "@", 1))

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// A family of metrics of a probe. All are gauges.
-pub struct ProbeFamily {
+pub(crate) struct ProbeFamily {
     /// The name.
     pub name: &'static str,
     /// The help text.
@@ -18,7 +18,7 @@ pub struct ProbeFamily {
     /// The labels of its series in alphabetical order, without those that the user has named.
     pub labels: &'static [&'static str],
     /// The types of probes that have it.
-    pub probers: &'static [Type],
+    pub(crate) probers: &'static [Type],
     /// Writes its samples.
     pub(super) writer: fn(&ProbeResult<'_>, &mut SampleWriter<'_>),
 }
@@ -26,17 +26,17 @@ pub struct ProbeFamily {
 /// The result of one probe.
 pub(super) struct ProbeResult<'r> {
     pub prober: Type,
-    pub traits: Traits,
+    pub(crate) traits: Traits,
     pub report: &'r Report,
     /// Its maximum duration.
     pub timeout: Duration,
     /// True if the target could be read, so that there was something to do.
-    pub is_target_valid: bool,
+    pub(crate) is_target_valid: bool,
 }
 
 impl ProbeResult<'_> {
     /// The samples in the text format.
-    pub fn write(&self) -> String {
+    pub(super) fn write(&self) -> String {
         let mut page = String::with_capacity(4096);
         for family in FAMILIES {
             if family.probers.contains(&self.prober) {
@@ -157,7 +157,7 @@ const CERTIFIED: &[Type] = &[Type::Http, Type::Tcp, Type::Tls, Type::Unix, Type:
 const CHAINS: &[Type] = &[Type::Http, Type::Tcp, Type::Tls, Type::Unix];
 
 /// Every family, by name, in the order in which they stand on a page.
-pub const FAMILIES: &[ProbeFamily] = &[
+pub(crate) const FAMILIES: &[ProbeFamily] = &[
     ProbeFamily {
         name: "probe_dns_additional_rrs",
         help: "Returns number of entries in the additional resource record list",

@@ -13,14 +13,15 @@ mod stats;
 mod text;
 mod thread;
 
-pub use families::{FAMILIES, ProbeFamily};
-pub(crate) use modules::TEMPLATE_PREFIX;
-pub use modules::{Module, ModuleTemplate, Traits, Unusable};
-pub use recent::{Recent, RecentProbe};
-pub use request::{BadRequest, ProbeRequest};
-pub use run::{Answer, Bind, BindError, Bound, Prober, Wanted};
-pub use settings::{ProbeLog, Settings, read_blackbox_file};
-pub use stats::{ProbeStats, Rejection};
+pub(crate) use modules::{Module, ModuleTemplate, TEMPLATE_PREFIX, Traits, Unusable};
+pub(crate) use recent::{Recent, RecentProbe};
+pub(crate) use request::BadRequest;
+pub use request::ProbeRequest;
+pub(crate) use run::{Bind, Bound};
+pub use run::{BindError, Prober, Wanted};
+pub(crate) use settings::{ProbeLog, Settings, read_blackbox_file};
+pub use stats::ProbeStats;
+pub(crate) use stats::Rejection;
 
 /// Target of log lines: the component.
 const LOG_TARGET: &str = "monitoringdaemon::probe";

@@ -43,27 +43,27 @@ pub struct ModuleTemplate {
     /// The type they are for, if it is known.
     pub prober: Option<Type>,
     /// True if it is one of blackbox_exporter, which reads files when it probes.
-    pub is_foreign: bool,
+    pub(crate) is_foreign: bool,
 }
 
 /// The condition of a family of metrics, besides the type of a probe.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each stands for itself")]
-pub struct Traits {
+pub(crate) struct Traits {
     /// True if a CEL expression judges the body.
-    pub judges_json: bool,
+    pub(crate) judges_json: bool,
     /// True if the record SOA is asked for.
-    pub asks_for_soa: bool,
+    pub(crate) asks_for_soa: bool,
     /// True if TLS begins with the connection.
-    pub begins_with_tls: bool,
+    pub(crate) begins_with_tls: bool,
     /// True if there are steps in `query_response`.
-    pub has_steps: bool,
+    pub(crate) has_steps: bool,
 }
 
 impl Traits {
     /// Reads them from the keys of a monitor.
     #[must_use]
-    pub fn read(fields: &mut Fields<'_>) -> Self {
+    pub(crate) fn read(fields: &mut Fields<'_>) -> Self {
         let mut has = |key| fields.node(key).is_some();
         Self {
             judges_json: has("fail_if_body_json_matches_cel")
@@ -95,7 +95,7 @@ pub(super) struct Modules {
 
 impl Modules {
     /// Adds the entries of the mapping `modules`; with `is_foreign`, all are of blackbox_exporter.
-    pub fn add(&mut self, modules: &Fields<'_>, is_foreign: bool) {
+    pub(super) fn add(&mut self, modules: &Fields<'_>, is_foreign: bool) {
         let problems = modules.problems();
         for (name, node, path) in modules.entries() {
             if self.by_name.contains_key(name) {

@@ -20,7 +20,7 @@ pub(super) struct HostPermit {
 
 impl ProbesPerHost {
     /// A permit for a probe of `host`, if fewer than `limit` are in progress.
-    pub fn acquire(self: &Arc<Self>, host: String, limit: usize) -> Option<HostPermit> {
+    pub(super) fn acquire(self: &Arc<Self>, host: String, limit: usize) -> Option<HostPermit> {
         let mut probes = self.0.lock();
         let count = probes.entry(host.clone()).or_default();
         if *count >= limit {

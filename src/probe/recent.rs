@@ -9,7 +9,7 @@ use crate::{check::Report, value::format_duration};
 
 /// The last probes, and as many failed ones from before them.
 #[derive(Debug, Default)]
-pub struct Recent(Mutex<Kept>);
+pub(crate) struct Recent(Mutex<Kept>);
 
 #[derive(Debug, Default)]
 struct Kept {
@@ -21,7 +21,7 @@ struct Kept {
 
 /// One probe that has ended.
 #[derive(Debug)]
-pub struct RecentProbe {
+pub(crate) struct RecentProbe {
     /// Its number, from 0.
     pub id: u64,
     /// The module.
@@ -68,7 +68,7 @@ impl Recent {
 
     /// All of them, the newest first.
     #[must_use]
-    pub fn list(&self) -> Vec<Arc<RecentProbe>> {
+    pub(crate) fn list(&self) -> Vec<Arc<RecentProbe>> {
         let kept = self.0.lock();
         kept.last
             .iter()
@@ -79,13 +79,13 @@ impl Recent {
 
     /// The probe of this number.
     #[must_use]
-    pub fn by_id(&self, id: u64) -> Option<Arc<RecentProbe>> {
+    pub(crate) fn by_id(&self, id: u64) -> Option<Arc<RecentProbe>> {
         self.list().into_iter().find(|probe| probe.id == id)
     }
 
     /// The newest probe of `target`, with this module if one is given.
     #[must_use]
-    pub fn by_target(&self, target: &str, module: Option<&str>) -> Option<Arc<RecentProbe>> {
+    pub(crate) fn by_target(&self, target: &str, module: Option<&str>) -> Option<Arc<RecentProbe>> {
         self.list().into_iter().find(|probe| {
             let is_module = module.is_none_or(|module| probe.module == module);
             is_module && (probe.requested == target || probe.target == target)
@@ -116,7 +116,7 @@ impl RecentProbe {
 
     /// The log of the probe, its metrics, and its module.
     #[must_use]
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         let mut text = "Logs for the probe:\n".to_owned();
         let _ = self.write_log(&mut text);
         let _ = write!(

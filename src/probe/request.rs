@@ -21,9 +21,9 @@ pub struct ProbeRequest {
     /// `hostname`
     pub hostname: Option<String>,
     /// True if the log of the probe is wanted in place of its metrics.
-    pub is_debug: bool,
+    pub(crate) is_debug: bool,
     /// The value of the header that tells how long the scrape may take.
-    pub scrape_timeout: Option<String>,
+    pub(crate) scrape_timeout: Option<String>,
 }
 
 /// Why a request is answered with an error.

@@ -35,7 +35,7 @@ const DEBUG_STEPS: StepLimits = StepLimits {
 const FILES_LIFETIME: Duration = Duration::from_secs(30);
 
 /// Makes a check of a module and a target.
-pub type Bind = dyn Fn(&Wanted<'_>) -> Result<Bound, BindError> + Send + Sync;
+pub(crate) type Bind = dyn Fn(&Wanted<'_>) -> Result<Bound, BindError> + Send + Sync;
 
 /// A module and a target.
 #[derive(Clone, Copy, Debug)]
@@ -54,9 +54,9 @@ pub struct Bound {
     /// The check.
     pub job: Job,
     /// The traits of the module that its metrics depend on.
-    pub traits: Traits,
+    pub(crate) traits: Traits,
     /// True if it was made from files, which may change.
-    pub has_files: bool,
+    pub(crate) has_files: bool,
 }
 
 /// Why a module and a target do not go together.
@@ -146,7 +146,7 @@ impl Prober {
 
     /// Runs no more than `max_probes` at once, whatever is configured.
     #[must_use]
-    pub fn at_most(mut self, max_probes: usize) -> Self {
+    pub(crate) fn at_most(mut self, max_probes: usize) -> Self {
         self.max_probes = max_probes;
         let (settings, bind) = {
             let state = self.state.read();
@@ -182,13 +182,13 @@ impl Prober {
 
     /// The last probes.
     #[must_use]
-    pub fn recent(&self) -> &Recent {
+    pub(crate) fn recent(&self) -> &Recent {
         &self.recent
     }
 
     /// True if there are modules.
     #[must_use]
-    pub fn is_enabled(&self) -> bool {
+    pub(crate) fn is_enabled(&self) -> bool {
         self.stats.is_enabled()
     }
 

@@ -9,7 +9,7 @@ use crate::value::{AllowedTarget, AllowedTargets, Fields, FromNode, Node};
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// True if there are modules, or could be.
-    pub is_enabled: bool,
+    pub(crate) is_enabled: bool,
     /// Modules by name.
     pub modules: BTreeMap<String, Module>,
     /// Targets that may be probed; any if not set.
@@ -19,7 +19,7 @@ pub struct Settings {
     /// Probes of one host at once; `None` is no limit.
     pub max_concurrent_probes_per_host: Option<usize>,
     /// Time left of the timeout of a scrape for the way back.
-    pub timeout_offset: Duration,
+    pub(crate) timeout_offset: Duration,
     /// Number of recent probes that are kept, and of failed ones before them.
     pub history_limit: usize,
     /// The probes that are logged.
@@ -84,7 +84,7 @@ impl Settings {
 
 /// Reads a configuration of blackbox_exporter.
 #[must_use]
-pub fn read_blackbox_file(file: Fields<'_>) -> (Settings, Vec<ModuleTemplate>) {
+pub(crate) fn read_blackbox_file(file: Fields<'_>) -> (Settings, Vec<ModuleTemplate>) {
     let mut modules = Modules::default();
     add_file(file, &mut modules);
     let settings = Settings {

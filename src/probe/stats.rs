@@ -47,7 +47,7 @@ impl Rejection {
 impl ProbeStats {
     /// True if there are modules.
     #[must_use]
-    pub fn is_enabled(&self) -> bool {
+    pub(crate) fn is_enabled(&self) -> bool {
         self.is_enabled.load(Ordering::Relaxed)
     }
 

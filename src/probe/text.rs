@@ -16,7 +16,7 @@ pub(super) struct SampleWriter<'p> {
 
 impl<'p> SampleWriter<'p> {
     /// A writer of the samples of the family `name`.
-    pub fn new(
+    pub(super) fn new(
         page: &'p mut String,
         name: &'static str,
         help: &'static str,
@@ -32,25 +32,25 @@ impl<'p> SampleWriter<'p> {
     }
 
     /// Adds a sample, with the values of the family's labels in their order.
-    pub fn number(&mut self, values: &[&str], number: f64) {
+    pub(super) fn number(&mut self, values: &[&str], number: f64) {
         debug_assert_eq!(values.len(), self.labels.len());
         let labels = self.labels.iter().copied();
         self.sample(labels.zip(values.iter().copied()), number);
     }
 
     /// Adds a sample of 1 or 0.
-    pub fn flag(&mut self, is_set: bool) {
+    pub(super) fn flag(&mut self, is_set: bool) {
         self.number(&[], f64::from(u8::from(is_set)));
     }
 
     /// Adds a sample with a whole number.
-    pub fn count(&mut self, count: u64) {
+    pub(super) fn count(&mut self, count: u64) {
         #[expect(clippy::cast_precision_loss, reason = "samples are floats")]
         self.number(&[], count as f64);
     }
 
     /// Adds a sample of 1 with labels that the user has named.
-    pub fn info<'l>(&mut self, labels: impl Iterator<Item = (&'l str, &'l str)>) {
+    pub(super) fn info<'l>(&mut self, labels: impl Iterator<Item = (&'l str, &'l str)>) {
         let mut labels: Vec<_> = labels
             .filter(|(name, _)| is_plain_label_name(name))
             .collect();

@@ -19,7 +19,7 @@ pub(super) struct ProbeThread(Mutex<Option<Runtime>>);
 
 impl ProbeThread {
     /// Starts the thread. If that is impossible, probes share a thread with checks.
-    pub fn start(&self) {
+    pub(super) fn start(&self) {
         let mut started = self.0.lock();
         if started.is_some() {
             return;
@@ -35,7 +35,7 @@ impl ProbeThread {
     }
 
     /// Runs one check of `job`.
-    pub async fn check(&self, job: Job, steps: Steps) -> Report {
+    pub(super) async fn check(&self, job: Job, steps: Steps) -> Report {
         let handle: Option<Handle> = self.0.lock().as_ref().map(|it| it.handle().clone());
         let check = async move { job.check_with_steps(steps).await };
         let Some(handle) = handle else {

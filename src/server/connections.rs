@@ -140,7 +140,7 @@ impl hyper::body::Body for TrackedBody {
 }
 
 impl Connections {
-    pub fn new(closing: CancellationToken, max: usize) -> Self {
+    pub(super) fn new(closing: CancellationToken, max: usize) -> Self {
         Self {
             tasks: JoinSet::new(),
             open: Vec::new(),
@@ -150,7 +150,7 @@ impl Connections {
         }
     }
 
-    pub fn add(
+    pub(super) fn add(
         &mut self,
         stream: Box<dyn Io>,
         peer: Option<IpAddr>,
@@ -234,7 +234,7 @@ impl Connections {
         self.open.remove(index).task.abort();
     }
 
-    pub async fn close(mut self) {
+    pub(super) async fn close(mut self) {
         self.closing.cancel();
         let all = async { while self.tasks.join_next().await.is_some() {} };
         let _ = timeout(DRAIN_TIMEOUT, all).await;

@@ -48,7 +48,7 @@ struct EventStream {
 }
 
 impl Events {
-    pub fn new(closing: CancellationToken) -> Self {
+    pub(super) fn new(closing: CancellationToken) -> Self {
         Self {
             slots: Arc::new(Semaphore::new(MAX_STREAMS)),
             closing,
@@ -56,7 +56,7 @@ impl Events {
     }
 
     /// A stream of the updates of `history` from now on.
-    pub fn answer(&self, history: &History) -> HttpResponse {
+    pub(super) fn answer(&self, history: &History) -> HttpResponse {
         let Ok(slot) = self.slots.clone().try_acquire_owned() else {
             let mut answer =
                 error_response(StatusCode::SERVICE_UNAVAILABLE, "too many event streams");

@@ -71,7 +71,7 @@ impl ExpositionFormat {
 
     /// The best format of those in `offer` for a scraper with these `headers`; the text format 0.0.4 if it accepts
     /// none, as Prometheus' exporters do.
-    pub fn negotiate(headers: &HeaderMap, offer: Offer) -> Self {
+    pub(super) fn negotiate(headers: &HeaderMap, offer: Offer) -> Self {
         let values = headers.get_all(ACCEPT).iter();
         let ranges = values
             .filter_map(|value| value.to_str().ok())
@@ -99,7 +99,7 @@ impl ExpositionFormat {
     }
 
     /// The format in which the page is written.
-    pub fn page(self) -> Format {
+    pub(super) fn page(self) -> Format {
         Format {
             syntax: match self.version {
                 Version::Text0 | Version::Text1 => Syntax::Text,
@@ -114,7 +114,7 @@ impl ExpositionFormat {
     }
 
     /// The content type of the response.
-    pub fn content_type(self) -> HeaderValue {
+    pub(super) fn content_type(self) -> HeaderValue {
         let mut text = match self.version {
             Version::Text0 => "text/plain; version=0.0.4; charset=utf-8",
             Version::Text1 => "text/plain; version=1.0.0; charset=utf-8",

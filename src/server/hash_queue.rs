@@ -22,7 +22,7 @@ pub(super) struct Client {
 }
 
 impl Client {
-    pub fn new(address: Option<IpAddr>, user: Option<String>) -> Self {
+    pub(super) fn new(address: Option<IpAddr>, user: Option<String>) -> Self {
         let network = address.map(|address| match address.to_canonical() {
             // One subscriber has at least a /64.
             IpAddr::V6(address) => {
@@ -50,7 +50,7 @@ pub(super) struct HashSlot(Option<Arc<HashQueue>>);
 
 impl HashQueue {
     /// Waits for a slot.
-    pub async fn acquire(self: &Arc<Self>, client: Client) -> HashSlot {
+    pub(super) async fn acquire(self: &Arc<Self>, client: Client) -> HashSlot {
         let waiting = {
             let mut state = self.0.lock();
             if !state.is_taken {

@@ -20,7 +20,7 @@ pub(super) struct BadHost;
 
 impl HostHeader {
     /// The host of `request` (RFC 9112, section 3.2): an absolute URI's comes before the header's.
-    pub fn from_request<B>(request: &Request<B>) -> Result<Self, BadHost> {
+    pub(super) fn from_request<B>(request: &Request<B>) -> Result<Self, BadHost> {
         let mut values = request.headers().get_all(HOST).iter();
         let header = match (values.next(), values.next()) {
             (None, _) if request.version() < Version::HTTP_11 => None,
@@ -33,7 +33,7 @@ impl HostHeader {
     }
 
     /// Returns whether `origin`, an `Origin` header, is of the same host and port.
-    pub fn is_origin(&self, origin: &[u8]) -> bool {
+    pub(super) fn is_origin(&self, origin: &[u8]) -> bool {
         let Some(host) = &self.0 else { return false };
         let origin = std::str::from_utf8(origin).unwrap_or_default();
         let Some((scheme, authority)) = origin.split_once("://") else {

@@ -71,7 +71,7 @@ impl Listener {
     ///
     /// # Errors
     /// If the address cannot be listened on.
-    pub async fn bind(address: &Address) -> io::Result<Vec<Self>> {
+    pub(super) async fn bind(address: &Address) -> io::Result<Vec<Self>> {
         match address {
             Address::Port(port) => Ok(vec![Self::Tcp(bind_port(*port).await?)]),
             Address::Tcp(address) => Ok(vec![Self::Tcp(TcpListener::bind(address).await?)]),
@@ -88,7 +88,7 @@ impl Listener {
     }
 
     /// The next connection, and the client's address if it came over TCP.
-    pub async fn accept(&self) -> io::Result<(Box<dyn Io>, Option<IpAddr>)> {
+    pub(super) async fn accept(&self) -> io::Result<(Box<dyn Io>, Option<IpAddr>)> {
         match self {
             Self::Tcp(listener) => {
                 let (stream, peer) = listener.accept().await?;
@@ -99,7 +99,7 @@ impl Listener {
     }
 
     /// The address, with the port that the system chose for port 0.
-    pub fn name(&self) -> String {
+    pub(super) fn name(&self) -> String {
         let unknown = |_| "unknown".to_owned();
         match self {
             Self::Tcp(listener) => listener

@@ -37,7 +37,7 @@ struct LastPage {
 }
 
 impl MetricsRenderer {
-    pub fn new(metrics: Arc<Metrics>) -> Self {
+    pub(super) fn new(metrics: Arc<Metrics>) -> Self {
         Self {
             metrics,
             last: Arc::default(),
@@ -45,7 +45,7 @@ impl MetricsRenderer {
     }
 
     /// A plain page, not older than this call.
-    pub async fn plain(&self, format: Format) -> Result<Body, JoinError> {
+    pub(super) async fn plain(&self, format: Format) -> Result<Body, JoinError> {
         let metrics = self.metrics.clone();
         let turn = self.last.lock().await;
         let (first, page) = spawn_blocking(move || next_chunk(metrics.exposition(format))).await?;
@@ -69,7 +69,7 @@ impl MetricsRenderer {
     }
 
     /// The same, compressed.
-    pub async fn gzip(&self, format: Format) -> Result<Body, JoinError> {
+    pub(super) async fn gzip(&self, format: Format) -> Result<Body, JoinError> {
         let page = self.compressed(format).await?;
         // A small page is sent and dropped within one poll: waiting requests must take it over before.
         yield_now().await;

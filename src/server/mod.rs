@@ -23,10 +23,9 @@ mod status;
 mod tls;
 mod web_config;
 
-pub use host::AllowedHosts;
-pub use mount::Mount;
+pub(crate) use mount::Mount;
 pub use readiness::Readiness;
-pub use reload::{ReloadHandle, ReloadRequest};
+pub(crate) use reload::{ReloadHandle, ReloadRequest};
 pub use serve::Server;
 pub use services::Services;
 pub use settings::{Address, Settings};

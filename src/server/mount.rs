@@ -10,7 +10,7 @@ pub struct Mount {
     /// The prefix of all paths, such as `/blackbox`; may be empty.
     pub prefix: String,
     /// Where `/` leads if there is a prefix.
-    pub external_url: String,
+    pub(crate) external_url: String,
 }
 
 /// The path of the page of recent probes, which is at the root.

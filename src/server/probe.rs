@@ -40,7 +40,7 @@ pub(super) enum ProbePath {
 
 impl ProbePath {
     /// The one that `path` is, if it is any.
-    pub fn of(path: &str) -> Option<Self> {
+    pub(super) fn of(path: &str) -> Option<Self> {
         Some(match path {
             "/probe" => Self::Probe,
             "/logs" => Self::Logs,
@@ -52,16 +52,21 @@ impl ProbePath {
 }
 
 impl ProbeRoutes {
-    pub fn new(prober: Arc<Prober>) -> Self {
+    pub(super) fn new(prober: Arc<Prober>) -> Self {
         Self { prober }
     }
 
     /// True if there are modules.
-    pub fn is_enabled(&self) -> bool {
+    pub(super) fn is_enabled(&self) -> bool {
         self.prober.is_enabled()
     }
 
-    pub async fn answer(&self, path: ProbePath, query: &str, headers: &HeaderMap) -> HttpResponse {
+    pub(super) async fn answer(
+        &self,
+        path: ProbePath,
+        query: &str,
+        headers: &HeaderMap,
+    ) -> HttpResponse {
         let mut response = match path {
             ProbePath::Probe => self.probe(query, headers).await,
             ProbePath::Logs => self.log(query),

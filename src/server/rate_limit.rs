@@ -19,7 +19,7 @@ struct Bucket {
 
 impl RateLimiter {
     /// The limit of `settings`, if there is one.
-    pub fn from_settings(settings: &Settings) -> Option<Self> {
+    pub(super) fn from_settings(settings: &Settings) -> Option<Self> {
         #[expect(clippy::cast_precision_loss, reason = "at most a million")]
         let float = |count: usize| count as f64;
         let per_second = settings.max_requests_per_second.map(float);
@@ -43,7 +43,7 @@ impl RateLimiter {
     }
 
     /// Returns whether a request at `now` is within the limit.
-    pub fn try_acquire(&self, now: Instant) -> bool {
+    pub(super) fn try_acquire(&self, now: Instant) -> bool {
         let mut bucket = self.bucket.lock();
         let passed = now.saturating_duration_since(bucket.filled).as_secs_f64();
         bucket.tokens = (bucket.tokens + passed * self.per_second).min(self.burst);

@@ -63,11 +63,11 @@ pub(super) struct ReloadRoute {
 }
 
 impl ReloadRoute {
-    pub fn new(handle: ReloadHandle, is_enabled: bool) -> Self {
+    pub(super) fn new(handle: ReloadHandle, is_enabled: bool) -> Self {
         Self { handle, is_enabled }
     }
 
-    pub async fn answer<B>(&self, request: &Request<B>) -> HttpResponse {
+    pub(super) async fn answer<B>(&self, request: &Request<B>) -> HttpResponse {
         if request.method() != Method::POST {
             let mut response = error_response(StatusCode::METHOD_NOT_ALLOWED, "use POST");
             let allowed = HeaderValue::from_static("POST");

@@ -44,7 +44,11 @@ pub(super) struct Routes {
 
 impl Routes {
     /// Routes to `services`, with streams that end with `closing`.
-    pub fn new(services: Services, settings: &Settings, closing: &CancellationToken) -> Self {
+    pub(super) fn new(
+        services: Services,
+        settings: &Settings,
+        closing: &CancellationToken,
+    ) -> Self {
         let status = |status| StatusRoutes::new(status, closing.clone());
         let reload = |handle| ReloadRoute::new(handle, settings.enable_lifecycle);
         Self {
@@ -64,7 +68,11 @@ impl Routes {
 
     /// Answers `request` of the client at `peer`. Its body is not read. hyper leaves the body of an
     /// answer to HEAD out.
-    pub async fn answer<B>(&self, request: &Request<B>, peer: Option<IpAddr>) -> HttpResponse {
+    pub(super) async fn answer<B>(
+        &self,
+        request: &Request<B>,
+        peer: Option<IpAddr>,
+    ) -> HttpResponse {
         let mut response = match self.reject(request, peer).await {
             Some(rejection) => rejection,
             None => self.route(request).await,

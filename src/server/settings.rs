@@ -76,7 +76,7 @@ impl Default for Settings {
 impl Settings {
     /// Returns whether the status page can be requested, so that histories are needed.
     #[must_use]
-    pub fn shows_status(&self) -> bool {
+    pub(crate) fn shows_status(&self) -> bool {
         self.status_page && !self.listen.is_empty()
     }
 

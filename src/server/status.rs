@@ -58,7 +58,7 @@ pub(super) enum StatusPath {
 
 impl StatusPath {
     /// Parses `path`. The name of a monitor may contain slashes.
-    pub fn parse(path: &str) -> Option<Self> {
+    pub(super) fn parse(path: &str) -> Option<Self> {
         let name = |text: &str| Some(percent_decode_str(text).decode_utf8().ok()?.into_owned());
         Some(match path {
             "/" => Self::Overview,
@@ -82,7 +82,7 @@ impl StatusPath {
 
 impl StatusRoutes {
     /// Routes to `status`, whose streams of events end with `closing`.
-    pub fn new(status: Status, closing: CancellationToken) -> Self {
+    pub(super) fn new(status: Status, closing: CancellationToken) -> Self {
         Self {
             status: Arc::new(status),
             events: Events::new(closing),
@@ -90,7 +90,12 @@ impl StatusRoutes {
         }
     }
 
-    pub async fn answer(&self, path: StatusPath, query: &str, headers: &HeaderMap) -> HttpResponse {
+    pub(super) async fn answer(
+        &self,
+        path: StatusPath,
+        query: &str,
+        headers: &HeaderMap,
+    ) -> HttpResponse {
         let gzip = accepts_gzip(headers);
         let query = Query::parse(query);
         let mut answer = match path {

@@ -527,7 +527,7 @@ pub(super) struct TlsReloader {
 }
 
 impl TlsReloader {
-    pub fn new(settings: Settings) -> Self {
+    pub(super) fn new(settings: Settings) -> Self {
         Self {
             config: RwLock::new(settings.config.clone()),
             settings,
@@ -535,14 +535,14 @@ impl TlsReloader {
     }
 
     /// An acceptor for the next handshake.
-    pub fn acceptor(&self) -> TlsAcceptor {
+    pub(super) fn acceptor(&self) -> TlsAcceptor {
         let config = self.config.read();
         TlsAcceptor::from(config.clone())
     }
 
     /// Checks the files for changes every `poll_interval`, and reloads them. If they cannot be
     /// used, the previous certificate stays in effect, which is logged once.
-    pub async fn watch_files(self: Arc<Self>, poll_interval: Duration) {
+    pub(super) async fn watch_files(self: Arc<Self>, poll_interval: Duration) {
         let mut known = self.settings.hashes.clone();
         // While files are replaced one after the other, they do not match yet.
         let mut unconfirmed_hashes = None;

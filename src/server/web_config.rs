@@ -19,7 +19,7 @@ const HEADERS: [(&str, &[&str]); 5] = [
 impl Settings {
     /// Reads a web configuration, which does not say where to listen.
     #[must_use]
-    pub fn read_web_config(mut fields: Fields<'_>) -> Self {
+    pub(crate) fn read_web_config(mut fields: Fields<'_>) -> Self {
         let tls = fields.section("tls_server_config");
         let http = fields.section("http_server_config");
         let settings = Self {

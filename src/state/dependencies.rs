@@ -26,7 +26,7 @@ pub struct Member {
 }
 
 /// The most monitors that one may depend on.
-pub const MAX_DEPENDENCIES: usize = 100;
+pub(crate) const MAX_DEPENDENCIES: usize = 100;
 
 /// The dependencies of all monitors, by name and without cycles.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -78,7 +78,7 @@ impl DependencyGraph {
 
     /// The monitors that depend on `name`.
     #[must_use]
-    pub fn dependents(&self, name: &str) -> &[Arc<str>] {
+    pub(crate) fn dependents(&self, name: &str) -> &[Arc<str>] {
         self.dependents.get(name).map_or(&[], Vec::as_slice)
     }
 }

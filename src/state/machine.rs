@@ -19,7 +19,7 @@ use crate::check::{
     reason = "each is known and changes independently of the others"
 )]
 #[derive(Clone, Debug, PartialEq)]
-pub struct MachineState {
+pub(crate) struct MachineState {
     is_enabled: bool,
     in_maintenance: bool,
     is_cut_off: bool,
@@ -73,7 +73,7 @@ struct Pending {
 
 /// A moment on both clocks: on the wall clock for what is shown, on the other for what is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Moment {
+pub(crate) struct Moment {
     /// The wall clock.
     pub clock: SystemTime,
     /// The monotonic clock.
@@ -82,7 +82,7 @@ pub struct Moment {
 
 /// Something that may change the state.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Event {
+pub(crate) enum Event {
     /// A check ended.
     Checked(CheckResult),
     /// News of the dependencies.
@@ -99,7 +99,7 @@ pub enum Event {
 
 /// The result of a check, as far as the state depends on it.
 #[derive(Clone, Debug, PartialEq)]
-pub enum CheckResult {
+pub(crate) enum CheckResult {
     /// The target is as it should be.
     Success {
         /// True if a limit of `degraded_if_…` was violated.
@@ -120,7 +120,7 @@ pub enum CheckResult {
 
 /// The results of the dependencies and of the network of the daemon since a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Gate {
+pub(crate) enum Gate {
     /// All dependencies are up.
     Open,
     /// A dependency has had no result yet: wait at most so long.
@@ -133,11 +133,11 @@ pub enum Gate {
 
 /// The effects of a transition, beside the next state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Effects {
+pub(crate) struct Effects {
     /// The state before, if it changed.
     pub from: Option<State>,
     /// True if anything that is shown of the state changed.
-    pub is_news: bool,
+    pub(crate) is_news: bool,
     /// The change of the incident.
     pub incident: Option<IncidentChange>,
     /// Number of failures that do not count because the daemon was cut off.
@@ -146,7 +146,7 @@ pub struct Effects {
 
 /// A change of an incident.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum IncidentChange {
+pub(crate) enum IncidentChange {
     /// It is reported as a new one.
     Began,
     /// A relapse continues it.
@@ -158,7 +158,7 @@ pub enum IncidentChange {
 impl MachineState {
     /// The state of a monitor that has not been checked yet.
     #[must_use]
-    pub fn new(now: Moment) -> Self {
+    pub(crate) fn new(now: Moment) -> Self {
         Self {
             is_enabled: true,
             in_maintenance: false,
@@ -183,7 +183,7 @@ impl MachineState {
     ///
     /// Failures and successes that had not confirmed anything are lost.
     #[must_use]
-    pub fn restored(past: &MonitorStatus, now: Moment) -> Self {
+    pub(crate) fn restored(past: &MonitorStatus, now: Moment) -> Self {
         let succeeded = match past.state {
             State::Up | State::Degraded => Some(true),
             State::Down | State::Unreachable => Some(false),
@@ -224,7 +224,7 @@ impl MachineState {
 
     /// The state of a monitor that takes the place of this one with another target.
     #[must_use]
-    pub fn with_other_target(self, now: Moment) -> Self {
+    pub(crate) fn with_other_target(self, now: Moment) -> Self {
         let mut before = self;
         before.end_incident(IncidentEnd::TargetChanged, now, &mut Effects::default());
         let ended =
@@ -237,7 +237,7 @@ impl MachineState {
 
     /// True if a success would change nothing.
     #[must_use]
-    pub fn is_steady_under(&self, is_degraded: bool) -> bool {
+    pub(crate) fn is_steady_under(&self, is_degraded: bool) -> bool {
         self.confirmed == Some(true)
             && self.last == LastResult::Success { is_degraded }
             && self.failures == 0
@@ -247,13 +247,13 @@ impl MachineState {
 
     /// Returns true if nothing is known of the target yet.
     #[must_use]
-    pub fn is_new(&self) -> bool {
+    pub(crate) fn is_new(&self) -> bool {
         self.state == State::Unknown && self.confirmed.is_none() && !self.is_inconclusive
     }
 
     /// True if the last result contradicts the confirmed state.
     #[must_use]
-    pub fn awaits_confirmation(&self) -> bool {
+    pub(crate) fn awaits_confirmation(&self) -> bool {
         let is_unconfirmed = match (self.confirmed, self.last) {
             (Some(false), LastResult::Success { .. }) => true,
             (None | Some(true), LastResult::Failure) => !self.is_blocked,
@@ -264,26 +264,26 @@ impl MachineState {
 
     /// True if a dependency is down.
     #[must_use]
-    pub fn is_blocked(&self) -> bool {
+    pub(crate) fn is_blocked(&self) -> bool {
         self.is_blocked
     }
 
     /// Returns true if others that depend on this monitor are unreachable because of it.
     #[must_use]
-    pub fn blocks_others(&self) -> bool {
+    pub(crate) fn blocks_others(&self) -> bool {
         self.is_enabled && (self.confirmed == Some(false) || self.is_blocked && !self.defies_block)
     }
 
     /// The moment from which failures wait for news of the dependencies, and until when.
     #[must_use]
-    pub fn waiting(&self) -> Option<(Instant, Instant)> {
+    pub(crate) fn waiting(&self) -> Option<(Instant, Instant)> {
         let pending = self.pending?;
         Some((pending.since, pending.until))
     }
 
     /// The state with all that is shown of it.
     #[must_use]
-    pub fn status(&self) -> MonitorStatus {
+    pub(crate) fn status(&self) -> MonitorStatus {
         MonitorStatus {
             state: self.state,
             since: self.since,
@@ -320,7 +320,7 @@ impl MachineState {
 
 /// Returns the state after `event`, which happens `now`, and what it causes.
 #[must_use]
-pub fn transition(
+pub(crate) fn transition(
     before: MachineState,
     rules: &StateRules,
     event: Event,

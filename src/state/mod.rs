@@ -12,15 +12,11 @@ mod tracked;
 /// Target of log lines: the component.
 const LOG_TARGET: &str = "monitoringdaemon::state";
 
-pub use dependencies::{Dependency, DependencyGraph, LeftOut, MAX_DEPENDENCIES, Member};
-pub use machine::{
-    CheckResult, Effects, Event, Gate, IncidentChange, MachineState, Moment, transition,
-};
-pub use maintenance::Window;
+pub use dependencies::DependencyGraph;
+pub(crate) use dependencies::{LeftOut, MAX_DEPENDENCIES, Member};
 pub(crate) use maintenance::read_maintenance;
-pub use settings::{PlacedDependency, Settings};
 pub(crate) use settings::{
-    Timing, check_dependencies, read_confirm, read_degraded_if, read_depends_on, read_self_check,
-    warn_of_retries,
+    PlacedDependency, Settings, Timing, check_dependencies, read_confirm, read_degraded_if,
+    read_depends_on, read_self_check, warn_of_retries,
 };
 pub use states::States;

@@ -45,7 +45,7 @@ impl FromNode for Count {
 #[derive(Clone, Debug)]
 pub struct PlacedDependency {
     /// The entry.
-    pub dependency: Dependency,
+    pub(crate) dependency: Dependency,
     /// Its place.
     pub place: Path,
 }

@@ -24,19 +24,19 @@ use super::{
 pub(super) struct Shared {
     pub monitors: RwLock<HashMap<Arc<str>, Arc<Tracked>>>,
     pub config: RwLock<Arc<StatesConfig>>,
-    pub is_cut_off: AtomicBool,
+    pub(crate) is_cut_off: AtomicBool,
     /// Monitors with results that the states of others depend on.
     followed: Mutex<HashSet<Arc<str>>>,
     /// Until when the failures of monitors wait for news of their dependencies.
     waits: Mutex<HashMap<Arc<str>, Instant>>,
     /// The maintenance windows.
-    pub timetable: Mutex<Timetable>,
+    pub(crate) timetable: Mutex<Timetable>,
     /// Wakes the task that has states follow each other.
-    pub news: Notify,
+    pub(crate) news: Notify,
     /// States of monitors that are about to start.
     pub kept: Mutex<HashMap<Arc<str>, Kept>>,
     /// True until all monitors with a past state have started.
-    pub is_starting: AtomicBool,
+    pub(crate) is_starting: AtomicBool,
 }
 
 /// The state of a monitor that has stopped, for the one that takes its place.
@@ -56,47 +56,47 @@ pub(super) struct StatesConfig {
 
 impl Shared {
     /// The monitor `name`.
-    pub fn monitor(&self, name: &str) -> Option<Arc<Tracked>> {
+    pub(super) fn monitor(&self, name: &str) -> Option<Arc<Tracked>> {
         self.monitors.read().get(name).cloned()
     }
 
     /// Every monitor.
-    pub fn all(&self) -> Vec<Arc<Tracked>> {
+    pub(super) fn all(&self) -> Vec<Arc<Tracked>> {
         self.monitors.read().values().cloned().collect()
     }
 
     /// True if the states of others depend on the results of the monitor `name`.
-    pub fn is_followed(&self, name: &str) -> bool {
+    pub(super) fn is_followed(&self, name: &str) -> bool {
         let config = self.config.read();
         let self_check = &config.settings.self_check;
         !config.graph.dependents(name).is_empty() || self_check.iter().any(|known| **known == *name)
     }
 
     /// Notes that there is a result of the monitor `name`.
-    pub fn signal(&self, name: &Arc<str>) {
+    pub(super) fn signal(&self, name: &Arc<str>) {
         if self.followed.lock().insert(name.clone()) {
             self.news.notify_one();
         }
     }
 
     /// Notes that failures of the monitor `name` wait until `until`.
-    pub fn wait(&self, name: &Arc<str>, until: Instant) {
+    pub(super) fn wait(&self, name: &Arc<str>, until: Instant) {
         self.waits.lock().insert(name.clone(), until);
         self.news.notify_one();
     }
 
     /// The monitors with results since this was last asked.
-    pub fn take_signals(&self) -> HashSet<Arc<str>> {
+    pub(super) fn take_signals(&self) -> HashSet<Arc<str>> {
         std::mem::take(&mut *self.followed.lock())
     }
 
     /// The monitors whose failures wait.
-    pub fn waiting(&self) -> Vec<Arc<str>> {
+    pub(super) fn waiting(&self) -> Vec<Arc<str>> {
         self.waits.lock().keys().cloned().collect()
     }
 
     /// Forgets waits that are over, and returns the monitors whose time has come by `now`.
-    pub fn take_ended_waits(&self, now: Instant) -> Vec<Arc<str>> {
+    pub(super) fn take_ended_waits(&self, now: Instant) -> Vec<Arc<str>> {
         let mut waits = self.waits.lock();
         let ended: Vec<_> = waits
             .iter()
@@ -110,18 +110,18 @@ impl Shared {
     }
 
     /// Forgets the wait of the monitor `name`.
-    pub fn forget_wait(&self, name: &str) {
+    pub(super) fn forget_wait(&self, name: &str) {
         self.waits.lock().remove(name);
     }
 
     /// The moment at which the first wait ends.
-    pub fn next_wait(&self) -> Option<Instant> {
+    pub(super) fn next_wait(&self) -> Option<Instant> {
         self.waits.lock().values().min().copied()
     }
 
     /// The results, since the moment `since`, of the dependencies of the monitor `name` and of the
     /// network of the daemon; and the dependencies that are down.
-    pub fn gate(
+    pub(super) fn gate(
         &self,
         name: &str,
         depends_on: &[Arc<str>],
@@ -165,7 +165,7 @@ impl Shared {
     }
 
     /// Returns true if all monitors of `self_check` that run here fail; `None` if there is none.
-    pub fn is_without_network(&self) -> Option<bool> {
+    pub(super) fn is_without_network(&self) -> Option<bool> {
         let config = self.config.read().clone();
         let references: Vec<_> = config
             .settings
@@ -179,7 +179,7 @@ impl Shared {
     }
 
     /// True if the daemon is cut off.
-    pub fn is_cut_off(&self) -> bool {
+    pub(super) fn is_cut_off(&self) -> bool {
         self.is_cut_off.load(Ordering::Relaxed)
     }
 }

@@ -49,7 +49,7 @@ impl States {
 
     /// Takes over the states that monitors had before the daemon started. Call [`end_start`](Self::end_start) once
     /// the monitors have started.
-    pub fn restore(&self, past: impl IntoIterator<Item = (Arc<str>, PastState)>) {
+    pub(crate) fn restore(&self, past: impl IntoIterator<Item = (Arc<str>, PastState)>) {
         let now = Moment::now();
         let past = past.into_iter().map(|(name, past)| {
             let kept = Kept {
@@ -64,7 +64,7 @@ impl States {
     }
 
     /// Notes that the configured monitors have started. Others, which have been restored, may be discovered later.
-    pub fn end_start(&self) {
+    pub(crate) fn end_start(&self) {
         if !self.shared.is_starting.swap(false, Ordering::Relaxed) {
             return;
         }
@@ -92,7 +92,7 @@ impl States {
     }
 
     /// Takes over the dependencies of all monitors.
-    pub fn set_dependencies(&self, graph: DependencyGraph) {
+    pub(crate) fn set_dependencies(&self, graph: DependencyGraph) {
         let settings = self.shared.config.read().settings.clone();
         *self.shared.config.write() = Arc::new(StatesConfig { settings, graph });
         for tracked in self.shared.all() {

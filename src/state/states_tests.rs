@@ -14,7 +14,7 @@ use crate::{
         Attempt, Confirm, Failure, IncidentEnd, Monitor, MonitorStatus, Phase, Reason, Report,
         Skip, State, StateRules,
     },
-    state::{Dependency, Member},
+    state::{Member, dependencies::Dependency},
 };
 
 struct Silent(&'static str);

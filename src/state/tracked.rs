@@ -26,9 +26,9 @@ use crate::check::{
 pub(super) struct Tracked {
     pub name: Arc<str>,
     pub labels: BTreeMap<String, String>,
-    pub is_enabled: bool,
+    pub(crate) is_enabled: bool,
     /// Maximum time until the next result.
-    pub next_result_within: Duration,
+    pub(crate) next_result_within: Duration,
     rules: StateRules,
     inner: Arc<dyn MonitorObserver>,
     shared: Weak<Shared>,
@@ -59,7 +59,7 @@ impl Moment {
 }
 
 impl Tracked {
-    pub fn new(
+    pub(super) fn new(
         job: &Job,
         machine: MachineState,
         inner: Arc<dyn MonitorObserver>,
@@ -85,7 +85,7 @@ impl Tracked {
     }
 
     /// Takes up the state that the monitor begins with, and shows it.
-    pub fn begin(&self, is_cut_off: bool, in_maintenance: bool, now: Moment) {
+    pub(super) fn begin(&self, is_cut_off: bool, in_maintenance: bool, now: Moment) {
         let mut progress = self.progress.lock();
         for event in [
             Event::Enabled(self.is_enabled),
@@ -104,17 +104,17 @@ impl Tracked {
     }
 
     /// The state, for the monitor that takes the place of this one.
-    pub fn machine(&self) -> MachineState {
+    pub(super) fn machine(&self) -> MachineState {
         self.progress.lock().machine.clone()
     }
 
     /// True if a dependency is down.
-    pub fn is_blocked(&self) -> bool {
+    pub(super) fn is_blocked(&self) -> bool {
         self.progress.lock().machine.is_blocked()
     }
 
     /// Notes what the monitor depends on, and whether others depend on it.
-    pub fn connect(&self, depends_on: &Arc<[Arc<str>]>, is_followed: bool) {
+    pub(super) fn connect(&self, depends_on: &Arc<[Arc<str>]>, is_followed: bool) {
         self.is_followed.store(is_followed, Ordering::Relaxed);
         let before = std::mem::replace(&mut *self.depends_on.write(), depends_on.clone());
         if before != *depends_on {
@@ -124,12 +124,12 @@ impl Tracked {
     }
 
     /// Applies an event that is not about a check.
-    pub fn notice(&self, event: Event, now: Moment) {
+    pub(super) fn notice(&self, event: Event, now: Moment) {
         self.advance(&mut self.progress.lock(), event, now);
     }
 
     /// The verdict of this monitor, which another one depends on, since the moment `since`.
-    pub fn gate(&self, since: Instant) -> Gate {
+    pub(super) fn gate(&self, since: Instant) -> Gate {
         let limit = self.next_result_within;
         let progress = self.progress.lock();
         if progress.machine.blocks_others() {
@@ -144,23 +144,23 @@ impl Tracked {
     }
 
     /// The end of the last check that says anything about the target, and whether it succeeded.
-    pub fn last_result(&self) -> Option<(Instant, bool)> {
+    pub(super) fn last_result(&self) -> Option<(Instant, bool)> {
         self.progress.lock().last
     }
 
     /// Until when failures wait for news of the dependencies.
-    pub fn waits_until(&self) -> Option<Instant> {
+    pub(super) fn waits_until(&self) -> Option<Instant> {
         let waiting = self.progress.lock().machine.waiting();
         waiting.map(|(_, until)| until)
     }
 
     /// Takes notice of news of the dependencies.
-    pub fn hear(&self) {
+    pub(super) fn hear(&self) {
         self.ask(Event::Dependencies);
     }
 
     /// Ends the wait for news of the dependencies, if its time has come.
-    pub fn end_wait(&self) {
+    pub(super) fn end_wait(&self) {
         self.ask(Event::WaitEnded);
     }
 

@@ -20,12 +20,12 @@ pub(super) struct Sparkline {
     pub line: String,
     pub failures: String,
     /// A description for screen readers.
-    pub aria_label: String,
+    pub(crate) aria_label: String,
 }
 
 impl Sparkline {
     /// The sparkline of `checks`, the latest first.
-    pub fn new(checks: &[CheckEntry]) -> Self {
+    pub(super) fn new(checks: &[CheckEntry]) -> Self {
         let succeeded = |check: &&CheckEntry| check.record.failure().is_none();
         let times = || checks.iter().filter(succeeded).map(|c| c.record.duration());
         let (least, most) = (times().min(), times().max());
@@ -66,7 +66,7 @@ fn latency_summary(all: usize, good: usize, between: Option<(Duration, Duration)
 pub(super) struct Bar {
     pub parts: Vec<Part>,
     /// A description for screen readers.
-    pub aria_label: String,
+    pub(crate) aria_label: String,
 }
 
 /// One phase.
@@ -78,7 +78,7 @@ pub(super) struct Part {
 
 impl Bar {
     /// The bar of `record`, in a chart as wide as `longest` is long.
-    pub fn new(record: &Record, longest: Duration) -> Self {
+    pub(super) fn new(record: &Record, longest: Duration) -> Self {
         let scale = WIDTH / longest.as_secs_f64().max(1e-9);
         let (mut parts, mut words) = (Vec::new(), String::new());
         let mut x = 0.0;

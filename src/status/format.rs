@@ -9,13 +9,13 @@ use crate::check::{Phase, Reason};
 
 /// A moment, for machines and as text.
 pub(super) struct Timestamp {
-    pub iso: String,
+    pub(crate) iso: String,
     pub text: String,
 }
 
 impl Timestamp {
     /// The time alone if it is on the day of `now`, else the date too.
-    pub fn new(time: SystemTime, now: Now) -> Self {
+    pub(super) fn new(time: SystemTime, now: Now) -> Self {
         let (time, now) = (
             DateTime::<Utc>::from(time),
             DateTime::<Utc>::from(now.clock),
@@ -31,7 +31,7 @@ impl Timestamp {
         }
     }
 
-    pub fn full(time: SystemTime) -> Self {
+    pub(super) fn full(time: SystemTime) -> Self {
         let text = DateTime::<Utc>::from(time).format("%Y-%m-%d %H:%M:%S");
         Self {
             iso: iso(time),

@@ -16,7 +16,7 @@ mod renderer;
 mod selection;
 mod uptime;
 
-pub use assets::{SCRIPT, STYLE};
-pub use probes::probes_page;
-pub use query::Query;
+pub(crate) use assets::{SCRIPT, STYLE};
+pub(crate) use probes::probes_page;
+pub(crate) use query::Query;
 pub use renderer::Status;

@@ -15,7 +15,7 @@ pub(super) struct Now {
 
 impl Now {
     /// The current time.
-    pub fn read() -> Self {
+    pub(super) fn read() -> Self {
         Self {
             clock: SystemTime::now(),
             instant: Instant::now(),
@@ -23,18 +23,18 @@ impl Now {
     }
 
     /// The time that the clock will show at `due`; `None` if that is past.
-    pub fn to_wall_clock(self, due: Instant) -> Option<SystemTime> {
+    pub(super) fn to_wall_clock(self, due: Instant) -> Option<SystemTime> {
         let until = due.checked_duration_since(self.instant)?;
         self.clock.checked_add(until).filter(|_| !until.is_zero())
     }
 
     /// Seconds from now until `moment`, in Unix seconds; negative once it is past.
-    pub fn seconds_until(self, moment: i64) -> i64 {
+    pub(super) fn seconds_until(self, moment: i64) -> i64 {
         moment.saturating_sub(format::unix(self.clock))
     }
 
     /// Whole days from now until `moment`, in Unix seconds; negative once it is past.
-    pub fn days_until(self, moment: i64) -> i64 {
+    pub(super) fn days_until(self, moment: i64) -> i64 {
         self.seconds_until(moment).div_euclid(86_400)
     }
 }

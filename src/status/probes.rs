@@ -45,7 +45,7 @@ impl Row {
 
 /// The page of the probes that `prober` has run, the newest first.
 #[must_use]
-pub fn probes_page(prober: &Prober) -> String {
+pub(crate) fn probes_page(prober: &Prober) -> String {
     let recent: Vec<Arc<RecentProbe>> = prober.recent().list();
     let page = Page {
         modules: prober.module_names(),

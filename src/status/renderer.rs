@@ -55,7 +55,7 @@ impl Status {
 
     /// The same as [`overview`](Self::overview) in JSON.
     #[must_use]
-    pub fn overview_json(&self, query: &Query) -> String {
+    pub(crate) fn overview_json(&self, query: &Query) -> String {
         json::overview(
             &Selection::new(&self.history.monitors(), query),
             &self.history.maintenance(),

@@ -22,12 +22,12 @@ pub(super) struct Counts([usize; State::ALL.len()]);
 
 impl Counts {
     /// Number of monitors in `state`.
-    pub fn get(self, state: State) -> usize {
+    pub(super) fn get(self, state: State) -> usize {
         self.0[state as usize]
     }
 
     /// Each state with its number.
-    pub fn iter(self) -> impl Iterator<Item = (State, usize)> {
+    pub(super) fn iter(self) -> impl Iterator<Item = (State, usize)> {
         State::ALL.iter().copied().zip(self.0)
     }
 }
@@ -40,7 +40,7 @@ pub(super) struct Group {
 }
 
 impl Selection {
-    pub fn new(monitors: &[Arc<MonitorHistory>], query: &Query) -> Self {
+    pub(super) fn new(monitors: &[Arc<MonitorHistory>], query: &Query) -> Self {
         let mut counts = Counts::default();
         let text = query.text.to_lowercase();
         let mut found = Vec::new();

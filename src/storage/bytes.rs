@@ -8,7 +8,7 @@ pub(super) struct Writer(pub Vec<u8>);
 pub(super) struct Reader<'b>(&'b [u8]);
 
 impl Writer {
-    pub fn number(&mut self, mut number: u64) {
+    pub(super) fn number(&mut self, mut number: u64) {
         while number >= 0x80 {
             self.byte(u8::try_from(number & 0x7F).unwrap_or_default() | 0x80);
             number >>= 7;
@@ -16,34 +16,34 @@ impl Writer {
         self.byte(u8::try_from(number).unwrap_or_default());
     }
 
-    pub fn byte(&mut self, byte: u8) {
+    pub(super) fn byte(&mut self, byte: u8) {
         self.0.push(byte);
     }
 
-    pub fn half(&mut self, half: u16) {
+    pub(super) fn half(&mut self, half: u16) {
         self.0.extend(half.to_le_bytes());
     }
 
-    pub fn float(&mut self, float: f32) {
+    pub(super) fn float(&mut self, float: f32) {
         self.0.extend(float.to_le_bytes());
     }
 
-    pub fn text(&mut self, text: &str) {
+    pub(super) fn text(&mut self, text: &str) {
         self.number(text.len() as u64);
         self.0.extend(text.as_bytes());
     }
 }
 
 impl<'b> Reader<'b> {
-    pub fn new(bytes: &'b [u8]) -> Self {
+    pub(super) fn new(bytes: &'b [u8]) -> Self {
         Self(bytes)
     }
 
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    pub fn number(&mut self) -> Option<u64> {
+    pub(super) fn number(&mut self) -> Option<u64> {
         let mut number = 0;
         for shift in (0..u64::BITS).step_by(7) {
             let byte = self.byte()?;
@@ -56,29 +56,29 @@ impl<'b> Reader<'b> {
     }
 
     /// A number that fits into `N`.
-    pub fn small<N: TryFrom<u64>>(&mut self) -> Option<N> {
+    pub(super) fn small<N: TryFrom<u64>>(&mut self) -> Option<N> {
         N::try_from(self.number()?).ok()
     }
 
-    pub fn byte(&mut self) -> Option<u8> {
+    pub(super) fn byte(&mut self) -> Option<u8> {
         let (byte, rest) = self.0.split_first()?;
         self.0 = rest;
         Some(*byte)
     }
 
-    pub fn half(&mut self) -> Option<u16> {
+    pub(super) fn half(&mut self) -> Option<u16> {
         let (half, rest) = self.0.split_first_chunk()?;
         self.0 = rest;
         Some(u16::from_le_bytes(*half))
     }
 
-    pub fn float(&mut self) -> Option<f32> {
+    pub(super) fn float(&mut self) -> Option<f32> {
         let (float, rest) = self.0.split_first_chunk()?;
         self.0 = rest;
         Some(f32::from_le_bytes(*float))
     }
 
-    pub fn text(&mut self) -> Option<&'b str> {
+    pub(super) fn text(&mut self) -> Option<&'b str> {
         let length = self.small()?;
         let (text, rest) = self.0.split_at_checked(length)?;
         self.0 = rest;

@@ -112,7 +112,7 @@ impl Account {
     const SUSPECT_WHILE_DOWN: Self = Self(8);
 
     /// The account for time in `status`.
-    pub fn new(status: &MonitorStatus) -> Self {
+    pub(super) fn new(status: &MonitorStatus) -> Self {
         if status.state == State::Suspect && status.is_up == Some(false) {
             Self::SUSPECT_WHILE_DOWN
         } else {
@@ -120,30 +120,30 @@ impl Account {
         }
     }
 
-    pub fn code(self) -> u8 {
+    pub(super) fn code(self) -> u8 {
         self.0
     }
 
-    pub fn from_code(code: u8) -> Option<Self> {
+    pub(super) fn from_code(code: u8) -> Option<Self> {
         (usize::from(code) < ACCOUNTS).then_some(Self(code))
     }
 
-    pub fn index(self) -> usize {
+    pub(super) fn index(self) -> usize {
         self.0.into()
     }
 
     /// Every account.
-    pub fn all() -> impl Iterator<Item = Self> {
+    pub(super) fn all() -> impl Iterator<Item = Self> {
         (0..=Self::SUSPECT_WHILE_DOWN.0).map(Self)
     }
 
     /// The state.
-    pub fn state(self) -> State {
+    pub(super) fn state(self) -> State {
         State::from_code(self.0).unwrap_or(State::Suspect)
     }
 
     /// True for time that counts as up, false for down, and `None` if it does not count.
-    pub fn is_up(self) -> Option<bool> {
+    pub(super) fn is_up(self) -> Option<bool> {
         match self.state() {
             State::Up | State::Degraded => Some(true),
             State::Down => Some(false),

@@ -121,7 +121,7 @@ enum Header {
 impl Database {
     /// Opens the store in `directory`, which is created if needed. A file that is corrupt or of another program is
     /// set aside.
-    pub fn open(directory: &Path) -> Result<Self, OpenError> {
+    pub(super) fn open(directory: &Path) -> Result<Self, OpenError> {
         create_directory(directory)?;
         let lock = lock(directory)?;
         let connection = match connect(directory) {
@@ -139,7 +139,7 @@ impl Database {
     }
 
     /// Opens the store in `directory` for a command that changes it, if no daemon uses it.
-    pub fn open_existing(directory: &Path) -> Result<Self, OpenError> {
+    pub(super) fn open_existing(directory: &Path) -> Result<Self, OpenError> {
         let version = known_version(directory)?;
         let lock = lock(directory)?;
         Ok(Self {
@@ -150,7 +150,7 @@ impl Database {
     }
 
     /// Sets the file aside because of `why`, and begins a new one.
-    pub fn replace(self, why: &str) -> Result<Self, OpenError> {
+    pub(super) fn replace(self, why: &str) -> Result<Self, OpenError> {
         let Self {
             connection,
             directory,
@@ -167,13 +167,13 @@ impl Database {
     }
 
     /// Begins to write. Nothing is written unless the transaction is committed.
-    pub fn write(&mut self) -> rusqlite::Result<Transaction<'_>> {
+    pub(super) fn write(&mut self) -> rusqlite::Result<Transaction<'_>> {
         self.connection
             .transaction_with_behavior(TransactionBehavior::Immediate)
     }
 
     /// Bytes of all files.
-    pub fn bytes(&self) -> u64 {
+    pub(super) fn bytes(&self) -> u64 {
         bytes(&self.directory)
     }
 }

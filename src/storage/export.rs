@@ -26,7 +26,7 @@ use crate::check::{Incident, IncidentEnd, MonitorStatus, Phase};
 
 /// The rows to print.
 #[derive(Clone, Debug, Default)]
-pub struct Filter {
+pub(crate) struct Filter {
     /// The monitors, by name; all if empty.
     pub monitors: Vec<String>,
     /// Only what is newer than this.
@@ -35,7 +35,7 @@ pub struct Filter {
 
 /// Why the store cannot be printed.
 #[derive(Debug, thiserror::Error)]
-pub enum ExportError {
+pub(crate) enum ExportError {
     /// It cannot be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
@@ -54,7 +54,11 @@ pub enum ExportError {
 ///
 /// # Errors
 /// If it cannot be read, or `out` cannot be written.
-pub fn export(directory: &Path, filter: &Filter, out: &mut dyn Write) -> Result<(), ExportError> {
+pub(crate) fn export(
+    directory: &Path,
+    filter: &Filter,
+    out: &mut dyn Write,
+) -> Result<(), ExportError> {
     // Without a daemon, what it has left in the journal is folded first.
     match Database::open_existing(directory) {
         Ok(mut database) => {

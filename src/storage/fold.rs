@@ -286,11 +286,11 @@ impl Finished<'_> {
 
 /// The hour and the day of a monitor that have not ended.
 pub(super) struct Unfinished {
-    pub hour: i64,
-    pub of_hour: Rollup,
+    pub(crate) hour: i64,
+    pub(crate) of_hour: Rollup,
     pub day: i64,
     /// The day without the hour.
-    pub of_day: Rollup,
+    pub(crate) of_day: Rollup,
 }
 
 impl Unfinished {
@@ -303,7 +303,7 @@ impl Unfinished {
         }
     }
 
-    pub fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {
+    pub(super) fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {
         let rollup = |column: &str| {
             let bytes = row.get_ref(column)?.as_blob()?;
             Ok::<_, rusqlite::Error>(Rollup::decode(bytes).unwrap_or_default())

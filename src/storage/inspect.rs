@@ -17,7 +17,7 @@ const MAX_FINDINGS: usize = 100;
 
 /// The contents of a store.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Summary {
+pub(crate) struct Summary {
     /// Bytes of its files.
     pub bytes: u64,
     /// Number of monitors.
@@ -34,7 +34,7 @@ pub struct Summary {
 
 /// A problem of a store.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding(String);
+pub(crate) struct Finding(String);
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -46,7 +46,7 @@ impl fmt::Display for Finding {
 ///
 /// # Errors
 /// If it cannot be read at all.
-pub fn check(directory: &Path) -> Result<Summary, OpenError> {
+pub(crate) fn check(directory: &Path) -> Result<Summary, OpenError> {
     let connection = open_read_only(directory)?;
     let mut checker = Checker {
         connection: &connection,

@@ -49,7 +49,7 @@ pub(super) struct Entry {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct PastEntry {
     pub monitor: u32,
-    pub offset: u64,
+    pub(crate) offset: u64,
     pub event: Event,
 }
 

@@ -29,13 +29,12 @@ mod writer;
 /// Target of log lines: the component.
 const LOG_TARGET: &str = "monitoringdaemon::storage";
 
-pub use database::OpenError;
-pub use export::{ExportError, Filter, export};
-pub use inspect::{Finding, Summary, check};
-pub use past::Past;
-pub use retention::{HOURS_RETENTION, Pruned};
-pub(crate) use settings::Retention;
-pub use settings::{Settings, StoragePath};
-pub use stats::Stats;
-pub use store::{BATCH_INTERVAL, RetentionHandle, StartError, Storage, prune};
-pub use uptime::{Latency, SPANS, Span, Uptime, Uptimes};
+pub(crate) use database::OpenError;
+pub(crate) use export::{ExportError, Filter, export};
+pub(crate) use inspect::check;
+pub(crate) use past::Past;
+pub(crate) use retention::HOURS_RETENTION;
+pub(crate) use settings::{Retention, Settings};
+pub(crate) use stats::Stats;
+pub(crate) use store::{BATCH_INTERVAL, RetentionHandle, StartError, Storage, prune};
+pub(crate) use uptime::{Latency, Uptime, Uptimes};

@@ -16,7 +16,7 @@ use crate::{
 
 /// The states and last checks of monitors before the daemon started.
 #[derive(Default)]
-pub struct Past {
+pub(crate) struct Past {
     /// The states.
     pub states: Vec<(Arc<str>, PastState)>,
     /// The last checks.

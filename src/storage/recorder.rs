@@ -90,12 +90,12 @@ pub(super) struct Change {
     /// Its state; `None` before there is one.
     pub status: Option<MonitorStatus>,
     pub incidents: Vec<Arc<Incident>>,
-    pub is_gone: bool,
+    pub(crate) is_gone: bool,
 }
 
 impl Recorder {
     /// Observes monitors of which the store has `known`.
-    pub fn new(known: HashMap<Arc<str>, Known>, shutdown: CancellationToken) -> Self {
+    pub(super) fn new(known: HashMap<Arc<str>, Known>, shutdown: CancellationToken) -> Self {
         let next_id = known.values().map(|known| known.id + 1).max();
         let monitors = Monitors {
             known,
@@ -110,12 +110,12 @@ impl Recorder {
     }
 
     /// Data that waits to be written.
-    pub fn queue(&self) -> &Queue {
+    pub(super) fn queue(&self) -> &Queue {
         &self.queue
     }
 
     /// Every monitor that runs, for a store that has begun anew.
-    pub fn write_all_again(&self) {
+    pub(super) fn write_all_again(&self) {
         let monitors = self.monitors.lock();
         for monitor in monitors.running.values() {
             let mut latest = monitor.latest.lock();
@@ -128,7 +128,7 @@ impl Recorder {
     }
 
     /// Forgets a monitor that the store has forgotten.
-    pub fn forget(&self, name: &str) {
+    pub(super) fn forget(&self, name: &str) {
         let mut monitors = self.monitors.lock();
         if !monitors.running.contains_key(name) {
             monitors.known.remove(name);
@@ -138,7 +138,7 @@ impl Recorder {
 
 impl Queue {
     /// Takes the entries and changes, and the number of checks that had no room.
-    pub fn take(&self) -> (Vec<Entry>, Vec<Change>, u64) {
+    pub(super) fn take(&self) -> (Vec<Entry>, Vec<Change>, u64) {
         let monitors = std::mem::take(&mut *self.changed.lock());
         let changes = monitors.into_iter().map(|monitor| {
             let mut latest = monitor.latest.lock();

@@ -12,7 +12,7 @@ use super::{
 use crate::check::IncidentEnd;
 
 /// The longest time that hours are kept.
-pub const HOURS_RETENTION: Duration = Duration::from_secs(30 * 86_400);
+pub(crate) const HOURS_RETENTION: Duration = Duration::from_secs(30 * 86_400);
 
 /// Interval at which old data is deleted.
 const INTERVAL: Duration = Duration::from_secs(3600);
@@ -25,7 +25,7 @@ const MAX_PERIODS: i64 = 24;
 
 /// Number of rows that were deleted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Pruned {
+pub(crate) struct Pruned {
     /// Hours of monitors.
     pub hours: usize,
     /// Days of monitors.
@@ -45,7 +45,7 @@ pub(super) struct Timer {
 
 impl Timer {
     /// Begins `now`; nothing is due before the clock of a machine that has just started had time to be set.
-    pub fn new(clock: SystemTime, now: Instant) -> Self {
+    pub(super) fn new(clock: SystemTime, now: Instant) -> Self {
         Self {
             next: now + INTERVAL,
             moment: (clock, now),
@@ -53,7 +53,7 @@ impl Timer {
     }
 
     /// True if old data must be deleted `now`, while the wall clock shows `clock`.
-    pub fn is_due(&mut self, clock: SystemTime, now: Instant) -> bool {
+    pub(super) fn is_due(&mut self, clock: SystemTime, now: Instant) -> bool {
         if now < self.next {
             return false;
         }

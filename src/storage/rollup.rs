@@ -19,7 +19,7 @@ pub(super) struct Rollup {
 
 impl Rollup {
     /// Adds what happened in another part of the time.
-    pub fn merge(&mut self, other: Self) {
+    pub(super) fn merge(&mut self, other: Self) {
         self.checks += other.checks;
         self.failures += other.failures;
         for (millis, more) in self.millis.iter_mut().zip(other.millis) {
@@ -29,7 +29,7 @@ impl Rollup {
     }
 
     /// Milliseconds that count as up, and those that count as up or down.
-    pub fn uptime(&self) -> (u64, u64) {
+    pub(super) fn uptime(&self) -> (u64, u64) {
         let mut sums = (0, 0);
         for account in Account::all() {
             let millis = self.millis[account.index()];
@@ -42,7 +42,7 @@ impl Rollup {
     }
 
     /// The rollup in bytes.
-    pub fn encode(self) -> Vec<u8> {
+    pub(super) fn encode(self) -> Vec<u8> {
         let mut out = Writer(Vec::with_capacity(48));
         out.number(self.checks);
         out.number(self.failures);
@@ -59,7 +59,7 @@ impl Rollup {
     }
 
     /// The rollup in `bytes`.
-    pub fn decode(bytes: &[u8]) -> Option<Self> {
+    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
         let mut reader = Reader::new(bytes);
         let mut rollup = Self {
             checks: reader.number()?,

@@ -24,7 +24,7 @@ pub(super) struct Rows<'t> {
 }
 
 impl<'t> Rows<'t> {
-    pub fn new(transaction: &'t Transaction<'_>) -> rusqlite::Result<Self> {
+    pub(super) fn new(transaction: &'t Transaction<'_>) -> rusqlite::Result<Self> {
         let sql = |text| transaction.prepare(text);
         Ok(Self {
             monitor: sql(
@@ -44,7 +44,7 @@ impl<'t> Rows<'t> {
     }
 
     /// Writes `change`, made by `now`.
-    pub fn write(&mut self, change: &Change, now: i64) -> rusqlite::Result<()> {
+    pub(super) fn write(&mut self, change: &Change, now: i64) -> rusqlite::Result<()> {
         let Monitor {
             id,
             name,

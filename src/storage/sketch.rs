@@ -31,7 +31,7 @@ fn growth() -> f64 {
 
 impl Sketch {
     /// Counts a latency.
-    pub fn add(&mut self, seconds: f64) {
+    pub(super) fn add(&mut self, seconds: f64) {
         let seconds = seconds.clamp(SMALLEST, LARGEST);
         let bucket = ((seconds / SMALLEST).ln() / growth().ln()).ceil();
         #[expect(
@@ -45,7 +45,7 @@ impl Sketch {
     }
 
     /// Adds the counts of `other`.
-    pub fn merge(&mut self, mut other: Self) {
+    pub(super) fn merge(&mut self, mut other: Self) {
         while self.merges < other.merges {
             self.merge_pairs();
         }
@@ -58,12 +58,12 @@ impl Sketch {
     }
 
     /// Number of latencies.
-    pub fn count(&self) -> u64 {
+    pub(super) fn count(&self) -> u64 {
         self.counts.values().sum()
     }
 
     /// The latency in seconds that the share `quantile` of all is at most; `None` without any.
-    pub fn quantile(&self, quantile: f64) -> Option<f64> {
+    pub(super) fn quantile(&self, quantile: f64) -> Option<f64> {
         let last = self.count().checked_sub(1)?;
         #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
         let rank = quantile.clamp(0.0, 1.0) * last as f64;
@@ -93,7 +93,7 @@ impl Sketch {
     }
 
     /// Writes the sketch at the end of `out`, after merging buckets if it would be too large.
-    pub fn write(mut self, out: &mut Writer) {
+    pub(super) fn write(mut self, out: &mut Writer) {
         if self.counts.is_empty() {
             return;
         }
@@ -130,7 +130,7 @@ impl Sketch {
     }
 
     /// Reads what [`write`](Self::write) wrote, to the end.
-    pub fn read(reader: &mut Reader<'_>) -> Option<Self> {
+    pub(super) fn read(reader: &mut Reader<'_>) -> Option<Self> {
         let mut sketch = Self::default();
         if reader.is_empty() {
             return Some(sketch);

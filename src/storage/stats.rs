@@ -7,7 +7,7 @@ use std::{
 
 /// Numbers about the store.
 #[derive(Debug, Default)]
-pub struct Stats {
+pub(crate) struct Stats {
     errors: AtomicU64,
     bytes: AtomicU64,
     /// Unix milliseconds; 0 before the first write.
@@ -19,20 +19,20 @@ pub struct Stats {
 impl Stats {
     /// Number of failed attempts to open, read or write the store.
     #[must_use]
-    pub fn errors(&self) -> u64 {
+    pub(crate) fn errors(&self) -> u64 {
         self.errors.load(Ordering::Relaxed)
     }
 
     /// Bytes of its files; `None` while nothing has been written.
     #[must_use]
-    pub fn bytes(&self) -> Option<u64> {
+    pub(crate) fn bytes(&self) -> Option<u64> {
         let bytes = self.bytes.load(Ordering::Relaxed);
         (bytes > 0).then_some(bytes)
     }
 
     /// The time of the last write.
     #[must_use]
-    pub fn last_write(&self) -> Option<SystemTime> {
+    pub(crate) fn last_write(&self) -> Option<SystemTime> {
         let millis = u64::try_from(self.last_write.load(Ordering::Relaxed)).ok()?;
         (millis > 0).then(|| UNIX_EPOCH + Duration::from_millis(millis))
     }

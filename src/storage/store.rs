@@ -29,10 +29,10 @@ use super::{
 use crate::check::DispatcherObserver;
 
 /// Time from one batch to the next. With the time to write one, less than five seconds can be lost.
-pub const BATCH_INTERVAL: Duration = Duration::from_secs(4);
+pub(crate) const BATCH_INTERVAL: Duration = Duration::from_secs(4);
 
 /// The store of a daemon.
-pub struct Storage {
+pub(crate) struct Storage {
     directory: PathBuf,
     stats: Arc<Stats>,
     /// Seconds.
@@ -55,7 +55,7 @@ impl Storage {
     ///
     /// # Errors
     /// If another daemon uses it, or the thread cannot be started.
-    pub fn open(
+    pub(crate) fn open(
         directory: &Path,
         retention: Duration,
         interval: Duration,
@@ -114,32 +114,32 @@ impl Storage {
 
     /// The observer of what is stored; `None` if the store cannot be used.
     #[must_use]
-    pub fn observer(&self) -> Option<Arc<dyn DispatcherObserver>> {
+    pub(crate) fn observer(&self) -> Option<Arc<dyn DispatcherObserver>> {
         let running = self.running.as_ref()?;
         Some(running.recorder.clone())
     }
 
     /// Numbers about the store.
     #[must_use]
-    pub fn stats(&self) -> Arc<Stats> {
+    pub(crate) fn stats(&self) -> Arc<Stats> {
         self.stats.clone()
     }
 
     /// The uptimes of monitors; `None` if the store cannot be used.
     #[must_use]
-    pub fn uptimes(&self) -> Option<Arc<Uptimes>> {
+    pub(crate) fn uptimes(&self) -> Option<Arc<Uptimes>> {
         self.running.as_ref()?;
         Some(Arc::new(Uptimes::new(&self.directory, self.stats.clone())))
     }
 
     /// A handle that changes how long days and incidents are kept.
     #[must_use]
-    pub fn retention(&self) -> RetentionHandle {
+    pub(crate) fn retention(&self) -> RetentionHandle {
         RetentionHandle(self.retention.clone())
     }
 
     /// Writes what waits, and waits for that for at most `timeout`.
-    pub fn finish(self, timeout: Duration) {
+    pub(crate) fn finish(self, timeout: Duration) {
         let Some(running) = self.running else { return };
         drop(running.stop);
         if running.ended.recv_timeout(timeout) == Err(mpsc::RecvTimeoutError::Timeout) {
@@ -153,11 +153,11 @@ impl Storage {
 
 /// Changes how long days and incidents are kept.
 #[derive(Clone)]
-pub struct RetentionHandle(Arc<AtomicU64>);
+pub(crate) struct RetentionHandle(Arc<AtomicU64>);
 
 impl RetentionHandle {
     /// Keeps them for `retention` from now on.
-    pub fn set(&self, retention: Duration) {
+    pub(crate) fn set(&self, retention: Duration) {
         self.0.store(retention.as_secs(), Ordering::Relaxed);
     }
 }
@@ -210,7 +210,7 @@ fn read(database: &mut Database) -> rusqlite::Result<Contents> {
 ///
 /// # Errors
 /// If a daemon uses it, or it cannot be written.
-pub fn prune(directory: &Path, retention: Duration) -> Result<Pruned, OpenError> {
+pub(crate) fn prune(directory: &Path, retention: Duration) -> Result<Pruned, OpenError> {
     let failed = |error| failed(directory, error);
     let mut database = Database::open_existing(directory)?;
     let mut all = Pruned::default();

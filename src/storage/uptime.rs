@@ -30,7 +30,7 @@ pub struct Span {
 
 /// The times over which uptimes are known: the current hour and the 23 hours before it, or the current day and the
 /// days before it, in UTC.
-pub const SPANS: [Span; 5] = [
+pub(crate) const SPANS: [Span; 5] = [
     Span {
         name: "24h",
         days: 1,
@@ -76,9 +76,9 @@ pub struct Latency {
     /// Half of all are at most as long.
     pub p50: f64,
     /// 90 % are at most as long.
-    pub p90: f64,
+    pub(crate) p90: f64,
     /// 99 % are at most as long.
-    pub p99: f64,
+    pub(crate) p99: f64,
 }
 
 impl Latency {

@@ -69,7 +69,7 @@ struct Failure {
 }
 
 impl Writer {
-    pub fn new(
+    pub(super) fn new(
         database: Database,
         recorder: Arc<Recorder>,
         stats: Arc<Stats>,
@@ -93,7 +93,7 @@ impl Writer {
     }
 
     /// Writes a batch in each interval until the sender of `stop` is dropped, and a last one then.
-    pub fn run(mut self, stop: &Receiver<()>) {
+    pub(super) fn run(mut self, stop: &Receiver<()>) {
         let mut next = self.last + self.interval;
         loop {
             let wait = next.saturating_duration_since(Instant::now());

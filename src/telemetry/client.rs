@@ -58,7 +58,7 @@ pub(super) struct Client {
 }
 
 impl Client {
-    pub fn new(
+    pub(super) fn new(
         signal: Signal,
         settings: &ExporterSettings,
         resource: Arc<[u8]>,
@@ -91,7 +91,7 @@ impl Client {
     }
 
     /// Sends `batch` once.
-    pub async fn send(&self, batch: &[Item]) -> Outcome {
+    pub(super) async fn send(&self, batch: &[Item]) -> Outcome {
         let body = batch::request(&self.resource, &self.scope, batch);
         let body = if self.settings.compresses {
             offload::run(body.len() <= SHORT_BYTES, move |_| gzip(&body)).await

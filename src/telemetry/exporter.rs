@@ -32,13 +32,13 @@ pub(super) struct Exporter {
     pub queue: Arc<Queue>,
     pub stats: Arc<ExportStats>,
     /// True if the last request failed, which was logged.
-    pub is_failing: bool,
-    pub last_rejection: Option<Instant>,
+    pub(crate) is_failing: bool,
+    pub(crate) last_rejection: Option<Instant>,
 }
 
 impl Exporter {
     /// Exports until `stop`, and returns itself for the rest.
-    pub async fn run(mut self, stop: CancellationToken) -> Self {
+    pub(super) async fn run(mut self, stop: CancellationToken) -> Self {
         loop {
             if stop
                 .run_until_cancelled(self.queue.wait_for_batch())
@@ -57,7 +57,7 @@ impl Exporter {
     }
 
     /// Sends each batch of the rest once.
-    pub async fn flush(&self) {
+    pub(super) async fn flush(&self) {
         while self.queue.len() > 0 {
             // The caller may lose its patience.
             let batch = guard(self.queue.take_batch(), |batch| self.queue.put_back(batch));

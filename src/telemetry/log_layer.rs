@@ -30,7 +30,7 @@ const EXPORTED_TARGETS: &str = "monitoringdaemon";
 const MAX_TEXT_BYTES: usize = 4 << 10;
 
 /// Queues each line while log lines are exported.
-pub struct LogLayer {
+pub(crate) struct LogLayer {
     queue: Arc<Queue>,
 }
 

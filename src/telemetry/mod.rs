@@ -16,11 +16,10 @@ mod stats;
 mod tests;
 mod tracer;
 
-pub use log_layer::LogLayer;
-pub use running::Telemetry;
-pub use settings::{ExporterSettings, SampleRatio, Settings, TraceSettings};
-pub use stats::{DropReason, ExportStats, Signal};
-pub use tracer::CheckTracer;
+pub(crate) use log_layer::LogLayer;
+pub(crate) use running::Telemetry;
+pub(crate) use settings::{ExporterSettings, Settings, TraceSettings};
+pub(crate) use stats::{DropReason, ExportStats, Signal};
 
 /// Target of log lines.
 const LOG_TARGET: &str = "monitoringdaemon::telemetry";

@@ -57,7 +57,7 @@ impl State {
 }
 
 impl Queue {
-    pub fn new(signal: Signal, stats: Arc<ExportStats>) -> Self {
+    pub(super) fn new(signal: Signal, stats: Arc<ExportStats>) -> Self {
         Self {
             signal,
             stats,
@@ -68,12 +68,12 @@ impl Queue {
     }
 
     /// Returns true if items are exported.
-    pub fn is_open(&self) -> bool {
+    pub(super) fn is_open(&self) -> bool {
         self.is_open.load(Ordering::Relaxed)
     }
 
     /// Takes items from now on, or drops what it has and takes none.
-    pub fn set_open(&self, is_open: bool) {
+    pub(super) fn set_open(&self, is_open: bool) {
         self.is_open.store(is_open, Ordering::Relaxed);
         if !is_open {
             let left = std::mem::take(&mut *self.state.lock());
@@ -82,7 +82,7 @@ impl Queue {
     }
 
     /// Adds an item, unless the queue is full.
-    pub fn push(&self, item: Item) {
+    pub(super) fn push(&self, item: Item) {
         let mut state = self.state.lock();
         let fits = state.bytes + item.len() <= MAX_QUEUE_BYTES;
         if !fits || state.items.len() >= MAX_QUEUE_ITEMS {
@@ -102,7 +102,7 @@ impl Queue {
     }
 
     /// Waits for a batch: a full one, or what has come in a second after the first item.
-    pub async fn wait_for_batch(&self) {
+    pub(super) async fn wait_for_batch(&self) {
         while self.state.lock().items.is_empty() {
             self.filled.notified().await;
         }
@@ -116,7 +116,7 @@ impl Queue {
     }
 
     /// Removes the oldest items, as many as a batch has.
-    pub fn take_batch(&self) -> Vec<Item> {
+    pub(super) fn take_batch(&self) -> Vec<Item> {
         let mut state = self.state.lock();
         let (mut batch, mut bytes) = (Vec::new(), 0);
         while bytes < MAX_BATCH_BYTES
@@ -131,7 +131,7 @@ impl Queue {
     }
 
     /// Returns a batch that was not sent.
-    pub fn put_back(&self, batch: Vec<Item>) {
+    pub(super) fn put_back(&self, batch: Vec<Item>) {
         let mut state = self.state.lock();
         for item in batch.into_iter().rev() {
             state.bytes += item.len();
@@ -142,12 +142,12 @@ impl Queue {
     }
 
     /// Number of items.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.state.lock().items.len()
     }
 
     /// Counts items that are given up.
-    pub fn count_undelivered(&self, items: usize) {
+    pub(super) fn count_undelivered(&self, items: usize) {
         let reason = DropReason::Undelivered;
         self.stats.add_dropped(self.signal, reason, items as u64);
     }

@@ -18,7 +18,7 @@ use super::{
 use crate::net::Net;
 
 /// The telemetry of a daemon: it owns the exporters.
-pub struct Telemetry {
+pub(crate) struct Telemetry {
     instance_id: String,
     stats: Arc<ExportStats>,
     queues: [Arc<Queue>; Signal::ALL.len()],
@@ -40,7 +40,7 @@ struct RunningExporter {
 impl Telemetry {
     /// Queues what `settings` export. It is sent from [`configure`](Self::configure) on.
     #[must_use]
-    pub fn new(settings: &Settings) -> Self {
+    pub(crate) fn new(settings: &Settings) -> Self {
         let stats = Arc::new(ExportStats::default());
         let queues = Signal::ALL.map(|signal| {
             let queue = Queue::new(signal, stats.clone());
@@ -60,26 +60,26 @@ impl Telemetry {
 
     /// The counters.
     #[must_use]
-    pub fn stats(&self) -> Arc<ExportStats> {
+    pub(crate) fn stats(&self) -> Arc<ExportStats> {
         self.stats.clone()
     }
 
     /// The tracer of checks.
     #[must_use]
-    pub fn tracer(&self) -> Arc<CheckTracer> {
+    pub(crate) fn tracer(&self) -> Arc<CheckTracer> {
         self.tracer.clone()
     }
 
     /// The layer that queues log lines.
     #[must_use]
-    pub fn log_layer(&self) -> LogLayer {
+    pub(crate) fn log_layer(&self) -> LogLayer {
         LogLayer::new(self.queues[Signal::Logs as usize].clone())
     }
 
     /// Exports as `settings` say from now on. What is queued goes to the new collector.
     ///
     /// Must be called within a tokio runtime.
-    pub async fn configure(&self, settings: &Settings, net: &Net) {
+    pub(crate) async fn configure(&self, settings: &Settings, net: &Net) {
         let mut running = self.running.lock().await;
         for exporter in running.drain(..) {
             exporter.stop().await;
@@ -112,7 +112,7 @@ impl Telemetry {
     }
 
     /// Stops exporting, after sending what is queued for at most `patience`.
-    pub async fn finish(&self, patience: Duration) {
+    pub(crate) async fn finish(&self, patience: Duration) {
         let mut running = self.running.lock().await;
         let flushes = running.drain(..).map(|exporter| async {
             if let Some(exporter) = exporter.stop().await {

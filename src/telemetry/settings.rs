@@ -52,7 +52,7 @@ pub struct ExporterSettings {
     /// TLS settings.
     pub tls: tls::Settings,
     /// The proxies that requests go through.
-    pub proxies: Option<Proxies>,
+    pub(crate) proxies: Option<Proxies>,
 }
 
 impl std::fmt::Debug for ExporterSettings {
@@ -74,7 +74,7 @@ impl Settings {
 
     /// Number of signals that are exported.
     #[must_use]
-    pub fn signals(&self) -> usize {
+    pub(crate) fn signals(&self) -> usize {
         let exporters = Signal::ALL
             .iter()
             .filter_map(|signal| self.exporter(*signal));
@@ -228,12 +228,6 @@ impl SampleRatio {
         }
     }
 
-    /// Returns true if the trace is sampled.
-    #[must_use]
-    pub fn includes(self, trace_id: TraceId) -> bool {
-        trace_id.randomness() >= self.threshold
-    }
-
     pub(super) const fn threshold(self) -> u64 {
         self.threshold
     }
@@ -260,15 +254,16 @@ mod tests {
     fn shares_are_what_they_are_called() {
         let trace = |randomness: u64| TraceId(u128::from(randomness).to_be_bytes());
         let (least, greatest) = (trace(0), trace(TraceId::MAX_RANDOMNESS));
-        assert!(SampleRatio::ALL.includes(least));
+        let is_sampled = |ratio: SampleRatio, id: TraceId| id.randomness() >= ratio.threshold();
+        assert!(is_sampled(SampleRatio::ALL, least));
         assert_eq!(SampleRatio::new(1.0), SampleRatio::ALL);
-        assert!(!SampleRatio::new(0.0).includes(greatest));
+        assert!(!is_sampled(SampleRatio::new(0.0), greatest));
         let half = SampleRatio::new(0.5);
-        assert!(half.includes(greatest) && half.includes(trace(1 << 55)));
-        assert!(!half.includes(trace((1 << 55) - 1)));
+        assert!(is_sampled(half, greatest) && is_sampled(half, trace(1 << 55)));
+        assert!(!is_sampled(half, trace((1 << 55) - 1)));
         let one_percent = SampleRatio::new(0.01);
         let sampled = (0..100_000)
-            .filter(|_| one_percent.includes(TraceId::random()))
+            .filter(|_| is_sampled(one_percent, TraceId::random()))
             .count();
         assert!((700..1_300).contains(&sampled), "{sampled} of 100000");
     }

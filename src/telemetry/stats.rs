@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// A kind of telemetry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Signal {
+pub(crate) enum Signal {
     /// Traces of checks; counted by check.
     Traces,
     /// Log lines.
@@ -13,11 +13,11 @@ pub enum Signal {
 
 impl Signal {
     /// All signals.
-    pub const ALL: [Self; 2] = [Self::Traces, Self::Logs];
+    pub(crate) const ALL: [Self; 2] = [Self::Traces, Self::Logs];
 
     /// The value of the label `signal`.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Traces => "traces",
             Self::Logs => "logs",
@@ -35,7 +35,7 @@ impl Signal {
 
 /// Why something was not exported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DropReason {
+pub(crate) enum DropReason {
     /// The queue was full: the collector was slow or gone.
     QueueFull,
     /// The collector refused it.
@@ -46,11 +46,11 @@ pub enum DropReason {
 
 impl DropReason {
     /// All reasons.
-    pub const ALL: [Self; 3] = [Self::QueueFull, Self::Rejected, Self::Undelivered];
+    pub(crate) const ALL: [Self; 3] = [Self::QueueFull, Self::Rejected, Self::Undelivered];
 
     /// The value of the label `reason`.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::QueueFull => "queue_full",
             Self::Rejected => "rejected",
@@ -61,7 +61,7 @@ impl DropReason {
 
 /// The counters of all signals. They outlive a change of the configuration.
 #[derive(Debug, Default)]
-pub struct ExportStats([SignalStats; Signal::ALL.len()]);
+pub(crate) struct ExportStats([SignalStats; Signal::ALL.len()]);
 
 #[derive(Debug, Default)]
 struct SignalStats {
@@ -72,20 +72,20 @@ struct SignalStats {
 
 impl ExportStats {
     /// The signals that are exported.
-    pub fn enabled(&self) -> impl Iterator<Item = Signal> {
+    pub(crate) fn enabled(&self) -> impl Iterator<Item = Signal> {
         let signals = Signal::ALL.into_iter();
         signals.filter(|signal| self.of(*signal).is_enabled.load(Ordering::Relaxed))
     }
 
     /// Number of items that a collector accepted.
     #[must_use]
-    pub fn exported(&self, signal: Signal) -> u64 {
+    pub(crate) fn exported(&self, signal: Signal) -> u64 {
         self.of(signal).exported.load(Ordering::Relaxed)
     }
 
     /// Number of items that were lost because of `reason`.
     #[must_use]
-    pub fn dropped(&self, signal: Signal, reason: DropReason) -> u64 {
+    pub(crate) fn dropped(&self, signal: Signal, reason: DropReason) -> u64 {
         self.of(signal).dropped[reason as usize].load(Ordering::Relaxed)
     }
 

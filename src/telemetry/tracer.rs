@@ -13,7 +13,7 @@ use crate::check::{Job, Report, TraceContext, TraceStart, Tracer};
 /// Traces of failed checks are chosen at the end, so steps and times of every check are recorded unless no failure is
 /// exported. A target is told whether a trace is sampled before its check has ended: it is if the check is exported
 /// whatever its result, as one after a failed check is.
-pub struct CheckTracer {
+pub(crate) struct CheckTracer {
     queue: Arc<Queue>,
     failures: AtomicU64,
     successes: AtomicU64,

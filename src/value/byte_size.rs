@@ -4,7 +4,7 @@ use super::{FromNode, Node, node::unexpected_kind, units};
 
 /// A number of bytes. For limits, 0 means none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ByteSize(pub u64);
+pub(crate) struct ByteSize(pub u64);
 
 impl FromNode for ByteSize {
     const EXPECTED: &'static str =

@@ -44,7 +44,7 @@ impl FromNode for ::bytes::Bytes {
 }
 
 /// A line to send: a text with a line feed added, or `!!binary` without.
-pub struct Line(pub Vec<u8>);
+pub(crate) struct Line(pub Vec<u8>);
 
 impl FromNode for Line {
     const EXPECTED: &'static str = "text, or !!binary with base64";

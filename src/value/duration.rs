@@ -62,7 +62,7 @@ fn parse(text: &str) -> Option<f64> {
 
 /// `duration` with units, to the millisecond: `1m30s`, `500ms`.
 #[must_use]
-pub fn format_duration(duration: Duration) -> String {
+pub(crate) fn format_duration(duration: Duration) -> String {
     let mut millis = duration.as_millis();
     let mut text = String::new();
     for (unit, size) in [

@@ -69,7 +69,7 @@ pub struct Endpoint {
 
 /// A host with an optional port.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Target {
+pub(crate) struct Target {
     /// The host.
     pub host: Host,
     /// The port, from 1.
@@ -137,7 +137,7 @@ fn is_dns_name(name: &str) -> bool {
 
 /// The IP address in `url`, if it has one instead of a name.
 #[must_use]
-pub fn ip_literal(url: &Url) -> Option<IpAddr> {
+pub(crate) fn ip_literal(url: &Url) -> Option<IpAddr> {
     match url.host()? {
         url::Host::Ipv4(address) => Some(address.into()),
         url::Host::Ipv6(address) => Some(address.into()),
@@ -148,7 +148,7 @@ pub fn ip_literal(url: &Url) -> Option<IpAddr> {
 impl Endpoint {
     /// The endpoint of `url`; `None` if its host is not valid in DNS or its scheme has no port.
     #[must_use]
-    pub fn from_url(url: &Url) -> Option<Self> {
+    pub(crate) fn from_url(url: &Url) -> Option<Self> {
         Some(Self {
             host: Host::from_url_host(url.host()?)?,
             port: url.port_or_known_default()?,
@@ -159,7 +159,7 @@ impl Endpoint {
 impl Target {
     /// The endpoint, with `port` as the default.
     #[must_use]
-    pub fn endpoint(self, port: u16) -> Endpoint {
+    pub(crate) fn endpoint(self, port: u16) -> Endpoint {
         let Self {
             host,
             port: written,

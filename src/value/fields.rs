@@ -29,7 +29,10 @@ impl<'a> Fields<'a> {
     /// Merges `values`. If several have a key, the first one's value is used; mappings are merged in
     /// the same way.
     #[must_use]
-    pub fn from_layers(values: Vec<(&'a Node, Path)>, problems: &'a Problems) -> Option<Self> {
+    pub(crate) fn from_layers(
+        values: Vec<(&'a Node, Path)>,
+        problems: &'a Problems,
+    ) -> Option<Self> {
         let mut layers = Layers {
             found: Vec::with_capacity(values.len()),
             problems,
@@ -85,7 +88,7 @@ impl<'a> Fields<'a> {
     }
 
     /// Reads the value of `key`; `None` if it is missing or invalid.
-    pub fn optional<T: FromNode>(&mut self, key: &'static str) -> Option<T> {
+    pub(crate) fn optional<T: FromNode>(&mut self, key: &'static str) -> Option<T> {
         let (node, path) = self.node(key)?;
         read(node, path, self.problems)
     }
@@ -106,7 +109,7 @@ impl<'a> Fields<'a> {
     }
 
     /// Reads the list under `key` with the path of each item.
-    pub fn list_with_paths<T: FromNode>(&mut self, key: &'static str) -> Vec<(T, Path)> {
+    pub(crate) fn list_with_paths<T: FromNode>(&mut self, key: &'static str) -> Vec<(T, Path)> {
         let problems = self.problems;
         let items = self.items(key, T::EXPECTED).into_iter();
         items
@@ -150,20 +153,20 @@ impl<'a> Fields<'a> {
     }
 
     /// Reads the path under `key`, relative to the folder of the configuration file.
-    pub fn file_path(&mut self, key: &'static str) -> Option<PathBuf> {
+    pub(crate) fn file_path(&mut self, key: &'static str) -> Option<PathBuf> {
         let (node, path) = self.node(key)?;
         let name: String = read(node, path.clone(), self.problems)?;
         Some(self.problems.resolve(&path, name.as_ref()))
     }
 
     /// Reads the pattern under `key`; `None` if it is missing or invalid.
-    pub fn optional_pattern(&mut self, key: &'static str) -> Option<Pattern> {
+    pub(crate) fn optional_pattern(&mut self, key: &'static str) -> Option<Pattern> {
         let (node, path) = self.node(key)?;
         or_report(self.problems.pattern(node), path, self.problems)
     }
 
     /// Reads the pattern under `key`, which is required.
-    pub fn required_pattern(&mut self, key: &'static str) -> Option<Pattern> {
+    pub(crate) fn required_pattern(&mut self, key: &'static str) -> Option<Pattern> {
         if self.node(key).is_none() {
             self.add_problem(format_args!("{key} is missing"), Pattern::EXPECTED);
         }
@@ -180,7 +183,7 @@ impl<'a> Fields<'a> {
     }
 
     /// Reads each mapping of the list under `key` with `read_item`.
-    pub fn list_of<T>(
+    pub(crate) fn list_of<T>(
         &mut self,
         key: &'static str,
         read_item: impl Fn(Fields<'a>) -> Option<T>,
@@ -248,13 +251,13 @@ impl<'a> Fields<'a> {
     }
 
     /// Adds a problem with the mapping itself: a missing key, or keys that exclude each other.
-    pub fn add_problem(&self, wrong: impl fmt::Display, expected: impl fmt::Display) {
+    pub(crate) fn add_problem(&self, wrong: impl fmt::Display, expected: impl fmt::Display) {
         self.problems
             .add_contextual(self.path().clone(), EntryPart::Key, wrong, expected);
     }
 
     /// Adds a problem with the value of `key`.
-    pub fn add_value_problem(
+    pub(crate) fn add_value_problem(
         &self,
         key: &str,
         wrong: impl fmt::Display,
@@ -275,7 +278,7 @@ impl<'a> Fields<'a> {
     }
 
     /// Warns about the value of `key`, which is allowed but probably a mistake.
-    pub fn warn(&self, key: &str, message: impl fmt::Display) {
+    pub(crate) fn warn(&self, key: &str, message: impl fmt::Display) {
         if let Some((_, path)) = self.top(key) {
             self.problems.warn(Warning {
                 path,
@@ -287,7 +290,7 @@ impl<'a> Fields<'a> {
     }
 
     /// Warns about the value of `key` in combination with others, unless several mappings share it.
-    pub fn warn_unless_shared(&self, key: &str, message: impl fmt::Display) {
+    pub(crate) fn warn_unless_shared(&self, key: &str, message: impl fmt::Display) {
         if self.top(key).is_some_and(|(_, path)| !path.is_shared()) {
             self.warn(key, message);
         }
@@ -295,7 +298,7 @@ impl<'a> Fields<'a> {
 
     /// The number of seconds under `key`, if it has no unit.
     #[must_use]
-    pub fn seconds_without_unit(&self, key: &str) -> Option<f64> {
+    pub(crate) fn seconds_without_unit(&self, key: &str) -> Option<f64> {
         match self.top(key)?.0 {
             node @ (Node::Int(_) | Node::Float(_)) => f64::from_node(node).ok(),
             _ => None,
@@ -303,7 +306,7 @@ impl<'a> Fields<'a> {
     }
 
     /// Adds a problem if more than one of `keys` has a value.
-    pub fn at_most_one(&self, keys: &[&str]) {
+    pub(crate) fn at_most_one(&self, keys: &[&str]) {
         let given = |key: &&&str| matches!(self.top(key), Some((node, _)) if *node != Node::Null);
         let given: Vec<&str> = keys.iter().filter(given).copied().collect();
         if let [_, excess, ..] = given[..]
@@ -316,7 +319,7 @@ impl<'a> Fields<'a> {
     }
 
     /// Reports every key that was not read, with the most similar known key.
-    pub fn reject_unknown_keys(self) {
+    pub(crate) fn reject_unknown_keys(self) {
         for layer in &self.layers {
             for (index, name, _) in layer.own_entries() {
                 if self.asked.contains(&name) {
@@ -444,7 +447,7 @@ pub(super) const MAX_WORD_BYTES: usize = 200;
 
 /// Returns the most similar one of `known`, if `word` may be a typing error of it.
 #[must_use]
-pub fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
+pub(crate) fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
     if word.len() > MAX_WORD_BYTES {
         return None;
     }

@@ -6,11 +6,11 @@ use crate::text;
 
 /// The contents of a file named in a setting, read together with the configuration.
 #[derive(Clone, PartialEq, Eq)]
-pub struct FileContents(pub Vec<u8>);
+pub struct FileContents(pub(crate) Vec<u8>);
 
 /// The reason why a file was not read.
 #[derive(Debug, thiserror::Error)]
-pub enum ReadError {
+pub(crate) enum ReadError {
     /// An error of the operating system.
     #[error("cannot be read: {}", text::io_error(.0))]
     Io(#[from] std::io::Error),
@@ -26,7 +26,7 @@ pub enum ReadError {
 ///
 /// # Errors
 /// [`ReadError`] if the file is missing, unreadable, too large or not a regular file.
-pub fn read_regular_file(path: &path::Path, limit: u64) -> Result<Vec<u8>, ReadError> {
+pub(crate) fn read_regular_file(path: &path::Path, limit: u64) -> Result<Vec<u8>, ReadError> {
     // Checked before opening, because opening a pipe without a writer blocks.
     if !fs::metadata(path)?.is_file() {
         return Err(ReadError::NotRegular);

@@ -15,18 +15,18 @@ const MAX_FILE_BYTES: u64 = 16 << 20;
 
 /// Hashes of files at one time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct FileHashes(BTreeMap<PathBuf, u64>);
+pub(crate) struct FileHashes(BTreeMap<PathBuf, u64>);
 
 impl FileHashes {
     /// Hashes `files`; unreadable ones have a special hash.
-    pub fn read<'f>(files: impl IntoIterator<Item = &'f PathBuf>) -> Self {
+    pub(crate) fn read<'f>(files: impl IntoIterator<Item = &'f PathBuf>) -> Self {
         let mut hashes = Self::default();
         hashes.add_missing(files);
         hashes
     }
 
     /// Adds those of `files` that are missing. Returns true if there were any.
-    pub fn add_missing<'f>(&mut self, files: impl IntoIterator<Item = &'f PathBuf>) -> bool {
+    pub(crate) fn add_missing<'f>(&mut self, files: impl IntoIterator<Item = &'f PathBuf>) -> bool {
         let known = self.0.len();
         for file in files {
             if !self.0.contains_key(file) {
@@ -44,13 +44,13 @@ impl FileHashes {
     }
 
     /// The paths of the files.
-    pub fn paths(&self) -> impl Iterator<Item = &PathBuf> {
+    pub(crate) fn paths(&self) -> impl Iterator<Item = &PathBuf> {
         self.0.keys()
     }
 
     /// A hash over all paths and contents.
     #[must_use]
-    pub fn fingerprint(&self) -> u64 {
+    pub(crate) fn fingerprint(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
         self.0.hash(&mut hasher);
         hasher.finish()
@@ -58,7 +58,7 @@ impl FileHashes {
 
     /// Returns true if a file in both has another hash in `now`.
     #[must_use]
-    pub fn differ_from(&self, now: &Self) -> bool {
+    pub(crate) fn differ_from(&self, now: &Self) -> bool {
         let known = |file| self.0.get(file);
         now.0
             .iter()
@@ -67,19 +67,19 @@ impl FileHashes {
 
     /// Returns true if `file` is included.
     #[must_use]
-    pub fn contains(&self, file: &PathBuf) -> bool {
+    pub(crate) fn contains(&self, file: &PathBuf) -> bool {
         self.0.contains_key(file)
     }
 
     /// Changes the hash of `file`, because its contents changed after it was read.
-    pub fn mark_changed(&mut self, file: &PathBuf) {
+    pub(crate) fn mark_changed(&mut self, file: &PathBuf) {
         if let Some(hash) = self.0.get_mut(file) {
             *hash = !*hash;
         }
     }
 
     /// Keeps only the files for which `files` returns true.
-    pub fn retain(&mut self, files: impl Fn(&PathBuf) -> bool) {
+    pub(crate) fn retain(&mut self, files: impl Fn(&PathBuf) -> bool) {
         self.0.retain(|file, _| files(file));
     }
 }

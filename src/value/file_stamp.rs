@@ -4,7 +4,7 @@ use std::{fs, os::unix::fs::MetadataExt, path::Path};
 
 /// Device, inode, size and times of a file: if they change, the file may have changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FileStamp {
+pub(crate) struct FileStamp {
     file: (u64, u64),
     size: u64,
     modified: (i64, i64),
@@ -14,7 +14,7 @@ pub struct FileStamp {
 impl FileStamp {
     /// Reads the metadata of the file at `path`. None if there is no such file or it cannot be examined.
     #[must_use]
-    pub fn read(path: &Path) -> Option<Self> {
+    pub(crate) fn read(path: &Path) -> Option<Self> {
         let metadata = fs::metadata(path).ok()?;
         Some(Self {
             file: (metadata.dev(), metadata.ino()),

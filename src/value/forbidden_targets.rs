@@ -113,7 +113,7 @@ pub enum AllowedTarget {
 impl AllowedTargets {
     /// True if a host of this name may be probed, whatever its address is.
     #[must_use]
-    pub fn has_name(&self, name: &str) -> bool {
+    pub(crate) fn has_name(&self, name: &str) -> bool {
         let name = name.trim_end_matches('.').to_ascii_lowercase();
         self.0.iter().any(|entry| match entry {
             AllowedTarget::Name(allowed) => *allowed == name,
@@ -126,7 +126,7 @@ impl AllowedTargets {
 
     /// Returns true if `address` may be probed.
     #[must_use]
-    pub fn has_address(&self, address: IpAddr) -> bool {
+    pub(crate) fn has_address(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         self.0.iter().any(|entry| match entry {
             AllowedTarget::Networks(allowed) => {
@@ -139,7 +139,7 @@ impl AllowedTargets {
 
     /// True if the socket at `path` may be probed.
     #[must_use]
-    pub fn has_socket(&self, path: &str) -> bool {
+    pub(crate) fn has_socket(&self, path: &str) -> bool {
         let mut entries = self.0.iter();
         entries.any(|entry| matches!(entry, AllowedTarget::Socket(allowed) if allowed == path))
     }

@@ -10,7 +10,7 @@ use super::{FromNode, Node, ZonedAddress};
 
 /// An HTTP URL, and the credentials written in it.
 #[derive(Clone, PartialEq, Eq)]
-pub struct HttpUrl {
+pub(crate) struct HttpUrl {
     /// The URL without userinfo and fragment.
     pub url: Url,
     /// User and password, percent-decoded, if there were any.
@@ -20,7 +20,7 @@ pub struct HttpUrl {
 impl HttpUrl {
     /// `url` without parts that may be secret: userinfo, query and fragment.
     #[must_use]
-    pub fn redacted(url: &Url) -> String {
+    pub(crate) fn redacted(url: &Url) -> String {
         let mut url = url.clone();
         url.set_query(None);
         url.set_fragment(None);
@@ -66,7 +66,7 @@ impl HttpUrl {
 
 /// An HTTP URL whose IPv6 address may have a zone, such as `http://[fe80::1%25eth0]/`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ZonedHttpUrl {
+pub(crate) struct ZonedHttpUrl {
     /// The URL without the zone, which is not sent (RFC 6874, section 4).
     pub url: HttpUrl,
     /// The zone of the address: an interface.
@@ -76,7 +76,7 @@ pub struct ZonedHttpUrl {
 impl ZonedHttpUrl {
     /// `url` with its `zone`, without parts that may be secret.
     #[must_use]
-    pub fn redacted(url: &Url, zone: Option<&str>) -> String {
+    pub(crate) fn redacted(url: &Url, zone: Option<&str>) -> String {
         let shown = HttpUrl::redacted(url);
         match zone {
             Some(zone) => shown.replacen(']', &format!("%25{zone}]"), 1),
@@ -127,7 +127,7 @@ impl std::fmt::Debug for HttpUrl {
 }
 
 /// User and password of `url`, percent-decoded, if it has any.
-pub fn userinfo(url: &Url) -> Option<(String, String)> {
+pub(crate) fn userinfo(url: &Url) -> Option<(String, String)> {
     let decode = |text: &str| {
         let bytes = percent_encoding::percent_decode_str(text);
         bytes.decode_utf8_lossy().into_owned()
@@ -138,7 +138,7 @@ pub fn userinfo(url: &Url) -> Option<(String, String)> {
 }
 
 /// The header value for Basic authentication (RFC 7617).
-pub fn basic_authorization(user: &str, password: &str) -> HeaderValue {
+pub(crate) fn basic_authorization(user: &str, password: &str) -> HeaderValue {
     let credentials = BASE64_STANDARD.encode(format!("{user}:{password}"));
     let mut value = HeaderValue::try_from(format!("Basic {credentials}"))
         .expect("base64 is made of letters, digits and three signs");

@@ -6,7 +6,7 @@ use super::{Captures, EntryPart, Fields, Path, Problems, Warning, WarningKind, m
 ///
 /// # Errors
 /// The problem and the expectation.
-pub fn check_label_name(name: &str) -> Result<(), (String, &'static str)> {
+pub(crate) fn check_label_name(name: &str) -> Result<(), (String, &'static str)> {
     if name.is_empty() {
         return Err(("invalid label name".to_owned(), "at least one character"));
     }
@@ -24,14 +24,14 @@ pub fn check_label_name(name: &str) -> Result<(), (String, &'static str)> {
 
 /// Returns true if every scraper accepts the label `name`: letters, digits and `_`, no digit first.
 #[must_use]
-pub fn is_plain_label_name(name: &str) -> bool {
+pub(crate) fn is_plain_label_name(name: &str) -> bool {
     let is_start = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_';
     let is_other = |byte: u8| is_start(byte) || byte.is_ascii_digit();
     name.bytes().next().is_some_and(is_start) && name.bytes().all(is_other)
 }
 
 /// Warns about the label `name` if some scrapers do not accept it.
-pub fn warn_of_label_name(name: &str, path: Path, part: EntryPart, problems: &Problems) {
+pub(crate) fn warn_of_label_name(name: &str, path: Path, part: EntryPart, problems: &Problems) {
     if matches!(name, "" | MERGE) || is_plain_label_name(name) {
         return;
     }
@@ -75,7 +75,7 @@ impl CaptureLabel {
     }
 
     /// Adds a problem for each duplicate name in `labels`, which are all of a `query_response`.
-    pub fn check_distinct<'l>(labels: impl Iterator<Item = &'l Self>, fields: &Fields<'_>) {
+    pub(crate) fn check_distinct<'l>(labels: impl Iterator<Item = &'l Self>, fields: &Fields<'_>) {
         let mut names = Vec::new();
         for Self { name, .. } in labels {
             if names.contains(&name) {
@@ -89,7 +89,7 @@ impl CaptureLabel {
     /// The label with its value from `captures`; `None` if the value could be longer than
     /// [`Captures::MAX_EXPANDED_BYTES`].
     #[must_use]
-    pub fn render(&self, captures: &Captures<'_>) -> Option<(String, String)> {
+    pub(crate) fn render(&self, captures: &Captures<'_>) -> Option<(String, String)> {
         let value = captures.expand(self.template.as_bytes())?;
         let value = String::from_utf8_lossy(&value)
             .chars()

@@ -15,21 +15,21 @@ pub(super) struct Layer<'a> {
     pub entries: &'a [(String, Node)],
     pub path: Path,
     /// True if YAML's `<<` merged it into the layer before, only on the top level.
-    pub is_merged: bool,
+    pub(crate) is_merged: bool,
 }
 
 impl<'a> Layer<'a> {
-    pub fn position(&self, key: &str) -> Option<usize> {
+    pub(super) fn position(&self, key: &str) -> Option<usize> {
         self.entries.iter().position(|(name, _)| name == key)
     }
 
-    pub fn entry(&self, index: usize) -> (&'a Node, Path) {
+    pub(super) fn entry(&self, index: usize) -> (&'a Node, Path) {
         let (name, node) = &self.entries[index];
         (node, self.path.entry(name, index))
     }
 
     /// The entries without `<<`, and without those that were taken out.
-    pub fn own_entries(&self) -> impl Iterator<Item = (usize, &'a str, &'a Node)> + use<'a> {
+    pub(super) fn own_entries(&self) -> impl Iterator<Item = (usize, &'a str, &'a Node)> + use<'a> {
         let entries = self.entries.iter().enumerate();
         entries
             .map(|(index, (name, node))| (index, &**name, node))
@@ -44,7 +44,7 @@ pub(super) struct Layers<'a> {
 }
 
 impl<'a> Layers<'a> {
-    pub fn add(&mut self, entries: &'a [(String, Node)], path: &Path, is_merged: bool) {
+    pub(super) fn add(&mut self, entries: &'a [(String, Node)], path: &Path, is_merged: bool) {
         let mut names = HashSet::with_capacity(entries.len());
         for (index, (name, _)) in entries.iter().enumerate() {
             if !names.insert(name) && name != TAKEN_OUT {

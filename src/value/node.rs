@@ -40,7 +40,7 @@ impl Node {
     }
 
     /// Returns true if `matches` is true for any text in the tree; keys and values from the environment are left out.
-    pub fn any_text(&self, matches: &dyn Fn(&str) -> bool) -> bool {
+    pub(crate) fn any_text(&self, matches: &dyn Fn(&str) -> bool) -> bool {
         match self {
             Self::Text(text) => matches(text),
             Self::List(items) => items.iter().any(|item| item.any_text(matches)),
@@ -50,7 +50,7 @@ impl Node {
     }
 
     /// Calls `edit` with every text in the tree; keys and values from the environment are left out.
-    pub fn edit_texts(&mut self, edit: &mut dyn FnMut(&mut String)) {
+    pub(crate) fn edit_texts(&mut self, edit: &mut dyn FnMut(&mut String)) {
         match self {
             Self::Text(text) => edit(text),
             Self::List(items) => items.iter_mut().for_each(|item| item.edit_texts(edit)),

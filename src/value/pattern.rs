@@ -30,7 +30,7 @@ impl Pattern {
     const MAX_TEXT_BYTES: usize = 256 << 10;
 
     /// Maximum number of steps of a search that is quick enough not to delay other checks.
-    pub const MAX_QUICK_STEPS: u64 = 100_000;
+    pub(crate) const MAX_QUICK_STEPS: u64 = 100_000;
 
     /// Compiles an expression that may match anywhere.
     ///
@@ -45,7 +45,7 @@ impl Pattern {
     ///
     /// # Errors
     /// The reason why it is rejected.
-    pub fn anchored(text: &str) -> Result<Self, String> {
+    pub(crate) fn anchored(text: &str) -> Result<Self, String> {
         Self::compile(text, true).map_err(|error| describe(&error))
     }
 
@@ -99,7 +99,7 @@ impl Pattern {
     /// An upper bound for the steps of [`matches`](Self::matches) per byte, of about ten nanoseconds
     /// each. A hostile text may need all of them.
     #[must_use]
-    pub fn steps_per_byte(&self) -> u64 {
+    pub(crate) fn steps_per_byte(&self) -> u64 {
         if self.is_literal {
             return 1;
         }
@@ -108,7 +108,7 @@ impl Pattern {
 
     /// Like [`matches`](Self::matches), but returns `None` within a few milliseconds after `stop`
     /// returns true.
-    pub fn matches_unless(&self, bytes: &[u8], stop: impl Fn() -> bool) -> Option<bool> {
+    pub(crate) fn matches_unless(&self, bytes: &[u8], stop: impl Fn() -> bool) -> Option<bool> {
         let steps = self.steps_per_byte().saturating_mul(bytes.len() as u64);
         if self.is_literal || steps <= Self::MAX_QUICK_STEPS {
             return Some(self.matches(bytes));
@@ -137,7 +137,7 @@ pub struct Captures<'b> {
 
 impl Captures<'_> {
     /// Maximum length of an expanded template, which the peer influences.
-    pub const MAX_EXPANDED_BYTES: usize = 1 << 20;
+    pub(crate) const MAX_EXPANDED_BYTES: usize = 1 << 20;
 
     /// Replaces `$1`, `${1}` and `${name}` in `template` with groups, as Go's `Expand` does; `None` if
     /// the result is longer than [`MAX_EXPANDED_BYTES`](Self::MAX_EXPANDED_BYTES).

@@ -29,7 +29,7 @@ pub struct Path {
     /// Index of the file.
     pub file: usize,
     /// The steps from the top of the file.
-    pub segments: Vec<Segment>,
+    pub(crate) segments: Vec<Segment>,
     /// True for templates and defaults, which several mappings are built from.
     is_shared: bool,
 }
@@ -37,7 +37,7 @@ pub struct Path {
 impl Path {
     /// The path of the top of a file.
     #[must_use]
-    pub fn top_of(file: usize) -> Self {
+    pub(crate) fn top_of(file: usize) -> Self {
         Self {
             file,
             ..Self::default()
@@ -64,7 +64,7 @@ impl Path {
 
     /// The path of an item of this list.
     #[must_use]
-    pub fn item(&self, index: usize) -> Self {
+    pub(crate) fn item(&self, index: usize) -> Self {
         self.join(Segment::Item(index))
     }
 
@@ -141,11 +141,11 @@ pub struct Problem {
     /// The problem, and the expected value.
     pub message: String,
     /// True if the problem does not depend on other keys.
-    pub is_context_free: bool,
+    pub(crate) is_context_free: bool,
     /// True if a file that is named there cannot be read, which may change.
-    pub is_of_file: bool,
+    pub(crate) is_of_file: bool,
     /// The first entry with the same name; the message is empty then.
-    pub duplicate_of: Option<Path>,
+    pub(crate) duplicate_of: Option<Path>,
 }
 
 impl Problem {
@@ -158,7 +158,7 @@ impl Problem {
 
 /// Something that is allowed but probably a mistake.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Warning {
+pub(crate) struct Warning {
     /// The path of the entry.
     pub path: Path,
     /// The part of the entry.
@@ -198,10 +198,10 @@ pub struct Problems {
 }
 
 /// Returns where a key belongs that is unknown in the mapping at a path, which has the given known keys.
-pub type KeyHint = fn(&Path, &[&str], &str) -> Option<String>;
+pub(super) type KeyHint = fn(&Path, &[&str], &str) -> Option<String>;
 
 /// A location in a file, shared or not.
-pub type Location = (usize, Vec<Segment>, EntryPart);
+pub(crate) type Location = (usize, Vec<Segment>, EntryPart);
 
 /// Maximum number of problems.
 const MAX_PROBLEMS: usize = 10_000;
@@ -212,7 +212,7 @@ const MAX_WARNINGS: usize = 1_000;
 impl Problems {
     /// Creates an empty list with `context`.
     #[must_use]
-    pub fn within_context(context: Context) -> Self {
+    pub(crate) fn within_context(context: Context) -> Self {
         Self {
             context: RefCell::new(context),
             ..Self::default()
@@ -272,7 +272,7 @@ impl Problems {
     }
 
     /// Adds a problem, and suppresses further ones at the same location.
-    pub fn add_and_suppress(
+    pub(crate) fn add_and_suppress(
         &self,
         path: &Path,
         part: EntryPart,
@@ -292,7 +292,7 @@ impl Problems {
     }
 
     /// Adds a problem that the name at `path` is the same as the one at `first`.
-    pub fn add_duplicate_name(&self, path: Path, first: Path) {
+    pub(crate) fn add_duplicate_name(&self, path: Path, first: Path) {
         self.push(Problem {
             path,
             part: EntryPart::Key,
@@ -322,7 +322,7 @@ impl Problems {
     }
 
     /// Adds a warning, once for each location.
-    pub fn warn(&self, warning: Warning) {
+    pub(crate) fn warn(&self, warning: Warning) {
         let mut warnings = self.warnings.borrow_mut();
         let is_known = |known: &Warning| {
             known.part == warning.part
@@ -339,7 +339,7 @@ impl Problems {
     }
 
     /// Takes the warnings.
-    pub fn take_warnings(&self) -> Vec<Warning> {
+    pub(crate) fn take_warnings(&self) -> Vec<Warning> {
         self.warnings.take()
     }
 
@@ -356,7 +356,7 @@ impl Problems {
     }
 
     /// Sets the function that finds where an unknown key belongs.
-    pub fn set_key_hint(&self, hint: KeyHint) {
+    pub(crate) fn set_key_hint(&self, hint: KeyHint) {
         self.key_hint.set(Some(hint));
     }
 
@@ -371,12 +371,12 @@ impl Problems {
     }
 
     /// Sets the folder of the file with this index, for relative paths.
-    pub fn set_folder(&self, file: usize, folder: PathBuf) {
+    pub(crate) fn set_folder(&self, file: usize, folder: PathBuf) {
         self.context.borrow_mut().set_folder(file, folder);
     }
 
     /// Takes the files that were read since the last call.
-    pub fn take_files(&self) -> FileHashes {
+    pub(crate) fn take_files(&self) -> FileHashes {
         self.files.take()
     }
 

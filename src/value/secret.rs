@@ -9,7 +9,7 @@ pub struct Secret(String);
 impl Secret {
     /// The text itself, for sending it.
     #[must_use]
-    pub fn reveal(&self) -> &str {
+    pub(crate) fn reveal(&self) -> &str {
         &self.0
     }
 }

@@ -12,11 +12,11 @@ pub struct StatusCodes(RangeInclusive<u16>);
 
 impl StatusCodes {
     /// The default.
-    pub const SUCCESSFUL: Self = Self(200..=299);
+    pub(crate) const SUCCESSFUL: Self = Self(200..=299);
 
     /// Returns true if all codes are redirects.
     #[must_use]
-    pub fn are_redirects(&self) -> bool {
+    pub(crate) fn are_redirects(&self) -> bool {
         *self.0.start() >= 300 && *self.0.end() <= 399
     }
 

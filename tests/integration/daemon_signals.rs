@@ -15,7 +15,6 @@ use monitoringdaemon::{
     app,
     check::{Attempt, Failure, Job, Monitor},
     config::Config,
-    server,
 };
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
@@ -286,13 +285,8 @@ impl Monitor for Blocks {
 #[test]
 #[ignore = "run by the one below, in a process of its own"]
 fn blocked_daemon() {
-    let config = Config {
-        server: server::Settings {
-            listen: Vec::new(),
-            ..server::Settings::default()
-        },
-        ..Config::default()
-    };
+    let mut config = Config::default();
+    config.server.listen = Vec::new();
     let jobs = (0..8).map(|index| Job::new(format!("blocks {index}"), Blocks));
     app::run_with_jobs(&config, jobs.collect()).expect("it starts");
 }

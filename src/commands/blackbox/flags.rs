@@ -7,7 +7,7 @@ use clap::{ArgAction, Args, ValueEnum};
 /// The flags of blackbox_exporter.
 #[derive(Clone, Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "they are flags")]
-pub struct Flags {
+pub(crate) struct Flags {
     /// Configuration file of blackbox_exporter
     #[arg(
         long = "config.file",
@@ -25,7 +25,7 @@ pub struct Flags {
 
     /// Reload when the configuration file changes (SIGHUP and POST /-/reload always do)
     #[arg(long = "config.enable-auto-reload", overrides_with = "no_auto_reload")]
-    pub auto_reload: bool,
+    pub(crate) auto_reload: bool,
 
     #[arg(long = "no-config.enable-auto-reload", hide = true)]
     no_auto_reload: bool,
@@ -37,7 +37,7 @@ pub struct Flags {
         default_value_t = 30,
         value_parser = clap::value_parser!(u64).range(1..=86_400)
     )]
-    pub auto_reload_interval: u64,
+    pub(crate) auto_reload_interval: u64,
 
     /// Seconds to subtract from the timeout of a scrape
     #[arg(
@@ -46,7 +46,7 @@ pub struct Flags {
         default_value = "0.5",
         value_parser = seconds
     )]
-    pub timeout_offset: Duration,
+    pub(crate) timeout_offset: Duration,
 
     /// Probes to keep, and failed ones before them
     #[arg(
@@ -59,11 +59,11 @@ pub struct Flags {
 
     /// URL under which the server is reachable; its path is the prefix of all paths
     #[arg(long = "web.external-url", value_name = "URL")]
-    pub external_url: Option<String>,
+    pub(crate) external_url: Option<String>,
 
     /// Prefix of all paths [default: the path of --web.external-url]
     #[arg(long = "web.route-prefix", value_name = "PATH")]
-    pub route_prefix: Option<String>,
+    pub(crate) route_prefix: Option<String>,
 
     /// Address to listen on, as often as needed
     #[arg(
@@ -72,32 +72,32 @@ pub struct Flags {
         default_value = ":9115",
         action = ArgAction::Append
     )]
-    pub listen_addresses: Vec<String>,
+    pub(crate) listen_addresses: Vec<String>,
 
     /// Listen on the sockets of systemd
     #[arg(long = "web.systemd-socket")]
-    pub systemd_socket: bool,
+    pub(crate) systemd_socket: bool,
 
     /// Web configuration file: TLS, users, headers and a rate limit
     #[arg(long = "web.config.file", value_name = "FILE")]
-    pub web_config_file: Option<String>,
+    pub(crate) web_config_file: Option<String>,
 
     /// Level of the log
     #[arg(long = "log.level", value_enum, default_value_t)]
-    pub log_level: LogLevel,
+    pub(crate) log_level: LogLevel,
 
     /// Format of the log
     #[arg(long = "log.format", value_enum, default_value_t)]
-    pub log_format: LogFormat,
+    pub(crate) log_format: LogFormat,
 
     /// Level of the lines about probes: failed ones are logged, and with debug all
     #[arg(long = "log.prober", value_enum, default_value_t)]
-    pub log_prober: LogLevel,
+    pub(crate) log_prober: LogLevel,
 }
 
 /// A level of blackbox_exporter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum LogLevel {
+pub(crate) enum LogLevel {
     Debug,
     #[default]
     Info,
@@ -107,7 +107,7 @@ pub enum LogLevel {
 
 /// A format of blackbox_exporter's log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
+pub(crate) enum LogFormat {
     #[default]
     Logfmt,
     Json,

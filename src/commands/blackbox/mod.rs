@@ -3,5 +3,5 @@
 mod flags;
 mod run;
 
-pub use flags::Flags;
-pub use run::{is_called_blackbox_exporter, run};
+pub(crate) use flags::Flags;
+pub(crate) use run::{is_called_blackbox_exporter, run};

@@ -18,7 +18,7 @@ use crate::{
 
 /// Does what blackbox_exporter does with `flags`; problems have been printed to stderr by then.
 #[must_use]
-pub fn run(flags: &Flags) -> ExitCode {
+pub(crate) fn run(flags: &Flags) -> ExitCode {
     match start(flags) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -118,7 +118,7 @@ fn mount(flags: &Flags) -> Result<Mount, String> {
 
 /// True if the program was called by the name of blackbox_exporter.
 #[must_use]
-pub fn is_called_blackbox_exporter() -> bool {
+pub(crate) fn is_called_blackbox_exporter() -> bool {
     let name = env::args_os().next();
     let name = name.as_deref().map(Path::new).and_then(Path::file_name);
     name.is_some_and(|name| name == "blackbox_exporter" || name == "prometheus-blackbox-exporter")

@@ -4,6 +4,6 @@ mod run;
 mod style;
 mod text;
 
-pub use run::{Output, run};
+pub(crate) use run::{Output, run};
 pub(super) use style::Style;
 pub(super) use text::write;

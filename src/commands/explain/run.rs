@@ -19,7 +19,7 @@ use crate::{
 
 /// The output format of `explain`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum Output {
+pub(crate) enum Output {
     /// A line per step
     #[default]
     Text,
@@ -33,7 +33,7 @@ pub enum Output {
 ///
 /// # Errors
 /// If there is no such monitor, or the steps cannot be printed.
-pub fn run(mut config: Config, name: String, output: Output) -> Result<bool, Error> {
+pub(crate) fn run(mut config: Config, name: String, output: Output) -> Result<bool, Error> {
     once::select(&mut config, &[name])?;
     let logging =
         logging::start(&config.log.settings(), logging::Output::Stderr).map_err(Error::Start)?;

@@ -26,7 +26,7 @@ pub(super) enum Colour {
 impl Style {
     /// Colours if standard output is a terminal that can show them, and `NO_COLOR`
     /// (<https://no-color.org>) is not set.
-    pub fn for_stdout() -> Self {
+    pub(crate) fn for_stdout() -> Self {
         let is_set = |name: &str| env::var_os(name).is_some_and(|value| !value.is_empty());
         let is_dumb = env::var_os("TERM").is_some_and(|term| term == "dumb");
         if io::stdout().is_terminal() && !is_set("NO_COLOR") && !is_dumb {

@@ -3,5 +3,5 @@
 mod options;
 mod run;
 
-pub use options::{Action, Options};
-pub use run::{Error, run};
+pub(crate) use options::Options;
+pub(crate) use run::run;

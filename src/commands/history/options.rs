@@ -11,7 +11,7 @@ use crate::{
 
 /// The store, and what to do with it.
 #[derive(Debug, Args)]
-pub struct Options {
+pub(crate) struct Options {
     /// Directory of the store [default: storage.path of the configuration, or $STATE_DIRECTORY]
     #[arg(long, global = true, value_name = "DIR")]
     pub path: Option<PathBuf>,
@@ -23,7 +23,7 @@ pub struct Options {
 
 /// An action on the store.
 #[derive(Debug, Subcommand)]
-pub enum Action {
+pub(crate) enum Action {
     /// Print states, incidents, days, hours and the last checks as JSON Lines
     Export {
         /// Only what is newer than this

@@ -16,7 +16,7 @@ use crate::{
 
 /// Why `history` failed.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub(crate) enum Error {
     /// The configuration, which names the store, is invalid.
     #[error("{0}")]
     Config(#[from] Invalid),
@@ -50,7 +50,7 @@ impl WithExitCode for Error {
 ///
 /// # Errors
 /// If there is no store, or it cannot be used.
-pub fn run(options: Options, config: &Path) -> Result<bool, Error> {
+pub(crate) fn run(options: Options, config: &Path) -> Result<bool, Error> {
     let Options { path, action } = options;
     let mut out = BufWriter::new(io::stdout().lock());
     let is_ok = match action {

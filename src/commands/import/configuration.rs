@@ -6,7 +6,7 @@ use super::{entry::Entry, yaml};
 
 /// All that an import makes.
 #[derive(Clone, Debug, Default)]
-pub struct Configuration {
+pub(super) struct Configuration {
     /// Lines at the top.
     pub comments: Vec<String>,
     /// `maintenance`
@@ -18,13 +18,13 @@ pub struct Configuration {
     /// `monitors`
     pub monitors: Vec<Entry>,
     /// Lines at the end: what has no place elsewhere.
-    pub remarks: Vec<String>,
+    pub(crate) remarks: Vec<String>,
 }
 
 impl Configuration {
     /// The sections by name.
     #[must_use]
-    pub fn sections(&self) -> [(&'static str, &Vec<Entry>); 4] {
+    pub(super) fn sections(&self) -> [(&'static str, &Vec<Entry>); 4] {
         [
             ("maintenance", &self.maintenance),
             ("templates", &self.templates),
@@ -34,7 +34,7 @@ impl Configuration {
     }
 
     /// The entries of the section called `name`.
-    pub fn section_mut(&mut self, name: &str) -> Option<&mut Vec<Entry>> {
+    pub(super) fn section_mut(&mut self, name: &str) -> Option<&mut Vec<Entry>> {
         match name {
             "maintenance" => Some(&mut self.maintenance),
             "templates" => Some(&mut self.templates),

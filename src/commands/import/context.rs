@@ -13,7 +13,7 @@ use super::{
 use crate::value::Path;
 
 /// The input and the output of an import.
-pub struct Context {
+pub(super) struct Context {
     /// The files.
     pub sources: Sources,
     /// The fate of each part of them.
@@ -25,13 +25,13 @@ pub struct Context {
     /// The names of its monitors.
     pub names: UniqueNames,
     /// The names of its templates.
-    pub template_names: UniqueNames,
+    pub(crate) template_names: UniqueNames,
 }
 
 impl Context {
     /// Nothing imported yet.
     #[must_use]
-    pub fn new(include_secrets: bool) -> Self {
+    pub(super) fn new(include_secrets: bool) -> Self {
         Self {
             sources: Sources::default(),
             report: Rc::default(),
@@ -43,7 +43,7 @@ impl Context {
     }
 
     /// Adds a monitor made of what is at `origin`, with the comments of the report on it.
-    pub fn add_monitor(&mut self, name: String, keys: Keys, origin: &Path) {
+    pub(super) fn add_monitor(&mut self, name: String, keys: Keys, origin: &Path) {
         let comments = self.report.take_comments();
         self.report
             .carried_over(origin, format!("monitor {}", super::yaml::scalar(&name)));
@@ -56,7 +56,7 @@ impl Context {
     }
 
     /// Keeps the comments on something that is left out, for the end of the configuration.
-    pub fn add_remarks(&mut self, what: &str) {
+    pub(super) fn add_remarks(&mut self, what: &str) {
         for comment in self.report.take_comments() {
             self.configuration
                 .remarks

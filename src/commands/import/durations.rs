@@ -20,7 +20,7 @@ const UNITS: [(&str, f64); 10] = [
 
 /// The duration that `text` stands for, such as `1m30s`, `1.5h` or `0`.
 #[must_use]
-pub fn parse(text: &str) -> Option<Duration> {
+pub(super) fn parse(text: &str) -> Option<Duration> {
     let mut rest = text.trim();
     if rest == "0" {
         return Some(Duration::ZERO);
@@ -45,7 +45,7 @@ pub fn parse(text: &str) -> Option<Duration> {
 
 /// The text of `duration` in a configuration, at least a millisecond.
 #[must_use]
-pub fn node(duration: Duration) -> Node {
+pub(super) fn node(duration: Duration) -> Node {
     Node::Text(format_duration(duration.max(Duration::from_millis(1))))
 }
 

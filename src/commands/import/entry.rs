@@ -4,23 +4,23 @@ use crate::value::{Node, Path};
 
 /// The keys of an entry, in the order in which they are printed.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Keys(pub Vec<(String, Node)>);
+pub(super) struct Keys(pub Vec<(String, Node)>);
 
 impl Keys {
     /// Sets `key`, which replaces an earlier value.
-    pub fn set(&mut self, key: &str, value: impl IntoNode) {
+    pub(super) fn set(&mut self, key: &str, value: impl IntoNode) {
         set(&mut self.0, key, value.into_node());
     }
 
     /// Sets `key` if there is a value.
-    pub fn set_some(&mut self, key: &str, value: Option<impl IntoNode>) {
+    pub(super) fn set_some(&mut self, key: &str, value: Option<impl IntoNode>) {
         if let Some(value) = value {
             self.set(key, value);
         }
     }
 
     /// Sets `inner` in the mapping under `key`.
-    pub fn set_in(&mut self, key: &str, inner: &str, value: impl IntoNode) {
+    pub(super) fn set_in(&mut self, key: &str, inner: &str, value: impl IntoNode) {
         let entry = self.0.iter_mut().find(|(name, _)| name == key);
         if let Some((_, Node::Map(entries))) = entry {
             set(entries, inner, value.into_node());
@@ -31,7 +31,7 @@ impl Keys {
     }
 
     /// Adds `item` to the list under `key`.
-    pub fn push(&mut self, key: &str, item: impl IntoNode) {
+    pub(super) fn push(&mut self, key: &str, item: impl IntoNode) {
         match self.0.iter_mut().find(|(name, _)| name == key) {
             Some((_, Node::List(items))) => items.push(item.into_node()),
             _ => self.set(key, Node::List(vec![item.into_node()])),
@@ -40,7 +40,7 @@ impl Keys {
 
     /// The value of `key`.
     #[must_use]
-    pub fn get(&self, key: &str) -> Option<&Node> {
+    pub(super) fn get(&self, key: &str) -> Option<&Node> {
         let entry = self.0.iter().find(|(name, _)| name == key);
         entry.map(|(_, node)| node)
     }
@@ -54,7 +54,7 @@ fn set(entries: &mut Vec<(String, Node)>, key: &str, value: Node) {
 }
 
 /// A type of values that keys can have.
-pub trait IntoNode {
+pub(super) trait IntoNode {
     /// The value.
     fn into_node(self) -> Node;
 }
@@ -103,7 +103,7 @@ impl IntoNode for std::time::Duration {
 
 /// One monitor, template or block.
 #[derive(Clone, Debug)]
-pub struct Entry {
+pub(super) struct Entry {
     /// Its name, unique among its kind.
     pub name: String,
     /// Lines printed in front of its keys.

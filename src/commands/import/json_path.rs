@@ -11,7 +11,7 @@ enum Step {
 
 /// A path from the top of the body.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct JsonPath(Vec<Step>);
+pub(super) struct JsonPath(Vec<Step>);
 
 /// Words that CEL does not take for names.
 const RESERVED: [&str; 20] = [
@@ -40,7 +40,7 @@ const RESERVED: [&str; 20] = [
 impl JsonPath {
     /// The path that `text` is, which follows the word for the body; `None` if it is not understood.
     #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
+    pub(super) fn parse(text: &str) -> Option<Self> {
         let mut steps = Vec::new();
         let text = text.strip_prefix('.').unwrap_or(text);
         for part in text.split('.') {
@@ -68,7 +68,7 @@ impl JsonPath {
 
     /// Returns whether each key is a name, so that it can have no other meaning.
     #[must_use]
-    pub fn is_simple(&self) -> bool {
+    pub(super) fn is_simple(&self) -> bool {
         let is_simple = |step: &Step| match step {
             Step::Key(key) => is_name(key),
             Step::Index(_) => true,
@@ -78,13 +78,13 @@ impl JsonPath {
 
     /// The value there, in CEL.
     #[must_use]
-    pub fn value(&self) -> String {
+    pub(super) fn value(&self) -> String {
         value(&self.0)
     }
 
     /// A condition of CEL that is true if there is a value.
     #[must_use]
-    pub fn exists(&self) -> String {
+    pub(super) fn exists(&self) -> String {
         let mut conditions = Vec::new();
         for (depth, step) in self.0.iter().enumerate() {
             let parent = value(&self.0[..depth]);
@@ -118,7 +118,7 @@ fn is_name(key: &str) -> bool {
 
 /// `text` as a text of CEL.
 #[must_use]
-pub fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     let mut quoted = String::from("\"");
     for c in text.chars() {
         let _ = match c {

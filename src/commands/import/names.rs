@@ -13,7 +13,7 @@ const MAX_CHARS: usize = 200;
 
 /// The names given up to now.
 #[derive(Debug, Default)]
-pub struct UniqueNames {
+pub(super) struct UniqueNames {
     given: BTreeSet<String>,
     /// The next number for a name that is taken.
     numbers: BTreeMap<String, usize>,
@@ -21,7 +21,7 @@ pub struct UniqueNames {
 
 impl UniqueNames {
     /// The first of `candidates` that is not taken, or the last one with a number.
-    pub fn choose(&mut self, candidates: &[&str]) -> String {
+    pub(super) fn choose(&mut self, candidates: &[&str]) -> String {
         let mut last = "unnamed".to_owned();
         for candidate in candidates {
             let candidate = cleaned(candidate);
@@ -57,7 +57,7 @@ fn cleaned(name: &str) -> String {
 }
 
 /// A valid name of a label that is most like `name`, which is at `path`.
-pub fn label_name(name: &str, path: &Path, report: &Report) -> String {
+pub(super) fn label_name(name: &str, path: &Path, report: &Report) -> String {
     let valid = valid_label(name);
     if valid != name {
         report.changed(path, format!("the label {name:?} became {valid}"));

@@ -18,7 +18,7 @@ const MAX_TEXT: usize = 500;
 
 /// The fate of a part of what is imported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub(super) enum Outcome {
     /// It means the same here.
     CarriedOver,
     /// It means nearly the same here, or has no effect here.
@@ -47,7 +47,7 @@ struct Row {
 
 /// All rows, in the order in which they were found.
 #[derive(Debug, Default)]
-pub struct Report {
+pub(super) struct Report {
     rows: RefCell<Vec<Row>>,
     counts: [Cell<usize>; 3],
     /// The rows that nobody has written a comment of yet.
@@ -58,17 +58,17 @@ pub struct Report {
 
 impl Report {
     /// Adds what means the same here.
-    pub fn carried_over(&self, path: &Path, detail: impl Into<String>) {
+    pub(super) fn carried_over(&self, path: &Path, detail: impl Into<String>) {
         self.add(Outcome::CarriedOver, path, detail.into());
     }
 
     /// Adds what means something else here, or nothing.
-    pub fn changed(&self, path: &Path, detail: impl Into<String>) {
+    pub(super) fn changed(&self, path: &Path, detail: impl Into<String>) {
         self.add(Outcome::Changed, path, detail.into());
     }
 
     /// Adds what has no equal here.
-    pub fn left_out(&self, path: &Path, detail: impl Into<String>) {
+    pub(super) fn left_out(&self, path: &Path, detail: impl Into<String>) {
         self.add(Outcome::LeftOut, path, detail.into());
     }
 
@@ -97,13 +97,13 @@ impl Report {
     }
 
     /// Begins an entry at `path`; comments name keys from there.
-    pub fn begin(&self, path: &Path) {
+    pub(super) fn begin(&self, path: &Path) {
         self.depth.set(path.segments.len());
         self.pending.borrow_mut().clear();
     }
 
     /// The comments on the entry that was begun last.
-    pub fn take_comments(&self) -> Vec<String> {
+    pub(super) fn take_comments(&self) -> Vec<String> {
         self.pending.take()
     }
 
@@ -121,13 +121,13 @@ impl Report {
 
     /// Number of rows with this outcome.
     #[must_use]
-    pub fn count(&self, outcome: Outcome) -> usize {
+    pub(super) fn count(&self, outcome: Outcome) -> usize {
         self.counts[outcome as usize].get()
     }
 
     /// The table, and a line with the numbers.
     #[must_use]
-    pub fn describe(&self, sources: &Sources) -> String {
+    pub(super) fn describe(&self, sources: &Sources) -> String {
         let mut rows = self.rows.borrow().clone();
         // What needs a look comes last, where a terminal shows it.
         rows.sort_by_key(|row| row.outcome as usize);

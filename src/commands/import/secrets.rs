@@ -51,7 +51,7 @@ const TELLTALES: [&str; 11] = [
 
 /// The variables that stand for secrets.
 #[derive(Debug, Default)]
-pub struct Secrets {
+pub(super) struct Secrets {
     include: bool,
     variables: RefCell<Vec<(String, Path)>>,
     names: RefCell<BTreeSet<String>>,
@@ -62,7 +62,7 @@ pub struct Secrets {
 impl Secrets {
     /// With `include`, secrets are printed and not replaced.
     #[must_use]
-    pub fn new(include: bool) -> Self {
+    pub(super) fn new(include: bool) -> Self {
         Self {
             include,
             ..Self::default()
@@ -70,7 +70,7 @@ impl Secrets {
     }
 
     /// The printed form of the secret `value`: a reference to a variable named after `owner` and `key`.
-    pub fn reference(&self, owner: &str, key: &str, value: &str, path: &Path) -> Node {
+    pub(super) fn reference(&self, owner: &str, key: &str, value: &str, path: &Path) -> Node {
         // A reference is one already.
         if self.include || value.is_empty() || value.contains("${") {
             return Node::Text(value.to_owned());
@@ -79,7 +79,7 @@ impl Secrets {
     }
 
     /// Gives nothing else the name of a variable that is referred to already.
-    pub fn reserve(&self, name: &str) {
+    pub(super) fn reserve(&self, name: &str) {
         self.names.borrow_mut().insert(name.to_owned());
     }
 
@@ -115,7 +115,7 @@ impl Secrets {
     }
 
     /// The value of a header, which is a secret unless its name is known to be harmless.
-    pub fn header(&self, owner: &str, name: &str, value: &str, path: &Path) -> Node {
+    pub(super) fn header(&self, owner: &str, name: &str, value: &str, path: &Path) -> Node {
         if is_harmless_header(name) {
             Node::Text(value.to_owned())
         } else {
@@ -124,7 +124,7 @@ impl Secrets {
     }
 
     /// A text that is a secret if it looks like one.
-    pub fn text(&self, owner: &str, key: &str, value: &str, path: &Path) -> Node {
+    pub(super) fn text(&self, owner: &str, key: &str, value: &str, path: &Path) -> Node {
         if looks_secret(value) {
             self.reference(owner, key, value, path)
         } else {
@@ -133,7 +133,7 @@ impl Secrets {
     }
 
     /// `url` without secrets. Its userinfo becomes `basic_auth` of `keys`, if that is wanted.
-    pub fn url(&self, owner: &str, url: &str, path: &Path, keys: Option<&mut Keys>) -> Node {
+    pub(super) fn url(&self, owner: &str, url: &str, path: &Path, keys: Option<&mut Keys>) -> Node {
         let Ok(mut parsed) = Url::parse(url) else {
             return Node::Text(url.to_owned());
         };
@@ -188,7 +188,7 @@ impl Secrets {
 
     /// The variables to set, each with the place of what it stands for.
     #[must_use]
-    pub fn variables(&self) -> Vec<(String, Path)> {
+    pub(super) fn variables(&self) -> Vec<(String, Path)> {
         self.variables.borrow().clone()
     }
 }
@@ -206,7 +206,7 @@ fn is_secret_parameter(parameter: &str) -> bool {
 
 /// Returns whether a value called `name` is mostly a secret.
 #[must_use]
-pub fn is_secret_name(name: &str) -> bool {
+pub(super) fn is_secret_name(name: &str) -> bool {
     looks_secret(name) || matches!(name.to_lowercase().as_str(), "key" | "sig" | "pwd" | "code")
 }
 
@@ -218,6 +218,6 @@ fn looks_secret(text: &str) -> bool {
 
 /// `text` with nothing in it that is a reference to a variable.
 #[must_use]
-pub fn escaped(text: &str) -> String {
+pub(super) fn escaped(text: &str) -> String {
     text.replace("${", "$${")
 }

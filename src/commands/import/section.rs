@@ -9,7 +9,7 @@ use crate::value::{Node, Path, nearest};
 const MERGE: &str = "<<";
 
 /// The entries of one mapping. [`finish`](Self::finish) reports the keys that nobody asked for.
-pub struct Section<'a> {
+pub(super) struct Section<'a> {
     entries: Vec<(&'a str, &'a Node, Path)>,
     path: Path,
     asked: BTreeSet<&'a str>,
@@ -19,7 +19,7 @@ pub struct Section<'a> {
 impl<'a> Section<'a> {
     /// The entries of `node`; `None`, with a row in the report, if it is not a mapping.
     #[must_use]
-    pub fn open(node: &'a Node, path: Path, report: &'a Report) -> Option<Self> {
+    pub(super) fn open(node: &'a Node, path: Path, report: &'a Report) -> Option<Self> {
         let mut entries = Vec::new();
         match node {
             Node::Map(own) => add_entries(own, &path, &mut entries),
@@ -39,32 +39,32 @@ impl<'a> Section<'a> {
 
     /// The path of the mapping.
     #[must_use]
-    pub fn path(&self) -> &Path {
+    pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
     /// The path of `key`, or of the mapping if it is not there.
     #[must_use]
-    pub fn path_of(&self, key: &str) -> Path {
+    pub(super) fn path_of(&self, key: &str) -> Path {
         let entry = self.entries.iter().find(|(name, ..)| *name == key);
         entry.map_or_else(|| self.path.clone(), |(.., path)| path.clone())
     }
 
     /// The report that rows go to.
     #[must_use]
-    pub fn report(&self) -> &'a Report {
+    pub(super) fn report(&self) -> &'a Report {
         self.report
     }
 
     /// All entries with their paths, for mappings whose keys users choose.
     #[must_use]
-    pub fn into_entries(self) -> Vec<(&'a str, &'a Node, Path)> {
+    pub(super) fn into_entries(self) -> Vec<(&'a str, &'a Node, Path)> {
         self.entries
     }
 
     /// The names of all entries, with their paths.
     #[must_use]
-    pub fn names(&self) -> Vec<(&'a str, Path)> {
+    pub(super) fn names(&self) -> Vec<(&'a str, Path)> {
         let entries = self.entries.iter();
         entries
             .map(|(name, _, path)| (*name, path.clone()))
@@ -73,7 +73,7 @@ impl<'a> Section<'a> {
 
     /// The entries that nobody asked for.
     #[must_use]
-    pub fn unasked(&self) -> Vec<(&'a str, &'a Node)> {
+    pub(super) fn unasked(&self) -> Vec<(&'a str, &'a Node)> {
         let entries = self.entries.iter();
         entries
             .filter(|(name, ..)| !self.asked.contains(name))
@@ -82,12 +82,12 @@ impl<'a> Section<'a> {
     }
 
     /// Takes `key` for known.
-    pub fn acknowledge(&mut self, key: &'a str) {
+    pub(super) fn acknowledge(&mut self, key: &'a str) {
         self.asked.insert(key);
     }
 
     /// The value of `key`, if it has one.
-    pub fn node(&mut self, key: &'static str) -> Option<(&'a Node, Path)> {
+    pub(super) fn node(&mut self, key: &'static str) -> Option<(&'a Node, Path)> {
         self.asked.insert(key);
         let entry = self.entries.iter().find(|(name, ..)| *name == key);
         let (_, node, path) = entry?;
@@ -95,7 +95,7 @@ impl<'a> Section<'a> {
     }
 
     /// All values of `key`, which may be repeated or be a list.
-    pub fn repeated(&mut self, key: &'static str) -> Vec<(&'a Node, Path)> {
+    pub(super) fn repeated(&mut self, key: &'static str) -> Vec<(&'a Node, Path)> {
         self.asked.insert(key);
         let mut found = Vec::new();
         for (_, node, path) in self.entries.iter().filter(|(name, ..)| *name == key) {
@@ -112,7 +112,7 @@ impl<'a> Section<'a> {
     }
 
     /// The text under `key`; numbers and booleans count as text.
-    pub fn text(&mut self, key: &'static str) -> Option<String> {
+    pub(super) fn text(&mut self, key: &'static str) -> Option<String> {
         let (node, path) = self.node(key)?;
         let text = scalar_text(node);
         if text.is_none() {
@@ -122,7 +122,7 @@ impl<'a> Section<'a> {
     }
 
     /// The boolean under `key`.
-    pub fn flag(&mut self, key: &'static str) -> Option<bool> {
+    pub(super) fn flag(&mut self, key: &'static str) -> Option<bool> {
         let (node, path) = self.node(key)?;
         let flag = match node {
             Node::Bool(flag) => Some(*flag),
@@ -142,7 +142,7 @@ impl<'a> Section<'a> {
     }
 
     /// The number under `key`.
-    pub fn number(&mut self, key: &'static str) -> Option<f64> {
+    pub(super) fn number(&mut self, key: &'static str) -> Option<f64> {
         let (node, path) = self.node(key)?;
         #[expect(
             clippy::cast_precision_loss,
@@ -161,7 +161,7 @@ impl<'a> Section<'a> {
     }
 
     /// The duration under `key`, as Go and Prometheus write it: `1m30s`, `500ms`, `1d`.
-    pub fn duration(&mut self, key: &'static str) -> Option<Duration> {
+    pub(super) fn duration(&mut self, key: &'static str) -> Option<Duration> {
         let (node, path) = self.node(key)?;
         let duration = match node {
             Node::Text(text) => durations::parse(text),
@@ -175,13 +175,13 @@ impl<'a> Section<'a> {
     }
 
     /// The mapping under `key`.
-    pub fn section(&mut self, key: &'static str) -> Option<Section<'a>> {
+    pub(super) fn section(&mut self, key: &'static str) -> Option<Section<'a>> {
         let (node, path) = self.node(key)?;
         Self::open(node, path, self.report)
     }
 
     /// The mappings of the list under `key`, or of the key as often as it is there.
-    pub fn sections(&mut self, key: &'static str) -> Vec<Section<'a>> {
+    pub(super) fn sections(&mut self, key: &'static str) -> Vec<Section<'a>> {
         let found = self.repeated(key).into_iter();
         found
             .filter_map(|(node, path)| Self::open(node, path, self.report))
@@ -189,7 +189,7 @@ impl<'a> Section<'a> {
     }
 
     /// The texts of the list under `key`, or the one text there.
-    pub fn texts(&mut self, key: &'static str) -> Vec<(String, Path)> {
+    pub(super) fn texts(&mut self, key: &'static str) -> Vec<(String, Path)> {
         let mut texts = Vec::new();
         for (node, path) in self.repeated(key) {
             match scalar_text(node) {
@@ -201,7 +201,7 @@ impl<'a> Section<'a> {
     }
 
     /// The mapping of names to texts under `key`.
-    pub fn text_map(&mut self, key: &'static str) -> Vec<(String, String, Path)> {
+    pub(super) fn text_map(&mut self, key: &'static str) -> Vec<(String, String, Path)> {
         let Some(section) = self.section(key) else {
             return Vec::new();
         };
@@ -216,7 +216,7 @@ impl<'a> Section<'a> {
     }
 
     /// Leaves out `keys` that are set, because of `why`.
-    pub fn leave_out(&mut self, keys: &[&'static str], why: &str) {
+    pub(super) fn leave_out(&mut self, keys: &[&'static str], why: &str) {
         for key in keys {
             if let Some((_, path)) = self.node(key) {
                 self.report.left_out(&path, why);
@@ -225,7 +225,7 @@ impl<'a> Section<'a> {
     }
 
     /// Drops `keys` that are set, which do nothing here because of `why`.
-    pub fn drop_keys(&mut self, keys: &[&'static str], why: &str) {
+    pub(super) fn drop_keys(&mut self, keys: &[&'static str], why: &str) {
         for key in keys {
             if let Some((_, path)) = self.node(key) {
                 self.report.changed(&path, why);
@@ -234,7 +234,7 @@ impl<'a> Section<'a> {
     }
 
     /// Drops `keys` that are set and that nobody asked for, because of `why`.
-    pub fn drop_unasked(&mut self, keys: &[&'static str], why: &str) {
+    pub(super) fn drop_unasked(&mut self, keys: &[&'static str], why: &str) {
         for key in keys {
             if !self.asked.contains(key) {
                 self.drop_keys(&[key], why);
@@ -243,7 +243,7 @@ impl<'a> Section<'a> {
     }
 
     /// Accepts `keys` that are set without a word: they say nothing about checks.
-    pub fn ignore(&mut self, keys: &[&'static str]) {
+    pub(super) fn ignore(&mut self, keys: &[&'static str]) {
         self.asked.extend(keys);
     }
 
@@ -255,7 +255,7 @@ impl<'a> Section<'a> {
     }
 
     /// Reports every key that nobody asked for.
-    pub fn finish(self) {
+    pub(super) fn finish(self) {
         let known: Vec<&str> = self.asked.iter().copied().collect();
         for (name, _, path) in &self.entries {
             if known.contains(name) {
@@ -304,7 +304,7 @@ fn add_entries<'a>(
 
 /// A scalar as text, as Go's YAML library reads it into a string.
 #[must_use]
-pub fn scalar_text(node: &Node) -> Option<String> {
+pub(super) fn scalar_text(node: &Node) -> Option<String> {
     match node {
         Node::Text(text) | Node::FromEnvironment(text) => Some(text.clone()),
         Node::Int(number) => Some(number.to_string()),

@@ -14,18 +14,18 @@ use crate::value::{
 };
 
 /// Bytes of all files of an import together.
-pub const MAX_BYTES: u64 = 16 << 20;
+pub(super) const MAX_BYTES: u64 = 16 << 20;
 
 /// Why nothing can be imported, in one line with its place.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub struct ImportError(pub String);
+pub struct ImportError(pub(crate) String);
 
 /// Files and positions by the indices on the way from the top.
-pub type Positions = HashMap<Vec<usize>, (Rc<Path>, Position)>;
+pub(super) type Positions = HashMap<Vec<usize>, (Rc<Path>, Position)>;
 
 /// The files read up to now.
-pub struct Sources {
+pub(super) struct Sources {
     files: RefCell<Vec<Source>>,
     left: Cell<u64>,
 }
@@ -57,7 +57,7 @@ impl Sources {
     ///
     /// # Errors
     /// Where it cannot be read, or is too large together with the files before it.
-    pub fn read_text(&self, path: &Path) -> Result<String, ImportError> {
+    pub(super) fn read_text(&self, path: &Path) -> Result<String, ImportError> {
         let file = path.display();
         let bytes = read_regular_file(path, self.left.get()).map_err(|error| match error {
             ReadError::Io(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -77,7 +77,7 @@ impl Sources {
     ///
     /// # Errors
     /// Where it cannot be read, or is not YAML.
-    pub fn read_yaml(&self, path: &Path) -> Result<(value::Path, Node), ImportError> {
+    pub(super) fn read_yaml(&self, path: &Path) -> Result<(value::Path, Node), ImportError> {
         let text = self.read_text(path)?;
         self.parse_yaml(path, text)
     }
@@ -86,7 +86,7 @@ impl Sources {
     ///
     /// # Errors
     /// Where it is not YAML.
-    pub fn parse_yaml(
+    pub(super) fn parse_yaml(
         &self,
         path: &Path,
         text: String,
@@ -99,12 +99,12 @@ impl Sources {
     }
 
     /// Adds a file with known `positions`; returns the path to its top.
-    pub fn add_located(&self, path: &Path, positions: Positions) -> value::Path {
+    pub(super) fn add_located(&self, path: &Path, positions: Positions) -> value::Path {
         self.add(path, Places::Known(positions))
     }
 
     /// Adds a file whose parts have no positions; returns the path to its top.
-    pub fn add_without_positions(&self, path: &Path) -> value::Path {
+    pub(super) fn add_without_positions(&self, path: &Path) -> value::Path {
         self.add(path, Places::None)
     }
 
@@ -119,7 +119,7 @@ impl Sources {
 
     /// `FILE:LINE:COLUMN` of each of `places`; `FILE` if it has no lines.
     #[must_use]
-    pub fn locate(&self, places: &[(&value::Path, EntryPart)]) -> Vec<String> {
+    pub(super) fn locate(&self, places: &[(&value::Path, EntryPart)]) -> Vec<String> {
         let files = self.files.borrow();
         let mut located = vec![String::new(); places.len()];
         for (index, source) in files.iter().enumerate() {
@@ -173,7 +173,7 @@ fn position<'p>(known: &'p Positions, path: &value::Path) -> Option<&'p (Rc<Path
 }
 
 /// An error at a position of a file.
-pub fn error_at(path: &Path, position: Position, message: impl Display) -> ImportError {
+pub(super) fn error_at(path: &Path, position: Position, message: impl Display) -> ImportError {
     let Position { line, column } = position;
     ImportError(format!("{}:{line}:{column}: {message}", path.display()))
 }

@@ -19,7 +19,7 @@ const MAX_LINE: usize = 100;
 const MAX_COMMENT: usize = 500;
 
 /// Writes `entries` as a mapping, each on lines of its own.
-pub fn write_map(
+pub(super) fn write_map(
     f: &mut impl Write,
     entries: &[(String, Node)],
     indentation: usize,
@@ -110,7 +110,7 @@ fn flow(node: &Node) -> String {
 
 /// `text` as a scalar that is text: plain, in single quotes, or with escapes.
 #[must_use]
-pub fn scalar(text: &str) -> String {
+pub(super) fn scalar(text: &str) -> String {
     let is_plain_start =
         text.starts_with(|c: char| c.is_ascii_alphabetic() || matches!(c, '/' | '_'));
     let is_plain_char = |c: char| c.is_ascii_alphanumeric() || "_./-:+@=".contains(c);
@@ -152,7 +152,7 @@ fn is_duration_or_class(text: &str) -> bool {
 }
 
 /// Writes a comment on a line of its own.
-pub fn write_comment(f: &mut impl Write, text: &str, indentation: usize) -> fmt::Result {
+pub(super) fn write_comment(f: &mut impl Write, text: &str, indentation: usize) -> fmt::Result {
     // What YAML refuses even in comments, or takes for the end of a line, is no letter.
     let is_shown = |c: &char| c.is_alphanumeric() || matches!(c, ' '..='~' | '…');
     let shown = bounded(text.to_owned(), MAX_COMMENT);

@@ -4,7 +4,7 @@ mod output;
 mod run;
 mod watch;
 
-pub use output::Output;
+pub(crate) use output::Output;
 pub(super) use output::write_json;
 pub(super) use run::{CheckResult, LOG_FLUSH_TIMEOUT, select};
-pub use run::{Error, Options, run};
+pub(crate) use run::{Error, Options, run};

@@ -25,7 +25,7 @@ use crate::{
 
 /// The output format.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum Output {
+pub(crate) enum Output {
     /// A table
     #[default]
     Table,
@@ -46,12 +46,12 @@ pub(super) struct Printing {
     /// Characters in a line of the terminal, if there is one.
     pub width: Option<u16>,
     /// True to print the time of each check, because results of other times follow.
-    pub has_time: bool,
+    pub(crate) has_time: bool,
 }
 
 impl Printing {
     /// Prints `results`. JUnit XML has all of them, because CI systems compare runs.
-    pub fn print(self, results: &[CheckResult], out: &mut impl Write) -> io::Result<()> {
+    pub(super) fn print(self, results: &[CheckResult], out: &mut impl Write) -> io::Result<()> {
         let is_shown = |result: &&CheckResult| !self.quiet || result.report.failure.is_some();
         let shown: Vec<_> = results.iter().filter(is_shown).collect();
         match self.output {

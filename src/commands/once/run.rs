@@ -24,7 +24,7 @@ use crate::{
 
 /// The reason why monitors were not run, or their results not printed.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub(crate) enum Error {
     /// A name on the command line is not the name of a monitor.
     #[error("unknown monitor {name:?}{}", did_you_mean(.nearest.as_deref()))]
     UnknownMonitor {
@@ -67,7 +67,7 @@ pub(in crate::commands) struct CheckResult {
 
 /// Options from the command line.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Options {
+pub(crate) struct Options {
     /// The output format.
     pub output: Output,
     /// True to print the steps of each check.
@@ -88,7 +88,7 @@ pub struct Options {
 ///
 /// # Errors
 /// If a name is unknown, or the results cannot be printed.
-pub fn run(mut config: Config, names: &[String], options: Options) -> Result<bool, Error> {
+pub(crate) fn run(mut config: Config, names: &[String], options: Options) -> Result<bool, Error> {
     if options.watch.is_some() && options.output == Output::Junit {
         return Err(Error::WatchedJunit);
     }
@@ -209,7 +209,7 @@ const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
 
 impl Round<'_> {
     /// Options of what is printed, on a terminal of `width` characters.
-    pub fn printing(&self, width: Option<u16>) -> Printing {
+    pub(super) fn printing(&self, width: Option<u16>) -> Printing {
         let Options {
             output,
             verbose,
@@ -227,7 +227,7 @@ impl Round<'_> {
     }
 
     /// Checks every monitor within the limits of the dispatcher.
-    pub async fn check_all(&self) -> Vec<CheckResult> {
+    pub(super) async fn check_all(&self) -> Vec<CheckResult> {
         let mut limits = ConcurrencyLimits::new(
             self.limits.max_concurrent_checks,
             self.limits.max_concurrent_checks_per_host,

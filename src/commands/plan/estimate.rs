@@ -29,11 +29,11 @@ use crate::{
 
 /// The limits of the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub(crate) struct Limits {
     /// Checks in flight at once, over all monitors.
     pub checks: usize,
     /// Checks in flight at once to one host, if limited.
-    pub checks_per_host: Option<usize>,
+    pub(crate) checks_per_host: Option<usize>,
     /// Connections of clients to the server of the daemon.
     pub connections: usize,
 }
@@ -55,7 +55,7 @@ fn limits(config: &Config) -> Limits {
 
 /// The resources that a configuration needs on a machine.
 #[derive(Clone, Debug)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// The machine.
     pub machine: Machine,
     /// The limits of the configuration.
@@ -67,7 +67,7 @@ pub struct Plan {
     /// Number of threads that run checks.
     pub worker_threads: usize,
     /// Number of series of the daemon itself.
-    pub daemon_series: usize,
+    pub(crate) daemon_series: usize,
     /// The load if every check succeeds in the assumed time.
     pub healthy: Load,
     /// The load if every check times out, no name server answers, and every monitor has failed before.
@@ -75,7 +75,7 @@ pub struct Plan {
     /// The hosts that get the most requests, in descending order.
     pub hosts: Vec<Host>,
     /// Number of further hosts.
-    pub more_hosts: usize,
+    pub(crate) more_hosts: usize,
     /// The store, if there is one.
     pub storage: Option<StorageLoad>,
     /// Exceeded limits.
@@ -84,11 +84,11 @@ pub struct Plan {
 
 /// The load in one scenario.
 #[derive(Clone, Copy, Debug)]
-pub struct Load {
+pub(crate) struct Load {
     /// Average number of checks in flight without a limit.
-    pub mean_in_flight: f64,
+    pub(crate) mean_in_flight: f64,
     /// Peak number of checks in flight without a limit.
-    pub peak_in_flight: usize,
+    pub(crate) peak_in_flight: usize,
     /// Number of open file descriptors at the peak, within the limit.
     pub descriptors: usize,
     /// Bytes of memory at the peak, within the limit.
@@ -96,24 +96,28 @@ pub struct Load {
     /// Additional bytes for response bodies, if every target sends as much as its monitor allows.
     pub bodies: u64,
     /// Number of series with a label `monitor`.
-    pub monitor_series: usize,
+    pub(crate) monitor_series: usize,
     /// Bytes of one uncompressed scrape.
     pub scrape: usize,
 }
 
 /// The load of the store.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct StorageLoad {
+pub(crate) struct StorageLoad {
     /// Bytes once data is as old as it is kept.
     pub bytes: u64,
     /// Bytes written per second.
-    pub bytes_per_second: f64,
+    pub(crate) bytes_per_second: f64,
 }
 
 impl StorageLoad {
     /// The load of a store for `monitors`, `checks_per_second` and `settings`.
     #[must_use]
-    pub fn estimate(monitors: usize, checks_per_second: f64, settings: &storage::Settings) -> Self {
+    pub(crate) fn estimate(
+        monitors: usize,
+        checks_per_second: f64,
+        settings: &storage::Settings,
+    ) -> Self {
         const HOUR: u64 = 3600;
         let monitors = monitors as u64;
         let retention = settings.retention;
@@ -143,22 +147,22 @@ impl StorageLoad {
 
 /// The load on one host.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Host {
+pub(crate) struct Host {
     /// Its name or address.
     pub name: String,
     /// Number of monitors that check it.
     pub monitors: usize,
     /// Requests per second, without redirects.
-    pub requests_per_second: f64,
+    pub(crate) requests_per_second: f64,
     /// Peak number of checks in flight if all time out.
-    pub peak_in_flight: usize,
+    pub(crate) peak_in_flight: usize,
     /// Average number of checks in flight if all time out.
-    pub mean_in_flight: f64,
+    pub(crate) mean_in_flight: f64,
 }
 
 /// An exceeded limit of the configuration, the machine or a host.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Warning {
+pub(crate) enum Warning {
     /// More checks than `max_concurrent_checks` allows.
     ConcurrencyLimit {
         /// True if the limit is exceeded even if all checks succeed.
@@ -230,7 +234,7 @@ const LISTED_HOSTS: usize = 10;
 impl Plan {
     /// Estimates the resources that `config`, whose monitors are `jobs`, needs on `machine`.
     #[must_use]
-    pub fn estimate(config: &Config, jobs: &[Job], machine: Machine) -> Self {
+    pub(crate) fn estimate(config: &Config, jobs: &[Job], machine: Machine) -> Self {
         let enabled: Vec<_> = jobs.iter().filter(|job| job.enabled).cloned().collect();
         let with_history = if config.server.shows_status() {
             jobs.len()

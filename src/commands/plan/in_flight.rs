@@ -16,7 +16,7 @@ pub(super) struct MonitorLoad {
 
 impl MonitorLoad {
     /// The load of the monitor at `index` in the file.
-    pub fn new(index: usize, every: Duration, lasts: Duration) -> Self {
+    pub(super) fn new(index: usize, every: Duration, lasts: Duration) -> Self {
         let index = u32::try_from(index).unwrap_or(u32::MAX);
         Self {
             first: START_SPACING.saturating_mul(index),
@@ -40,7 +40,7 @@ pub(super) struct InFlight {
 }
 
 impl InFlight {
-    pub fn estimate(loads: impl IntoIterator<Item = MonitorLoad>) -> Self {
+    pub(super) fn estimate(loads: impl IntoIterator<Item = MonitorLoad>) -> Self {
         const STANDARD_DEVIATIONS: f64 = 4.0;
         let (mut mean, mut variance) = (0.0, 0.0);
         let (mut begins, mut ends) = (Vec::new(), Vec::new());

@@ -9,7 +9,7 @@ use crate::dispatcher;
 
 /// The resources that the daemon may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Machine {
+pub(crate) struct Machine {
     /// Number of cores.
     pub cores: usize,
     /// The hard limit of open file descriptors, up to which the daemon raises its own; `None` for none.

@@ -9,6 +9,6 @@ mod output;
 mod run;
 mod series;
 
-pub use estimate::{Host, Limits, Load, Plan, StorageLoad, Warning};
-pub use machine::Machine;
-pub use run::{Output, text};
+pub(crate) use estimate::{Host, Load, Plan, Warning};
+pub(crate) use machine::Machine;
+pub(crate) use run::{Output, text};

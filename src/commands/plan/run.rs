@@ -7,7 +7,7 @@ use crate::{config::Config, net::Net};
 
 /// The output format of `plan`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum Output {
+pub(crate) enum Output {
     /// Tables and warnings
     #[default]
     Text,
@@ -17,7 +17,7 @@ pub enum Output {
 
 /// Returns the plan of `config` for this machine.
 #[must_use]
-pub fn text(config: &Config, output: Output) -> String {
+pub(crate) fn text(config: &Config, output: Output) -> String {
     let jobs = config.jobs(&Net::system());
     let plan = Plan::estimate(config, &jobs, Machine::this());
     match output {

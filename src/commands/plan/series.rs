@@ -19,7 +19,7 @@ pub(super) struct SeriesModel<'s> {
 
 impl<'s> SeriesModel<'s> {
     /// The model for the monitor of `job`.
-    pub fn new(job: &Job, settings: &'s Settings) -> Self {
+    pub(super) fn new(job: &Job, settings: &'s Settings) -> Self {
         Self {
             settings,
             kind: job.kind(),
@@ -30,14 +30,14 @@ impl<'s> SeriesModel<'s> {
     }
 
     /// Returns true if a successful check reaches `phase`.
-    pub fn reaches(&self, phase: Phase) -> bool {
+    pub(super) fn reaches(&self, phase: Phase) -> bool {
         self.phases.contains(&phase)
     }
 
     /// The number of series after a successful check, and one before it that failed if `has_failed`.
     ///
     /// The failed one got a response, with a status code of its own.
-    pub fn count(&self, has_failed: bool) -> usize {
+    pub(super) fn count(&self, has_failed: bool) -> usize {
         let outcomes = 1 + usize::from(has_failed);
         let count = |family: &Family| match family.cardinality {
             _ if self.settings.profile == Profile::Compact
@@ -65,7 +65,7 @@ impl<'s> SeriesModel<'s> {
     }
 
     /// The number of sample lines of these series: in the text formats, a native histogram has three.
-    pub fn lines(&self, has_failed: bool) -> usize {
+    pub(super) fn lines(&self, has_failed: bool) -> usize {
         let histograms = |family: &&Family| {
             self.exports(family)
                 && matches!(
@@ -85,7 +85,7 @@ impl<'s> SeriesModel<'s> {
     }
 
     /// Returns true if the monitor has native histograms.
-    pub fn has_native_histograms(&self) -> bool {
+    pub(super) fn has_native_histograms(&self) -> bool {
         self.settings.native().is_some()
     }
 

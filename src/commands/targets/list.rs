@@ -40,7 +40,7 @@ pub(super) enum TargetResult {
 }
 
 impl TargetResult {
-    pub const fn as_str(self) -> &'static str {
+    pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Monitored => "monitored",
             Self::Paused => "paused",
@@ -52,7 +52,7 @@ impl TargetResult {
     }
 
     /// Returns true if somebody should look at it.
-    pub const fn is_refused(self) -> bool {
+    pub(super) const fn is_refused(self) -> bool {
         matches!(self, Self::Duplicate | Self::Invalid)
     }
 }
@@ -69,7 +69,11 @@ pub(super) struct Monitor {
 }
 
 impl List {
-    pub fn new(list: DiscoveredList<config::Monitor>, shard: Option<Shard>, net: &Net) -> Self {
+    pub(super) fn new(
+        list: DiscoveredList<config::Monitor>,
+        shard: Option<Shard>,
+        net: &Net,
+    ) -> Self {
         let targets = list.targets.map(|targets| {
             let targets = targets.into_iter();
             targets
@@ -85,7 +89,7 @@ impl List {
     }
 
     /// Returns true if the list could not be read, or a target was refused.
-    pub fn has_problems(&self) -> bool {
+    pub(super) fn has_problems(&self) -> bool {
         match &self.targets {
             Ok(targets) => targets.iter().any(|target| target.result.is_refused()),
             Err(_) => true,

@@ -5,4 +5,4 @@ mod list;
 mod run;
 mod text;
 
-pub use run::{Error, Output, run};
+pub(crate) use run::{Output, run};

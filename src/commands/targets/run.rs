@@ -17,7 +17,7 @@ use crate::{
 
 /// The output format of `targets`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum Output {
+pub(crate) enum Output {
     /// A line per target
     #[default]
     Table,
@@ -27,7 +27,7 @@ pub enum Output {
 
 /// The reason why targets were not looked up, or not printed.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub(crate) enum Error {
     /// A thread could not be started.
     #[error("failed to start: {0}")]
     Start(#[source] io::Error),
@@ -48,7 +48,7 @@ impl WithExitCode for Error {
 ///
 /// # Errors
 /// If the targets cannot be printed.
-pub fn run(config: &Config, shard: Option<Shard>, output: Output) -> Result<bool, Error> {
+pub(crate) fn run(config: &Config, shard: Option<Shard>, output: Output) -> Result<bool, Error> {
     let logging =
         logging::start(&config.log.settings(), logging::Output::Stderr).map_err(Error::Start)?;
     let runtime = Builder::new_current_thread().enable_all().build();

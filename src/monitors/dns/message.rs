@@ -57,13 +57,13 @@ pub(super) struct EncodedQuery<'q> {
 
 impl EncodedQuery<'_> {
     /// The same under the id 0, so that caches see that it is the same (RFC 8484, section 4.1).
-    pub fn with_zero_id(mut self) -> Self {
+    pub(super) fn with_zero_id(mut self) -> Self {
         self.bytes[..2].fill(0);
         self
     }
 
     /// Decodes `bytes` as a response to this query.
-    pub fn decode_response(&self, bytes: Vec<u8>) -> Result<Response, ResponseError> {
+    pub(super) fn decode_response(&self, bytes: Vec<u8>) -> Result<Response, ResponseError> {
         if !bytes.starts_with(&self.bytes[..2]) {
             return Err(ResponseError::Mismatched("the response has another id"));
         }
@@ -146,7 +146,7 @@ impl ResponseError {
         Self::Malformed(format!("the response is malformed: {error}"))
     }
 
-    pub fn into_error(self) -> String {
+    pub(super) fn into_error(self) -> String {
         match self {
             Self::Mismatched(error) => error.to_owned(),
             Self::Malformed(error) => error,
@@ -161,17 +161,17 @@ pub(super) struct Response {
     sections: [Vec<u16>; 3],
     pub summary: DnsResponse,
     /// True if the server knows EDNS.
-    pub has_edns: bool,
+    pub(crate) has_edns: bool,
 }
 
 impl Response {
     /// Bytes of the message.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.bytes.len()
     }
 
     /// Calls `act` with the text of each record of a section, until it returns something.
-    pub fn find_record<T>(
+    pub(super) fn find_record<T>(
         &self,
         section: usize,
         mut act: impl FnMut(&str) -> Option<T>,

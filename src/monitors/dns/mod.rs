@@ -10,8 +10,4 @@ mod settings;
 mod tests;
 mod transport;
 
-pub use message::Question;
-pub use monitor::Dns;
-pub use record_types::{Class, RecordType};
-pub use rules::{Rules, SectionRules};
-pub use settings::{Server, Settings};
+pub(crate) use settings::Settings;

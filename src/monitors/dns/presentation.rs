@@ -116,7 +116,7 @@ pub(super) struct RecordHeader {
 
 impl RecordHeader {
     /// Reads the head of the record at `decoder`, and leaves `decoder` at its data.
-    pub fn read(decoder: &mut BinDecoder<'_>) -> Result<Self, DecodeError> {
+    pub(super) fn read(decoder: &mut BinDecoder<'_>) -> Result<Self, DecodeError> {
         let head = Self {
             name: Name::read(decoder)?,
             kind: RecordType(decoder.read_u16()?.unverified()),

@@ -13,7 +13,7 @@ pub struct RecordType(pub u16);
 
 /// A class of records, or one that only questions have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Class(pub u16);
+pub struct Class(pub(crate) u16);
 
 impl RecordType {
     /// Start of a zone of authority.

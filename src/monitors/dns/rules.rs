@@ -92,15 +92,15 @@ impl Rules {
 #[derive(Clone, Debug, Default)]
 pub struct SectionRules {
     /// None of them may match any record.
-    pub fail_if_any: Vec<Pattern>,
+    pub(crate) fail_if_any: Vec<Pattern>,
     /// None of them may match every record.
-    pub fail_if_all: Vec<Pattern>,
+    pub(crate) fail_if_all: Vec<Pattern>,
     /// All of them must match every record, of which there may be none.
-    pub require_all_if_any: Vec<Pattern>,
+    pub(crate) require_all_if_any: Vec<Pattern>,
     /// All of them must match every record, and there must be one.
-    pub require_all: Vec<Pattern>,
+    pub(crate) require_all: Vec<Pattern>,
     /// One of them must match a record.
-    pub require_any: Vec<Pattern>,
+    pub(crate) require_any: Vec<Pattern>,
 }
 
 /// Characters of a record that an error shows.

@@ -32,7 +32,7 @@ pub struct Settings {
     /// TLS settings.
     pub tls: tls::Settings,
     /// Minimum validity of the certificates.
-    pub min_validity: tls::MinCertificateValidity,
+    pub(crate) min_validity: tls::MinCertificateValidity,
 }
 
 /// The name server and the transport.

@@ -7,6 +7,8 @@ use proptest::prelude::*;
 
 use super::{
     message::{EncodedQuery, Question, Response, ResponseError},
+    record_types::{Class, RecordType},
+    rules::Rules,
     *,
 };
 use crate::{

@@ -43,7 +43,7 @@ const AGENT: HeaderValue = HeaderValue::from_static(net_http::USER_AGENT);
 
 impl Client {
     /// For the server of these settings.
-    pub fn new(settings: &Settings, net: &Net) -> Self {
+    pub(super) fn new(settings: &Settings, net: &Net) -> Self {
         let tls = &settings.tls;
         match &settings.server {
             Server::Udp(_) | Server::Tcp(_) => Self::Sockets(net.connector(), None),
@@ -59,7 +59,7 @@ impl Client {
     }
 
     /// Asks once.
-    pub async fn ask(
+    pub(super) async fn ask(
         &self,
         settings: &Settings,
         edns: bool,
@@ -239,13 +239,13 @@ fn malformed_failure(error: ResponseError, attempt: &Attempt) -> Failure {
 
 impl Response {
     /// Records the response in `attempt`.
-    pub fn report(&self, attempt: &Attempt) {
+    pub(super) fn report(&self, attempt: &Attempt) {
         attempt.record(Fact::ResponseBytes(self.len() as u64));
         attempt.record(Fact::Dns(self.summary));
     }
 
     /// Tells what it says, record by record.
-    pub fn tell(&self, steps: &Steps) {
+    pub(super) fn tell(&self, steps: &Steps) {
         if !steps.are_recorded() {
             return;
         }

@@ -64,10 +64,10 @@ pub(super) fn decode_response(body: &[u8]) -> Result<ServingStatus, String> {
 pub(super) struct Code(pub u32);
 
 impl Code {
-    pub const OK: Self = Self(0);
-    pub const NOT_FOUND: Self = Self(5);
-    pub const UNIMPLEMENTED: Self = Self(12);
-    pub const UNAVAILABLE: Self = Self(14);
+    pub(super) const OK: Self = Self(0);
+    pub(super) const NOT_FOUND: Self = Self(5);
+    pub(super) const UNIMPLEMENTED: Self = Self(12);
+    pub(super) const UNAVAILABLE: Self = Self(14);
     const CANCELLED: Self = Self(1);
     const UNKNOWN: Self = Self(2);
     const PERMISSION_DENIED: Self = Self(7);
@@ -96,7 +96,7 @@ impl Code {
     ];
 
     /// The status in `trailers`, if they have one.
-    pub fn from_trailers(trailers: &HeaderMap) -> Result<Option<Self>, &'static str> {
+    pub(super) fn from_trailers(trailers: &HeaderMap) -> Result<Option<Self>, &'static str> {
         let Some(code) = trailers.get("grpc-status") else {
             return Ok(None);
         };
@@ -107,7 +107,7 @@ impl Code {
 
     /// The code for a response without `grpc-status`
     /// (<https://github.com/grpc/grpc/blob/master/doc/http-grpc-status-mapping.md>).
-    pub fn from_http_status(status: StatusCode) -> Self {
+    pub(super) fn from_http_status(status: StatusCode) -> Self {
         match status.as_u16() {
             400 | 431 => Self::INTERNAL,
             401 => Self::UNAUTHENTICATED,
@@ -120,7 +120,7 @@ impl Code {
 
     /// The code for a stream that was reset with `reason`, if there is one
     /// (<https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md#errors>).
-    pub fn from_reset(reason: h2::Reason) -> Option<Self> {
+    pub(super) fn from_reset(reason: h2::Reason) -> Option<Self> {
         Some(match reason {
             h2::Reason::STREAM_CLOSED | h2::Reason::HTTP_1_1_REQUIRED => return None,
             h2::Reason::REFUSED_STREAM => Self::UNAVAILABLE,

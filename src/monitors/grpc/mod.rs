@@ -4,5 +4,4 @@ mod health;
 mod monitor;
 mod settings;
 
-pub use monitor::Grpc;
-pub use settings::Settings;
+pub(crate) use settings::Settings;

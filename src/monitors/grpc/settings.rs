@@ -26,7 +26,7 @@ pub struct Settings {
     /// The IP family and source address to use.
     pub route: Route,
     /// Minimum validity of the certificates.
-    pub min_validity: MinCertificateValidity,
+    pub(crate) min_validity: MinCertificateValidity,
 }
 
 /// The ports of a target that names none.

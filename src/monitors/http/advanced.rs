@@ -17,13 +17,13 @@ pub(super) const MAX_ADDRESSES: usize = 32;
 
 /// Settings that few monitors have.
 #[derive(Clone, Default)]
-pub struct AdvancedSettings {
+pub(crate) struct AdvancedSettings {
     /// The encoding of the body.
     pub compression: Option<Encoding>,
     /// True if the check ends with the headers of the response.
-    pub without_body: bool,
+    pub(crate) without_body: bool,
     /// The proxies that requests go through.
-    pub proxies: Option<Proxies>,
+    pub(crate) proxies: Option<Proxies>,
     /// Settings of the token source.
     pub oauth2: Option<Box<oauth2::Settings>>,
     /// Addresses of names that are not looked up.
@@ -31,7 +31,7 @@ pub struct AdvancedSettings {
     /// True if all addresses of the name are checked.
     pub all_addresses: bool,
     /// Minimum validity of the certificates.
-    pub min_validity: MinCertificateValidity,
+    pub(crate) min_validity: MinCertificateValidity,
 }
 
 impl AdvancedSettings {

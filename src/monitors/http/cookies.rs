@@ -23,7 +23,7 @@ pub(super) struct CookieJar {
 
 impl CookieJar {
     /// Takes the cookies that the response of `url` sets.
-    pub fn store_from(&mut self, url: &Url, headers: &HeaderMap) {
+    pub(super) fn store_from(&mut self, url: &Url, headers: &HeaderMap) {
         for value in headers.get_all(header::SET_COOKIE) {
             let bytes = value.as_bytes();
             if bytes.len() > MAX_COOKIE_BYTES {
@@ -50,7 +50,7 @@ impl CookieJar {
     }
 
     /// Adds those that are for `url` to `headers`, behind those that are there already.
-    pub fn apply_to(&self, url: &Url, headers: &mut HeaderMap) {
+    pub(super) fn apply_to(&self, url: &Url, headers: &mut HeaderMap) {
         let Some(store) = &self.store else { return };
         let given = headers.get(header::COOKIE).map(HeaderValue::as_bytes);
         let mut line = given.unwrap_or_default().to_vec();

@@ -12,7 +12,7 @@ use crate::{
 
 /// The encoding of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Encoding {
+pub(crate) enum Encoding {
     /// RFC 1952.
     Gzip,
     /// RFC 7932.
@@ -29,7 +29,7 @@ impl Encoding {
 
     /// Its name in Accept-Encoding.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Gzip => "gzip",
             Self::Brotli => "br",
@@ -140,7 +140,7 @@ impl State {
 
 impl Decoder {
     /// A decoder of `encoding` that keeps the decoded bytes if they are `kept`.
-    pub fn new(encoding: Encoding, decoded: DecodedBody) -> Self {
+    pub(super) fn new(encoding: Encoding, decoded: DecodedBody) -> Self {
         Self {
             state: State::new(encoding),
             ended: false,
@@ -151,12 +151,12 @@ impl Decoder {
 
     /// Returns whether one step can take longer than a worker thread may be kept: brotli fills its whole
     /// window, up to 16 MiB, before it gives anything away.
-    pub fn has_long_steps(&self) -> bool {
+    pub(super) fn has_long_steps(&self) -> bool {
         matches!(self.state, State::Brotli(_))
     }
 
     /// Decodes the next part of `input`; returns whether there is more to decode.
-    pub fn step(&mut self, input: &mut &[u8]) -> Result<bool, DecodeError> {
+    pub(super) fn step(&mut self, input: &mut &[u8]) -> Result<bool, DecodeError> {
         let Some(&first) = input.first() else {
             return if self.ended {
                 Ok(false)
@@ -234,7 +234,7 @@ impl Decoder {
     }
 
     /// The decoded body, after its last bytes.
-    pub fn finish(self) -> Result<DecodedBody, DecodeError> {
+    pub(super) fn finish(self) -> Result<DecodedBody, DecodeError> {
         if self.ended {
             return Ok(self.decoded);
         }

@@ -34,7 +34,7 @@ use crate::{
 
 /// An expression that has been found to be one, of bounded depth.
 #[derive(Clone)]
-pub struct Expression(Arc<CompiledExpression>);
+pub(crate) struct Expression(Arc<CompiledExpression>);
 
 struct CompiledExpression {
     source: String,

@@ -18,15 +18,15 @@ const JSON_VALUE_BYTES: u64 = 250;
 
 /// Matchers of the body of a response.
 #[derive(Debug, Default)]
-pub struct BodyMatchers {
+pub(crate) struct BodyMatchers {
     /// None of them may match.
-    pub must_not_match: Vec<Pattern>,
+    pub(crate) must_not_match: Vec<Pattern>,
     /// All of them must match.
-    pub must_match: Vec<Pattern>,
+    pub(crate) must_match: Vec<Pattern>,
     /// Must not be true of the body, which must be JSON.
-    pub cel_must_be_false: Option<Expression>,
+    pub(crate) cel_must_be_false: Option<Expression>,
     /// Must be true of it.
-    pub cel_must_be_true: Option<Expression>,
+    pub(crate) cel_must_be_true: Option<Expression>,
     /// JSON values that the body may have.
     pub json_values_limit: usize,
 }
@@ -56,7 +56,7 @@ impl BodyMatchers {
 
     /// Returns whether there is no matcher.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.must_not_match.is_empty()
             && self.must_match.is_empty()
             && self.cel_must_be_false.is_none()
@@ -192,7 +192,7 @@ const JSON_COST: u64 = 10;
 
 /// A matcher of one response header.
 #[derive(Clone, Debug)]
-pub struct HeaderMatcher {
+pub(crate) struct HeaderMatcher {
     header: HeaderName,
     pattern: Pattern,
     allow_missing: bool,

@@ -16,9 +16,5 @@ pub(in crate::monitors) mod settings;
 mod tests;
 mod verdict;
 
-pub use advanced::AdvancedSettings;
-pub use encoding::Encoding;
-pub use json::Expression;
-pub use matchers::{BodyMatchers, HeaderMatcher};
-pub use monitor::Http;
-pub use settings::Settings;
+pub(crate) use monitor::Http;
+pub(crate) use settings::Settings;

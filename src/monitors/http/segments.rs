@@ -13,7 +13,7 @@ pub(super) struct Segments {
 
 impl Segments {
     /// Appends `bytes`.
-    pub fn push(&mut self, mut bytes: &[u8]) {
+    pub(super) fn push(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             let room = self.last.capacity() - self.last.len();
             if room == 0 {
@@ -32,12 +32,12 @@ impl Segments {
     }
 
     /// Number of bytes.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.full.iter().map(Vec::len).sum::<usize>() + self.last.len()
     }
 
     /// All bytes in one piece.
-    pub fn join(self) -> Vec<u8> {
+    pub(super) fn join(self) -> Vec<u8> {
         if self.full.is_empty() {
             return self.last;
         }

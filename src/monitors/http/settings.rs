@@ -52,9 +52,9 @@ pub struct Settings {
     /// True if a final response without TLS is a failure.
     pub fail_if_not_ssl: bool,
     /// Matchers of the body.
-    pub body_matchers: Arc<BodyMatchers>,
+    pub(crate) body_matchers: Arc<BodyMatchers>,
     /// Matchers of the headers.
-    pub header_matchers: Vec<HeaderMatcher>,
+    pub(crate) header_matchers: Vec<HeaderMatcher>,
     /// Bytes of body beyond which a check fails; `None` for no limit.
     pub body_size_limit: Option<u64>,
     /// TLS settings.
@@ -66,7 +66,7 @@ pub struct Settings {
     /// The HTTP versions to offer.
     pub versions: OfferedVersions,
     /// Settings that few monitors have.
-    pub advanced: Option<Box<AdvancedSettings>>,
+    pub(crate) advanced: Option<Box<AdvancedSettings>>,
 }
 
 /// 10 MiB: past any page that people wait for, short of what hurts.

@@ -12,7 +12,7 @@ use http::{
 };
 use url::Url;
 
-use super::{BodyMatchers, Http, Settings, settings};
+use super::{Http, Settings, matchers::BodyMatchers, settings};
 use crate::{
     check::{Attempt, Failure, Job, Phase, Reason, Report},
     net::http::{Body, Request, Transport},

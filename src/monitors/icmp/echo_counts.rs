@@ -21,12 +21,12 @@ pub(super) struct EchoCounts {
 
 impl EchoCounts {
     /// Counts a request that was sent.
-    pub fn record_sent(&mut self) {
+    pub(super) fn record_sent(&mut self) {
         self.round_trips.push(None);
     }
 
     /// Records the result of the request `index`.
-    pub fn record_result(&mut self, index: usize, outcome: EchoResult) {
+    pub(super) fn record_result(&mut self, index: usize, outcome: EchoResult) {
         match outcome {
             EchoResult::Reply {
                 round_trip,
@@ -45,27 +45,27 @@ impl EchoCounts {
     }
 
     /// Counts a request without a reply in time.
-    pub fn record_timeout(&mut self) {
+    pub(super) fn record_timeout(&mut self) {
         self.lost += 1;
     }
 
     /// Number of requests sent.
-    pub fn sent(&self) -> usize {
+    pub(super) fn sent(&self) -> usize {
         self.round_trips.len()
     }
 
     /// Number of requests answered.
-    pub fn received(&self) -> usize {
+    pub(super) fn received(&self) -> usize {
         self.round_trips.iter().flatten().count()
     }
 
     /// The last ICMP error.
-    pub fn icmp_error(&self) -> Option<IcmpError> {
+    pub(super) fn icmp_error(&self) -> Option<IcmpError> {
         self.icmp_error
     }
 
     /// The minimum loss ratio of `count` requests, whatever the results of the pending ones.
-    pub fn min_loss_ratio(&self, count: usize) -> f64 {
+    pub(super) fn min_loss_ratio(&self, count: usize) -> f64 {
         let echoes = EchoStats {
             sent: saturating_u32(count),
             received: saturating_u32(count.saturating_sub(self.lost)),
@@ -74,7 +74,7 @@ impl EchoCounts {
         echoes.loss_ratio()
     }
 
-    pub fn echoes(&self) -> EchoStats {
+    pub(super) fn echoes(&self) -> EchoStats {
         EchoStats {
             sent: saturating_u32(self.sent()),
             received: saturating_u32(self.received()),
@@ -83,12 +83,12 @@ impl EchoCounts {
         }
     }
 
-    pub fn fact(&self) -> Fact {
+    pub(super) fn fact(&self) -> Fact {
         Fact::Icmp(Box::new(self.echoes()))
     }
 
     /// A message with the number of unanswered requests.
-    pub fn loss_message(&self) -> String {
+    pub(super) fn loss_message(&self) -> String {
         let (sent, lost) = (self.sent(), self.sent() - self.received());
         let text = format!("{lost} of {sent} echo requests got no reply");
         match self.icmp_error {
@@ -98,7 +98,7 @@ impl EchoCounts {
     }
 
     /// A message that no request was answered within `reply_timeout`.
-    pub fn no_reply_message(&self, reply_timeout: Option<Duration>) -> String {
+    pub(super) fn no_reply_message(&self, reply_timeout: Option<Duration>) -> String {
         let text = match self.sent() {
             1 => "the echo request got no reply".to_owned(),
             sent => format!("none of {sent} echo requests got a reply"),

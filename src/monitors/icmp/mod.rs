@@ -4,5 +4,4 @@ mod echo_counts;
 mod monitor;
 mod settings;
 
-pub use monitor::Icmp;
-pub use settings::Settings;
+pub(crate) use settings::Settings;

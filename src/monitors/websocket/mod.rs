@@ -6,6 +6,4 @@ mod session;
 mod settings;
 mod upgrade;
 
-pub use monitor::WebSocket;
-pub use query_response::Entry;
-pub use settings::Settings;
+pub(crate) use settings::Settings;

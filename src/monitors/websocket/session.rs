@@ -48,7 +48,7 @@ pub(super) struct WebSocketSession<'a> {
 
 impl<'a> WebSocketSession<'a> {
     /// Over `stream`, of which `rest` has been read already, to a server that was sent `sent`.
-    pub async fn begin(
+    pub(super) async fn begin(
         stream: MeasuredStream,
         rest: Vec<u8>,
         sent: SentWords,
@@ -77,7 +77,7 @@ impl<'a> WebSocketSession<'a> {
     }
 
     /// Goes through the entries, one after the other.
-    pub async fn run(&mut self, entries: &Arc<[Entry]>) -> Result<(), Failure> {
+    pub(super) async fn run(&mut self, entries: &Arc<[Entry]>) -> Result<(), Failure> {
         for (index, entry) in entries.iter().enumerate() {
             let reply = match &entry.expect {
                 None => entry.opening(),
@@ -162,7 +162,7 @@ impl<'a> WebSocketSession<'a> {
     }
 
     /// Sends a ping with an unpredictable payload, and waits for its pong.
-    pub async fn ping(&mut self) -> Result<(), Failure> {
+    pub(super) async fn ping(&mut self) -> Result<(), Failure> {
         let payload = Bytes::from(generate_key());
         self.send(Message::Ping(payload.clone())).await?;
         self.attempt
@@ -183,7 +183,7 @@ impl<'a> WebSocketSession<'a> {
     }
 
     /// Closes in good order: a peer must answer that, or be gone (RFC 6455, section 7.1).
-    pub async fn close(mut self) -> Result<(), Failure> {
+    pub(super) async fn close(mut self) -> Result<(), Failure> {
         let close_frame = CloseFrame {
             code: CloseCode::Normal,
             reason: "".into(),

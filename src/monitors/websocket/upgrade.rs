@@ -39,7 +39,7 @@ pub(super) struct Upgrade {
 }
 
 impl Upgrade {
-    pub fn new(settings: &Settings) -> Self {
+    pub(super) fn new(settings: &Settings) -> Self {
         let uri = Uri::try_from(settings.url.as_str()).expect("it was read as one");
         let mut request = Request::get(uri).body(()).expect("there is a URI");
         let headers = request.headers_mut();
@@ -64,7 +64,7 @@ impl Upgrade {
     }
 
     /// Upgrades the connection of `stream`, and returns what came behind the response.
-    pub async fn run(
+    pub(super) async fn run(
         &self,
         stream: &mut MeasuredStream,
         attempt: &Attempt,

@@ -23,7 +23,7 @@ use crate::{
 
 /// Options of a [`Client`].
 #[derive(Clone, Copy, Debug)]
-pub struct ClientOptions<'s> {
+pub(crate) struct ClientOptions<'s> {
     /// TLS settings.
     pub tls: &'s tls::Settings,
     /// The versions of HTTP that it offers.

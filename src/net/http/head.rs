@@ -71,7 +71,7 @@ struct Head {
 
 impl HeadLog {
     /// Restores the response that the peer sent.
-    pub fn restore<B>(&self, response: &mut http::Response<B>) {
+    pub(super) fn restore<B>(&self, response: &mut http::Response<B>) {
         let mut head = self.0.lock();
         if head.is_http10 {
             *response.version_mut() = http::Version::HTTP_10;
@@ -82,7 +82,7 @@ impl HeadLog {
     }
 
     /// The problem of a head that hyper refused, quoted without words that were sent.
-    pub fn complaint(&self, sent: &SentWords) -> Option<String> {
+    pub(super) fn complaint(&self, sent: &SentWords) -> Option<String> {
         let head = self.0.lock();
         if head.received.starts_with(&TLS_ALERT) {
             return Some("the peer speaks TLS, expected HTTP".to_owned());
@@ -100,7 +100,7 @@ impl HeadLog {
 }
 
 impl LenientStream {
-    pub fn new(stream: MeasuredStream) -> (Self, Arc<HeadLog>) {
+    pub(super) fn new(stream: MeasuredStream) -> (Self, Arc<HeadLog>) {
         let log = Arc::new(HeadLog::default());
         let lenient = Self {
             stream,

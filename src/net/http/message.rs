@@ -87,7 +87,7 @@ pub(super) struct Secrets {
 }
 
 impl Secrets {
-    pub fn new(message: &http::Request<Full<Bytes>>, body: Bytes) -> Self {
+    pub(super) fn new(message: &http::Request<Full<Bytes>>, body: Bytes) -> Self {
         let values = message.headers().values();
         Self {
             uri: message.uri().clone(),
@@ -99,7 +99,7 @@ impl Secrets {
         }
     }
 
-    pub fn words(&self) -> SentWords {
+    pub(super) fn words(&self) -> SentWords {
         let mut words = SentWords::default();
         words.add(self.uri.query().unwrap_or_default().as_bytes());
         for value in &self.headers {

@@ -12,9 +12,9 @@ mod steps;
 mod traceparent;
 mod tunnel;
 
-pub use client::{Client, ClientOptions};
-pub use connection::ResponseBody;
-pub use proxy::{NoProxy, Proxies, Proxy, ProxyScheme};
-pub use request::{Body, OfferedVersions, Request, Transport, USER_AGENT};
+pub(crate) use client::{Client, ClientOptions};
+pub(crate) use connection::ResponseBody;
+pub(crate) use proxy::{NoProxy, Proxies, Proxy, ProxyScheme};
+pub(crate) use request::{Body, OfferedVersions, Request, Transport, USER_AGENT};
 pub(crate) use steps::{record_request_headers, record_response, shown_value};
-pub use traceparent::{TRACEPARENT, traceparent};
+pub(crate) use traceparent::{TRACEPARENT, traceparent};

@@ -10,7 +10,7 @@ use crate::value::{Endpoint, Host, basic_authorization, ip_literal, userinfo};
 
 /// The proxies of a monitor.
 #[derive(Clone)]
-pub struct Proxies {
+pub(crate) struct Proxies {
     /// For `http` URLs.
     http: Option<Arc<Proxy>>,
     /// For `https` URLs.
@@ -47,7 +47,7 @@ pub enum ProxyScheme {
 impl Proxies {
     /// These proxies, which are sent `connect_headers` beside their own; `None` if there is none.
     #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         http: Option<Proxy>,
         https: Option<Proxy>,
         exempt: NoProxy,
@@ -75,7 +75,7 @@ impl Proxies {
 
     /// The proxy that a request for `url` goes through, if it goes through one.
     #[must_use]
-    pub fn for_url(&self, url: &Url) -> Option<&Arc<Proxy>> {
+    pub(crate) fn for_url(&self, url: &Url) -> Option<&Arc<Proxy>> {
         let proxy = match url.scheme() {
             "https" => &self.https,
             _ => &self.http,
@@ -144,7 +144,7 @@ impl std::fmt::Debug for Proxy {
 
 /// The hosts that are spoken to without a proxy.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct NoProxy(Vec<NoProxyRule>);
+pub(crate) struct NoProxy(Vec<NoProxyRule>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum NoProxyRule {

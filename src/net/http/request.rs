@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// The User-Agent of requests that have no other.
-pub const USER_AGENT: &str = concat!("monitoringdaemon/", env!("CARGO_PKG_VERSION"));
+pub(crate) const USER_AGENT: &str = concat!("monitoringdaemon/", env!("CARGO_PKG_VERSION"));
 
 /// Sends requests; tests have a stand-in.
 pub trait Transport: Send + Sync + 'static {

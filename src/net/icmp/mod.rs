@@ -9,7 +9,7 @@ mod socket;
 mod sockets;
 
 pub use open::SocketKey;
-pub use packet::{Family, ICMP_HEADER_LEN, IcmpError, MAX_PAYLOAD};
-pub use session::{EchoResult, EchoSession, Request};
-pub use socket::Socket;
-pub use sockets::Sockets;
+pub use packet::Family;
+pub(crate) use packet::{IcmpError, MAX_PAYLOAD};
+pub use session::{EchoResult, EchoSession};
+pub(crate) use sockets::Sockets;

@@ -33,7 +33,7 @@ pub(super) struct OpenSocket {
     pub socket: socket2::Socket,
     pub family: Family,
     /// Of a raw socket alone.
-    pub identifier: Option<u16>,
+    pub(crate) identifier: Option<u16>,
 }
 
 /// The reason why a socket cannot be opened.

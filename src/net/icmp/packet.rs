@@ -14,7 +14,7 @@ pub enum Family {
 impl Family {
     /// The family of `address`.
     #[must_use]
-    pub fn of_address(address: IpAddr) -> Self {
+    pub(crate) fn of_address(address: IpAddr) -> Self {
         match address {
             IpAddr::V4(_) => Self::V4,
             IpAddr::V6(_) => Self::V6,
@@ -38,10 +38,10 @@ impl Family {
 }
 
 /// Bytes before the payload: type, code, checksum, identifier, sequence.
-pub const ICMP_HEADER_LEN: usize = 8;
+pub(crate) const ICMP_HEADER_LEN: usize = 8;
 
 /// The largest payload that fits into an IPv4 packet: 65535 bytes without both headers.
-pub const MAX_PAYLOAD: usize = 65_507;
+pub(crate) const MAX_PAYLOAD: usize = 65_507;
 
 /// The start of a payload, which only those who have seen the request know.
 pub(super) type Cookie = [u8; 8];
@@ -94,14 +94,14 @@ fn checksum(bytes: &[u8]) -> u16 {
 /// An echo reply, taken apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Reply<'p> {
-    pub identifier: u16,
-    pub sequence: u16,
+    pub(crate) identifier: u16,
+    pub(crate) sequence: u16,
     payload: &'p [u8],
 }
 
 impl<'p> Reply<'p> {
     /// The reply in `packet`, if it is one.
-    pub fn parse(family: Family, packet: &'p [u8]) -> Option<Self> {
+    pub(super) fn parse(family: Family, packet: &'p [u8]) -> Option<Self> {
         let (header, payload) = packet.split_first_chunk::<ICMP_HEADER_LEN>()?;
         let [kind, code, _, _, identifier @ .., s0, s1] = *header;
         (kind == family.reply() && code == 0).then_some(Self {
@@ -112,7 +112,7 @@ impl<'p> Reply<'p> {
     }
 
     /// Returns whether the reply has the payload of the request.
-    pub fn answers(&self, cookie: Cookie, size: usize) -> bool {
+    pub(super) fn answers(&self, cookie: Cookie, size: usize) -> bool {
         let bytes = self.payload.iter().copied();
         self.payload.len() == size && bytes.eq(payload(cookie, size))
     }
@@ -153,7 +153,7 @@ pub struct IcmpError {
 impl IcmpError {
     /// Returns whether the request is lost. After a redirect, for example, it is not.
     #[must_use]
-    pub fn is_final(&self) -> bool {
+    pub(crate) fn is_final(&self) -> bool {
         match self.family {
             Family::V4 => matches!(self.kind, 3 | 11 | 12),
             Family::V6 => matches!(self.kind, 1..=4),

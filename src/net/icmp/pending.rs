@@ -13,7 +13,7 @@ use super::packet::{Cookie, IcmpError, Reply};
 /// The outcome of the request `sequence`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Answer {
-    pub sequence: u16,
+    pub(crate) sequence: u16,
     pub outcome: EchoOutcome,
 }
 
@@ -29,23 +29,23 @@ pub(super) enum EchoOutcome {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Arrival {
     /// When it was read.
-    pub read_at: Instant,
+    pub(crate) read_at: Instant,
     /// Time that it had waited in the kernel.
-    pub kernel_queue_time: Duration,
+    pub(crate) kernel_queue_time: Duration,
     /// Hops that it could still have made.
-    pub hop_limit: Option<u8>,
+    pub(crate) hop_limit: Option<u8>,
 }
 
 /// A request that waits.
 pub(super) struct PendingEcho {
     /// The session that it belongs to.
-    pub owner: u64,
+    pub(crate) owner: u64,
     pub target: IpAddr,
     pub cookie: Cookie,
     /// Bytes of payload.
     pub size: usize,
     /// Has capacity for an answer to each request of its owner.
-    pub inbox: mpsc::Sender<Answer>,
+    pub(crate) inbox: mpsc::Sender<Answer>,
 }
 
 /// The requests of one socket that wait, by their sequence: at most one answer goes to each.
@@ -60,7 +60,7 @@ const MAX_PENDING: usize = 1 << 15;
 
 impl PendingEchoes {
     /// A sequence for `echo`, the one unused for longest; `None` where too many wait already.
-    pub fn insert(&mut self, echo: PendingEcho) -> Option<u16> {
+    pub(super) fn insert(&mut self, echo: PendingEcho) -> Option<u16> {
         if self.pending.len() >= MAX_PENDING {
             return None;
         }
@@ -75,14 +75,14 @@ impl PendingEchoes {
     }
 
     /// Delivers a reply from `from` to its session, if there is one.
-    pub fn reply(&mut self, from: IpAddr, reply: Reply<'_>, arrival: Arrival) {
+    pub(super) fn reply(&mut self, from: IpAddr, reply: Reply<'_>, arrival: Arrival) {
         let answers =
             |echo: &PendingEcho| echo.target == from && reply.answers(echo.cookie, echo.size);
         self.deliver(reply.sequence, EchoOutcome::Reply(arrival), answers);
     }
 
     /// Delivers an ICMP error about the request `sequence` to `target` to its session, if there is one.
-    pub fn icmp_error(&mut self, target: IpAddr, sequence: u16, icmp_error: IcmpError) {
+    pub(super) fn icmp_error(&mut self, target: IpAddr, sequence: u16, icmp_error: IcmpError) {
         if icmp_error.is_final() {
             let concerns = |echo: &PendingEcho| echo.target == target;
             self.deliver(sequence, EchoOutcome::IcmpError(icmp_error), concerns);
@@ -104,7 +104,7 @@ impl PendingEchoes {
     }
 
     /// Removes the pending request `sequence` of `owner`.
-    pub fn cancel(&mut self, sequence: u16, owner: u64) {
+    pub(super) fn cancel(&mut self, sequence: u16, owner: u64) {
         // It may have been answered meanwhile, and its sequence reused by another session.
         if let Entry::Occupied(entry) = self.pending.entry(sequence)
             && entry.get().owner == owner
@@ -114,7 +114,7 @@ impl PendingEchoes {
     }
 
     /// Number of pending requests.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.pending.len()
     }
 }

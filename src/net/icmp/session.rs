@@ -21,7 +21,7 @@ pub struct Request {
     /// Index within the session, from 0.
     pub index: usize,
     /// When it was sent.
-    pub sent_at: Instant,
+    pub(crate) sent_at: Instant,
 }
 
 /// The result of an echo request.
@@ -114,12 +114,12 @@ impl EchoSession {
 
     /// The request that is pending longest.
     #[must_use]
-    pub fn oldest(&self) -> Option<Request> {
+    pub(crate) fn oldest(&self) -> Option<Request> {
         self.pending.first().copied()
     }
 
     /// Waits no longer for the request that is pending longest.
-    pub fn give_up_oldest(&mut self) {
+    pub(crate) fn give_up_oldest(&mut self) {
         if !self.pending.is_empty() {
             let request = self.pending.remove(0);
             self.cancel(request);

@@ -93,12 +93,12 @@ const SEND_BUFFER_TIMEOUT: Duration = Duration::from_millis(500);
 const SEND_BUFFER_POLL: Duration = Duration::from_millis(5);
 
 impl SocketState {
-    pub fn pending(&self) -> MutexGuard<'_, PendingEchoes> {
+    pub(super) fn pending(&self) -> MutexGuard<'_, PendingEchoes> {
         self.pending.lock()
     }
 
     /// A number that no other session has.
-    pub fn number(&self) -> u64 {
+    pub(super) fn number(&self) -> u64 {
         self.requests.fetch_add(1, Ordering::Relaxed)
     }
 
@@ -108,7 +108,7 @@ impl SocketState {
 
     /// Sends a request with a payload of `size` bytes to `target`, whose answer goes to `inbox`;
     /// returns its sequence, and when it was sent.
-    pub async fn send(
+    pub(super) async fn send(
         &self,
         owner: u64,
         target: SocketAddr,

@@ -8,7 +8,7 @@ pub(super) struct Hosts(HashMap<Box<str>, Vec<IpAddr>>);
 
 impl Hosts {
     /// Reads the text of the file; lines without an address at their beginning are skipped.
-    pub fn parse(text: &str) -> Self {
+    pub(super) fn parse(text: &str) -> Self {
         let mut hosts = HashMap::<_, Vec<_>>::new();
         for line in text.lines() {
             let (line, _comment) = line.split_once('#').unwrap_or((line, ""));
@@ -27,7 +27,7 @@ impl Hosts {
     }
 
     /// The addresses of `name`, or of the names that have to be of this machine (RFC 6761, section 6.3).
-    pub fn find(&self, name: &str) -> Option<Cow<'_, [IpAddr]>> {
+    pub(super) fn find(&self, name: &str) -> Option<Cow<'_, [IpAddr]>> {
         let name = key(name);
         if let Some(addresses) = self.0.get(&*name) {
             return Some(addresses.into());

@@ -17,7 +17,7 @@ use crate::check::Rcode;
 #[derive(Debug)]
 pub(super) struct Query {
     pub name: Name,
-    pub record_type: RecordType,
+    pub(crate) record_type: RecordType,
 }
 
 /// The data of a record that was asked for.
@@ -52,9 +52,9 @@ impl fmt::Display for Data {
 pub(super) struct Response {
     pub rcode: Rcode,
     /// There is more of it, over TCP; the rest has not been read.
-    pub is_truncated: bool,
+    pub(crate) is_truncated: bool,
     /// It neither answers nor could it: the server does not look up names for others.
-    pub is_referral: bool,
+    pub(crate) is_referral: bool,
     /// Records of the requested type, of the name or of its alias target.
     pub records: Vec<Data>,
     /// The alias target of the requested name.
@@ -109,7 +109,7 @@ pub(super) const NOERROR: Rcode = Rcode(0);
 
 impl Query {
     /// The query with this id, which wants recursion.
-    pub fn encode(&self, id: u16, edns: bool) -> Vec<u8> {
+    pub(super) fn encode(&self, id: u16, edns: bool) -> Vec<u8> {
         const RECURSION_DESIRED: [u8; 2] = [1, 0];
         let mut bytes = Vec::with_capacity(self.name.len() + 32);
         bytes.extend(id.to_be_bytes());
@@ -134,7 +134,7 @@ impl Query {
     }
 
     /// Decodes `bytes` as a response to this query with this `id`.
-    pub fn decode(&self, id: u16, bytes: &[u8]) -> Result<Response, ResponseError> {
+    pub(super) fn decode(&self, id: u16, bytes: &[u8]) -> Result<Response, ResponseError> {
         let mut decoder = BinDecoder::new(bytes);
         let header = Header::read(&mut decoder).map_err(|_| ResponseError::Mismatched)?;
         if header.id != id || header.message_type != MessageType::Response {

@@ -29,7 +29,7 @@ pub(super) struct ResolvConf {
 )]
 pub(super) struct Options {
     /// Minimum number of dots with which a name is tried unchanged before the search list.
-    pub ndots: usize,
+    pub(crate) ndots: usize,
     /// Time to wait for the last server that was asked.
     pub timeout: Duration,
     /// Number of times each server is asked.
@@ -37,17 +37,17 @@ pub(super) struct Options {
     /// Begin with another server each time.
     pub rotate: bool,
     /// Ask over TCP.
-    pub use_vc: bool,
+    pub(crate) use_vc: bool,
     /// Announce that longer datagrams are welcome.
     pub edns0: bool,
     /// Never ask for IPv6 addresses.
-    pub no_aaaa: bool,
+    pub(crate) no_aaaa: bool,
     /// Ask for the addresses of both families one after the other.
-    pub single_request: bool,
+    pub(crate) single_request: bool,
     /// Do not ask for names without a dot as they are.
-    pub no_tld_query: bool,
+    pub(crate) no_tld_query: bool,
     /// Do not read the file again when it changes.
-    pub no_reload: bool,
+    pub(crate) no_reload: bool,
 }
 
 impl Default for Options {
@@ -71,11 +71,11 @@ impl Default for Options {
 #[derive(Debug, Default)]
 pub(super) struct Environment {
     /// The variable `LOCALDOMAIN`: the search list in place of the file's.
-    pub local_domain: Option<String>,
+    pub(crate) local_domain: Option<String>,
     /// The variable `RES_OPTIONS`: more options.
     pub options: Option<String>,
     /// The name of this host, whose domain is searched unless the file names others.
-    pub host_name: Option<String>,
+    pub(crate) host_name: Option<String>,
 }
 
 /// As many servers as the C library asks (MAXNS).
@@ -89,7 +89,7 @@ const PORT: u16 = 53;
 
 impl ResolvConf {
     /// Reads the text of the file.
-    pub fn parse(text: &str, environment: &Environment) -> Self {
+    pub(super) fn parse(text: &str, environment: &Environment) -> Self {
         let mut servers = Vec::new();
         let mut search = None;
         let mut options = Options::default();

@@ -90,7 +90,7 @@ impl Resolver {
     ///
     /// # Errors
     /// A [`Failure`] in the phase `resolve`.
-    pub async fn resolve_told_to(
+    pub(crate) async fn resolve_told_to(
         &self,
         host: &str,
         route: Route,
@@ -118,7 +118,7 @@ impl Resolver {
     ///
     /// # Errors
     /// A [`Failure`] in the phase `resolve` if there is none.
-    pub async fn resolve_all_told_to(
+    pub(crate) async fn resolve_all_told_to(
         &self,
         host: &str,
         route: Route,
@@ -170,7 +170,7 @@ impl Resolver {
     ///
     /// # Errors
     /// A [`Failure`] if no name server can tell.
-    pub async fn lookup_mx(&self, name: &str) -> Result<Vec<String>, Failure> {
+    pub(crate) async fn lookup_mx(&self, name: &str) -> Result<Vec<String>, Failure> {
         self.lookup_hosts(name, RecordType::MX).await
     }
 
@@ -178,7 +178,7 @@ impl Resolver {
     ///
     /// # Errors
     /// A [`Failure`] if no name server can tell.
-    pub async fn lookup_ns(&self, name: &str) -> Result<Vec<String>, Failure> {
+    pub(crate) async fn lookup_ns(&self, name: &str) -> Result<Vec<String>, Failure> {
         self.lookup_hosts(name, RecordType::NS).await
     }
 
@@ -252,7 +252,7 @@ pub(super) struct Stub {
 }
 
 impl Stub {
-    pub fn new(resolv_conf: &ResolvConf, hosts: Hosts) -> Self {
+    pub(super) fn new(resolv_conf: &ResolvConf, hosts: Hosts) -> Self {
         Self {
             hosts,
             servers: Servers::new(&resolv_conf.servers, resolv_conf.options),
@@ -262,7 +262,7 @@ impl Stub {
     }
 
     /// Returns whether `resolv.conf` must be read again when it changes.
-    pub fn follows_resolv_conf(&self) -> bool {
+    pub(super) fn follows_resolv_conf(&self) -> bool {
         !self.options.no_reload
     }
 

@@ -9,12 +9,12 @@ use super::{name::parse_name, resolv_conf::Options};
 pub(super) struct Candidates {
     pub names: Vec<Name>,
     /// The first is the name itself, whose error counts if no name is found.
-    pub starts_as_is: bool,
+    pub(crate) starts_as_is: bool,
 }
 
 impl Candidates {
     /// The names to ask for in place of `text`; `None` if DNS cannot carry it.
-    pub fn new(text: &str, search: &[Name], options: Options) -> Option<Self> {
+    pub(super) fn new(text: &str, search: &[Name], options: Options) -> Option<Self> {
         let absolute = parse_name(text)?;
         if text.ends_with('.') {
             return Some(Self {

@@ -73,7 +73,7 @@ const MAX_IDLE: usize = 16;
 const MAX_DATAGRAM: usize = 4096;
 
 impl Server {
-    pub fn new(address: SocketAddr) -> Self {
+    pub(super) fn new(address: SocketAddr) -> Self {
         Self {
             address,
             idle: Mutex::default(),
@@ -82,7 +82,7 @@ impl Server {
     }
 
     /// Sends `query` and returns the response. There is no time limit.
-    pub async fn ask(
+    pub(super) async fn ask(
         &self,
         query: &Query,
         options: QueryOptions,
@@ -296,7 +296,7 @@ impl Health {
     const UNANSWERED_AFTER: Duration = Duration::from_millis(100);
 
     /// The expectation of the server now.
-    pub fn availability(&self) -> Availability {
+    pub(super) fn availability(&self) -> Availability {
         let until = self.silent_until.load(Ordering::Relaxed);
         let now = self.now();
         if until == 0 {

@@ -64,7 +64,7 @@ struct Sent {
 }
 
 impl Servers {
-    pub fn new(addresses: &[SocketAddr], options: Options) -> Self {
+    pub(super) fn new(addresses: &[SocketAddr], options: Options) -> Self {
         Self {
             in_order: addresses.iter().copied().map(Server::new).collect(),
             attempts: options.attempts,
@@ -78,7 +78,7 @@ impl Servers {
     }
 
     /// The answer to `query` of any server that has one: records, or that there are none.
-    pub async fn ask(&self, query: &Query, steps: &Steps) -> Result<Response, ServersError> {
+    pub(super) async fn ask(&self, query: &Query, steps: &Steps) -> Result<Response, ServersError> {
         let count = self.in_order.len();
         let turn = self.turn.as_ref();
         let first = turn.map_or(0, |turn| turn.fetch_add(1, Ordering::Relaxed) % count);

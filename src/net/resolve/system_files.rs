@@ -30,7 +30,7 @@ impl SystemFiles {
     /// As often as Go's resolver, and so blackbox_exporter, looks at the files.
     const POLL_INTERVAL: Duration = Duration::from_secs(5);
 
-    pub fn read(paths: Paths) -> Self {
+    pub(super) fn read(paths: Paths) -> Self {
         let stamps = paths.stamps();
         let environment = Environment {
             local_domain: env::var("LOCALDOMAIN").ok(),
@@ -48,7 +48,7 @@ impl SystemFiles {
     }
 
     /// The resolver of the moment.
-    pub fn current(&mut self) -> Arc<Stub> {
+    pub(super) fn current(&mut self) -> Arc<Stub> {
         if self.looked_at.elapsed() >= Self::POLL_INTERVAL {
             self.looked_at = Instant::now();
             let mut stamps = self.paths.stamps();

@@ -9,12 +9,12 @@ use crate::{
 
 /// The time for which the certificates of a peer must still be valid.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct MinCertificateValidity(Option<Duration>);
+pub(crate) struct MinCertificateValidity(Option<Duration>);
 
 impl MinCertificateValidity {
     /// Certificates must be good for at least this long; `None` for any time.
     #[must_use]
-    pub const fn new(least: Option<Duration>) -> Self {
+    pub(crate) const fn new(least: Option<Duration>) -> Self {
         Self(least)
     }
 
@@ -22,7 +22,7 @@ impl MinCertificateValidity {
     ///
     /// # Errors
     /// A [`Failure`] in the phase `tls`.
-    pub fn judge(self, attempt: &Attempt) -> Result<(), Failure> {
+    pub(crate) fn judge(self, attempt: &Attempt) -> Result<(), Failure> {
         let of_role = |role| {
             attempt.find_fact(|fact| match fact {
                 Fact::Certificate(known, certificate) if *known == role => Some(*certificate),

@@ -36,7 +36,7 @@ struct Seen {
 }
 
 impl HandshakeLog {
-    pub fn new(attempt: &Attempt, records_identity: bool) -> Arc<Self> {
+    pub(crate) fn new(attempt: &Attempt, records_identity: bool) -> Arc<Self> {
         Arc::new(Self {
             attempt: attempt.clone(),
             records_identity,
@@ -45,12 +45,12 @@ impl HandshakeLog {
     }
 
     /// The failure of a rejected peer certificate.
-    pub fn rejection(&self) -> Option<Failure> {
+    pub(crate) fn rejection(&self) -> Option<Failure> {
         self.seen.lock().rejection.clone()
     }
 
     /// Returns whether the peer demanded a client certificate.
-    pub fn is_certificate_demanded(&self) -> bool {
+    pub(crate) fn is_certificate_demanded(&self) -> bool {
         self.seen.lock().certificate_demanded
     }
 

@@ -12,10 +12,10 @@ mod settings;
 mod trust;
 mod verifier;
 
-pub use authorities::Authorities;
-pub use expiry::MinCertificateValidity;
+pub(crate) use authorities::Authorities;
+pub(crate) use expiry::MinCertificateValidity;
 pub(super) use handshake::{HandshakeLog, cipher_suite_name, version_name};
 pub(super) use reasons::{describe, reason};
-pub use settings::Settings;
+pub(crate) use settings::Settings;
 pub(super) use trust::TlsConfig;
 pub use trust::TrustStore;

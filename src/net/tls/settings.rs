@@ -25,14 +25,14 @@ pub struct Settings {
 impl Settings {
     /// The name to ask for and to verify, of a peer that is `host`.
     #[must_use]
-    pub fn server_name_for(&self, host: &Host) -> ServerName<'static> {
+    pub(crate) fn server_name_for(&self, host: &Host) -> ServerName<'static> {
         self.configured_server_name()
             .unwrap_or_else(|| host.server_name())
     }
 
     /// The configured name for SNI and verification.
     #[must_use]
-    pub fn configured_server_name(&self) -> Option<ServerName<'static>> {
+    pub(crate) fn configured_server_name(&self) -> Option<ServerName<'static>> {
         let name = self.server_name.clone()?;
         Some(ServerName::try_from(name).expect("it was read as the name of a host"))
     }

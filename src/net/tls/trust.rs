@@ -136,12 +136,12 @@ impl TlsConfig {
     }
 
     /// Returns whether handshakes record the identity of the peer's certificate.
-    pub fn records_identity(&self) -> bool {
+    pub(crate) fn records_identity(&self) -> bool {
         self.records_identity.load(Ordering::Relaxed)
     }
 
     /// The protocols that are offered (ALPN), with commas.
-    pub fn offered_protocols(&self) -> String {
+    pub(crate) fn offered_protocols(&self) -> String {
         let protocols: Vec<_> = self
             .client
             .alpn_protocols
@@ -152,7 +152,7 @@ impl TlsConfig {
     }
 
     /// The configuration of one handshake, which `log` records.
-    pub fn for_handshake(&self, log: &Arc<HandshakeLog>) -> Arc<ClientConfig> {
+    pub(crate) fn for_handshake(&self, log: &Arc<HandshakeLog>) -> Arc<ClientConfig> {
         let mut config = self.client.clone();
         config
             .dangerous()
@@ -166,7 +166,7 @@ impl TlsConfig {
 
     /// A configuration for handshakes that are not recorded. `server_name` is verified in place
     /// of the name that is asked for.
-    pub fn unrecorded(&self, server_name: Option<ServerName<'static>>) -> ClientConfig {
+    pub(crate) fn unrecorded(&self, server_name: Option<ServerName<'static>>) -> ClientConfig {
         let mut config = self.client.clone();
         config
             .dangerous()

@@ -27,7 +27,7 @@ pub(super) enum Policy {
 /// The verifier of one handshake, or of the many of a client that is not measured.
 #[derive(Debug)]
 pub(super) struct Verifier {
-    pub algorithms: WebPkiSupportedAlgorithms,
+    pub(crate) algorithms: WebPkiSupportedAlgorithms,
     pub policy: Policy,
     pub log: Option<Arc<HandshakeLog>>,
     /// The name to verify in place of the one that was asked for.

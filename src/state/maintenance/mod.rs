@@ -6,4 +6,4 @@ mod window;
 
 pub(crate) use settings::read_maintenance;
 pub(super) use timetable::Timetable;
-pub use window::Window;
+pub(crate) use window::Window;

@@ -20,7 +20,7 @@ pub(in crate::state) struct Timetable {
 
 impl Timetable {
     /// A timetable of `windows`, which are all closed before it is looked at.
-    pub fn new(windows: Vec<Window>) -> Self {
+    pub(crate) fn new(windows: Vec<Window>) -> Self {
         Self {
             times: vec![(None, None); windows.len()],
             windows,
@@ -29,7 +29,7 @@ impl Timetable {
     }
 
     /// Looks at the windows, and returns whether one has opened or closed, or opens at another time.
-    pub fn look(&mut self, now: DateTime<Utc>) -> bool {
+    pub(crate) fn look(&mut self, now: DateTime<Utc>) -> bool {
         let is_same_time = self.looked_at.is_some_and(|last| last <= now)
             && self.next_change.is_none_or(|change| now < change);
         // The clock may have been set back, to before a change.
@@ -54,23 +54,23 @@ impl Timetable {
     }
 
     /// When a window opens or closes next.
-    pub fn next_change(&self) -> Option<DateTime<Utc>> {
+    pub(crate) fn next_change(&self) -> Option<DateTime<Utc>> {
         self.next_change
     }
 
     /// True if a window is open for the monitor `name` with `labels`.
-    pub fn is_open_for(&self, name: &str, labels: &BTreeMap<String, String>) -> bool {
+    pub(crate) fn is_open_for(&self, name: &str, labels: &BTreeMap<String, String>) -> bool {
         let mut windows = self.windows.iter().zip(&self.times);
         windows.any(|(window, (current, _))| current.is_some() && window.selects(name, labels))
     }
 
     /// True if there are windows.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.windows.is_empty()
     }
 
     /// The windows that are open, or else when they open next; those that never open again are left out.
-    pub fn shown(&self) -> Arc<[MaintenanceWindow]> {
+    pub(crate) fn shown(&self) -> Arc<[MaintenanceWindow]> {
         let windows = self.windows.iter().zip(&self.times);
         let mut shown: Vec<_> = windows
             .filter_map(|(window, (current, next))| {

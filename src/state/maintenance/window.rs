@@ -77,7 +77,7 @@ impl Window {
 
 impl Schedule {
     /// The time that the window is open at `now`, if it is.
-    pub fn current(&self, now: DateTime<Utc>) -> Option<Occurrence> {
+    pub(super) fn current(&self, now: DateTime<Utc>) -> Option<Occurrence> {
         let is_open = |open: &Occurrence| open.from <= now && now < open.until;
         match self {
             Self::Once { from, until } => Some(Occurrence {
@@ -104,7 +104,7 @@ impl Schedule {
     }
 
     /// The next time that the window opens after `now`.
-    pub fn next(&self, now: DateTime<Utc>) -> Option<Occurrence> {
+    pub(super) fn next(&self, now: DateTime<Utc>) -> Option<Occurrence> {
         let is_later = |open: &Occurrence| now < open.from;
         match self {
             Self::Once { from, until } => Some(Occurrence {

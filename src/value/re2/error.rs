@@ -4,7 +4,7 @@ use std::fmt;
 
 /// Why an expression is no expression of RE2.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Error {
+pub(crate) enum Error {
     /// A part of it is not of RE2's syntax.
     Syntax {
         /// The reason.

@@ -8,7 +8,7 @@ enum Piece<'t> {
 
 /// `template` with each reference to a group replaced by what `group` gives for its name or number;
 /// `None` if that is longer than `max_bytes`.
-pub fn expand<'g>(
+pub(crate) fn expand<'g>(
     template: &[u8],
     max_bytes: usize,
     group: impl Fn(&[u8]) -> &'g [u8],
@@ -30,7 +30,7 @@ pub fn expand<'g>(
 }
 
 /// The number that `name` is, if it is that of a group.
-pub fn number(name: &[u8]) -> Option<usize> {
+pub(crate) fn number(name: &[u8]) -> Option<usize> {
     let is_number = name.iter().all(u8::is_ascii_digit) && (name[0] != b'0' || name.len() == 1);
     let text = std::str::from_utf8(name).ok().filter(|_| is_number)?;
     // One that is too large for a number is larger than that of any group.

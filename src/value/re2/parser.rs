@@ -21,15 +21,15 @@ const PART_BYTES: usize = 256;
 
 /// An expression that has been read.
 #[derive(Debug)]
-pub struct Parsed {
+pub(crate) struct Parsed {
     /// Its meaning, for text that is valid UTF-8.
-    pub hir: Hir,
+    pub(crate) hir: Hir,
     /// The names of its groups, by index; the first is that of the whole match, which has none.
     pub names: Vec<Option<Box<str>>>,
 }
 
 /// Reads `text`; `.` matches line feeds too if `dot_matches_newline`.
-pub fn parse(text: &str, dot_matches_newline: bool) -> Result<Parsed, Error> {
+pub(crate) fn parse(text: &str, dot_matches_newline: bool) -> Result<Parsed, Error> {
     let flags = Flags {
         dot_matches_newline,
         ..Flags::default()

@@ -25,14 +25,14 @@ const REPLACEMENT: &[u8] = "\u{fffd}".as_bytes();
 
 /// An expression in the form for such searches.
 #[derive(Clone, Debug)]
-pub struct Search {
+pub(crate) struct Search {
     quick: dfa::DFA,
     complete: dfa::DFA,
 }
 
 impl Search {
     /// Compiles `hir`, unless it takes more than `max_bytes`.
-    pub fn new(hir: &Hir, max_bytes: usize) -> Result<Self, Error> {
+    pub(crate) fn new(hir: &Hir, max_bytes: usize) -> Result<Self, Error> {
         let config = thompson::Config::new()
             .which_captures(WhichCaptures::None)
             .nfa_size_limit(Some(max_bytes));
@@ -61,13 +61,13 @@ impl Search {
     }
 
     /// Number of its states, all of which a hostile text may keep busy at each byte.
-    pub fn states(&self) -> u64 {
+    pub(crate) fn states(&self) -> u64 {
         self.complete.get_nfa().states().len() as u64
     }
 
     /// True if there is a match anywhere in `bytes`; `None` if that takes more than a few milliseconds beside
     /// what it takes to read them once.
-    pub fn is_match_quickly(&self, bytes: &[u8]) -> Option<bool> {
+    pub(crate) fn is_match_quickly(&self, bytes: &[u8]) -> Option<bool> {
         let text = Text::new(bytes);
         let mut cache = self.quick.create_cache();
         let input = Input::new(text.as_str()).earliest(true);
@@ -76,7 +76,7 @@ impl Search {
     }
 
     /// True if there is a match anywhere in `bytes`; `None` if `stop` says so before that is known.
-    pub fn is_match(&self, bytes: &[u8], stop: impl Fn() -> bool) -> Option<bool> {
+    pub(crate) fn is_match(&self, bytes: &[u8], stop: impl Fn() -> bool) -> Option<bool> {
         let mut cache = self.complete.create_cache();
         let unanchored = start::Config::new();
         let mut state = self.complete.start_state(&mut cache, &unanchored).ok()?;

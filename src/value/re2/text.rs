@@ -6,7 +6,7 @@ use std::{borrow::Cow, ops::Range};
 const REPLACEMENT_BYTES: usize = char::REPLACEMENT_CHARACTER.len_utf8();
 
 /// Bytes, and the text that they are to an expression.
-pub struct Text<'b> {
+pub(crate) struct Text<'b> {
     text: Cow<'b, str>,
     /// Where in the text a byte was replaced, in order.
     replaced: Vec<usize>,
@@ -14,7 +14,7 @@ pub struct Text<'b> {
 
 impl<'b> Text<'b> {
     /// The text that `bytes` are; they are copied only if they are not valid UTF-8.
-    pub fn new(bytes: &'b [u8]) -> Self {
+    pub(crate) fn new(bytes: &'b [u8]) -> Self {
         if let Ok(text) = std::str::from_utf8(bytes) {
             return Self {
                 text: Cow::Borrowed(text),
@@ -37,12 +37,12 @@ impl<'b> Text<'b> {
     }
 
     /// The text.
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.text
     }
 
     /// Where among the bytes a part of the text is.
-    pub fn bytes_of(&self, part: Range<usize>) -> Range<usize> {
+    pub(crate) fn bytes_of(&self, part: Range<usize>) -> Range<usize> {
         self.position(part.start)..self.position(part.end)
     }
 

@@ -14,7 +14,7 @@ pub(super) const MAX_DEPTH: usize = 128;
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Outline {
     /// True if a value has a tag.
-    pub has_tags: bool,
+    pub(crate) has_tags: bool,
     /// The deepest nesting. A list in a list item or a mapping may count as the same level.
     depth: usize,
 }

@@ -22,7 +22,7 @@ pub(super) enum Tag {
 
 impl Tag {
     /// The tag that the library shows as `name`.
-    pub fn parse(name: &str) -> Option<Self> {
+    pub(super) fn parse(name: &str) -> Option<Self> {
         // `!` without a name means that the value is not resolved.
         if name == "!" {
             return Some(Self::Str);
@@ -41,12 +41,12 @@ impl Tag {
     }
 
     /// Returns true if the value is the text itself.
-    pub fn is_of_text(self) -> bool {
+    pub(super) fn is_of_text(self) -> bool {
         matches!(self, Self::Str | Self::Binary)
     }
 
     /// Applies the tag to `node`, which was read without it; `None` if it does not fit.
-    pub fn apply(self, node: Node) -> Option<Node> {
+    pub(super) fn apply(self, node: Node) -> Option<Node> {
         let node = match node {
             Node::Text(text) if self == Self::Binary => {
                 let text: String = text.split_ascii_whitespace().collect();

@@ -78,7 +78,7 @@ pub(super) struct Text<'t> {
 
 impl<'t> Text<'t> {
     /// Prepares `text`, so that the library shows the tags of YAML's core.
-    pub fn new(text: &'t str) -> Result<Self, SyntaxError> {
+    pub(super) fn new(text: &'t str) -> Result<Self, SyntaxError> {
         Ok(if outlined(text)?.has_tags {
             Self::tagged(text)
         } else {
@@ -112,7 +112,7 @@ impl<'t> Text<'t> {
         }
     }
 
-    pub fn deserialize<'de, S: DeserializeSeed<'de>>(
+    pub(super) fn deserialize<'de, S: DeserializeSeed<'de>>(
         &'de self,
         seed: S,
     ) -> Result<S::Value, SyntaxError> {
@@ -120,7 +120,7 @@ impl<'t> Text<'t> {
     }
 
     /// Converts `position` to the original text.
-    pub fn original(&self, position: Position) -> Position {
+    pub(super) fn original(&self, position: Position) -> Position {
         position.above(self.added)
     }
 }

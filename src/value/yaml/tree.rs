@@ -68,7 +68,7 @@ pub(in crate::value) struct TreeSize {
 }
 
 impl TreeSize {
-    pub fn new() -> RefCell<Self> {
+    pub(crate) fn new() -> RefCell<Self> {
         RefCell::default()
     }
 }
@@ -78,7 +78,7 @@ impl TreeSize {
 pub(in crate::value) struct BoundedNodeSeed<'g>(&'g RefCell<TreeSize>);
 
 impl<'g> BoundedNodeSeed<'g> {
-    pub fn new(size: &'g RefCell<TreeSize>) -> Self {
+    pub(crate) fn new(size: &'g RefCell<TreeSize>) -> Self {
         Self(size)
     }
 }

@@ -18,7 +18,7 @@ const SAME: [&str; 4] = [
 ];
 
 /// Copies the settings in `section` to `keys`; secrets are named after `owner`.
-pub fn copy(section: &mut Section<'_>, owner: &str, secrets: &Secrets, keys: &mut Keys) {
+pub(super) fn copy(section: &mut Section<'_>, owner: &str, secrets: &Secrets, keys: &mut Keys) {
     copy_same(section, &SAME, keys);
     copy_credentials(section, owner, secrets, keys);
     if let Some(oauth2) = section.section("oauth2") {
@@ -48,7 +48,7 @@ pub fn copy(section: &mut Section<'_>, owner: &str, secrets: &Secrets, keys: &mu
 }
 
 /// Copies the values of `same` to `keys`.
-pub fn copy_same(section: &mut Section<'_>, same: &[&'static str], keys: &mut Keys) {
+pub(super) fn copy_same(section: &mut Section<'_>, same: &[&'static str], keys: &mut Keys) {
     for key in same {
         if let Some((node, _)) = section.node(key)
             && !matches!(node, Node::List(items) if items.is_empty())
@@ -160,7 +160,7 @@ fn read_oauth2(mut section: Section<'_>, owner: &str, secrets: &Secrets) -> Keys
 }
 
 /// Reads `tls_config`.
-pub fn read_tls(mut section: Section<'_>, owner: &str, secrets: &Secrets) -> Keys {
+pub(super) fn read_tls(mut section: Section<'_>, owner: &str, secrets: &Secrets) -> Keys {
     let mut keys = Keys::default();
     copy_same(
         &mut section,
@@ -213,7 +213,7 @@ fn copy_secret(
 }
 
 /// Copies headers in either of Prometheus' forms: a text each, or `values`, `secrets` and `files`.
-pub fn copy_headers(
+pub(super) fn copy_headers(
     section: &mut Section<'_>,
     key: &'static str,
     owner: &str,

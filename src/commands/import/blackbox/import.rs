@@ -16,7 +16,7 @@ const MAX_FILES: usize = 100;
 
 /// The files to import.
 #[derive(Debug)]
-pub struct Files {
+pub(crate) struct Files {
     /// blackbox.yml
     pub modules: PathBuf,
     /// prometheus.yml
@@ -27,7 +27,7 @@ pub struct Files {
 ///
 /// # Errors
 /// Where one of them cannot be read.
-pub fn import(files: &Files, context: &mut Context) -> Result<(), ImportError> {
+pub(crate) fn import(files: &Files, context: &mut Context) -> Result<(), ImportError> {
     let (top, node) = context.sources.read_yaml(&files.modules)?;
     let report = context.report.clone();
     let modules = match Section::open(&node, top, &report) {

@@ -32,14 +32,14 @@ const LISTS: [&str; 3] = ["file_sd_configs", "http_sd_configs", "dns_sd_configs"
 
 /// `scrape_interval` and `scrape_timeout`.
 #[derive(Clone, Copy, Debug)]
-pub struct Timing {
+pub(super) struct Timing {
     interval: Duration,
     timeout: Duration,
 }
 
 impl Timing {
     /// The values of the section `global` of prometheus.yml.
-    pub fn global(section: &mut Section<'_>) -> Self {
+    pub(super) fn global(section: &mut Section<'_>) -> Self {
         let defaults = Self {
             interval: Duration::from_secs(60),
             timeout: Duration::from_secs(10),
@@ -72,7 +72,7 @@ impl Timing {
 }
 
 /// The jobs of prometheus.yml.
-pub struct Jobs<'m> {
+pub(super) struct Jobs<'m> {
     modules: &'m [Module],
     global: Timing,
     /// Number of jobs that scrape something else.
@@ -89,7 +89,7 @@ struct Job {
 
 impl<'m> Jobs<'m> {
     /// Jobs that probe with `modules`.
-    pub fn new(modules: &'m [Module], global: Timing) -> Self {
+    pub(super) fn new(modules: &'m [Module], global: Timing) -> Self {
         Self {
             modules,
             global,
@@ -98,7 +98,7 @@ impl<'m> Jobs<'m> {
     }
 
     /// Imports the `scrape_configs` of `section`.
-    pub fn read(&mut self, section: &mut Section<'_>, context: &mut Context) {
+    pub(super) fn read(&mut self, section: &mut Section<'_>, context: &mut Context) {
         for mut job in section.sections("scrape_configs") {
             let is_probe = job
                 .text("metrics_path")
@@ -112,7 +112,7 @@ impl<'m> Jobs<'m> {
     }
 
     /// Says what was not a matter of this import.
-    pub fn finish(self, context: &mut Context) {
+    pub(super) fn finish(self, context: &mut Context) {
         if self.others > 0 {
             let others = self.others;
             let jobs = if others == 1 {

@@ -7,4 +7,4 @@ mod jobs;
 mod modules;
 mod relabelling;
 
-pub use import::{Files, import};
+pub(super) use import::{Files, import};

@@ -18,7 +18,7 @@ const PROBERS: [&str; 7] = ["http", "tcp", "icmp", "dns", "grpc", "unix", "webso
 
 /// A module that became a template.
 #[derive(Clone, Debug)]
-pub struct Module {
+pub(super) struct Module {
     /// Its name, and that of the template.
     pub name: String,
     /// The type of its monitors.
@@ -30,7 +30,7 @@ pub struct Module {
 }
 
 /// Makes templates of the modules in `section`, the top of blackbox.yml.
-pub fn read(mut section: Section<'_>, context: &mut Context) -> Vec<Module> {
+pub(super) fn read(mut section: Section<'_>, context: &mut Context) -> Vec<Module> {
     let mut modules = Vec::new();
     let entries = section.section("modules").map(Section::into_entries);
     for (name, node, path) in entries.unwrap_or_default() {

@@ -13,17 +13,17 @@ const MODULE: &str = "__param_module";
 const DEFAULT_MODULE: &str = "http_2xx";
 
 /// The labels that all targets of a job have before relabelling.
-pub struct JobLabels<'j> {
+pub(super) struct JobLabels<'j> {
     /// The name of the job.
     pub job: &'j str,
     /// The first value of each of its parameters.
     pub parameters: &'j [(String, String)],
     /// Its interval and timeout.
-    pub timing: (Duration, Duration),
+    pub(crate) timing: (Duration, Duration),
 }
 
 /// The rules of one job.
-pub struct Relabelling {
+pub(super) struct Relabelling {
     /// As Prometheus has them.
     rules: Rules,
     /// The labels that all targets have.
@@ -35,7 +35,7 @@ pub struct Relabelling {
 }
 
 /// Reads the rules in `node`; `None`, with rows in the report, if they are not valid.
-pub fn read(
+pub(super) fn read(
     node: Option<(&Node, Path)>,
     job: &JobLabels<'_>,
     report: &Report,
@@ -77,7 +77,7 @@ pub fn read(
 
 impl Relabelling {
     /// The labels of the target `address` with its own `labels`; `None` if it is dropped.
-    pub fn apply(&self, address: &str, labels: &Labels) -> Option<Labels> {
+    pub(super) fn apply(&self, address: &str, labels: &Labels) -> Option<Labels> {
         let mut all = self.common.clone();
         all.extend(labels.clone());
         all.insert("__address__".to_owned(), address.to_owned());
@@ -85,12 +85,12 @@ impl Relabelling {
     }
 
     /// The module, unless it depends on the target.
-    pub fn module(&self) -> Option<&str> {
+    pub(super) fn module(&self) -> Option<&str> {
         self.module.as_deref()
     }
 
     /// The rules for a block, which with `module` keeps the targets of that module.
-    pub fn rules(&self, module: Option<&String>) -> Vec<Node> {
+    pub(super) fn rules(&self, module: Option<&String>) -> Vec<Node> {
         let mut rules = self.adapted.clone();
         if let Some(module) = module {
             let mut keep = Keys::default();

@@ -7,7 +7,7 @@ use crate::{
 };
 
 /// The settings that all targets of a probe share.
-pub struct Http {
+pub(super) struct Http {
     scheme: Option<String>,
     path: Option<String>,
     port: Option<u32>,
@@ -17,7 +17,7 @@ pub struct Http {
 ///
 /// # Errors
 /// Why the probe cannot be a monitor.
-pub fn read(
+pub(super) fn read(
     section: Option<Section<'_>>,
     owner: &str,
     context: &Context,
@@ -162,7 +162,7 @@ fn read_oauth(mut section: Section<'_>, keys: &mut Keys) -> Result<(), String> {
 }
 
 /// Reads `tls_config`.
-pub fn read_tls(mut section: Section<'_>, keys: &mut Keys) {
+pub(super) fn read_tls(mut section: Section<'_>, keys: &mut Keys) {
     for (theirs, ours) in [
         ("ca_cert_file", "ca_file"),
         ("tls_cert_file", "cert_file"),
@@ -199,7 +199,7 @@ pub fn read_tls(mut section: Section<'_>, keys: &mut Keys) {
 impl Http {
     /// The URL of `target`.
     #[must_use]
-    pub fn url(&self, target: &Target) -> String {
+    pub(super) fn url(&self, target: &Target) -> String {
         let scheme = self
             .scheme
             .as_ref()

@@ -22,7 +22,7 @@ use crate::{
 ///
 /// # Errors
 /// Where it cannot be read.
-pub fn import(path: &Path, context: &mut Context) -> Result<(), ImportError> {
+pub(crate) fn import(path: &Path, context: &mut Context) -> Result<(), ImportError> {
     let (top, mut node) = read(path, context)?;
     context.add_remarks("File");
     rewrite(&mut node, &|name| context.secrets.reserve(name));

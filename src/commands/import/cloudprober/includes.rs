@@ -16,7 +16,7 @@ const MAX_DEPTH: usize = 10;
 
 /// Where a place of the text comes from.
 #[derive(Clone, Debug)]
-pub struct Origin {
+pub(super) struct Origin {
     /// The file.
     pub file: Rc<Path>,
     /// The place in it.
@@ -25,7 +25,7 @@ pub struct Origin {
 
 /// The origins of the lines of a text.
 #[derive(Debug, Default)]
-pub struct Located {
+pub(super) struct Located {
     /// Where each line starts in the text, and where it comes from.
     lines: Vec<(usize, Rc<Path>, usize)>,
     text: String,
@@ -34,7 +34,7 @@ pub struct Located {
 impl Located {
     /// The origin of the byte `at`.
     #[must_use]
-    pub fn origin(&self, at: usize) -> Origin {
+    pub(super) fn origin(&self, at: usize) -> Origin {
         let index = self.lines.partition_point(|(start, ..)| *start <= at);
         match index.checked_sub(1).map(|index| &self.lines[index]) {
             Some((start, file, line)) => {
@@ -56,7 +56,7 @@ impl Located {
 
     /// The text.
     #[must_use]
-    pub fn text(&self) -> &str {
+    pub(super) fn text(&self) -> &str {
         &self.text
     }
 }
@@ -65,7 +65,7 @@ impl Located {
 ///
 /// # Errors
 /// Where a file cannot be read, or includes itself.
-pub fn read(path: &Path, sources: &Sources) -> Result<Located, ImportError> {
+pub(super) fn read(path: &Path, sources: &Sources) -> Result<Located, ImportError> {
     let mut reader = Reader {
         sources,
         located: Located::default(),

@@ -4,7 +4,7 @@ use crate::commands::import::json_path::{JsonPath, quoted};
 
 /// The expression of CEL that is true of a JSON body if `filter` gives `true`.
 #[must_use]
-pub fn cel_of_filter(filter: &str) -> Option<String> {
+pub(super) fn cel_of_filter(filter: &str) -> Option<String> {
     let filter = filter.trim();
     if filter.is_empty() || filter == "." {
         return Some("true".to_owned());

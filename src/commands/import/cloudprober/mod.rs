@@ -9,4 +9,4 @@ mod targets;
 mod text_proto;
 mod validators;
 
-pub use import::import;
+pub(super) use import::import;

@@ -27,7 +27,7 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(1);
 const MAX_MONITORS: usize = 100_000;
 
 /// Makes monitors of the probe in `section`, or reports why not.
-pub fn read(
+pub(super) fn read(
     mut section: Section<'_>,
     folder: &Path,
     shared: &SharedTargets,

@@ -16,7 +16,7 @@ use crate::{
 
 /// One target.
 #[derive(Clone, Debug, Default)]
-pub struct Target {
+pub(super) struct Target {
     /// Its name, which is also its host if nothing else is.
     pub name: String,
     /// Its address.
@@ -34,13 +34,13 @@ pub struct Target {
 }
 
 /// Lists of targets that others have, by name.
-pub type SharedTargets = Vec<(String, Vec<Target>)>;
+pub(super) type SharedTargets = Vec<(String, Vec<Target>)>;
 
 /// The targets in `section`.
 ///
 /// # Errors
 /// Why they are not known.
-pub fn read(
+pub(super) fn read(
     mut section: Section<'_>,
     folder: &Path,
     shared: &SharedTargets,
@@ -161,7 +161,7 @@ fn from_endpoint(mut section: Section<'_>) -> Option<Target> {
 }
 
 /// A map, which in the text format is a list of `key` and `value`.
-pub fn read_map(section: &mut Section<'_>, key: &'static str) -> Vec<(String, String)> {
+pub(super) fn read_map(section: &mut Section<'_>, key: &'static str) -> Vec<(String, String)> {
     let mut entries = Vec::new();
     let report = section.report();
     for (node, path) in section.repeated(key) {

@@ -13,7 +13,7 @@ const MAX_VALUES: usize = 200_000;
 
 /// A problem with a text.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Problem {
+pub(super) struct Problem {
     /// The byte where it is.
     pub at: usize,
     /// The problem.
@@ -24,7 +24,7 @@ pub struct Problem {
 ///
 /// # Errors
 /// The first problem.
-pub fn parse(text: &str, located: &Located) -> Result<(Node, Positions), Problem> {
+pub(super) fn parse(text: &str, located: &Located) -> Result<(Node, Positions), Problem> {
     let mut parser = Parser {
         text,
         at: 0,

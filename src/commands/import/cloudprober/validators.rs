@@ -10,7 +10,7 @@ use crate::{
 const CODES: std::ops::RangeInclusive<u16> = 100..=999;
 
 /// Sets the keys for the validators of a probe of type `kind`.
-pub fn read(section: &mut Section<'_>, kind: &str, keys: &mut Keys) {
+pub(super) fn read(section: &mut Section<'_>, kind: &str, keys: &mut Keys) {
     let report = section.report();
     let mut cel = Vec::new();
     let mut codes: Option<Vec<u16>> = None;

@@ -11,7 +11,7 @@ use crate::{
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Settings of `client` beside its keys.
-pub struct Client {
+pub(super) struct Client {
     /// The longest that a request may take.
     pub timeout: Duration,
     /// Why an endpoint with these settings cannot be checked.
@@ -19,7 +19,7 @@ pub struct Client {
 }
 
 /// Reads the section and sets its keys for a monitor of type `kind`.
-pub fn read(
+pub(super) fn read(
     section: Option<Section<'_>>,
     kind: &str,
     owner: &str,

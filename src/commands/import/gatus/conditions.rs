@@ -7,7 +7,7 @@ use crate::commands::import::{durations, json_path::JsonPath};
 
 /// A fact of the response that a condition is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Subject {
+pub(super) enum Subject {
     /// `[STATUS]`
     Status,
     /// `[RESPONSE_TIME]`
@@ -32,7 +32,7 @@ pub enum Subject {
 
 /// A comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Operator {
+pub(super) enum Operator {
     /// `==`
     Equal,
     /// `!=`
@@ -49,7 +49,7 @@ pub enum Operator {
 
 /// The other side of a condition.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Operand {
+pub(super) enum Operand {
     /// `pat(…)`
     Pattern(String),
     /// `any(…)`
@@ -60,13 +60,13 @@ pub enum Operand {
 
 /// One condition.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Condition {
+pub(super) struct Condition {
     /// The fact.
     pub subject: Subject,
     /// The comparison.
-    pub operator: Operator,
+    pub(crate) operator: Operator,
     /// The value that the fact is compared with.
-    pub operand: Operand,
+    pub(crate) operand: Operand,
 }
 
 /// In the order in which Gatus looks for them.
@@ -93,7 +93,7 @@ impl Operator {
 
     /// The operator as CEL writes it.
     #[must_use]
-    pub fn symbol(self) -> &'static str {
+    pub(super) fn symbol(self) -> &'static str {
         let known = OPERATORS.iter().find(|(_, operator)| *operator == self);
         known.map_or("==", |(symbol, _)| symbol.trim())
     }
@@ -104,7 +104,7 @@ impl Condition {
     ///
     /// # Errors
     /// Why it is not understood.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
         let found = OPERATORS
             .iter()
             .find_map(|(symbol, operator)| Some((text.split_once(symbol)?, *operator)));
@@ -131,7 +131,7 @@ impl Condition {
 
     /// Returns whether it is true of the number `value`.
     #[must_use]
-    pub fn is_true_of(&self, value: i64) -> bool {
+    pub(super) fn is_true_of(&self, value: i64) -> bool {
         let text = value.to_string();
         let equals = |option: &str| number(option) == Some(value) || option == text;
         let is_equal = match &self.operand {
@@ -155,7 +155,7 @@ impl Condition {
 
     /// The duration that it compares with: a number is milliseconds.
     #[must_use]
-    pub fn duration(&self) -> Option<Duration> {
+    pub(super) fn duration(&self) -> Option<Duration> {
         let Operand::Literal(literal) = &self.operand else {
             return None;
         };

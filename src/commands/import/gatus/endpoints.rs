@@ -30,7 +30,7 @@ const RCODES: [&str; 6] = [
 ];
 
 /// Makes a monitor of an endpoint, or reports why not.
-pub fn read(mut section: Section<'_>, context: &mut Context) {
+pub(super) fn read(mut section: Section<'_>, context: &mut Context) {
     let report = context.report.clone();
     let path = section.path().clone();
     report.begin(&path);

@@ -9,7 +9,7 @@ use crate::commands::import::{durations, json_path::quoted};
 
 /// The meaning of a condition on the body.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Judgement {
+pub(super) enum Judgement {
     /// It is always true.
     Always,
     /// The body must match a regular expression.
@@ -24,7 +24,7 @@ pub enum Judgement {
 ///
 /// # Errors
 /// Why it has no equal here.
-pub fn judgement(condition: &Condition) -> Result<Judgement, String> {
+pub(super) fn judgement(condition: &Condition) -> Result<Judgement, String> {
     if texts(&condition.operand)
         .iter()
         .any(|text| has_reference(text))

@@ -16,7 +16,7 @@ const MAX_DEPTH: usize = 10;
 ///
 /// # Errors
 /// Where it cannot be read.
-pub fn import(path: &Path, context: &mut Context) -> Result<(), ImportError> {
+pub(crate) fn import(path: &Path, context: &mut Context) -> Result<(), ImportError> {
     let mut files = Vec::new();
     if path.is_dir() {
         find_files(path, 0, &mut files)?;

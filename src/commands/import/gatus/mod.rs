@@ -8,4 +8,4 @@ mod import;
 mod patterns;
 mod variables;
 
-pub use import::import;
+pub(super) use import::import;

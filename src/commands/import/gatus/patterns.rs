@@ -4,7 +4,7 @@
 ///
 /// Gatus takes slashes out of both; here they are compared.
 #[must_use]
-pub fn regex_of_glob(pattern: &str) -> String {
+pub(super) fn regex_of_glob(pattern: &str) -> String {
     let mut regex = String::from("(?s)");
     let starts_open = pattern.starts_with('*');
     let ends_open = pattern.ends_with('*') && !pattern.ends_with(r"\*");
@@ -63,7 +63,7 @@ pub fn regex_of_glob(pattern: &str) -> String {
 
 /// Returns whether `pattern` matches all of `text`; for patterns of numbers, which have no slashes.
 #[must_use]
-pub fn matches(pattern: &str, text: &str) -> bool {
+pub(super) fn matches(pattern: &str, text: &str) -> bool {
     let regex = regex_automata::meta::Regex::new(&regex_of_glob(pattern));
     regex.is_ok_and(|regex| regex.is_match(text))
 }

@@ -4,7 +4,7 @@ use crate::value::Node;
 
 /// Rewrites the references in all texts of `node`: `$NAME` becomes `${NAME}`, and `$$` a dollar sign.
 /// `use_variable` is called with the name of each variable.
-pub fn rewrite(node: &mut Node, use_variable: &dyn Fn(&str)) {
+pub(super) fn rewrite(node: &mut Node, use_variable: &dyn Fn(&str)) {
     node.edit_texts(&mut |text| {
         if text.contains('$') {
             *text = rewritten(text, use_variable);
@@ -53,7 +53,7 @@ fn reference(text: &str) -> Option<(&str, &str)> {
 
 /// Returns whether `text`, which has been rewritten, refers to a variable.
 #[must_use]
-pub fn has_reference(text: &str) -> bool {
+pub(super) fn has_reference(text: &str) -> bool {
     text.replace("$${", "").contains("${")
 }
 

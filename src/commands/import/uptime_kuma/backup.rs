@@ -12,7 +12,7 @@ use crate::{
 ///
 /// # Errors
 /// Where it is not a backup.
-pub fn read(text: &str, path: &Path, top: &value::Path) -> Result<Tables, ImportError> {
+pub(super) fn read(text: &str, path: &Path, top: &value::Path) -> Result<Tables, ImportError> {
     let path = path.display();
     let root =
         parse_json(text).map_err(|error| ImportError(format!("{path}: invalid JSON: {error}")))?;

@@ -7,7 +7,7 @@ use crate::commands::import::{context::Context, entry::Keys, section::Section};
 ///
 /// # Errors
 /// Why the monitor cannot be checked.
-pub fn read(
+pub(super) fn read(
     section: &mut Section<'_>,
     owner: &str,
     context: &Context,
@@ -84,7 +84,7 @@ fn read_certificates(section: &mut Section<'_>, owner: &str, context: &Context, 
 ///
 /// # Errors
 /// Why the monitor cannot be checked.
-pub fn read_proxy(
+pub(super) fn read_proxy(
     section: &mut Section<'_>,
     owner: &str,
     tables: &Tables,

@@ -34,7 +34,7 @@ const MAX_ROWS: usize = 100_000;
 ///
 /// # Errors
 /// Where it is not a database of Uptime Kuma.
-pub fn read(path: &Path, top: &value::Path) -> Result<Tables, ImportError> {
+pub(super) fn read(path: &Path, top: &value::Path) -> Result<Tables, ImportError> {
     let failed =
         |failure: Failure| ImportError(format!("{}: cannot be read: {failure}", path.display()));
     let connection = open(path).map_err(|error| failed(error.into()))?;

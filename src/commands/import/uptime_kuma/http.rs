@@ -15,7 +15,7 @@ use crate::{
 ///
 /// # Errors
 /// Why the monitor cannot be checked.
-pub fn read(
+pub(super) fn read(
     section: &mut Section<'_>,
     kind: &str,
     owner: &str,
@@ -73,7 +73,12 @@ pub fn read(
 }
 
 /// Reads the headers, which are text with JSON in it.
-pub fn read_headers(section: &mut Section<'_>, owner: &str, context: &Context, keys: &mut Keys) {
+pub(super) fn read_headers(
+    section: &mut Section<'_>,
+    owner: &str,
+    context: &Context,
+    keys: &mut Keys,
+) {
     let place = section.path_of("headers");
     let Some(headers) = section
         .text("headers")

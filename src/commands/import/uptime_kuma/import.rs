@@ -12,7 +12,7 @@ const MAGIC: &[u8] = b"SQLite format 3\0";
 ///
 /// # Errors
 /// Where it is neither, or cannot be read.
-pub fn import(path: &Path, context: &mut Context) -> Result<(), ImportError> {
+pub(crate) fn import(path: &Path, context: &mut Context) -> Result<(), ImportError> {
     let tables = read(path, context)?;
     let report = context.report.clone();
     monitors::read(&tables, context);

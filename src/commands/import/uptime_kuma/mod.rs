@@ -8,5 +8,5 @@ mod import;
 mod monitors;
 mod tables;
 
-pub use import::import;
-pub use tables::snake_case;
+pub(super) use import::import;
+pub(super) use tables::snake_case;

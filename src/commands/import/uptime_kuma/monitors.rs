@@ -81,7 +81,7 @@ const IRRELEVANT: [&str; 52] = [
 ];
 
 /// Imports all monitors.
-pub fn read(tables: &Tables, context: &mut Context) {
+pub(super) fn read(tables: &Tables, context: &mut Context) {
     let by_id: BTreeMap<_, _> = tables
         .monitors
         .iter()

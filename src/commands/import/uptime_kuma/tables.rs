@@ -9,7 +9,7 @@ use crate::{
 
 /// A row, and the path to it for the report.
 #[derive(Debug)]
-pub struct Row {
+pub(super) struct Row {
     /// Where it is.
     pub path: Path,
     /// Its columns by name.
@@ -18,24 +18,24 @@ pub struct Row {
 
 /// The tables that matter.
 #[derive(Debug, Default)]
-pub struct Tables {
+pub(super) struct Tables {
     /// `monitor`
     pub monitors: Vec<Row>,
     /// Tags of monitors: by the id of the monitor, names and values.
-    pub tags: BTreeMap<i128, Vec<(String, String)>>,
+    pub(crate) tags: BTreeMap<i128, Vec<(String, String)>>,
     /// `proxy`, by id.
-    pub proxies: BTreeMap<i128, Row>,
+    pub(crate) proxies: BTreeMap<i128, Row>,
     /// `notification`
-    pub notifications: Vec<Row>,
+    pub(crate) notifications: Vec<Row>,
     /// `maintenance`
     pub maintenance: Vec<Row>,
     /// The monitors of each maintenance, by id.
-    pub maintained: BTreeMap<i128, Vec<i128>>,
+    pub(crate) maintained: BTreeMap<i128, Vec<i128>>,
 }
 
 impl Row {
     /// The row `entries` of the table called `table` in the file at `top`.
-    pub fn new(top: &Path, table: &str, index: usize, entries: Vec<(String, Node)>) -> Self {
+    pub(super) fn new(top: &Path, table: &str, index: usize, entries: Vec<(String, Node)>) -> Self {
         let node = Node::Map(entries);
         let name = ["name", "title", "host", "id"]
             .iter()
@@ -48,7 +48,7 @@ impl Row {
     }
 
     /// The whole number in a column.
-    pub fn integer(&self, column: &str) -> Option<i128> {
+    pub(super) fn integer(&self, column: &str) -> Option<i128> {
         match column_of(&self.node, column)? {
             Node::Int(number) => Some(*number),
             Node::Bool(flag) => Some(i128::from(*flag)),
@@ -57,7 +57,7 @@ impl Row {
     }
 
     /// The text in a column.
-    pub fn text(&self, column: &str) -> Option<String> {
+    pub(super) fn text(&self, column: &str) -> Option<String> {
         text(&self.node, column)
     }
 }
@@ -78,7 +78,7 @@ fn text(node: &Node, column: &str) -> Option<String> {
 
 /// `name` with underscores: the backup calls `retry_interval` `retryInterval`.
 #[must_use]
-pub fn snake_case(name: &str) -> String {
+pub(crate) fn snake_case(name: &str) -> String {
     let mut snake = String::with_capacity(name.len() + 4);
     let mut was_lower = false;
     for c in name.chars() {

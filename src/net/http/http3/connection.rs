@@ -38,7 +38,7 @@ const MAX_HANDSHAKE_BYTES: usize = 64 << 10;
 pub(in crate::net::http) struct Quic(Arc<TransportConfig>);
 
 impl Quic {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut transport = TransportConfig::default();
         transport
             // The deadline of the check ends it.
@@ -57,7 +57,7 @@ impl Quic {
     /// A connection to `address` as `tls` says.
     ///
     /// The phase `connect` ends with the peer's first answer to the handshake, which the phase `tls` completes.
-    pub async fn connect(
+    pub(crate) async fn connect(
         &self,
         address: SocketAddr,
         route: Route,

@@ -67,7 +67,11 @@ pub(super) struct Driver {
 }
 
 impl Driver {
-    pub fn new(collector: Arc<Collector>, socket: Arc<MeasuredSocket>, endpoint: Endpoint) -> Self {
+    pub(super) fn new(
+        collector: Arc<Collector>,
+        socket: Arc<MeasuredSocket>,
+        endpoint: Endpoint,
+    ) -> Self {
         let driver = Self {
             collector,
             running: FuturesUnordered::new(),
@@ -82,12 +86,12 @@ impl Driver {
     }
 
     /// Runs `part` beside the request.
-    pub fn run(&self, part: Part) {
+    pub(super) fn run(&self, part: Part) {
         self.running.push(part);
     }
 
     /// Drives HTTP/3 too from now on: its control streams.
-    pub fn set_http3(&mut self, http3: Http3) {
+    pub(super) fn set_http3(&mut self, http3: Http3) {
         self.http3 = Some(http3);
     }
 
@@ -95,7 +99,7 @@ impl Driver {
     ///
     /// # Errors
     /// If the socket had an error that ends the connection.
-    pub async fn drive<F: Future>(&mut self, future: F) -> io::Result<F::Output> {
+    pub(super) async fn drive<F: Future>(&mut self, future: F) -> io::Result<F::Output> {
         let mut future = pin!(future);
         poll_fn(|context| {
             // A peer that always has more to say takes no more than its share of the worker's time.

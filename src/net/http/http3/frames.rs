@@ -16,7 +16,7 @@ pub(super) struct FrameFilter {
 
 impl FrameFilter {
     /// The part of `chunk` that h3 may see.
-    pub fn filter(&mut self, mut chunk: Bytes) -> Bytes {
+    pub(super) fn filter(&mut self, mut chunk: Bytes) -> Bytes {
         if chunk.len() as u64 <= self.payload {
             self.payload -= chunk.len() as u64;
             return chunk;
@@ -44,7 +44,7 @@ impl FrameFilter {
     }
 
     /// The beginning of a frame that never came, at the end of a stream.
-    pub fn take_rest(&mut self) -> Option<Bytes> {
+    pub(super) fn take_rest(&mut self) -> Option<Bytes> {
         let rest = std::mem::take(&mut self.header);
         (!rest.is_empty()).then(|| rest.into())
     }

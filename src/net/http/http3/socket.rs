@@ -33,7 +33,7 @@ pub(super) struct MeasuredSocket {
 
 impl MeasuredSocket {
     /// A socket for `peer`.
-    pub async fn open(
+    pub(super) async fn open(
         peer: SocketAddr,
         route: Route,
         errors: ErrorClassifier,
@@ -54,7 +54,7 @@ impl MeasuredSocket {
     }
 
     /// The address of this end, in words.
-    pub fn shown_local_address(&self) -> String {
+    pub(super) fn shown_local_address(&self) -> String {
         match self.socket.local_addr() {
             Ok(local) => format!("from {local}"),
             Err(error) => error.to_string(),
@@ -62,12 +62,12 @@ impl MeasuredSocket {
     }
 
     /// Takes the error that ended the connection.
-    pub fn take_failure(&self) -> Option<io::Error> {
+    pub(super) fn take_failure(&self) -> Option<io::Error> {
         self.failure.lock().take()
     }
 
     /// Waits for an error of the network: that a port is closed makes a socket no more readable.
-    pub async fn watch_errors(self: Arc<Self>) {
+    pub(super) async fn watch_errors(self: Arc<Self>) {
         loop {
             let error = match self.socket.ready(Interest::ERROR).await {
                 Ok(_) => self.socket.take_error().unwrap_or_else(Some),

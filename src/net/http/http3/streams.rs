@@ -37,7 +37,7 @@ pub(super) struct QuicConnection {
 }
 
 impl QuicConnection {
-    pub fn new(opener: Opener) -> Self {
+    pub(super) fn new(opener: Opener) -> Self {
         Self {
             accepting: accept(opener.connection.clone()),
             opener,
@@ -109,7 +109,7 @@ pub(super) struct Opener {
 
 impl Opener {
     /// `is_ended` becomes true when the peer has ended the stream of the request.
-    pub fn new(connection: quinn::Connection, is_ended: Arc<AtomicBool>) -> Self {
+    pub(super) fn new(connection: quinn::Connection, is_ended: Arc<AtomicBool>) -> Self {
         Self {
             connection,
             is_ended,
