@@ -7,15 +7,12 @@ Exit code 0 when it measured, also where a bar is missed; 1 when it could not me
 """
 
 import argparse
-import os
 import resource
-import shutil
-import signal
 import subprocess
 import sys
 from pathlib import Path
 
-from harness.groups import ALWAYS, GROUPS, PACKAGES
+from harness.groups import ALWAYS, GROUPS
 from harness.groups.common import Bench
 from harness.report import (
     REPOSITORY,
@@ -28,18 +25,14 @@ from harness.report import (
     show_rows,
     write_json,
 )
+from harness.script import executable, missing, require_always, run_script
 from harness.target import Target, nginx
 from harness.yardsticks import build_bare
 
 
-def missing(tools: set[str]) -> list[str]:
-    return [PACKAGES[tool] for tool in sorted(tools) if shutil.which(tool) is None]
-
-
 def measurable(names: list[str]) -> list[str]:
     """Those groups whose tools there are; says loudly what the others lack."""
-    if lacking := missing(ALWAYS):
-        raise CannotMeasure(f"not installed: Debian's {', '.join(lacking)}")
+    require_always()
     found = []
     for name in names:
         if lacking := missing(GROUPS[name].tools):
@@ -85,9 +78,7 @@ def find_binary(given: Path | None) -> Path:
     binary = given or REPOSITORY / "target/release/monitoringdaemon"
     if given is None and not binary.exists():
         subprocess.run(["cargo", "build", "--release", "--locked"], cwd=REPOSITORY, check=True)
-    if not os.access(binary, os.X_OK):
-        raise CannotMeasure(f"{binary} is no program")
-    return binary.resolve()
+    return executable(binary)
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -145,16 +136,10 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def main() -> int:
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was started is stopped
-    os.environ["PATH"] += ":/usr/sbin:/sbin"  # where Debian has nginx, and not every user looks
+    options = parse_arguments()
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    options = parse_arguments()
-    try:
-        return 0 if measure(options) else 1
-    except (CannotMeasure, OSError, subprocess.SubprocessError) as error:
-        shout(f"cannot measure: {error}")
-        return 1
+    return run_script(lambda: measure(options))
 
 
 if __name__ == "__main__":

@@ -6,20 +6,16 @@ Needs Linux, nginx and openssl. Exit code 0 when it ran, also where something gr
 
 import argparse
 import gzip
-import os
-import shutil
-import signal
 import statistics
-import subprocess
 import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness.daemon import WARM_UP_SECONDS, Daemon, monitors
-from harness.groups import ALWAYS, PACKAGES
 from harness.page import LOSSES, Histogram, counts, start_lag, unaccounted_slots
-from harness.report import REPOSITORY, CannotMeasure, environment, shout, show_facts
+from harness.report import REPOSITORY, shout
+from harness.script import ready_program, run_script
 from harness.target import nginx
 
 EVERY_SECONDS = 10
@@ -134,21 +130,13 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def main() -> int:
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was started is stopped
-    os.environ["PATH"] += ":/usr/sbin:/sbin"  # where Debian has nginx, and not every user looks
     options = parse_arguments()
-    try:
-        lacking = [PACKAGES[tool] for tool in sorted(ALWAYS) if shutil.which(tool) is None]
-        if lacking:
-            raise CannotMeasure(f"not installed: Debian's {', '.join(lacking)}")
-        if not os.access(options.binary, os.X_OK):
-            raise CannotMeasure(f"{options.binary} is no program: cargo build --release")
-        show_facts(environment(options.binary, ALWAYS))
-        soak(options.binary.resolve(), options.rate, options.seconds, options.reloads)
-    except (CannotMeasure, OSError, subprocess.SubprocessError) as error:
-        shout(f"cannot measure: {error}")
-        return 1
-    return 0
+
+    def measure() -> bool:
+        soak(ready_program(options.binary), options.rate, options.seconds, options.reloads)
+        return True
+
+    return run_script(measure)
 
 
 if __name__ == "__main__":

@@ -6,10 +6,6 @@ was missed; 1 when it could not run.
 """
 
 import argparse
-import os
-import shutil
-import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -17,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.daemon import Daemon, monitors, sound_counts
-from harness.groups import ALWAYS, PACKAGES
-from harness.report import REPOSITORY, CannotMeasure, Unsound, environment, shout, show_facts
+from harness.report import REPOSITORY, shout
+from harness.script import ready_program, run_script
 from harness.target import Target, nginx
 
 # Long enough for the journal of 10,000 monitors to be folded once.
@@ -84,23 +80,14 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def main() -> int:
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was started is stopped
-    os.environ["PATH"] += ":/usr/sbin:/sbin"  # where Debian has nginx, and not every user looks
     options = parse_arguments()
-    try:
-        lacking = [PACKAGES[tool] for tool in sorted(ALWAYS) if shutil.which(tool) is None]
-        if lacking:
-            raise CannotMeasure(f"not installed: Debian's {', '.join(lacking)}")
-        if not os.access(options.binary, os.X_OK):
-            raise CannotMeasure(f"{options.binary} is no program: cargo build --release")
-        show_facts(environment(options.binary, ALWAYS))
-        measure(
-            options.binary.resolve(), options.directory, options.monitors, options.every, options.seconds
-        )
-    except (CannotMeasure, Unsound, OSError, subprocess.SubprocessError) as error:
-        shout(f"cannot measure: {error}")
-        return 1
-    return 0
+
+    def script() -> bool:
+        program = ready_program(options.binary)
+        measure(program, options.directory, options.monitors, options.every, options.seconds)
+        return True
+
+    return run_script(script)
 
 
 if __name__ == "__main__":
