@@ -27,15 +27,27 @@ monitors:
 "#;
 
 static JOBS: LazyLock<Vec<Job>> = LazyLock::new(|| {
-    let config = PEER.config(MONITORS).unwrap_or_else(|invalid| panic!("{invalid}"));
+    let config = PEER
+        .config(MONITORS)
+        .unwrap_or_else(|invalid| panic!("{invalid}"));
     jobs(&config)
 });
 
 fuzz_target!(|input: &[u8]| {
-    let Some((chosen, body)) = input.split_first() else { return };
+    let Some((chosen, body)) = input.split_first() else {
+        return;
+    };
     let chosen = usize::from(*chosen) % JOBS.len();
     let (encoding, length) = (ENCODINGS[chosen % ENCODINGS.len()], body.len());
-    let head = format!("HTTP/1.1 200 OK\r\nContent-Encoding: {encoding}\r\nContent-Length: {length}\r\n\r\n");
+    let head = format!(
+        "HTTP/1.1 200 OK\r\nContent-Encoding: {encoding}\r\nContent-Length: {length}\r\n\r\n"
+    );
     let bytes = [head.as_bytes(), body].concat();
-    check(&JOBS[chosen], Script { bytes, is_dns: false });
+    check(
+        &JOBS[chosen],
+        Script {
+            bytes,
+            is_dns: false,
+        },
+    );
 });

@@ -13,12 +13,20 @@ use serde_yaml::Value;
 use support::{assert_readable, written};
 
 fuzz_target!(|input: &[u8]| {
-    let Some((chosen, text)) = input.split_first() else { return };
+    let Some((chosen, text)) = input.split_first() else {
+        return;
+    };
     let file = written(text);
     let path = file.path().to_owned();
     let source = match chosen % 5 {
-        0 => Source::Blackbox { modules: path, prometheus: None },
-        1 => Source::Blackbox { modules: path.clone(), prometheus: Some(path) },
+        0 => Source::Blackbox {
+            modules: path,
+            prometheus: None,
+        },
+        1 => Source::Blackbox {
+            modules: path.clone(),
+            prometheus: Some(path),
+        },
         2 => Source::Gatus { path },
         3 => Source::Cloudprober { path },
         _ => Source::UptimeKuma { path },
@@ -38,5 +46,8 @@ fuzz_target!(|input: &[u8]| {
         Err(error) => assert_readable(&error.to_string()),
     }
     let notes = String::from_utf8(notes).expect("text");
-    assert!(!notes.contains(|c: char| c.is_control() && c != '\n'), "{notes:?}");
+    assert!(
+        !notes.contains(|c: char| c.is_control() && c != '\n'),
+        "{notes:?}"
+    );
 });

@@ -6,10 +6,7 @@
 
 mod support;
 
-use std::{
-    sync::Arc,
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use libfuzzer_sys::fuzz_target;
 use monitoringdaemon::{
@@ -36,7 +33,11 @@ fuzz_target!(|input: &str| {
             (key.to_owned(), value)
         })
         .collect();
-    let file = written(json!({ "maintenance": { "window": window } }).to_string().as_bytes());
+    let file = written(
+        json!({ "maintenance": { "window": window } })
+            .to_string()
+            .as_bytes(),
+    );
     let start = cpu_time();
     match config::read(file.path()) {
         Ok(config) => {

@@ -22,7 +22,10 @@ static NET: LazyLock<Net> = LazyLock::new(Net::system);
 
 fuzz_target!(|input: &[u8]| {
     let mut parts = input.splitn(2, |byte| *byte == b'\n');
-    let query = parts.next().map(String::from_utf8_lossy).unwrap_or_default();
+    let query = parts
+        .next()
+        .map(String::from_utf8_lossy)
+        .unwrap_or_default();
     let file = written(parts.next().unwrap_or_default());
     let config = match config::read_blackbox(file.path()) {
         Ok(config) => config,
@@ -45,7 +48,10 @@ fuzz_target!(|input: &[u8]| {
             hostname: request.hostname.as_deref(),
         };
         if let Err(BindError::Invalid(wrong)) = bind(&wanted) {
-            assert!(!wrong.is_empty() && !wrong.contains(char::is_control), "{wrong:?}");
+            assert!(
+                !wrong.is_empty() && !wrong.contains(char::is_control),
+                "{wrong:?}"
+            );
         }
     }
 });

@@ -48,17 +48,32 @@ static SERVER: LazyLock<SocketAddr> = LazyLock::new(|| {
 
 fuzz_target!(|input: &[u8]| {
     let mut lines = input.splitn(3, |byte| *byte == b'\n');
-    let name = lines.next().map(String::from_utf8_lossy).unwrap_or_default();
-    let options = lines.next().map(String::from_utf8_lossy).unwrap_or_default();
+    let name = lines
+        .next()
+        .map(String::from_utf8_lossy)
+        .unwrap_or_default();
+    let options = lines
+        .next()
+        .map(String::from_utf8_lossy)
+        .unwrap_or_default();
     let rest = lines.next().unwrap_or_default();
-    let end = rest.windows(2).position(|pair| pair == b"\n\n").unwrap_or(rest.len());
+    let end = rest
+        .windows(2)
+        .position(|pair| pair == b"\n\n")
+        .unwrap_or(rest.len());
     let hosts = String::from_utf8_lossy(&rest[..end]);
-    *ANSWER.lock().expect("nobody panics with it") = rest.get(end + 2..).unwrap_or_default().to_vec();
-    let resolv_conf = format!("options timeout:1 attempts:1\noptions {options}\nsearch {options}\n");
+    *ANSWER.lock().expect("nobody panics with it") =
+        rest.get(end + 2..).unwrap_or_default().to_vec();
+    let resolv_conf =
+        format!("options timeout:1 attempts:1\noptions {options}\nsearch {options}\n");
     let start = Instant::now();
     let found = RUNTIME.block_on(async {
         let resolver = Resolver::with_texts(&[*SERVER], &resolv_conf, &hosts);
-        timeout(Duration::from_millis(300), resolver.resolve_all(&name, Route::default())).await
+        timeout(
+            Duration::from_millis(300),
+            resolver.resolve_all(&name, Route::default()),
+        )
+        .await
     });
     if let Ok(Ok(addresses)) = &found {
         assert!(!addresses.is_empty(), "found, and nothing there");
@@ -67,5 +82,8 @@ fuzz_target!(|input: &[u8]| {
         assert!(failure.error.len() <= 512, "{} bytes", failure.error.len());
         assert!(!failure.error.contains(char::is_control), "{failure:?}");
     }
-    assert!(start.elapsed() < Duration::from_secs(5), "a lookup cannot be cancelled");
+    assert!(
+        start.elapsed() < Duration::from_secs(5),
+        "a lookup cannot be cancelled"
+    );
 });

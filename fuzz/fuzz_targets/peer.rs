@@ -47,13 +47,23 @@ monitors:
 "#;
 
 static JOBS: LazyLock<Vec<Job>> = LazyLock::new(|| {
-    let config = PEER.config(MONITORS).unwrap_or_else(|invalid| panic!("{invalid}"));
+    let config = PEER
+        .config(MONITORS)
+        .unwrap_or_else(|invalid| panic!("{invalid}"));
     jobs(&config)
 });
 
 fuzz_target!(|input: &[u8]| {
-    let Some((chosen, says)) = input.split_first() else { return };
+    let Some((chosen, says)) = input.split_first() else {
+        return;
+    };
     let job = &JOBS[usize::from(*chosen) % JOBS.len()];
     let is_dns = job.kind() == "dns" && &*job.name != "doh";
-    check(job, Script { bytes: says.to_vec(), is_dns });
+    check(
+        job,
+        Script {
+            bytes: says.to_vec(),
+            is_dns,
+        },
+    );
 });

@@ -10,7 +10,13 @@ use monitoringdaemon::{
     value::{Fields, Node, Path, Problems},
 };
 
-const KEYS: [&str; 5] = ["action", "regex", "target_label", "replacement", "separator"];
+const KEYS: [&str; 5] = [
+    "action",
+    "regex",
+    "target_label",
+    "replacement",
+    "separator",
+];
 
 fn rule(line: &str) -> Node {
     let mut values = line.split('\t');
@@ -29,11 +35,17 @@ fuzz_target!(|input: &str| {
     let rules = Node::List(rules.into_iter().take(8).map(rule).collect());
     let node = Node::Map(vec![("relabel_configs".to_owned(), rules)]);
     let problems = Problems::default();
-    let Some(mut fields) = Fields::from_node(&node, Path::default(), &problems) else { return };
+    let Some(mut fields) = Fields::from_node(&node, Path::default(), &problems) else {
+        return;
+    };
     let rules = Rules::read(&mut fields);
     let pairs = labels.iter().filter_map(|line| line.split_once('='));
-    let pairs = pairs.filter(|(name, value)| is_name(name) && !value.is_empty()).take(32);
-    let labels: Labels = pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    let pairs = pairs
+        .filter(|(name, value)| is_name(name) && !value.is_empty())
+        .take(32);
+    let labels: Labels = pairs
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
     for (name, value) in rules.apply(labels).unwrap_or_default() {
         assert!(is_name(&name), "{name:?}");
         assert!(!value.is_empty(), "{name} has no value");
@@ -42,5 +54,8 @@ fuzz_target!(|input: &str| {
 
 fn is_name(name: &str) -> bool {
     let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-    name.bytes().next().is_some_and(|byte| !byte.is_ascii_digit()) && name.bytes().all(is_word)
+    name.bytes()
+        .next()
+        .is_some_and(|byte| !byte.is_ascii_digit())
+        && name.bytes().all(is_word)
 }

@@ -52,13 +52,22 @@ fn ask(request: &[u8], patience: Duration) -> Vec<u8> {
 
 fuzz_target!(|request: &[u8]| {
     let answer = ask(request, Duration::from_millis(200));
-    assert!(answer.is_empty() || answer.starts_with(b"HTTP/1."), "not HTTP");
+    assert!(
+        answer.is_empty() || answer.starts_with(b"HTTP/1."),
+        "not HTTP"
+    );
     let secret = b"hunter2secret";
     // What the request itself has may be repeated.
     if !request.windows(secret.len()).any(|part| part == secret) {
-        assert!(!answer.windows(secret.len()).any(|part| part == secret), "a secret");
+        assert!(
+            !answer.windows(secret.len()).any(|part| part == secret),
+            "a secret"
+        );
     }
     let request = b"GET /-/healthy HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     let answer = ask(request, Duration::from_secs(10));
-    assert!(answer.starts_with(b"HTTP/1.1 200 OK\r\n"), "it does not go on");
+    assert!(
+        answer.starts_with(b"HTTP/1.1 200 OK\r\n"),
+        "it does not go on"
+    );
 });

@@ -29,10 +29,13 @@ fuzz_target!(|name: &str| {
         "monitors: {{{quoted}: {{url: 'http://localhost/', slo: {{availability: 99.9, latency: {{threshold: 300ms, objective: 99}}}}}}}}\n"
     );
     let file = written(text.as_bytes());
-    let Ok(config) = config::read(file.path()) else { return };
+    let Ok(config) = config::read(file.path()) else {
+        return;
+    };
     assert_eq!(config.monitors[0].name, name);
     let printed = rules::for_config(&config).to_string();
-    let parsed: Value = serde_yaml::from_str(&printed).unwrap_or_else(|error| panic!("{error}\n{printed}"));
+    let parsed: Value =
+        serde_yaml::from_str(&printed).unwrap_or_else(|error| panic!("{error}\n{printed}"));
     let group = format!("slo of {name}");
     let mut has_group = false;
     texts(&parsed, &mut |text| has_group |= text == group);

@@ -20,7 +20,11 @@ fuzz_target!(|list: &[u8]| {
                 assert!(count <= MAX_TARGETS);
                 let targets = targets(groups, &[("__meta_url", "http://localhost/")]);
                 assert_eq!(targets.len(), count);
-                assert!(targets.iter().all(|target| target.address.len() <= MAX_TEXT_BYTES));
+                assert!(
+                    targets
+                        .iter()
+                        .all(|target| target.address.len() <= MAX_TEXT_BYTES)
+                );
             }
             Err(wrong) => assert!(!wrong.is_empty() && wrong.len() < 10_000, "{wrong}"),
         }

@@ -83,7 +83,9 @@ impl Peer {
         let server = Arc::new(server);
         let plain = listen(serve);
         let tls = listen(move |connection| {
-            let Ok(mut session) = ServerConnection::new(server.clone()) else { return };
+            let Ok(mut session) = ServerConnection::new(server.clone()) else {
+                return;
+            };
             let mut connection = connection;
             if session.complete_io(&mut connection).is_ok() {
                 serve(Stream::new(&mut session, &mut connection));
@@ -190,10 +192,17 @@ pub fn check(job: &Job, script: Script) -> Report {
         let mut shown = String::new();
         write!(shown, "{failure:?}").expect("a String takes all");
         assert!(failure.reason != Reason::AgentError, "{shown}");
-        assert!(failure.error.len() <= MAX_ERROR, "{} bytes", failure.error.len());
+        assert!(
+            failure.error.len() <= MAX_ERROR,
+            "{} bytes",
+            failure.error.len()
+        );
         assert!(!failure.error.contains(SECRET), "a secret: {shown}");
         assert!(!failure.error.contains(BASIC), "a secret: {shown}");
-        assert!(!failure.error.contains(char::is_control), "a control character: {shown}");
+        assert!(
+            !failure.error.contains(char::is_control),
+            "a control character: {shown}"
+        );
     }
     let sum: Duration = report.phases.iter().map(|(_, spent)| *spent).sum();
     assert!(sum <= report.duration, "phases overlap: {report:?}");
