@@ -12,7 +12,7 @@ use libfuzzer_sys::fuzz_target;
 use monitoringdaemon::{
     config,
     net::Net,
-    probe::{BindError, ProbeRequest, ProbeStats, Prober, Wanted},
+    probe::{BindError, BindRequest, ProbeRequest, ProbeStats, Prober},
 };
 use serde_yaml::Value;
 
@@ -42,12 +42,12 @@ fuzz_target!(|input: &[u8]| {
         if !names.contains(module) {
             continue;
         }
-        let wanted = Wanted {
+        let bind_request = BindRequest {
             module,
             target: &request.target,
             hostname: request.hostname.as_deref(),
         };
-        if let Err(BindError::Invalid(wrong)) = bind(&wanted) {
+        if let Err(BindError::Invalid(wrong)) = bind(&bind_request) {
             assert!(
                 !wrong.is_empty() && !wrong.contains(char::is_control),
                 "{wrong:?}"

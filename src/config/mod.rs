@@ -3,7 +3,6 @@
 mod binding;
 mod draft;
 mod environment;
-mod extends;
 mod include;
 mod invalid;
 mod key_hints;
@@ -18,6 +17,7 @@ mod sections;
 mod settings;
 mod slo;
 mod source;
+mod template_name;
 mod templates;
 #[cfg(test)]
 mod tests;

@@ -9,9 +9,9 @@ use std::{
 };
 
 use super::{
-    extends::mark_extends_read,
     node_hash::hash_node,
     slo::{LatencyBounds, Slo},
+    template_name::mark_extends_read,
 };
 use crate::{
     check::{Confirm, Fingerprint, Replica, StateRules},

@@ -6,7 +6,7 @@ use super::{Config, Monitor, MonitorBuilder, templates::TemplateSet};
 use crate::{
     monitors::Type,
     net::Net,
-    probe::{Bind, BindError, Bound, ModuleTemplate, TEMPLATE_PREFIX, Traits, Wanted},
+    probe::{Bind, BindError, BindRequest, Bound, ModuleTemplate, TEMPLATE_PREFIX, Traits},
     value::{EntryPart, Fields, Node, Problem, Problems, Warning, WarningKind},
 };
 
@@ -112,12 +112,12 @@ fn own_keys(prober: Type, target: &str) -> Vec<(String, Node)> {
 }
 
 impl MonitorBuilder {
-    /// The monitor that probes `wanted`.
-    fn probed(&self, wanted: &Wanted<'_>) -> Result<(Monitor, Traits), BindError> {
+    /// The monitor that a request asks for.
+    fn probed(&self, request: &BindRequest<'_>) -> Result<(Monitor, Traits), BindError> {
         let set = &self.0;
-        let template = format!("{TEMPLATE_PREFIX}{}", wanted.module);
+        let template = format!("{TEMPLATE_PREFIX}{}", request.module);
         let prober = set.type_of(&template);
-        let mut target = target_of(prober, wanted.target);
+        let mut target = target_of(prober, request.target);
         if prober == Type::Http
             && let Some(authority) = without_scheme(&target, "http://")
             && set.asks_for_http3(&template)
@@ -125,7 +125,7 @@ impl MonitorBuilder {
             target = format!("https://{authority}");
         }
         let mut keys = own_keys(prober, &target);
-        if let Some(hostname) = wanted.hostname {
+        if let Some(hostname) = request.hostname {
             let other = match prober {
                 Type::Http => set.other_host(&template, hostname),
                 _ => None,
@@ -207,8 +207,8 @@ impl Config {
             Some(allowed) => net.limited_to(allowed.clone()),
             None => net.clone(),
         };
-        Arc::new(move |wanted: &Wanted<'_>| {
-            let (monitor, traits) = builder.probed(wanted)?;
+        Arc::new(move |request: &BindRequest<'_>| {
+            let (monitor, traits) = builder.probed(request)?;
             let mut job = monitor.job(&net);
             job.records_details = true;
             Ok(Bound {

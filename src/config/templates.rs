@@ -7,10 +7,10 @@ use std::{
 };
 
 use super::{
-    extends::{TemplateName, read_extends},
     key_hints,
     monitor::{Defaults, Monitor},
     sections::Named,
+    template_name::{TemplateName, read_extends},
 };
 use crate::{
     discovery::DiscoveredMonitor,

@@ -3,7 +3,7 @@
 mod blackbox;
 mod families;
 mod modules;
-mod per_host;
+mod permits;
 mod recent;
 mod request;
 mod run;
@@ -18,7 +18,7 @@ pub(crate) use recent::{Recent, RecentProbe};
 pub(crate) use request::BadRequest;
 pub use request::ProbeRequest;
 pub(crate) use run::{Bind, Bound};
-pub use run::{BindError, Prober, Wanted};
+pub use run::{BindError, BindRequest, Prober};
 pub(crate) use settings::{ProbeLog, Settings, read_blackbox_file};
 pub use stats::ProbeStats;
 pub(crate) use stats::Rejection;

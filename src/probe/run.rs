@@ -12,7 +12,7 @@ use super::{
     BadRequest, LOG_TARGET, Module, ProbeLog, ProbeRequest, ProbeStats, Recent, RecentProbe,
     Rejection, Settings, Traits, Unusable,
     families::ProbeResult,
-    per_host::{HostPermit, ProbesPerHost},
+    permits::{HostPermit, ProbesPerHost},
     thread::ProbeThread,
 };
 use crate::{
@@ -35,11 +35,11 @@ const DEBUG_STEPS: StepLimits = StepLimits {
 const FILES_LIFETIME: Duration = Duration::from_secs(30);
 
 /// Makes a check of a module and a target.
-pub(crate) type Bind = dyn Fn(&Wanted<'_>) -> Result<Bound, BindError> + Send + Sync;
+pub(crate) type Bind = dyn Fn(&BindRequest<'_>) -> Result<Bound, BindError> + Send + Sync;
 
-/// A module and a target.
+/// A request to bind a module to a target.
 #[derive(Clone, Copy, Debug)]
-pub struct Wanted<'w> {
+pub struct BindRequest<'w> {
     /// The name of the module.
     pub module: &'w str,
     /// The target as it was asked for.
@@ -376,7 +376,7 @@ impl State {
         let (module, target, hostname) = key.clone();
         // Reads files, and compiles patterns.
         let bound = offload::run(false, move |_| {
-            bind(&Wanted {
+            bind(&BindRequest {
                 module: &module,
                 target: &target,
                 hostname: hostname.as_deref(),

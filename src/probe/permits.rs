@@ -1,4 +1,4 @@
-//! Limits the probes of each host.
+//! Permits for probes of each host.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
