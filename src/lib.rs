@@ -31,6 +31,7 @@ pub mod check;
 pub mod cli;
 pub mod commands;
 pub mod config;
+mod counter;
 mod descriptors;
 pub mod discovery;
 pub mod dispatcher;

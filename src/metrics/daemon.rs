@@ -11,6 +11,7 @@ use prometheus::IntCounter;
 
 use super::{buckets::Buckets, histogram::Histogram, process::ProcessStats};
 use crate::{
+    counter::counter,
     discovery::{BlockCounts, SourceStatus, Stats},
     probe::ProbeStats,
     storage,
@@ -95,7 +96,7 @@ impl DaemonMetrics {
             since,
             checks: CheckCounters {
                 start_lag: delays(),
-                tainted: IntCounter::new("tainted", "-").expect("a valid name"),
+                tainted: counter(),
             },
             runtime_delay: delays(),
             reloads: Arc::default(),

@@ -2,20 +2,35 @@
 
 use std::{
     collections::BTreeMap,
-    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use parking_lot::Mutex;
+use prometheus::{IntCounter, IntGauge};
 
-use crate::check::Outcome;
+use crate::{
+    check::Outcome,
+    counter::{counter, gauge},
+};
 
 /// The counters of probes. They outlive a change of the configuration.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct ProbeStats {
     is_enabled: AtomicBool,
     completed: Mutex<BTreeMap<String, [u64; Outcome::ALL.len()]>>,
-    in_flight: AtomicU64,
-    rejected: [AtomicU64; Rejection::ALL.len()],
+    in_flight: IntGauge,
+    rejected: [IntCounter; Rejection::ALL.len()],
+}
+
+impl Default for ProbeStats {
+    fn default() -> Self {
+        Self {
+            is_enabled: AtomicBool::default(),
+            completed: Mutex::default(),
+            in_flight: gauge(),
+            rejected: Rejection::ALL.map(|_| counter()),
+        }
+    }
 }
 
 /// Why a request was not probed.
@@ -74,7 +89,7 @@ impl ProbeStats {
 
     /// Counts a probe from its beginning to the end of the returned guard.
     pub(super) fn begin(&self) -> InFlight<'_> {
-        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        self.in_flight.inc();
         InFlight(self)
     }
 
@@ -85,7 +100,7 @@ impl ProbeStats {
     }
 
     pub(super) fn reject(&self, why: Rejection) {
-        self.rejected[why as usize].fetch_add(1, Ordering::Relaxed);
+        self.rejected[why as usize].inc();
     }
 
     /// The probes that have ended, by module and outcome.
@@ -101,13 +116,13 @@ impl ProbeStats {
     /// Number of probes that run.
     #[must_use]
     pub fn in_flight(&self) -> u64 {
-        self.in_flight.load(Ordering::Relaxed)
+        self.in_flight.get().try_into().unwrap_or_default()
     }
 
     /// Number of requests that were not probed for this reason.
     #[must_use]
     pub fn rejected(&self, why: Rejection) -> u64 {
-        self.rejected[why as usize].load(Ordering::Relaxed)
+        self.rejected[why as usize].get()
     }
 }
 
@@ -116,6 +131,6 @@ pub(super) struct InFlight<'s>(&'s ProbeStats);
 
 impl Drop for InFlight<'_> {
     fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.0.in_flight.dec();
     }
 }

@@ -1,39 +1,51 @@
 //! Numbers about the store, for metrics.
 
-use std::{
-    sync::atomic::{AtomicI64, AtomicU64, Ordering},
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use prometheus::{IntCounter, IntGauge};
+
+use crate::counter::{counter, gauge};
 
 /// Numbers about the store.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Stats {
-    errors: AtomicU64,
-    bytes: AtomicU64,
+    errors: IntCounter,
+    bytes: IntGauge,
     /// Unix milliseconds; 0 before the first write.
-    last_write: AtomicI64,
+    last_write: IntGauge,
     /// Number of times that the file has been replaced by a new one.
-    replaced: AtomicU64,
+    replaced: IntCounter,
+}
+
+impl Default for Stats {
+    fn default() -> Self {
+        Self {
+            errors: counter(),
+            bytes: gauge(),
+            last_write: gauge(),
+            replaced: counter(),
+        }
+    }
 }
 
 impl Stats {
     /// Number of failed attempts to open, read or write the store.
     #[must_use]
     pub(crate) fn errors(&self) -> u64 {
-        self.errors.load(Ordering::Relaxed)
+        self.errors.get()
     }
 
     /// Bytes of its files; `None` while nothing has been written.
     #[must_use]
     pub(crate) fn bytes(&self) -> Option<u64> {
-        let bytes = self.bytes.load(Ordering::Relaxed);
-        (bytes > 0).then_some(bytes)
+        let bytes = u64::try_from(self.bytes.get()).ok();
+        bytes.filter(|bytes| *bytes > 0)
     }
 
     /// The time of the last write.
     #[must_use]
     pub(crate) fn last_write(&self) -> Option<SystemTime> {
-        let millis = u64::try_from(self.last_write.load(Ordering::Relaxed)).ok()?;
+        let millis = u64::try_from(self.last_write.get()).ok()?;
         (millis > 0).then(|| UNIX_EPOCH + Duration::from_millis(millis))
     }
 
@@ -44,19 +56,19 @@ impl Stats {
     }
 
     pub(super) fn count_error(&self) {
-        self.errors.fetch_add(1, Ordering::Relaxed);
+        self.errors.inc();
     }
 
     pub(super) fn set_written(&self, at: i64, bytes: u64) {
-        self.last_write.store(at, Ordering::Relaxed);
-        self.bytes.store(bytes, Ordering::Relaxed);
+        self.last_write.set(at);
+        self.bytes.set(bytes.try_into().unwrap_or(i64::MAX));
     }
 
     pub(super) fn count_replaced(&self) {
-        self.replaced.fetch_add(1, Ordering::Relaxed);
+        self.replaced.inc();
     }
 
     pub(super) fn replaced(&self) -> u64 {
-        self.replaced.load(Ordering::Relaxed)
+        self.replaced.get()
     }
 }

@@ -1,6 +1,10 @@
 //! Counters of what was exported and what was lost, for `/metrics`.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use prometheus::IntCounter;
+
+use crate::counter::counter;
 
 /// A kind of telemetry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,11 +67,21 @@ impl DropReason {
 #[derive(Debug, Default)]
 pub(crate) struct ExportStats([SignalStats; Signal::ALL.len()]);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct SignalStats {
     is_enabled: AtomicBool,
-    exported: AtomicU64,
-    dropped: [AtomicU64; DropReason::ALL.len()],
+    exported: IntCounter,
+    dropped: [IntCounter; DropReason::ALL.len()],
+}
+
+impl Default for SignalStats {
+    fn default() -> Self {
+        Self {
+            is_enabled: AtomicBool::default(),
+            exported: counter(),
+            dropped: DropReason::ALL.map(|_| counter()),
+        }
+    }
 }
 
 impl ExportStats {
@@ -80,13 +94,13 @@ impl ExportStats {
     /// Number of items that a collector accepted.
     #[must_use]
     pub(crate) fn exported(&self, signal: Signal) -> u64 {
-        self.of(signal).exported.load(Ordering::Relaxed)
+        self.of(signal).exported.get()
     }
 
     /// Number of items that were lost because of `reason`.
     #[must_use]
     pub(crate) fn dropped(&self, signal: Signal, reason: DropReason) -> u64 {
-        self.of(signal).dropped[reason as usize].load(Ordering::Relaxed)
+        self.of(signal).dropped[reason as usize].get()
     }
 
     /// Exports the counters of `signal`, or no longer.
@@ -96,11 +110,11 @@ impl ExportStats {
     }
 
     pub(super) fn add_exported(&self, signal: Signal, items: u64) {
-        self.of(signal).exported.fetch_add(items, Ordering::Relaxed);
+        self.of(signal).exported.inc_by(items);
     }
 
     pub(super) fn add_dropped(&self, signal: Signal, reason: DropReason, items: u64) {
-        self.of(signal).dropped[reason as usize].fetch_add(items, Ordering::Relaxed);
+        self.of(signal).dropped[reason as usize].inc_by(items);
     }
 
     fn of(&self, signal: Signal) -> &SignalStats {
