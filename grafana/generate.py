@@ -356,17 +356,23 @@ def of_other_types():
     def gauge(width, title, description, metric, unit="none", legend="{{instance}}"):
         return lines(width, 8, title, description, [series("value", its(metric), legend)], unit)
 
+    # The compact profile has no flags that are not set.
+    answered = f"{its('monitor_dns_answer_rrs')} or {its('monitor_dns_serial')}"
+    unset = f"0 * max({answered})"
+
     return [
         row("DNS", [
             bars(12, 8, "Responses by code", "In each step.",
                  [series("responses", counted(its("monitor_dns_responses_total"), "rcode") + " > 0", "{{rcode}}")]),
             lines(12, 8, "Records", "In each section of the last response.",
-                  [series(section, f"max({its(f'monitor_dns_{section}_rrs')})", section)
-                   for section in ("answer", "authority", "additional")], "none"),
+                  [series("answer", f"max({its('monitor_dns_answer_rrs')}) or on () "
+                                    f"count(max({its('monitor_dns_serial')}))", "answer"),
+                   *(series(section, f"max({its(f'monitor_dns_{section}_rrs')})", section)
+                     for section in ("authority", "additional"))], "none"),
             gauge(12, "Serial number of the zone", "Of the last answer's SOA record.", "monitor_dns_serial"),
             timeline(12, 8, "Flags", "Of the last response: validated with DNSSEC (AD), did not fit its datagram (TC).",
-                     [series("ad", f"max({its('monitor_dns_authenticated_data')})", "AD"),
-                      series("tc", f"max({its('monitor_dns_truncated')})", "TC")],
+                     [series("ad", f"max({its('monitor_dns_authenticated_data')}) or on () {unset}", "AD"),
+                      series("tc", f"max({its('monitor_dns_truncated')}) or on () {unset}", "TC")],
                      {"0": ("no", PLAIN), "1": ("yes", GOOD)}),
         ]),
         row("ICMP", [

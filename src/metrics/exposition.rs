@@ -108,6 +108,9 @@ impl Exposition {
                             has_head: out.has_head(),
                         });
                     }
+                    if family.excepts(monitor.kind, self.style.profile) {
+                        continue;
+                    }
                     out.set_monitor(monitor.name(syntax), monitor.since());
                     monitor.write(writer, slots, &mut out);
                 }

@@ -1,5 +1,7 @@
 //! The table of metric families: every name that dashboards and rules depend on, one row for each.
 
+use std::time::SystemTime;
+
 use super::{
     buckets::BucketSet,
     family::{
@@ -240,7 +242,7 @@ pub const FAMILIES: &[Family] = &[
                everything the peer sent.",
         scope: RESPONSE,
         cardinality: Cardinality::Histogram(BucketSet::ResponseSize),
-        compact: Compact::Same,
+        compact: Compact::Except(&["dns"]),
         writer: Monitor(Totals(|totals, out| {
             out.histogram(&[], &totals.response_sizes);
         })),
@@ -274,7 +276,7 @@ pub const FAMILIES: &[Family] = &[
         help: "HTTP responses, by exact status code.",
         scope: HTTP,
         cardinality: Cardinality::Outcomes,
-        compact: Compact::Same,
+        compact: Compact::Except(&["websocket"]),
         writer: Monitor(Totals(|totals, out| {
             let mut digits = itoa::Buffer::new();
             for (code, counter) in totals.http_responses.iter() {
@@ -291,7 +293,13 @@ pub const FAMILIES: &[Family] = &[
         cardinality: Fixed(1),
         compact: Compact::Same,
         writer: Monitor(LastCheck(|last, out| {
-            out.count_if_known(last.dns().map(|response| response.answers));
+            if let Some(response) = last.dns() {
+                // The serial number tells of one record.
+                let is_told = response.serial.is_some() && response.answers == 1;
+                if !is_told || !out.is_compact() {
+                    out.count(&[], response.answers.into());
+                }
+            }
         })),
     },
     Family {
@@ -417,10 +425,12 @@ pub const FAMILIES: &[Family] = &[
         help: "Shortest, mean and longest round trip of the last check's ICMP echo requests.",
         scope: ICMP,
         cardinality: Fixed(3),
-        compact: Compact::Same,
+        compact: Compact::Reduced(2),
         writer: Monitor(LastCheck(|last, out| {
             if let Some(times) = last.echoes().and_then(|echoes| echoes.round_trips) {
-                out.number(&["min"], times.min.as_secs_f64());
+                if !out.is_compact() {
+                    out.number(&["min"], times.min.as_secs_f64());
+                }
                 out.number(&["avg"], times.avg.as_secs_f64());
                 out.number(&["max"], times.max.as_secs_f64());
             }
@@ -571,10 +581,12 @@ pub const FAMILIES: &[Family] = &[
                the one sent that expires first (earliest), the one of the verified chain that expires first (verified).",
         scope: TLS,
         cardinality: Fixed(CERTIFICATES),
-        compact: Compact::Reduced(1),
+        compact: Compact::Reduced(0),
         writer: Monitor(LastCheck(|last, out| {
             for (role, certificate) in certificates(last, out.is_compact()) {
-                out.number(&[role.as_str()], seconds(certificate.not_before));
+                if !out.is_compact() || expires_soon(certificate, last.ended_at) {
+                    out.number(&[role.as_str()], seconds(certificate.not_before));
+                }
             }
         })),
     },
@@ -631,7 +643,7 @@ pub const FAMILIES: &[Family] = &[
         help: "TLS version and cipher suite of the last check's handshake; always 1.",
         scope: TLS,
         cardinality: Fixed(1),
-        compact: Compact::Same,
+        compact: Compact::Except(&["dns"]),
         writer: Monitor(LastCheck(|last, out| {
             if let Some((version, cipher)) = last.tls() {
                 out.count(&[cipher, version], 1);
@@ -1130,6 +1142,15 @@ fn certificates(
         CertificateRole::EarliestExpiry
     };
     all.filter(move |(role, _)| !is_compact || *role == decisive)
+}
+
+/// Returns true if a rule may need the lifetime of a certificate: less than three weeks and less than a third of it are
+/// left at `time`.
+fn expires_soon(certificate: CertificateValidity, time: SystemTime) -> bool {
+    const THREE_WEEKS: f64 = 21.0 * 86_400.0;
+    let lifetime = seconds(certificate.not_after) - seconds(certificate.not_before);
+    let left = seconds(certificate.not_after) - unix_seconds(time);
+    left < THREE_WEEKS.min(lifetime / 3.0)
 }
 
 /// Unix seconds as a sample.

@@ -116,6 +116,8 @@ pub(crate) enum Compact {
     Same,
     /// So many of a healthy monitor; others as long as something is the matter.
     Reduced(usize),
+    /// Those of the full profile, but none of monitors of these types.
+    Except(&'static [&'static str]),
     /// None, unless `metrics.enabled` names the family.
     Nothing,
 }
@@ -184,13 +186,20 @@ impl Family {
 
     /// The series of a monitor in the compact profile, in words for the documentation.
     #[must_use]
-    pub fn compact_series(&self) -> &'static str {
+    pub fn compact_series(&self) -> String {
         match self.compact {
-            Compact::Same => "same",
-            Compact::Reduced(0) => "if not as usual",
-            Compact::Reduced(_) => "fewer",
-            Compact::Nothing => "off by default",
+            Compact::Same => "same".to_owned(),
+            Compact::Reduced(0) => "if not as usual".to_owned(),
+            Compact::Reduced(_) => "fewer".to_owned(),
+            Compact::Except(types) => format!("not of `{}`", types.join("` `")),
+            Compact::Nothing => "off by default".to_owned(),
         }
+    }
+
+    /// Returns true if monitors of type `kind` have no series of it in `profile`.
+    pub(crate) fn excepts(&self, kind: &str, profile: Profile) -> bool {
+        let is_excepted = matches!(self.compact, Compact::Except(types) if types.contains(&kind));
+        is_excepted && profile == Profile::Compact
     }
 
     /// The monitors that have series of it, in words for the documentation; `None` if it is the daemon's.

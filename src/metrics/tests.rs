@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// A monitor that is never checked: its reports are made up.
-struct Silent(&'static str);
+pub(super) struct Silent(pub &'static str);
 
 impl Monitor for Silent {
     fn kind(&self) -> &'static str {
@@ -43,11 +43,11 @@ impl Monitor for Silent {
     }
 }
 
-const fn ms(millis: u64) -> Duration {
+pub(super) const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-fn page(metrics: &Metrics) -> String {
+pub(super) fn page(metrics: &Metrics) -> String {
     page_in(Syntax::Text, metrics)
 }
 
@@ -68,7 +68,7 @@ fn families(metrics: &Metrics) -> Vec<MetricFamily> {
 }
 
 /// The samples of `page` without those of this process and this build.
-fn fixed_part(page: &str) -> String {
+pub(super) fn fixed_part(page: &str) -> String {
     const VARYING: [&str; 3] = [
         "process_",
         "monitoringdaemon_build_info",
@@ -105,7 +105,7 @@ fn traced(digits: u8, is_sampled: bool) -> Option<Box<Trace>> {
     }))
 }
 
-fn succeeded() -> Report {
+pub(super) fn succeeded() -> Report {
     let validity = |not_after| CertificateValidity {
         not_before: 1_790_000_000,
         not_after,
@@ -138,7 +138,7 @@ fn succeeded() -> Report {
     }
 }
 
-fn failed() -> Report {
+pub(super) fn failed() -> Report {
     Report {
         ended_at: UNIX_EPOCH + ms(1_795_000_005_456),
         duration: ms(2_600),
@@ -220,7 +220,7 @@ fn of_other_types() -> Report {
 }
 
 /// The metrics of a fixed run.
-fn fixed_run(settings: &Settings) -> Metrics {
+pub(super) fn fixed_run(settings: &Settings) -> Metrics {
     let metrics = Metrics::new(settings, || 7).with_limits(1000, None);
     let mut example = Job::new("example", Silent("https://example.com/"));
     example
@@ -434,6 +434,78 @@ fn exemplars_are_the_traces_that_are_exported() {
     assert!(!page_in(Syntax::OpenMetrics, &metrics).contains("trace_id"));
 }
 
+/// A monitor of a type, that is never checked.
+struct OfType(&'static str);
+
+impl Monitor for OfType {
+    fn kind(&self) -> &'static str {
+        self.0
+    }
+
+    fn target(&self) -> String {
+        "example.com:443".to_owned()
+    }
+
+    async fn check(&self, _: &Attempt) -> Result<(), Failure> {
+        Ok(())
+    }
+}
+
+/// The phases that each type reaches besides `resolve`, over TLS if it can be, and the facts that it then reports.
+fn most_facts_by_type() -> Vec<(&'static str, Vec<Phase>, Vec<Fact>)> {
+    let facts = |is_its: fn(&Fact) -> bool, has_tls: bool| {
+        let of_tls = |fact: &Fact| matches!(fact, Fact::Certificate(..) | Fact::Tls { .. });
+        let others = of_other_types().facts.into_iter().filter(is_its);
+        let tls = succeeded().facts.into_iter();
+        let tls = tls.filter(move |fact| if of_tls(fact) { has_tls } else { is_its(fact) });
+        others.chain(tls).collect::<Vec<_>>()
+    };
+    let size = |fact: &Fact| matches!(fact, Fact::ResponseBytes(_));
+    let http = |fact: &Fact| matches!(fact, Fact::HttpStatus(_) | Fact::ResponseBytes(_));
+    let dialogue = |fact: &Fact| matches!(fact, Fact::Captured(_) | Fact::ResponseBytes(_));
+    let dns = |fact: &Fact| matches!(fact, Fact::Dns(_) | Fact::ResponseBytes(_));
+    let icmp = |fact: &Fact| matches!(fact, Fact::Icmp(_));
+    let grpc = |fact: &Fact| matches!(fact, Fact::GrpcStatus(_) | Fact::Serving(_));
+    let web = |fact: &Fact| {
+        let is_status = matches!(fact, Fact::HttpStatus(_));
+        is_status || matches!(fact, Fact::Captured(_) | Fact::ResponseBytes(_))
+    };
+    let (connect, tls, request) = (Phase::Connect, Phase::Tls, Phase::Request);
+    let (processing, transfer) = (Phase::Processing, Phase::Transfer);
+    vec![
+        (
+            "http",
+            vec![connect, tls, processing, transfer],
+            facts(http, true),
+        ),
+        (
+            "websocket",
+            vec![connect, tls, processing, transfer],
+            facts(web, true),
+        ),
+        ("dns", vec![connect, request], facts(dns, false)),
+        ("dns", vec![connect, tls, request], facts(dns, true)),
+        (
+            "dns",
+            vec![connect, tls, processing, transfer],
+            facts(dns, true),
+        ),
+        ("icmp", vec![Phase::Setup, Phase::Rtt], facts(icmp, false)),
+        ("grpc", vec![connect, tls, Phase::Check], facts(grpc, true)),
+        ("tls", vec![connect, tls, processing], facts(size, true)),
+        (
+            "tcp",
+            vec![connect, tls, request, processing],
+            facts(dialogue, true),
+        ),
+        (
+            "unix",
+            vec![connect, request, processing],
+            facts(dialogue, false),
+        ),
+    ]
+}
+
 /// The numbers that `plan`, rules and dashboards rely on.
 #[test]
 fn a_healthy_monitor_has_at_most_16_series_in_the_compact_profile() {
@@ -442,74 +514,60 @@ fn a_healthy_monitor_has_at_most_16_series_in_the_compact_profile() {
         ..Settings::default()
     };
     let metrics = Metrics::new(&settings, || 0);
-    let dns = |fact: &Fact| matches!(fact, Fact::Dns(_));
-    let icmp = |fact: &Fact| matches!(fact, Fact::Icmp(_));
-    let grpc = |fact: &Fact| matches!(fact, Fact::GrpcStatus(_) | Fact::Serving(_));
-    let of_type = |wanted: &dyn Fn(&Fact) -> bool, phases: &[Phase], has_tls: bool| {
-        let mut facts = of_other_types().facts;
-        facts.retain(wanted);
-        if has_tls {
-            let tls = succeeded().facts;
-            facts.extend(
-                tls.into_iter()
-                    .filter(|fact| !matches!(fact, Fact::HttpStatus(_) | Fact::ResponseBytes(_))),
-            );
-        }
-        Report {
-            facts,
-            phases: phases.iter().map(|phase| (*phase, ms(1))).collect(),
-            ..succeeded()
-        }
-    };
-    let reports = [
-        ("http", succeeded()),
-        (
-            "dns",
-            of_type(
-                &dns,
-                &[Phase::Resolve, Phase::Connect, Phase::Request],
-                false,
-            ),
-        ),
-        (
-            "icmp",
-            of_type(&icmp, &[Phase::Resolve, Phase::Setup, Phase::Rtt], false),
-        ),
-        (
-            "grpc",
-            of_type(
-                &grpc,
-                &[Phase::Resolve, Phase::Connect, Phase::Tls, Phase::Check],
-                true,
-            ),
-        ),
-    ];
-    for (name, report) in &reports {
-        let observer = metrics.observe(&Job::new(*name, Silent("http://localhost/")));
-        observer.on_status(&MonitorStatus {
-            depends_on: Arc::default(),
-            ..status(State::Up)
-        });
-        for _ in 0..2 {
-            observer.on_started(ms(0));
-            observer.on_completed(report);
+    let mut names = Vec::new();
+    for (index, (kind, phases, facts)) in most_facts_by_type().into_iter().enumerate() {
+        for confirm in [1, 3] {
+            for has_serial in [false, true] {
+                let name = format!("{kind} {index} {confirm} {has_serial}");
+                let mut job = Job::new(name.clone(), OfType(kind));
+                job.state_rules.confirm.failures = confirm;
+                let observer = metrics.observe(&job);
+                observer.on_status(&MonitorStatus {
+                    depends_on: Arc::default(),
+                    ..status(State::Up)
+                });
+                let mut report = Report {
+                    phases: [Phase::Resolve]
+                        .iter()
+                        .chain(&phases)
+                        .map(|phase| (*phase, ms(1)))
+                        .collect(),
+                    facts: facts.clone(),
+                    ..succeeded()
+                };
+                for fact in &mut report.facts {
+                    match fact {
+                        Fact::Dns(response) if has_serial => response.answers = 1,
+                        Fact::Dns(response) => response.serial = None,
+                        // More than three weeks are left.
+                        Fact::Certificate(_, validity) => validity.not_after = 1_800_000_000,
+                        _ => {}
+                    }
+                }
+                for _ in 0..2 {
+                    observer.on_started(ms(0));
+                    observer.on_completed(&report);
+                }
+                names.push(name);
+            }
         }
     }
     let families = families(&metrics);
-    for (name, _) in &reports {
+    let mut most = 0;
+    for name in &names {
         let is_its = |metric: &&protobuf_messages::Metric| {
-            metric
-                .label
-                .iter()
-                .any(|label| label.name == "monitor" && label.value == *name)
+            let is_name = |label: &protobuf_messages::LabelPair| label.value == *name;
+            metric.label.iter().any(is_name)
         };
         let series: Vec<_> = families
             .iter()
             .flat_map(|family| family.metric.iter().filter(is_its).map(|_| &family.name))
             .collect();
         assert!(series.len() <= 16, "{name}: {}: {series:#?}", series.len());
-        assert!(series.len() > 10, "{name}: {series:#?}");
+        assert!(series.len() > 9, "{name}: {series:#?}");
+        most = most.max(series.len());
     }
+    assert_eq!(most, 16);
 }
 
 #[test]
@@ -559,7 +617,7 @@ fn units_are_those_that_names_end_with() {
 }
 
 /// Settings that export what is off by default too.
-fn with_all_families() -> Settings {
+pub(super) fn with_all_families() -> Settings {
     let opt_in = FAMILIES
         .iter()
         .filter(|family| family.is_opt_in(Profile::Full));

@@ -40,7 +40,8 @@ fn name(text: &str) -> Name {
     Name::from_ascii(text).expect("a name")
 }
 
-fn soa() -> Record {
+/// The record of a zone with the serial number 2026.
+pub fn soa() -> Record {
     let data = rdata::SOA::new(name("ns.test."), name("host.test."), 2026, 1, 2, 3, 4);
     Record::from_rdata(name("example.test."), 60, RData::SOA(data))
 }

@@ -102,7 +102,7 @@ fn every_metric_and_every_reason_is_listed() {
         let compact = if family.is_per_monitor() {
             family.compact_series()
         } else {
-            ""
+            String::new()
         };
         writeln!(
             metrics,

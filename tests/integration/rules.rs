@@ -19,8 +19,9 @@ use crate::{
     support::{
         daemon::{Daemon, config_file},
         eventually,
+        pki::AUTHORITY,
         process::{helper, program, text},
-        server::{Closed, Server},
+        server::{Closed, Server, Step, ok},
     },
 };
 
@@ -312,20 +313,31 @@ fn prometheus_loads_the_rules_and_scrapes_a_daemon_with_the_compact_profile() {
 #[track_caller]
 fn check_with_prometheus(profile: &str, start: impl FnOnce(&str) -> Prometheus) {
     let (good, closed) = (Server::ok(), Closed::new());
+    let expiring = AUTHORITY.issue_until_tomorrow(&["127.0.0.1"]);
+    let expiring = Server::start([expiring.tls(), Step::answer(|_| ok("hello"))]);
+    let authorities = NamedTempFile::new().expect("a temporary file");
+    fs::write(authorities.path(), AUTHORITY.pem()).expect("room for a temporary file");
     let slo = json!({ "availability": 99.9, "latency": { "threshold": "300ms", "objective": 99 } });
     let monitors = json!({ "metrics": { "profile": profile }, "monitors": {
         "good": { "url": good.http("/"), "check_every": 1, "slo": slo },
         "closed": { "url": format!("http://{}/", closed.address), "check_every": 1, "slo": slo },
+        "expiring": { "url": expiring.https("/"), "check_every": 1 },
         // An address that this host does not have: a fault of the daemon, not of the target.
         "local": { "url": good.http("/"), "check_every": 1, "source_ip_address": "192.0.2.1", "slo": slo },
     } });
     let rules = NamedTempFile::new().expect("a temporary file");
     let config = config_file(&monitors);
     fs::write(rules.path(), printed(config.path())).expect("room for a temporary file");
-    let daemon = Daemon::start(monitors);
+    let daemon = Daemon::start_as(monitors, |command| {
+        command.env("SSL_CERT_FILE", authorities.path());
+    });
+    // Subqueries of five minutes would have no data within one.
+    let shipped = NamedTempFile::new().expect("a temporary file");
+    let often = read("prometheus/rules/monitoringdaemon.yml").replace(":5m]", ":1s]");
+    fs::write(shipped.path(), often).expect("room for a temporary file");
     let config = json!({
         "global": { "scrape_interval": "1s", "evaluation_interval": "1s" },
-        "rule_files": [repository("prometheus/rules/*.yml"), rules.path()],
+        "rule_files": [shipped.path(), rules.path()],
         "scrape_configs": [{
             "job_name": "monitoringdaemon",
             "static_configs": [{ "targets": [daemon.address.to_string()] }],
@@ -347,6 +359,10 @@ fn check_with_prometheus(profile: &str, start: impl FnOnce(&str) -> Prometheus) 
         r#"ALERTS{alertname="MonitoringDaemonCannotCheck",alertstate="pending"}"#,
         r#"monitor_slo:bad_checks:total{monitor="local",slo="availability"} == 0"#,
         r#"monitor_slo:allowed_bad_checks:total{monitor="local",slo="availability"} == 0"#,
+        // From histograms of either kind.
+        r#"0 < monitor:latency_seconds:mean1h{monitor="good"} < 1"#,
+        r#"0 < monitor:latency_seconds:p95_1h{monitor="good"} < 1"#,
+        r#"ALERTS{alertname="CertificateExpiresSoon",monitor="expiring",alertstate="pending"}"#,
     ] {
         eventually(query, || numbers(query));
     }

@@ -102,9 +102,10 @@ impl<'s> SeriesModel<'s> {
             | Scope::Storage
             | Scope::Telemetry => false,
         };
-        let is_compact = self.settings.profile == Profile::Compact;
-        let is_unusual = is_compact && family.compact == Compact::Reduced(0);
-        has && !is_unusual && self.settings.exports(family)
+        let profile = self.settings.profile;
+        let is_unusual = profile == Profile::Compact && family.compact == Compact::Reduced(0);
+        let is_left_out = is_unusual || family.excepts(self.kind, profile);
+        has && !is_left_out && self.settings.exports(family)
     }
 
     fn histogram(&self, set: BucketSet) -> usize {
