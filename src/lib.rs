@@ -16,7 +16,7 @@
 //! - [`history`], [`status`]: what is kept of reports, and the pages that show it
 //! - `storage`: what is kept of states and results beyond a restart
 //! - [`server`]: `/metrics` and the rest over HTTP
-//! - `telemetry`: traces and log lines, sent to a collector over OTLP
+//! - `telemetry`: traces, log lines and metrics, sent to a collector over OTLP
 //! - `logging`: events become lines on stdout
 //! - [`app`]: the daemon
 //! - [`commands`], [`cli`]: the commands, and the command line

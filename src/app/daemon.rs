@@ -318,7 +318,8 @@ impl Daemon {
         following.spawn(states.clone().run(shutdown.clone()));
         let telemetry = self.telemetry.clone();
         let exported = &self.config.telemetry.settings;
-        telemetry.configure(exported, &self.net).await;
+        let metrics = self.metrics.clone();
+        telemetry.configure(exported, &self.net, metrics).await;
         let dispatcher = Dispatcher::new(settings, states.clone(), shutdown.clone());
         let mut dispatcher = dispatcher.with_tracer(telemetry.tracer());
         let retention = storage.as_ref().map(Storage::retention);

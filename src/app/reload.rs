@@ -547,7 +547,8 @@ impl Reloader {
                 .replace(&config.probe, config.probe_binder(&self.net));
             if has_other_telemetry {
                 let settings = &config.telemetry.settings;
-                self.telemetry.configure(settings, &self.net).await;
+                let metrics = self.metrics.clone();
+                self.telemetry.configure(settings, &self.net, metrics).await;
             }
             self.metrics.reloaded(true);
             self.metrics.restart_required(!restart_required.is_empty());

@@ -271,6 +271,7 @@ telemetry:
   ?: 1
   traces: {?: 1, endpoint: http://x, sample: {?: 1}}
   logs: {?: 1, endpoint: http://x}
+  metrics: {?: 1, endpoint: http://x}
 maintenance: {one: {?: 1, every: '02:00-03:00'}}
 monitors:
   dns:
@@ -433,7 +434,7 @@ discovery:
     relabel_configs: [{source_labels: [a], target_label: b}]
 maintenance: {one: {every: '02:00-03:00'}}
 storage: {path: /nowhere}
-telemetry: {traces: {endpoint: 'http://x', sample: {}}, logs: {endpoint: 'http://x'}}
+telemetry: {traces: {endpoint: 'http://x', sample: {}}, logs: {endpoint: 'http://x'}, metrics: {endpoint: 'http://x'}}
 templates: {one: {}}
 monitors:
   dns: {type: dns, target: x, query_name: x}

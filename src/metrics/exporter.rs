@@ -9,24 +9,25 @@ use std::{
     time::Duration,
 };
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
 use super::{
     Settings,
     buckets::{BucketSet, Buckets},
     daemon::{DaemonMetrics, Limits},
-    exposition::Exposition,
+    exposition::{Exposition, Form},
     family_writer::PageStyle,
-    format::Format,
+    format::{Format, Syntax},
     label_name::LabelNames,
     monitor::{MonitorBuckets, MonitorMetrics},
+    otlp::{Exported, Points},
 };
 use crate::{
     check::{DispatcherObserver, Job, MonitorObserver},
     discovery::Stats,
     probe::ProbeStats,
     storage,
-    telemetry::ExportStats,
+    telemetry::{ExportStats, MetricCollection, MetricSource, Temporality},
     value::is_plain_label_name,
 };
 
@@ -38,6 +39,8 @@ pub struct Metrics {
     monitors: RwLock<BTreeMap<Arc<str>, Arc<MonitorMetrics>>>,
     buckets: MonitorBuckets,
     daemon: DaemonMetrics,
+    /// What a collector has; empty unless deltas are exported.
+    exported: Arc<Mutex<Exported>>,
     /// A label that not every scraper can read.
     utf8_label: OnceLock<String>,
     has_warned_of_label: AtomicBool,
@@ -64,6 +67,7 @@ impl Metrics {
                 response_sizes: buckets(BucketSet::ResponseSize),
             },
             daemon: DaemonMetrics::new(&buckets(BucketSet::Lag), dropped_log_lines),
+            exported: Arc::default(),
             utf8_label: OnceLock::new(),
             has_warned_of_label: AtomicBool::new(false),
         }
@@ -125,10 +129,20 @@ impl Metrics {
         if format.names == LabelNames::Plain {
             self.warn_of_labels();
         }
+        let form = match format.syntax {
+            Syntax::Text | Syntax::OpenMetrics => Form::Text {
+                syntax: format.syntax,
+                has_created_samples: self.settings.has_created_samples,
+            },
+            Syntax::Protobuf => Form::Protobuf,
+        };
+        self.exposition_as(form, format.names)
+    }
+
+    fn exposition_as(&self, form: Form, names: LabelNames) -> Exposition {
         let style = PageStyle {
-            format,
             profile: self.settings.profile,
-            has_created_samples: self.settings.has_created_samples,
+            names,
         };
         let monitors = self.monitors.read();
         // The lock is released before the page is written.
@@ -137,6 +151,7 @@ impl Metrics {
             |family| self.settings.exports(family),
             self.daemon.clone(),
             style,
+            form,
         )
     }
 
@@ -152,6 +167,13 @@ impl Metrics {
                 "Labels left out of /metrics: the scraper does not read UTF-8 names (escaping=allow-utf-8)"
             );
         }
+    }
+}
+
+impl MetricSource for Metrics {
+    fn collect(&self, temporality: Temporality) -> Box<dyn MetricCollection> {
+        let points = Points::new(temporality, self.exported.clone());
+        Box::new(self.exposition_as(Form::Otlp(points), LabelNames::Utf8))
     }
 }
 

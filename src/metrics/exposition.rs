@@ -10,12 +10,58 @@ use super::{
     family_writer::{FamilyWriter, PageStyle},
     format::Syntax,
     monitor::{MonitorMetrics, SlotCounts},
+    otlp::{OtlpWriter, Points},
     process::ProcessStats,
+    protobuf::ProtobufWriter,
+    sink::Sink,
+    text::TextWriter,
 };
+use crate::telemetry::{MetricCollection, MetricPart};
 
 /// The size of a chunk, which may be a little more, and in protobuf that of a family: the length of a message comes
 /// before it.
 const CHUNK_BYTES: usize = 256 << 10;
+
+/// The form of what is written.
+pub(super) enum Form {
+    /// A page in one of the text formats; in OpenMetrics with the times since which counters count if
+    /// `has_created_samples`.
+    Text {
+        syntax: Syntax,
+        has_created_samples: bool,
+    },
+    /// A page of messages.
+    Protobuf,
+    /// Metrics of OTLP. A family is several metrics if it is in several chunks.
+    Otlp(Points),
+}
+
+impl Form {
+    fn sink<'p>(&'p mut self, page: &'p mut Vec<u8>) -> Sink<'p> {
+        match self {
+            Self::Text {
+                syntax,
+                has_created_samples,
+            } => Sink::Text(TextWriter::new(page, *syntax, *has_created_samples)),
+            Self::Protobuf => Sink::Protobuf(ProtobufWriter::new(page)),
+            Self::Otlp(points) => Sink::Otlp(OtlpWriter::new(page, points)),
+        }
+    }
+
+    fn is_escaped(&self) -> bool {
+        matches!(self, Self::Text { .. })
+    }
+
+    fn is_open_metrics(&self) -> bool {
+        matches!(
+            self,
+            Self::Text {
+                syntax: Syntax::OpenMetrics,
+                ..
+            }
+        )
+    }
+}
 
 /// A page that is being written: an iterator over its chunks.
 ///
@@ -25,6 +71,7 @@ pub(crate) struct Exposition {
     monitors: Vec<(Arc<MonitorMetrics>, SlotCounts)>,
     daemon: DaemonMetrics,
     style: PageStyle,
+    form: Form,
     /// The parts left to write, the next one last.
     parts: Vec<Part>,
 }
@@ -50,6 +97,7 @@ impl Exposition {
         exports: impl Fn(&Family) -> bool,
         daemon: DaemonMetrics,
         style: PageStyle,
+        form: Form,
     ) -> Self {
         let of_monitors = FAMILIES.iter().rev().filter_map(|family| {
             let Writer::Monitor(writer) = family.writer else {
@@ -73,11 +121,10 @@ impl Exposition {
             style,
             parts: [Part::End, Part::Daemon]
                 .into_iter()
-                .filter(|part| {
-                    !matches!(part, Part::End) || style.format.syntax == Syntax::OpenMetrics
-                })
+                .filter(|part| !matches!(part, Part::End) || form.is_open_metrics())
                 .chain(of_monitors)
                 .collect(),
+            form,
         }
     }
 
@@ -88,7 +135,7 @@ impl Exposition {
     }
 
     /// Writes a part, or as much of it as a chunk has room for; returns what is left of it.
-    fn write(&self, part: &Part, chunk: &mut Vec<u8>) -> Option<Part> {
+    fn write(&mut self, part: &Part, chunk: &mut Vec<u8>) -> Option<Part> {
         match *part {
             Part::Monitors {
                 family,
@@ -96,22 +143,24 @@ impl Exposition {
                 from,
                 has_head,
             } => {
-                let syntax = self.style.format.syntax;
+                let (is_escaped, splits) =
+                    (self.form.is_escaped(), !matches!(self.form, Form::Protobuf));
+                let sink = self.form.sink(chunk);
                 let since = self.daemon.since;
-                let mut out = FamilyWriter::new(chunk, family, self.style, since, has_head);
+                let mut out = FamilyWriter::new(sink, family, self.style, since, has_head);
                 for (index, (monitor, slots)) in self.monitors.iter().enumerate().skip(from) {
-                    if out.page_len() >= CHUNK_BYTES && syntax != Syntax::Protobuf {
+                    if out.page_len() >= CHUNK_BYTES && splits {
                         return Some(Part::Monitors {
                             family,
                             writer,
                             from: index,
-                            has_head: out.has_head(),
+                            has_head: out.finish(),
                         });
                     }
                     if family.excepts(monitor.kind, self.style.profile) {
                         continue;
                     }
-                    out.set_monitor(monitor.name(syntax), monitor.since());
+                    out.set_monitor(monitor.name(is_escaped), monitor.since());
                     monitor.write(writer, slots, &mut out);
                 }
                 out.finish();
@@ -122,7 +171,7 @@ impl Exposition {
         None
     }
 
-    fn write_daemon(&self, chunk: &mut Vec<u8>) {
+    fn write_daemon(&mut self, chunk: &mut Vec<u8>) {
         let mut monitors = BTreeMap::<_, u64>::new();
         let mut checks_in_flight = 0;
         for (monitor, slots) in &self.monitors {
@@ -137,8 +186,8 @@ impl Exposition {
         };
         for family in FAMILIES {
             if let Writer::Daemon(write) = family.writer {
-                let since = self.daemon.since;
-                let mut out = FamilyWriter::new(chunk, family, self.style, since, false);
+                let (sink, since) = (self.form.sink(chunk), self.daemon.since);
+                let mut out = FamilyWriter::new(sink, family, self.style, since, false);
                 write(&state, &mut out);
                 out.finish();
             }
@@ -158,5 +207,34 @@ impl Iterator for Exposition {
             self.parts.extend(rest);
         }
         Some(chunk).filter(|chunk| !chunk.is_empty())
+    }
+}
+
+impl MetricCollection for Exposition {
+    fn next_part(&mut self) -> Option<MetricPart> {
+        // A chunk of deltas that are all 0 is empty, and so is no chunk.
+        let metrics = self.next()?.into();
+        let points = match &mut self.form {
+            Form::Otlp(points) => points.end_part(),
+            Form::Text { .. } | Form::Protobuf => 0,
+        };
+        Some(MetricPart { metrics, points })
+    }
+
+    fn end_part(&mut self, is_accepted: bool) {
+        if let Form::Otlp(points) = &mut self.form {
+            if is_accepted {
+                points.accept();
+            } else {
+                points.discard();
+            }
+        }
+    }
+
+    fn complete(&mut self) {
+        if let Form::Otlp(points) = &mut self.form {
+            points.accept();
+            points.complete();
+        }
     }
 }

@@ -5,22 +5,19 @@ use std::{borrow::Cow, time::SystemTime};
 use super::{
     counters::Counter,
     family::Family,
-    format::{Format, Syntax},
     histogram::Histogram,
+    label_name::LabelNames,
     label_value::{bounded, escape},
-    protobuf::ProtobufWriter,
     series::{Number, Series, Value},
     settings::Profile,
-    text::TextWriter,
+    sink::Sink,
 };
 
-/// The properties of a page that its samples depend on.
+/// The choice of the samples of a page, and of their labels.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct PageStyle {
-    pub format: Format,
     pub profile: Profile,
-    /// True if OpenMetrics has samples with the times since which counters count.
-    pub(crate) has_created_samples: bool,
+    pub names: LabelNames,
 }
 
 /// Writes the samples of one family.
@@ -28,7 +25,7 @@ pub(super) struct PageStyle {
 /// Every method that adds a sample takes the values of the family's labels in their order, without that of
 /// `monitor`, which is the current one. Values that can need it go through [`label_value`](Self::label_value).
 pub(super) struct FamilyWriter<'p> {
-    page: &'p mut Vec<u8>,
+    sink: Sink<'p>,
     family: &'static Family,
     style: PageStyle,
     /// The position of `monitor` among the labels.
@@ -39,15 +36,13 @@ pub(super) struct FamilyWriter<'p> {
     since: SystemTime,
     /// True if there are samples. A family without any is not on the page.
     has_head: bool,
-    /// Where the message of the family begins, in protobuf.
-    message: usize,
 }
 
 impl<'p> FamilyWriter<'p> {
     /// A writer of the samples of `family`, of counters that count since `since`; `has_head` if some are on the page
     /// already.
     pub(super) fn new(
-        page: &'p mut Vec<u8>,
+        sink: Sink<'p>,
         family: &'static Family,
         style: PageStyle,
         since: SystemTime,
@@ -55,25 +50,19 @@ impl<'p> FamilyWriter<'p> {
     ) -> Self {
         let mut labels = family.labels.iter();
         Self {
-            page,
+            sink,
             family,
             style,
             monitor_at: labels.position(|label| *label == "monitor"),
             monitor: "",
             since,
             has_head,
-            message: 0,
         }
     }
 
     /// Bytes on the page.
     pub(super) fn page_len(&self) -> usize {
-        self.page.len()
-    }
-
-    /// Returns whether there are samples of this family.
-    pub(super) fn has_head(&self) -> bool {
-        self.has_head
+        self.sink.page_len()
     }
 
     /// Returns whether series are left out that tell of nothing unusual.
@@ -90,9 +79,10 @@ impl<'p> FamilyWriter<'p> {
 
     /// A value of a label as the page needs it.
     pub(super) fn label_value<'v>(&self, value: &'v str) -> Cow<'v, str> {
-        match self.style.format.syntax {
-            Syntax::Text | Syntax::OpenMetrics => escape(value),
-            Syntax::Protobuf => value.into(),
+        if self.sink.is_escaped() {
+            escape(value)
+        } else {
+            value.into()
         }
     }
 
@@ -151,7 +141,7 @@ impl<'p> FamilyWriter<'p> {
     /// As [`untrusted_info`](Self::untrusted_info), with values that the user has chosen. Labels with names that
     /// cannot be read are left out.
     pub(super) fn info<'l>(&mut self, labels: impl IntoIterator<Item = (&'l str, &'l str)>) {
-        let names = self.style.format.names;
+        let names = self.style.names;
         let labels = labels.into_iter();
         let labels = labels.filter(|(name, _)| names.can_read(name));
         let mut all: Vec<_> = labels
@@ -161,13 +151,7 @@ impl<'p> FamilyWriter<'p> {
         all.sort_unstable();
         let all: Vec<_> = all.iter().map(|(name, value)| (*name, &**value)).collect();
         self.write_head();
-        match self.style.format.syntax {
-            Syntax::Protobuf => self.protobuf().info(&all),
-            Syntax::Text | Syntax::OpenMetrics => {
-                let name = self.family.name;
-                self.text().info(name, &all);
-            }
-        }
+        self.sink.info(self.family, &all);
     }
 
     /// Adds the samples of a histogram; of one without observations, none.
@@ -177,18 +161,15 @@ impl<'p> FamilyWriter<'p> {
         }
         self.write_head();
         let series = self.series(values);
-        match self.style.format.syntax {
-            Syntax::Protobuf => self.protobuf().histogram(series, histogram),
-            Syntax::Text | Syntax::OpenMetrics => self.text().histogram(series, histogram),
-        }
+        self.sink.histogram(series, histogram);
     }
 
-    /// Ends the family.
-    pub(super) fn finish(mut self) {
-        if self.has_head && self.style.format.syntax == Syntax::Protobuf {
-            let message = self.message;
-            self.protobuf().end(message);
+    /// Ends the family, or the part of it that is on this page; returns whether it has samples.
+    pub(super) fn finish(mut self) -> bool {
+        if self.has_head {
+            self.sink.end();
         }
+        self.has_head
     }
 
     fn sample(&mut self, values: &[&str], number: Number, counter: Option<&Counter>) {
@@ -199,21 +180,13 @@ impl<'p> FamilyWriter<'p> {
             since: counter.map_or(self.since, |counter| counter.since),
             exemplar: counter.and_then(|counter| counter.exemplar.as_deref()),
         };
-        match self.style.format.syntax {
-            Syntax::Protobuf => self.protobuf().sample(series, value),
-            Syntax::Text | Syntax::OpenMetrics => self.text().sample(series, value),
-        }
+        self.sink.sample(series, value);
     }
 
     /// Writes the name, the type and the help text, unless they are on the page.
     fn write_head(&mut self) {
-        if std::mem::replace(&mut self.has_head, true) {
-            return;
-        }
-        let family = self.family;
-        match self.style.format.syntax {
-            Syntax::Protobuf => self.message = self.protobuf().begin(family),
-            Syntax::Text | Syntax::OpenMetrics => self.text().head(family),
+        if !std::mem::replace(&mut self.has_head, true) {
+            self.sink.begin(self.family);
         }
     }
 
@@ -231,18 +204,6 @@ impl<'p> FamilyWriter<'p> {
             values,
         }
     }
-
-    fn text(&mut self) -> TextWriter<'_> {
-        TextWriter::new(
-            self.page,
-            self.style.format.syntax,
-            self.style.has_created_samples,
-        )
-    }
-
-    fn protobuf(&mut self) -> ProtobufWriter<'_> {
-        ProtobufWriter::new(self.page)
-    }
 }
 
 #[cfg(test)]
@@ -250,7 +211,7 @@ mod tests {
     use std::{sync::Arc, time::UNIX_EPOCH};
 
     use super::*;
-    use crate::metrics::{FAMILIES, LabelNames, NativeHistograms, buckets::Buckets};
+    use crate::metrics::{FAMILIES, NativeHistograms, Syntax, buckets::Buckets, text::TextWriter};
 
     /// The text that `write` writes for the family `name` and the monitor `a`, in `syntax`.
     #[track_caller]
@@ -259,14 +220,11 @@ mod tests {
         let family = FAMILIES.iter().find(|family| family.name == name);
         let family = family.expect("it is in the table");
         let style = PageStyle {
-            format: Format {
-                syntax,
-                names: LabelNames::Utf8,
-            },
             profile: Profile::Full,
-            has_created_samples: true,
+            names: LabelNames::Utf8,
         };
-        let mut writer = FamilyWriter::new(&mut page, family, style, UNIX_EPOCH, true);
+        let sink = Sink::Text(TextWriter::new(&mut page, syntax, true));
+        let mut writer = FamilyWriter::new(sink, family, style, UNIX_EPOCH, true);
         writer.set_monitor("a", UNIX_EPOCH);
         write(&mut writer);
         writer.finish();

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::SystemTime};
 use super::{buckets::Buckets, exemplar::Exemplar, native_histogram::NativeHistogram};
 
 /// Counts of observations by bucket. Allocates nothing until the first observation.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Histogram {
     buckets: Arc<Buckets>,
     /// Observations in each classic bucket alone, not cumulative; empty until the first observation.
@@ -82,6 +82,24 @@ impl Histogram {
     /// The buckets, which other histograms share.
     pub(super) fn buckets(&self) -> &Buckets {
         &self.buckets
+    }
+
+    /// The number of observations in each classic bucket alone; none at all if classic buckets are left out.
+    pub(super) fn counts(&self) -> &[u64] {
+        &self.counts
+    }
+
+    /// The observations since it was `earlier`, with all exemplars.
+    pub(super) fn minus(&self, earlier: &Self) -> Self {
+        let mut rest = self.clone();
+        for (count, earlier) in rest.counts.iter_mut().zip(&earlier.counts) {
+            *count = count.saturating_sub(*earlier);
+        }
+        if let (Some(native), Some(earlier)) = (&mut rest.native, &earlier.native) {
+            native.subtract(earlier);
+        }
+        rest.sum -= earlier.sum;
+        rest
     }
 
     /// The number of observations up to the bound of each classic bucket, the last one of which has none; none at all

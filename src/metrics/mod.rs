@@ -15,16 +15,19 @@ mod label_name;
 mod label_value;
 mod monitor;
 mod native_histogram;
+mod otlp;
 mod process;
 mod protobuf;
 #[cfg(test)]
 mod protobuf_messages;
 mod series;
 mod settings;
+mod sink;
 #[cfg(test)]
 mod tests;
 mod text;
 mod unix_time;
+mod wire;
 
 pub(crate) use buckets::{BucketSet, DURATION_BUCKETS};
 pub use exporter::Metrics;

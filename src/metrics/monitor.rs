@@ -11,8 +11,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::{
     buckets::Buckets, counters::Counters, daemon::CheckCounters, exemplar::Exemplar,
-    family::MonitorWriter, family_writer::FamilyWriter, format::Syntax, histogram::Histogram,
-    label_value::escape,
+    family::MonitorWriter, family_writer::FamilyWriter, histogram::Histogram, label_value::escape,
 };
 use crate::{
     check::{
@@ -151,10 +150,10 @@ impl MonitorMetrics {
         }
     }
 
-    /// The monitor's name as a label in `syntax`.
-    pub(super) fn name(&self, syntax: Syntax) -> &str {
-        match (&self.escaped_name, syntax) {
-            (Some(escaped), Syntax::Text | Syntax::OpenMetrics) => escaped,
+    /// The monitor's name as a label, escaped if `is_escaped`.
+    pub(super) fn name(&self, is_escaped: bool) -> &str {
+        match &self.escaped_name {
+            Some(escaped) if is_escaped => escaped,
             _ => &self.name,
         }
     }

@@ -141,6 +141,46 @@ impl NativeHistogram {
         })
     }
 
+    /// The index of the first bucket with observations, and the counts of all from there to the last one.
+    pub(super) fn consecutive_counts(&self) -> Option<(i32, impl Iterator<Item = u64>)> {
+        let (first, last) = (*self.indices.first()?, *self.indices.last()?);
+        let mut observed = self.indices.iter().zip(&self.counts).peekable();
+        let counts = (first..=last).map(move |index| {
+            let found = observed.next_if(|(at, _)| **at == index);
+            found.map_or(0, |(_, count)| *count)
+        });
+        Some((first, counts))
+    }
+
+    /// Removes the observations that it had when it was `earlier`.
+    pub(super) fn subtract(&mut self, earlier: &Self) {
+        let mut earlier = earlier.clone();
+        // In this order: the bound of a widened zero bucket may lie within a bucket of half the resolution.
+        earlier.widen_zero_bucket(self.zero_threshold);
+        while earlier.schema > self.schema {
+            earlier.halve_resolution();
+        }
+        self.zero_count = self.zero_count.saturating_sub(earlier.zero_count);
+        for (index, earlier) in earlier.indices.iter().zip(&earlier.counts) {
+            if let Ok(at) = self.indices.binary_search(index) {
+                self.counts[at] = self.counts[at].saturating_sub(*earlier);
+            }
+        }
+        let mut counts = self.counts.iter();
+        self.indices
+            .retain(|_| counts.next().is_some_and(|count| *count > 0));
+        self.counts.retain(|count| *count > 0);
+    }
+
+    /// Moves the observations of buckets up to `threshold` into the zero bucket.
+    fn widen_zero_bucket(&mut self, threshold: f64) {
+        let is_below = |index: &i32| upper_bound(*index, self.schema) <= threshold;
+        let below = self.indices.partition_point(is_below);
+        self.zero_count += self.counts.drain(..below).sum::<u64>();
+        self.indices.drain(..below);
+        self.zero_threshold = self.zero_threshold.max(threshold);
+    }
+
     /// Widens the zero bucket, then halves the resolution, until there are few enough buckets.
     fn limit_buckets(&mut self) {
         while self.indices.len() > self.max_buckets {
@@ -315,6 +355,37 @@ mod tests {
             let at = index(value, schema);
             prop_assert!(value <= upper_bound(at, schema) * (1.0 + 1e-12));
             prop_assert!(value >= upper_bound(at - 1, schema) * (1.0 - 1e-12));
+        }
+
+        #[test]
+        fn what_is_left_after_subtraction_was_observed_later(
+            before in prop::collection::vec(1e-9_f64..1e9, 0..100),
+            after in prop::collection::vec(1e-9_f64..1e9, 0..100),
+            schema in LOWEST_SCHEMA..=HIGHEST_SCHEMA,
+            limit in 8_usize..40,
+        ) {
+            let mut histogram = with_schema(schema, limit);
+            for value in &before {
+                histogram.observe(*value);
+            }
+            let earlier = histogram.clone();
+            for value in &after {
+                histogram.observe(*value);
+            }
+            let mut rest = histogram.clone();
+            rest.subtract(&earlier);
+            let mut expected = with_schema(histogram.schema, 1 << 20);
+            expected.zero_threshold = histogram.zero_threshold;
+            for value in &after {
+                expected.observe(*value);
+            }
+            prop_assert_eq!(rest.count(), after.len() as u64);
+            prop_assert_eq!(rest.zero_count, expected.zero_count);
+            prop_assert_eq!(&rest.indices, &expected.indices);
+            prop_assert_eq!(&rest.counts, &expected.counts);
+            let consecutive = rest.consecutive_counts();
+            let total: u64 = consecutive.into_iter().flat_map(|(_, counts)| counts).sum();
+            prop_assert_eq!(total + rest.zero_count, rest.count());
         }
 
         #[test]

@@ -48,6 +48,23 @@ impl Number {
             Self::Real(number) => number,
         }
     }
+
+    /// The increase since it was `earlier`.
+    pub(super) fn minus(self, earlier: Self) -> Self {
+        match (self, earlier) {
+            (Self::Whole(count), Self::Whole(earlier)) => {
+                Self::Whole(count.saturating_sub(earlier))
+            }
+            _ => Self::Real(self.as_f64() - earlier.as_f64()),
+        }
+    }
+
+    pub(super) fn is_zero(self) -> bool {
+        match self {
+            Self::Whole(count) => count == 0,
+            Self::Real(number) => number == 0.0,
+        }
+    }
 }
 
 /// The value of a sample, and what is known of it besides.

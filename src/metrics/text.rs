@@ -34,6 +34,11 @@ impl<'p> TextWriter<'p> {
         }
     }
 
+    /// Bytes on the page.
+    pub(super) fn page_len(&self) -> usize {
+        self.page.len()
+    }
+
     fn is_open_metrics(&self) -> bool {
         self.syntax == Syntax::OpenMetrics
     }

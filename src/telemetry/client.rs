@@ -10,7 +10,8 @@ use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use opentelemetry_proto::tonic::collector::{
-    logs::v1::ExportLogsServiceResponse, trace::v1::ExportTraceServiceResponse,
+    logs::v1::ExportLogsServiceResponse, metrics::v1::ExportMetricsServiceResponse,
+    trace::v1::ExportTraceServiceResponse,
 };
 use prost::Message;
 
@@ -146,6 +147,9 @@ impl Client {
             Signal::Logs => ExportLogsServiceResponse::decode(answer)
                 .ok()
                 .and_then(|answer| Some(answer.partial_success?.rejected_log_records)),
+            Signal::Metrics => ExportMetricsServiceResponse::decode(answer)
+                .ok()
+                .and_then(|answer| Some(answer.partial_success?.rejected_data_points)),
         };
         // Of an answer that cannot be read, the status counts.
         rejected

@@ -9,7 +9,10 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use super::{
     LOG_TARGET, LogLayer, Settings,
     client::Client,
+    delivery::Delivery,
     exporter::Exporter,
+    metric_exporter::MetricExporter,
+    metric_source::MetricSource,
     queue::Queue,
     resource,
     stats::{ExportStats, Signal},
@@ -17,11 +20,15 @@ use super::{
 };
 use crate::net::Net;
 
+/// The signals that are queued, in the order of [`Signal::ALL`].
+const QUEUED: [Signal; 2] = [Signal::Traces, Signal::Logs];
+
 /// The telemetry of a daemon: it owns the exporters.
 pub(crate) struct Telemetry {
     instance_id: String,
     stats: Arc<ExportStats>,
-    queues: [Arc<Queue>; Signal::ALL.len()],
+    /// The queues of traces and log lines. Metrics have none.
+    queues: [Arc<Queue>; QUEUED.len()],
     tracer: Arc<CheckTracer>,
     running: Mutex<Vec<RunningExporter>>,
 }
@@ -34,7 +41,29 @@ pub(super) fn queue_of(telemetry: &Telemetry, signal: Signal) -> &Queue {
 
 struct RunningExporter {
     stop: CancellationToken,
-    task: AbortOnDropHandle<Exporter>,
+    task: AbortOnDropHandle<AnyExporter>,
+}
+
+/// The exporter of any signal.
+enum AnyExporter {
+    Queue(Exporter),
+    Metrics(MetricExporter),
+}
+
+impl AnyExporter {
+    async fn run(self, stop: CancellationToken) -> Self {
+        match self {
+            Self::Queue(exporter) => Self::Queue(exporter.run(stop).await),
+            Self::Metrics(exporter) => Self::Metrics(exporter.run(stop).await),
+        }
+    }
+
+    async fn flush(&self) {
+        match self {
+            Self::Queue(exporter) => exporter.flush().await,
+            Self::Metrics(exporter) => exporter.flush().await,
+        }
+    }
 }
 
 impl Telemetry {
@@ -42,7 +71,7 @@ impl Telemetry {
     #[must_use]
     pub(crate) fn new(settings: &Settings) -> Self {
         let stats = Arc::new(ExportStats::default());
-        let queues = Signal::ALL.map(|signal| {
+        let queues = QUEUED.map(|signal| {
             let queue = Queue::new(signal, stats.clone());
             queue.set_open(settings.exporter(signal).is_some());
             Arc::new(queue)
@@ -76,10 +105,15 @@ impl Telemetry {
         LogLayer::new(self.queues[Signal::Logs as usize].clone())
     }
 
-    /// Exports as `settings` say from now on. What is queued goes to the new collector.
+    /// Exports as `settings` say from now on, with the metrics of `source`. What is queued goes to the new collector.
     ///
     /// Must be called within a tokio runtime.
-    pub(crate) async fn configure(&self, settings: &Settings, net: &Net) {
+    pub(crate) async fn configure(
+        &self,
+        settings: &Settings,
+        net: &Net,
+        source: Arc<dyn MetricSource>,
+    ) {
         let mut running = self.running.lock().await;
         for exporter in running.drain(..) {
             exporter.stop().await;
@@ -87,22 +121,30 @@ impl Telemetry {
         let resource = resource::encode_resource(&self.instance_id, &settings.resource);
         let resource: Arc<[u8]> = resource.into();
         for signal in Signal::ALL {
-            let queue = &self.queues[signal as usize];
             let exporter = settings.exporter(signal);
-            queue.set_open(exporter.is_some());
             self.stats.set_enabled(signal, exporter.is_some());
-            let Some(settings) = exporter else {
+            let queue = self.queues.get(signal as usize);
+            if let Some(queue) = queue {
+                queue.set_open(exporter.is_some());
+            }
+            let Some(exporter) = exporter else {
                 continue;
             };
             let scope = resource::encode_scope();
-            let client = Client::new(signal, settings, resource.clone(), scope, net);
-            let exporter = Exporter {
-                signal,
-                client,
-                queue: queue.clone(),
-                stats: self.stats.clone(),
-                is_failing: false,
-                last_rejection: None,
+            let client = Client::new(signal, exporter, resource.clone(), scope, net);
+            let delivery = Delivery::new(signal, client, self.stats.clone());
+            let exporter = match (queue, &settings.metrics) {
+                (Some(queue), _) => AnyExporter::Queue(Exporter {
+                    delivery,
+                    queue: queue.clone(),
+                }),
+                (None, Some(metrics)) => AnyExporter::Metrics(MetricExporter {
+                    delivery,
+                    source: source.clone(),
+                    every: metrics.every,
+                    temporality: metrics.temporality,
+                }),
+                (None, None) => continue,
             };
             let stop = CancellationToken::new();
             let task = AbortOnDropHandle::new(tokio::spawn(exporter.run(stop.clone())));
@@ -121,7 +163,7 @@ impl Telemetry {
         });
         // What is left then is lost.
         let _ = timeout(patience, join_all(flushes)).await;
-        for (signal, queue) in Signal::ALL.iter().zip(&self.queues) {
+        for (signal, queue) in QUEUED.iter().zip(&self.queues) {
             let items = queue.len();
             if items > 0 {
                 let signal = signal.as_str();
@@ -134,7 +176,7 @@ impl Telemetry {
 
 impl RunningExporter {
     /// Stops the task and returns the exporter.
-    async fn stop(self) -> Option<Exporter> {
+    async fn stop(self) -> Option<AnyExporter> {
         self.stop.cancel();
         match self.task.await {
             Ok(exporter) => Some(exporter),

@@ -8,12 +8,12 @@ use http::{
 };
 use url::Url;
 
-use super::stats::Signal;
+use super::{metric_source::Temporality, stats::Signal};
 use crate::{
     check::TraceId,
     net::{http::Proxies, tls},
     settings::{read_known_credentials, read_proxies, read_tls_config},
-    value::{Fields, FromNode, HttpUrl, Node},
+    value::{Fields, FromNode, HttpUrl, Node, read_duration},
 };
 
 /// The section `telemetry`: what is exported, and where to. By default, nothing is.
@@ -25,6 +25,8 @@ pub struct Settings {
     pub traces: Option<TraceSettings>,
     /// `telemetry.logs`
     pub logs: Option<ExporterSettings>,
+    /// `telemetry.metrics`
+    pub metrics: Option<MetricSettings>,
 }
 
 /// Settings of traces.
@@ -36,6 +38,17 @@ pub struct TraceSettings {
     pub failures: SampleRatio,
     /// `sample.successes`: the share of other checks.
     pub successes: SampleRatio,
+}
+
+/// Settings of metrics.
+#[derive(Clone, Debug)]
+pub struct MetricSettings {
+    /// Where they are sent.
+    pub exporter: ExporterSettings,
+    /// `every`: the time from one export to the next.
+    pub every: Duration,
+    /// `temporality`: what counters and histograms refer to.
+    pub temporality: Temporality,
 }
 
 /// Where a signal is sent, and how.
@@ -69,16 +82,21 @@ impl Settings {
         match signal {
             Signal::Traces => self.traces.as_ref().map(|traces| &traces.exporter),
             Signal::Logs => self.logs.as_ref(),
+            Signal::Metrics => self.metrics.as_ref().map(|metrics| &metrics.exporter),
         }
     }
 
-    /// Number of signals that are exported.
+    /// Number of signals that are queued.
     #[must_use]
-    pub(crate) fn signals(&self) -> usize {
-        let exporters = Signal::ALL
-            .iter()
-            .filter_map(|signal| self.exporter(*signal));
-        exporters.count()
+    pub(crate) fn queues(&self) -> usize {
+        usize::from(self.traces.is_some()) + usize::from(self.logs.is_some())
+    }
+
+    /// Returns true if deltas of metrics are exported.
+    #[must_use]
+    pub(crate) fn has_deltas(&self) -> bool {
+        let metrics = self.metrics.as_ref();
+        metrics.is_some_and(|metrics| metrics.temporality == Temporality::Delta)
     }
 
     /// Reads the section.
@@ -91,11 +109,13 @@ impl Settings {
             fields.reject_unknown_keys();
             exporter
         });
+        let metrics = fields.section("metrics").and_then(MetricSettings::read);
         fields.reject_unknown_keys();
         Self {
             resource: resource.into_iter().collect(),
             traces,
             logs,
+            metrics,
         }
     }
 }
@@ -124,6 +144,31 @@ impl TraceSettings {
             failures: failures.unwrap_or(SampleRatio::ALL),
             successes: successes.unwrap_or(SampleRatio::new(0.01)),
         })
+    }
+}
+
+impl MetricSettings {
+    fn read(mut fields: Fields<'_>) -> Option<Self> {
+        let every = fields.optional::<ExportInterval>("every");
+        let temporality = fields.optional("temporality").unwrap_or_default();
+        let exporter = ExporterSettings::read(&mut fields, Signal::Metrics);
+        fields.reject_unknown_keys();
+        Some(Self {
+            exporter: exporter?,
+            every: every.map_or(Duration::from_secs(60), |every| every.0),
+            temporality,
+        })
+    }
+}
+
+/// The time from one export of metrics to the next.
+struct ExportInterval(Duration);
+
+impl FromNode for ExportInterval {
+    const EXPECTED: &'static str = "a duration from 1s to 1h";
+
+    fn from_node(node: &Node) -> Result<Self, String> {
+        read_duration(node, Duration::from_secs(1)..=Duration::from_secs(3600)).map(Self)
     }
 }
 

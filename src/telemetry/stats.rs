@@ -13,11 +13,13 @@ pub(crate) enum Signal {
     Traces,
     /// Log lines.
     Logs,
+    /// Metrics; counted by data point.
+    Metrics,
 }
 
 impl Signal {
     /// All signals.
-    pub(crate) const ALL: [Self; 2] = [Self::Traces, Self::Logs];
+    pub(crate) const ALL: [Self; 3] = [Self::Traces, Self::Logs, Self::Metrics];
 
     /// The value of the label `signal`.
     #[must_use]
@@ -25,6 +27,7 @@ impl Signal {
         match self {
             Self::Traces => "traces",
             Self::Logs => "logs",
+            Self::Metrics => "metrics",
         }
     }
 
@@ -33,6 +36,7 @@ impl Signal {
         match self {
             Self::Traces => "/v1/traces",
             Self::Logs => "/v1/logs",
+            Self::Metrics => "/v1/metrics",
         }
     }
 }
@@ -44,7 +48,7 @@ pub(crate) enum DropReason {
     QueueFull,
     /// The collector refused it.
     Rejected,
-    /// It was sent for five minutes without success, or until the daemon stopped.
+    /// It was sent for five minutes without success, or until the daemon stopped; of metrics, until the next were due.
     Undelivered,
 }
 

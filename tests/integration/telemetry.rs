@@ -1,6 +1,15 @@
-//! Traces and log lines over OTLP, as a collector gets them; and collectors that misbehave.
+//! Traces, log lines and metrics over OTLP, as a collector gets them; and collectors that misbehave.
 
-use std::{io::Write, path::Path, process::Command, time::Duration};
+use std::{
+    io::{Read, Write},
+    path::Path,
+    process::Command,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
@@ -245,6 +254,7 @@ fn assert_harmless(what: &str, endpoint: &str) {
         "telemetry": {
             "traces": { "endpoint": endpoint, "timeout": 1 },
             "logs": { "endpoint": endpoint, "timeout": 1 },
+            "metrics": { "endpoint": endpoint, "timeout": 1, "every": 1 },
         },
         "monitors": monitors,
     }));
@@ -279,9 +289,9 @@ fn a_collector_that_misbehaves_costs_no_check_anything() {
 
 #[test]
 fn what_a_busy_collector_refuses_is_sent_again() {
-    let refusals = std::sync::atomic::AtomicUsize::new(0);
+    let refusals = AtomicUsize::new(0);
     let collector = Server::answering(move |_| {
-        let count = refusals.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let count = refusals.fetch_add(1, Ordering::Relaxed);
         if count == 0 {
             response("429 Too Many Requests", &["Retry-After: 0"], "")
         } else {
@@ -337,4 +347,156 @@ fn a_reload_changes_the_collector() {
     daemon.rewrite(without);
     daemon.signal(Signal::HUP);
     daemon.until_page("no telemetry", |page| page.values(EXPORTED, &[]).is_empty());
+}
+
+/// A daemon with traces and metrics for `collector`, which checks `url` five times a second.
+fn daemon_with_metrics(url: &str, collector: &str, metrics: &Value) -> Daemon {
+    let mut telemetry = json!({
+        "traces": { "endpoint": collector },
+        "metrics": { "endpoint": collector, "every": 1 },
+    });
+    for (key, value) in metrics.as_object().expect("a mapping") {
+        telemetry["metrics"][key] = value.clone();
+    }
+    Daemon::start(json!({
+        "log": { "format": "logfmt" },
+        "telemetry": telemetry,
+        "monitors": { "web": { "url": url, "check_every": 0.2 } },
+    }))
+}
+
+/// Waits until `collector` has a request for the path of metrics in which `name` is.
+#[track_caller]
+fn until_exported(collector: &Server, name: &str) {
+    eventually(name, || {
+        let is_there = |request: &Request| {
+            let plain = unpacked(&request.body);
+            plain
+                .windows(name.len())
+                .any(|part| part == name.as_bytes())
+        };
+        let requests = requests(collector, "/v1/metrics");
+        requests.iter().any(is_there).then_some(())
+    });
+}
+
+fn unpacked(body: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::new();
+    let mut decoder = flate2::read::GzDecoder::new(body);
+    decoder.read_to_end(&mut plain).expect("gzip");
+    plain
+}
+
+/// The sum of these points' values.
+fn total(points: &[&Value]) -> f64 {
+    let value = |point: &&Value| point["value"].as_f64().expect("a number");
+    points.iter().map(value).sum()
+}
+
+fn points_of<'p>(points: &'p [Value], name: &str, outcome: &str) -> Vec<&'p Value> {
+    let is_its =
+        |point: &&Value| point["name"] == name && point["attributes"]["outcome"] == outcome;
+    points.iter().filter(is_its).collect()
+}
+
+#[test]
+fn metrics_are_cumulative_by_the_conventions() {
+    let collector = collector();
+    let target = Server::answering(|_| response("500 Internal Server Error", &[], "sorry"));
+    let url = target.http("/");
+    let mut daemon = daemon_with_metrics(&url, &collector.http("/"), &json!({}));
+    until_exported(&collector, "monitor_check_failures_total");
+    let page = daemon.until_page("an export", |page| {
+        page.sum(EXPORTED, &[("signal", "metrics")]) > 0.0
+    });
+    daemon.stop();
+    let sent = requests(&collector, "/v1/metrics");
+    assert_eq!(sent[0].header("content-encoding"), Some("gzip"));
+    let Some(points) = decoded("metrics", &sent) else {
+        return;
+    };
+    let checks = points_of(&points, "monitor_checks_total", "failure");
+    assert!(checks.iter().all(|of| of["temporality"] == "CUMULATIVE"));
+    let values: Vec<_> = checks.iter().map(|of| of["value"].as_f64()).collect();
+    assert!(values.is_sorted(), "{values:?}");
+    // The last one was sent at the end.
+    assert!(values.last() >= Some(&Some(page.completed())), "{values:?}");
+    let starts: Vec<_> = checks.iter().map(|of| &of["start"]).collect();
+    assert!(starts.iter().all(|start| *start == starts[0]));
+    let traced = points_of(&points, "monitor_check_duration_seconds", "failure");
+    let has_trace = |point: &&Value| {
+        let exemplars = point["exemplars"].as_array();
+        exemplars.is_some_and(|exemplars| !exemplars.is_empty())
+    };
+    assert!(traced.iter().any(has_trace), "{traced:?}");
+    assert_eq!(points[0]["resource"]["service.name"], "monitoringdaemon");
+}
+
+#[test]
+fn deltas_of_metrics_add_up_to_the_checks() {
+    // Every other request is refused, and sent again.
+    let (count, accepted) = (AtomicUsize::new(0), Arc::new(Mutex::new(Vec::new())));
+    let seen = accepted.clone();
+    let collector = Server::answering(move |request| {
+        if count.fetch_add(1, Ordering::Relaxed).is_multiple_of(2) {
+            return response("503 Service Unavailable", &["Retry-After: 0"], "");
+        }
+        seen.lock()
+            .expect("nothing panics with it")
+            .push(request.clone());
+        response("200 OK", &[], "")
+    });
+    let target = Server::ok();
+    let url = target.http("/");
+    let settings = json!({ "temporality": "delta" });
+    let mut daemon = daemon_with_metrics(&url, &collector.http("/"), &settings);
+    daemon.until_page("two exports and more checks", |page| {
+        page.sum(EXPORTED, &[("signal", "metrics")]) > 0.0 && page.completed() >= 12.0
+    });
+    // What was exported before is not exported again.
+    let endpoint = collector.http("/");
+    daemon.rewrite(json!({
+        "log": { "format": "logfmt" },
+        "telemetry": {
+            "metrics": { "endpoint": endpoint, "every": 1, "temporality": "delta", "timeout": 5 },
+        },
+        "monitors": { "web": { "url": url, "check_every": 0.2 } },
+    }));
+    daemon.signal(Signal::HUP);
+    daemon.until_logged("The configuration has been reloaded");
+    let page = daemon.until_page("checks after the reload", |page| page.completed() >= 20.0);
+    daemon.until_page("exports after the reload", |later| {
+        later.sum(EXPORTED, &[("signal", "metrics")]) > page.sum(EXPORTED, &[("signal", "metrics")])
+    });
+    daemon.stop();
+    let succeeded = |line: &&String| line.contains("Check succeeded");
+    let logged = daemon.whole_log().iter().filter(succeeded).count();
+    let mut accepted = accepted.lock().expect("nothing panics with it").clone();
+    accepted.retain(|request| request.target == "/v1/metrics");
+    let Some(points) = decoded("metrics", &accepted) else {
+        return;
+    };
+    let checks = points_of(&points, "monitor_checks_total", "success");
+    assert!(checks.len() > 2, "{checks:?}");
+    assert!(checks.iter().all(|of| of["temporality"] == "DELTA"));
+    let durations = points_of(&points, "monitor_check_duration_seconds", "success");
+    assert!((total(&durations) - total(&checks)).abs() < 0.5);
+    // If the last request of all is refused, what was counted in its second is lost.
+    let missing = f64::from(u32::try_from(logged).expect("a few")) - total(&checks);
+    assert!(
+        (0.0..=15.0).contains(&missing),
+        "{missing} of {logged} are missing"
+    );
+}
+
+#[test]
+fn points_that_are_not_delivered_are_counted() {
+    let closed = Closed::new();
+    let target = Server::ok();
+    let endpoint = format!("http://{}", closed.address);
+    let daemon = daemon_with_metrics(&target.http("/"), &endpoint, &json!({}));
+    let lost = [("reason", "undelivered"), ("signal", "metrics")];
+    let dropped = "monitoringdaemon_telemetry_dropped_total";
+    let page = daemon.until_page("lost points", |page| page.sum(dropped, &lost) > 50.0);
+    assert_eq!(page.values(EXPORTED, &[("signal", "metrics")]), [0.0]);
 }

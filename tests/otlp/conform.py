@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Decodes OTLP requests, holds them against OpenTelemetry's conventions, and prints what is in them as JSON.
 
-    conform.py traces=FILE… logs=FILE…
+    conform.py traces=FILE… logs=FILE… metrics=FILE…
 
 The messages are decoded by the package opentelemetry-proto; names of attributes are those that the package
 opentelemetry-semantic-conventions has as stable. The daemon's own attributes begin with `monitoringdaemon.`.
@@ -11,16 +11,18 @@ import gzip
 import importlib
 import json
 import pkgutil
+import re
 import sys
 
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 from opentelemetry.semconv import attributes as stable
 from opentelemetry.semconv._incubating.attributes import rpc_attributes
 
 OWN = "monitoringdaemon."
-# Stable since version 1.40 of the conventions, and not yet in the package's list.
 # Stable in the conventions, but not in the list of the package yet.
 STABLE_RPC = {"rpc.system.name", "rpc.method", "rpc.response.status_code"}
 
@@ -138,6 +140,77 @@ def logs(body):
                 }
 
 
+# Units of Prometheus as the Unified Code for Units of Measure has them.
+UNITS = {"seconds": "s", "bytes": "By", "ratio": "1"}
+
+
+def conform_metric(metric, kind):
+    """By "Prometheus and OpenMetrics Compatibility": the name is not altered, the type is kept, the unit is abbreviated."""
+    name = metric.name
+    hold(re.fullmatch("[a-zA-Z_:][a-zA-Z0-9_:]*", name), f"{name}: not a name of Prometheus")
+    hold(metric.description, f"{name}: no description")
+    words = name.removesuffix("_total").split("_")
+    hold(metric.unit == UNITS.get(words[-1], ""), f"{name}: unit {metric.unit!r}")
+    known = {"sum": "counter", "gauge": "gauge", "histogram": "histogram", "exponential_histogram": "histogram"}
+    metadata = {pair.key: value_of(pair.value) for pair in metric.metadata}
+    hold(metadata == {"prometheus.type": known[kind]}, f"{name}: metadata {metadata}")
+    hold(name.endswith("_total") == (kind == "sum"), f"{name}: a {kind}")
+    if kind == "sum":
+        hold(metric.sum.is_monotonic, f"{name}: a counter that may decrease")
+
+
+def conform_point(name, kind, point):
+    hold(point.time_unix_nano, f"{name}: no time")
+    if kind != "gauge":
+        hold(0 < point.start_time_unix_nano <= point.time_unix_nano, f"{name}: it starts at {point.start_time_unix_nano}")
+    for exemplar in point.exemplars if kind != "gauge" else []:
+        hold(len(exemplar.trace_id) == 16 and any(exemplar.trace_id), f"{name}: an exemplar without a trace")
+        hold(exemplar.time_unix_nano, f"{name}: an exemplar without a time")
+        hold(not exemplar.filtered_attributes, f"{name}: attributes of an exemplar")
+    if kind == "histogram":
+        bounds = list(point.explicit_bounds)
+        hold(bounds == sorted(set(bounds)), f"{name}: bounds {bounds}")
+        hold(len(point.bucket_counts) == len(bounds) + 1, f"{name}: {len(point.bucket_counts)} buckets")
+        hold(sum(point.bucket_counts) == point.count, f"{name}: buckets do not add up")
+    if kind == "exponential_histogram":
+        total = sum(point.positive.bucket_counts) + point.zero_count
+        hold(total == point.count, f"{name}: buckets do not add up")
+        hold(not point.negative.bucket_counts, f"{name}: negative durations or sizes")
+
+
+def metrics(body):
+    request = ExportMetricsServiceRequest()
+    request.ParseFromString(body)
+    for of_resource in request.resource_metrics:
+        resource = resource_of(of_resource.resource)
+        for of_scope in of_resource.scope_metrics:
+            hold(of_scope.scope.name, "a scope without a name")
+            names = [metric.name for metric in of_scope.metrics]
+            hold(len(names) == len(set(names)), "a metric stands twice")
+            for metric in of_scope.metrics:
+                kind = metric.WhichOneof("data")
+                conform_metric(metric, kind)
+                data = getattr(metric, kind)
+                hold(data.data_points, f"{metric.name}: no data points")
+                temporality = "" if kind == "gauge" else AggregationTemporality.Name(data.aggregation_temporality)
+                for point in data.data_points:
+                    conform_point(metric.name, kind, point)
+                    is_histogram = "histogram" in kind
+                    yield {
+                        "name": metric.name,
+                        "kind": kind,
+                        "temporality": temporality.removeprefix("AGGREGATION_TEMPORALITY_"),
+                        # Labels have the names that they have in Prometheus.
+                        "attributes": attributes_of(metric.name, point.attributes, are_own_allowed=True),
+                        "value": point.count if is_histogram else getattr(point, point.WhichOneof("value")),
+                        "sum": point.sum if is_histogram else None,
+                        "start": point.start_time_unix_nano,
+                        "time": point.time_unix_nano,
+                        "exemplars": [exemplar.trace_id.hex() for exemplar in getattr(point, "exemplars", [])],
+                        "resource": resource,
+                    }
+
+
 found = []
 for argument in sys.argv[1:]:
     signal, path = argument.split("=", 1)
@@ -145,7 +218,7 @@ for argument in sys.argv[1:]:
         content = file.read()
     if content[:2] == b"\x1f\x8b":
         content = gzip.decompress(content)
-    found.extend({"traces": traces, "logs": logs}[signal](content))
+    found.extend({"traces": traces, "logs": logs, "metrics": metrics}[signal](content))
 json.dump(found, sys.stdout, indent=1)
 if problems:
     sys.exit("\n".join(problems))

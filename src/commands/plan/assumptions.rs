@@ -27,7 +27,11 @@ pub(super) const JOURNALED_CHECK_BYTES: f64 = 25.0;
 pub(super) const JOURNAL_SECONDS: f64 = 600.0;
 /// Bytes that a batch writes beside its checks: pages of the database.
 pub(super) const BATCH_BYTES: f64 = 20_000.0;
-/// Bytes of what waits for a collector, for each signal that is exported: the queue, and a batch on its way.
+/// Bytes of a request with metrics on its way to a collector.
+pub(super) const METRICS_EXPORT_MEMORY: usize = 2_000_000;
+/// Bytes of the last exported values of a monitor, if deltas are exported.
+pub(super) const DELTA_MEMORY: usize = 3_000;
+/// Bytes of what waits for a collector, for each signal that is queued: the queue, and a batch on its way.
 pub(super) const TELEMETRY_MEMORY: usize = 10_000_000;
 /// Bytes for each check in flight without TLS, from `benches/README.md`.
 pub(super) const CHECK_MEMORY: usize = 40_000;

@@ -253,8 +253,16 @@ impl Plan {
             plan.daemon_series += series::storage_series();
         }
         // A collector that is gone.
-        let signals = config.telemetry.settings.signals();
-        plan.worst_case.memory += signals * assumptions::TELEMETRY_MEMORY;
+        let telemetry = &config.telemetry.settings;
+        plan.worst_case.memory += telemetry.queues() * assumptions::TELEMETRY_MEMORY;
+        if telemetry.metrics.is_some() {
+            for load in [&mut plan.healthy, &mut plan.worst_case] {
+                load.memory += assumptions::METRICS_EXPORT_MEMORY;
+                if telemetry.has_deltas() {
+                    load.memory += jobs.len() * assumptions::DELTA_MEMORY;
+                }
+            }
+        }
         plan
     }
 
