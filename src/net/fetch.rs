@@ -14,7 +14,7 @@ use url::Url;
 use super::{
     Resolver, Route,
     errors::{LookupError, client_failure},
-    http::{OfferedVersions, Proxies, Proxy, ProxyScheme},
+    http::{OfferedVersions, Proxies, Proxy},
     tls,
 };
 use crate::check::{Failure, Phase, Reason};
@@ -111,13 +111,7 @@ fn chosen_by(proxies: Proxies) -> reqwest::Proxy {
 }
 
 fn url_of(proxy: &Proxy) -> Url {
-    let scheme = match proxy.scheme {
-        ProxyScheme::Http => "http",
-        ProxyScheme::Https => "https",
-        ProxyScheme::Socks5 => "socks5",
-        ProxyScheme::Socks5h => "socks5h",
-    };
-    let url = Url::parse(&format!("{scheme}://{}", proxy.endpoint));
+    let url = Url::parse(&proxy.to_string());
     let mut url = url.expect("an endpoint is the authority of a URL");
     if let Some((user, password)) = &proxy.userinfo {
         // Both fail for URLs without a host only.

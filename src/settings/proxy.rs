@@ -160,10 +160,10 @@ mod tests {
         let proxies = Proxies::new(http, https, exempt, &HeaderMap::new()).expect("proxies");
         let of = |url| {
             let proxy = proxies.for_url(&Url::parse(url).expect("a URL"));
-            proxy.map(|proxy| format!("{proxy:?}"))
+            proxy.map(ToString::to_string)
         };
-        assert_eq!(of("http://a.example").as_deref(), Some("Http one:1"));
-        assert_eq!(of("https://a.example").as_deref(), Some("Socks5h two:2"));
+        assert_eq!(of("http://a.example").as_deref(), Some("http://one:1"));
+        assert_eq!(of("https://a.example").as_deref(), Some("socks5h://two:2"));
         assert_eq!(of("https://direct.example"), None);
         assert_eq!(problems.count(), 0);
         environment_proxies(&|_| Some("gopher://".to_owned()), &fields);

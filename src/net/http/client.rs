@@ -157,7 +157,7 @@ impl Client {
             } else {
                 "which is asked for a tunnel"
             };
-            format!("{proxy:?}, {forwards}")
+            format!("{proxy}, {forwards}")
         });
         attempt.explain_timeout_in_any_phase(Some("waiting for the proxy"));
         let mut stream = self.connect_to_proxy(proxy, request, attempt).await?;

@@ -1,6 +1,6 @@
 //! The choice of the proxy for a request.
 
-use std::{net::IpAddr, str::FromStr, sync::Arc};
+use std::{fmt, net::IpAddr, str::FromStr, sync::Arc};
 
 use http::{HeaderMap, header};
 use ipnet::IpNet;
@@ -18,7 +18,7 @@ pub(crate) struct Proxies {
     exempt: NoProxy,
 }
 
-/// A proxy. It holds secrets, so its `Debug` shows only the address.
+/// A proxy. It holds secrets, so it is shown without user and password.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Proxy {
     /// The protocol of the proxy.
@@ -84,8 +84,8 @@ impl Proxies {
     }
 }
 
-impl std::fmt::Debug for Proxies {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Proxies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shown = [&self.http, &self.https].map(Option::as_deref);
         f.debug_tuple("Proxies").field(&shown).finish()
     }
@@ -136,9 +136,22 @@ impl FromStr for Proxy {
     }
 }
 
-impl std::fmt::Debug for Proxy {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:?} {}", self.scheme, self.endpoint)
+/// The URL, without user and password.
+impl fmt::Display for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = match self.scheme {
+            ProxyScheme::Http => "http",
+            ProxyScheme::Https => "https",
+            ProxyScheme::Socks5 => "socks5",
+            ProxyScheme::Socks5h => "socks5h",
+        };
+        write!(f, "{scheme}://{}", self.endpoint)
+    }
+}
+
+impl fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 
@@ -289,17 +302,20 @@ mod tests {
 
     #[test]
     fn a_proxy_is_a_host_and_a_port_and_keeps_its_password() {
-        let shown = |text: &str| text.parse::<Proxy>().map(|proxy| format!("{proxy:?}"));
-        assert_eq!(shown("http://a:b@c").as_deref(), Ok("Http c:80"));
+        let shown = |text: &str| text.parse::<Proxy>().map(|proxy| proxy.to_string());
+        assert_eq!(shown("http://a:b@c").as_deref(), Ok("http://c:80"));
         assert_eq!(
             shown("https://C.example:1/").as_deref(),
-            Ok("Https c.example:1")
+            Ok("https://c.example:1")
         );
         assert_eq!(
             shown("socks5://127.0.0.1").as_deref(),
-            Ok("Socks5 127.0.0.1:1080")
+            Ok("socks5://127.0.0.1:1080")
         );
-        assert_eq!(shown("socks5h://[::1]:9").as_deref(), Ok("Socks5h [::1]:9"));
+        assert_eq!(
+            shown("socks5h://[::1]:9").as_deref(),
+            Ok("socks5h://[::1]:9")
+        );
         let invalid_host = |text: &str| text.parse::<Proxy>().map(|_| ()).expect_err("no proxy");
         assert_eq!(invalid_host("a:1"), "no scheme");
         assert_eq!(invalid_host("socks4://a"), "unsupported scheme socks4");
