@@ -1,6 +1,9 @@
 //! Text to show: bounded, on one line, without codes of the operating system; and numbers.
 
-use std::{fmt::Write, io};
+use std::{
+    fmt::{Display, Write},
+    io,
+};
 
 /// The text of an error of the operating system, without ` (os error N)` at its end.
 pub(crate) fn io_error(error: &io::Error) -> String {
@@ -54,6 +57,15 @@ pub(crate) fn write_rounded(out: &mut impl Write, number: f64) -> std::fmt::Resu
     let is_small = (0.000_000_5..0.000_999_5).contains(&number.abs());
     let decimals = if is_small { 6 } else { 3 };
     write!(out, "{number:.decimals$}")
+}
+
+/// `count` with its noun, such as "1 check" or "2 checks".
+pub(crate) fn counted(count: impl Display, noun: &str) -> String {
+    let mut text = format!("{count} {noun}");
+    if !text.starts_with("1 ") {
+        text.push('s');
+    }
+    text
 }
 
 /// `text` in quotes, with the escapes that YAML and PromQL have in common.
@@ -129,6 +141,19 @@ mod tests {
             write_rounded(&mut text, number).expect("a String takes all");
             assert_eq!(text, expected);
         }
+    }
+
+    #[test]
+    fn a_count_of_one_is_singular() {
+        for (count, expected) in [
+            (0, "0 checks"),
+            (1, "1 check"),
+            (2, "2 checks"),
+            (11, "11 checks"),
+        ] {
+            assert_eq!(counted(count, "check"), expected);
+        }
+        assert_eq!(counted("1.5", "slot"), "1.5 slots");
     }
 
     #[test]

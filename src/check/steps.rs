@@ -343,7 +343,7 @@ impl Steps {
                 at,
                 phase,
                 kind: StepKind::Omitted,
-                text: format!("{omitted} steps").into(),
+                text: text::counted(omitted, "step").into(),
             });
         }
         steps.extend(last);

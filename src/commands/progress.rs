@@ -5,6 +5,8 @@ use std::{
     io::{self, IsTerminal, Write},
 };
 
+use crate::text::counted;
+
 /// A line on standard error that is written again and again, and goes at the end.
 pub(super) struct Progress {
     total: usize,
@@ -43,9 +45,8 @@ impl Progress {
                 failed,
                 ..
             } = self;
-            write(&format!(
-                "\r{done} of {total} checks done, {failed} failed\x1b[K"
-            ));
+            let checks = counted(total, "check");
+            write(&format!("\r{done} of {checks} done, {failed} failed\x1b[K"));
         }
     }
 }

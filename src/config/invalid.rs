@@ -3,6 +3,7 @@
 use std::{fmt, path::PathBuf};
 
 use super::source::LocatedProblem;
+use crate::text::counted;
 
 /// An invalid configuration.
 ///
@@ -49,9 +50,9 @@ impl fmt::Display for Invalid {
         if self.more > 0 {
             write!(
                 f,
-                "\n{}: and {} more problems",
+                "\n{}: and {}",
                 self.file.display(),
-                self.more
+                counted(self.more, "more problem")
             )?;
         }
         Ok(())

@@ -8,6 +8,8 @@ use std::{
 
 use tokio::io::{AsyncRead, ReadBuf};
 
+use crate::text::counted;
+
 /// Maximum number of pieces: each costs a system call, however small it is.
 pub(crate) const MAX_PIECES: u32 = 16 << 10;
 
@@ -30,7 +32,7 @@ pub(crate) enum LimitExceeded {
 impl fmt::Display for LimitExceeded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Bytes(limit) => write!(f, "{limit} bytes"),
+            Self::Bytes(limit) => f.write_str(&counted(limit, "byte")),
             Self::Pieces => write!(f, "{MAX_PIECES} pieces"),
         }
     }

@@ -10,6 +10,7 @@ use super::{
 use crate::{
     check::{Attempt, Expectation, Fact, Failure, Phase, Reason},
     offload::{self, CancelFlag},
+    text::counted,
     value::{Bytes, CaptureLabel, Host, Pattern},
 };
 
@@ -175,10 +176,11 @@ impl Entry {
             None => entry.send.as_ref().map(|send| send.0.clone()),
             Some(Expect::Bytes(expected)) => {
                 let count = expected.0.len();
-                session.awaiting(format!("{count} bytes (query_response[{index}])"));
+                let bytes = counted(count, "byte");
+                session.awaiting(format!("{bytes} (query_response[{index}])"));
                 let found = session.bytes(count).await?;
                 session.record_verdict(found == expected.0, || {
-                    format!("query_response[{index}].expect_bytes: {count} bytes")
+                    format!("query_response[{index}].expect_bytes: {bytes}")
                 });
                 if found != expected.0 {
                     session.record_detail(Expectation::Bytes);

@@ -10,6 +10,7 @@ use super::{MeasuredStream, TlsTarget, closing, echo::SentWords, limited::MAX_PI
 use crate::{
     check::{Attempt, ErrorText, Expectation, Fact, Failure, Phase, Reason, StepKind},
     offload::yield_turn,
+    text::counted,
 };
 
 /// A session with a peer, in the phase `processing`.
@@ -88,7 +89,7 @@ impl<'a> TextSession<'a> {
         self.sent.add(bytes);
         self.attempt.steps().hide(bytes);
         self.attempt
-            .step(StepKind::Sent, || format!("{} bytes, hidden", bytes.len()));
+            .step(StepKind::Sent, || counted(bytes.len(), "byte") + ", hidden");
         self.write(bytes).await
     }
 

@@ -6,6 +6,7 @@ use super::format::latency;
 use crate::{
     check::Phase,
     history::{CheckEntry, MAX_RECENT_CHECKS, Record},
+    text::counted,
 };
 
 /// Units from one check to the next, and of the whole height.
@@ -58,8 +59,8 @@ fn latency_summary(all: usize, good: usize, between: Option<(Duration, Duration)
     let latencies = between.map_or(String::new(), |(least, most)| {
         format!(", latency {} to {}", latency(least), latency(most))
     });
-    let checks = if all == 1 { "check" } else { "checks" };
-    format!("{all} {checks}, {} failed{latencies}", all - good)
+    let checks = counted(all, "check");
+    format!("{checks}, {} failed{latencies}", all - good)
 }
 
 /// The phases of one check, side by side.

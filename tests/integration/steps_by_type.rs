@@ -170,7 +170,7 @@ async fn a_dns_response_is_told_section_by_section() {
     for (pattern, verdict) in [
         (
             r"192\.0\.2\.1$",
-            "passed validate_answer_rrs: fail_if_not_matches_regexp \"192\\.0\\.2\\.1$\" for 1 answer records\n",
+            "passed validate_answer_rrs: fail_if_not_matches_regexp \"192\\.0\\.2\\.1$\" for 1 answer record\n",
         ),
         (
             r"192\.0\.2\.2$",
@@ -251,7 +251,10 @@ async fn a_proxy_is_told_with_its_answer() {
     assert_tells(
         &report,
         &[
-            "proxy ",
+            &format!(
+                "proxy http://{}, which is asked for a tunnel\n",
+                proxy.address
+            ),
             "proxy_request CONNECT service.test:443",
             "proxy_response the tunnel is open\n",
             "tls_agreed ",

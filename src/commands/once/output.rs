@@ -89,8 +89,7 @@ impl Printing {
 /// The number of checks by outcome.
 fn summary(checks: usize, failed: usize) -> String {
     match (checks, failed) {
-        (1, 0) => "1 check succeeded".to_owned(),
-        (_, 0) => format!("{checks} checks succeeded"),
+        (_, 0) => text::counted(checks, "check") + " succeeded",
         (1, _) => "1 check failed".to_owned(),
         _ => format!("{failed} of {checks} checks failed"),
     }

@@ -16,7 +16,7 @@ use super::{
     Output,
     run::{CheckResult, Error, Round, have_succeeded},
 };
-use crate::{commands::table, value::format_duration};
+use crate::{commands::table, text::counted, value::format_duration};
 
 /// Clears the terminal.
 const CLEAR: &str = "\x1b[2J";
@@ -106,7 +106,7 @@ fn screen(text: &str, rows: usize, is_first: bool) -> String {
     }
     if lines > shown {
         let more = lines - shown;
-        let _ = writeln!(screen, "({more} more lines){CLEAR_LINE}");
+        let _ = writeln!(screen, "({}){CLEAR_LINE}", counted(more, "more line"));
     }
     screen.push_str(CLEAR_BELOW);
     screen

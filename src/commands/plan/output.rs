@@ -5,11 +5,12 @@ use std::fmt::{self, Display, Formatter};
 use comfy_table::{CellAlignment, Table, presets};
 
 use super::{Load, Plan, Warning, assumptions, in_flight::round_up};
+use crate::text::counted;
 
 impl Display for Plan {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}\n", self.summary())?;
-        writeln!(f, "{}\n", self.loads())?;
+        writeln!(f, "{}\n", self.summary().trim_fmt())?;
+        writeln!(f, "{}\n", self.loads().trim_fmt())?;
         writeln!(
             f,
             "healthy: every check takes {} ms",
@@ -20,7 +21,7 @@ impl Display for Plan {
             "worst case: all checks time out, no name server answers, every monitor has failed before"
         )?;
         if !self.hosts.is_empty() {
-            writeln!(f, "\n{}", self.hosts())?;
+            writeln!(f, "\n{}", self.hosts().trim_fmt())?;
         }
         if self.more_hosts > 0 {
             writeln!(f, " and {} more", self.more_hosts)?;
@@ -46,10 +47,7 @@ impl Plan {
             [] => monitors.to_string(),
             types => format!("{monitors}: {}", types.join(", ")),
         };
-        let cores = match self.machine.cores {
-            1 => "1 core".to_owned(),
-            cores => format!("{cores} cores"),
-        };
+        let cores = counted(self.machine.cores, "core");
         let mut table = table();
         table.add_row(["monitors", &monitors]);
         table.add_row(["checks per second", &rate(self.checks_per_second)]);
@@ -252,16 +250,15 @@ impl Display for Warning {
 fn and_others(others: usize) -> String {
     match others {
         0 => String::new(),
-        1 => " (and 1 more host)".to_owned(),
-        others => format!(" (and {others} more hosts)"),
+        others => format!(" (and {})", counted(others, "more host")),
     }
 }
 
 /// The consequence of a limit that is too low.
 fn consequence(skipped_per_second: f64) -> String {
     if skipped_per_second > 0.0 {
-        let skipped = rate(skipped_per_second);
-        format!("{skipped} slots per second would be skipped (saturated or overrun)")
+        let skipped = counted(rate(skipped_per_second), "slot");
+        format!("{skipped} per second would be skipped (saturated or overrun)")
     } else {
         "some checks would start late".to_owned()
     }

@@ -299,7 +299,7 @@ fn a_low_limit_for_hosts_is_one_warning() {
     };
     let mut all = jobs(5, "http://a", 1_000, 1_000);
     let of_a = "if all checks time out, 5 checks of a are in flight at once, and the limit for a host \
-                is 4: 1 slots per second would be skipped (saturated or overrun); raise \
+                is 4: 1 slot per second would be skipped (saturated or overrun); raise \
                 dispatcher.max_concurrent_checks_per_host to 5";
     check_warnings(&all, limits, MACHINE, &[of_a]);
     all.extend(jobs(4, "http://b", 1_000, 1_000));

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::list::{List, Target, TargetResult};
-use crate::commands::table::Table;
+use crate::{commands::table::Table, text::counted};
 
 /// Returns a table of all targets, and the number of them by result.
 pub(super) fn text(lists: &[List], width: Option<u16>) -> String {
@@ -51,10 +51,7 @@ fn summary(lists: &[List]) -> String {
         let found = targets.iter().filter(|target| target.result == result);
         found.count()
     };
-    let mut summary = match targets.len() {
-        1 => "1 target".to_owned(),
-        count => format!("{count} targets"),
-    };
+    let mut summary = counted(targets.len(), "target");
     let _ = write!(summary, ": {} monitored", of(TargetResult::Monitored));
     for (result, word) in [
         (TargetResult::Paused, "paused"),
@@ -69,9 +66,8 @@ fn summary(lists: &[List]) -> String {
     }
     match lists.iter().filter(|list| list.targets.is_err()).count() {
         0 => {}
-        1 => summary += "; 1 list could not be read",
         unread => {
-            let _ = write!(summary, "; {unread} lists could not be read");
+            let _ = write!(summary, "; {} could not be read", counted(unread, "list"));
         }
     }
     summary

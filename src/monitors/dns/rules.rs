@@ -3,6 +3,7 @@
 use super::message::Response;
 use crate::{
     check::{Rcode, StepKind, Steps},
+    text::counted,
     value::{Fields, Pattern},
 };
 
@@ -78,8 +79,8 @@ impl Rules {
                 None => steps.add(StepKind::Passed, || {
                     let summary = &response.summary;
                     let counts = [summary.answers, summary.authorities, summary.additionals];
-                    let records = counts[section];
-                    format!("{key}: {} for {records} {word} records", rules.describe())
+                    let records = counted(counts[section], &format!("{word} record"));
+                    format!("{key}: {} for {records}", rules.describe())
                 }),
                 Some(error) => steps.add(StepKind::NotPassed, || format!("{key}: {error}")),
             }

@@ -19,6 +19,7 @@ use crate::{
         Connector, Limited, LimitedBuffer, MAX_PIECES, MeasuredStream, Net, TlsTarget,
         http::{self as net_http, Body, ClientOptions, OfferedVersions, Request, Transport},
     },
+    text::counted,
     value::{Endpoint, Host},
 };
 
@@ -257,9 +258,9 @@ impl Response {
                 ""
             };
             format!(
-                "{}, {} bytes, records: {} answer, {} authority, {} additional{authenticated}",
+                "{}, {}, records: {} answer, {} authority, {} additional{authenticated}",
                 summary.rcode,
-                self.len(),
+                counted(self.len(), "byte"),
                 summary.answers,
                 summary.authorities,
                 summary.additionals

@@ -19,6 +19,7 @@ use crate::{
         Connector, ErrorClassifier, LimitedBuffer, MeasuredStream, Net, TlsTarget,
         http::{TRACEPARENT, USER_AGENT, record_request_headers, record_response, traceparent},
     },
+    text::counted,
 };
 
 /// Target of log lines: the type.
@@ -193,8 +194,8 @@ impl Grpc {
         };
         attempt.record(Fact::GrpcStatus(code.0));
         attempt.step(StepKind::Response, || {
-            let bytes = result.response_body.len();
-            format!("gRPC status {code}, an answer of {bytes} bytes")
+            let bytes = counted(result.response_body.len(), "byte");
+            format!("gRPC status {code}, an answer of {bytes}")
         });
         if code == Code::OK {
             return match health::decode_response(&result.response_body) {

@@ -14,6 +14,7 @@ use crate::{
     check::{Attempt, Fact, Failure, Phase, Reason, StepKind, Steps},
     net::http::{Body, Transport},
     offload::{self, CancelFlag, TimeSlice},
+    text::counted,
 };
 
 /// Matching that costs more, in steps of some nanoseconds, leaves the worker thread.
@@ -62,8 +63,8 @@ impl<T: Transport> Http<T> {
             }
             if limit.is_some_and(|limit| received > limit) {
                 let error = format!(
-                    "the body is larger than {} bytes",
-                    limit.unwrap_or_default()
+                    "the body is larger than {}",
+                    counted(limit.unwrap_or_default(), "byte")
                 );
                 return Err(attempt.failure(Reason::BodyTooLarge, error));
             }
@@ -90,12 +91,13 @@ impl<T: Transport> Http<T> {
             let body = result.map_err(|wrong| self.decode_failure(wrong, encoding, attempt))?;
             record_decoded(body.length);
             attempt.step(StepKind::ResponseBody, || {
-                let (encoding, length) = (encoding.map_or("", Encoding::as_str), body.length);
-                format!("{received} bytes of {encoding} data, {length} bytes decoded")
+                let encoding = encoding.map_or("", Encoding::as_str);
+                let (received, length) = (counted(received, "byte"), counted(body.length, "byte"));
+                format!("{received} of {encoding} data, {length} decoded")
             });
             kept = body.kept.unwrap_or_default();
         } else {
-            attempt.step(StepKind::ResponseBody, || format!("{received} bytes"));
+            attempt.step(StepKind::ResponseBody, || counted(received, "byte"));
         }
         Ok(kept)
     }
@@ -110,7 +112,7 @@ impl<T: Transport> Http<T> {
         let (reason, error) = match wrong {
             DecodeError::TooLarge => {
                 let limit = self.settings.body_size_limit.unwrap_or_default();
-                let error = format!("the decoded body is larger than {limit} bytes");
+                let error = format!("the decoded body is larger than {}", counted(limit, "byte"));
                 (Reason::BodyTooLarge, error)
             }
             DecodeError::Truncated => {

@@ -7,6 +7,7 @@ use crate::{
     check::{Reason, StepKind, Steps},
     net::http::shown_value,
     offload::CancelFlag,
+    text::counted,
     value::{Fields, Pattern},
 };
 
@@ -110,7 +111,7 @@ impl BodyMatchers {
         steps: &Steps,
     ) -> Option<(Reason, String)> {
         let mismatch = |error| Some((Reason::BodyMismatch, error));
-        let length = body.len();
+        let length = || counted(body.len(), "byte");
         // The result of a cancelled search is not used.
         let matches = |pattern: &Pattern| {
             let matches = pattern.matches_unless(body, || cancel.is_set());
@@ -120,7 +121,10 @@ impl BodyMatchers {
             let found = matches(pattern);
             steps.add(StepKind::verdict(!found), || {
                 let found = if found { "matches" } else { "no match" };
-                format!("fail_if_body_matches_regexp \"{pattern}\": {found} in {length} bytes")
+                format!(
+                    "fail_if_body_matches_regexp \"{pattern}\": {found} in {}",
+                    length()
+                )
             });
             if found {
                 return mismatch(format!("the body matches \"{pattern}\""));
@@ -130,7 +134,10 @@ impl BodyMatchers {
             let found = matches(pattern);
             steps.add(StepKind::verdict(found), || {
                 let found = if found { "matches" } else { "no match" };
-                format!("fail_if_body_not_matches_regexp \"{pattern}\": {found} in {length} bytes")
+                format!(
+                    "fail_if_body_not_matches_regexp \"{pattern}\": {found} in {}",
+                    length()
+                )
             });
             if !found {
                 return mismatch(format!("the body does not match \"{pattern}\""));

@@ -12,6 +12,7 @@ use crate::{
         icmp::{EchoResult, EchoSession, Family, SocketKey, Sockets},
         with_zone,
     },
+    text::counted,
     value::{Host, IpFamily},
 };
 
@@ -75,8 +76,9 @@ impl Icmp {
             if sends && send_at <= Instant::now() {
                 let request = session.send(attempt).await?;
                 attempt.step(StepKind::EchoRequest, || {
-                    let (number, size) = (request.index + 1, settings.payload_size);
-                    format!("{number} of {}, {size} bytes of payload", settings.count)
+                    let (number, size) =
+                        (request.index + 1, counted(settings.payload_size, "byte"));
+                    format!("{number} of {}, {size} of payload", settings.count)
                 });
                 counts.record_sent();
                 send_at += settings.interval;

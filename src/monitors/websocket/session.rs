@@ -20,6 +20,7 @@ use crate::{
     check::{Attempt, Fact, Failure, Reason, StepKind},
     net::{ErrorClassifier, Limited, MeasuredStream, SentWords},
     offload,
+    text::counted,
     value::{Captures, Pattern},
 };
 
@@ -210,7 +211,11 @@ impl<'a> WebSocketSession<'a> {
 
     async fn send(&mut self, message: Message) -> Result<(), Failure> {
         self.attempt.step(StepKind::Sent, || {
-            format!("{}, {} bytes, hidden", kind(&message), message.len())
+            format!(
+                "{}, {}, hidden",
+                kind(&message),
+                counted(message.len(), "byte")
+            )
         });
         let sent = self.socket.send(message).await;
         sent.map_err(|error| self.failure(&error))

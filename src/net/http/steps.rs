@@ -6,6 +6,7 @@ use url::Url;
 
 use crate::{
     check::{StepKind, Steps},
+    text::counted,
     value::HttpUrl,
 };
 
@@ -131,7 +132,7 @@ pub(super) fn record_request<B>(message: &http::Request<B>, body: &Bytes, steps:
     });
     record_request_headers(message.headers(), StepKind::RequestHeader, steps);
     if !body.is_empty() {
-        steps.add(StepKind::RequestBody, || format!("{} bytes", body.len()));
+        steps.add(StepKind::RequestBody, || counted(body.len(), "byte"));
     }
 }
 
@@ -206,7 +207,7 @@ pub(crate) fn shown_value(name: &HeaderName, value: &HeaderValue) -> String {
 }
 
 fn hidden(length: usize) -> String {
-    format!("(hidden, {length} bytes)")
+    format!("(hidden, {})", counted(length, "byte"))
 }
 
 fn version(version: Version) -> &'static str {

@@ -12,6 +12,7 @@ use x509_parser::{
 };
 
 use super::leaf::distinguished_name;
+use crate::text::counted;
 
 /// Names of a certificate that are shown.
 const MAX_NAMES: usize = 5;
@@ -22,7 +23,7 @@ pub(super) const MAX_CERTIFICATES: usize = 10;
 /// Whose `certificate` is, who issued it, its dates, and the names that it is for.
 pub(super) fn describe(certificate: &CertificateDer<'_>) -> String {
     let Ok((_, certificate)) = X509Certificate::from_der(certificate) else {
-        return format!("{} bytes that cannot be parsed", certificate.len());
+        return counted(certificate.len(), "byte") + " that cannot be parsed";
     };
     let (subject, issuer) = (certificate.subject(), certificate.issuer());
     let mut text = distinguished_name(subject);
@@ -48,7 +49,11 @@ pub(super) fn describe(certificate: &CertificateDer<'_>) -> String {
             names[..names.len().min(MAX_NAMES)].join(", ")
         );
         if names.len() > MAX_NAMES {
-            let _ = write!(text, " and {} more names", names.len() - MAX_NAMES);
+            let _ = write!(
+                text,
+                " and {}",
+                counted(names.len() - MAX_NAMES, "more name")
+            );
         }
     }
     text

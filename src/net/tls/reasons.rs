@@ -10,7 +10,11 @@ use x509_parser::{
     oid_registry::OID_PKIX_ACCESS_DESCRIPTOR_CA_ISSUERS, prelude::FromDer, public_key::PublicKey,
 };
 
-use crate::check::{Cause, Reason};
+use super::leaf::distinguished_name;
+use crate::{
+    check::{Cause, Reason},
+    text::counted,
+};
 
 /// The error of a handshake for which no certificate authority is known.
 pub(super) const NO_AUTHORITIES: &str = "this host has no CA certificates";
@@ -59,11 +63,10 @@ pub(super) fn describe_rejection(error: &Error, leaf: &CertificateDer<'_>, sent:
     }
     match (error, parsed) {
         (Error::InvalidCertificate(CertificateError::UnknownIssuer), Some(leaf)) => {
-            let issuer = leaf.issuer().to_string();
+            let issuer = distinguished_name(leaf.issuer());
             let with = match sent {
                 0 => "no intermediate certificate".to_owned(),
-                1 => "1 intermediate certificate".to_owned(),
-                sent => format!("{sent} intermediate certificates"),
+                sent => counted(sent, "intermediate certificate"),
             };
             if leaf.issuer() == leaf.subject() {
                 format!("the certificate is self-signed by {issuer:?}, which is not trusted")
