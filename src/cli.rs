@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::{
@@ -37,6 +37,26 @@ const LONG_VERSION: &str = concat!(
     env!("MONITORINGDAEMON_TARGET"),
 );
 
+/// Flags of the whole program, and the commands that do not use them.
+const UNUSED_FLAGS: [(&str, &[&str]); 2] = [
+    (
+        "config",
+        &["blackbox", "completions", "import", "man", "schema"],
+    ),
+    (
+        "shard",
+        &[
+            "blackbox",
+            "completions",
+            "healthcheck",
+            "history",
+            "import",
+            "man",
+            "schema",
+        ],
+    ),
+];
+
 /// Availability monitoring you can audit: scheduled checks with reasons for failures, exported to Prometheus
 #[derive(Debug, Parser)]
 #[command(
@@ -55,7 +75,7 @@ pub struct Cli {
         long,
         global = true,
         value_name = "FILE",
-        default_value = "config.yml"
+        default_value = config::DEFAULT_FILE
     )]
     config: PathBuf,
 
@@ -210,6 +230,22 @@ pub struct BlackboxCli {
     flags: blackbox::Flags,
 }
 
+/// The commands and their flags. The help of a command shows no flag that it does not use.
+fn clap_command() -> clap::Command {
+    let mut command = Cli::command();
+    for (flag, commands) in UNUSED_FLAGS {
+        let arguments = command.get_arguments();
+        let hidden: Vec<_> = arguments
+            .filter(|argument| argument.get_id() == flag)
+            .map(|argument| argument.clone().hide(true))
+            .collect();
+        for name in commands {
+            command = command.mut_subcommand(name, |command| command.args(&hidden));
+        }
+    }
+    command
+}
+
 /// Does what the command line says, by the name that the program was called by.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -217,7 +253,10 @@ pub fn main() -> ExitCode {
         let BlackboxCli { flags } = BlackboxCli::parse();
         blackbox::run(&flags)
     } else {
-        Cli::parse().run()
+        let matches = clap_command().get_matches();
+        let cli = Cli::from_arg_matches(&matches);
+        cli.unwrap_or_else(|error| error.format(&mut clap_command()).exit())
+            .run()
     }
 }
 
@@ -231,9 +270,14 @@ struct Failed {
 
 impl<E: WithExitCode> From<E> for Failed {
     fn from(error: E) -> Self {
+        let message = if error.has_location() {
+            error.to_string()
+        } else {
+            format!("monitoringdaemon: {error}")
+        };
         Self {
             code: error.exit_code(),
-            message: format!("monitoringdaemon: {error}"),
+            message,
         }
     }
 }
@@ -356,10 +400,10 @@ impl Cli {
             }
             Some(Command::Healthcheck { url }) => healthcheck::run(&path, url.as_deref())?,
             Some(Command::Completions { shell }) => {
-                let script = completions::script(&mut Self::command(), shell);
+                let script = completions::script(&mut clap_command(), shell);
                 print_stdout("completion script", &script)?;
             }
-            Some(Command::Man) => print_stdout("manual page", &man::page(&Self::command()))?,
+            Some(Command::Man) => print_stdout("manual page", &man::page(&clap_command()))?,
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -13,6 +13,11 @@ pub(crate) const USAGE: u8 = 2;
 pub(crate) trait WithExitCode: Display {
     /// Returns the exit code of the program.
     fn exit_code(&self) -> u8;
+
+    /// Returns true if the message begins with a file and a line, as problems of a configuration do.
+    fn has_location(&self) -> bool {
+        false
+    }
 }
 
 /// Returns the exit code of a command that ran to its end.

@@ -18,6 +18,7 @@ use crate::{
     exit_code::{self, WithExitCode},
     net::{FetchOptions, http::OfferedVersions, tls},
     server,
+    value::HttpUrl,
 };
 
 /// The time that the daemon has to answer.
@@ -33,28 +34,32 @@ pub(crate) enum Error {
     #[error("no address in server.listen: expected the URL of the daemon as an argument")]
     NoAddress,
     /// The argument is not a URL.
-    #[error("invalid URL {0:?}: expected http://HOST:PORT or https://HOST:PORT")]
-    Url(String),
+    #[error("invalid URL: expected http://HOST:PORT or https://HOST:PORT")]
+    Url,
     /// The system has no resources for a request.
     #[error("failed to start: {0}")]
     Start(#[from] io::Error),
     /// No answer came in time.
-    #[error("no answer within {} s", REQUEST_TIMEOUT.as_secs())]
-    Timeout,
+    #[error("{0}: no answer within {seconds} s", seconds = REQUEST_TIMEOUT.as_secs())]
+    Timeout(String),
     /// No answer came.
-    #[error("{}", .0.error)]
-    Request(Failure),
+    #[error("{0}: {error}", error = .1.error)]
+    Request(String, Failure),
     /// The answer was another one.
-    #[error("HTTP {0}, expected 200")]
-    Status(u16),
+    #[error("{0}: HTTP {1}, expected 200")]
+    Status(String, u16),
 }
 
 impl WithExitCode for Error {
     fn exit_code(&self) -> u8 {
         match self {
-            Self::Config(_) | Self::NoAddress | Self::Url(_) => exit_code::USAGE,
+            Self::Config(_) | Self::NoAddress | Self::Url => exit_code::USAGE,
             _ => exit_code::FAILURE,
         }
+    }
+
+    fn has_location(&self) -> bool {
+        matches!(self, Self::Config(_))
     }
 }
 
@@ -68,6 +73,16 @@ struct Daemon {
     is_configured: bool,
 }
 
+impl Daemon {
+    /// Returns the address for messages, without user, password and query.
+    fn address(&self) -> String {
+        match &self.unix_socket {
+            Some(path) => format!("unix:{}", path.display()),
+            None => HttpUrl::redacted(&self.url),
+        }
+    }
+}
+
 /// Asks the daemon at `url` for `/-/healthy`, or else the one that the configuration at `config_path` is for.
 ///
 /// # Errors
@@ -79,7 +94,7 @@ pub(crate) fn run(config_path: &Path, url: Option<&str>) -> Result<(), Error> {
                 .ok()
                 .filter(Url::has_host)
                 .filter(|url| matches!(url.scheme(), "http" | "https"))
-                .ok_or_else(|| Error::Url(text.to_owned()))?;
+                .ok_or(Error::Url)?;
             if url.path() == "/" {
                 url.set_path("/-/healthy");
             }
@@ -94,14 +109,14 @@ pub(crate) fn run(config_path: &Path, url: Option<&str>) -> Result<(), Error> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let status = runtime
         .block_on(async { timeout(REQUEST_TIMEOUT, ask(&daemon)).await })
-        .map_err(|_| Error::Timeout)?
-        .map_err(Error::Request)?;
+        .map_err(|_| Error::Timeout(daemon.address()))?
+        .map_err(|failure| Error::Request(daemon.address(), failure))?;
     let is_healthy =
         status == StatusCode::OK || daemon.is_configured && status == StatusCode::UNAUTHORIZED;
     if is_healthy {
         Ok(())
     } else {
-        Err(Error::Status(status.as_u16()))
+        Err(Error::Status(daemon.address(), status.as_u16()))
     }
 }
 

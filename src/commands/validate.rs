@@ -20,6 +20,7 @@ use crate::{
     dispatcher::{ConfigDiff, Shard},
     exit_code::{self, WithExitCode},
     net::{FetchOptions, Net, http::OfferedVersions, tls},
+    text::counted,
     value::WarningKind,
 };
 
@@ -76,6 +77,10 @@ impl WithExitCode for Error {
             Self::Invalid(_) => exit_code::USAGE,
             _ => exit_code::FAILURE,
         }
+    }
+
+    fn has_location(&self) -> bool {
+        matches!(self, Self::Invalid(_))
     }
 }
 
@@ -158,7 +163,7 @@ pub(crate) fn run(options: &Options) -> Result<(String, u8), Error> {
                 if is_bad {
                     continue;
                 }
-                let monitors = count(config.monitors.len());
+                let monitors = counted(config.monitors.len(), "monitor");
                 let _ = writeln!(text, "{} is valid: {monitors}", file.display());
                 if let Some(other) = &options.diff {
                     text += &difference(&config, other, options.shard)?;
@@ -203,7 +208,7 @@ fn problems(file: &Path, invalid: &Invalid) -> Vec<Finding> {
         .map(|problem| Finding::new(problem, Severity::Error))
         .collect();
     if invalid.more() > 0 {
-        let more = format!("and {} more problems", invalid.more());
+        let more = format!("and {}", counted(invalid.more(), "more problem"));
         let mut finding = Finding::general(file, more, Severity::Error);
         finding.text = format!("{}: {}", file.display(), finding.message);
         findings.push(finding);
@@ -224,7 +229,7 @@ fn warnings(file: &Path, config: &Config) -> Vec<Finding> {
     });
     let missing = missing_prerequisites(&config.jobs(&Net::system()));
     let missing = missing.into_iter().map(|(missing, monitors)| {
-        let monitors = count(monitors);
+        let monitors = counted(monitors, "monitor");
         let message = format!("{monitors} will always fail on this machine: {missing}");
         Finding::general(file, message, Severity::Warning)
     });
@@ -251,11 +256,6 @@ fn difference(config: &Config, other: &str, shard: Option<Shard>) -> Result<Stri
         let _ = writeln!(summary, "restart required for {keys}");
     }
     Ok(summary)
-}
-
-fn count(monitors: usize) -> String {
-    let word = if monitors == 1 { "monitor" } else { "monitors" };
-    format!("{monitors} {word}")
 }
 
 /// Returns what the daemon at `url` would change if it read its configuration now.

@@ -24,6 +24,9 @@ const MAX_FILE_SIZE: u64 = 16 << 20;
 /// [`MAX_FILE_SIZE`] in messages.
 const MAX_FILE_SIZE_TEXT: &str = "16 MiB";
 
+/// The configuration file by default.
+pub(crate) const DEFAULT_FILE: &str = "config.yml";
+
 /// The path that stands for standard input.
 const STANDARD_INPUT: &str = "-";
 
@@ -58,7 +61,12 @@ pub(super) fn read_main(path: &Path) -> Result<(Loader, Node), Invalid> {
             path: "file".to_owned(),
             message: match error {
                 ReadError::Io(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                    "no such file; name one with --config".to_owned()
+                    let advice = if path == Path::new(DEFAULT_FILE) {
+                        "; name one with --config"
+                    } else {
+                        ""
+                    };
+                    format!("no such file{advice}")
                 }
                 error => {
                     format!("{error}: expected a regular file of at most {MAX_FILE_SIZE_TEXT}")

@@ -25,6 +25,7 @@ mod tests;
 pub(crate) use draft::escape_references;
 pub use draft::problems_of_draft;
 pub use invalid::Invalid;
+pub(crate) use loader::DEFAULT_FILE;
 pub use monitor::Monitor;
 pub(crate) use monitor::OWN_LABELS;
 pub(crate) use reading::read_server;

@@ -165,7 +165,7 @@ fn what_is_no_file_is_refused() {
     for (path, wrong) in [
         (folder.path(), "is not a regular file"),
         (Path::new("/dev/zero"), "is not a regular file"),
-        (&missing, "no such file; name one with --config"),
+        (&missing, "no such file"),
     ] {
         let message = read(path).expect_err("no file").to_string();
         let place = format!("{}:1:1: file: {wrong}", path.display());

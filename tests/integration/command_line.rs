@@ -184,6 +184,7 @@ fn a_script_of_completions_and_a_manual_page_name_every_command() {
     let page = text(&output);
     assert!(page.contains(".TH monitoringdaemon 1"), "{page}");
     assert_has(&page.to_lowercase(), &commands);
+    assert_has(&page, &[".SH \"HISTORY PRUNE\"", ".SH \"IMPORT GATUS\""]);
 }
 
 #[test]
@@ -204,6 +205,39 @@ fn help_shows_the_defaults() {
 }
 
 #[track_caller]
+#[test]
+fn help_shows_no_flag_that_a_command_does_not_use() {
+    for (command, has_config, has_shard) in [
+        ("", true, true),
+        ("validate", true, true),
+        ("targets", true, true),
+        ("healthcheck", true, false),
+        ("history", true, false),
+        ("history check", true, false),
+        ("schema", false, false),
+        ("man", false, false),
+        ("completions", false, false),
+        ("import", false, false),
+        ("blackbox", false, false),
+    ] {
+        let arguments = command.split_whitespace().chain(["--help"]);
+        let help = text(&run(program().args(arguments)));
+        for (flag, is_used) in [
+            ("--config <FILE>", has_config),
+            ("--shard <I/N>", has_shard),
+        ] {
+            assert_eq!(help.contains(flag), is_used, "{command}: {flag}\n{help}");
+        }
+    }
+    // They are the same wherever they stand.
+    for arguments in [
+        ["--config", "none.yml", "schema"],
+        ["schema", "--config", "none.yml"],
+    ] {
+        assert_exit(&run(program().args(arguments)), 0);
+    }
+}
+
 fn assert_has(text: &str, parts: &[&str]) {
     for part in parts {
         assert!(text.contains(part), "{part} is missing in: {text}");

@@ -446,8 +446,8 @@ fn healthcheck_asks_the_daemon_of_the_configuration() {
         let (code, message) = healthcheck(&[&url]);
         let expected = match name {
             "a unix socket" => "",
-            "a password" => "HTTP 401, expected 200",
-            _ => "the certificate's issuer is not trusted",
+            "a password" => "/-/healthy: HTTP 401, expected 200",
+            _ => "/-/healthy: the certificate's issuer is not trusted",
         };
         assert_eq!(
             code,
@@ -456,7 +456,14 @@ fn healthcheck_asks_the_daemon_of_the_configuration() {
         );
         assert!(message.contains(expected), "{name}: {message}");
         daemon.stop();
-        assert_eq!(healthcheck(&["--config", path]).0, Some(1), "{name}");
+        let (code, message) = healthcheck(&["--config", path]);
+        assert_eq!(code, Some(1), "{name}");
+        let asked = match name {
+            "a unix socket" => socket.clone(),
+            _ => format!("{url}/-/healthy"),
+        };
+        let begin = format!("monitoringdaemon: {asked}: ");
+        assert!(message.starts_with(&begin), "{name}: {message}");
     }
 }
 

@@ -12,6 +12,7 @@ use crate::{
     config::{self, Invalid},
     exit_code::{self, WithExitCode},
     storage::{self, ExportError, Filter, OpenError, Settings},
+    text::counted,
 };
 
 /// Why `history` failed.
@@ -42,6 +43,10 @@ impl WithExitCode for Error {
             }
             Self::Open(_) | Self::Export(_) | Self::Print(_) => exit_code::FAILURE,
         }
+    }
+
+    fn has_location(&self) -> bool {
+        matches!(self, Self::Config(_))
     }
 }
 
@@ -105,11 +110,11 @@ fn prune(directory: &Path, retention: Duration, out: &mut dyn Write) -> Result<(
     let pruned = storage::prune(directory, retention)?;
     let printed = writeln!(
         out,
-        "deleted {} hours, {} days, {} incidents and {} monitors",
-        pruned.hours,
-        pruned.days,
-        pruned.incidents,
-        pruned.monitors.len(),
+        "deleted {}, {}, {} and {}",
+        counted(pruned.hours, "hour"),
+        counted(pruned.days, "day"),
+        counted(pruned.incidents, "incident"),
+        counted(pruned.monitors.len(), "monitor"),
     );
     Ok(ignore_closed_pipe(printed)?)
 }
@@ -123,8 +128,12 @@ fn check(directory: &Path, out: &mut dyn Write) -> Result<bool, Error> {
     let verdict = if is_ok { "ok" } else { "damaged" };
     let printed = writeln!(
         out,
-        "{verdict}: {} monitors, {} incidents, {} days, {} hours, {} bytes",
-        summary.monitors, summary.incidents, summary.days, summary.hours, summary.bytes,
+        "{verdict}: {}, {}, {}, {}, {}",
+        counted(summary.monitors, "monitor"),
+        counted(summary.incidents, "incident"),
+        counted(summary.days, "day"),
+        counted(summary.hours, "hour"),
+        counted(summary.bytes, "byte"),
     );
     ignore_closed_pipe(printed)?;
     Ok(is_ok)
