@@ -17,6 +17,7 @@
 //! - `storage`: what is kept of states and results beyond a restart
 //! - [`server`]: `/metrics` and the rest over HTTP
 //! - `telemetry`: traces, log lines and metrics, sent to a collector over OTLP
+//! - `heartbeat`: tells an outside watcher that the daemon lives
 //! - `logging`: events become lines on stdout
 //! - [`app`]: the daemon
 //! - [`commands`], [`cli`]: the commands, and the command line
@@ -36,6 +37,7 @@ mod descriptors;
 pub mod discovery;
 pub mod dispatcher;
 mod exit_code;
+mod heartbeat;
 pub mod history;
 mod logging;
 pub mod metrics;

@@ -25,7 +25,8 @@ use crate::{
     config::{self, Config},
     descriptors::{self, Budget},
     discovery::Stats,
-    dispatcher::{self, Dispatcher, Shard},
+    dispatcher::{self, Dispatcher, Health, Shard},
+    heartbeat::{Heartbeat, HeartbeatStats},
     history::History,
     logging::{self, Output},
     metrics::Metrics,
@@ -135,9 +136,11 @@ pub(crate) fn run_with_options(config: &Config, options: RunOptions) -> Result<(
         )
         .with_discovery(stats.clone());
     let probe_stats = Arc::new(ProbeStats::default());
+    let heartbeat_stats = Arc::new(HeartbeatStats::default());
     let metrics = metrics
         .with_probes(probe_stats.clone())
-        .with_telemetry(telemetry.stats());
+        .with_telemetry(telemetry.stats())
+        .with_heartbeats(heartbeat_stats.clone());
     if let Some(shard) = options.shard {
         config.retain_shard(shard);
     }
@@ -178,6 +181,7 @@ pub(crate) fn run_with_options(config: &Config, options: RunOptions) -> Result<(
         storage,
         past,
         telemetry,
+        heartbeat_stats,
         reload_handle,
         reload_requests,
     };
@@ -274,6 +278,7 @@ struct Daemon {
     storage: Option<Storage>,
     past: Past,
     telemetry: Arc<Telemetry>,
+    heartbeat_stats: Arc<HeartbeatStats>,
     reload_handle: ReloadHandle,
     reload_requests: Receiver<ReloadRequest>,
 }
@@ -323,8 +328,13 @@ impl Daemon {
         let dispatcher = Dispatcher::new(settings, states.clone(), shutdown.clone());
         let mut dispatcher = dispatcher.with_tracer(telemetry.tracer());
         let retention = storage.as_ref().map(Storage::retention);
-        let (reloader, jobs, reload_requests) =
-            self.into_reloader(&mut dispatcher, states.clone(), retention);
+        let heartbeat = self.heartbeat(dispatcher.health(), &states).await;
+        let (reloader, jobs, reload_requests) = self.into_reloader(
+            &mut dispatcher,
+            states.clone(),
+            retention,
+            heartbeat.clone(),
+        );
         if jobs.is_empty() && reloader.is_none() {
             tracing::warn!(target: LOG_TARGET, "No monitors are configured");
         } else if jobs.is_empty() {
@@ -357,6 +367,7 @@ impl Daemon {
         readiness.set(false);
         notify_systemd(NotifyState::Stopping);
         reloading.shutdown().await;
+        heartbeat.stop().await;
         following.shutdown().await;
 
         // The disk may be slow: not on this thread, and while the server stops.
@@ -406,12 +417,22 @@ impl Daemon {
         Ok(Some(server))
     }
 
+    /// Starts heartbeats, if they are configured.
+    async fn heartbeat(&self, health: Health, states: &Arc<States>) -> Arc<Heartbeat> {
+        let counters = self.heartbeat_stats.clone();
+        let heartbeat = Heartbeat::new(health, states.clone(), counters);
+        let settings = self.config.heartbeat.settings.as_ref();
+        heartbeat.configure(settings, &self.net).await;
+        Arc::new(heartbeat)
+    }
+
     /// Builds the reloader, if monitors can change.
     fn into_reloader(
         self,
         dispatcher: &mut Dispatcher,
         states: Arc<States>,
         retention: Option<RetentionHandle>,
+        heartbeat: Arc<Heartbeat>,
     ) -> (Option<Reloader>, Vec<Job>, Receiver<ReloadRequest>) {
         let RunOptions {
             extra_jobs,
@@ -440,6 +461,7 @@ impl Daemon {
                 stats: self.stats,
                 prober: self.prober,
                 telemetry: self.telemetry,
+                heartbeat,
                 states,
                 retention,
                 handle: dispatcher.handle(),

@@ -20,9 +20,10 @@ use tokio_util::sync::CancellationToken;
 use super::{LOG_TARGET, unlinked_files::UnlinkedFiles};
 use crate::{
     check::{Job, Replica, missing_prerequisites},
-    config::{self, Config, Invalid},
+    config::{self, Config, Invalid, SectionFingerprints},
     discovery::{BuildMonitor, Discovery, LastGoodTargets, Monitors, Stats},
     dispatcher::{ChangeSet, ConfigDiff, DispatcherHandle, Shard},
+    heartbeat::Heartbeat,
     metrics::Metrics,
     net::Net,
     probe::Prober,
@@ -60,6 +61,7 @@ pub(super) struct Reloader {
     pub stats: Arc<Stats>,
     pub prober: Arc<Prober>,
     pub telemetry: Arc<Telemetry>,
+    pub heartbeat: Arc<Heartbeat>,
     pub states: Arc<States>,
     /// Changes how long the store keeps data.
     pub retention: Option<RetentionHandle>,
@@ -193,7 +195,7 @@ impl DesiredState {
         let of_monitors = monitors.flat_map(|monitor| &monitor.files);
         of_monitors
             .chain(&self.config.discovery_files)
-            .chain(&self.config.telemetry.files)
+            .chain(self.config.section_files())
     }
 }
 
@@ -524,8 +526,7 @@ impl Reloader {
             let old = std::mem::replace(&mut self.desired, desired);
             let has_other_sources =
                 old.config.discovery_fingerprint != self.desired.config.discovery_fingerprint;
-            let has_other_telemetry =
-                old.config.telemetry.fingerprint != self.desired.config.telemetry.fingerprint;
+            let old_sections = old.config.section_fingerprints();
             // This also takes time for many monitors.
             spawn_blocking(move || drop(old));
             if diff.removes_most() {
@@ -545,11 +546,7 @@ impl Reloader {
             let config = &self.desired.config;
             self.prober
                 .replace(&config.probe, config.probe_binder(&self.net));
-            if has_other_telemetry {
-                let settings = &config.telemetry.settings;
-                let metrics = self.metrics.clone();
-                self.telemetry.configure(settings, &self.net, metrics).await;
-            }
+            self.restart_changed_sections(old_sections).await;
             self.metrics.reloaded(true);
             self.metrics.restart_required(!restart_required.is_empty());
             tracing::info!(
@@ -618,6 +615,21 @@ impl Reloader {
         spawn_blocking(read).await
     }
 
+    /// Restarts the parts of the daemon whose section differs from the one of the fingerprint `old`.
+    async fn restart_changed_sections(&self, old: SectionFingerprints) {
+        let config = &self.desired.config;
+        let new = config.section_fingerprints();
+        if old.telemetry != new.telemetry {
+            let settings = &config.telemetry.settings;
+            let metrics = self.metrics.clone();
+            self.telemetry.configure(settings, &self.net, metrics).await;
+        }
+        if old.heartbeat != new.heartbeat {
+            let settings = config.heartbeat.settings.as_ref();
+            self.heartbeat.configure(settings, &self.net).await;
+        }
+    }
+
     async fn apply(&self, change: ChangeSet) {
         log_missing_prerequisites(&change.start);
         self.handle.apply(change).await;
@@ -662,7 +674,7 @@ fn read_with_files(
         let of_monitors = monitors.flat_map(|monitor| &monitor.files);
         let named = of_monitors
             .chain(&config.discovery_files)
-            .chain(&config.telemetry.files);
+            .chain(config.section_files());
         let are_new = files.named.add_missing(named) | files.config.add_missing(&config.files);
         if !are_new || readings == MAX_READINGS {
             return Ok(config);
@@ -727,6 +739,8 @@ mod tests {
     /// A reloader that watches the file at `path`, which has not been read.
     fn reloader(path: &Path, dispatcher: &mut Dispatcher) -> Reloader {
         let config = config::read(path).expect("a configuration");
+        let states = Arc::new(States::new(Arc::new(Nobody)));
+        let heartbeat = Heartbeat::new(dispatcher.health(), states.clone(), Arc::default());
         Reloader {
             config_hashes: FileHashes::read(&config.files),
             config_path: Some(path.to_owned()),
@@ -743,7 +757,8 @@ mod tests {
                 Arc::default(),
             )),
             telemetry: Arc::new(Telemetry::new(&config.telemetry.settings)),
-            states: Arc::new(States::new(Arc::new(Nobody))),
+            heartbeat: Arc::new(heartbeat),
+            states,
             retention: None,
             handle: dispatcher.handle(),
             desired: DesiredState {

@@ -32,7 +32,10 @@ pub(super) fn hint(path: &Path, known: &[&str], key: &str) -> Option<String> {
     match names[..] {
         [] if has("defaults") => Some("it under defaults or in a monitor".to_owned()),
         [] => {
-            let mut sections = MAPPINGS.keys().filter(|place| *place != MONITOR);
+            // What monitors and heartbeats have, such as url, is meant for a monitor.
+            let is_section =
+                |place: &&String| *place != MONITOR && !(*place == "heartbeat" && has(MONITOR));
+            let mut sections = MAPPINGS.keys().filter(is_section);
             let section = sections.find(|place| known.contains(&place.as_str()) && has(place));
             let place = section
                 .map(String::as_str)

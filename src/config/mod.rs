@@ -32,7 +32,7 @@ pub(crate) use reading::read_server;
 pub use reading::{read, read_blackbox, read_web};
 pub(crate) use schema::SCHEMA;
 pub use settings::Config;
-pub(crate) use settings::Dispatcher;
+pub(crate) use settings::{Dispatcher, SectionFingerprints};
 pub(crate) use slo::{LatencySlo, Percentage};
 pub(crate) use source::LocatedProblem;
 pub(crate) use templates::MonitorBuilder;

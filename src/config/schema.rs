@@ -266,6 +266,7 @@ dispatcher: {?: 1}
 metrics: {?: 1, native_histograms: {?: 1}}
 probe: {?: 1}
 storage: {?: 1}
+heartbeat: {?: 1, url: 'http://x'}
 self_check: {?: 1, monitors: [http]}
 telemetry:
   ?: 1
@@ -434,6 +435,7 @@ discovery:
     relabel_configs: [{source_labels: [a], target_label: b}]
 maintenance: {one: {every: '02:00-03:00'}}
 storage: {path: /nowhere}
+heartbeat: {url: 'http://x'}
 telemetry: {traces: {endpoint: 'http://x', sample: {}}, logs: {endpoint: 'http://x'}, metrics: {endpoint: 'http://x'}}
 templates: {one: {}}
 monitors:
@@ -519,6 +521,7 @@ monitors:
             states,
             storage,
             telemetry,
+            heartbeat,
             ..
         } = config;
         for monitor in &mut monitors {
@@ -526,8 +529,8 @@ monitors:
         }
         Ok(format!(
             "{log:?} {server:?} {dispatcher:?} {metrics:?} {probe:?} {monitors:?} {discovery:?} {states:?} \
-             {storage:?} {:?}",
-            telemetry.settings
+             {storage:?} {:?} {:?}",
+            telemetry.settings, heartbeat.settings
         ))
     }
 

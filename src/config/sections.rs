@@ -39,13 +39,14 @@ impl<'a> Sections<'a> {
 }
 
 /// Sections that an included file must not have.
-const MAIN_SECTIONS: [&str; 12] = [
+const MAIN_SECTIONS: [&str; 13] = [
     "include",
     "log",
     "server",
     "defaults",
     "discovery",
     "dispatcher",
+    "heartbeat",
     "metrics",
     "probe",
     "maintenance",

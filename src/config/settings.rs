@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     check::{Fingerprint, LoggedChecks},
-    discovery, logging, metrics, probe, server,
+    discovery, heartbeat, logging, metrics, probe, server,
     state::{self, Member},
     storage, telemetry,
     value::{
@@ -43,7 +43,9 @@ pub struct Config {
     /// `storage`
     pub storage: storage::Settings,
     /// `telemetry`
-    pub telemetry: Telemetry,
+    pub telemetry: HashedSection<telemetry::Settings>,
+    /// `heartbeat`
+    pub heartbeat: HashedSection<Option<heartbeat::Settings>>,
     /// `forbid_targets`
     pub forbid_targets: ForbiddenTargets,
     /// `monitors`, in the order of the files.
@@ -117,24 +119,29 @@ pub struct Log {
     pub checks: LoggedChecks,
 }
 
-/// Settings of what is sent to a collector.
+/// A section whose part of the daemon starts anew if it changes.
 #[derive(Clone, Debug, Default)]
-pub struct Telemetry {
-    /// The section `telemetry`.
-    pub settings: telemetry::Settings,
-    /// Hash of everything that it is built from.
+pub struct HashedSection<S> {
+    /// The settings.
+    pub settings: S,
+    /// Hash of everything that they are built from.
     pub(crate) fingerprint: Fingerprint,
     /// The files named in it.
     pub files: BTreeSet<PathBuf>,
 }
 
-impl Telemetry {
-    fn read(fields: &mut Fields<'_>) -> Self {
+impl<S: Default> HashedSection<S> {
+    /// Reads the section at `key` with `read`.
+    fn read(
+        fields: &mut Fields<'_>,
+        key: &'static str,
+        read: impl FnOnce(Fields<'_>) -> S,
+    ) -> Self {
         // Those of other sections.
         fields.problems().take_files();
-        let node = fields.node("telemetry").map(|(node, _)| node);
-        let section = fields.section("telemetry");
-        let settings = section.map(telemetry::Settings::read).unwrap_or_default();
+        let node = fields.node(key).map(|(node, _)| node);
+        let section = fields.section(key);
+        let settings = section.map(read).unwrap_or_default();
         let files = fields.problems().take_files();
         Self {
             settings,
@@ -145,6 +152,15 @@ impl Telemetry {
             files: files.paths().cloned().collect(),
         }
     }
+}
+
+/// The hashes of all such sections.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SectionFingerprints {
+    /// That of `telemetry`.
+    pub(crate) telemetry: Fingerprint,
+    /// That of `heartbeat`.
+    pub(crate) heartbeat: Fingerprint,
 }
 
 /// Settings of the dispatcher.
@@ -195,7 +211,8 @@ impl Config {
             Some(section) => probe::Settings::read(section, blackbox_file),
             None => (probe::Settings::default(), Vec::new()),
         };
-        let telemetry = Telemetry::read(&mut fields);
+        let telemetry = HashedSection::read(&mut fields, "telemetry", telemetry::Settings::read);
+        let heartbeat = HashedSection::read(&mut fields, "heartbeat", heartbeat::Settings::read);
         let discovery_node = fields.node("discovery").map(|(node, _)| node);
         let discovery_hash = discovery_node.map_or(0, hash_node);
         let discovery = fields.section("discovery");
@@ -251,6 +268,7 @@ impl Config {
             probe,
             storage,
             telemetry,
+            heartbeat,
             forbid_targets: forbid_targets.into(),
             monitors,
             restart_only_keys: fixed,
@@ -282,6 +300,20 @@ impl Config {
             monitor_builder,
             ..Self::default()
         }
+    }
+
+    /// The hashes of the sections whose parts of the daemon start anew if they change.
+    #[must_use]
+    pub(crate) fn section_fingerprints(&self) -> SectionFingerprints {
+        SectionFingerprints {
+            telemetry: self.telemetry.fingerprint,
+            heartbeat: self.heartbeat.fingerprint,
+        }
+    }
+
+    /// The files named in these sections.
+    pub(crate) fn section_files(&self) -> impl Iterator<Item = &PathBuf> {
+        self.telemetry.files.iter().chain(&self.heartbeat.files)
     }
 
     /// Logs the first warnings.

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     LOG_TARGET,
+    health::Health,
     monitor_task::MonitorTask,
     permits::ConcurrencyLimits,
     running::{ChangeSet, Changes, DispatcherHandle, RunningMonitors, TaskControl},
@@ -114,6 +115,18 @@ impl Dispatcher {
         let (handle, changes) = DispatcherHandle::new(self.running.clone());
         self.changes = Some(changes);
         handle
+    }
+
+    /// Returns the health of the dispatcher.
+    ///
+    /// Must be called within a tokio runtime.
+    pub(crate) fn health(&mut self) -> Health {
+        let watchdogs = self.watchdogs(Instant::now());
+        Health {
+            lag: watchdogs.lag,
+            skips: watchdogs.skips,
+            running: self.running.clone(),
+        }
     }
 
     /// Starts a task for each of `jobs`. Their first checks run right away, shortly after each other.

@@ -5,6 +5,7 @@
 mod capacity;
 mod diff;
 mod dispatch;
+mod health;
 mod monitor_task;
 mod permits;
 mod running;
@@ -19,6 +20,7 @@ const LOG_TARGET: &str = "monitoringdaemon::dispatcher";
 pub(crate) use capacity::{checks_per_second, cores, threads_needed};
 pub(crate) use diff::ConfigDiff;
 pub use dispatch::{Dispatcher, Settings};
+pub(crate) use health::{Fault, Health, HealthMark};
 pub(crate) use permits::{
     ConcurrencyLimits, max_permits_after_timeout, permits_needed_for_timeouts,
 };

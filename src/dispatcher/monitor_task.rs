@@ -87,6 +87,7 @@ impl MonitorTask {
     /// Waits for `slot`, runs or skips it, and returns the next one.
     async fn run_slot(&mut self, slot: Slot) -> Slot {
         let (Slot::Grid(due) | Slot::Retry { due, .. }) = slot;
+        self.control.set_slot(self.origin + due);
         self.observer.on_scheduled(self.origin + due);
         sleep_until(self.origin + due).await;
         let has_run = std::mem::replace(&mut self.first_slot_run, true);

@@ -1,13 +1,16 @@
 //! The running monitors, and the handle that changes them.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use parking_lot::{Mutex, MutexGuard};
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::diff::ConfigDiff;
-use crate::check::{Fingerprint, Job};
+use crate::check::{Fingerprint, Job, MAX_INTERVAL};
 
 /// The running monitors by name.
 #[derive(Default)]
@@ -16,6 +19,7 @@ pub(super) struct RunningMonitors(Mutex<HashMap<Arc<str>, Entry>>);
 /// A running monitor.
 pub(super) struct Entry {
     control: Arc<TaskControl>,
+    check_every: Duration,
     /// The desired fingerprint; `None` if the monitor is stopping.
     fingerprint: Option<Fingerprint>,
     /// The job that starts once the monitor has stopped.
@@ -24,10 +28,12 @@ pub(super) struct Entry {
     is_logged: bool,
 }
 
-/// Stops or changes the task of a monitor.
+/// Stops or changes the task of a monitor, and knows its next slot.
 pub(super) struct TaskControl {
     pub stop: CancellationToken,
     pending_job: Mutex<Option<Box<Job>>>,
+    /// The slot that the task waits for or runs; `None` before the first one.
+    slot: Mutex<Option<Instant>>,
 }
 
 impl TaskControl {
@@ -35,7 +41,13 @@ impl TaskControl {
         Arc::new(Self {
             stop,
             pending_job: Mutex::default(),
+            slot: Mutex::default(),
         })
+    }
+
+    /// Notes the slot that the task waits for.
+    pub(super) fn set_slot(&self, due: Instant) {
+        *self.slot.lock() = Some(due);
     }
 
     /// Takes the job for the next check, if it has changed.
@@ -57,11 +69,25 @@ impl RunningMonitors {
     pub(super) fn add(&self, job: &Job, control: Arc<TaskControl>) {
         let entry = Entry {
             control,
+            check_every: job.check_every.min(MAX_INTERVAL),
             fingerprint: Some(job.fingerprint),
             replacement: None,
             is_logged: true,
         };
         self.entries().insert(job.name.clone(), entry);
+    }
+
+    /// Returns true if, by `now`, some monitor should have come to its next slot more than `leeway` ago.
+    pub(super) fn has_overdue_slot(&self, now: Instant, leeway: Duration) -> bool {
+        let entries = self.entries();
+        let mut running = entries
+            .values()
+            .filter(|entry| !entry.control.stop.is_cancelled());
+        running.any(|entry| {
+            let slot = *entry.control.slot.lock();
+            // The check of one slot may wait until the next one, and then run for as long.
+            slot.is_some_and(|due| now > due + 2 * entry.check_every + leeway)
+        })
     }
 
     /// Returns true if a change stops the monitor `name`.

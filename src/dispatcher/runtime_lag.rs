@@ -24,6 +24,9 @@ const SAMPLE_INTERVAL: Duration = Duration::from_millis(100);
 /// longer delay has another cause. Latencies have this order of magnitude.
 pub(super) const LAG_THRESHOLD: Duration = Duration::from_millis(100);
 
+/// Delay of a sample from which on the runtime was not only slow, but stopped: checks started late by as much.
+const STALL_THRESHOLD: Duration = Duration::from_secs(1);
+
 /// Times of samples. Atomic, because every check reads them.
 pub(super) struct RuntimeLag {
     /// The reference for the other times, which are in nanoseconds.
@@ -32,6 +35,8 @@ pub(super) struct RuntimeLag {
     next_due: AtomicU64,
     /// Time of the last late sample; 0 if there was none.
     last_late: AtomicU64,
+    /// Time of the last sample that was late by more than [`STALL_THRESHOLD`]; 0 if there was none.
+    last_stall: AtomicU64,
 }
 
 impl RuntimeLag {
@@ -41,6 +46,7 @@ impl RuntimeLag {
             origin,
             next_due: AtomicU64::new(nanos(SAMPLE_INTERVAL)),
             last_late: AtomicU64::new(0),
+            last_stall: AtomicU64::new(0),
         }
     }
 
@@ -63,11 +69,28 @@ impl RuntimeLag {
     /// Returns true if the runtime was late at some time during a check from `started` to `end`, which is
     /// now.
     pub(super) fn was_lagging_during(&self, started: Instant, end: Instant) -> bool {
+        self.was_late_during(LAG_THRESHOLD, &self.last_late, started, end)
+    }
+
+    /// Returns true if the runtime was stopped at some time from `started` to `end`, which is now.
+    pub(super) fn was_stalled_during(&self, started: Instant, end: Instant) -> bool {
+        self.was_late_during(STALL_THRESHOLD, &self.last_stall, started, end)
+    }
+
+    /// Returns true if a sample from `started` to `end` was late by more than `threshold`, or is by now; `last` is
+    /// the last such sample.
+    fn was_late_during(
+        &self,
+        threshold: Duration,
+        last: &AtomicU64,
+        started: Instant,
+        end: Instant,
+    ) -> bool {
         // In this order, because `sample` writes them in the opposite order.
         let due = self.next_due.load(Ordering::Acquire);
-        let late = self.last_late.load(Ordering::Acquire);
+        let late = last.load(Ordering::Acquire);
         let overdue = self.nanos(end).saturating_sub(due);
-        overdue > nanos(LAG_THRESHOLD) || late > self.nanos(started)
+        overdue > nanos(threshold) || late > self.nanos(started)
     }
 
     /// Ends the measurement, so that a missing sample does not count as late.
@@ -86,6 +109,9 @@ impl RuntimeLag {
         let now = self.nanos(now);
         if delay > LAG_THRESHOLD {
             self.last_late.store(now, Ordering::Release);
+        }
+        if delay > STALL_THRESHOLD {
+            self.last_stall.store(now, Ordering::Release);
         }
         self.next_due
             .store(now + nanos(SAMPLE_INTERVAL), Ordering::Release);
@@ -154,6 +180,17 @@ mod tests {
         check(&[0, 5_000], 150, 300, false);
         check(&[0, 5_000], 150, 301, true);
         check(&[0, 5_000], 2_000, 2_001, true);
+    }
+
+    #[test]
+    fn a_stall_is_longer_than_a_lag() {
+        let (lag, _) = beats(&[0, 1_000, 1_001, 0], ms(3_000));
+        let was_stalled =
+            |from, to| lag.was_stalled_during(lag.origin + ms(from), lag.origin + ms(to));
+        // Due at 1300 ms, came at 2301 ms.
+        assert!(was_stalled(0, 2_500) && was_stalled(2_300, 2_301));
+        assert!(!was_stalled(2_301, 2_500));
+        assert!(!was_stalled(2_400, 3_500) && was_stalled(2_400, 3_502));
     }
 
     #[test]

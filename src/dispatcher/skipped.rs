@@ -59,13 +59,18 @@ impl SkipCause {
         }
     }
 
+    /// Returns true if the daemon could not run the check, whatever its monitor and its target do.
+    fn is_of_daemon(self) -> bool {
+        matches!(self, Self::GlobalLimit | Self::Stalled)
+    }
+
     /// Returns true if the cause concerns single monitors.
     fn is_per_monitor(self) -> bool {
         matches!(self, Self::Overrun | Self::HostLimit)
     }
 }
 
-/// Counters of the slots of all monitors in the current window.
+/// Counters of the slots of all monitors since the start.
 #[derive(Default)]
 pub(super) struct SkipMonitor {
     started: AtomicU64,
@@ -97,10 +102,10 @@ impl SkipMonitor {
     /// Evaluates the counters every minute until `shutdown`, and logs changes.
     pub(super) async fn run(self: Arc<Self>, shutdown: CancellationToken) {
         let minutes = async {
-            let mut judge = SkipAlarm::default();
+            let (mut judge, mut last) = (SkipAlarm::default(), self.totals());
             loop {
                 sleep_until(Instant::now() + WINDOW).await;
-                if let Some(event) = judge.update(&self.take_counts()) {
+                if let Some(event) = judge.update(&self.counts_since(&mut last)) {
                     event.log();
                 }
             }
@@ -108,20 +113,59 @@ impl SkipMonitor {
         shutdown.run_until_cancelled(minutes).await;
     }
 
-    /// Returns the counters and resets them.
-    fn take_counts(&self) -> SlotCounts {
+    /// The slots since the start.
+    pub(super) fn totals(&self) -> SlotTotals {
+        SlotTotals {
+            started: self.started.load(Ordering::Relaxed),
+            skipped: CAUSES.map(|cause| self.skipped[cause as usize].slots.load(Ordering::Relaxed)),
+        }
+    }
+
+    /// Returns the slots since `last`, which becomes now, and forgets the affected monitors.
+    fn counts_since(&self, last: &mut SlotTotals) -> SlotCounts {
+        let totals = self.totals();
+        let slots = totals.since(&std::mem::replace(last, totals));
         SlotCounts {
-            started: self.started.swap(0, Ordering::Relaxed),
+            started: slots.started,
             skipped: CAUSES.map(|cause| {
-                let count = &self.skipped[cause as usize];
-                let monitor = count.monitor.try_lock();
+                let monitor = self.skipped[cause as usize].monitor.try_lock();
                 Skipped {
-                    slots: count.slots.swap(0, Ordering::Relaxed),
+                    slots: slots.skipped[cause as usize],
                     monitor: monitor.and_then(|mut monitor| monitor.take()),
                 }
             }),
         }
     }
+}
+
+/// Numbers of slots, by what became of them.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct SlotTotals {
+    started: u64,
+    skipped: [u64; CAUSES.len()],
+}
+
+impl SlotTotals {
+    /// The slots since `earlier`.
+    pub(super) fn since(&self, earlier: &Self) -> Self {
+        Self {
+            started: self.started - earlier.started,
+            skipped: CAUSES
+                .map(|cause| self.skipped[cause as usize] - earlier.skipped[cause as usize]),
+        }
+    }
+
+    /// Returns true if the daemon itself lost too many of these slots.
+    pub(super) fn lost_too_many(&self) -> bool {
+        let lost = CAUSES.into_iter().filter(|cause| cause.is_of_daemon());
+        let lost: u64 = lost.map(|cause| self.skipped[cause as usize]).sum();
+        are_too_many(lost, self.started + self.skipped.iter().sum::<u64>())
+    }
+}
+
+/// Returns true if `skipped` are more than 1 % of the `due` slots.
+fn are_too_many(skipped: u64, due: u64) -> bool {
+    skipped.saturating_mul(100) > due
 }
 
 /// The slots of one minute.
@@ -166,7 +210,7 @@ impl SkipAlarm {
         if due == 0 {
             return None;
         }
-        let are_too_many = skipped.saturating_mul(100) > due;
+        let are_too_many = are_too_many(skipped, due);
         if std::mem::replace(&mut self.is_raised, are_too_many) == are_too_many {
             return None;
         }
@@ -220,6 +264,7 @@ mod tests {
     /// of one of the host, for a stall.
     fn minute(started: u64, skipped: [u64; 4]) -> SlotCounts {
         let skips = SkipMonitor::default();
+        let mut last = SlotTotals::default();
         (0..started).for_each(|_| skips.count_started());
         for (cause, slots) in CAUSES.into_iter().zip(skipped) {
             if slots > 0 {
@@ -227,9 +272,9 @@ mod tests {
                 skips.count_skipped(0, cause, &Arc::from("second"));
             }
         }
-        let minute = skips.take_counts();
+        let minute = skips.counts_since(&mut last);
         assert_eq!(
-            SkipAlarm::default().update(&skips.take_counts()),
+            SkipAlarm::default().update(&skips.counts_since(&mut last)),
             None,
             "counts anew"
         );
@@ -274,6 +319,17 @@ mod tests {
             of(SkipCause::HostLimit, Some("first")),
         );
         check(10, [10, 10, 10, 70], of(SkipCause::Stalled, None));
+    }
+
+    #[test]
+    fn the_daemon_is_at_fault_for_slots_without_a_place_and_for_stalls() {
+        let lost_too_many = |started, skipped| SlotTotals { started, skipped }.lost_too_many();
+        assert!(!lost_too_many(0, [0; 4]));
+        assert!(!lost_too_many(0, [50, 0, 50, 0]), "monitors are at fault");
+        assert!(lost_too_many(98, [0, 1, 0, 0]) && lost_too_many(98, [0, 0, 0, 1]));
+        assert!(!lost_too_many(99, [0, 1, 0, 0]));
+        assert!(lost_too_many(197, [0, 1, 0, 2]));
+        assert!(!lost_too_many(250, [48, 1, 0, 1]));
     }
 
     #[test]

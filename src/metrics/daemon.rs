@@ -13,6 +13,7 @@ use super::{buckets::Buckets, histogram::Histogram, process::ProcessStats};
 use crate::{
     counter::counter,
     discovery::{BlockCounts, SourceStatus, Stats},
+    heartbeat::HeartbeatStats,
     probe::ProbeStats,
     storage,
     telemetry::ExportStats,
@@ -32,6 +33,7 @@ pub(super) struct DaemonMetrics {
     pub probes: Option<Arc<ProbeStats>>,
     pub storage: Option<Arc<storage::Stats>>,
     pub telemetry: Arc<ExportStats>,
+    pub heartbeats: Arc<HeartbeatStats>,
     /// True if the daemon has a network; `None` without a `self_check`.
     pub connected: Arc<Mutex<Option<bool>>>,
 }
@@ -106,6 +108,7 @@ impl DaemonMetrics {
             probes: None,
             storage: None,
             telemetry: Arc::default(),
+            heartbeats: Arc::default(),
             connected: Arc::default(),
         }
     }
@@ -174,6 +177,12 @@ impl DaemonState<'_> {
     /// The counters of telemetry.
     pub(super) fn telemetry(&self) -> &ExportStats {
         &self.metrics.telemetry
+    }
+
+    /// The counters of heartbeats, if they are configured.
+    pub(super) fn heartbeats(&self) -> Option<&HeartbeatStats> {
+        let heartbeats = &*self.metrics.heartbeats;
+        heartbeats.is_enabled().then_some(heartbeats)
     }
 
     /// Every source of discovery, with its block and what it has found.

@@ -25,6 +25,7 @@ use super::{
 use crate::{
     check::{DispatcherObserver, Job, MonitorObserver},
     discovery::Stats,
+    heartbeat::HeartbeatStats,
     probe::ProbeStats,
     storage,
     telemetry::{ExportStats, MetricCollection, MetricSource, Temporality},
@@ -108,6 +109,13 @@ impl Metrics {
     #[must_use]
     pub(crate) fn with_telemetry(mut self, stats: Arc<ExportStats>) -> Self {
         self.daemon.telemetry = stats;
+        self
+    }
+
+    /// Exports the counters of heartbeats.
+    #[must_use]
+    pub(crate) fn with_heartbeats(mut self, stats: Arc<HeartbeatStats>) -> Self {
+        self.daemon.heartbeats = stats;
         self
     }
 

@@ -19,6 +19,7 @@ use crate::{
         CertificateRole, CertificateValidity, Fact, Outcome, Phase, Report, ServingStatus, Skip,
         State,
     },
+    heartbeat::HeartbeatOutcome,
     probe::{ProbeStats, Rejection},
     telemetry::{DropReason, Signal},
 };
@@ -728,6 +729,22 @@ pub const FAMILIES: &[Family] = &[
         cardinality: Cardinality::SelfCheck,
         compact: Compact::Same,
         writer: Daemon(|daemon, out| out.count_if_known(*daemon.metrics.connected.lock())),
+    },
+    Family {
+        name: "monitoringdaemon_heartbeats_total",
+        kind: Kind::Counter,
+        labels: &["outcome"],
+        help: "Heartbeats that were due: sent, failed, or withheld because the daemon did not do its work.",
+        scope: Scope::Daemon,
+        cardinality: Cardinality::Heartbeats,
+        compact: Compact::Same,
+        writer: Daemon(|daemon, out| {
+            if let Some(heartbeats) = daemon.heartbeats() {
+                for outcome in HeartbeatOutcome::ALL {
+                    out.count(&[outcome.as_str()], heartbeats.count(outcome));
+                }
+            }
+        }),
     },
     Family {
         name: "monitoringdaemon_runtime_delay_seconds",

@@ -103,6 +103,8 @@ pub(crate) enum Cardinality {
     HostLimit,
     /// One if there is a `self_check`.
     SelfCheck,
+    /// One for each outcome of heartbeats, if there are any.
+    Heartbeats,
     /// One for each source or block of discovery.
     DiscoverySources,
     /// One for each module of `probe` and outcome.

@@ -21,6 +21,7 @@ use crate::{
         RoundTripStats, ServingStatus, Skip, SpanId, State, Trace, TraceContext, TraceId,
     },
     discovery::Stats,
+    heartbeat::HeartbeatStats,
     probe::ProbeStats,
     storage,
     telemetry::{ExportStats, Signal},
@@ -637,12 +638,15 @@ fn every_listed_family_is_exported_with_type_and_help() {
     storage.fill_for_tests();
     let telemetry = Arc::new(ExportStats::default());
     telemetry.set_enabled(Signal::Traces, true);
+    let heartbeats = Arc::new(HeartbeatStats::default());
+    heartbeats.set_enabled(true);
     let metrics = Metrics::new(&with_all_families(), || 0)
         .with_limits(1000, Some(10))
         .with_discovery(stats)
         .with_probes(probes)
         .with_storage(storage)
-        .with_telemetry(telemetry);
+        .with_telemetry(telemetry)
+        .with_heartbeats(heartbeats);
     let mut job = Job::new("example", Silent("http://localhost/"));
     job.state_rules.confirm.failures = 3;
     let observer = metrics.observe(&job);

@@ -101,6 +101,12 @@ impl States {
         self.shared.news.notify_one();
     }
 
+    /// Returns true if all monitors of `self_check` fail.
+    #[must_use]
+    pub(crate) fn is_cut_off(&self) -> bool {
+        self.shared.is_cut_off()
+    }
+
     /// Has the states of monitors follow those that they depend on, until `shutdown`.
     pub async fn run(self: Arc<Self>, shutdown: CancellationToken) {
         let follow = async {

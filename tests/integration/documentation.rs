@@ -223,6 +223,7 @@ const SECTIONS: &[&str] = &[
     "telemetry",
     "maintenance",
     "self_check",
+    "heartbeat",
     "storage",
     "monitors",
 ];

@@ -6,6 +6,7 @@ mod command_line;
 mod daemon_access;
 mod daemon_discovery;
 mod daemon_endpoints;
+mod daemon_heartbeat;
 mod daemon_log;
 mod daemon_reload;
 mod daemon_signals;

@@ -24,6 +24,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "check",
             "discovery",
             "dispatcher",
+            "heartbeat",
             "logging",
             "metrics",
             "monitors",
@@ -42,10 +43,15 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("state", &["check", "value"]),
     ("telemetry", &["check", "net", "settings", "value"]),
     (
+        "heartbeat",
+        &["check", "dispatcher", "net", "settings", "state", "value"],
+    ),
+    (
         "metrics",
         &[
             "check",
             "discovery",
+            "heartbeat",
             "probe",
             "storage",
             "telemetry",

@@ -21,6 +21,7 @@ use crate::{
     check::{Job, Phase},
     config::Config,
     dispatcher,
+    heartbeat::HeartbeatOutcome,
     history::MAX_EVIDENCE_BYTES,
     metrics,
     state::DependencyGraph,
@@ -266,7 +267,7 @@ impl Plan {
         plan
     }
 
-    /// Adds the series of dependencies and of `self_check`.
+    /// Adds the series of dependencies, of `self_check` and of heartbeats.
     fn add_states(&mut self, config: &Config, jobs: &[Job]) {
         let (graph, _) = DependencyGraph::new(&config.members);
         let names = jobs
@@ -284,6 +285,9 @@ impl Plan {
             load.scrape += if series > 0 { bytes } else { 0 };
         }
         self.daemon_series += usize::from(!config.states.self_check.is_empty());
+        if config.heartbeat.settings.is_some() {
+            self.daemon_series += HeartbeatOutcome::ALL.len();
+        }
     }
 
     /// Estimates for `jobs`; the status page has a history for `with_history` monitors.

@@ -57,6 +57,7 @@ impl<'s> SeriesModel<'s> {
             | Cardinality::MonitorTypes
             | Cardinality::HostLimit
             | Cardinality::SelfCheck
+            | Cardinality::Heartbeats
             | Cardinality::DiscoverySources
             | Cardinality::ProbeModules => 0,
         };
@@ -136,6 +137,7 @@ pub(super) fn daemon_series(types: usize, has_host_limit: bool, settings: &Setti
         Cardinality::MonitorTypes => types,
         Cardinality::HostLimit => usize::from(has_host_limit),
         Cardinality::SelfCheck
+        | Cardinality::Heartbeats
         | Cardinality::Phases
         | Cardinality::Outcomes
         | Cardinality::Failures
