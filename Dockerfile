@@ -27,7 +27,8 @@ RUN mkdir benches src \
 COPY src src
 ARG REVISION=unknown
 ARG DATE=unknown
-RUN MONITORINGDAEMON_REVISION="$REVISION" MONITORINGDAEMON_DATE="$DATE" cargo build --release --locked
+RUN MONITORINGDAEMON_REVISION="$REVISION" MONITORINGDAEMON_DATE="$DATE" cargo build --release --locked \
+    && mkdir state
 
 # glibc, CA certificates, time zones and the user 65532; no shell.
 FROM gcr.io/distroless/cc-debian13:nonroot@sha256:e792ab3d241a468a4fd7519ddbbebe66b49b5f365771716ea688ad40b6c6f1c2
@@ -41,6 +42,8 @@ LABEL org.opencontainers.image.title="monitoringdaemon" \
       org.opencontainers.image.revision="$REVISION"
 COPY --from=builder /build/target/release/monitoringdaemon /usr/local/bin/monitoringdaemon
 COPY config.yml /etc/monitoringdaemon/config.yml
+# A volume that is mounted here for a store belongs to the user of the daemon.
+COPY --from=builder --chown=65532:65532 /build/state /var/lib/monitoringdaemon
 WORKDIR /etc/monitoringdaemon
 USER 65532:65532
 EXPOSE 9115
