@@ -10,8 +10,9 @@ import sys
 from pathlib import Path
 
 from panels import (
-    AVAILABILITY, BAD, BAR, COLOURED, DASHED, DATE, DAYS_LEFT, GOOD, IF_ANY_BAD, IF_ANY_WARN, PLAIN, STACKED, STATES,
-    WARN, annotation, bars, coarse, dashboard, heatmap, lines, link_to_monitor, mapped, now, override, plain_table,
+    AVAILABILITY, BAD, BAR, COLOURED, DASHED, DATE, DAYS_LEFT, GOOD, IF_ANY_BAD, IF_ANY_WARN, PLAIN, STACKED,
+    STATE_NAMES, STATES, WARN, annotation, bars, coarse, dashboard, heatmap, lines, link_to_monitor, mapped, now,
+    override, plain_table,
     row, rows, series, stat, table, thresholds, timeline, variable,
 )
 
@@ -41,6 +42,24 @@ def grown(counter, span, only="", by="monitor, phase, reason"):
 def share(part, whole, matching=""):
     """The ratio of `part` to `whole`; no value if `whole` is 0."""
     return f"{part} / {matching}({whole} > 0)"
+
+
+def in_state(name):
+    return f'state="{name}"'
+
+
+def state(by, selector, step=False):
+    """The worst state of each monitor, as a number; of a step, the worst in it. In the compact profile, monitor_up tells
+    of those that are up or down."""
+    def at(function, selected):
+        return f"({function}({selected}[$__interval]) or {selected})" if step else selected
+
+    numbers = []
+    for number, name in enumerate(STATE_NAMES):
+        selected = selector("monitor_state", in_state(name))
+        numbers.append(f"{number} * ({at('max_over_time', selected)} == 1)")
+    up = f"{len(STATE_NAMES) - 1} * {at('min_over_time', selector('monitor_up'))}"
+    return f"min by ({by}) (({' or '.join(numbers)}) or on (job, instance, monitor) {up})"
 
 
 # Histograms are given as functions: from a suffix of their name, to a selector. Those of the compact profile are
@@ -87,6 +106,14 @@ def over_range(metric, *matchers):
 
 SUCCESS, FAILURE = 'outcome="success"', 'outcome="failure"'
 UP = f"min by (monitor) ({chosen('monitor_up')})"
+
+
+def named(metric, *matchers):
+    """A metric of the monitors of the chosen names."""
+    return f"{metric}{{{','.join([NAMED, *matchers])}}}"
+
+
+STATE = of_chosen(state("monitor", named))
 INFO = f"topk by (monitor) (1, {CHOSEN})"
 AVAILABLE = share(f"sum by (monitor) ({over_range('monitor_checks_total', SUCCESS)})",
                   f"sum by (monitor) ({over_range('monitor_checks_total')})")
@@ -105,7 +132,12 @@ EXPIRY = of_chosen(verified_or_sent(
                  f'{{{NAMED},certificate="{rank}"}}[$__range])'))
 EXPIRY = f"min by (monitor) ({EXPIRY})"
 
-IS_DOWN = f"and on (monitor, job, instance) (monitor_up{{{NAMED}}} == 0)"
+# Of those that are unreachable or in maintenance, monitor_up has the confirmed state too.
+HELD_BACK = named("monitor_state", 'state=~"unreachable|maintenance"')
+DOWN = f"({named('monitor_up')} == 0 unless on (monitor, job, instance) {HELD_BACK} == 1)"
+IS_DOWN = f"and on (monitor, job, instance) {DOWN}"
+OTHER_STATES = [name for name in STATE_NAMES if name not in ("up", "down")]
+NEITHER = named("monitor_state", f'state=~"{"|".join(OTHER_STATES)}"')
 # In the time range, because a daemon that was restarted knows of no success before.
 LAST_SUCCESS = f"max_over_time(monitor_last_success_timestamp_seconds{{{NAMED}}}[$__range]) {IS_DOWN}"
 LAST_SUCCESS = f"min by (monitor) ({of_chosen(LAST_SUCCESS)})"
@@ -132,16 +164,14 @@ UNSTEADY = (f"topk(25, max by (monitor) (changes(monitor_up{{{NAMED}}}[$__range]
 
 def overview():
     panels = [
-        stat(3, "Up", "Monitors whose last check succeeded.", now("up", f"count({UP} == 1) or vector(0)"),
-             **thresholds(GOOD)),
-        stat(3, "Down", "Monitors whose last check failed.", now("down", f"count({UP} == 0) or vector(0)"),
-             **IF_ANY_BAD),
-        stat(3, "Not checked yet", "Monitors without a check since the daemon was started.",
-             now("unknown", f"count(({INFO}) unless on (monitor) monitor_up) or vector(0)"), **IF_ANY_WARN),
+        stat(4, "Up", "Monitors that are up.",
+             now("up", f"count({UP} == 1 unless on (monitor) {NEITHER} == 1) or vector(0)"), **thresholds(GOOD)),
+        stat(4, "Down", "Monitors that are down, as confirmed.",
+             now("down", f"count(count by (monitor) ({of_chosen(DOWN)})) or vector(0)"), **IF_ANY_BAD),
         stat(4, "Availability", "Ratio of checks that succeeded, over the time range.",
              now("availability", share(f"sum({over_range('monitor_checks_total', SUCCESS)})",
                                        f"sum({over_range('monitor_checks_total')})")), **AVAILABILITY),
-        stat(3, "Failed checks", "In the time range.",
+        stat(4, "Failed checks", "In the time range.",
              now("failures", f"sum({over_range('monitor_checks_total', FAILURE)})"), decimals=0, **IF_ANY_WARN),
         coarse(stat(4, "Checks per second", "Completed checks, successful and failed.",
                     series("checks", "sum("
@@ -150,9 +180,14 @@ def overview():
         stat(4, "Next certificate to expire", "Days until the first certificate expires.",
              now("days", f"(min({EXPIRY}) - time()) / 86400"), noValue="none",
              **{**DAYS_LEFT, "unit": "suffix:days"}),
-        table(24, 8, "Down now", "Monitors that are down, longest first. A monitor is down since the check after "
-              "its last success. The reason is the most frequent recent one.",
-              [rows("info", f"{INFO} and on (monitor) ({UP} == 0)"),
+        stat(24, "Other states", "Monitors that fail while a dependency is down (unreachable), whose last result is not "
+             "confirmed yet (suspect), that violate a degraded_if limit (degraded), without a result (unknown), in a "
+             "maintenance window, or not enabled (paused).",
+             [now(name, f"count(max by (monitor) ({chosen('monitor_state', in_state(name))}) == 1) or vector(0)",
+                  legendFormat=name) for name in OTHER_STATES], text="value_and_name", **IF_ANY_WARN),
+        table(24, 8, "Down now", "Monitors that are down, longest first, but for those in maintenance. A monitor is down "
+              "since the check after its last success. The reason is the most frequent recent one.",
+              [rows("info", f"{INFO} and on (monitor) {DOWN}"),
                rows("since", f"1000 * {LAST_SUCCESS}"),
                rows("for", f"time() - {LAST_SUCCESS}"),
                rows("why", recent_reason())],
@@ -164,12 +199,12 @@ def overview():
         table(24, 10, "Availability", "Ratio of checks that succeeded over the time range, worst first; without a check "
               "in the range, the last result. Latency is the mean of successful checks. Skipped slots were due, but no "
               "check ran.",
-              [rows("info", INFO), rows("up", UP), rows("availability", f"{AVAILABLE} or on (monitor) {UP}"),
+              [rows("info", INFO), rows("now", STATE), rows("availability", f"{AVAILABLE} or on (monitor) {UP}"),
                rows("failed", f"sum by (monitor) ({over_range('monitor_checks_total', FAILURE)})"),
                rows("skipped", f"sum by (monitor) ({over_range('monitor_checks_skipped_total')}) or on (monitor) 0 * {UP}"),
                rows("latency", MEAN_LATENCY)],
               {"monitor": NAME,
-               "up": ("State", {**mapped(STATES), **COLOURED, "noValue": "not checked", "custom__width": 100}),
+               "now": ("State", {**mapped(STATES), **COLOURED, "custom__width": 130}),
                "availability": ("Availability", {**AVAILABILITY, **BAR, "custom__minWidth": 200}),
                "failed": ("Failed checks", {"decimals": 0, "custom__width": 110}),
                "skipped": ("Slots skipped", {"decimals": 0, "custom__width": 110}),
@@ -178,10 +213,9 @@ def overview():
               "Availability"),
         coarse(timeline(
             24, 12, "State of the 25 least stable",
-            "The monitors that changed most often in the time range, then those that were down longest. A step is down if "
-            "any check in it found the target down. In a gap, the daemon was not scraped.",
-            [series("up", f"min by (monitor) ((min_over_time(monitor_up{{{NAMED}}}[$__interval]) "
-                          f"or monitor_up{{{NAMED}}}) and on (monitor) {UNSTEADY})", "{{monitor}}")],
+            "The monitors that changed most often in the time range, then those that were down longest. A step has the "
+            "worst state in it. In a gap, the daemon was not scraped.",
+            [series("state", f"{state('monitor', named, step=True)} and on (monitor) {UNSTEADY}", "{{monitor}}")],
             STATES, page=25, links=[link_to_monitor("${__field.labels.monitor:percentencode}")]), 120),
         table(8, 10, "Slowest", "Ten monitors by the mean latency of their successful checks in the time range.",
               [rows("latency", f"topk(10, {MEAN_LATENCY})")],
@@ -261,8 +295,8 @@ def monitor():
                         f"sum({its_rate('monitor_checks_total')})", "on () group_left () ")
     skipped = f"(sum({its_rate('monitor_checks_skipped_total')}) or vector(0))"
     panels = [
-        stat(3, "State", "Of the last check.", now("up", f"min({its('monitor_up')})"), **mapped(STATES),
-             noValue="not checked"),
+        stat(3, "State", "The worst, if several daemons check it.", now("state", state("monitor", its)),
+             **mapped(STATES), noValue="none"),
         stat(3, "Last success", "When a check last succeeded, since the daemon was started.",
              now("success", f"1000 * (min({its('monitor_last_success_timestamp_seconds')}) or max("
                             f"{its('monitor_last_check_timestamp_seconds')} and {its('monitor_up')} == 1))"),
@@ -285,9 +319,8 @@ def monitor():
                                                                                    True),
                                                     "indexByName": {"monitor": 0, "type": 1, "target": 2},
                                                     "renameByName": {}}}], []),
-        timeline(24, 4, "State", "A step is down if any check in it found the target down. In a gap, the daemon was not scraped.",
-                 [series("up", f"min_over_time({its('monitor_up')}[$__interval]) or {its('monitor_up')}",
-                         "{{instance}}")], STATES),
+        timeline(24, 4, "State", "A step has the worst state in it. In a gap, the daemon was not scraped.",
+                 [series("state", state("instance", its, step=True), "{{instance}}")], STATES),
         lines(12, 9, "Latency of successful checks", "Median, 90th and 99th percentile, as exact as the buckets of "
               "the histogram.",
               [series(f"p{q}", quantile(q / 100, successful), f"{q} %") for q in (99, 90, 50)], "s", minimum="2m"),
@@ -448,11 +481,14 @@ def daemon():
                rows("reload", "min by (instance) "
                               f"({of_daemons('monitoringdaemon_config_last_reload_successful')})"),
                rows("reloaded", f"1000 * max by (instance) ({reloaded})"),
+               rows("connected", f"min by (instance) ({of_daemons('monitoringdaemon_connected')})"),
                rows("in_time", "100 * " + share(completed, due))],
               {"instance": ("Daemon", {}), "version": ("Version", {}), "revision": ("Revision", {}),
                "monitors": ("Monitors", {}), "started": ("Started", DATE),
                "reload": ("Configuration", {**mapped({"0": ("rejected", BAD), "1": ("accepted", GOOD)}), **COLOURED}),
                "reloaded": ("Accepted at", DATE),
+               "connected": ("Network", {**mapped({"0": ("cut off", BAD), "1": ("connected", GOOD)}), **COLOURED,
+                                         "noValue": "no self_check"}),
                "in_time": ("Slots run", {"unit": "percent", "decimals": 2, **COLOURED,
                                          **thresholds(BAD, (99, WARN), (99.9, GOOD))})},
               "Daemon", by="instance"),

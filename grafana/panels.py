@@ -8,7 +8,11 @@ DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 # Named colours, which Grafana has in a light and a dark version. Good is blue: red and green look alike to many.
 GOOD, WARN, BAD, PLAIN = "blue", "orange", "red", "text"
 
-STATES = {"0": ("DOWN", BAD), "1": ("UP", GOOD)}
+# The states of a monitor, the worst first.
+STATE_NAMES = ["down", "unreachable", "suspect", "degraded", "unknown", "maintenance", "paused", "up"]
+STATE_COLOURS = [BAD, "purple", WARN, "yellow", PLAIN, "light-blue", "super-light-blue", GOOD]
+STATES = {str(number): (name.upper(), colour)
+          for number, (name, colour) in enumerate(zip(STATE_NAMES, STATE_COLOURS))}
 
 
 def dashboard(uid, title, description, variables, panels, annotations=(), refresh="30s"):
@@ -147,9 +151,9 @@ def buckets(expr):
     return query("buckets", expr, False, "heatmap", legendFormat="{{le}}")
 
 
-def now(name, expr):
+def now(name, expr, **more):
     """The values at the end of the time range."""
-    return query(name, expr, True, "time_series")
+    return query(name, expr, True, "time_series", **more)
 
 
 def rows(name, expr):
@@ -247,7 +251,7 @@ NO_LEGEND = {**LEGEND, "showLegend": False}
 ONE, ALL = {"mode": "single", "sort": "none"}, {"mode": "multi", "sort": "desc"}
 
 
-def stat(width, title, description, target, unit="none", graph="none", text="auto", **defaults):
+def stat(width, title, description, targets, unit="none", graph="none", text="auto", **defaults):
     options = {
         "colorMode": "value",
         "graphMode": graph,
@@ -260,7 +264,8 @@ def stat(width, title, description, target, unit="none", graph="none", text="aut
         "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
     }
     defaults = {**thresholds(PLAIN), "unit": unit, **defaults}
-    return panel("stat", width, 4, title, description, [target], options, defaults)
+    targets = targets if isinstance(targets, list) else [targets]
+    return panel("stat", width, 4, title, description, targets, options, defaults)
 
 
 def lines(width, height, title, description, targets, unit, overrides=(), legend=(), minimum=None, **custom):

@@ -324,7 +324,11 @@ fn check_queries(profile: &str, without: &[&str], start: impl FnOnce(&str) -> Pr
         "good": { "url": good.http("/"), "check_every": 1 },
         "closed": { "url": format!("http://{}/", closed.address), "check_every": 1 },
     });
-    let settings = json!({ "monitors": monitors, "metrics": { "profile": profile } });
+    let settings = json!({
+        "monitors": monitors,
+        "metrics": { "profile": profile },
+        "self_check": { "monitors": ["good", "closed"] },
+    });
     let daemon = Daemon::start_as(settings, |command| {
         command.env("SSL_CERT_FILE", authorities.path());
     });
