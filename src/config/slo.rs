@@ -97,7 +97,13 @@ impl Slo {
         for (key, is_given, family) in [
             ("availability", slo.availability.is_some(), CHECKS),
             ("availability", slo.availability.is_some(), FAILURES),
+            (
+                "availability",
+                slo.availability.is_some(),
+                MAINTENANCE_CHECKS,
+            ),
             ("latency", slo.latency.is_some(), DURATION),
+            ("latency", slo.latency.is_some(), MAINTENANCE_DURATION),
         ] {
             if is_given && metrics.disabled.contains(&family) {
                 let wrong = format_args!("needs {family}, which metrics.disabled names");
@@ -113,6 +119,8 @@ impl Slo {
 const CHECKS: &str = "monitor_checks_total";
 const FAILURES: &str = "monitor_check_failures_total";
 const DURATION: &str = "monitor_check_duration_seconds";
+const MAINTENANCE_CHECKS: &str = "monitor_maintenance_checks_total";
+const MAINTENANCE_DURATION: &str = "monitor_maintenance_check_duration_seconds";
 
 impl LatencySlo {
     fn read(mut fields: Fields<'_>, timing: &LatencyBounds) -> Option<Self> {

@@ -25,7 +25,7 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The section `heartbeat`, which has secrets: the URL is one.
 #[derive(Clone)]
-pub(crate) struct Settings {
+pub struct Settings {
     pub(super) url: Url,
     pub(super) every: Duration,
     /// Timeout of each request.

@@ -194,6 +194,37 @@ pub const FAMILIES: &[Family] = &[
         })),
     },
     Family {
+        name: "monitor_maintenance_checks_total",
+        kind: Kind::Counter,
+        labels: &["monitor", "outcome"],
+        help: "Those of monitor_checks_total that ended while a maintenance window was open, without those with reason \
+               agent_error; absent before the first one.",
+        scope: Scope::Monitors,
+        cardinality: Cardinality::Maintenance,
+        compact: Compact::Same,
+        writer: Monitor(Totals(|totals, out| {
+            if let Some(maintenance) = &totals.maintenance {
+                for outcome in Outcome::ALL {
+                    out.count(&[outcome.as_str()], maintenance.checks[*outcome as usize]);
+                }
+            }
+        })),
+    },
+    Family {
+        name: "monitor_maintenance_check_duration_seconds",
+        kind: Kind::Histogram,
+        labels: &["monitor"],
+        help: "Latency of the successful ones of monitor_maintenance_checks_total.",
+        scope: Scope::Monitors,
+        cardinality: Cardinality::Maintenance,
+        compact: Compact::Same,
+        writer: Monitor(Totals(|totals, out| {
+            if let Some(maintenance) = &totals.maintenance {
+                out.histogram(&[], &maintenance.durations);
+            }
+        })),
+    },
+    Family {
         name: "monitor_last_check_duration_seconds",
         kind: Kind::Gauge,
         labels: &["monitor"],

@@ -101,6 +101,8 @@ pub(crate) enum Cardinality {
     Dependencies,
     /// One if there is a limit of concurrent checks per host.
     HostLimit,
+    /// None before the first check in maintenance.
+    Maintenance,
     /// One if there is a `self_check`.
     SelfCheck,
     /// One for each outcome of heartbeats, if there are any.

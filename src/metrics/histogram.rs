@@ -31,6 +31,11 @@ impl Histogram {
         }
     }
 
+    /// A histogram with the same buckets, which does not exist before its first observation.
+    pub(super) fn empty_copy(&self) -> Self {
+        Self::new(self.buckets.clone())
+    }
+
     /// A histogram without observations since `since`.
     pub(super) fn empty_since(since: SystemTime, buckets: Arc<Buckets>) -> Self {
         let mut histogram = Self::new(buckets);

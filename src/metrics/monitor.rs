@@ -91,6 +91,16 @@ pub(super) struct CheckTotals {
     pub(crate) last_success: Option<SystemTime>,
     /// True if the last check failed.
     pub(crate) last_failed: bool,
+    /// Those in maintenance, which are counted apart too; `None` before the first one.
+    pub(crate) maintenance: Option<Box<MaintenanceTotals>>,
+}
+
+/// Totals of the checks of a monitor that ended while a maintenance window was open.
+pub(super) struct MaintenanceTotals {
+    /// Numbers of checks by outcome, but for those that failed on the daemon's side.
+    pub(crate) checks: [u64; Outcome::ALL.len()],
+    /// Latencies of the successful ones.
+    pub(crate) durations: Histogram,
 }
 
 /// ICMP echo requests of all checks.
@@ -126,6 +136,7 @@ impl MonitorMetrics {
             echoes: None,
             last_success: None,
             last_failed: false,
+            maintenance: None,
         };
         Self {
             kind: job.kind(),
@@ -253,6 +264,9 @@ impl Progress {
         self.slots.in_flight -= 1;
         self.slots.completed[report.outcome() as usize] += 1;
         self.totals.add(report);
+        if self.status.in_maintenance {
+            self.totals.add_in_maintenance(report);
+        }
         match &mut self.last {
             None => {
                 self.last = Some(Report {
@@ -325,6 +339,31 @@ impl CheckTotals {
                 let key = (failure.phase, failure.reason);
                 self.failures.count(key, since, exemplar(1.0));
             }
+        }
+    }
+
+    /// Counts a check that ended while a maintenance window was open.
+    fn add_in_maintenance(&mut self, report: &Report) {
+        if report
+            .failure
+            .as_ref()
+            .is_some_and(|failure| failure.reason == Reason::AgentError)
+        {
+            return;
+        }
+        let outcome = report.outcome();
+        let totals = self.maintenance.get_or_insert_with(|| {
+            Box::new(MaintenanceTotals {
+                checks: [0; Outcome::ALL.len()],
+                durations: self.durations[outcome as usize].empty_copy(),
+            })
+        });
+        totals.checks[outcome as usize] += 1;
+        if outcome == Outcome::Success {
+            let since = report.ended_at.checked_sub(report.duration);
+            let since = since.unwrap_or(report.ended_at);
+            let duration = report.duration.as_secs_f64();
+            totals.durations.observe(duration, since, None);
         }
     }
 }

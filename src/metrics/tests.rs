@@ -652,6 +652,10 @@ fn every_listed_family_is_exported_with_type_and_help() {
     let observer = metrics.observe(&job);
     let mut with_every_fact = succeeded();
     with_every_fact.facts.extend(of_other_types().facts);
+    observer.on_status(&MonitorStatus {
+        in_maintenance: true,
+        ..status(State::Maintenance)
+    });
     for report in [failed(), with_every_fact] {
         observer.on_started(ms(0));
         observer.on_completed(&report);
@@ -666,6 +670,43 @@ fn every_listed_family_is_exported_with_type_and_help() {
             family.name, family.help
         );
         assert!(page.contains(&lines), "{lines} is not on\n{page}");
+    }
+}
+
+#[test]
+fn checks_in_maintenance_are_counted_apart() {
+    let metrics = Metrics::new(&Settings::default(), || 0);
+    let observer = metrics.observe(&Job::new("example", Silent("http://localhost/")));
+    let check = |report: &Report| {
+        observer.on_started(ms(0));
+        observer.on_completed(report);
+    };
+    let mut of_daemon = failed();
+    of_daemon.failure = Some(Failure::new(
+        Phase::Connect,
+        Reason::AgentError,
+        "no sockets",
+    ));
+    [failed(), succeeded()].iter().for_each(check);
+    assert!(!page(&metrics).contains("monitor_maintenance_"));
+    observer.on_status(&MonitorStatus {
+        in_maintenance: true,
+        ..status(State::Maintenance)
+    });
+    [failed(), of_daemon, succeeded(), succeeded()]
+        .iter()
+        .for_each(check);
+    observer.on_status(&status(State::Up));
+    [failed(), succeeded()].iter().for_each(check);
+    let page = page(&metrics);
+    for line in [
+        "monitor_checks_total{monitor=\"example\",outcome=\"success\"} 4\n",
+        "monitor_checks_total{monitor=\"example\",outcome=\"failure\"} 4\n",
+        "monitor_maintenance_checks_total{monitor=\"example\",outcome=\"success\"} 2\n",
+        "monitor_maintenance_checks_total{monitor=\"example\",outcome=\"failure\"} 1\n",
+        "monitor_maintenance_check_duration_seconds_count{monitor=\"example\"} 2\n",
+    ] {
+        assert!(page.contains(line), "{line} is not on\n{page}");
     }
 }
 

@@ -29,11 +29,12 @@ const HOSTILE: &str = "it's \"quoted\", \\ and 日本 }";
 
 /// The families of a page whose monitors are all of `type: http`, and not discovered.
 fn families_of_http() -> impl Iterator<Item = &'static Family> {
-    const OF_OTHERS: [&str; 10] = [
+    const OF_OTHERS: [&str; 11] = [
         "monitor_dns_",
         "monitor_icmp_",
         "monitor_grpc_",
         "monitor_expect_",
+        "monitor_maintenance_",
         "monitoringdaemon_discovery_",
         "monitoringdaemon_heartbeats_",
         "monitoringdaemon_probes_",

@@ -159,14 +159,21 @@ fn names_with_special_characters_are_quoted_in_rules() {
 
     // A series of each name finds its rule.
     let code = Regex::new(r"\\u\{([0-9a-f]+)\}").expect("a regular expression");
-    let series = names.map(|name| {
+    let series = names.iter().flat_map(|name| {
         let quoted = format!("{name:?}");
         let label = code.replace_all(&quoted, |code: &Captures<'_>| {
             format!("\\u{:0>4}", &code[1])
         });
-        let series = format!("monitor_check_failures_total{{monitor={label},reason=\"timeout\"}}");
-        json!({ "series": series, "values": "7 7" })
+        [
+            ("monitor_check_failures_total", "reason=\"timeout\""),
+            ("monitor_checks_total", "outcome=\"failure\""),
+        ]
+        .map(|(family, matcher)| {
+            let series = format!("{family}{{monitor={label},{matcher}}}");
+            json!({ "series": series, "values": "7 7" })
+        })
     });
+    let series: Vec<_> = series.collect();
     let test = json!({
         "rule_files": [rules.path()],
         "tests": [{

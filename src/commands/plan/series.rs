@@ -56,6 +56,7 @@ impl<'s> SeriesModel<'s> {
             Cardinality::Dependencies
             | Cardinality::MonitorTypes
             | Cardinality::HostLimit
+            | Cardinality::Maintenance
             | Cardinality::SelfCheck
             | Cardinality::Heartbeats
             | Cardinality::DiscoverySources
@@ -136,7 +137,8 @@ pub(super) fn daemon_series(types: usize, has_host_limit: bool, settings: &Setti
         Cardinality::Histogram(set) => histogram_series(set.default_bounds().len(), settings),
         Cardinality::MonitorTypes => types,
         Cardinality::HostLimit => usize::from(has_host_limit),
-        Cardinality::SelfCheck
+        Cardinality::Maintenance
+        | Cardinality::SelfCheck
         | Cardinality::Heartbeats
         | Cardinality::Phases
         | Cardinality::Outcomes

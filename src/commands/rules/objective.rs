@@ -43,44 +43,62 @@ pub(super) fn objectives(monitor: &Monitor) -> Vec<Objective> {
     availability.into_iter().chain(latency).collect()
 }
 
-/// Checks with reason `agent_error` say nothing about the target and count neither way. A target that has not failed
-/// yet has no counter of failures; the `or` gives it zero.
+/// Checks with reason `agent_error` say nothing about the target and count neither way, and those in maintenance are left
+/// out. A target that has not failed yet, or not been in maintenance, has no counter of that; the `or` gives it zero.
 fn availability(monitor: &Monitor, percentage: Percentage) -> Objective {
     let name = quoted(&monitor.name);
-    let bad = format!(
-        "sum without (phase, reason) \
-         (monitor_check_failures_total{{monitor={name},reason!=\"agent_error\"}}) \
-         or 0 * sum without (outcome) (monitor_checks_total{{monitor={name}}})"
+    let zero = format!("0 * sum without (outcome) (monitor_checks_total{{monitor={name}}})");
+    let failed = format!(
+        "(sum without (phase, reason) \
+         (monitor_check_failures_total{{monitor={name},reason!=\"agent_error\"}}) or {zero})"
     );
-    let good = format!(
-        r#"sum without (outcome) (monitor_checks_total{{monitor={name},outcome="success"}})"#
-    );
+    let of_outcome = |family: &str, outcome: &str| {
+        format!(r#"sum without (outcome) ({family}{{monitor={name},outcome="{outcome}"}})"#)
+    };
+    let left_out = |outcome| {
+        let in_maintenance = of_outcome("monitor_maintenance_checks_total", outcome);
+        format!("({in_maintenance} or {zero})")
+    };
+    let succeeded = of_outcome("monitor_checks_total", "success");
+    let bad = lines(&[&failed, &format!("- {}", left_out("failure"))]);
+    let good = lines(&[&succeeded, &format!("- {}", left_out("success"))]);
     Objective {
-        monitor: name.clone(),
+        monitor: name,
         name: "availability",
         meaning: format!("{} % of the checks succeed", percentage.get()),
         budget: percentage.error_budget(),
         check_every: monitor.check_every,
-        total: format!("({good} + ({bad}))"),
+        total: lines(&["(", &good, &format!("+ {bad}"), ")"]),
         bad,
     }
 }
 
-/// Counts successful checks only: failed ones count against availability, and their latency says how they failed.
+/// Counts successful checks only: failed ones count against availability, and their latency says how they failed. Those
+/// in maintenance are left out.
 ///
 /// A native histogram, if there is one, is asked how many of its observations are above the threshold. As it interpolates,
-/// the number is rounded: a counter that decreases by a rounding error would count as restarted.
+/// the number is rounded: a counter that decreases by a rounding error would count as restarted. Those in maintenance are
+/// subtracted from it before that, so that it interpolates among the others only.
 fn latency(monitor: &Monitor, slo: LatencySlo) -> Objective {
     const FAMILY: &str = "monitor_check_duration_seconds";
+    const IN_MAINTENANCE: &str = "monitor_maintenance_check_duration_seconds";
     let name = quoted(&monitor.name);
-    let matchers = format!(r#"monitor={name},outcome="success""#);
-    let native = format!("sum without (outcome) ({FAMILY}{{{matchers}}})");
+    let counted = |suffix: &str, without: &str, matchers: &str| {
+        let all = format!(
+            r#"sum without ({without}) ({FAMILY}{suffix}{{monitor={name},outcome="success"{matchers}}})"#
+        );
+        let in_maintenance =
+            format!("sum without (le) ({IN_MAINTENANCE}{suffix}{{monitor={name}{matchers}}})");
+        format!("({all} - {in_maintenance} or {all})")
+    };
+    let native = counted("", "outcome", "");
     let native_total = format!("histogram_count({native})");
-    let classic_total = format!("sum without (outcome) ({FAMILY}_count{{{matchers}}})");
+    let classic_total = counted("_count", "outcome", "");
     let threshold = slo.threshold.as_secs_f64();
-    let le = le(threshold);
+    let within = counted("_bucket", "outcome, le", &format!(",{}", le(threshold)));
+    let slow = format!("(1 - histogram_fraction(-Inf, {threshold}, {native}))");
     Objective {
-        monitor: name.clone(),
+        monitor: name,
         name: "latency",
         meaning: format!(
             "{} % of the checks that succeed take at most {}",
@@ -89,12 +107,19 @@ fn latency(monitor: &Monitor, slo: LatencySlo) -> Objective {
         ),
         budget: slo.objective.error_budget(),
         check_every: monitor.check_every,
-        bad: format!(
-            "round({native_total} * (1 - histogram_fraction(-Inf, {threshold}, {native})), 0.001) \
-             or {classic_total} - sum without (outcome, le) ({FAMILY}_bucket{{{matchers},{le}}})"
-        ),
+        bad: lines(&[
+            // Without any check, the share is NaN.
+            &format!("round({native_total} * {slow}, 0.001) >= 0"),
+            &format!("or 0 * {native_total}"),
+            &format!("or {classic_total} - {within}"),
+        ]),
         total: format!("({native_total} or {classic_total})"),
     }
+}
+
+/// An expression over several lines of a rule.
+fn lines(parts: &[&str]) -> String {
+    parts.join("\n          ")
 }
 
 /// The period that a budget is for.
