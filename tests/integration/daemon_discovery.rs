@@ -5,7 +5,11 @@ use std::{fs, path::Path};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::support::{daemon::Daemon, page::Page, server::Server};
+use crate::support::{
+    daemon::Daemon,
+    page::Page,
+    server::{Server, ok, response},
+};
 
 fn config(folder: &Path, every: f64) -> Value {
     json!({
@@ -135,6 +139,61 @@ fn discovered_targets_are_sharded() {
         })
         .collect();
     assert_eq!(counts.iter().sum::<usize>(), urls.len(), "{counts:?}");
+}
+
+#[test]
+fn discovery_and_relabelling_pause_monitors_and_set_what_they_depend_on() {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let server = Server::answering(|request| match request.target.as_str() {
+        "/spare" => ok(""),
+        _ => response("500 Internal Server Error", &[], ""),
+    });
+    let [labelled, relabelled, paused, spare] =
+        ["/labelled", "/relabelled", "/paused", "/spare"].map(|path| server.http(path));
+    let groups = |spare_runs: bool| {
+        json!([
+            { "targets": [labelled], "labels": { "__depends_on__": "gateway" } },
+            { "targets": [relabelled], "labels": { "behind": "gateway" } },
+            { "targets": [paused], "labels": { "__enabled__": "false" } },
+            { "targets": [spare], "labels": { "role": if spare_runs { "main" } else { "spare" } } },
+        ])
+    };
+    let write = |groups: Value| {
+        let new = folder.path().join("new");
+        fs::write(&new, groups.to_string()).expect("room for it");
+        fs::rename(new, folder.path().join("targets.json")).expect("the same folder");
+    };
+    write(groups(false));
+    let mut config = config(folder.path(), 0.2);
+    config["monitors"] = json!({
+        "gateway": { "url": server.http("/gateway"), "check_every": 0.2 },
+    });
+    let rules = config["discovery"]["shops"]["relabel_configs"].as_array_mut();
+    rules.expect("a list").extend([
+        json!({ "source_labels": ["behind"], "regex": "(.+)", "target_label": "__depends_on__" }),
+        json!({ "source_labels": ["role"], "regex": "spare", "target_label": "__enabled__",
+            "replacement": "false" }),
+    ]);
+    let mut daemon = Daemon::start(config);
+    let is = |page: &Page, target: &str, state: &str| {
+        let monitor = format!("shop {target}");
+        let labels = [("monitor", &*monitor), ("state", state)];
+        page.values("monitor_state", &labels) == [1.0]
+    };
+    let page = daemon.until_page("each is in its state", |page| {
+        is(page, &labelled, "unreachable")
+            && is(page, &relabelled, "unreachable")
+            && is(page, &paused, "paused")
+            && is(page, &spare, "paused")
+    });
+    assert_eq!(
+        page.values("monitor_dependency_info", &[("depends_on", "gateway")]),
+        [1.0, 1.0]
+    );
+    assert!(completed(&page, &format!("shop {paused}")) < 1.0);
+    write(groups(true));
+    daemon.until_page("the spare one is up", |page| is(page, &spare, "up"));
+    daemon.stop();
 }
 
 #[test]

@@ -195,3 +195,185 @@ fn a_slow_success_is_degraded_and_up() {
     assert_eq!(page.values("monitor_degraded", &[]), [1.0]);
     assert_eq!(monitor_json(&daemon, "slow")["degraded"], true);
 }
+
+#[test]
+fn what_is_behind_a_monitor_that_is_down_is_unreachable() {
+    let moody = Moody::start();
+    let skips = json!({
+        "depends_on": { "labels": { "role": "gateway" } },
+        "skip_checks_if_dependency_down": true,
+    });
+    let mut daemon = Daemon::start(config(&json!({
+        "gateway": moody.monitor("/gateway", &json!({ "labels": { "role": "gateway" } })),
+        "shop": moody.monitor("/shop", &json!({ "depends_on": "gateway" })),
+        "skips": moody.monitor("/skips", &skips),
+        "elsewhere": moody.monitor("/elsewhere", &json!({})),
+    })));
+    let all = ["gateway", "shop", "skips", "elsewhere"];
+    daemon.until_page("all are up", |page| {
+        all.iter().all(|monitor| is(page, monitor, "up"))
+    });
+    for path in ["/shop", "/skips", "/elsewhere", "/gateway"] {
+        moody.set(path, false);
+    }
+    let page = daemon.until_page("the gateway alone is to blame", |page| {
+        is(page, "gateway", "down")
+            && is(page, "shop", "unreachable")
+            && is(page, "skips", "unreachable")
+            && is(page, "elsewhere", "down")
+    });
+    assert_eq!(
+        (is_up(&page, "shop"), is_up(&page, "skips")),
+        (vec![1.0], vec![1.0])
+    );
+    let depends_on = [("monitor", "skips"), ("depends_on", "gateway")];
+    assert_eq!(page.values("monitor_dependency_info", &depends_on), [1.0]);
+    let shop = monitor_json(&daemon, "shop");
+    assert_eq!(shop["unreachable_through"], json!(["gateway"]));
+    assert_eq!(shop["incident"], Value::Null);
+    let page = daemon.until_page("checks are skipped", |page| {
+        page.skipped("dependency") >= 3.0
+    });
+    page.assert_slots_add_up();
+
+    // Behind the router, one was down all the time.
+    moody.set("/skips", true);
+    moody.set("/gateway", true);
+    daemon.until_page("they have a state of their own again", |page| {
+        is(page, "gateway", "up") && is(page, "shop", "down") && is(page, "skips", "up")
+    });
+    daemon.stop();
+    let log = daemon.whole_log();
+    let changes: Vec<_> = log
+        .iter()
+        .filter(|line| line.starts_with("Monitor changed state monitor=shop "))
+        .collect();
+    let downs = changes
+        .iter()
+        .filter(|line| line.contains("to=down"))
+        .count();
+    assert_eq!(downs, 1, "{changes:?}");
+    let through = "to=unreachable";
+    let told = changes.iter().find(|line| line.contains(through));
+    let told = told.unwrap_or_else(|| panic!("{changes:?}"));
+    assert!(told.ends_with("unreachable_through=gateway"), "{told}");
+}
+
+#[test]
+fn a_daemon_that_is_cut_off_calls_nothing_down() {
+    let moody = Moody::start();
+    let mut settings = config(&json!({
+        "a": moody.monitor("/a", &json!({})),
+        "b": moody.monitor("/b", &json!({})),
+        "shop": moody.monitor("/shop", &json!({})),
+    }));
+    settings["self_check"] = json!({ "monitors": ["a", "b"] });
+    let mut daemon = Daemon::start(settings);
+    let page = daemon.until_page("all are up", |page| {
+        ["a", "b", "shop"]
+            .iter()
+            .all(|monitor| is(page, monitor, "up"))
+    });
+    assert_eq!(page.values("monitoringdaemon_connected", &[]), [1.0]);
+    for path in ["/a", "/b", "/shop"] {
+        moody.set(path, false);
+    }
+    daemon.until_page("it is cut off", |page| {
+        page.values("monitoringdaemon_connected", &[]) == [0.0]
+    });
+    let failures = |page: &Page| {
+        let of_shop = [("monitor", "shop"), ("outcome", "failure")];
+        page.sum("monitor_checks_total", &of_shop)
+    };
+    let before = failures(&daemon.page());
+    let page = daemon.until_page("checks go on", |page| failures(page) >= before + 5.0);
+    for monitor in ["a", "b", "shop"] {
+        assert!(!is(&page, monitor, "down"), "{monitor} is down");
+        assert_eq!(is_up(&page, monitor), [1.0]);
+    }
+    let tainted = page.sum("monitor_checks_tainted_total", &[("monitor", "shop")]);
+    assert!(tainted >= 5.0, "{tainted} are tainted");
+
+    // One reference is enough. The shop is really down, as is seen now.
+    moody.set("/b", true);
+    daemon.until_page("it is connected, and sees what is down", |page| {
+        page.values("monitoringdaemon_connected", &[]) == [1.0]
+            && is(page, "a", "down")
+            && is(page, "b", "up")
+            && is(page, "shop", "down")
+    });
+    daemon.stop();
+    let log = daemon.whole_log();
+    let position = |start: &str| {
+        let found = log.iter().position(|line| line.starts_with(start));
+        found.unwrap_or_else(|| panic!("no {start} in {log:?}"))
+    };
+    let cut_off = position("The daemon is cut off");
+    let connected = position("The daemon has a network again");
+    let first_down = log.iter().position(|line| line.contains("to=down"));
+    assert!(
+        cut_off < connected && Some(connected) < first_down,
+        "{log:?}"
+    );
+}
+
+#[test]
+fn a_window_by_the_clock_holds_back_what_it_covers_and_ends() {
+    let moody = Moody::start();
+    let time = |offset: i64| {
+        let time = chrono::Utc::now() + chrono::Duration::seconds(offset);
+        time.to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
+    };
+    let monitors = json!({
+        "shop": moody.monitor("/shop", &json!({ "labels": { "team": "storage" } })),
+        "other": moody.monitor("/other", &json!({})),
+    });
+    let mut settings = config(&monitors);
+    settings["maintenance"] = json!({
+        "migration": { "from": time(-60), "until": time(12), "labels": { "team": "storage" } },
+        "later": { "from": time(3_600), "until": time(7_200) },
+    });
+    moody.set("/shop", false);
+    moody.set("/other", false);
+    let mut daemon = Daemon::start(settings);
+    let in_maintenance = |page: &Page| {
+        let of_shop = [("monitor", "shop")];
+        page.values("monitor_in_maintenance", &of_shop)
+    };
+    let page = daemon.until_page("it is down in maintenance", |page| {
+        is(page, "other", "down") && is(page, "shop", "maintenance") && is_up(page, "shop") == [0.0]
+    });
+    assert_eq!(in_maintenance(&page), [1.0]);
+    let of_shop = [("monitor", "shop"), ("outcome", "failure")];
+    assert!(page.sum("monitor_maintenance_checks_total", &of_shop) >= 1.0);
+    assert_eq!(
+        page.values("monitor_maintenance_checks_total", &[]).len(),
+        2
+    );
+    let all: Value = serde_json::from_str(&daemon.get("/api/v1/monitors").text()).expect("JSON");
+    let windows = all["maintenance"].as_array().expect("a list");
+    let shown: Vec<_> = windows
+        .iter()
+        .map(|window| (window["name"].as_str(), window["open"].as_bool()))
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            (Some("migration"), Some(true)),
+            (Some("later"), Some(false))
+        ]
+    );
+    let page = daemon.until_page("the window ends, and it is down", |page| {
+        is(page, "shop", "down")
+    });
+    assert_eq!(in_maintenance(&page), [0.0]);
+    assert!(monitor_json(&daemon, "shop")["incident"]["reported"].is_string());
+    daemon.stop();
+    let log = daemon.whole_log();
+    let changes: Vec<_> = log
+        .iter()
+        .filter(|line| line.contains("monitor=shop ") && line.contains("to=down"))
+        .collect();
+    assert_eq!(changes.len(), 1, "{log:?}");
+    assert!(changes[0].contains("from=maintenance"), "{changes:?}");
+}

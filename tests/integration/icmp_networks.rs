@@ -4,7 +4,7 @@
 //! takes root or user namespaces, these tests are skipped.
 
 use std::{
-    env, fs,
+    fs,
     net::SocketAddrV6,
     process::{Command, Stdio},
     sync::mpsc,
@@ -21,7 +21,8 @@ use tokio::{
 use crate::support::{
     SOON,
     lab::Lab,
-    process::{program, text},
+    networks::in_networks,
+    process::program,
     report::{assert_failure, assert_success},
 };
 
@@ -72,8 +73,6 @@ while there ip -6 address show tentative | grep -q inet6; do :; done
 "$@"
 "#;
 
-const WITHIN: &str = "MONITORINGDAEMON_TEST_NETWORKS";
-
 /// The behaviour of the neighbour.
 #[derive(Clone, Copy, Default)]
 struct Neighbour {
@@ -83,45 +82,14 @@ struct Neighbour {
     rate_limit: u32,
 }
 
-/// Runs `body`, the rest of the test `name`, in networks of its own, if that is permitted.
+/// Runs `body`, the rest of the test `name`, beside `neighbour`, if that is permitted.
 #[track_caller]
-#[expect(clippy::print_stderr, reason = "a skipped test must be seen")]
 fn networks(name: &str, neighbour: Neighbour, body: impl AsyncFnOnce()) {
-    if env::var_os(WITHIN).is_some() {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build();
-        return runtime.expect("a runtime").block_on(body());
-    }
-    let ways = [&["--net"][..], &["--user", "--map-root-user", "--net"]];
-    let Some(way) = ways.into_iter().find(|way| can_unshare(way)) else {
-        eprintln!("SKIPPED: {name} needs network namespaces and iproute2");
-        return;
-    };
-    let output = Command::new("unshare")
-        .args(way)
-        .args(["sh", "-c", SETUP, "sh"])
-        .arg(env::current_exe().expect("the test's own path"))
-        .args([name, "--exact", "--nocapture", "--test-threads=1"])
-        .env(WITHIN, "1")
-        .env("SILENT", u8::from(neighbour.silent).to_string())
-        .env("RATE_LIMIT", neighbour.rate_limit.to_string())
-        .output()
-        .expect("it could be started before");
-    let text = text(&output);
-    assert!(output.status.success(), "{text}");
-    assert!(
-        text.contains("1 passed"),
-        "no test is called {name}: {text}"
-    );
-}
-
-fn can_unshare(way: &[&str]) -> bool {
-    let script = "ip link add near type veth peer name far";
-    let mut unshare = Command::new("unshare");
-    unshare.args(way).args(["sh", "-c", script]);
-    let status = unshare.stdout(Stdio::null()).stderr(Stdio::null()).status();
-    status.is_ok_and(|status| status.success())
+    let variables = [
+        ("SILENT", u8::from(neighbour.silent).to_string()),
+        ("RATE_LIMIT", neighbour.rate_limit.to_string()),
+    ];
+    in_networks(name, SETUP, &variables, body);
 }
 
 /// Lets the group of root use ping sockets, or nobody: then raw ones are used.

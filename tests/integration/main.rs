@@ -58,6 +58,7 @@ mod repository;
 mod rules;
 mod side_by_side;
 mod starttls;
+mod state_networks;
 mod status_browser;
 mod status_events;
 mod status_page;

@@ -7,6 +7,7 @@ pub mod dns;
 pub mod http3;
 pub mod lab;
 pub mod nameserver;
+pub mod networks;
 pub mod page;
 pub mod pki;
 pub mod process;
