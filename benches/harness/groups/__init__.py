@@ -14,6 +14,7 @@ from harness.groups.probes import probes
 from harness.groups.scrape import scrape
 from harness.groups.series import series
 from harness.groups.start import start
+from harness.groups.states import states
 from harness.groups.steps import steps
 from harness.groups.sustained import sustained
 from harness.report import Row
@@ -52,6 +53,7 @@ GROUPS = {
     "scrape": Group(scrape, set(), is_default=True),
     "names": Group(names, {"dnsmasq", "unshare"}),
     "steps": Group(steps, {"valgrind"}),
+    "states": Group(states, {"valgrind"}),
     "hanging": Group(hanging, set()),
     "memory": Group(memory, set()),
     "growth": Group(growth, set()),

@@ -2,11 +2,9 @@
 
 import json
 import os
-import re
 import subprocess
-from collections.abc import Iterator
-from pathlib import Path
 
+from harness import callgrind
 from harness.groups.common import Bench
 from harness.report import CannotMeasure, Row, progress
 
@@ -17,7 +15,6 @@ SHARE_BAR = 0.001
 
 # A check's instructions are the difference of two runs, so that the start of the program is not counted.
 COUNTS = 50, 150
-BUILD = "cargo build --release --config 'profile.release.debug=\"line-tables-only\"' --config 'profile.release.strip=false'"
 
 
 def steps(bench: Bench) -> list[Row]:
@@ -47,7 +44,7 @@ def run(bench: Bench, count: int, arguments: list[str]) -> tuple[int, int]:
     dispatcher = {"max_concurrent_checks": 10}
     config.write_text(json.dumps({"dispatcher": dispatcher, "monitors": monitors}))
     profile = bench.target.directory / "callgrind.out"
-    command = ["valgrind", "--quiet", "--tool=callgrind", f"--callgrind-out-file={profile}", bench.binary]
+    command = [*callgrind.command(profile), bench.binary]
     command += ["once", "--output", "json", "--config", config, *arguments]
     done = subprocess.run(
         command,
@@ -60,39 +57,11 @@ def run(bench: Bench, count: int, arguments: list[str]) -> tuple[int, int]:
         raise CannotMeasure(done.stderr.decode(errors="replace").strip() or "a check failed")
     total = recorder = 0
     has_names = False
-    for file, function, cost in costs(profile):
+    for file, function, cost in callgrind.costs(profile):
         total += cost
         has_names |= "src/check/" in file or "monitoringdaemon::" in function
         if file.endswith(RECORDER_FILE) or RECORDER_MODULE in function:
             recorder += cost
     if not has_names:
-        raise CannotMeasure(f"the program has no names and line numbers: {BUILD}")
+        raise CannotMeasure(f"the program has no names and line numbers: {callgrind.BUILD}")
     return total, recorder
-
-
-def costs(profile: Path) -> Iterator[tuple[str, str, int]]:
-    """The instructions of each line of the profile with the file of its source and the function.
-
-    https://valgrind.org/docs/manual/cl-format.html
-    """
-    names: dict[str, str] = {}
-    file = function = ""
-    is_call = False
-    with profile.open() as lines:
-        for line in lines:
-            if named := re.match(r"(fl|fi|fe|fn|cfi|cfl|cfn)=(\(\d+\))(?: (.*))?", line):
-                kind, number, name = named.groups()
-                # Files and functions are numbered by themselves.
-                key = ("f" if kind.endswith("n") else "") + number
-                if name is not None:
-                    names[key] = name
-                if kind == "fn":
-                    function = names[key]
-                elif not kind.startswith("c"):
-                    file = names[key]
-            elif line.startswith("calls="):
-                is_call = True
-            elif cost := re.match(r"(?:[+-]?\d+|\*)(?: (\d+))?$", line):
-                if not is_call:
-                    yield file, function, int(cost[1] or 0)
-                is_call = False
