@@ -214,6 +214,7 @@ struct Check {
 pub(super) fn overview(
     selection: &Selection,
     maintenance: &[check::MaintenanceWindow],
+    uptimes: Option<&storage::Uptimes>,
     now: Now,
 ) -> String {
     let monitors = selection.groups.iter().flat_map(|group| &group.monitors);
@@ -231,7 +232,10 @@ pub(super) fn overview(
         pages: selection.pages,
         monitors: snapshots
             .iter()
-            .map(|(history, snapshot)| Monitor::new(history, snapshot, now))
+            .map(|(history, snapshot)| Monitor {
+                uptimes: uptimes.map(|uptimes| stored_uptimes(&uptimes.of(&history.name))),
+                ..Monitor::new(history, snapshot, now)
+            })
             .collect(),
     };
     to_json(&overview)
@@ -243,16 +247,19 @@ pub(super) fn monitor(history: &MonitorHistory, uptimes: &[storage::Uptime], now
     let checks = |checks: &[CheckEntry]| Some(checks.iter().map(Check::new).collect());
     to_json(&Monitor {
         checks: checks(&snapshot.recent),
-        uptimes: Some(
-            uptimes
-                .iter()
-                .map(|uptime| (uptime.span.name, StoredUptime::new(uptime)))
-                .collect(),
-        ),
+        uptimes: Some(stored_uptimes(uptimes)),
         older_failures: checks(&snapshot.older_failures),
         evidence: history.evidence().as_deref().map(Evidence::new),
         ..Monitor::new(history, &snapshot, now)
     })
+}
+
+/// The uptimes by their span.
+fn stored_uptimes(uptimes: &[storage::Uptime]) -> BTreeMap<&'static str, StoredUptime> {
+    let uptimes = uptimes.iter();
+    uptimes
+        .map(|uptime| (uptime.span.name, StoredUptime::new(uptime)))
+        .collect()
 }
 
 fn to_json(value: &impl Serialize) -> String {

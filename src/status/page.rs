@@ -69,6 +69,8 @@ struct Row {
     lasted: String,
     last: Option<Check>,
     uptime: Option<String>,
+    /// The uptimes that the store knows.
+    uptimes: Vec<StoredUptime>,
     kept: usize,
     sparkline: Sparkline,
     next: Option<Timestamp>,
@@ -98,8 +100,6 @@ struct Detail {
     row: Row,
     check_every: String,
     kept_since: Option<Timestamp>,
-    /// The uptimes that the store knows.
-    uptimes: Vec<StoredUptime>,
     phases: Vec<Phase>,
     checks: Vec<Check>,
     older: Vec<Check>,
@@ -161,6 +161,7 @@ pub(super) fn overview(
     monitors: &[Arc<MonitorHistory>],
     selection: &Selection,
     maintenance: &[MaintenanceWindow],
+    uptimes: &dyn Fn(&str) -> Vec<Uptime>,
     query: &Query,
     now: Now,
 ) -> String {
@@ -178,7 +179,10 @@ pub(super) fn overview(
         rows: group
             .monitors
             .iter()
-            .map(|history| Row::new(history, &history.snapshot(), now))
+            .map(|history| {
+                let uptimes = uptimes(&history.name);
+                Row::new(history, &history.snapshot(), &uptimes, now)
+            })
             .collect(),
     });
     let down = selection.counts.get(State::Down);
@@ -224,13 +228,12 @@ pub(super) fn monitor(history: &MonitorHistory, uptimes: &[Uptime], now: Now) ->
             .collect()
     };
     let detail = Detail {
-        row: Row::new(history, &snapshot, now),
+        row: Row::new(history, &snapshot, uptimes, now),
         check_every: crate::value::format_duration(history.check_every),
         kept_since: snapshot
             .recent
             .last()
             .map(|check| Timestamp::new(check.record.ended_at(), now)),
-        uptimes: uptimes.iter().filter_map(StoredUptime::new).collect(),
         phases: reached.into_iter().collect(),
         checks: checks(&snapshot.recent),
         older: checks(&snapshot.older_failures),
@@ -276,7 +279,7 @@ const PATH: AsciiSet = NON_ALPHANUMERIC
     .remove(b'~');
 
 impl Row {
-    fn new(history: &MonitorHistory, snapshot: &Snapshot, now: Now) -> Self {
+    fn new(history: &MonitorHistory, snapshot: &Snapshot, uptimes: &[Uptime], now: Now) -> Self {
         let labels = history.labels.iter();
         let last = snapshot.recent.first();
         let due = snapshot.due.and_then(|due| now.to_wall_clock(due));
@@ -298,6 +301,7 @@ impl Row {
                 Check::new(check, check.record.duration(), moment)
             }),
             uptime: uptime(&snapshot.recent).map(format::percent),
+            uptimes: uptimes.iter().filter_map(StoredUptime::new).collect(),
             kept: snapshot.recent.len(),
             sparkline: Sparkline::new(&snapshot.recent),
             next: due.map(|due| Timestamp::new(due, now)),

@@ -41,6 +41,7 @@ impl Status {
             &monitors,
             &Selection::new(&monitors, query),
             &self.history.maintenance(),
+            &|name| self.uptimes(name),
             query,
             Now::read(),
         )
@@ -59,6 +60,7 @@ impl Status {
         json::overview(
             &Selection::new(&self.history.monitors(), query),
             &self.history.maintenance(),
+            self.uptimes.as_deref(),
             Now::read(),
         )
     }

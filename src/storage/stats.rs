@@ -15,6 +15,8 @@ pub(crate) struct Stats {
     last_write: IntGauge,
     /// Number of times that the file has been replaced by a new one.
     replaced: IntCounter,
+    /// Number of times that the journal has been folded.
+    folds: IntCounter,
 }
 
 impl Default for Stats {
@@ -24,6 +26,7 @@ impl Default for Stats {
             bytes: gauge(),
             last_write: gauge(),
             replaced: counter(),
+            folds: counter(),
         }
     }
 }
@@ -66,6 +69,14 @@ impl Stats {
 
     pub(super) fn count_replaced(&self) {
         self.replaced.inc();
+    }
+
+    pub(super) fn count_fold(&self) {
+        self.folds.inc();
+    }
+
+    pub(super) fn folds(&self) -> u64 {
+        self.folds.get()
     }
 
     pub(super) fn replaced(&self) -> u64 {

@@ -1,6 +1,7 @@
 //! The uptime of a monitor over the last day, week, month, quarter and year.
 
 use std::{
+    collections::HashMap,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -124,6 +125,10 @@ struct Reader {
     connection: Connection,
     /// Number of times that the file had been replaced when it was opened.
     replaced: u64,
+    /// The uptimes that have been read since the journal was folded for the `folds`-th time: until the next time, they
+    /// stay the same.
+    known: HashMap<Box<str>, Vec<Uptime>>,
+    folds: u64,
 }
 
 impl Uptimes {
@@ -153,13 +158,26 @@ impl Uptimes {
                 .map(|connection| Reader {
                     connection,
                     replaced,
+                    known: HashMap::new(),
+                    folds: 0,
                 });
         }
-        let Some(opened) = reader.as_ref() else {
+        let Some(opened) = reader.as_mut() else {
             return Vec::new();
         };
+        let folds = self.stats.folds();
+        if opened.folds != folds {
+            opened.known.clear();
+            opened.folds = folds;
+        }
+        if let Some(known) = opened.known.get(name) {
+            return known.clone();
+        }
         match read(&opened.connection, name, now()) {
-            Ok(uptimes) => uptimes,
+            Ok(uptimes) => {
+                opened.known.insert(name.into(), uptimes.clone());
+                uptimes
+            }
             Err(error) => {
                 self.log(&describe(&error));
                 *reader = None;

@@ -250,6 +250,7 @@ impl Writer {
             let running = "SELECT count(*) FROM monitor WHERE account IS NOT NULL";
             let monitors: u32 = transaction.query_row(running, [], |row| row.get(0))?;
             transaction.commit()?;
+            self.stats.count_fold();
             let interval = (FOLD_TIME_OF_MONITOR * monitors).min(MAX_FOLD_INTERVAL);
             self.next_fold = now + interval.max(self.interval * BATCHES_BETWEEN_FOLDS);
         }

@@ -205,8 +205,8 @@ fn a_monitor_that_is_removed_has_no_open_incident() {
 fn uptimes_are_on_the_page_and_in_the_json() {
     let (server, folder) = (server(), TempDir::new().expect("a temporary folder"));
     let monitors = json!({
-        "good": { "url": server.http("/"), "check_every": 0.1 },
-        "bad": { "url": server.http("/down"), "check_every": 0.1 },
+        "good": { "url": server.http("/"), "check_every": 0.5 },
+        "bad": { "url": server.http("/down"), "check_every": 0.5 },
     });
     let mut daemon = start(config(folder.path(), &monitors));
     let uptime = |daemon: &Daemon, name| {
@@ -227,6 +227,15 @@ fn uptimes_are_on_the_page_and_in_the_json() {
     assert_eq!(uptime(&daemon, "bad")["uptime"], 0.0);
     let page = daemon.get("/monitors/good").text();
     assert!(page.contains("24h: 100 %"), "{page}");
+    let overview = daemon.get("/").text();
+    for share in ["<small>24h: 100 %</small>", "<small>24h: 0 %</small>"] {
+        assert!(overview.contains(share), "no {share} in {overview}");
+    }
+    let all: Value = serde_json::from_str(&daemon.get("/api/v1/monitors").text()).expect("JSON");
+    let of_good = &all["monitors"].as_array().expect("a list");
+    let of_good = of_good.iter().find(|monitor| monitor["name"] == "good");
+    let of_good = of_good.expect("it is one of them");
+    assert_eq!(of_good["uptimes"]["24h"]["uptime"], 1.0, "{of_good}");
     daemon.stop();
     let days = export(folder.path(), "day");
     let of_bad = days.iter().find(|day| day["monitor"] == "bad");

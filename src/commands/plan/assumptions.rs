@@ -15,8 +15,8 @@ pub(super) const NATIVE_HISTOGRAM_MEMORY: usize = 500;
 pub(super) const HISTORY_MEMORY: usize = 1_500;
 /// Bytes of the steps of a monitor's last failure, at most: 64 of 160 bytes of text, if the status page is on.
 pub(super) const EVIDENCE_MEMORY: usize = 13_500;
-/// Additional bytes for each monitor if there is a store, while its journal is folded.
-pub(super) const STORAGE_MEMORY: usize = 3_500;
+/// Additional bytes for each monitor if there is a store: while its journal is folded, and uptimes that were shown.
+pub(super) const STORAGE_MEMORY: usize = 4_200;
 /// Bytes of an hour or a day of a monitor in the store, at most about a hundred.
 pub(super) const PERIOD_BYTES: u64 = 90;
 /// Bytes of the last checks, the state and the settings of a monitor in the store.
