@@ -1,6 +1,10 @@
 //! Counters of heartbeats, for `/metrics`.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use prometheus::IntCounter;
+
+use crate::counter::counter;
 
 /// The outcome of a heartbeat that was due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,10 +33,19 @@ impl HeartbeatOutcome {
 }
 
 /// The counters. They outlive a change of the configuration.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct HeartbeatStats {
     is_enabled: AtomicBool,
-    counts: [AtomicU64; HeartbeatOutcome::ALL.len()],
+    counts: [IntCounter; HeartbeatOutcome::ALL.len()],
+}
+
+impl Default for HeartbeatStats {
+    fn default() -> Self {
+        Self {
+            is_enabled: AtomicBool::default(),
+            counts: HeartbeatOutcome::ALL.map(|_| counter()),
+        }
+    }
 }
 
 impl HeartbeatStats {
@@ -45,7 +58,7 @@ impl HeartbeatStats {
     /// Number of heartbeats with this outcome.
     #[must_use]
     pub(crate) fn count(&self, outcome: HeartbeatOutcome) -> u64 {
-        self.counts[outcome as usize].load(Ordering::Relaxed)
+        self.counts[outcome as usize].get()
     }
 
     /// Exports the counters, or no longer.
@@ -54,6 +67,6 @@ impl HeartbeatStats {
     }
 
     pub(super) fn add(&self, outcome: HeartbeatOutcome) {
-        self.counts[outcome as usize].fetch_add(1, Ordering::Relaxed);
+        self.counts[outcome as usize].inc();
     }
 }
