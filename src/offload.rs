@@ -1,7 +1,7 @@
 //! Runs long computations without blocking a worker thread.
 //!
-//! A computation in steps yields between them ([`TimeSlice`]); others run on a blocking thread
-//! ([`run`]).
+//! A computation in steps yields between them ([`TimeSlice`], or [`Turns`] where futures are written by hand); others
+//! run on a blocking thread ([`run`]).
 
 use std::{
     future::poll_fn,
@@ -11,7 +11,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    task::{Context, Poll, Wake, Waker},
+    task::{Context, Poll, Wake, Waker, ready},
     time::Duration,
 };
 
@@ -112,7 +112,7 @@ pub(crate) async fn yield_turn() {
 ///
 /// `yield_now` alone is not enough for a task that wakes itself, as one does that holds both ends of a
 /// channel: it would run again at once, and tokio looks at sockets and timers only after 61 runs.
-pub(crate) struct OthersTurn(Arc<TurnState>);
+struct OthersTurn(Arc<TurnState>);
 
 #[derive(Default)]
 struct TurnState {
@@ -129,7 +129,7 @@ impl Wake for TurnState {
 
 impl OthersTurn {
     /// Begins a turn, at whose end the task of `context` is woken.
-    pub(crate) fn begin(context: &Context<'_>) -> Self {
+    fn begin(context: &Context<'_>) -> Self {
         let state = Arc::new(TurnState::default());
         state.task.register(context.waker());
         // It keeps the waker for the moment after tokio has looked at sockets and timers.
@@ -140,13 +140,43 @@ impl OthersTurn {
     }
 
     /// Waits for the end of the turn.
-    pub(crate) fn poll(&self, context: &Context<'_>) -> Poll<()> {
+    fn poll(&self, context: &Context<'_>) -> Poll<()> {
         self.0.task.register(context.waker());
         if self.0.is_over.load(Ordering::Acquire) {
             Poll::Ready(())
         } else {
             Poll::Pending
         }
+    }
+}
+
+/// Turns of a task that could always go on, such as one whose peer always has more to say: no more than its share of
+/// the worker's time is its own.
+#[derive(Default)]
+pub(crate) struct Turns {
+    /// Since when there has always been something to do.
+    slice: Option<TimeSlice>,
+    /// The turn of others after a slice was used up.
+    others: Option<OthersTurn>,
+}
+
+impl Turns {
+    /// Waits for the turn of the task. Polled before each piece of work.
+    pub(crate) fn poll_turn(&mut self, context: &Context<'_>) -> Poll<()> {
+        if self.slice.get_or_insert_with(TimeSlice::start).is_used() {
+            let turn = self
+                .others
+                .get_or_insert_with(|| OthersTurn::begin(context));
+            ready!(turn.poll(context));
+            self.others = None;
+            self.slice = Some(TimeSlice::start());
+        }
+        Poll::Ready(())
+    }
+
+    /// Ends the turn, as the task waits for something else.
+    pub(crate) fn end(&mut self) {
+        self.slice = None;
     }
 }
 
@@ -203,6 +233,21 @@ mod tests {
         while !other.is_set() {
             slice.yield_if_used().await;
         }
+    }
+
+    #[tokio::test]
+    async fn a_task_that_can_always_go_on_lets_others_run() {
+        let other = Arc::new(CancelFlag::default());
+        let flag = other.clone();
+        tokio::spawn(async move { flag.set() });
+        let mut turns = Turns::default();
+        poll_fn(|context| {
+            while !other.is_set() {
+                ready!(turns.poll_turn(context));
+            }
+            Poll::Ready(())
+        })
+        .await;
     }
 
     #[test]

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     check::{Attempt, Fact, Failure, Phase, StepKind},
-    offload::{OthersTurn, TimeSlice},
+    offload::Turns,
 };
 
 /// A TLS configuration and the name of the server.
@@ -84,10 +84,7 @@ pub struct MeasuredStream {
     errors: ErrorClassifier,
     /// For reads into buffers that are larger than [`MAX_READ_BYTES`].
     scratch: Vec<u8>,
-    /// Since when there has always been something to read.
-    slice: Option<TimeSlice>,
-    /// The turn of others after a slice was used up.
-    others_turn: Option<OthersTurn>,
+    turns: Turns,
 }
 
 impl MeasuredStream {
@@ -96,8 +93,7 @@ impl MeasuredStream {
             transport,
             errors,
             scratch: Vec::new(),
-            slice: None,
-            others_turn: None,
+            turns: Turns::default(),
         }
     }
 
@@ -253,18 +249,11 @@ impl AsyncRead for MeasuredStream {
     ) -> Poll<io::Result<()>> {
         // A peer that always has more to say takes no more than its share of the worker's time,
         // even if parsing it is expensive.
-        if self.slice.get_or_insert_with(TimeSlice::start).is_used() {
-            let turn = self
-                .others_turn
-                .get_or_insert_with(|| OthersTurn::begin(context));
-            ready!(turn.poll(context));
-            self.others_turn = None;
-            self.slice = Some(TimeSlice::start());
-        }
+        ready!(self.turns.poll_turn(context));
         let before = buffer.filled().len();
         let read = self.poll_read_some(context, buffer);
         if read.is_pending() {
-            self.slice = None;
+            self.turns.end();
         }
         match ready!(read) {
             Ok(()) => {}

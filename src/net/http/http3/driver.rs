@@ -17,7 +17,7 @@ use quinn::{AsyncTimer, AsyncUdpSocket, Endpoint, Runtime, TokioRuntime, VarInt}
 use tokio::task::coop::unconstrained;
 
 use super::{socket::MeasuredSocket, streams::QuicConnection};
-use crate::offload::{OthersTurn, TimeSlice};
+use crate::offload::Turns;
 
 /// H3_NO_ERROR (RFC 9114, section 8.1).
 const NO_ERROR: VarInt = VarInt::from_u32(0x100);
@@ -60,10 +60,7 @@ pub(super) struct Driver {
     socket: Arc<MeasuredSocket>,
     endpoint: Endpoint,
     http3: Option<Http3>,
-    /// Since when there has always been something to do.
-    slice: Option<TimeSlice>,
-    /// The turn of others after a slice was used up.
-    others_turn: Option<OthersTurn>,
+    turns: Turns,
 }
 
 impl Driver {
@@ -78,8 +75,7 @@ impl Driver {
             socket: socket.clone(),
             endpoint,
             http3: None,
-            slice: None,
-            others_turn: None,
+            turns: Turns::default(),
         };
         driver.run(Box::pin(socket.watch_errors()));
         driver
@@ -103,14 +99,7 @@ impl Driver {
         let mut future = pin!(future);
         poll_fn(|context| {
             // A peer that always has more to say takes no more than its share of the worker's time.
-            if self.slice.get_or_insert_with(TimeSlice::start).is_used() {
-                let turn = self
-                    .others_turn
-                    .get_or_insert_with(|| OthersTurn::begin(context));
-                ready!(turn.poll(context));
-                self.others_turn = None;
-                self.slice = Some(TimeSlice::start());
-            }
+            ready!(self.turns.poll_turn(context));
             self.poll_connection(context);
             let output = future.as_mut().poll(context);
             if let Some(http3) = &mut self.http3 {
@@ -121,7 +110,7 @@ impl Driver {
                 return Poll::Ready(Err(error));
             }
             if output.is_pending() {
-                self.slice = None;
+                self.turns.end();
                 // Sends what was written.
                 self.poll_connection(context);
             }
