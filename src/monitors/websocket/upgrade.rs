@@ -4,7 +4,7 @@
 //! and headers that drip in, and takes extensions that were not offered.
 
 use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, Uri, header};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio_tungstenite::tungstenite::handshake::{
     client::{Response, generate_key, generate_request},
     derive_accept_key,
@@ -16,21 +16,15 @@ use crate::{
     check::{Attempt, Fact, Failure, Reason, StepKind},
     net::{
         MeasuredStream,
-        http::{TRACEPARENT, record_request_headers, record_response, traceparent},
+        http::{
+            HeadError, HeadReader, MAX_HEAD_BYTES, MAX_HEAD_PIECES, TRACEPARENT,
+            record_request_headers, record_response, traceparent,
+        },
     },
 };
 
-/// Bytes of a response's head.
-const MAX_HEAD_BYTES: usize = 16 << 10;
-
 /// Interim responses before it.
 const MAX_INTERIM: usize = 16;
-
-/// Pieces in which the responses may come.
-const MAX_READS: usize = 2 * MAX_HEAD_BYTES;
-
-/// Typical maximum size of the head of an upgrade.
-const TYPICAL_HEAD_BYTES: usize = 1 << 10;
 
 /// Asks for the upgrade; the same each time but for its key.
 pub(super) struct Upgrade {
@@ -175,61 +169,36 @@ async fn exchange(
         return Err(stream.failure(&error));
     }
     let protocol_error = |error: String| attempt.failure(Reason::ProtocolError, error);
-    let mut received = Vec::new();
-    let (mut pieces, mut interim, mut parse_at) = (0, 0, 0);
-    loop {
-        let searched = received.len();
-        let room = (MAX_HEAD_BYTES - searched) as u64;
-        received.reserve(TYPICAL_HEAD_BYTES);
-        match (&mut *stream).take(room).read_buf(&mut received).await {
-            Ok(0) if room == 0 => {
-                let error = format!("the response's head is larger than {MAX_HEAD_BYTES} bytes");
-                return Err(protocol_error(error));
-            }
-            Ok(0) => {
+    let mut reader = HeadReader::default();
+    for _ in 0..=MAX_INTERIM {
+        let head = reader.next(stream).await.map_err(|error| match error {
+            HeadError::Io(error) => stream.failure(&error),
+            HeadError::Closed => {
                 let error = "the server closed the connection before the response was complete";
-                return Err(attempt.failure(Reason::ConnectionReset, error));
+                attempt.failure(Reason::ConnectionReset, error)
             }
-            Ok(_) => pieces += 1,
-            Err(error) => return Err(stream.failure(&error)),
-        }
-        if pieces > MAX_READS {
-            let error = format!("the response's head came in more than {MAX_READS} pieces");
-            return Err(protocol_error(error));
-        }
-        // It may come byte by byte: parsed when it may be whole, or has become much longer.
-        if received.len() < parse_at && !has_empty_line(&received[searched.saturating_sub(3)..]) {
-            continue;
-        }
+            HeadError::NotHttp => not_http(attempt),
+            HeadError::TooLarge => protocol_error(format!(
+                "the response's head is larger than {MAX_HEAD_BYTES} bytes"
+            )),
+            HeadError::TooManyPieces => protocol_error(format!(
+                "the response's head came in more than {MAX_HEAD_PIECES} pieces"
+            )),
+        })?;
+        let Ok(Some((_, response))) = Response::try_parse(&head) else {
+            return Err(not_http(attempt));
+        };
         // An interim response is not the one to judge (RFC 9110, section 15.2).
-        while let Some((response, rest)) = parse(&received, attempt)? {
-            let status = response.status();
-            received = rest;
-            if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
-                return Ok((response, received));
-            }
-            interim += 1;
-            if interim > MAX_INTERIM {
-                let error = format!("the server sent more than {MAX_INTERIM} interim responses");
-                return Err(protocol_error(error));
-            }
+        let status = response.status();
+        if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
+            return Ok((response, reader.into_rest()));
         }
-        parse_at = 2 * received.len();
     }
+    let error = format!("the server sent more than {MAX_INTERIM} interim responses");
+    Err(protocol_error(error))
 }
 
-/// Returns whether the end of a head may be in `received`; parsers let the carriage returns be missing.
-fn has_empty_line(received: &[u8]) -> bool {
-    let ends: [&[u8]; 2] = [b"\n\r\n", b"\n\n"];
-    ends.iter()
-        .any(|end| received.windows(end.len()).any(|part| part == *end))
-}
-
-/// The response at the start of `received`, if it is complete, and the data after it.
-fn parse(received: &[u8], attempt: &Attempt) -> Result<Option<(Response, Vec<u8>)>, Failure> {
-    let parsed = Response::try_parse(received).map_err(|_| {
-        let error = "the server does not speak HTTP/1.1";
-        attempt.failure(Reason::ProtocolError, error)
-    })?;
-    Ok(parsed.map(|(length, response)| (response, received[length..].to_vec())))
+fn not_http(attempt: &Attempt) -> Failure {
+    let error = "the server does not speak HTTP/1.1";
+    attempt.failure(Reason::ProtocolError, error)
 }

@@ -6,6 +6,7 @@ use std::{io, net::IpAddr};
 use http::HeaderMap;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
+use super::head_reader::{HeadError, HeadReader};
 use crate::{
     check::Reason,
     value::{Endpoint, Host},
@@ -32,9 +33,6 @@ impl ProxyError {
     }
 }
 
-/// Bytes of a proxy's answer to CONNECT that are read: more than any has to say.
-const MAX_RESPONSE_BYTES: usize = 16 << 10;
-
 /// Asks for a tunnel to `target`.
 pub(super) async fn request_connect_tunnel<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut S,
@@ -52,26 +50,18 @@ pub(super) async fn request_connect_tunnel<S: AsyncRead + AsyncWrite + Unpin>(
     stream.write_all(&request).await?;
     stream.flush().await?;
 
-    let mut answer = Vec::with_capacity(512);
-    let end = loop {
-        if let Some(end) = answer.windows(4).position(|end| end == b"\r\n\r\n") {
-            break end + 4;
+    let mut reader = HeadReader::default();
+    let head = reader.next(stream).await.map_err(|error| match error {
+        HeadError::Io(error) => ProxyError::Io(error),
+        HeadError::Closed => io::Error::from(io::ErrorKind::UnexpectedEof).into(),
+        HeadError::NotHttp => ProxyError::malformed("expected an HTTP response to CONNECT"),
+        HeadError::TooLarge | HeadError::TooManyPieces => {
+            ProxyError::malformed("the response to CONNECT is too long")
         }
-        if answer.len() >= MAX_RESPONSE_BYTES {
-            return Err(ProxyError::malformed("the response to CONNECT is too long"));
-        }
-        if answer.len() >= 5 && !answer.starts_with(b"HTTP/") {
-            return Err(ProxyError::malformed(
-                "expected an HTTP response to CONNECT",
-            ));
-        }
-        if stream.read_buf(&mut answer).await? == 0 {
-            return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
-        }
-    };
-    match status(&answer[..end]) {
+    })?;
+    match status(&head) {
         // The target has not been spoken to, and does not speak first.
-        Some(200..=299) if answer.len() > end => Err(ProxyError::malformed(
+        Some(200..=299) if !reader.into_rest().is_empty() => Err(ProxyError::malformed(
             "unexpected data after the response to CONNECT",
         )),
         Some(200..=299) => Ok(()),

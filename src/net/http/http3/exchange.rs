@@ -31,8 +31,8 @@ use crate::{
     },
 };
 
-/// Bytes of a response's headers as HTTP/3 counts them, with 32 for each (RFC 9114, section 4.2.2): as many as there
-/// can be in a map of headers, if all are as short as can be.
+/// Bytes of a response's headers as HTTP/3 counts them, with 32 for each (RFC 9114, section 4.2.2). With the 1 MiB that
+/// HTTP/1.1 and HTTP/2 have, h3 could decode more headers than a `HeaderMap` holds, which panics.
 const MAX_HEADERS_BYTES: u64 = 768 << 10;
 
 type Sender = h3::client::SendRequest<Opener, Bytes>;
