@@ -26,6 +26,8 @@ pub(super) struct Context {
     pub names: UniqueNames,
     /// The names of its templates.
     pub(crate) template_names: UniqueNames,
+    /// The names of its maintenance windows.
+    pub(super) window_names: UniqueNames,
 }
 
 impl Context {
@@ -39,6 +41,7 @@ impl Context {
             configuration: Configuration::default(),
             names: UniqueNames::default(),
             template_names: UniqueNames::default(),
+            window_names: UniqueNames::default(),
         }
     }
 
@@ -48,6 +51,19 @@ impl Context {
         self.report
             .carried_over(origin, format!("monitor {}", super::yaml::scalar(&name)));
         self.configuration.monitors.push(Entry {
+            name,
+            comments,
+            keys,
+            origin: origin.clone(),
+        });
+    }
+
+    /// Adds a maintenance window made of what is at `origin`, with the comments of the report on it.
+    pub(super) fn add_window(&mut self, name: String, keys: Keys, origin: &Path) {
+        let comments = self.report.take_comments();
+        let detail = format!("maintenance window {}", super::yaml::scalar(&name));
+        self.report.carried_over(origin, detail);
+        self.configuration.maintenance.push(Entry {
             name,
             comments,
             keys,

@@ -16,6 +16,7 @@ mod secrets;
 mod section;
 mod sources;
 mod uptime_kuma;
+mod windows;
 mod yaml;
 
 pub use options::{Options, Source};

@@ -72,4 +72,18 @@ INSERT INTO proxy (id, protocol, host, port, auth, username, password, active) V
 INSERT INTO notification (id, name, active, config) VALUES (1, 'Chat room', 1, '{"webhook": "hunter2"}');
 INSERT INTO maintenance (id, title, active, strategy, weekdays, start_time, end_time, timezone)
   VALUES (1, 'Updates', 1, 'recurring-weekday', '[0]', '02:00', '04:00', 'Europe/Berlin');
-INSERT INTO monitor_maintenance (monitor_id, maintenance_id) VALUES (3, 1), (4, 1);
+INSERT INTO maintenance (id, title, active, strategy, start_date, end_date, timezone)
+  VALUES (2, 'Move', 1, 'single', '2099-06-01 20:00', '2099-06-02 04:00:00', 'UTC'),
+         (3, 'Past move', 1, 'single', '2020-06-01 20:00', '2020-06-02 04:00', 'UTC');
+INSERT INTO maintenance (id, title, active, strategy, start_date, end_date, start_time, end_time, interval_day, timezone)
+  VALUES (4, 'Backup', 1, 'recurring-interval', '2024-01-01 00:00', NULL, '23:30', '00:15', 1, 'SAME_AS_SERVER'),
+         (5, 'Every third day', 1, 'recurring-interval', NULL, NULL, '01:00', '02:00', 3, 'UTC'),
+         (6, 'Next year', 1, 'recurring-interval', '2099-01-01 00:00', '2099-12-31 00:00', '01:00', '02:00', 1, 'UTC'),
+         (12, 'Until then', 1, 'recurring-interval', '2024-01-01 00:00', '2099-12-31 00:00', '01:00', '02:00', 1, 'UTC');
+INSERT INTO maintenance (id, title, active, strategy, days_of_month, start_time, end_time, timezone)
+  VALUES (7, 'Accounts', 1, 'recurring-day-of-month', '["lastDay1", "lastDay2", 15]', '05:00', '06:30', 'America/New_York');
+INSERT INTO maintenance (id, title, active, strategy, cron, duration, timezone)
+  VALUES (8, 'Reports', 1, 'cron', '30 4 * * 1-5', 5400, 'UTC');
+INSERT INTO maintenance (id, title, active, strategy) VALUES (9, 'By hand', 1, 'manual'), (10, 'Off', 0, 'manual'), (11, 'Of nothing', 1, 'manual');
+INSERT INTO monitor_maintenance (monitor_id, maintenance_id)
+  VALUES (3, 1), (4, 1), (1, 2), (3, 3), (7, 4), (7, 5), (8, 6), (1, 7), (3, 7), (9, 8), (9, 9), (9, 10), (10, 11), (8, 12);

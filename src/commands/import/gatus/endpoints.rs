@@ -6,6 +6,7 @@ use super::{
     client,
     conditions::{Condition, Operand, Operator, Subject},
     expressions::{Judgement, judgement},
+    maintenance,
     patterns::regex_of_glob,
     variables::has_reference,
 };
@@ -68,7 +69,7 @@ pub(super) fn read(mut section: Section<'_>, context: &mut Context) {
         &["alerts"],
         "alerts are sent by Alertmanager, for example with the rule MonitorDown",
     );
-    section.leave_out(&["maintenance-windows"], "use a silence in Alertmanager");
+    let windows = section.sections("maintenance-windows");
     section.drop_keys(&["ui"], "there is no such setting for the status page");
     section.leave_out(&["store", "always-run"], "suites are not supported");
     section.drop_unasked(
@@ -77,7 +78,10 @@ pub(super) fn read(mut section: Section<'_>, context: &mut Context) {
     );
     section.finish();
     let name = context.names.choose(&[&name, &shown]);
-    context.add_monitor(name, keys, &path);
+    context.add_monitor(name.clone(), keys, &path);
+    for window in windows {
+        maintenance::read(window, Some(&name), context);
+    }
 }
 
 /// The lowest thresholds of the alerts say when an endpoint is down, and up again.

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{endpoints, variables};
+use super::{endpoints, maintenance, variables};
 use crate::commands::import::{context::Context, section::Section, sources::ImportError};
 
 /// Files of a directory, at most, and how deep they may be.
@@ -73,6 +73,9 @@ fn read(mut section: Section<'_>, context: &mut Context) {
     for endpoint in section.sections("endpoints") {
         endpoints::read(endpoint, context);
     }
+    if let Some(window) = section.section("maintenance") {
+        maintenance::read(window, None, context);
+    }
     let top = section.path().clone();
     for (key, why) in [
         (
@@ -99,7 +102,6 @@ fn read(mut section: Section<'_>, context: &mut Context) {
             &["security"],
             "set server.basic_auth_users, or put a proxy in front",
         ),
-        (&["maintenance"], "use a silence in Alertmanager"),
         (
             &["remote"],
             "other daemons are not included; Prometheus can scrape all of them",
@@ -117,7 +119,10 @@ fn read(mut section: Section<'_>, context: &mut Context) {
         &["web"],
         "set server.listen and server.tls for the address and TLS of the daemon",
     );
-    section.drop_keys(&["storage"], "results are kept in memory and in Prometheus");
+    section.drop_keys(
+        &["storage"],
+        "set storage.path to keep states and results beyond a restart",
+    );
     section.drop_keys(&["ui"], "there is no such setting for the status page");
     section.drop_keys(&["metrics"], "metrics are always served");
     section.drop_keys(

@@ -5,6 +5,7 @@ mod conditions;
 mod endpoints;
 mod expressions;
 mod import;
+mod maintenance;
 mod patterns;
 mod variables;
 

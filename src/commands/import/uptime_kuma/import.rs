@@ -2,7 +2,7 @@
 
 use std::{fs::File, io::Read, path::Path};
 
-use super::{backup, database, monitors, tables::Tables};
+use super::{backup, database, maintenance, monitors, tables::Tables};
 use crate::commands::import::{context::Context, sources::ImportError};
 
 /// The bytes that each database of SQLite starts with.
@@ -15,7 +15,7 @@ const MAGIC: &[u8] = b"SQLite format 3\0";
 pub(crate) fn import(path: &Path, context: &mut Context) -> Result<(), ImportError> {
     let tables = read(path, context)?;
     let report = context.report.clone();
-    monitors::read(&tables, context);
+    let names = monitors::read(&tables, context);
     for notification in &tables.notifications {
         report.begin(&notification.path);
         report.left_out(
@@ -25,12 +25,7 @@ pub(crate) fn import(path: &Path, context: &mut Context) -> Result<(), ImportErr
         let name = notification.text("name").unwrap_or_default();
         context.add_remarks(&format!("Notification {name}"));
     }
-    for maintenance in &tables.maintenance {
-        report.begin(&maintenance.path);
-        report.left_out(&maintenance.path, "use a silence in Alertmanager");
-        let title = maintenance.text("title").unwrap_or_default();
-        context.add_remarks(&format!("Maintenance {title}"));
-    }
+    maintenance::read(&tables, &names, context);
     Ok(())
 }
 

@@ -125,7 +125,13 @@ fn read_times(section: &mut Section<'_>) -> Result<Keys, String> {
             // Uptime Kuma knows of the last four days, but acts on the last one only.
             let days: Vec<_> = list(section, "days_of_month")
                 .into_iter()
-                .map(|day| if day == "lastDay1" { "L".to_owned() } else { day })
+                .map(|day| {
+                    if day == "lastDay1" {
+                        "L".to_owned()
+                    } else {
+                        day
+                    }
+                })
                 .filter(|day| !day.starts_with("lastDay"))
                 .collect();
             if days.is_empty() {
@@ -140,13 +146,16 @@ fn read_times(section: &mut Section<'_>) -> Result<Keys, String> {
             if duration.is_zero() {
                 return Err("has no duration".to_owned());
             }
-            keys.set("cron", section.text("cron").ok_or("has no cron expression")?);
+            keys.set(
+                "cron",
+                section.text("cron").ok_or("has no cron expression")?,
+            );
             keys.set("duration", duration);
         }
         other => return Err(format!("unknown strategy {other:?}")),
     }
     if strategy != "single" {
-        leave_out_limits(section);
+        read_limits(section)?;
     }
     match section.text("timezone").as_deref() {
         None | Some("" | "SAME_AS_SERVER") => {
@@ -158,16 +167,16 @@ fn read_times(section: &mut Section<'_>) -> Result<Keys, String> {
     Ok(keys)
 }
 
-/// Reports the first and the last day of a window that recurs.
-fn leave_out_limits(section: &mut Section<'_>) {
-    let now = Utc::now().naive_utc();
+/// Reads the first and the last day of a window that recurs, which it does not have here.
+fn read_limits(section: &mut Section<'_>) -> Result<(), String> {
     let start = section.text("start_date").and_then(|text| moment(&text));
-    if start.is_some_and(|start| start > now) {
-        section.leave_out(&["start_date"], "a window that recurs has no first day");
+    if start.is_some_and(|start| start > Utc::now().naive_utc()) {
+        return Err("begins later, and a window that recurs has no first day".to_owned());
     }
     if section.text("end_date").is_some_and(|end| !end.is_empty()) {
         section.leave_out(&["end_date"], "a window that recurs has no last day");
     }
+    Ok(())
 }
 
 fn start_and_duration(section: &mut Section<'_>) -> Result<(TimeOfDay, Duration), String> {

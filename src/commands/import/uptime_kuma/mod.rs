@@ -5,6 +5,7 @@ mod credentials;
 mod database;
 mod http;
 mod import;
+mod maintenance;
 mod monitors;
 mod tables;
 

@@ -7,6 +7,7 @@ use std::{
 
 use super::{
     credentials, http,
+    maintenance::MonitorNames,
     tables::{Row, Tables},
 };
 use crate::{
@@ -80,8 +81,9 @@ const IRRELEVANT: [&str; 52] = [
     "ping_per_request_timeout",
 ];
 
-/// Imports all monitors.
-pub(super) fn read(tables: &Tables, context: &mut Context) {
+/// Imports all monitors. Returns the names of those that it made.
+pub(super) fn read(tables: &Tables, context: &mut Context) -> MonitorNames {
+    let mut names = MonitorNames::new();
     let by_id: BTreeMap<_, _> = tables
         .monitors
         .iter()
@@ -94,7 +96,7 @@ pub(super) fn read(tables: &Tables, context: &mut Context) {
             continue;
         };
         let name = section.text("name").unwrap_or_default();
-        let groups = groups(row, &by_id);
+        let (group_ids, groups): (Vec<_>, Vec<_>) = groups(row, &by_id).into_iter().unzip();
         let kind = section.text("type").unwrap_or_default();
         if kind == "group" {
             report.changed(&row.path, "became the label group of its members");
@@ -115,6 +117,9 @@ pub(super) fn read(tables: &Tables, context: &mut Context) {
                 set_labels(tables.tags.get(&id), row, context, &mut keys);
                 end(section, &kind);
                 let name = context.names.choose(&[&name, &shown]);
+                for id in group_ids.into_iter().chain([id]) {
+                    names.entry(id).or_default().push(name.clone());
+                }
                 context.add_monitor(name, keys, &row.path);
             }
             Err(why) => {
@@ -124,10 +129,11 @@ pub(super) fn read(tables: &Tables, context: &mut Context) {
             }
         }
     }
+    names
 }
 
-/// The names of the groups that `row` is in, the outermost first.
-fn groups(row: &Row, by_id: &BTreeMap<i128, &Row>) -> Vec<String> {
+/// The groups that `row` is in by id and name, the outermost first.
+fn groups(row: &Row, by_id: &BTreeMap<i128, &Row>) -> Vec<(i128, String)> {
     let mut groups = Vec::new();
     let mut seen = BTreeSet::new();
     let mut parent = row.integer("parent");
@@ -139,7 +145,7 @@ fn groups(row: &Row, by_id: &BTreeMap<i128, &Row>) -> Vec<String> {
         else {
             break;
         };
-        groups.insert(0, group.text("name").unwrap_or_default());
+        groups.insert(0, (id, group.text("name").unwrap_or_default()));
         parent = group.integer("parent");
     }
     groups
