@@ -30,27 +30,22 @@ impl SignalThread {
         let stop = CancellationToken::new();
         let (started, start) = mpsc::channel();
         let stopped = stop.clone();
-        let thread = thread::Builder::new()
-            .name("signals".to_owned())
-            .spawn(move || {
-                // Without this thread, signals could not stop the daemon.
-                let guard = shutdown.clone().drop_guard();
-                let runtime = Builder::new_current_thread().enable_io().build();
-                let result = runtime.and_then(|runtime| {
-                    runtime.block_on(async {
-                        let signals = Signals::install()?;
-                        let _ = started.send(Ok(()));
-                        stopped
-                            .run_until_cancelled(signals.handle(&shutdown, &reload))
-                            .await;
-                        Ok(())
-                    })
-                });
-                if let Err(error) = result {
-                    let _ = started.send(Err(error));
-                }
-                drop(guard);
-            })?;
+        let thread = spawn_guarded(shutdown.clone(), move || {
+            let runtime = Builder::new_current_thread().enable_io().build();
+            let result = runtime.and_then(|runtime| {
+                runtime.block_on(async {
+                    let signals = Signals::install()?;
+                    let _ = started.send(Ok(()));
+                    stopped
+                        .run_until_cancelled(signals.handle(&shutdown, &reload))
+                        .await;
+                    Ok(())
+                })
+            });
+            if let Err(error) = result {
+                let _ = started.send(Err(error));
+            }
+        })?;
         let ended = || io::Error::other("the thread for signals has ended");
         start.recv().map_err(|_| ended())??;
         Ok(Self {
@@ -58,6 +53,19 @@ impl SignalThread {
             thread: Some(thread),
         })
     }
+}
+
+/// Runs `work` on the thread for signals. When it ends, even by a panic, `shutdown` is cancelled: without it, signals
+/// could not stop the daemon.
+fn spawn_guarded(
+    shutdown: CancellationToken,
+    work: impl FnOnce() + Send + 'static,
+) -> io::Result<JoinHandle<()>> {
+    let thread = thread::Builder::new().name("signals".to_owned());
+    thread.spawn(move || {
+        let _guard = shutdown.drop_guard();
+        work();
+    })
 }
 
 impl Drop for SignalThread {
@@ -98,6 +106,22 @@ impl Signals {
                 _ = self.interrupt.recv() => return SignalKind::interrupt(),
                 _ = self.hangup.recv() => reload.request(),
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_daemon_stops_when_the_thread_ends() {
+        let works: [fn(); 2] = [|| {}, || panic!("ouch")];
+        for work in works {
+            let shutdown = CancellationToken::new();
+            let thread = spawn_guarded(shutdown.clone(), work).expect("a thread");
+            let _ = thread.join();
+            assert!(shutdown.is_cancelled());
         }
     }
 }

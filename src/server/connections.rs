@@ -157,11 +157,6 @@ impl Connections {
         acceptor: Option<TlsAcceptor>,
         routes: Arc<Routes>,
     ) {
-        while let Some(ended) = self.tasks.try_join_next() {
-            if ended.is_err_and(|error| error.is_panic()) {
-                tracing::error!(target: LOG_TARGET, "Request handler panicked");
-            }
-        }
         self.make_room();
         let activity = Arc::new(Activity::default());
         let origin = self.origin;
@@ -214,6 +209,15 @@ impl Connections {
         self.open.push(Connection { task, activity });
     }
 
+    /// Waits for the end of a connection; `None` if there are none. A panic is logged.
+    pub(super) async fn next_end(&mut self) -> Option<()> {
+        let ended = self.tasks.join_next().await?;
+        if ended.is_err_and(|error| error.is_panic()) {
+            tracing::error!(target: LOG_TARGET, "Request handler panicked");
+        }
+        Some(())
+    }
+
     /// Closes the connection that has been idle for longest if the maximum is reached; if
     /// none is idle, the oldest.
     fn make_room(&mut self) {
@@ -239,5 +243,45 @@ impl Connections {
         let all = async { while self.tasks.join_next().await.is_some() {} };
         let _ = timeout(DRAIN_TIMEOUT, all).await;
         self.tasks.shutdown().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, Write};
+
+    use parking_lot::Mutex;
+
+    use super::*;
+
+    /// The lines of a log.
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_handler_that_panics_is_logged() {
+        let lines = Lines::default();
+        let written = lines.clone();
+        let subscriber = tracing_subscriber::fmt().with_writer(move || written.clone());
+        let _guard = tracing::subscriber::set_default(subscriber.finish());
+        let mut connections = Connections::new(CancellationToken::new(), 2);
+        connections.tasks.spawn(async {});
+        assert_eq!(connections.next_end().await, Some(()));
+        assert!(lines.0.lock().is_empty());
+        connections.tasks.spawn(async { panic!("ouch") });
+        assert_eq!(connections.next_end().await, Some(()));
+        let text = String::from_utf8(lines.0.lock().clone()).expect("UTF-8");
+        assert!(text.contains("Request handler panicked"), "{text}");
+        assert_eq!(connections.next_end().await, None);
     }
 }

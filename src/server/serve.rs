@@ -92,6 +92,7 @@ impl Server {
                     sleep(ACCEPT_PAUSE).await;
                     continue;
                 }
+                Some(()) = connections.next_end() => continue,
             };
             let (stream, peer) = accepted;
             let acceptor = tls
@@ -117,5 +118,75 @@ async fn accept(listeners: &[Listener]) -> (Box<dyn Io>, Option<IpAddr>) {
                 sleep(ACCEPT_PAUSE).await;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path};
+
+    use rcgen::generate_simple_self_signed;
+    use serde_json::json;
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::{
+        metrics::{self, Metrics},
+        server::{Readiness, tls},
+        value::{self, Fields, Problems, parse_json},
+    };
+
+    /// Writes a new certificate and its key into `folder`.
+    fn write_certificate(folder: &Path) {
+        let issued = generate_simple_self_signed(["a.test".to_owned()]).expect("a certificate");
+        fs::write(folder.join("cert.pem"), issued.cert.pem()).expect("room");
+        fs::write(folder.join("key.pem"), issued.signing_key.serialize_pem()).expect("room");
+    }
+
+    #[tokio::test]
+    async fn the_certificate_is_watched_again_after_a_panic() {
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        write_certificate(folder.path());
+        let keys = json!({
+            "cert_file": folder.path().join("cert.pem"),
+            "key_file": folder.path().join("key.pem"),
+        });
+        let problems = Problems::default();
+        let node = parse_json(&keys.to_string()).expect("JSON");
+        let fields = Fields::from_node(&node, value::Path::default(), &problems);
+        let settings = fields.and_then(tls::Settings::read);
+        let tls = Arc::new(TlsReloader::new(settings.expect("valid settings")));
+        let services = Services {
+            metrics: Arc::new(Metrics::new(&metrics::Settings::default(), || 0)),
+            readiness: Readiness::default(),
+            status: None,
+            probe: None,
+            reload: None,
+            poll_interval: Duration::from_millis(1),
+        };
+        let settings = Settings {
+            listen: vec![Address::Tcp(([127, 0, 0, 1], 0).into())],
+            ..Settings::default()
+        };
+        let server = Server::bind(&settings, services).await;
+        let mut server = server.unwrap_or_else(|(_, error)| panic!("{error}"));
+        server.tls = Some(tls.clone());
+        tls.panic_at_next_look();
+        let shutdown = CancellationToken::new();
+        let serving = tokio::spawn(server.serve(shutdown.clone()));
+        let before = tls.acceptor();
+        let reloaded = async {
+            while !tls.has_panicked() {
+                sleep(Duration::from_millis(1)).await;
+            }
+            write_certificate(folder.path());
+            while Arc::ptr_eq(before.config(), tls.acceptor().config()) {
+                sleep(Duration::from_millis(1)).await;
+            }
+        };
+        let reloaded = timeout(Duration::from_secs(20), reloaded).await;
+        assert!(reloaded.is_ok(), "the certificate is not followed any more");
+        shutdown.cancel();
+        assert!(serving.await.is_ok());
     }
 }

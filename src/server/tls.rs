@@ -8,6 +8,9 @@ use std::{
     time::Duration,
 };
 
+#[cfg(test)]
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use parking_lot::RwLock;
 use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, NamedGroup, RootCertStore,
@@ -524,6 +527,9 @@ fn certificates(
 pub(super) struct TlsReloader {
     settings: Settings,
     config: RwLock<Arc<ServerConfig>>,
+    /// True until the next look at the files, which then panics.
+    #[cfg(test)]
+    panics: AtomicBool,
 }
 
 impl TlsReloader {
@@ -531,7 +537,19 @@ impl TlsReloader {
         Self {
             config: RwLock::new(settings.config.clone()),
             settings,
+            #[cfg(test)]
+            panics: AtomicBool::new(false),
         }
+    }
+
+    #[cfg(test)]
+    pub(super) fn panic_at_next_look(&self) {
+        self.panics.store(true, Ordering::Relaxed);
+    }
+
+    #[cfg(test)]
+    pub(super) fn has_panicked(&self) -> bool {
+        !self.panics.load(Ordering::Relaxed)
     }
 
     /// An acceptor for the next handshake.
@@ -548,6 +566,11 @@ impl TlsReloader {
         let mut unconfirmed_hashes = None;
         loop {
             sleep(poll_interval).await;
+            #[cfg(test)]
+            assert!(
+                !self.panics.swap(false, Ordering::Relaxed),
+                "a test wants it"
+            );
             let reloader = self.clone();
             let before = known.clone();
             let reload_if_changed = move || {
