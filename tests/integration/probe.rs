@@ -14,7 +14,7 @@ use crate::support::{
     daemon::Daemon,
     page::Page,
     pki::{AUTHORITY, IDENTITY, YEARS},
-    process::{program, text},
+    process::{program, skip, text},
     server::{Closed, Server, Step, ok, redirect, response},
     websocket::Peer,
 };
@@ -410,8 +410,27 @@ async fn probes_of_one_host_can_be_limited() {
 /// Probes at once, each of which takes a handshake of the processor's time.
 const MANY_PROBES: usize = 200;
 
-/// Tries until the machine has time for monitors and probes.
+/// Bursts of probes that may delay monitors, though the machine had time for them before and after.
 const TRIES: usize = 5;
+
+/// Bursts of probes on a machine that may have no time for monitors alone.
+const MAX_TRIES: usize = 20;
+
+/// Load for each processor, above which nothing can be said about delays.
+const MAX_LOAD: f64 = 4.0;
+
+/// Threads that want to run, for each processor, on average of a minute (proc_loadavg(5)).
+fn load() -> f64 {
+    let text = std::fs::read_to_string("/proc/loadavg").expect("Linux has it");
+    let load: f64 = text
+        .split(' ')
+        .next()
+        .and_then(|load| load.parse().ok())
+        .expect("it begins with a number");
+    let processors = thread::available_parallelism().map_or(1, usize::from);
+    let processors = u32::try_from(processors).expect("a small number");
+    load / f64::from(processors)
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn many_probes_delay_no_monitor() {
@@ -436,8 +455,16 @@ async fn many_probes_delay_no_monitor() {
         all - in_time + page.sum("monitor_checks_skipped_total", &[])
     };
     let path = format!("/probe?module=https&target={}", server.https("/"));
+    // Those of two slots of each monitor, without probes.
+    let late_alone = || {
+        let (before, completed) = (late(), daemon.page().completed());
+        daemon.until_page("two more slots", |page| page.completed() > completed + 39.5);
+        late() - before
+    };
     let mut delayed = Vec::new();
-    for _ in 0..TRIES {
+    for _ in 0..MAX_TRIES {
+        let is_busy = load() > MAX_LOAD;
+        let late_before = late_alone();
         let before = late();
         let probes: Vec<_> = (0..MANY_PROBES)
             .map(|_| {
@@ -458,9 +485,15 @@ async fn many_probes_delay_no_monitor() {
         if more < 0.5 {
             return;
         }
-        delayed.push(more);
+        if !is_busy && late_before + late_alone() < 0.5 {
+            delayed.push(more);
+        }
+        assert!(
+            delayed.len() < TRIES,
+            "checks that were late, each time: {delayed:?}"
+        );
     }
-    panic!("checks that were late, each time: {delayed:?}");
+    skip("the machine is too busy to tell whether probes delay monitors");
 }
 
 #[tokio::test(flavor = "multi_thread")]
