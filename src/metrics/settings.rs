@@ -43,9 +43,9 @@ pub struct Settings {
     /// True if OpenMetrics has samples with the times since which counters count.
     pub(crate) has_created_samples: bool,
     /// Upper bounds in seconds of the latency histogram, if not [`DURATION_BUCKETS`](super::DURATION_BUCKETS).
-    pub duration_buckets: Option<Arc<[f64]>>,
-    /// Upper bounds in bytes, if not [`RESPONSE_SIZE_BUCKETS`](super::RESPONSE_SIZE_BUCKETS).
-    pub response_size_buckets: Option<Arc<[f64]>>,
+    pub(crate) duration_buckets: Option<Arc<[f64]>>,
+    /// Upper bounds in bytes, if not [`RESPONSE_SIZE_BUCKETS`](super::buckets::RESPONSE_SIZE_BUCKETS).
+    pub(crate) response_size_buckets: Option<Arc<[f64]>>,
     /// Names of the families to leave out.
     pub disabled: Vec<&'static str>,
     /// Names of the families to export although they are off by default.

@@ -319,7 +319,7 @@ impl<'a> Fields<'a> {
     }
 
     /// Reports every key that was not read, with the most similar known key.
-    pub(crate) fn reject_unknown_keys(self) {
+    pub fn reject_unknown_keys(self) {
         for layer in &self.layers {
             for (index, name, _) in layer.own_entries() {
                 if self.asked.contains(&name) {
