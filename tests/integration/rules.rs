@@ -338,10 +338,13 @@ fn check_with_prometheus(profile: &str, start: impl FnOnce(&str) -> Prometheus) 
     let daemon = Daemon::start_as(monitors, |command| {
         command.env("SSL_CERT_FILE", authorities.path());
     });
-    // Subqueries of five minutes would have no data within one.
+    // Windows of hours, at steps of minutes, would have no data for as long.
     let shipped = NamedTempFile::new().expect("a temporary file");
-    let often = read("prometheus/rules/monitoringdaemon.yml").replace(":5m]", ":1s]");
-    fs::write(shipped.path(), often).expect("room for a temporary file");
+    let rules_text = read("prometheus/rules/monitoringdaemon.yml");
+    let window = Regex::new(r"\[\d+[hd]:5m\]").expect("a regular expression");
+    let short = window.replace_all(&rules_text, "[1m:1s]");
+    let short = short.replace("interval: 1m", "interval: 1s");
+    fs::write(shipped.path(), short).expect("room for a temporary file");
     let config = json!({
         "global": { "scrape_interval": "1s", "evaluation_interval": "1s" },
         "rule_files": [shipped.path(), rules.path()],
