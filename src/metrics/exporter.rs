@@ -40,7 +40,7 @@ pub struct Metrics {
     monitors: RwLock<BTreeMap<Arc<str>, Arc<MonitorMetrics>>>,
     buckets: MonitorBuckets,
     daemon: DaemonMetrics,
-    /// What a collector has; empty unless deltas are exported.
+    /// The values that a collector has; empty unless deltas are exported.
     exported: Arc<Mutex<Exported>>,
     /// A label that not every scraper can read.
     utf8_label: OnceLock<String>,

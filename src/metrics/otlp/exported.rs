@@ -1,4 +1,4 @@
-//! What was exported last: deltas are the difference from it.
+//! The values that were exported last: deltas are the difference from them.
 
 use std::{
     collections::HashMap,

@@ -1,4 +1,4 @@
-//! What a collector gets, decoded by the messages of OpenTelemetry, is what a page has.
+//! A collector gets what a page has: the messages are decoded by those of OpenTelemetry.
 
 use std::collections::{BTreeMap, BTreeSet};
 
