@@ -28,7 +28,7 @@ fn assert_pinned(file: &str, pattern: &str, pin: &str, count: usize) {
 #[test]
 fn actions_of_the_workflows_are_pinned_by_commit() {
     let commit = "@[0-9a-f]{40}";
-    assert_pinned(".github/workflows/ci.yml", r"uses: (\S+)", commit, 6);
+    assert_pinned(".github/workflows/ci.yml", r"uses: (\S+)", commit, 7);
     assert_pinned(".github/workflows/release.yml", r"uses: (\S+)", commit, 9);
 }
 
