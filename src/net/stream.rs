@@ -68,8 +68,8 @@ fn agreed(session: &ClientConnection) -> String {
 /// Time that a peer may take to refuse a client certificate. One that says nothing has accepted it.
 const CLIENT_CERT_VERDICT_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Maximum bytes per read: no more than can be parsed within a fraction of a millisecond.
-const MAX_READ_BYTES: usize = 32 << 10;
+/// Maximum bytes per read: no more than can be parsed within a fraction of a millisecond, in frames of nine bytes.
+const MAX_READ_BYTES: usize = 8 << 10;
 
 /// The transport of the bytes.
 pub(super) enum Transport {
