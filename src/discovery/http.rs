@@ -19,7 +19,7 @@ use crate::{
         oauth2::{self, TokenSource},
         tls,
     },
-    settings::{Credentials, read_credentials, read_proxies, read_tls_config},
+    settings::{check_own_header, read_own_request},
     value::{Fields, HttpUrl, MAX_REDIRECTS, format_duration, is_same_service},
 };
 
@@ -55,46 +55,25 @@ impl Settings {
         let url = fields.required::<HttpUrl>("url");
         let refresh_interval = refresh_interval::read(&mut fields, Duration::from_secs(60));
         let userinfo = url.as_ref().and_then(|url| url.userinfo.clone());
-        let own_headers = fields.http_headers(|name| {
-            let is_own = [
-                header::HOST,
-                header::CONTENT_LENGTH,
-                header::TRANSFER_ENCODING,
-            ];
-            if is_own.contains(name) {
-                return Err(("set from the URL", "no such header"));
-            }
-            Ok(())
-        });
-        let credentials = read_credentials(&mut fields, userinfo, &own_headers);
-        let (authorization, oauth2) = match credentials {
-            Some(Credentials::Static(value)) => (Some(value), None),
-            Some(Credentials::OAuth2(oauth2)) => (None, Some(oauth2)),
-            None => (None, None),
-        };
-        let tls = fields
-            .section("tls_config")
-            .map(read_tls_config)
-            .unwrap_or_default();
-        let proxies = read_proxies(&mut fields);
+        let own_headers = fields.http_headers(check_own_header);
+        let request = read_own_request(&mut fields, userinfo, own_headers);
         let follow_redirects = fields.optional("follow_redirects").unwrap_or(true);
         let enable_http2 = fields.optional("enable_http2").unwrap_or(true);
         fields.reject_unknown_keys();
         let mut headers = request_headers(refresh_interval);
-        headers.extend(own_headers);
-        headers.extend(authorization.map(|value| (header::AUTHORIZATION, value)));
+        headers.extend(request.headers);
         Some(Self {
             url: url?.url,
             refresh_interval,
             headers,
-            oauth2,
+            oauth2: request.oauth2,
             versions: if enable_http2 {
                 OfferedVersions::Http2
             } else {
                 OfferedVersions::Http1
             },
-            tls,
-            proxies,
+            tls: request.tls,
+            proxies: request.proxies,
             follow_redirects,
         })
     }

@@ -10,7 +10,7 @@ use crate::{
         http::{Proxies, USER_AGENT},
         oauth2, tls,
     },
-    settings::{Credentials, read_credentials, read_proxies, read_tls_config},
+    settings::{check_own_header, read_own_request},
     value::{Fields, FromNode, HttpUrl, Node, format_duration},
 };
 
@@ -68,43 +68,22 @@ impl Settings {
             fields.add_value_problem("timeout", wrong, expected);
         }
         let method = fields.optional("method").unwrap_or(HeartbeatMethod::Get);
-        let own_headers = fields.headers(|name| {
-            let is_own = [
-                header::HOST,
-                header::CONTENT_LENGTH,
-                header::TRANSFER_ENCODING,
-            ];
-            if is_own.contains(name) {
-                return Err(("set from the URL", "no such header"));
-            }
-            Ok(())
-        });
+        let own_headers = fields.headers(check_own_header);
         let userinfo = url.as_ref().and_then(|url| url.userinfo.clone());
-        let credentials = read_credentials(&mut fields, userinfo, &own_headers);
-        let (authorization, oauth2) = match credentials {
-            Some(Credentials::Static(value)) => (Some(value), None),
-            Some(Credentials::OAuth2(oauth2)) => (None, Some(oauth2)),
-            None => (None, None),
-        };
-        let tls = fields
-            .section("tls_config")
-            .map(read_tls_config)
-            .unwrap_or_default();
-        let proxies = read_proxies(&mut fields);
+        let request = read_own_request(&mut fields, userinfo, own_headers);
         fields.reject_unknown_keys();
         let mut headers = HeaderMap::new();
         headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
-        headers.extend(own_headers);
-        headers.extend(authorization.map(|value| (header::AUTHORIZATION, value)));
+        headers.extend(request.headers);
         Some(Self {
             url: url?.url,
             every,
             timeout,
             method: method.into(),
             headers,
-            oauth2,
-            tls,
-            proxies,
+            oauth2: request.oauth2,
+            tls: request.tls,
+            proxies: request.proxies,
         })
     }
 

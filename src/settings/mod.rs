@@ -2,6 +2,7 @@
 
 mod credentials;
 mod oauth2;
+mod own_request;
 mod proxy;
 mod query_response;
 mod route;
@@ -10,6 +11,7 @@ mod tls;
 
 pub(crate) use credentials::{Credentials, read_credentials, read_known_credentials};
 pub(crate) use oauth2::read_oauth2;
+pub(crate) use own_request::{check_own_header, read_own_request};
 pub(crate) use proxy::read_proxies;
 pub(crate) use query_response::read_query_response;
 pub(crate) use route::read_route;
