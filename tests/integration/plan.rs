@@ -113,7 +113,7 @@ fn check_all_well(config: &Value) {
     let scrape = bytes(row(&plan, "scrape size")[0]);
     #[expect(clippy::cast_precision_loss, reason = "a page is small")]
     let ratio = scrape / page.text.len() as f64;
-    assert!((0.8..1.2).contains(&ratio), "{ratio} of {}", page.text);
+    assert!((0.85..1.15).contains(&ratio), "{ratio} of {}", page.text);
     let files = page.value("process_open_fds", &[]);
     #[expect(clippy::cast_precision_loss, reason = "few files are open")]
     let allowed = planned("open files (peak)") as f64;

@@ -36,7 +36,7 @@ use crate::support::{
 
 /// The promise is 10 ms, of a program that is optimized and not shared with other tests. What is
 /// tested here took a worker some 300 ms to 39 s.
-pub const LONGEST_STALL: Duration = Duration::from_millis(150);
+pub const LONGEST_STALL: Duration = Duration::from_millis(100);
 
 /// CPU time of this thread, which does not count when other programs have the processor.
 fn thread_time() -> Duration {

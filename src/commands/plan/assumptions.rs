@@ -47,7 +47,7 @@ pub(super) const LOOKUP_SOCKETS: usize = 2;
 pub(super) const SILENT_LOOKUP_SOCKETS: usize = 6;
 
 /// Bytes of a sample line without the monitor's name.
-pub(super) const SAMPLE_BYTES: usize = 66;
+pub(super) const SAMPLE_BYTES: usize = 63;
 
 /// Requests per second that rate limits commonly allow from one address.
 pub(super) const MAX_REQUESTS_PER_HOST: f64 = 10.0;
