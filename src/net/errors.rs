@@ -195,7 +195,7 @@ impl RootCause {
         }
     }
 
-    fn new(error: &(dyn Error + 'static)) -> Self {
+    pub(super) fn new(error: &(dyn Error + 'static)) -> Self {
         let mut cause = Self {
             reason: None,
             is_tls: false,

@@ -78,9 +78,8 @@ fn alert(code: TransportErrorCode) -> Option<AlertDescription> {
     Some(u8::try_from(alert).ok()?.into())
 }
 
-/// The cause of a failed request, on a connection that is otherwise fine. `is_ended` if the peer has ended the
-/// stream.
-pub(super) fn of_stream(error: &StreamError, is_ended: bool) -> RootCause {
+/// The cause of a failed request, on a connection that is otherwise fine.
+pub(super) fn of_stream(error: &StreamError) -> RootCause {
     match error {
         StreamError::HeaderTooBig { max_size, .. } => {
             let text = format!("headers of more than {max_size} bytes");
@@ -98,24 +97,23 @@ pub(super) fn of_stream(error: &StreamError, is_ended: bool) -> RootCause {
             Reason::ConnectionReset,
             "the peer closes the HTTP/3 connection (GOAWAY)",
         ),
-        StreamError::ConnectionError { 0: error, .. } => of_http3(error, is_ended),
+        StreamError::ConnectionError { 0: error, .. } => of_http3(error),
+        // An error of a stream of ours.
+        StreamError::Undefined { 0: error, .. } => RootCause::new(&**error),
         _ => RootCause::new_for(Reason::ConnectionFailed, "the HTTP/3 stream failed"),
     }
 }
 
-/// The cause of the end of HTTP/3 on a connection that is otherwise fine. `is_ended` as for [`of_stream`].
-pub(super) fn of_http3(error: &ConnectionError, is_ended: bool) -> RootCause {
+/// The cause of the end of HTTP/3 on a connection that is otherwise fine.
+pub(super) fn of_http3(error: &ConnectionError) -> RootCause {
     match error {
         ConnectionError::Local {
             error: LocalError::Application { code, .. },
             ..
-        } => RootCause {
-            is_incomplete: is_ended && *code == Code::H3_FRAME_ERROR,
-            ..RootCause::new_for(
-                Reason::ProtocolError,
-                format!("HTTP/3 connection error: {code}"),
-            )
-        },
+        } => RootCause::new_for(
+            Reason::ProtocolError,
+            format!("HTTP/3 connection error: {code}"),
+        ),
         _ => RootCause::new_for(Reason::ConnectionFailed, "the HTTP/3 connection failed"),
     }
 }

@@ -1,12 +1,6 @@
 //! One request and its response over a QUIC connection, by h3.
 
-use std::{
-    future::{Future, poll_fn},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-};
+use std::future::{Future, poll_fn};
 
 use bytes::{Buf, Bytes};
 use h3::{client::RequestStream, error::StreamError};
@@ -31,9 +25,9 @@ use crate::{
     },
 };
 
-/// Bytes of a response's headers as HTTP/3 counts them, with 32 for each (RFC 9114, section 4.2.2). With the 1 MiB that
-/// HTTP/1.1 and HTTP/2 have, h3 could decode more headers than a `HeaderMap` holds, which panics.
-const MAX_HEADERS_BYTES: u64 = 768 << 10;
+/// Bytes of a response's headers as HTTP/3 counts them, with 32 for each (RFC 9114, section 4.2.2). Less than the
+/// 1 MiB of HTTP/1.1 and HTTP/2, as h3 decodes them in one go, and panics if they are more than a `HeaderMap` holds.
+const MAX_HEADERS_BYTES: u64 = 256 << 10;
 
 type Sender = h3::client::SendRequest<Opener, Bytes>;
 
@@ -49,13 +43,8 @@ pub(in crate::net::http) async fn send(
         errors,
     } = connected;
     errors.allow(MAX_BYTES_BEFORE_BODY);
-    let is_ended = Arc::default();
-    let opener = Opener::new(connection.clone(), Arc::clone(&is_ended));
-    let mut exchange = Exchange {
-        connection,
-        errors,
-        is_ended,
-    };
+    let opener = Opener::new(connection.clone());
+    let mut exchange = Exchange { connection, errors };
     let mut builder = h3::client::builder();
     builder
         .max_field_section_size(MAX_HEADERS_BYTES)
@@ -64,7 +53,7 @@ pub(in crate::net::http) async fn send(
     let built = driver.drive(built).await;
     let built = built.map_err(|error| exchange.errors.failure(&error))?;
     let (http3, mut sender) =
-        built.map_err(|error| exchange.failure(|is_ended| causes::of_http3(&error, is_ended)))?;
+        built.map_err(|error| exchange.failure(|| causes::of_http3(&error)))?;
     driver.set_http3(http3);
     let method = message.method().clone();
     let stream = exchange.drive(&mut driver, sender.send_request(message));
@@ -113,8 +102,6 @@ fn expected_length(method: &Method, response: &Response<()>) -> Option<u64> {
 struct Exchange {
     connection: quinn::Connection,
     errors: ErrorClassifier,
-    /// True once the peer has ended the response.
-    is_ended: Arc<AtomicBool>,
 }
 
 impl Exchange {
@@ -126,17 +113,15 @@ impl Exchange {
     ) -> Result<T, Failure> {
         match driver.drive(step).await {
             Ok(Ok(output)) => Ok(output),
-            Ok(Err(error)) => Err(self.failure(|is_ended| causes::of_stream(&error, is_ended))),
+            Ok(Err(error)) => Err(self.failure(|| causes::of_stream(&error))),
             Err(error) => Err(self.errors.failure(&error)),
         }
     }
 
     /// The failure of the request, which `cause` explains if QUIC does not: h3 passes on less than QUIC reported.
-    fn failure(&self, cause: impl FnOnce(bool) -> RootCause) -> Failure {
+    fn failure(&self, cause: impl FnOnce() -> RootCause) -> Failure {
         let cause = match self.connection.close_reason() {
-            None | Some(quinn::ConnectionError::LocallyClosed) => {
-                cause(self.is_ended.load(Ordering::Relaxed))
-            }
+            None | Some(quinn::ConnectionError::LocallyClosed) => cause(),
             Some(error) => causes::of_connection(&error),
         };
         self.errors.failure_for(cause)

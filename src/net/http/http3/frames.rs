@@ -1,11 +1,12 @@
-//! The frames of a response before h3 sees them, which takes an empty DATA frame for the end of the body.
+//! The frames of a response before h3 sees them, which takes an empty DATA frame for the end of the body, and may take
+//! a stream that ends within a DATA frame for a whole one.
 
 use bytes::{Buf, Bytes, BytesMut};
 
 /// The type of a DATA frame (RFC 9114, section 7.2.1).
 const DATA: u64 = 0;
 
-/// Leaves out empty DATA frames.
+/// Leaves out empty DATA frames, and knows where frames end.
 #[derive(Default)]
 pub(super) struct FrameFilter {
     /// The beginning of the next frame, until its type and its length are known.
@@ -43,10 +44,9 @@ impl FrameFilter {
         passed.freeze()
     }
 
-    /// The beginning of a frame that never came, at the end of a stream.
-    pub(super) fn take_rest(&mut self) -> Option<Bytes> {
-        let rest = std::mem::take(&mut self.header);
-        (!rest.is_empty()).then(|| rest.into())
+    /// Returns true if the frame that has begun has not ended.
+    pub(super) fn is_within_frame(&self) -> bool {
+        self.payload > 0 || !self.header.is_empty()
     }
 }
 
@@ -87,10 +87,12 @@ mod tests {
             let chunks = all.chunks(size).map(Bytes::copy_from_slice);
             let passed: Vec<_> = chunks.flat_map(|chunk| filter.filter(chunk)).collect();
             assert_eq!(passed, kept, "{size}");
-            assert_eq!(filter.take_rest(), None);
+            assert!(!filter.is_within_frame(), "{size}");
         }
-        let mut filter = FrameFilter::default();
-        assert!(filter.filter(Bytes::from_static(&[0, 0x40])).is_empty());
-        assert_eq!(filter.take_rest(), Some(Bytes::from_static(&[0, 0x40])));
+        for cut in [&[0x40][..], &[0, 0x40], &[0, 2, b'a'], &[1, 1]] {
+            let mut filter = FrameFilter::default();
+            filter.filter(Bytes::from_static(cut));
+            assert!(filter.is_within_frame(), "{cut:?}");
+        }
     }
 }

@@ -5,11 +5,9 @@
 
 use std::{
     future::Future,
+    io,
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -24,6 +22,7 @@ use h3::{
 use quinn::{ReadError, VarInt, WriteError};
 
 use super::frames::FrameFilter;
+use crate::offload::Turns;
 
 /// Bytes per read.
 const READ_BYTES: usize = 4 << 10;
@@ -101,25 +100,21 @@ impl quic::OpenStreams<Bytes> for QuicConnection {
 /// Opens streams of a connection.
 pub(super) struct Opener {
     connection: quinn::Connection,
-    /// True once the peer has ended the response.
-    is_ended: Arc<AtomicBool>,
     opening_both: Option<Opening<(quinn::SendStream, quinn::RecvStream)>>,
     opening_send: Option<Opening<quinn::SendStream>>,
 }
 
 impl Opener {
-    /// `is_ended` becomes true when the peer has ended the stream of the request.
-    pub(super) fn new(connection: quinn::Connection, is_ended: Arc<AtomicBool>) -> Self {
+    pub(super) fn new(connection: quinn::Connection) -> Self {
         Self {
             connection,
-            is_ended,
             opening_both: None,
             opening_send: None,
         }
     }
 
     fn share(&self) -> Self {
-        Self::new(self.connection.clone(), self.is_ended.clone())
+        Self::new(self.connection.clone())
     }
 }
 
@@ -140,7 +135,7 @@ impl quic::OpenStreams<Bytes> for Opener {
         Poll::Ready(match opened {
             Ok((send, receive)) => Ok(RequestHalves {
                 send: SendHalf::new(send),
-                receive: ReceiveHalf::of_response(receive, self.is_ended.clone()),
+                receive: ReceiveHalf::of_response(receive),
             }),
             Err(error) => Err(lost(error)),
         })
@@ -218,8 +213,10 @@ impl quic::SendStream<Bytes> for RequestHalves {
 pub(super) struct ReceiveHalf {
     stream: quinn::RecvStream,
     buffer: BytesMut,
-    /// The data of a response, which no other stream has.
-    response: Option<(FrameFilter, Arc<AtomicBool>)>,
+    /// h3 parses everything that can be read in one go, however small its frames.
+    turns: Turns,
+    /// The frames of a response, which no other stream has.
+    frames: Option<FrameFilter>,
 }
 
 impl ReceiveHalf {
@@ -227,21 +224,25 @@ impl ReceiveHalf {
         Self {
             stream,
             buffer: BytesMut::new(),
-            response: None,
+            turns: Turns::default(),
+            frames: None,
         }
     }
 
-    /// The stream of a response, after whose end `is_ended` is true.
-    fn of_response(stream: quinn::RecvStream, is_ended: Arc<AtomicBool>) -> Self {
+    fn of_response(stream: quinn::RecvStream) -> Self {
         Self {
-            response: Some((FrameFilter::default(), is_ended)),
+            frames: Some(FrameFilter::default()),
             ..Self::new(stream)
         }
     }
 
     fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>, StreamError>> {
+        ready!(self.turns.poll_turn(context));
         self.buffer.resize(READ_BYTES, 0);
-        let read = ready!(self.stream.poll_read(context, &mut self.buffer));
+        let Poll::Ready(read) = self.stream.poll_read(context, &mut self.buffer) else {
+            self.turns.end();
+            return Poll::Pending;
+        };
         Poll::Ready(match read {
             Ok(0) => Ok(None),
             Ok(length) => Ok(Some(self.buffer.split_to(length).freeze())),
@@ -258,14 +259,17 @@ impl quic::RecvStream for ReceiveHalf {
     fn poll_data(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>, StreamError>> {
         loop {
             let read = ready!(self.poll_read(context))?;
-            let Some((filter, is_ended)) = &mut self.response else {
+            let Some(frames) = &mut self.frames else {
                 return Poll::Ready(Ok(read));
             };
             let Some(chunk) = read else {
-                is_ended.store(true, Ordering::Relaxed);
-                return Poll::Ready(Ok(filter.take_rest()));
+                return Poll::Ready(if frames.is_within_frame() {
+                    Err(cut())
+                } else {
+                    Ok(None)
+                });
             };
-            let passed = filter.filter(chunk);
+            let passed = frames.filter(chunk);
             if !passed.is_empty() {
                 return Poll::Ready(Ok(Some(passed)));
             }
@@ -349,6 +353,15 @@ fn lost(error: quinn::ConnectionError) -> StreamError {
     StreamError::ConnectionErrorIncoming {
         connection_error: connection_error(error),
     }
+}
+
+/// The error of a response that ends within a frame.
+fn cut() -> StreamError {
+    let error = io::Error::new(
+        io::ErrorKind::UnexpectedEof,
+        "the HTTP/3 stream ended within a frame",
+    );
+    StreamError::Unknown(Box::new(error))
 }
 
 fn terminated(code: VarInt) -> StreamError {
