@@ -32,6 +32,9 @@ use crate::{
     value::is_plain_label_name,
 };
 
+/// Number of monitors that may end between two collections and are in the next one.
+const MAX_ENDED: usize = 100_000;
+
 /// Everything on a page of `/metrics`.
 pub struct Metrics {
     settings: Settings,
@@ -42,6 +45,9 @@ pub struct Metrics {
     daemon: DaemonMetrics,
     /// The values that a collector has; empty unless deltas are exported.
     exported: Arc<Mutex<Exported>>,
+    /// The monitors that have ended since the last collection, so that it has their last values; `None` if nothing
+    /// is collected.
+    ended: Mutex<Option<Vec<Arc<MonitorMetrics>>>>,
     /// A label that not every scraper can read.
     utf8_label: OnceLock<String>,
     has_warned_of_label: AtomicBool,
@@ -69,6 +75,7 @@ impl Metrics {
             },
             daemon: DaemonMetrics::new(&buckets(BucketSet::Lag), dropped_log_lines),
             exported: Arc::default(),
+            ended: Mutex::default(),
             utf8_label: OnceLock::new(),
             has_warned_of_label: AtomicBool::new(false),
         }
@@ -144,18 +151,26 @@ impl Metrics {
             },
             Syntax::Protobuf => Form::Protobuf,
         };
-        self.exposition_as(form, format.names)
+        self.exposition_as(form, format.names, Vec::new())
     }
 
-    fn exposition_as(&self, form: Form, names: LabelNames) -> Exposition {
+    /// What there is, and the monitors that have `ended` unless others have their names.
+    fn exposition_as(
+        &self,
+        form: Form,
+        names: LabelNames,
+        ended: Vec<Arc<MonitorMetrics>>,
+    ) -> Exposition {
         let style = PageStyle {
             profile: self.settings.profile,
             names,
         };
         let monitors = self.monitors.read();
+        let ended = ended.into_iter();
+        let ended = ended.filter(|monitor| !monitors.contains_key(monitor.name(false)));
         // The lock is released before the page is written.
         Exposition::new(
-            monitors.values().cloned(),
+            monitors.values().cloned().chain(ended),
             |family| self.settings.exports(family),
             self.daemon.clone(),
             style,
@@ -181,7 +196,13 @@ impl Metrics {
 impl MetricSource for Metrics {
     fn collect(&self, temporality: Temporality) -> Box<dyn MetricCollection> {
         let points = Points::new(temporality, self.exported.clone());
-        Box::new(self.exposition_as(Form::Otlp(points), LabelNames::Utf8))
+        let ended = self.ended.lock().replace(Vec::new()).unwrap_or_default();
+        Box::new(self.exposition_as(Form::Otlp(points), LabelNames::Utf8, ended))
+    }
+
+    fn forget(&self) {
+        *self.exported.lock() = Exported::default();
+        *self.ended.lock() = None;
     }
 }
 
@@ -198,7 +219,14 @@ impl DispatcherObserver for Metrics {
     }
 
     fn on_stopped(&self, job: &Job) {
-        self.monitors.write().remove(&job.name);
+        let Some(monitor) = self.monitors.write().remove(&job.name) else {
+            return;
+        };
+        if let Some(ended) = &mut *self.ended.lock()
+            && ended.len() < MAX_ENDED
+        {
+            ended.push(monitor);
+        }
     }
 
     fn on_connected(&self, is_connected: Option<bool>) {

@@ -28,6 +28,9 @@ impl FromNode for Temporality {
 pub(crate) trait MetricSource: Send + Sync {
     /// Begins to read all of them. Takes long with many monitors, so it must not run on a worker thread.
     fn collect(&self, temporality: Temporality) -> Box<dyn MetricCollection>;
+
+    /// Forgets what was kept for the next collection: there is none.
+    fn forget(&self);
 }
 
 /// All metrics, part by part.

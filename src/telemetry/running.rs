@@ -150,6 +150,9 @@ impl Telemetry {
             let task = AbortOnDropHandle::new(tokio::spawn(exporter.run(stop.clone())));
             running.push(RunningExporter { stop, task });
         }
+        if settings.metrics.is_none() {
+            source.forget();
+        }
         self.tracer.configure(settings.traces.as_ref());
     }
 

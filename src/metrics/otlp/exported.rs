@@ -64,9 +64,10 @@ impl Exported {
         self.completed_at.unwrap_or(UNIX_EPOCH)
     }
 
-    /// Forgets series that the collection that began at `began` did not have.
+    /// Forgets series of which the collection that began at `began` had no deltas.
     pub(crate) fn retain(&mut self, began: SystemTime) {
         self.series.retain(|_, last| last.collection == began);
+        self.series.shrink_to(2 * self.series.len());
     }
 
     /// Notes that the collection that began at `began` was exported as a whole.

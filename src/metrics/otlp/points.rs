@@ -137,9 +137,7 @@ impl Points {
     /// The collector has every part.
     pub(crate) fn complete(&mut self) {
         let mut exported = self.exported.lock();
-        if self.temporality == Temporality::Delta {
-            exported.retain(self.began);
-        }
+        exported.retain(self.began);
         exported.complete(self.began);
     }
 }

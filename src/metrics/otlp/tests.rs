@@ -20,7 +20,7 @@ use crate::{
         },
         tests::{Silent, failed, fixed_part, fixed_run, ms, page, succeeded, with_all_families},
     },
-    telemetry::{MetricSource, Temporality},
+    telemetry::{MetricCollection, MetricSource, Temporality},
 };
 
 /// The metrics of one part.
@@ -33,6 +33,13 @@ fn decode(metrics: &[u8]) -> Vec<OtlpMetric> {
 /// All metrics, which the collector accepts.
 fn collected(metrics: &Metrics, temporality: Temporality) -> Vec<OtlpMetric> {
     let mut collection = metrics.collect(temporality);
+    let all = accepted(&mut *collection);
+    collection.complete();
+    all
+}
+
+/// The metrics of all parts of `collection`.
+fn accepted(collection: &mut dyn MetricCollection) -> Vec<OtlpMetric> {
     let mut all = Vec::new();
     while let Some(part) = collection.next_part() {
         let found = decode(&part.metrics);
@@ -41,7 +48,6 @@ fn collected(metrics: &Metrics, temporality: Temporality) -> Vec<OtlpMetric> {
         all.extend(found);
         collection.end_part(true);
     }
-    collection.complete();
     all
 }
 
@@ -278,7 +284,8 @@ fn deltas_add_up_to_the_page_even_if_some_are_not_delivered() {
     totals.add(&fourth);
 
     let mut expected = Totals::default();
-    expected.add(&collected(&metrics, Temporality::Cumulative));
+    // Not completed, which would forget what deltas are from.
+    expected.add(&accepted(&mut *metrics.collect(Temporality::Cumulative)));
     totals.assert_like(&expected);
 
     let checks = |metrics: &[OtlpMetric]| {
@@ -305,6 +312,46 @@ fn deltas_add_up_to_the_page_even_if_some_are_not_delivered() {
     again.on_completed(&succeeded());
     let points = checks(&collected(&metrics, Temporality::Delta));
     assert!(points.iter().map(number).eq([1.0, 0.0]), "{points:?}");
+}
+
+#[test]
+fn the_last_values_of_a_monitor_are_exported_once() {
+    for temporality in [Temporality::Cumulative, Temporality::Delta] {
+        let metrics = fixed_run(&Settings::default());
+        let job = Job::new("short", Silent("http://localhost/"));
+        let run = || {
+            let monitor = metrics.observe(&job);
+            monitor.on_started(ms(1));
+            monitor.on_completed(&succeeded());
+            metrics.on_stopped(&job);
+        };
+        let exports_checks = || {
+            let all = collected(&metrics, temporality);
+            let mut points = Vec::new();
+            for metric in all.iter().filter(|of| of.name == "monitor_checks_total") {
+                if let Some(metric::Data::Sum(sum)) = &metric.data {
+                    points.extend(sum.data_points.clone());
+                }
+            }
+            let of_job = |point: &&NumberDataPoint| format!("{point:?}").contains("short");
+            points
+                .iter()
+                .filter(of_job)
+                .any(|point| number(point) > 0.5)
+        };
+        run();
+        assert!(!exports_checks(), "nothing is kept until somebody collects");
+        run();
+        assert!(exports_checks(), "{temporality:?}");
+        assert!(!exports_checks(), "{temporality:?}");
+        run();
+        metrics.forget();
+        assert!(!exports_checks(), "{temporality:?}");
+        // The values of another monitor with the name are those of its own.
+        run();
+        metrics.observe(&job);
+        assert!(!exports_checks(), "{temporality:?}");
+    }
 }
 
 fn with_native_histograms() -> Settings {
