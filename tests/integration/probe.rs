@@ -437,7 +437,7 @@ fn load() -> f64 {
 async fn many_probes_delay_no_monitor() {
     let server = Server::start([IDENTITY.tls(), Step::answer(|_| ok("hello"))]);
     let healthy = Server::ok();
-    let monitor = json!({ "url": healthy.http("/"), "check_every": 0.1 });
+    let monitor = json!({ "url": healthy.http("/"), "check_every": 0.5 });
     let monitors: serde_json::Map<_, _> = (0..20)
         .map(|number| (format!("monitor {number}"), monitor.clone()))
         .collect();
