@@ -15,6 +15,7 @@ RUN apt-get update \
 # builder has them, `--cache-to` does not export them, and they can outlive a change of Cargo.lock.
 # `cargo clean` removes what the stand-ins left: cargo could take it for newer than the real sources.
 # Cargo wants the file of the benchmark to exist, although it does not build it.
+COPY .cargo .cargo
 COPY Cargo.toml Cargo.lock build.rs ./
 RUN mkdir benches src \
     && touch benches/bare.rs \
