@@ -154,7 +154,7 @@ impl Metrics {
         self.exposition_as(form, format.names, Vec::new())
     }
 
-    /// What there is, and the monitors that have `ended` unless others have their names.
+    /// The page of all monitors, and of those that have `ended` unless others have their names.
     fn exposition_as(
         &self,
         form: Form,

@@ -410,8 +410,13 @@ fn metrics_are_cumulative_by_the_conventions() {
         page.sum(EXPORTED, &[("signal", "metrics")]) > 0.0
     });
     daemon.stop();
-    let failed = |line: &&String| line.contains("Check failed");
-    let logged = daemon.whole_log().iter().filter(failed).count();
+    let log = daemon.whole_log();
+    let logged = log.iter().filter(|line| line.contains("Check failed"));
+    let logged = f64::from(u32::try_from(logged.count()).expect("a few"));
+    // The last export has little time, and the machine may be busy.
+    let has_last = !log
+        .iter()
+        .any(|line| line.contains("Telemetry was not exported"));
     let sent = requests(&collector, "/v1/metrics");
     assert_eq!(sent[0].header("content-encoding"), Some("gzip"));
     let Some(points) = decoded("metrics", &sent) else {
@@ -421,8 +426,11 @@ fn metrics_are_cumulative_by_the_conventions() {
     assert!(checks.iter().all(|of| of["temporality"] == "CUMULATIVE"));
     let values: Vec<_> = checks.iter().map(|of| of["value"].as_f64()).collect();
     assert!(values.is_sorted(), "{values:?}");
-    let logged = f64::from(u32::try_from(logged).expect("a few"));
-    assert_eq!(values.last(), Some(&Some(logged)), "{values:?}");
+    assert!(values.last() >= Some(&Some(1.0)), "{values:?}");
+    assert!(
+        !has_last || values.last() == Some(&Some(logged)),
+        "{values:?}"
+    );
     let starts: Vec<_> = checks.iter().map(|of| &of["start"]).collect();
     assert!(starts.iter().all(|start| *start == starts[0]));
     let traced = points_of(&points, "monitor_check_duration_seconds", "failure");
