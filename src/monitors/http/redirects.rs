@@ -145,7 +145,7 @@ impl<T: Transport> Http<T> {
         let mut headers = HeaderMap::with_capacity(settings.headers.len() + 2);
         // Headers that describe the body are dropped with it, for example if a redirect turns POST into GET.
         let lost_body = hop.body.is_empty() && !settings.body.is_empty();
-        for (name, value) in &settings.headers {
+        for (name, value) in &*settings.headers {
             let describes_body = name.as_str().starts_with("content-");
             if (is_same_origin || CROSS_ORIGIN_SAFE_HEADERS.contains(name))
                 && !(lost_body && describes_body)

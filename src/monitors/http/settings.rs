@@ -1,6 +1,6 @@
 //! The keys of `type: http`, with blackbox_exporter's names and meanings.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use http::{
@@ -36,7 +36,7 @@ pub struct Settings {
     /// The method.
     pub method: Method,
     /// All headers of the request, the one with the credentials among them.
-    pub headers: Vec<(HeaderName, HeaderValue)>,
+    pub headers: Arc<[(HeaderName, HeaderValue)]>,
     /// The body of the request, empty for none.
     pub body: Bytes,
     /// Valid status codes.
@@ -313,7 +313,10 @@ impl std::fmt::Debug for Settings {
 fn request_headers(
     mut headers: HeaderMap,
     authorization: Option<HeaderValue>,
-) -> Vec<(HeaderName, HeaderValue)> {
+) -> Arc<[(HeaderName, HeaderValue)]> {
+    /// Those of most monitors, which share them.
+    static USUAL: OnceLock<Arc<[(HeaderName, HeaderValue)]>> = OnceLock::new();
+    let has_own = !headers.is_empty() || authorization.is_some();
     headers.extend(authorization.map(|value| (header::AUTHORIZATION, value)));
     headers
         .entry(header::USER_AGENT)
@@ -322,10 +325,13 @@ fn request_headers(
     headers
         .entry(header::CONNECTION)
         .or_insert(HeaderValue::from_static("close"));
-    headers
-        .iter()
-        .map(|(name, value)| (name.clone(), value.clone()))
-        .collect()
+    let all = headers.iter();
+    let all = all.map(|(name, value)| (name.clone(), value.clone()));
+    if has_own {
+        all.collect()
+    } else {
+        USUAL.get_or_init(|| all.collect()).clone()
+    }
 }
 
 pub(in crate::monitors) fn read_headers(fields: &mut Fields<'_>) -> HeaderMap {

@@ -138,14 +138,14 @@ async fn a_secret_header_goes_to_the_first_origin_only() {
     }
     client = client.answer(200, &[], &[]);
     let mut settings = settings("http://example.com/");
-    settings.headers = vec![
+    settings.headers = Arc::new([
         (
             HeaderName::from_static("x-api-key"),
             HeaderValue::from_static("hunter2"),
         ),
         (header::AUTHORIZATION, HeaderValue::from_static("hunter2")),
         (header::ACCEPT, HeaderValue::from_static("*/*")),
-    ];
+    ]);
     let report = check(&client, settings).await;
     assert_eq!(report.failure, None);
     let script = client.script();
@@ -214,10 +214,10 @@ async fn content_headers_go_with_the_body_on_a_redirect() {
     let mut settings = settings("http://example.com/");
     settings.method = Method::POST;
     settings.body = Bytes::from_static(b"{}");
-    settings.headers = vec![(
+    settings.headers = Arc::new([(
         header::CONTENT_TYPE,
         HeaderValue::from_static("application/json"),
-    )];
+    )]);
     assert_eq!(check(&client, settings).await.failure, None);
     let script = client.script();
     let told: Vec<_> = script
