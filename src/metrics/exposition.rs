@@ -1,7 +1,10 @@
 //! A page of `/metrics`, chunk by chunk: with ten thousand monitors it has fifty megabytes, which are never in
 //! memory at once.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{
     daemon::{DaemonMetrics, DaemonState},
@@ -37,12 +40,15 @@ pub(super) enum Form {
 }
 
 impl Form {
-    fn sink<'p>(&'p mut self, page: &'p mut Vec<u8>) -> Sink<'p> {
+    fn sink<'p>(&'p mut self, page: &'p mut Vec<u8>, family: &Family) -> Sink<'p> {
         match self {
             Self::Text {
                 syntax,
                 has_created_samples,
-            } => Sink::Text(TextWriter::new(page, *syntax, *has_created_samples)),
+            } => {
+                let writer = TextWriter::new(page, *syntax, *has_created_samples, family);
+                Sink::Text(writer)
+            }
             Self::Protobuf => Sink::Protobuf(ProtobufWriter::new(page)),
             Self::Otlp(points) => Sink::Otlp(OtlpWriter::new(page, points)),
         }
@@ -63,12 +69,30 @@ impl Form {
     }
 }
 
+/// A monitor on a page.
+struct Entry {
+    /// Its type, here too: most families are of one type, and each monitor is elsewhere in memory.
+    kind: &'static str,
+    monitor: Arc<MonitorMetrics>,
+    slots: SlotCounts,
+}
+
+impl Entry {
+    fn new(monitor: Arc<MonitorMetrics>) -> Self {
+        Self {
+            kind: monitor.kind,
+            slots: monitor.slots(),
+            monitor,
+        }
+    }
+}
+
 /// A page that is being written: an iterator over its chunks.
 ///
 /// The numbers of slots are copied when the page is started, so they add up; everything else is read at the moment at
 /// which it is written. Writing a chunk takes a fraction of a millisecond.
 pub(crate) struct Exposition {
-    monitors: Vec<(Arc<MonitorMetrics>, SlotCounts)>,
+    monitors: Vec<Entry>,
     daemon: DaemonMetrics,
     style: PageStyle,
     form: Form,
@@ -99,11 +123,14 @@ impl Exposition {
         style: PageStyle,
         form: Form,
     ) -> Self {
+        let monitors: Vec<_> = monitors.map(Entry::new).collect();
+        let kinds: BTreeSet<_> = monitors.iter().map(|entry| entry.kind).collect();
         let of_monitors = FAMILIES.iter().rev().filter_map(|family| {
             let Writer::Monitor(writer) = family.writer else {
                 return None;
             };
-            exports(family).then_some(Part::Monitors {
+            let has_some = kinds.iter().any(|kind| family.is_of(kind, style.profile));
+            (has_some && exports(family)).then_some(Part::Monitors {
                 family,
                 writer,
                 from: 0,
@@ -111,12 +138,7 @@ impl Exposition {
             })
         });
         Self {
-            monitors: monitors
-                .map(|monitor| {
-                    let slots = monitor.slots();
-                    (monitor, slots)
-                })
-                .collect(),
+            monitors,
             daemon,
             style,
             parts: [Part::End, Part::Daemon]
@@ -145,10 +167,10 @@ impl Exposition {
             } => {
                 let (is_escaped, splits) =
                     (self.form.is_escaped(), !matches!(self.form, Form::Protobuf));
-                let sink = self.form.sink(chunk);
+                let sink = self.form.sink(chunk, family);
                 let since = self.daemon.since;
                 let mut out = FamilyWriter::new(sink, family, self.style, since, has_head);
-                for (index, (monitor, slots)) in self.monitors.iter().enumerate().skip(from) {
+                for (index, entry) in self.monitors.iter().enumerate().skip(from) {
                     if out.page_len() >= CHUNK_BYTES && splits {
                         return Some(Part::Monitors {
                             family,
@@ -157,9 +179,10 @@ impl Exposition {
                             has_head: out.finish(),
                         });
                     }
-                    if family.excepts(monitor.kind, self.style.profile) {
+                    if !family.is_of(entry.kind, self.style.profile) {
                         continue;
                     }
+                    let Entry { monitor, slots, .. } = entry;
                     out.set_monitor(monitor.name(is_escaped), monitor.since());
                     monitor.write(writer, slots, &mut out);
                 }
@@ -174,9 +197,9 @@ impl Exposition {
     fn write_daemon(&mut self, chunk: &mut Vec<u8>) {
         let mut monitors = BTreeMap::<_, u64>::new();
         let mut checks_in_flight = 0;
-        for (monitor, slots) in &self.monitors {
-            *monitors.entry(monitor.kind).or_default() += u64::from(!monitor.is_paused());
-            checks_in_flight += slots.in_flight;
+        for entry in &self.monitors {
+            *monitors.entry(entry.kind).or_default() += u64::from(!entry.monitor.is_paused());
+            checks_in_flight += entry.slots.in_flight;
         }
         let state = DaemonState {
             metrics: &self.daemon,
@@ -186,7 +209,7 @@ impl Exposition {
         };
         for family in FAMILIES {
             if let Writer::Daemon(write) = family.writer {
-                let (sink, since) = (self.form.sink(chunk), self.daemon.since);
+                let (sink, since) = (self.form.sink(chunk, family), self.daemon.since);
                 let mut out = FamilyWriter::new(sink, family, self.style, since, false);
                 write(&state, &mut out);
                 out.finish();

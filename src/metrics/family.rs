@@ -200,10 +200,14 @@ impl Family {
         }
     }
 
-    /// Returns true if monitors of type `kind` have no series of it in `profile`.
-    pub(crate) fn excepts(&self, kind: &str, profile: Profile) -> bool {
+    /// Returns true if monitors of type `kind` may have series of it in `profile`.
+    pub(crate) fn is_of(&self, kind: &str, profile: Profile) -> bool {
+        let has_kind = match self.scope {
+            Scope::Types(types) | Scope::SomeOf(types) => types.contains(&kind),
+            _ => true,
+        };
         let is_excepted = matches!(self.compact, Compact::Except(types) if types.contains(&kind));
-        is_excepted && profile == Profile::Compact
+        has_kind && !(is_excepted && profile == Profile::Compact)
     }
 
     /// The monitors that have series of it, in words for the documentation; `None` if it is the daemon's.

@@ -223,7 +223,7 @@ mod tests {
             profile: Profile::Full,
             names: LabelNames::Utf8,
         };
-        let sink = Sink::Text(TextWriter::new(&mut page, syntax, true));
+        let sink = Sink::Text(TextWriter::new(&mut page, syntax, true, family));
         let mut writer = FamilyWriter::new(sink, family, style, UNIX_EPOCH, true);
         writer.set_monitor("a", UNIX_EPOCH);
         write(&mut writer);
@@ -238,7 +238,19 @@ mod tests {
 
     #[test]
     fn numbers_are_as_short_as_they_can_be() {
-        let values = [0.0, 0.1 + 0.2, 1e-9, 1.5e300, f64::NAN, 1_795_000_000.123];
+        let values = [
+            0.0,
+            -0.0,
+            -7.0,
+            0.1 + 0.2,
+            1e-9,
+            9_007_199_254_740_993.0,
+            1.5e300,
+            f64::NAN,
+            f64::NEG_INFINITY,
+            1_795_000_000.0,
+            1_795_000_000.123,
+        ];
         let lines = written("monitor_up", |writer| {
             for value in values {
                 writer.number(&[], value);

@@ -220,6 +220,9 @@ fn of_other_types() -> Report {
     }
 }
 
+/// The types that have the facts of [`of_other_types`].
+const OTHER_TYPES: [&str; 4] = ["dns", "grpc", "icmp", "tcp"];
+
 /// The metrics of a fixed run.
 pub(super) fn fixed_run(settings: &Settings) -> Metrics {
     let metrics = Metrics::new(settings, || 7).with_limits(1000, None);
@@ -259,17 +262,20 @@ pub(super) fn fixed_run(settings: &Settings) -> Metrics {
     quoted.on_completed(&failed());
     quoted.on_started(ms(4));
     quoted.on_cancelled();
-    let other = metrics.observe(&Job::new("other types", Silent("192.0.2.1")));
-    for _ in 0..2 {
-        other.on_started(ms(0));
-        other.on_completed(&of_other_types());
-    }
+    let others = OTHER_TYPES.map(|kind| {
+        let other = metrics.observe(&Job::new(format!("of type {kind}"), OfType(kind)));
+        for _ in 0..2 {
+            other.on_started(ms(0));
+            other.on_completed(&of_other_types());
+        }
+        other
+    });
 
     for (observer, state) in [
         (&example, State::Degraded),
         (&quoted, State::Down),
         (&never_checked, State::Unknown),
-        (&other, State::Maintenance),
+        (&others[0], State::Maintenance),
     ] {
         observer.on_status(&status(state));
     }
@@ -656,9 +662,12 @@ fn every_listed_family_is_exported_with_type_and_help() {
         in_maintenance: true,
         ..status(State::Maintenance)
     });
-    for report in [failed(), with_every_fact] {
-        observer.on_started(ms(0));
-        observer.on_completed(&report);
+    let others = OTHER_TYPES.map(|kind| metrics.observe(&Job::new(kind, OfType(kind))));
+    for observer in others.iter().chain([&observer]) {
+        for report in [failed(), with_every_fact.clone()] {
+            observer.on_started(ms(0));
+            observer.on_completed(&report);
+        }
     }
     observer.on_status(&status(State::Up));
     metrics.on_connected(Some(true));

@@ -21,16 +21,30 @@ pub(super) struct TextWriter<'p> {
     page: &'p mut Vec<u8>,
     syntax: Syntax,
     has_created_samples: bool,
+    /// The text before the value of each label, which is the same in all lines of a family.
+    before_values: Vec<String>,
 }
 
 impl<'p> TextWriter<'p> {
-    /// A writer of lines in `syntax`; in OpenMetrics with a sample for the time since which a counter counts if
-    /// `has_created_samples`.
-    pub(super) fn new(page: &'p mut Vec<u8>, syntax: Syntax, has_created_samples: bool) -> Self {
+    /// A writer of lines of `family` in `syntax`; in OpenMetrics with a sample for the time since which a counter counts
+    /// if `has_created_samples`.
+    pub(super) fn new(
+        page: &'p mut Vec<u8>,
+        syntax: Syntax,
+        has_created_samples: bool,
+        family: &Family,
+    ) -> Self {
+        let labels = family.labels.iter().enumerate();
         Self {
             page,
             syntax,
             has_created_samples,
+            before_values: labels
+                .map(|(index, name)| match index {
+                    0 => format!("{{{name}=\""),
+                    _ => format!("\",{name}=\""),
+                })
+                .collect(),
         }
     }
 
@@ -152,14 +166,13 @@ impl<'p> TextWriter<'p> {
     fn series(&mut self, name: &str, suffix: &str, series: Series<'_>) {
         self.page.extend_from_slice(name.as_bytes());
         self.page.extend_from_slice(suffix.as_bytes());
-        let mut is_first = true;
-        for (name, value) in series.labels() {
-            self.label(std::mem::take(&mut is_first), name, value);
+        for (before, (_, value)) in self.before_values.iter().zip(series.labels()) {
+            self.page.extend_from_slice(before.as_bytes());
+            self.page.extend_from_slice(value.as_bytes());
         }
-        if !is_first {
-            self.page.push(b'}');
-        }
-        self.page.push(b' ');
+        let has_labels = !self.before_values.is_empty();
+        let end: &[u8] = if has_labels { b"\"} " } else { b" " };
+        self.page.extend_from_slice(end);
     }
 
     fn label(&mut self, is_first: bool, name: &str, value: &str) {
@@ -176,16 +189,33 @@ impl<'p> TextWriter<'p> {
                 let mut digits = itoa::Buffer::new();
                 self.page.extend_from_slice(digits.format(count).as_bytes());
             }
-            Number::Real(number) if number.is_finite() && number.fract() != 0.0 => {
-                let mut digits = ryu::Buffer::new();
-                let digits = digits.format_finite(number);
-                self.page.extend_from_slice(digits.as_bytes());
+            Number::Real(number) => {
+                if let Some(whole) = as_whole(number) {
+                    let mut digits = itoa::Buffer::new();
+                    self.page.extend_from_slice(digits.format(whole).as_bytes());
+                } else if number.is_finite() && number.fract() != 0.0 {
+                    let mut digits = ryu::Buffer::new();
+                    let digits = digits.format_finite(number);
+                    self.page.extend_from_slice(digits.as_bytes());
+                } else {
+                    self.write(number);
+                }
             }
-            Number::Real(number) => self.write(number),
         }
     }
 
     fn write(&mut self, text: impl Display) {
         write!(self.page, "{text}").expect("writing to a Vec cannot fail");
     }
+}
+
+/// The whole number that `number` is exactly, if it is none that only a float can be.
+fn as_whole(number: f64) -> Option<i64> {
+    #[expect(clippy::cast_possible_truncation, reason = "what is lost is seen")]
+    let whole = number as i64;
+    #[expect(clippy::cast_precision_loss, reason = "what is lost is seen")]
+    let back = whole as f64;
+    // Unlike 0, -0 has a sign; from 2^53 on, a float stands for several whole numbers.
+    let is_same = back.to_bits() == number.to_bits() && whole.unsigned_abs() < 1 << 53;
+    is_same.then_some(whole)
 }

@@ -106,7 +106,7 @@ impl<'s> SeriesModel<'s> {
         };
         let profile = self.settings.profile;
         let is_unusual = profile == Profile::Compact && family.compact == Compact::Reduced(0);
-        let is_left_out = is_unusual || family.excepts(self.kind, profile);
+        let is_left_out = is_unusual || !family.is_of(self.kind, profile);
         has && !is_left_out && self.settings.exports(family)
     }
 
