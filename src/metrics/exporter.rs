@@ -32,6 +32,8 @@ use crate::{
     value::is_plain_label_name,
 };
 
+type MonitorsByName = BTreeMap<Arc<str>, Arc<MonitorMetrics>>;
+
 /// Number of monitors that may end between two collections and are in the next one.
 const MAX_ENDED: usize = 100_000;
 
@@ -40,14 +42,14 @@ pub struct Metrics {
     settings: Settings,
     /// Each monitor owns its values. The prometheus crate's vectors would mistake two monitors for one if
     /// their label values are the same bytes when joined.
-    monitors: RwLock<BTreeMap<Arc<str>, Arc<MonitorMetrics>>>,
+    monitors: RwLock<MonitorsByName>,
     buckets: MonitorBuckets,
     daemon: DaemonMetrics,
     /// The values that a collector has; empty unless deltas are exported.
     exported: Arc<Mutex<Exported>>,
-    /// The monitors that have ended since the last collection, so that it has their last values; `None` if nothing
-    /// is collected.
-    ended: Mutex<Option<Vec<Arc<MonitorMetrics>>>>,
+    /// The monitors that have ended since the last collection, so that the next one has their last values; `None` if
+    /// nothing is collected.
+    ended: Mutex<Option<MonitorsByName>>,
     /// A label that not every scraper can read.
     utf8_label: OnceLock<String>,
     has_warned_of_label: AtomicBool,
@@ -151,7 +153,7 @@ impl Metrics {
             },
             Syntax::Protobuf => Form::Protobuf,
         };
-        self.exposition_as(form, format.names, Vec::new())
+        self.exposition_as(form, format.names, MonitorsByName::new())
     }
 
     /// The page of all monitors, and of those that have `ended` unless others have their names.
@@ -159,18 +161,18 @@ impl Metrics {
         &self,
         form: Form,
         names: LabelNames,
-        ended: Vec<Arc<MonitorMetrics>>,
+        mut ended: MonitorsByName,
     ) -> Exposition {
         let style = PageStyle {
             profile: self.settings.profile,
             names,
         };
         let monitors = self.monitors.read();
-        let ended = ended.into_iter();
-        let ended = ended.filter(|monitor| !monitors.contains_key(monitor.name(false)));
+        ended.retain(|name, _| !monitors.contains_key(name));
         // The lock is released before the page is written.
         Exposition::new(
-            monitors.values().cloned().chain(ended),
+            monitors.values().cloned(),
+            ended.into_values(),
             |family| self.settings.exports(family),
             self.daemon.clone(),
             style,
@@ -196,8 +198,12 @@ impl Metrics {
 impl MetricSource for Metrics {
     fn collect(&self, temporality: Temporality) -> Box<dyn MetricCollection> {
         let points = Points::new(temporality, self.exported.clone());
-        let ended = self.ended.lock().replace(Vec::new()).unwrap_or_default();
-        Box::new(self.exposition_as(Form::Otlp(points), LabelNames::Utf8, ended))
+        let ended = self.ended.lock().replace(MonitorsByName::new());
+        Box::new(self.exposition_as(
+            Form::Otlp(points),
+            LabelNames::Utf8,
+            ended.unwrap_or_default(),
+        ))
     }
 
     fn forget(&self) {
@@ -225,7 +231,7 @@ impl DispatcherObserver for Metrics {
         if let Some(ended) = &mut *self.ended.lock()
             && ended.len() < MAX_ENDED
         {
-            ended.push(monitor);
+            ended.insert(job.name.clone(), monitor);
         }
     }
 

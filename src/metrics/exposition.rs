@@ -73,14 +73,16 @@ impl Form {
 struct Entry {
     /// Its type, here too: most families are of one type, and each monitor is elsewhere in memory.
     kind: &'static str,
+    has_ended: bool,
     monitor: Arc<MonitorMetrics>,
     slots: SlotCounts,
 }
 
 impl Entry {
-    fn new(monitor: Arc<MonitorMetrics>) -> Self {
+    fn new(monitor: Arc<MonitorMetrics>, has_ended: bool) -> Self {
         Self {
             kind: monitor.kind,
+            has_ended,
             slots: monitor.slots(),
             monitor,
         }
@@ -115,15 +117,18 @@ enum Part {
 }
 
 impl Exposition {
-    /// A page of `monitors` with the families that `exports` selects, and of the daemon.
+    /// A page of `monitors`, and of those that have `ended`, with the families that `exports` selects, and of the daemon.
     pub(super) fn new(
         monitors: impl Iterator<Item = Arc<MonitorMetrics>>,
+        ended: impl Iterator<Item = Arc<MonitorMetrics>>,
         exports: impl Fn(&Family) -> bool,
         daemon: DaemonMetrics,
         style: PageStyle,
         form: Form,
     ) -> Self {
-        let monitors: Vec<_> = monitors.map(Entry::new).collect();
+        let monitors = monitors.map(|monitor| Entry::new(monitor, false));
+        let ended = ended.map(|monitor| Entry::new(monitor, true));
+        let monitors: Vec<_> = monitors.chain(ended).collect();
         let kinds: BTreeSet<_> = monitors.iter().map(|entry| entry.kind).collect();
         let of_monitors = FAMILIES.iter().rev().filter_map(|family| {
             let Writer::Monitor(writer) = family.writer else {
@@ -197,7 +202,7 @@ impl Exposition {
     fn write_daemon(&mut self, chunk: &mut Vec<u8>) {
         let mut monitors = BTreeMap::<_, u64>::new();
         let mut checks_in_flight = 0;
-        for entry in &self.monitors {
+        for entry in self.monitors.iter().filter(|entry| !entry.has_ended) {
             *monitors.entry(entry.kind).or_default() += u64::from(!entry.monitor.is_paused());
             checks_in_flight += entry.slots.in_flight;
         }
