@@ -2,7 +2,9 @@
 
 use http::{HeaderMap, HeaderName, header};
 
-use super::{Credentials, read_credentials, read_proxies, read_tls_config};
+use super::{
+    Credentials, own_headers::refuse_headers, read_credentials, read_proxies, read_tls_config,
+};
 use crate::{
     net::{http::Proxies, oauth2, tls},
     value::Fields,
@@ -19,15 +21,12 @@ pub(crate) struct OwnRequest {
 
 /// Refuses headers that are set from the URL.
 pub(crate) fn check_own_header(name: &HeaderName) -> Result<(), (&'static str, &'static str)> {
-    let is_set = [
+    let own = [
         header::HOST,
         header::CONTENT_LENGTH,
         header::TRANSFER_ENCODING,
     ];
-    if is_set.contains(name) {
-        return Err(("set from the URL", "no such header"));
-    }
-    Ok(())
+    refuse_headers(own, "set from the URL")(name)
 }
 
 /// Reads the credentials, `tls_config` and the proxies of a request with `headers`.

@@ -2,17 +2,14 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use http::{
-    HeaderMap,
-    header::{self},
-};
+use http::{HeaderMap, header};
 use url::Url;
 
 use super::{metric_source::Temporality, stats::Signal};
 use crate::{
     check::TraceId,
     net::{http::Proxies, tls},
-    settings::{read_known_credentials, read_proxies, read_tls_config},
+    settings::{read_known_credentials, read_proxies, read_tls_config, refuse_headers},
     value::{Fields, FromNode, HttpUrl, Node, read_duration},
 };
 
@@ -177,19 +174,14 @@ impl ExporterSettings {
     fn read(fields: &mut Fields<'_>, signal: Signal) -> Option<Self> {
         let endpoint = fields.required::<HttpUrl>("endpoint");
         let _: Option<Protocol> = fields.optional("protocol");
-        let mut headers = fields.headers(|name| {
-            let own = [
-                header::HOST,
-                header::CONTENT_LENGTH,
-                header::CONTENT_TYPE,
-                header::CONTENT_ENCODING,
-                header::TRANSFER_ENCODING,
-            ];
-            if own.contains(name) {
-                return Err(("set by the exporter", "no such header"));
-            }
-            Ok(())
-        });
+        let own = [
+            header::HOST,
+            header::CONTENT_LENGTH,
+            header::CONTENT_TYPE,
+            header::CONTENT_ENCODING,
+            header::TRANSFER_ENCODING,
+        ];
+        let mut headers = fields.headers(refuse_headers(own, "set by the exporter"));
         let userinfo = endpoint.as_ref().and_then(|url| url.userinfo.clone());
         let credentials = read_known_credentials(fields, userinfo, &headers);
         headers.extend(credentials.map(|value| (header::AUTHORIZATION, value)));

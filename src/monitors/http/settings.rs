@@ -21,7 +21,9 @@ use crate::{
         http::{Client, ClientOptions, OfferedVersions, USER_AGENT},
         tls,
     },
-    settings::{Credentials, TLS_KEYS, read_credentials, read_route, read_tls_config},
+    settings::{
+        Credentials, TLS_KEYS, read_credentials, read_route, read_tls_config, refuse_headers,
+    },
     value::{
         ByteSize, Endpoint, Fields, FileContents, Host, HttpUrl, HttpVersion, StatusCodes,
         TlsVersion, ZonedHttpUrl,
@@ -335,12 +337,8 @@ fn request_headers(
 }
 
 pub(in crate::monitors) fn read_headers(fields: &mut Fields<'_>) -> HeaderMap {
-    fields.headers(|name| {
-        if name == header::CONTENT_LENGTH || name == header::TRANSFER_ENCODING {
-            return Err(("set from the body", "no such header"));
-        }
-        Ok(())
-    })
+    let own = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING];
+    fields.headers(refuse_headers(own, "set from the body"))
 }
 
 /// The versions to offer.
