@@ -42,7 +42,6 @@ const USAGE: &str = "usage: bare MODE ADDRESS RATE SECONDS WORKERS [CA_FILE]
 MODE     tcp      connect, write, read to the end, close
          rustls   the same behind a full, verified TLS 1.3 handshake; needs CA_FILE
          hyper    hyper's HTTP/1 client on a connection of its own
-         reqwest  reqwest's client with no idle connections
 RATE     requests a second, each second one by each of as many tasks
 SECONDS  that are measured, after a second that is not
 WORKERS  threads that run them";
@@ -66,16 +65,14 @@ enum Client {
     Tcp,
     Rustls(TlsConnector),
     Hyper,
-    Reqwest(reqwest::Client, reqwest::Url),
 }
 
 impl Client {
-    fn new(mode: &str, address: SocketAddr, authorities: Option<&String>) -> Result<Self, Failure> {
+    fn new(mode: &str, authorities: Option<&String>) -> Result<Self, Failure> {
         Ok(match mode {
             "tcp" => Self::Tcp,
             "rustls" => Self::Rustls(connector(authorities.ok_or("rustls needs CA_FILE")?)?),
             "hyper" => Self::Hyper,
-            "reqwest" => Self::Reqwest(client()?, format!("http://{address}/").parse()?),
             _ => return Err(USAGE.into()),
         })
     }
@@ -91,12 +88,6 @@ impl Client {
                 exchange(connector.connect(name, tcp).await?).await
             }
             Self::Hyper => by_hyper(address).await,
-            Self::Reqwest(client, url) => {
-                let request = reqwest::Request::new(reqwest::Method::GET, url.clone());
-                let response = client.execute(request).await?.error_for_status()?;
-                response.bytes().await?;
-                Ok(())
-            }
         }
     }
 }
@@ -157,24 +148,6 @@ fn connector(authorities: &str) -> Result<TlsConnector, Failure> {
     Ok(Arc::new(config).into())
 }
 
-/// Without what the daemon does not use either.
-fn client() -> Result<reqwest::Client, Failure> {
-    let tls = ClientConfig::builder_with_provider(Arc::new(default_provider()))
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(RootCertStore::empty())
-        .with_no_client_auth();
-    let client = reqwest::Client::builder()
-        .pool_max_idle_per_host(0)
-        .retry(reqwest::retry::never())
-        .redirect(reqwest::redirect::Policy::none())
-        .referer(false)
-        .no_proxy()
-        .tcp_keepalive(None)
-        .tls_backend_preconfigured(tls)
-        .build()?;
-    Ok(client)
-}
-
 /// When in each second the task with this index is due: like the daemon's, places are by a hash,
 /// and not at even distances, so that timers coincide as often.
 fn place(index: u64) -> Duration {
@@ -231,7 +204,7 @@ fn run(arguments: &[String]) -> Result<(), Failure> {
         return Err(USAGE.into());
     };
     let address = address.parse()?;
-    let client = Client::new(mode, address, authorities.first())?;
+    let client = Client::new(mode, authorities.first())?;
     let runtime = Builder::new_multi_thread()
         .worker_threads(workers.parse::<usize>()?.max(1))
         .enable_all()

@@ -60,17 +60,22 @@ def https(bench: Bench) -> list[Row]:
 
 
 def floor(bench: Bench) -> list[Row]:
-    """What the layers under the daemon take by themselves. There is no bar."""
+    """What the layers under the daemon take by themselves, and what each is by wrk. There is no bar."""
+    wrk = "wrk -c10"
     rows = []
     for rate in sorted(bench.rates, reverse=True):
         name = f"HTTP check, {rate}/s"
+        clients = {mode: f"bare {mode}, {rate}/s" for mode in ("hyper", "tcp")}
         sides: Sides = {
-            name: partial(check_cost, bench.binary, bench.target, bench.target.http, rate, bench.window)
+            name: partial(check_cost, bench.binary, bench.target, bench.target.http, rate, bench.window),
+            wrk: partial(yardsticks.wrk, bench.target, 10),
         }
-        for mode in ("reqwest", "hyper", "tcp"):
-            client = partial(yardsticks.bare, bench.bare, bench.target, mode, rate)
-            sides[f"bare {mode}, {rate}/s"] = client
+        sides |= {
+            client: partial(yardsticks.bare, bench.bare, bench.target, mode, rate)
+            for mode, client in clients.items()
+        }
         samples = interleaved(bench.rounds, sides)
         rows += [Row(side, "µs", samples[side]) for side in sides]
-        rows += [ratio(samples, name, side) for side in list(sides)[1:]]
+        rows += [ratio(samples, name, client) for client in clients.values()]
+        rows += [ratio(samples, client, wrk) for client in clients.values()]
     return rows
