@@ -7,6 +7,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use bytes::BufMut;
 use rustls::{ClientConnection, pki_types::ServerName};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
@@ -14,6 +15,7 @@ use tokio::{
     time::{Duration, timeout},
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
+use tokio_util::io::poll_read_buf;
 
 use super::{
     ErrorClassifier,
@@ -82,8 +84,6 @@ pub(super) enum Transport {
 pub struct MeasuredStream {
     transport: Transport,
     errors: ErrorClassifier,
-    /// For reads into buffers that are larger than [`MAX_READ_BYTES`].
-    scratch: Vec<u8>,
     turns: Turns,
 }
 
@@ -92,7 +92,6 @@ impl MeasuredStream {
         Self {
             transport,
             errors,
-            scratch: Vec::new(),
             turns: Turns::default(),
         }
     }
@@ -215,14 +214,8 @@ impl MeasuredStream {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if buffer.remaining() <= MAX_READ_BYTES {
-            return Pin::new(&mut self.transport).poll_read(context, buffer);
-        }
-        self.scratch.resize(MAX_READ_BYTES, 0);
-        let mut some = ReadBuf::new(&mut self.scratch);
-        let read = Pin::new(&mut self.transport).poll_read(context, &mut some);
-        buffer.put_slice(some.filled());
-        read
+        let some = &mut buffer.limit(MAX_READ_BYTES);
+        poll_read_buf(Pin::new(&mut self.transport), context, some).map_ok(drop)
     }
 
     /// Looks for the alert behind a write that failed: a peer that refuses says so and closes, and the

@@ -7,16 +7,17 @@
 use std::{
     borrow::Cow,
     io,
-    mem::MaybeUninit,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
 };
 
+use bytes::BufMut;
 use http::{HeaderName, HeaderValue};
-use memchr::memchr;
+use memchr::{memchr, memchr_iter};
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_util::io::poll_read_buf;
 
 use crate::net::{MeasuredStream, echo::SentWords};
 
@@ -183,17 +184,16 @@ impl AsyncRead for LenientStream {
             if this.in_body {
                 return Pin::new(&mut this.stream).poll_read(context, buffer);
             }
-            let mut bytes = [MaybeUninit::uninit(); READ_BYTES];
-            let mut received = ReadBuf::uninit(&mut bytes);
-            ready!(Pin::new(&mut this.stream).poll_read(context, &mut received))?;
-            if received.filled().is_empty() {
+            this.pending.reserve(READ_BYTES);
+            let stream = Pin::new(&mut this.stream);
+            let received = &mut (&mut this.pending).limit(READ_BYTES);
+            if ready!(poll_read_buf(stream, context, received))? == 0 {
                 this.finish(this.pending.len());
                 if this.ready == 0 {
                     return Poll::Ready(Ok(()));
                 }
                 break;
             }
-            this.pending.extend_from_slice(received.filled());
             this.advance();
         }
         this.take_ready(buffer);
@@ -278,7 +278,7 @@ fn is_interim(head: &[u8]) -> bool {
 
 /// `head` as hyper accepts it, if there is anything to mend.
 fn mend(head: &[u8], log: &HeadLog) -> Option<Vec<u8>> {
-    let mut lines = head.split_inclusive(|byte| *byte == b'\n');
+    let mut lines = lines(head);
     let status_line = lines.next()?;
     let is_http10 = status_line.starts_with(b"HTTP/1.0 ");
     let has_chunks = is_http10
@@ -310,6 +310,15 @@ fn mend(head: &[u8], log: &HeadLog) -> Option<Vec<u8>> {
         mended.extend_from_slice(line);
     }
     Some(mended)
+}
+
+/// The lines of `head`, each with its end.
+fn lines(head: &[u8]) -> impl Iterator<Item = &[u8]> + Clone {
+    memchr_iter(b'\n', head).scan(0, |start, end| {
+        let line = &head[*start..=end];
+        *start = end + 1;
+        Some(line)
+    })
 }
 
 /// Adds some of `lines`, and all that hyper needs, to `passed`. Returns the headers in the others.
