@@ -76,24 +76,28 @@ impl Drop for CancelOnDrop {
 }
 
 /// The time that a computation in steps may use before it yields.
-pub(crate) struct TimeSlice(Instant);
+///
+/// It begins with the first question for it, after the first step, so that a single step needs no clock.
+#[derive(Default)]
+pub(crate) struct TimeSlice(Option<Instant>);
 
 impl TimeSlice {
-    /// Starts a slice.
-    pub(crate) fn start() -> Self {
-        Self(Instant::now())
-    }
-
     /// Returns true if the slice is used up.
-    pub(crate) fn is_used(&self) -> bool {
-        self.0.elapsed() >= TIME_SLICE
+    fn is_used(&mut self) -> bool {
+        match self.0 {
+            Some(start) => start.elapsed() >= TIME_SLICE,
+            None => {
+                self.0 = Some(Instant::now());
+                false
+            }
+        }
     }
 
     /// Yields if the slice is used up, and starts the next one.
     pub(crate) async fn yield_if_used(&mut self) {
         if self.is_used() {
             yield_turn().await;
-            *self = Self::start();
+            *self = Self::default();
         }
     }
 }
@@ -163,13 +167,17 @@ pub(crate) struct Turns {
 impl Turns {
     /// Waits for the turn of the task. Polled before each piece of work.
     pub(crate) fn poll_turn(&mut self, context: &Context<'_>) -> Poll<()> {
-        if self.slice.get_or_insert_with(TimeSlice::start).is_used() {
+        let Some(slice) = &mut self.slice else {
+            self.slice = Some(TimeSlice::default());
+            return Poll::Ready(());
+        };
+        if slice.is_used() {
             let turn = self
                 .others
                 .get_or_insert_with(|| OthersTurn::begin(context));
             ready!(turn.poll(context));
             self.others = None;
-            self.slice = Some(TimeSlice::start());
+            self.slice = Some(TimeSlice::default());
         }
         Poll::Ready(())
     }
@@ -229,7 +237,7 @@ mod tests {
         let other = Arc::new(CancelFlag::default());
         let flag = other.clone();
         tokio::spawn(async move { flag.set() });
-        let mut slice = TimeSlice::start();
+        let mut slice = TimeSlice::default();
         while !other.is_set() {
             slice.yield_if_used().await;
         }

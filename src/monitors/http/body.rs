@@ -48,7 +48,7 @@ impl<T: Transport> Http<T> {
             steps: attempt.steps().clone(),
         };
         let mut decoder = encoding.map(|encoding| Box::new(Decoder::new(encoding, empty_body())));
-        let mut slice = TimeSlice::start();
+        let mut slice = TimeSlice::default();
         // As much of the decoded body as is within the limit.
         let record_decoded = |bytes: u64| {
             let bytes = limit.map_or(bytes, |limit| bytes.min(limit));
