@@ -45,7 +45,7 @@ pub enum Server {
     /// Over TLS (RFC 7858).
     Tls(Endpoint),
     /// Over HTTPS (RFC 8484).
-    Https(Url),
+    Https(Arc<Url>),
 }
 
 /// The words of `transport_protocol`.
@@ -157,7 +157,7 @@ impl ServerAddress {
     /// The server; `None` if the two do not fit together.
     fn server(self, transport: Transport) -> Option<Server> {
         let target = match self {
-            Self::Url(url) => return Some(Server::Https(url)),
+            Self::Url(url) => return Some(Server::Https(url.into())),
             Self::Host(target) => target,
         };
         match transport {

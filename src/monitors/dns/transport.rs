@@ -1,5 +1,7 @@
 //! Sends a query to the server and receives the response: over UDP, TCP, TLS and HTTPS.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Method, Response as HttpResponse, StatusCode,
@@ -163,7 +165,7 @@ async fn over_stream(
 /// RFC 8484, by POST.
 async fn over_https(
     client: &net_http::Client,
-    url: &Url,
+    url: &Arc<Url>,
     settings: &Settings,
     encoded: EncodedQuery<'_>,
     attempt: &Attempt,

@@ -1,6 +1,6 @@
 //! The requests of a check along its redirects.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
 use bytes::Bytes;
 use http::{
@@ -31,7 +31,7 @@ const CROSS_ORIGIN_SAFE_HEADERS: [HeaderName; 8] = [
 
 /// One request of a check, after any number of redirects.
 pub(super) struct Hop {
-    pub url: Url,
+    pub url: Arc<Url>,
     pub method: Method,
     body: Bytes,
 }
@@ -239,6 +239,7 @@ impl<T: Transport> Http<T> {
         } else {
             (Method::GET, Bytes::new())
         };
+        let url = Arc::new(url);
         Ok(Some(Hop { url, method, body }))
     }
 }

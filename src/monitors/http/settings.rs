@@ -34,7 +34,7 @@ use crate::{
 #[derive(Clone)]
 pub struct Settings {
     /// The URL, without userinfo and fragment.
-    pub url: Url,
+    pub url: Arc<Url>,
     /// The method.
     pub method: Method,
     /// All headers of the request, the one with the credentials among them.
@@ -79,7 +79,7 @@ impl Settings {
     #[must_use]
     pub fn get(url: Url) -> Self {
         Self {
-            url,
+            url: url.into(),
             method: Method::GET,
             headers: request_headers(HeaderMap::new(), None),
             body: Bytes::new(),
@@ -154,7 +154,7 @@ impl Settings {
             zone,
             advanced: advanced.into_option_box(),
             // Last, so that the problems of the others are reported too.
-            url: url?.url,
+            url: url?.url.into(),
         };
         settings.check_consistency(fields);
         settings.warn(fields);

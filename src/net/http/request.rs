@@ -48,7 +48,7 @@ pub struct Request {
     /// The method.
     pub method: Method,
     /// An `http` or `https` URL with a host.
-    pub url: Url,
+    pub url: Arc<Url>,
     /// The headers.
     pub headers: HeaderMap,
     /// The body, empty for none.
