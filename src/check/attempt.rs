@@ -252,6 +252,10 @@ impl Attempt {
     /// Ends the attempt with the result of its check.
     #[must_use]
     pub fn finish(self, result: Result<(), Failure>) -> Report {
+        self.finish_at(Instant::now(), result)
+    }
+
+    fn finish_at(self, now: Instant, result: Result<(), Failure>) -> Report {
         match &result {
             Ok(()) => self.step(StepKind::Success, || "the target is as it should be"),
             Err(failure) => self.step(StepKind::Failure, || {
@@ -259,7 +263,7 @@ impl Attempt {
             }),
         }
         let mut progress = self.progress();
-        let now = progress.end();
+        let now = progress.end(now);
         progress.leave(now);
         let trace = progress.trace.take().map(|mut trace| {
             trace.elapsed = now - progress.started;
@@ -298,29 +302,30 @@ impl Attempt {
         let check = AssertUnwindSafe(async { job.monitor.check(&attempt).await }).catch_unwind();
         let result = tokio::time::timeout_at(deadline, check).await;
         // If the runtime was busy, a result can come after the deadline.
-        let is_late = Instant::now() > deadline;
+        let now = Instant::now();
+        let is_late = now > deadline;
         let result = match result {
             Ok(Err(panic)) => Err(attempt.failure(
                 Reason::AgentError,
                 format!("the check panicked: {}", panic_message(&*panic)),
             )),
             Ok(Ok(result)) if !is_late => {
-                result.and_then(|()| attempt.check_max_latency(job.fail_if_slower_than))
+                result.and_then(|()| attempt.check_max_latency(job.fail_if_slower_than, now))
             }
-            Ok(Ok(_)) | Err(_) => attempt.time_out(job, deadline),
+            Ok(Ok(_)) | Err(_) => attempt.time_out(job, deadline, now),
         };
-        attempt.finish(result)
+        attempt.finish_at(now, result)
     }
 
-    /// The result of a check whose deadline has passed.
-    fn time_out(&self, job: &Job, deadline: Instant) -> Result<(), Failure> {
+    /// The result of a check whose deadline has passed by `now`.
+    fn time_out(&self, job: &Job, deadline: Instant, now: Instant) -> Result<(), Failure> {
         let mut progress = self.progress();
         let concluded = progress.concluded.clone();
         let (presumed, awaited) = (progress.timeout_failure.take(), progress.explanation.take());
         let awaited = awaited.or(progress.explanation_in_any_phase.map(str::to_owned));
         drop(progress);
         if let Some((_, result)) = concluded.filter(|(ended, _)| *ended <= deadline) {
-            return result.and_then(|()| self.check_max_latency(job.fail_if_slower_than));
+            return result.and_then(|()| self.check_max_latency(job.fail_if_slower_than, now));
         }
         if let Some(failure) = presumed {
             return Err(failure);
@@ -331,11 +336,11 @@ impl Attempt {
         Err(self.failure(Reason::Timeout, error))
     }
 
-    /// Fails if the check took longer than `limit`, in the phase that took most of the time.
-    fn check_max_latency(&self, limit: Option<Duration>) -> Result<(), Failure> {
+    /// Fails if the check, which ends `now`, took longer than `limit`, in the phase that took most of the time.
+    fn check_max_latency(&self, limit: Option<Duration>, now: Instant) -> Result<(), Failure> {
         let Some(limit) = limit else { return Ok(()) };
         let mut progress = self.progress();
-        let now = progress.end();
+        let now = progress.end(now);
         progress.leave(now);
         let duration = progress.duration(now);
         self.step(StepKind::verdict(duration <= limit), || {
@@ -370,10 +375,10 @@ impl Progress {
         (now - self.started).saturating_sub(self.excluded)
     }
 
-    /// The end of the measured part: now, unless it has ended already.
-    fn end(&self) -> Instant {
+    /// The end of the measured part: `now`, unless it has ended already.
+    fn end(&self, now: Instant) -> Instant {
         let concluded = self.concluded.as_ref();
-        concluded.map_or_else(Instant::now, |(at, _)| *at)
+        concluded.map_or(now, |(at, _)| *at)
     }
 
     fn leave(&mut self, now: Instant) {
