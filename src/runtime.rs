@@ -1,8 +1,16 @@
 //! The tokio runtime of the program. A thread that cannot be started is an error, not a panic.
 
-use std::{io, panic::catch_unwind, sync::mpsc, thread, time::Duration};
+use std::{
+    future::Future,
+    io,
+    panic::{UnwindSafe, catch_unwind},
+    sync::mpsc,
+    thread,
+    time::Duration,
+};
 
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{self, Builder, Handle};
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// Maximum number of threads for long computations, such as rendering pages and matching large bodies.
 const MAX_BLOCKING_THREADS: usize = 32;
@@ -11,17 +19,83 @@ const MAX_BLOCKING_THREADS: usize = 32;
 /// can be started; without one, tokio panics.
 const KEEP_ALIVE: Duration = Duration::from_secs(366 * 86_400);
 
-/// Builds a runtime with `workers` threads for checks.
-///
-/// # Errors
-/// If the threads or other resources cannot be allocated.
-pub(crate) fn build(workers: usize) -> io::Result<Runtime> {
-    // One more for blocking work.
-    probe_threads(workers + 1)?;
-    // tokio panics if it cannot spawn a worker.
+/// Runs checks, and whatever else is spawned on it.
+pub(crate) struct Runtime {
+    handle: Handle,
+    workers: Workers,
+}
+
+/// The threads that run tasks.
+enum Workers {
+    /// Several, among which tasks move.
+    Several(runtime::Runtime),
+    /// One, with a scheduler that has nobody to share tasks with, which takes less time for each. It ends when this is
+    /// dropped.
+    One(#[expect(dead_code, reason = "held for its drop")] DropGuard),
+}
+
+impl Runtime {
+    /// Starts `workers` threads for checks.
+    ///
+    /// # Errors
+    /// If the threads or other resources cannot be allocated.
+    pub(crate) fn start(workers: usize) -> io::Result<Self> {
+        // One more for blocking work.
+        probe_threads(workers + 1)?;
+        if workers == 1 {
+            return Self::start_one();
+        }
+        let runtime = build(|| {
+            let mut builder = Builder::new_multi_thread();
+            builder.worker_threads(workers);
+            builder
+        })?;
+        Ok(Self {
+            handle: runtime.handle().clone(),
+            workers: Workers::Several(runtime),
+        })
+    }
+
+    fn start_one() -> io::Result<Self> {
+        let runtime = build(Builder::new_current_thread)?;
+        let handle = runtime.handle().clone();
+        let stop = CancellationToken::new();
+        let stopped = stop.clone();
+        let run = move || {
+            runtime.block_on(stopped.cancelled());
+            runtime.shutdown_background();
+        };
+        let thread = thread::Builder::new().name("checks".to_owned());
+        thread.spawn(run)?;
+        Ok(Self {
+            handle,
+            workers: Workers::One(stop.drop_guard()),
+        })
+    }
+
+    /// Spawns tasks on it.
+    pub(crate) fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    /// Runs `future` on this thread. What it spawns runs on the workers.
+    pub(crate) fn block_on<F: Future>(&self, future: F) -> F::Output {
+        self.handle.block_on(future)
+    }
+
+    /// Stops it without waiting for tasks, which are dropped, and for blocking work.
+    pub(crate) fn shutdown_background(self) {
+        if let Workers::Several(runtime) = self.workers {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// Builds a runtime, with a thread for blocking work.
+fn build(builder: impl FnOnce() -> Builder + UnwindSafe) -> io::Result<runtime::Runtime> {
+    // tokio panics if it cannot spawn a thread.
     let runtime = catch_unwind(|| {
-        Builder::new_multi_thread()
-            .worker_threads(workers)
+        builder()
             .max_blocking_threads(MAX_BLOCKING_THREADS)
             .thread_keep_alive(KEEP_ALIVE)
             .enable_all()

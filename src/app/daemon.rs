@@ -32,7 +32,7 @@ use crate::{
     metrics::Metrics,
     net::Net,
     probe::{ProbeStats, Prober},
-    runtime,
+    runtime::Runtime,
     server::{Address, Readiness, ReloadHandle, ReloadRequest, Server, Services},
     state::{DependencyGraph, States},
     status::Status,
@@ -168,7 +168,7 @@ pub(crate) fn run_with_options(config: &Config, options: RunOptions) -> Result<(
         None => metrics,
     };
     let workers = dispatcher::threads_needed(&jobs).min(dispatcher::cores());
-    let runtime = runtime::build(workers).map_err(Error::Start)?;
+    let runtime = Runtime::start(workers).map_err(Error::Start)?;
     let daemon = Daemon {
         config,
         config_hashes,

@@ -4,13 +4,13 @@
 use std::{future::pending, panic::resume_unwind};
 
 use parking_lot::Mutex;
-use tokio::runtime::{Handle, Runtime};
+use tokio::runtime::Handle;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::LOG_TARGET;
 use crate::{
     check::{Job, Report, Steps},
-    runtime,
+    runtime::Runtime,
 };
 
 /// A runtime for probes, which is started when it is needed first.
@@ -24,7 +24,7 @@ impl ProbeThread {
         if started.is_some() {
             return;
         }
-        match runtime::build(1) {
+        match Runtime::start(1) {
             Ok(runtime) => *started = Some(runtime),
             Err(error) => tracing::warn!(
                 target: LOG_TARGET,

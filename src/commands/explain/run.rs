@@ -14,7 +14,7 @@ use crate::{
     config::Config,
     dispatcher, logging,
     net::Net,
-    runtime,
+    runtime::Runtime,
 };
 
 /// The output format of `explain`.
@@ -37,7 +37,7 @@ pub(crate) fn run(mut config: Config, name: String, output: Output) -> Result<bo
     once::select(&mut config, &[name])?;
     let logging =
         logging::start(&config.log.settings(), logging::Output::Stderr).map_err(Error::Start)?;
-    let runtime = runtime::build(dispatcher::cores()).map_err(Error::Start)?;
+    let runtime = Runtime::start(dispatcher::cores()).map_err(Error::Start)?;
     let mut jobs = config.jobs(&Net::system()).into_iter();
     let job = jobs.next().expect("one monitor was selected");
     let steps = Steps::record(StepLimits::EXPLAIN);

@@ -18,7 +18,7 @@ use crate::{
     exit_code::{self, WithExitCode},
     logging,
     net::Net,
-    runtime,
+    runtime::Runtime,
     value::nearest,
 };
 
@@ -94,7 +94,7 @@ pub(crate) fn run(mut config: Config, names: &[String], options: Options) -> Res
     }
     let logging =
         logging::start(&config.log.settings(), logging::Output::Stderr).map_err(Error::Start)?;
-    let runtime = runtime::build(dispatcher::cores()).map_err(Error::Start)?;
+    let runtime = Runtime::start(dispatcher::cores()).map_err(Error::Start)?;
     let net = Net::system();
     let result = runtime.block_on(async {
         if options.discover {
