@@ -56,32 +56,40 @@ pub(super) enum Slot {
 
 impl MonitorTask {
     /// Runs slots until it is stopped, and returns the job.
-    pub(super) async fn run(mut self, first: Duration) -> Job {
-        let (mut slot, stop) = (Slot::Grid(first), self.control.stop.clone());
-        if !self.job.enabled {
-            stop.cancelled().await;
-            return self.job;
-        }
-        let slots = async {
-            loop {
-                // Panics of checks and of their log lines are caught elsewhere, so this is a panic of
-                // an observer.
-                let next = AssertUnwindSafe(self.run_slot(slot)).catch_unwind().await;
-                slot = next.unwrap_or_else(|_| {
-                    tracing::error!(target: LOG_TARGET, monitor = &*self.job.name, "An observer panicked");
-                    match slot {
-                        Slot::Grid(due) => Slot::Grid(self.schedule.next_after(due.max(self.now()))),
-                        Slot::Retry { grid, .. } => Slot::Grid(grid),
-                    }
-                });
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "the future of an async function has room for the task twice"
+    )]
+    pub(super) fn run(mut self, first: Duration) -> impl Future<Output = Job> + Send {
+        async move {
+            let stop = self.control.stop.clone();
+            if !self.job.enabled {
+                stop.cancelled().await;
+                return self.job;
             }
-        };
-        tokio::select! {
-            biased; // a slot that is due at the same time as the end does not run
-            () = stop.cancelled() => {}
-            () = slots => {}
+            tokio::select! {
+                biased; // a slot that is due at the same time as the end does not run
+                () = stop.cancelled() => {}
+                () = self.run_slots(first) => {}
+            }
+            self.job
         }
-        self.job
+    }
+
+    /// Runs slots, the first of which is at `first`.
+    async fn run_slots(&mut self, first: Duration) {
+        let mut slot = Slot::Grid(first);
+        loop {
+            // Panics of checks and of their log lines are caught elsewhere, so this is a panic of an observer.
+            let next = AssertUnwindSafe(self.run_slot(slot)).catch_unwind().await;
+            slot = next.unwrap_or_else(|_| {
+                tracing::error!(target: LOG_TARGET, monitor = &*self.job.name, "An observer panicked");
+                match slot {
+                    Slot::Grid(due) => Slot::Grid(self.schedule.next_after(due.max(self.now()))),
+                    Slot::Retry { grid, .. } => Slot::Grid(grid),
+                }
+            });
+        }
     }
 
     /// Waits for `slot`, runs or skips it, and returns the next one.
@@ -90,6 +98,12 @@ impl MonitorTask {
         self.control.set_slot(self.origin + due);
         self.observer.on_scheduled(self.origin + due);
         sleep_until(self.origin + due).await;
+        // In a box, so that a sleeping monitor does not hold the memory of a check.
+        Box::pin(self.run_due_slot(slot, due)).await
+    }
+
+    /// Runs or skips `slot`, which was due at `due`, and returns the next one.
+    async fn run_due_slot(&mut self, slot: Slot, due: Duration) -> Slot {
         let has_run = std::mem::replace(&mut self.first_slot_run, true);
         let late = match slot {
             Slot::Grid(_) if has_run => match self.schedule.on_wake(due, self.now()) {
