@@ -329,7 +329,7 @@ impl Cli {
                     storage_interval,
                     ..RunOptions::default()
                 };
-                run::run(&config, options)?;
+                run::run(config, options)?;
             }
             Some(Command::Blackbox(flags)) => return Ok(blackbox::run(&flags)),
             Some(Command::Schema) => print_stdout("schema", schema::text())?,

@@ -75,7 +75,7 @@ pub fn run_with_jobs(config: &Config, jobs: Vec<Job>) -> Result<(), Error> {
         extra_jobs: jobs,
         ..RunOptions::default()
     };
-    run_with_options(config, options)
+    run_with_options(config.clone(), options)
 }
 
 /// Options from the command line, and others that are not in the configuration.
@@ -118,14 +118,13 @@ impl Default for RunOptions {
 ///
 /// # Errors
 /// If the daemon cannot start or listen; no check has run then.
-pub(crate) fn run_with_options(config: &Config, options: RunOptions) -> Result<(), Error> {
+pub(crate) fn run_with_options(mut config: Config, options: RunOptions) -> Result<(), Error> {
     // First, so that later changes are detected.
     let config_hashes = FileHashes::read(&config.files);
     let telemetry = Arc::new(Telemetry::new(&config.telemetry.settings));
     let layer = telemetry.log_layer();
     let logging = logging::start_with(&config.log.settings(), Output::Stdout, layer);
     let logging = logging.map_err(Error::Start)?;
-    let mut config = config.clone();
     let max_probes = fit_into_descriptor_limit(&mut config);
     let dropped = logging.dropped();
     let stats = Arc::new(Stats::default());

@@ -19,7 +19,7 @@ pub struct Job {
     /// The longest time that one check may take.
     pub timeout: Duration,
     /// The user's own labels, for `monitor_info`.
-    pub labels: BTreeMap<String, String>,
+    pub labels: Arc<BTreeMap<String, String>>,
     /// Upper bounds in seconds of its latency histogram, if they are not the default ones.
     pub duration_buckets: Option<Arc<[f64]>>,
     /// The latency beyond which an otherwise successful check fails.
@@ -31,7 +31,7 @@ pub struct Job {
     /// True if it is checked at all; else it is shown as paused.
     pub enabled: bool,
     /// When its state changes.
-    pub state_rules: StateRules,
+    pub state_rules: Arc<StateRules>,
     /// The position of this daemon among those that run the monitor.
     pub replica: Replica,
     /// Hash of everything the monitor is built from; a changed hash means a changed monitor.
@@ -73,13 +73,13 @@ impl Job {
             name: name.into(),
             check_every: Duration::from_secs(60),
             timeout: Duration::from_secs(5),
-            labels: BTreeMap::new(),
+            labels: Arc::default(),
             duration_buckets: None,
             fail_if_slower_than: None,
             records_details: false,
             propagate: false,
             enabled: true,
-            state_rules: StateRules::default(),
+            state_rules: StateRules::default().shared(),
             replica: Replica::default(),
             fingerprint: Fingerprint::default(),
             monitor: Arc::new(monitor),

@@ -2,7 +2,7 @@
 
 use std::{
     net::IpAddr,
-    sync::Arc,
+    sync::{Arc, LazyLock},
     time::{Duration, SystemTime},
 };
 
@@ -39,6 +39,19 @@ pub struct StateRules {
     pub degraded_if: DegradedIf,
     /// Skips checks while a dependency is down.
     pub skip_checks_if_dependency_down: bool,
+}
+
+impl StateRules {
+    /// The same for monitors to share; most have the default.
+    #[must_use]
+    pub fn shared(self) -> Arc<Self> {
+        static DEFAULT: LazyLock<Arc<StateRules>> = LazyLock::new(Arc::default);
+        if self == **DEFAULT {
+            DEFAULT.clone()
+        } else {
+            Arc::new(self)
+        }
+    }
 }
 
 /// Results that confirm a change between up and down.

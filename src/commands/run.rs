@@ -16,6 +16,6 @@ impl WithExitCode for app::Error {
 ///
 /// # Errors
 /// If the daemon cannot start or listen; no check has run then.
-pub(crate) fn run(config: &Config, options: RunOptions) -> Result<(), app::Error> {
+pub(crate) fn run(config: Config, options: RunOptions) -> Result<(), app::Error> {
     app::run_with_options(config, options)
 }

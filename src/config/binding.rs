@@ -37,7 +37,7 @@ impl Monitor {
             fail_if_slower_than: self.fail_if_slower_than,
             propagate: self.propagate,
             enabled: self.enabled,
-            state_rules: self.state_rules,
+            state_rules: self.state_rules.clone(),
             replica: self.replica,
             fingerprint: self.fingerprint,
             ..self.settings.bind(&self.name, net)

@@ -34,7 +34,7 @@ pub struct Monitor {
     /// Timeout of a check, at most `check_every`.
     pub timeout: Duration,
     /// Its labels, merged over those of `defaults`.
-    pub labels: BTreeMap<String, String>,
+    pub labels: Arc<BTreeMap<String, String>>,
     /// `duration_buckets`
     pub duration_buckets: Option<Arc<[f64]>>,
     /// The latency beyond which an otherwise successful check fails.
@@ -44,7 +44,7 @@ pub struct Monitor {
     /// True if it is checked at all.
     pub enabled: bool,
     /// When its state changes.
-    pub(crate) state_rules: StateRules,
+    pub(crate) state_rules: Arc<StateRules>,
     /// The monitors that it depends on.
     pub depends_on: Vec<PlacedDependency>,
     /// The objectives.
@@ -96,7 +96,7 @@ pub(super) fn read_buckets(
 pub(super) struct Defaults {
     timeout: Duration,
     check_every: Duration,
-    labels: BTreeMap<String, String>,
+    labels: Arc<BTreeMap<String, String>>,
     confirm: Confirm,
     replicas: Replicas,
     propagate: bool,
@@ -107,7 +107,7 @@ impl Default for Defaults {
         Self {
             timeout: Duration::from_secs(5),
             check_every: Duration::from_secs(60),
-            labels: BTreeMap::new(),
+            labels: Arc::default(),
             confirm: Confirm::default(),
             replicas: Replicas::default(),
             propagate: false,
@@ -119,7 +119,7 @@ impl Defaults {
     pub(super) fn read(mut fields: Fields<'_>) -> Self {
         let defaults = Self::default();
         let (check_every, timeout) = read_timing(&mut fields, &defaults);
-        let labels = read_labels(&mut fields);
+        let labels = read_labels(&mut fields).into();
         let confirm = state::read_confirm(&mut fields, defaults.confirm);
         let replicas = fields.optional("replicas").unwrap_or(defaults.replicas);
         let propagate = fields.optional(PROPAGATE).unwrap_or(defaults.propagate);
@@ -266,7 +266,10 @@ impl Monitor {
         };
         let (check_every, timeout) = read_timing(&mut fields, defaults);
         let mut labels = defaults.labels.clone();
-        labels.extend(read_labels(&mut fields));
+        let own_labels = read_labels(&mut fields);
+        if !own_labels.is_empty() {
+            Arc::make_mut(&mut labels).extend(own_labels);
+        }
         let duration_buckets = read_buckets(&mut fields, DURATION_BUCKETS, "seconds");
         let fail_if_slower_than = fields.optional("fail_if_slower_than");
         if fail_if_slower_than.is_some_and(|limit| limit >= timeout) {
@@ -314,7 +317,7 @@ impl Monitor {
             fail_if_slower_than,
             propagate,
             enabled,
-            state_rules,
+            state_rules: state_rules.shared(),
             depends_on,
             slo,
             settings: settings?,
@@ -330,7 +333,7 @@ impl Monitor {
         let depends_on = self.depends_on.iter();
         Member {
             name: self.name.as_str().into(),
-            labels: Arc::new(self.labels.clone()),
+            labels: self.labels.clone(),
             depends_on: depends_on.map(|on| on.dependency.clone()).collect(),
         }
     }

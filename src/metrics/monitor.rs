@@ -35,7 +35,7 @@ pub(super) struct MonitorMetrics {
     /// Failures that confirm that it is down.
     pub(crate) confirm_failures: u32,
     /// The user's own labels, for `monitor_info`.
-    labels: BTreeMap<String, String>,
+    labels: Arc<BTreeMap<String, String>>,
     progress: Mutex<Progress>,
     /// Counters over all monitors.
     all_checks: CheckCounters,

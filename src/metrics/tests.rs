@@ -227,9 +227,8 @@ const OTHER_TYPES: [&str; 4] = ["dns", "grpc", "icmp", "tcp"];
 pub(super) fn fixed_run(settings: &Settings) -> Metrics {
     let metrics = Metrics::new(settings, || 7).with_limits(1000, None);
     let mut example = Job::new("example", Silent("https://example.com/"));
-    example
-        .labels
-        .insert("team".to_owned(), "core \"web\"\n\\o/".to_owned());
+    let team = ("team".to_owned(), "core \"web\"\n\\o/".to_owned());
+    example.labels = Arc::new([team].into());
     example.check_every = ms(90_500);
     let example = metrics.observe(&example);
     let mut quoted = Job::new(
@@ -530,7 +529,7 @@ fn a_healthy_monitor_has_at_most_16_series_in_the_compact_profile() {
             for has_serial in [false, true] {
                 let name = format!("{kind} {index} {confirm} {has_serial}");
                 let mut job = Job::new(name.clone(), OfType(kind));
-                job.state_rules.confirm.failures = confirm;
+                Arc::make_mut(&mut job.state_rules).confirm.failures = confirm;
                 let observer = metrics.observe(&job);
                 observer.on_status(&MonitorStatus {
                     depends_on: Arc::default(),
@@ -657,7 +656,7 @@ fn every_listed_family_is_exported_with_type_and_help() {
         .with_telemetry(telemetry)
         .with_heartbeats(heartbeats);
     let mut job = Job::new("example", Silent("http://localhost/"));
-    job.state_rules.confirm.failures = 3;
+    Arc::make_mut(&mut job.state_rules).confirm.failures = 3;
     let observer = metrics.observe(&job);
     let mut with_every_fact = succeeded();
     with_every_fact.facts.extend(of_other_types().facts);
@@ -750,7 +749,7 @@ fn monitors_with_equal_joined_labels_stay_apart() {
     let metrics = Metrics::new(&Settings::default(), || 0);
     let mut jobs = [("a", "1-web"), ("a1", "-web")].map(|(name, zone)| {
         let mut job = Job::new(name, Silent("http://localhost/"));
-        job.labels.insert("zone".to_owned(), zone.to_owned());
+        job.labels = Arc::new([("zone".to_owned(), zone.to_owned())].into());
         job
     });
     let observers: Vec<_> = jobs.iter_mut().map(|job| metrics.observe(job)).collect();

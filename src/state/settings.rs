@@ -129,7 +129,7 @@ pub(crate) fn check_dependencies<'m>(
     monitors: impl Iterator<
         Item = (
             &'m str,
-            &'m BTreeMap<String, String>,
+            &'m Arc<BTreeMap<String, String>>,
             &'m [PlacedDependency],
         ),
     >,
@@ -161,7 +161,7 @@ pub(crate) fn check_dependencies<'m>(
         }
         members.push(Member {
             name: name.into(),
-            labels: Arc::new(labels.clone()),
+            labels: labels.clone(),
             depends_on: depends_on.iter().map(|on| on.dependency.clone()).collect(),
         });
     }

@@ -152,7 +152,8 @@ fn a_monitor_with_other_settings_keeps_its_state_and_one_with_another_target_doe
                 ..Confirm::default()
             },
             ..StateRules::default()
-        },
+        }
+        .shared(),
         ..job.clone()
     };
     let observer = states.observe(&changed);
@@ -327,7 +328,8 @@ impl Followed {
         task.spawn(states.clone().run(CancellationToken::new()));
         let observers = ["router", "server", "client", "other"].map(|name| {
             let mut job = Job::new(name, Silent("here"));
-            job.state_rules.skip_checks_if_dependency_down = name == "client";
+            let rules = Arc::make_mut(&mut job.state_rules);
+            rules.skip_checks_if_dependency_down = name == "client";
             (name, states.observe(&job))
         });
         let followed = Self {

@@ -25,11 +25,11 @@ use crate::check::{
 /// A monitor whose state is followed.
 pub(super) struct Tracked {
     pub name: Arc<str>,
-    pub labels: BTreeMap<String, String>,
+    pub labels: Arc<BTreeMap<String, String>>,
     pub(crate) is_enabled: bool,
     /// Maximum time until the next result.
     pub(crate) next_result_within: Duration,
-    rules: StateRules,
+    rules: Arc<StateRules>,
     inner: Arc<dyn MonitorObserver>,
     shared: Weak<Shared>,
     /// True if the states of others depend on its results.
@@ -70,7 +70,7 @@ impl Tracked {
             labels: job.labels.clone(),
             is_enabled: job.enabled,
             next_result_within: job.check_every + job.timeout,
-            rules: job.state_rules,
+            rules: job.state_rules.clone(),
             inner,
             shared,
             is_followed: AtomicBool::new(false),

@@ -63,7 +63,7 @@ fn start(flags: &Flags) -> Result<(), String> {
         poll_interval: Duration::from_secs(flags.auto_reload_interval),
         ..RunOptions::default()
     };
-    app::run_with_options(&config, options).map_err(|error| format!("monitoringdaemon: {error}"))
+    app::run_with_options(config, options).map_err(|error| format!("monitoringdaemon: {error}"))
 }
 
 /// The configuration in the file at `path`, with what `flags` say of probes.

@@ -65,7 +65,7 @@ pub(super) struct Monitor {
     pub target: String,
     pub check_every: String,
     pub timeout: String,
-    pub labels: BTreeMap<String, String>,
+    pub labels: Arc<BTreeMap<String, String>>,
 }
 
 impl List {

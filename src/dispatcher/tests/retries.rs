@@ -74,7 +74,8 @@ fn down(takes: Duration, timeout: Duration, retry_every: Option<Duration>) -> Jo
                 ..Confirm::default()
             },
             ..StateRules::default()
-        },
+        }
+        .shared(),
         ..job("down", monitor, ms(60_000), timeout)
     }
 }
