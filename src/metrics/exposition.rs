@@ -3,7 +3,9 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ops::Range,
     sync::Arc,
+    time::SystemTime,
 };
 
 use super::{
@@ -12,14 +14,18 @@ use super::{
     family::{Family, MonitorWriter, Writer},
     family_writer::{FamilyWriter, PageStyle},
     format::Syntax,
-    monitor::{MonitorMetrics, SlotCounts},
+    monitor::{MonitorMetrics, MonitorSnapshot},
     otlp::{OtlpWriter, Points},
     process::ProcessStats,
     protobuf::ProtobufWriter,
+    settings::Profile,
     sink::Sink,
     text::TextWriter,
 };
-use crate::telemetry::{MetricCollection, MetricPart};
+use crate::{
+    check::State,
+    telemetry::{MetricCollection, MetricPart},
+};
 
 /// The size of a chunk, which may be a little more, and in protobuf that of a family: the length of a message comes
 /// before it.
@@ -69,32 +75,70 @@ impl Form {
     }
 }
 
+/// The monitors on a page.
+///
+/// What each family needs of them stands here side by side: the monitors themselves are all over the memory, and there are
+/// some thirty families.
+#[derive(Default)]
+struct Entries {
+    /// The names of all, as the page needs them.
+    names: String,
+    entries: Vec<Entry>,
+}
+
 /// A monitor on a page.
 struct Entry {
-    /// Its type, here too: most families are of one type, and each monitor is elsewhere in memory.
     kind: &'static str,
     has_ended: bool,
+    /// The place of its name among those of all.
+    name: Range<usize>,
+    /// The time since which its checks are counted.
+    since: SystemTime,
+    snapshot: MonitorSnapshot,
     monitor: Arc<MonitorMetrics>,
-    slots: SlotCounts,
+}
+
+impl Entries {
+    /// Adds `monitor` with its name, escaped if `is_escaped`.
+    fn add(&mut self, monitor: Arc<MonitorMetrics>, is_escaped: bool, has_ended: bool) {
+        let start = self.names.len();
+        self.names.push_str(monitor.name(is_escaped));
+        self.entries.push(Entry {
+            kind: monitor.kind,
+            has_ended,
+            name: start..self.names.len(),
+            since: monitor.since(),
+            snapshot: monitor.snapshot(),
+            monitor,
+        });
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter()
+    }
 }
 
 impl Entry {
-    fn new(monitor: Arc<MonitorMetrics>, has_ended: bool) -> Self {
-        Self {
-            kind: monitor.kind,
-            has_ended,
-            slots: monitor.slots(),
-            monitor,
-        }
+    /// Returns false if it has no series of `family`.
+    fn may_have(&self, family: &Family, profile: Profile) -> bool {
+        let phases = &self.snapshot.phases;
+        family.is_of(self.kind, profile)
+            && family
+                .phases()
+                .is_none_or(|wanted| phases.has_any_of(wanted))
+    }
+
+    fn is_paused(&self) -> bool {
+        self.snapshot.status.state == State::Paused
     }
 }
 
 /// A page that is being written: an iterator over its chunks.
 ///
-/// The numbers of slots are copied when the page is started, so they add up; everything else is read at the moment at
-/// which it is written. Writing a chunk takes a fraction of a millisecond.
+/// The numbers of slots are copied when the page is started, so they add up, and so are states; everything else is read at
+/// the moment at which it is written. Writing a chunk takes a fraction of a millisecond.
 pub(crate) struct Exposition {
-    monitors: Vec<Entry>,
+    monitors: Entries,
     daemon: DaemonMetrics,
     style: PageStyle,
     form: Form,
@@ -126,9 +170,14 @@ impl Exposition {
         style: PageStyle,
         form: Form,
     ) -> Self {
-        let monitors = monitors.map(|monitor| Entry::new(monitor, false));
-        let ended = ended.map(|monitor| Entry::new(monitor, true));
-        let monitors: Vec<_> = monitors.chain(ended).collect();
+        let mut entries = Entries::default();
+        for monitor in monitors {
+            entries.add(monitor, form.is_escaped(), false);
+        }
+        for monitor in ended {
+            entries.add(monitor, form.is_escaped(), true);
+        }
+        let monitors = entries;
         let kinds: BTreeSet<_> = monitors.iter().map(|entry| entry.kind).collect();
         let of_monitors = FAMILIES.iter().rev().filter_map(|family| {
             let Writer::Monitor(writer) = family.writer else {
@@ -170,8 +219,7 @@ impl Exposition {
                 from,
                 has_head,
             } => {
-                let (is_escaped, splits) =
-                    (self.form.is_escaped(), !matches!(self.form, Form::Protobuf));
+                let splits = !matches!(self.form, Form::Protobuf);
                 let sink = self.form.sink(chunk, family);
                 let since = self.daemon.since;
                 let mut out = FamilyWriter::new(sink, family, self.style, since, has_head);
@@ -184,12 +232,11 @@ impl Exposition {
                             has_head: out.finish(),
                         });
                     }
-                    if !family.is_of(entry.kind, self.style.profile) {
+                    if !entry.may_have(family, self.style.profile) {
                         continue;
                     }
-                    let Entry { monitor, slots, .. } = entry;
-                    out.set_monitor(monitor.name(is_escaped), monitor.since());
-                    monitor.write(writer, slots, &mut out);
+                    out.set_monitor(&self.monitors.names[entry.name.clone()], entry.since);
+                    entry.monitor.write(writer, &entry.snapshot, &mut out);
                 }
                 out.finish();
             }
@@ -203,8 +250,8 @@ impl Exposition {
         let mut monitors = BTreeMap::<_, u64>::new();
         let mut checks_in_flight = 0;
         for entry in self.monitors.iter().filter(|entry| !entry.has_ended) {
-            *monitors.entry(entry.kind).or_default() += u64::from(!entry.monitor.is_paused());
-            checks_in_flight += entry.slots.in_flight;
+            *monitors.entry(entry.kind).or_default() += u64::from(!entry.is_paused());
+            checks_in_flight += entry.snapshot.slots.in_flight;
         }
         let state = DaemonState {
             metrics: &self.daemon,

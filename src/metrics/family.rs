@@ -210,6 +210,14 @@ impl Family {
         has_kind && !(is_excepted && profile == Profile::Compact)
     }
 
+    /// The phases one of which the checks of a monitor reach that has series of it, if these are what decides.
+    pub(crate) fn phases(&self) -> Option<&'static [Phase]> {
+        match self.scope {
+            Scope::Phases(phases) | Scope::OptIn(phases) => Some(phases),
+            _ => None,
+        }
+    }
+
     /// The monitors that have series of it, in words for the documentation; `None` if it is the daemon's.
     #[must_use]
     pub fn monitors(&self) -> Option<String> {

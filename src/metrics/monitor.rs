@@ -16,7 +16,6 @@ use super::{
 use crate::{
     check::{
         Fact, Job, MonitorObserver, MonitorStatus, Outcome, Phase, Rcode, Reason, Report, Skip,
-        State,
     },
     value::format_duration,
 };
@@ -72,6 +71,33 @@ impl SlotCounts {
     pub(super) fn scheduled(&self) -> u64 {
         let ended = self.completed.iter().chain(&self.skipped);
         ended.sum::<u64>() + self.in_flight
+    }
+}
+
+/// What a page shows of a monitor as of its start.
+pub(super) struct MonitorSnapshot {
+    pub slots: SlotCounts,
+    pub status: MonitorStatus,
+    /// The phases that its checks have reached.
+    pub phases: PhaseSet,
+}
+
+/// A set of phases.
+#[derive(Clone, Copy)]
+pub(super) struct PhaseSet(u16);
+
+impl PhaseSet {
+    /// The phases that checks have reached.
+    fn reached(totals: &CheckTotals) -> Self {
+        let phases = Phase::ALL.iter().zip(&totals.phase_seconds);
+        let bits = phases.map(|(phase, spent)| u16::from(spent.is_some()) << *phase as u16);
+        Self(bits.fold(0, |set, bit| set | bit))
+    }
+
+    /// True if one of `phases` is in it.
+    pub(super) fn has_any_of(self, phases: &[Phase]) -> bool {
+        let mut phases = phases.iter();
+        phases.any(|phase| self.0 & (1 << *phase as u16) != 0)
     }
 }
 
@@ -174,29 +200,29 @@ impl MonitorMetrics {
         self.since
     }
 
-    /// The numbers of slots up to now.
-    pub(super) fn slots(&self) -> SlotCounts {
-        self.progress().slots
+    /// What a page shows as of its start.
+    pub(super) fn snapshot(&self) -> MonitorSnapshot {
+        let progress = self.progress();
+        MonitorSnapshot {
+            slots: progress.slots,
+            status: progress.status.clone(),
+            phases: PhaseSet::reached(&progress.totals),
+        }
     }
 
-    /// True if it is checked at all.
-    pub(super) fn is_paused(&self) -> bool {
-        self.progress().status.state == State::Paused
-    }
-
-    /// Writes the samples of one family; those on slots as of `slots`.
+    /// Writes the samples of one family; those on slots and on the state as of `snapshot`.
     ///
     /// A check that ends meanwhile waits, so this is short: one family of one monitor.
     pub(super) fn write(
         &self,
         writer: MonitorWriter,
-        slots: &SlotCounts,
+        snapshot: &MonitorSnapshot,
         out: &mut FamilyWriter<'_>,
     ) {
         match writer {
             MonitorWriter::Settings(write) => write(self, out),
-            MonitorWriter::Slots(write) => write(slots, out),
-            MonitorWriter::Status(write) => write(&self.progress().status, out),
+            MonitorWriter::Slots(write) => write(&snapshot.slots, out),
+            MonitorWriter::Status(write) => write(&snapshot.status, out),
             MonitorWriter::Totals(write) => write(&self.progress().totals, out),
             MonitorWriter::LastCheck(write) => {
                 if let Some(last) = &self.progress().last {

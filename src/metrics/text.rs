@@ -21,8 +21,13 @@ pub(super) struct TextWriter<'p> {
     page: &'p mut Vec<u8>,
     syntax: Syntax,
     has_created_samples: bool,
-    /// The text before the value of each label, which is the same in all lines of a family.
+    /// The family's name, and what stands between it and the value of the first label: the same in all lines.
+    begin: String,
+    name_len: usize,
+    /// What stands before the values of the other labels.
     before_values: Vec<String>,
+    /// What stands between the labels and the number.
+    end: &'static str,
 }
 
 impl<'p> TextWriter<'p> {
@@ -34,17 +39,23 @@ impl<'p> TextWriter<'p> {
         has_created_samples: bool,
         family: &Family,
     ) -> Self {
-        let labels = family.labels.iter().enumerate();
+        let name = family.name;
+        let (begin, others) = match family.labels {
+            [] => (name.to_owned(), &[][..]),
+            [first, others @ ..] => (format!("{name}{{{first}=\""), others),
+        };
         Self {
             page,
             syntax,
             has_created_samples,
-            before_values: labels
-                .map(|(index, name)| match index {
-                    0 => format!("{{{name}=\""),
-                    _ => format!("\",{name}=\""),
-                })
-                .collect(),
+            begin,
+            name_len: name.len(),
+            before_values: others.iter().map(|name| format!("\",{name}=\"")).collect(),
+            end: if family.labels.is_empty() {
+                " "
+            } else {
+                "\"} "
+            },
         }
     }
 
@@ -75,7 +86,8 @@ impl<'p> TextWriter<'p> {
 
     /// Writes the lines of a counter or gauge.
     pub(super) fn sample(&mut self, series: Series<'_>, value: Value<'_>) {
-        self.series(series.family.name, "", series);
+        self.page.extend_from_slice(self.begin.as_bytes());
+        self.labels(series);
         self.number(value.number);
         self.exemplar(value.exemplar);
         self.page.push(b'\n');
@@ -100,9 +112,9 @@ impl<'p> TextWriter<'p> {
         let begin = self.page.len();
         self.series(name, "_bucket", series);
         // All buckets share the text before their bounds.
-        let has_labels = self.page.ends_with(b"} ");
-        let suffix = if has_labels { "} " } else { " " };
-        self.page.truncate(self.page.len() - suffix.len());
+        let has_labels = !series.family.labels.is_empty();
+        let end = if has_labels { "} " } else { " " };
+        self.page.truncate(self.page.len() - end.len());
         self.page.push(if has_labels { b',' } else { b'{' });
         self.page.extend_from_slice(b"le=\"");
         let prefix = begin..self.page.len();
@@ -162,17 +174,26 @@ impl<'p> TextWriter<'p> {
         }
     }
 
-    /// Writes the line of a sample up to its value.
+    /// Writes the line of a sample up to its value, with `name` and `suffix` as its name.
     fn series(&mut self, name: &str, suffix: &str, series: Series<'_>) {
         self.page.extend_from_slice(name.as_bytes());
         self.page.extend_from_slice(suffix.as_bytes());
-        for (before, (_, value)) in self.before_values.iter().zip(series.labels()) {
+        let before_value = &self.begin[self.name_len..];
+        self.page.extend_from_slice(before_value.as_bytes());
+        self.labels(series);
+    }
+
+    /// Writes the line of a sample from the value of the first label up to the number.
+    fn labels(&mut self, series: Series<'_>) {
+        let mut labels = series.labels();
+        if let Some((_, first)) = labels.next() {
+            self.page.extend_from_slice(first.as_bytes());
+        }
+        for (before, (_, value)) in self.before_values.iter().zip(labels) {
             self.page.extend_from_slice(before.as_bytes());
             self.page.extend_from_slice(value.as_bytes());
         }
-        let has_labels = !self.before_values.is_empty();
-        let end: &[u8] = if has_labels { b"\"} " } else { b" " };
-        self.page.extend_from_slice(end);
+        self.page.extend_from_slice(self.end.as_bytes());
     }
 
     fn label(&mut self, is_first: bool, name: &str, value: &str) {
