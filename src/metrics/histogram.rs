@@ -14,8 +14,10 @@ pub(super) struct Histogram {
     sum: f64,
     /// The time since which observations are counted; `None` until the first one.
     since: Option<SystemTime>,
-    /// The last exemplar of each classic bucket that has one, in the order in which they were first seen.
-    exemplars: Vec<(usize, Exemplar)>,
+    /// The last exemplar of each classic bucket that has one, in the order in which they were first seen. In a box, as
+    /// there are none without traces, and a monitor has three histograms.
+    #[expect(clippy::box_collection, reason = "it takes a third of the room")]
+    exemplars: Option<Box<Vec<(usize, Exemplar)>>>,
 }
 
 impl Histogram {
@@ -27,7 +29,7 @@ impl Histogram {
             native: None,
             sum: 0.0,
             since: None,
-            exemplars: Vec::new(),
+            exemplars: None,
         }
     }
 
@@ -72,9 +74,10 @@ impl Histogram {
             *count += 1;
         }
         if let Some(exemplar) = exemplar {
-            match self.exemplars.iter_mut().find(|(of, _)| *of == bucket) {
+            let exemplars = self.exemplars.get_or_insert_default();
+            match exemplars.iter_mut().find(|(of, _)| *of == bucket) {
                 Some((_, last)) => *last = exemplar,
-                None => self.exemplars.push((bucket, exemplar)),
+                None => exemplars.push((bucket, exemplar)),
             }
         }
     }
@@ -143,6 +146,6 @@ impl Histogram {
 
     /// The exemplars, with the classic buckets that they are in.
     pub(super) fn exemplars(&self) -> impl Iterator<Item = &(usize, Exemplar)> {
-        self.exemplars.iter()
+        self.exemplars.iter().flat_map(|exemplars| exemplars.iter())
     }
 }

@@ -37,7 +37,7 @@ impl<T: Transport> Http<T> {
         attempt: &Attempt,
     ) -> Result<Segments, Failure> {
         let limit = self.settings.body_size_limit;
-        let keep = !self.settings.body_matchers.is_empty();
+        let keep = self.settings.body_matchers.is_some();
         let (mut received, mut kept) = (0, Segments::default());
         // Also of a body that does not come to its end.
         let _quote = guard(attempt, record_beginning);
@@ -156,10 +156,9 @@ impl<T: Transport> Http<T> {
 
     /// Checks the body against its matchers, on a blocking thread if that can take long.
     pub(super) async fn check_body(&self, body: Segments, steps: &Steps) -> Result<(), Failure> {
-        let matchers = self.settings.body_matchers.clone();
-        if matchers.is_empty() {
+        let Some(matchers) = self.settings.body_matchers.clone() else {
             return Ok(());
-        }
+        };
         let is_short = matchers.cost(body.len()) <= MAX_INLINE_COST;
         let steps = steps.clone();
         let mismatch = offload::run(is_short, move |cancel| {

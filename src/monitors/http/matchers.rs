@@ -33,8 +33,8 @@ pub(crate) struct BodyMatchers {
 }
 
 impl BodyMatchers {
-    /// Reads the keys `fail_if_body_…`.
-    pub(super) fn read(fields: &mut Fields<'_>) -> Self {
+    /// Reads the keys `fail_if_body_…`; `None` if there is no matcher.
+    pub(super) fn read(fields: &mut Fields<'_>) -> Option<Self> {
         let json_values_limit = fields.optional("json_values_limit");
         let matchers = Self {
             must_not_match: fields.patterns("fail_if_body_matches_regexp"),
@@ -48,7 +48,7 @@ impl BodyMatchers {
             let allowed = "fail_if_body_json_matches_cel or fail_if_body_json_not_matches_cel";
             fields.add_value_problem("json_values_limit", wrong, allowed);
         }
-        matchers
+        (!matchers.is_empty()).then_some(matchers)
     }
 
     fn has_expressions(&self) -> bool {
@@ -56,8 +56,7 @@ impl BodyMatchers {
     }
 
     /// Returns whether there is no matcher.
-    #[must_use]
-    pub(crate) fn is_empty(&self) -> bool {
+    fn is_empty(&self) -> bool {
         self.must_not_match.is_empty()
             && self.must_match.is_empty()
             && self.cel_must_be_false.is_none()
@@ -67,9 +66,6 @@ impl BodyMatchers {
     /// The most memory that a body of so many bytes takes to be checked, in bytes: the body, a copy of it
     /// in one piece, and its JSON values.
     pub(super) fn max_memory(&self, body_length: u64) -> u64 {
-        if self.is_empty() {
-            return 0;
-        }
         let values = if self.has_expressions() {
             u64::try_from(self.json_values_limit).unwrap_or(u64::MAX)
         } else {

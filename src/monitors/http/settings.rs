@@ -53,8 +53,8 @@ pub struct Settings {
     pub fail_if_ssl: bool,
     /// True if a final response without TLS is a failure.
     pub fail_if_not_ssl: bool,
-    /// Matchers of the body.
-    pub(crate) body_matchers: Arc<BodyMatchers>,
+    /// Matchers of the body; `None` if there are none.
+    pub(crate) body_matchers: Option<Arc<BodyMatchers>>,
     /// Matchers of the headers.
     pub(crate) header_matchers: Vec<HeaderMatcher>,
     /// Bytes of body beyond which a check fails; `None` for no limit.
@@ -89,7 +89,7 @@ impl Settings {
             route: Route::default(),
             fail_if_ssl: false,
             fail_if_not_ssl: false,
-            body_matchers: Arc::default(),
+            body_matchers: None,
             header_matchers: Vec::new(),
             body_size_limit: Some(BODY_SIZE_LIMIT.0),
             tls: tls::Settings::default(),
@@ -145,7 +145,7 @@ impl Settings {
             route: read_route(fields),
             fail_if_ssl: fields.optional("fail_if_ssl").unwrap_or(false),
             fail_if_not_ssl: fields.optional("fail_if_not_ssl").unwrap_or(false),
-            body_matchers: Arc::new(BodyMatchers::read(fields)),
+            body_matchers: BodyMatchers::read(fields).map(Arc::new),
             header_matchers,
             body_size_limit: Some(body_size_limit.0).filter(|limit| *limit > 0),
             tls,
@@ -177,7 +177,8 @@ impl Settings {
         let decoding = compression.map_or(0, Encoding::max_memory);
         // Without a limit there are no matchers.
         let body = self.body_size_limit.unwrap_or_default();
-        decoding.saturating_add(self.body_matchers.max_memory(body))
+        let matching = self.body_matchers.as_ref();
+        decoding.saturating_add(matching.map_or(0, |matchers| matchers.max_memory(body)))
     }
 
     fn check_consistency(&self, fields: &Fields<'_>) {
@@ -185,7 +186,7 @@ impl Settings {
             let wrong = "cannot be used together with fail_if_ssl";
             fields.add_value_problem("fail_if_not_ssl", wrong, "");
         }
-        if self.body_size_limit.is_none() && !self.body_matchers.is_empty() {
+        if self.body_size_limit.is_none() && self.body_matchers.is_some() {
             let allowed = "a limit, because the body is kept in memory";
             fields.add_value_problem(
                 "body_size_limit",
@@ -197,7 +198,7 @@ impl Settings {
             .advanced
             .as_ref()
             .is_some_and(|advanced| advanced.without_body);
-        if is_without_body && !self.body_matchers.is_empty() {
+        if is_without_body && self.body_matchers.is_some() {
             let wrong = "body matchers need the body";
             fields.add_value_problem("read_body", wrong, "true, or no matchers");
         }

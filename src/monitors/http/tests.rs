@@ -243,10 +243,10 @@ async fn a_large_body_is_matched_on_a_blocking_thread() {
     let client = StandIn::default().answer(200, &[], &[body]);
     let mut settings = settings("http://example.com/");
     let node = Node::Text(r"\b(\w+ )+error\b".to_owned());
-    settings.body_matchers = Arc::new(BodyMatchers {
+    settings.body_matchers = Some(Arc::new(BodyMatchers {
         must_not_match: vec![crate::value::Pattern::from_node(&node).expect("a pattern")],
         ..BodyMatchers::default()
-    });
+    }));
     let checking = check(&client, settings);
     let mut turns = 0_u32;
     let others = async {
