@@ -71,7 +71,8 @@ impl Connector {
             Host::Name(name) => {
                 attempt.enter(Phase::Resolve);
                 let resolve = self.resolver.resolve_told_to(name, route, attempt.steps());
-                resolve.await?
+                // In a box, so that checks of addresses have smaller futures.
+                Box::pin(resolve).await?
             }
         };
         attempt.record_address(address);

@@ -91,7 +91,8 @@ impl Client {
                     config: self.tls.clone(),
                     server_name: server_name?,
                 };
-                stream.handshake(&tls).await
+                // In a box, so that checks without TLS have smaller futures.
+                Box::pin(stream.handshake(&tls)).await
             }
         }
     }

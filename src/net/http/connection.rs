@@ -49,42 +49,48 @@ type Message = http::Request<Full<Bytes>>;
 type Http1Connection = http1::Connection<TokioIo<LenientStream>, Full<Bytes>>;
 
 /// Sends `message` and waits for the response's headers. `secrets` are not quoted in errors.
-pub(super) async fn send_over_http1(
+#[expect(
+    clippy::manual_async_fn,
+    reason = "the future of an async function has room for its arguments twice"
+)]
+pub(super) fn send_over_http1(
     stream: MeasuredStream,
     message: Message,
     secrets: Secrets,
-) -> Result<Response<ResponseBody>, Failure> {
-    let errors = stream.errors();
-    errors.allow(MAX_BYTES_BEFORE_BODY);
-    let (stream, head) = LenientStream::new(stream);
-    let response = async {
-        let (mut sender, connection) = http1::Builder::new()
-            .max_buf_size(2 * MAX_HEAD_BYTES)
-            .allow_obsolete_multiline_headers_in_responses(true)
-            .allow_spaces_after_header_name_in_responses(true)
-            .ignore_invalid_headers_in_responses(true)
-            .handshake(TokioIo::new(stream))
-            .await?;
-        let mut driver = Driver::Http1(Box::new(connection));
-        let mut response = pin!(sender.send_request(message));
-        let response = poll_fn(|context| {
-            driver.poll(context);
-            response.as_mut().poll(context)
-        });
-        Ok((response.await?, driver))
-    };
-    let result = response.await;
-    let refused = result.as_ref().err().is_some_and(hyper::Error::is_parse);
-    let mut response =
-        received(result, errors).map_err(|failure| match head.complaint(&secrets.words()) {
-            Some(error) if refused => Failure {
-                error: error.into(),
-                ..failure
-            },
-            _ => failure,
-        })?;
-    head.restore(&mut response);
-    Ok(response)
+) -> impl Future<Output = Result<Response<ResponseBody>, Failure>> + Send {
+    async move {
+        let errors = stream.errors();
+        errors.allow(MAX_BYTES_BEFORE_BODY);
+        let (stream, head) = LenientStream::new(stream);
+        let response = async {
+            let (mut sender, connection) = http1::Builder::new()
+                .max_buf_size(2 * MAX_HEAD_BYTES)
+                .allow_obsolete_multiline_headers_in_responses(true)
+                .allow_spaces_after_header_name_in_responses(true)
+                .ignore_invalid_headers_in_responses(true)
+                .handshake(TokioIo::new(stream))
+                .await?;
+            let mut driver = Driver::Http1(Box::new(connection));
+            let mut response = pin!(sender.send_request(message));
+            let response = poll_fn(|context| {
+                driver.poll(context);
+                response.as_mut().poll(context)
+            });
+            Ok((response.await?, driver))
+        };
+        let result = response.await;
+        let refused = result.as_ref().err().is_some_and(hyper::Error::is_parse);
+        let mut response =
+            received(result, errors).map_err(|failure| match head.complaint(&secrets.words()) {
+                Some(error) if refused => Failure {
+                    error: error.into(),
+                    ..failure
+                },
+                _ => failure,
+            })?;
+        head.restore(&mut response);
+        Ok(response)
+    }
 }
 
 /// As [`send_over_http1`], over HTTP/2.
