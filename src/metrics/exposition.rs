@@ -121,11 +121,7 @@ impl Entries {
 impl Entry {
     /// Returns false if it has no series of `family`.
     fn may_have(&self, family: &Family, profile: Profile) -> bool {
-        let phases = &self.snapshot.phases;
-        family.is_of(self.kind, profile)
-            && family
-                .phases()
-                .is_none_or(|wanted| phases.has_any_of(wanted))
+        family.is_of(self.kind, profile) && self.snapshot.may_have(family)
     }
 
     fn is_paused(&self) -> bool {
@@ -135,8 +131,8 @@ impl Entry {
 
 /// A page that is being written: an iterator over its chunks.
 ///
-/// The numbers of slots are copied when the page is started, so they add up, and so are states; everything else is read at
-/// the moment at which it is written. Writing a chunk takes a fraction of a millisecond.
+/// The numbers of slots are copied when the page is started, so they add up, and so are states and the last reports;
+/// totals are read at the moment at which they are written. Writing a chunk takes a fraction of a millisecond.
 pub(crate) struct Exposition {
     monitors: Entries,
     daemon: DaemonMetrics,

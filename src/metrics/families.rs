@@ -7,7 +7,7 @@ use super::{
     family::{
         Cardinality::{self, Fixed},
         Compact, Family, Kind,
-        MonitorWriter::{LastCheck, Settings, Slots, Status, Totals},
+        MonitorWriter::{LastCheck, Settings, Slots, Snapshot, Status, Totals},
         Scope,
         Writer::{Daemon, Monitor},
     },
@@ -562,10 +562,11 @@ pub const FAMILIES: &[Family] = &[
         scope: Scope::Monitors,
         cardinality: Fixed(1),
         compact: Compact::Reduced(0),
-        writer: Monitor(Totals(|totals, out| {
+        writer: Monitor(Snapshot(|monitor, out| {
+            let last = monitor.last.as_ref();
             // Otherwise it is the time of the last check.
-            if totals.last_failed || !out.is_compact() {
-                out.number_if_known(totals.last_success.map(unix_seconds));
+            if last.is_some_and(|last| last.failure.is_some()) || !out.is_compact() {
+                out.number_if_known(monitor.last_success.map(unix_seconds));
             }
         })),
     },
@@ -601,8 +602,8 @@ pub const FAMILIES: &[Family] = &[
         scope: Scope::Monitors,
         cardinality: Fixed(1),
         compact: Compact::Reduced(0),
-        writer: Monitor(Totals(|totals, out| {
-            out.count_occurred(&[], totals.tainted);
+        writer: Monitor(Slots(|slots, out| {
+            out.count_occurred(&[], slots.tainted);
         })),
     },
     Family {

@@ -4,7 +4,7 @@ use super::{
     buckets::BucketSet,
     daemon::DaemonState,
     family_writer::FamilyWriter,
-    monitor::{CheckTotals, MonitorMetrics, SlotCounts},
+    monitor::{CheckTotals, MonitorMetrics, MonitorSnapshot, SlotCounts},
     settings::Profile,
 };
 use crate::check::{MonitorStatus, Phase, Report};
@@ -142,11 +142,13 @@ pub(super) enum MonitorWriter {
     Settings(fn(&MonitorMetrics, &mut FamilyWriter<'_>)),
     /// Its numbers of slots, as of the start of the page.
     Slots(fn(&SlotCounts, &mut FamilyWriter<'_>)),
-    /// Its state.
+    /// Its state, as of the start of the page.
     Status(fn(&MonitorStatus, &mut FamilyWriter<'_>)),
+    /// More of it as of the start of the page.
+    Snapshot(fn(&MonitorSnapshot, &mut FamilyWriter<'_>)),
     /// The totals of its checks.
     Totals(fn(&CheckTotals, &mut FamilyWriter<'_>)),
-    /// Its last check; not called before the first one.
+    /// Its last check as of the start of the page; not called before the first one.
     LastCheck(fn(&Report, &mut FamilyWriter<'_>)),
 }
 

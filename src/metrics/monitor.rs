@@ -10,8 +10,14 @@ use std::{
 use parking_lot::{Mutex, MutexGuard};
 
 use super::{
-    buckets::Buckets, counters::Counters, daemon::CheckCounters, exemplar::Exemplar,
-    family::MonitorWriter, family_writer::FamilyWriter, histogram::Histogram, label_value::escape,
+    buckets::Buckets,
+    counters::Counters,
+    daemon::CheckCounters,
+    exemplar::Exemplar,
+    family::{Cardinality, Family, MonitorWriter},
+    family_writer::FamilyWriter,
+    histogram::Histogram,
+    label_value::escape,
 };
 use crate::{
     check::{
@@ -45,7 +51,8 @@ struct Progress {
     status: MonitorStatus,
     totals: CheckTotals,
     /// The last report. A fact that it lacks exports no sample, even if an earlier report had it.
-    last: Option<Report>,
+    last: Option<Arc<Report>>,
+    last_success: Option<SystemTime>,
 }
 
 /// Numbers of slots of a monitor. On one page, they add up.
@@ -54,6 +61,8 @@ pub(super) struct SlotCounts {
     completed: [u64; Outcome::ALL.len()],
     skipped: [u64; Skip::ALL.len()],
     pub in_flight: u64,
+    /// Those of the completed ones whose result is unreliable because of the daemon.
+    pub tainted: u64,
 }
 
 impl SlotCounts {
@@ -78,13 +87,31 @@ impl SlotCounts {
 pub(super) struct MonitorSnapshot {
     pub slots: SlotCounts,
     pub status: MonitorStatus,
+    /// The report of the last check.
+    pub last: Option<Arc<Report>>,
+    pub last_success: Option<SystemTime>,
     /// The phases that its checks have reached.
-    pub phases: PhaseSet,
+    phases: PhaseSet,
+    has_failed: bool,
+    had_maintenance: bool,
+}
+
+impl MonitorSnapshot {
+    /// Returns false if it has no series of `family`.
+    pub(super) fn may_have(&self, family: &Family) -> bool {
+        let is_reached = |phases| self.phases.has_any_of(phases);
+        family.phases().is_none_or(is_reached)
+            && match family.cardinality {
+                Cardinality::Failures => self.has_failed,
+                Cardinality::Maintenance => self.had_maintenance,
+                _ => true,
+            }
+    }
 }
 
 /// A set of phases.
 #[derive(Clone, Copy)]
-pub(super) struct PhaseSet(u16);
+struct PhaseSet(u16);
 
 impl PhaseSet {
     /// The phases that checks have reached.
@@ -95,7 +122,7 @@ impl PhaseSet {
     }
 
     /// True if one of `phases` is in it.
-    pub(super) fn has_any_of(self, phases: &[Phase]) -> bool {
+    fn has_any_of(self, phases: &[Phase]) -> bool {
         let mut phases = phases.iter();
         phases.any(|phase| self.0 & (1 << *phase as u16) != 0)
     }
@@ -103,8 +130,6 @@ impl PhaseSet {
 
 /// Totals of the checks of a monitor.
 pub(super) struct CheckTotals {
-    /// Number of checks whose result is unreliable because of the daemon.
-    pub tainted: u64,
     pub failures: Counters<(Phase, Reason)>,
     /// By outcome.
     pub(crate) durations: [Histogram; Outcome::ALL.len()],
@@ -114,9 +139,6 @@ pub(super) struct CheckTotals {
     pub(crate) http_responses: Counters<u16>,
     pub(crate) dns_responses: Counters<Rcode>,
     pub echoes: Option<EchoTotals>,
-    pub(crate) last_success: Option<SystemTime>,
-    /// True if the last check failed.
-    pub(crate) last_failed: bool,
     /// Those in maintenance, which are counted apart too; `None` before the first one.
     pub(crate) maintenance: Option<Box<MaintenanceTotals>>,
 }
@@ -152,7 +174,6 @@ impl MonitorMetrics {
             None => buckets.durations,
         };
         let totals = CheckTotals {
-            tainted: 0,
             failures: Counters::new(),
             durations: [(); Outcome::ALL.len()].map(|()| Histogram::new(durations.clone())),
             phase_seconds: [None; Phase::ALL.len()],
@@ -160,8 +181,6 @@ impl MonitorMetrics {
             http_responses: Counters::new(),
             dns_responses: Counters::new(),
             echoes: None,
-            last_success: None,
-            last_failed: false,
             maintenance: None,
         };
         Self {
@@ -182,6 +201,7 @@ impl MonitorMetrics {
                 status: MonitorStatus::default(),
                 totals,
                 last: None,
+                last_success: None,
             }),
             all_checks,
         }
@@ -206,11 +226,15 @@ impl MonitorMetrics {
         MonitorSnapshot {
             slots: progress.slots,
             status: progress.status.clone(),
+            last: progress.last.clone(),
+            last_success: progress.last_success,
             phases: PhaseSet::reached(&progress.totals),
+            has_failed: progress.totals.failures.iter().next().is_some(),
+            had_maintenance: progress.totals.maintenance.is_some(),
         }
     }
 
-    /// Writes the samples of one family; those on slots and on the state as of `snapshot`.
+    /// Writes the samples of one family; those of what is in `snapshot` as of then.
     ///
     /// A check that ends meanwhile waits, so this is short: one family of one monitor.
     pub(super) fn write(
@@ -223,9 +247,10 @@ impl MonitorMetrics {
             MonitorWriter::Settings(write) => write(self, out),
             MonitorWriter::Slots(write) => write(&snapshot.slots, out),
             MonitorWriter::Status(write) => write(&snapshot.status, out),
+            MonitorWriter::Snapshot(write) => write(snapshot, out),
             MonitorWriter::Totals(write) => write(&self.progress().totals, out),
             MonitorWriter::LastCheck(write) => {
-                if let Some(last) = &self.progress().last {
+                if let Some(last) = &snapshot.last {
                     write(last, out);
                 }
             }
@@ -262,7 +287,7 @@ impl MonitorObserver for MonitorMetrics {
     }
 
     fn on_tainted(&self) {
-        self.progress().totals.tainted += 1;
+        self.progress().slots.tainted += 1;
         self.all_checks.count_tainted();
     }
 
@@ -293,9 +318,13 @@ impl Progress {
         if self.status.in_maintenance {
             self.totals.add_in_maintenance(report);
         }
-        match &mut self.last {
+        if report.failure.is_none() {
+            self.last_success = Some(report.ended_at);
+        }
+        match self.last.as_mut().and_then(Arc::get_mut) {
+            // It is the first one, or a page has the one before.
             None => {
-                self.last = Some(Report {
+                self.last = Some(Arc::new(Report {
                     ended_at: report.ended_at,
                     duration: report.duration,
                     phases: report.phases.clone(),
@@ -305,7 +334,7 @@ impl Progress {
                     steps: Vec::new(),
                     cause: None,
                     trace: None,
-                });
+                }));
             }
             // Reuses the allocations of the report before.
             Some(last) => {
@@ -358,13 +387,9 @@ impl CheckTotals {
                 | Fact::PeerCertificates(_) => {}
             }
         }
-        self.last_failed = report.failure.is_some();
-        match &report.failure {
-            None => self.last_success = Some(report.ended_at),
-            Some(failure) => {
-                let key = (failure.phase, failure.reason);
-                self.failures.count(key, since, exemplar(1.0));
-            }
+        if let Some(failure) = &report.failure {
+            let key = (failure.phase, failure.reason);
+            self.failures.count(key, since, exemplar(1.0));
         }
     }
 

@@ -268,8 +268,5 @@ fn put_labels<'l>(out: &mut WireWriter<'_>, labels: impl Iterator<Item = (&'l st
 }
 
 fn put_label(out: &mut WireWriter<'_>, field: Field, name: &str, value: &str) {
-    out.message(field, |out| {
-        out.text(label::NAME, name);
-        out.text(label::VALUE, value);
-    });
+    out.texts(field, [(label::NAME, name), (label::VALUE, value)]);
 }

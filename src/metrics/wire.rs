@@ -4,6 +4,13 @@
 #[derive(Clone, Copy)]
 pub(super) struct Field(pub u32, pub Wire);
 
+impl Field {
+    fn tag(self) -> u64 {
+        let Self(number, wire) = self;
+        u64::from(number << 3 | wire as u32)
+    }
+}
+
 /// The wire type of a field (Protocol Buffers, "Message Structure").
 #[derive(Clone, Copy)]
 pub(super) enum Wire {
@@ -63,6 +70,18 @@ impl<'p> WireWriter<'p> {
         self.end(start);
     }
 
+    /// Writes a message with these texts, whose length is known beforehand.
+    pub(super) fn texts(&mut self, field: Field, texts: [(Field, &str); 2]) {
+        let lengths = texts.map(|(field, text)| {
+            varint_len(field.tag()) + varint_len(text.len() as u64) + text.len()
+        });
+        self.tag(field);
+        self.raw_varint(lengths.iter().sum::<usize>() as u64);
+        for (field, text) in texts {
+            self.text(field, text);
+        }
+    }
+
     /// Begins a message; returns where its content begins.
     pub(super) fn begin(&mut self, field: Field) -> usize {
         self.tag(field);
@@ -107,9 +126,15 @@ impl<'p> WireWriter<'p> {
         self.page.extend_from_slice(&number.to_le_bytes());
     }
 
-    fn tag(&mut self, Field(number, wire): Field) {
-        self.raw_varint(u64::from(number << 3 | wire as u32));
+    fn tag(&mut self, field: Field) {
+        self.raw_varint(field.tag());
     }
+}
+
+/// The bytes that a number takes.
+fn varint_len(number: u64) -> usize {
+    let bits = u64::BITS - (number | 1).leading_zeros();
+    bits.div_ceil(7) as usize
 }
 
 /// A signed number as a varint: small ones stay short.
