@@ -4,9 +4,9 @@ use std::{num::NonZero, thread};
 
 use crate::check::Job;
 
-/// Checks per second of one thread. Without TLS they take about 60 % of its time, as measured in
+/// Checks per second of one thread. Without TLS they take 50 to 70 % of its time, as measured in
 /// `benches/`.
-const CHECKS_PER_WORKER: f64 = 4_000.0;
+const CHECKS_PER_WORKER: f64 = 5_000.0;
 
 /// CPU time of a check with TLS relative to one without, as measured in `benches/`.
 const COST_OVER_TLS: f64 = 5.0;
@@ -32,7 +32,7 @@ pub(crate) fn cores() -> usize {
 
 /// Number of threads that the checks of `jobs` need.
 ///
-/// Not more, because idle threads wake each other for every check, which costs 20 % of its CPU time.
+/// Not more, because idle threads wake each other for every check, which costs 15 % of its CPU time.
 /// Blocking work, such as rendering a page or reading files, runs on other threads.
 pub(crate) fn threads_needed<'j>(jobs: impl IntoIterator<Item = &'j Job>) -> usize {
     let load = |job: &Job| {

@@ -8,7 +8,7 @@ pub(super) const HEALTHY_CHECK_DURATION: Duration = Duration::from_millis(100);
 /// Bytes of a daemon without monitors, from `benches/README.md`.
 pub(super) const BASE_MEMORY: usize = 11_000_000;
 /// Bytes for each monitor, from `benches/README.md`.
-pub(super) const MONITOR_MEMORY: usize = 5_500;
+pub(super) const MONITOR_MEMORY: usize = 4_300;
 /// Additional bytes for each monitor with native histograms, from `benches/README.md`.
 pub(super) const NATIVE_HISTOGRAM_MEMORY: usize = 500;
 /// Additional bytes for each monitor if the status page is on, from README.

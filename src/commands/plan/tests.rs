@@ -78,8 +78,8 @@ fn worker_threads_depend_on_the_checks_per_second() {
         (0, 1, 0.0, 1),
         (10, 500, 20.0, 1),
         (3, 60_000, 0.05, 1),
-        (4_000, 1_000, 4_000.0, 1),
-        (5_000, 1_000, 5_000.0, 2),
+        (5_000, 1_000, 5_000.0, 1),
+        (5_001, 1_000, 5_001.0, 2),
         (50_000, 1_000, 50_000.0, 4),
     ] {
         let plan = plan_of(&jobs(count, "http://a", every, 1));
@@ -321,15 +321,15 @@ fn too_few_worker_threads_are_a_warning() {
             _ => None,
         })
     };
-    assert_eq!(threads(&jobs(4_000, "http://a", 1_000, 100), 1), None);
+    assert_eq!(threads(&jobs(5_000, "http://a", 1_000, 100), 1), None);
     assert_eq!(
-        threads(&jobs(8_001, "http://a", 1_000, 100), 2),
+        threads(&jobs(10_001, "http://a", 1_000, 100), 2),
         Some((3, 2))
     );
-    assert_eq!(threads(&jobs(8_001, "http://a", 1_000, 100), 3), None);
-    assert_eq!(threads(&jobs(800, "https://a", 1_000, 100), 1), None);
+    assert_eq!(threads(&jobs(10_001, "http://a", 1_000, 100), 3), None);
+    assert_eq!(threads(&jobs(1_000, "https://a", 1_000, 100), 1), None);
     assert_eq!(
-        threads(&jobs(801, "https://a", 1_000, 100), 1),
+        threads(&jobs(1_001, "https://a", 1_000, 100), 1),
         Some((2, 1))
     );
 }
@@ -363,7 +363,7 @@ fn too_little_memory_is_a_warning() {
     check(needed, &[]);
     check(
         needed - 1,
-        &["up to 15.6 MB of memory is needed, and 15.5 MB is available: "],
+        &["up to 15.4 MB of memory is needed, and 15.4 MB is available: "],
     );
 }
 
