@@ -7,6 +7,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use memchr::memchr;
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::{
     fmt::{FmtContext, FormatEvent, FormatFields, format::Writer},
@@ -64,12 +65,16 @@ where
                 .duration_since(UNIX_EPOCH)
                 .unwrap_or_default(),
         };
-        match &self.format {
-            Format::Template(template) => record.write_template(&mut out, template),
-            Format::Json => record.write_json(&mut out),
-            Format::Logfmt => record.write_logfmt(&mut out),
-        }?;
-        out.write_char('\n')
+        // Into a buffer first: each piece of a line would cost a call through a trait object.
+        with_scratch(|line| {
+            match &self.format {
+                Format::Template(template) => record.write_template(line, template),
+                Format::Json => record.write_json(line),
+                Format::Logfmt => record.write_logfmt(line),
+            }?;
+            line.push('\n');
+            out.write_str(line)
+        })
     }
 }
 
@@ -211,8 +216,9 @@ impl Record<'_> {
     fn write_name(&self, out: &mut impl Write) -> fmt::Result {
         let mut out = Escaped::inside_quotes(out);
         let mut rest = self.event.metadata().target();
-        while let Some((module, after)) = rest.split_once(':') {
-            out.write_str(module)?;
+        while let Some(colon) = memchr(b':', rest.as_bytes()) {
+            let after = &rest[colon + 1..];
+            out.write_str(&rest[..colon])?;
             let inner = after.strip_prefix(':');
             out.write_char(if inner.is_some() { '.' } else { ':' })?;
             rest = inner.unwrap_or(after);
