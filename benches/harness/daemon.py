@@ -162,6 +162,7 @@ def check_cost(
     count: int | None = None,
     prefix: list[str] | None = None,
     least: float = 0.95,
+    sections: list[str] | None = None,
 ) -> float:
     """CPU microseconds of the daemon for a check, at `rate` checks a second.
 
@@ -171,7 +172,8 @@ def check_cost(
     count = count or rate
     every = count / rate
     served = target.requests()
-    with Daemon(binary, target, monitors([url], count), prefix=prefix, every=every) as daemon:
+    lines = monitors([url], count)
+    with Daemon(binary, target, lines, prefix=prefix, every=every, sections=sections) as daemon:
         time.sleep(max(WARM_UP_SECONDS, every + 1))
         cpu, before, begin = daemon.cpu_seconds(), target.requests(), time.monotonic()
         time.sleep(window)

@@ -17,6 +17,7 @@ from harness.groups.start import start
 from harness.groups.states import states
 from harness.groups.steps import steps
 from harness.groups.sustained import sustained
+from harness.groups.telemetry import telemetry
 from harness.report import Row
 
 # Where Debian has them, beside what every group takes.
@@ -62,5 +63,6 @@ GROUPS = {
     "blackbox": Group(blackbox, {"prometheus", "prometheus-blackbox-exporter"}),
     "floods": Group(floods, set()),
     "series": Group(series, {"prometheus", "prometheus-blackbox-exporter"}),
+    "telemetry": Group(telemetry, set()),
     "floor": Group(floor, set(), needs_bare=True),
 }
