@@ -11,7 +11,7 @@ use std::{
 use super::{
     daemon::{DaemonMetrics, DaemonState},
     families::FAMILIES,
-    family::{Family, MonitorWriter, Writer},
+    family::{Family, Kind, MonitorWriter, Writer},
     family_writer::{FamilyWriter, PageStyle},
     format::Syntax,
     monitor::{MonitorMetrics, MonitorSnapshot},
@@ -77,8 +77,8 @@ impl Form {
 
 /// The monitors on a page.
 ///
-/// What each family needs of them stands here side by side: the monitors themselves are all over the memory, and there are
-/// some thirty families.
+/// The values that most families need are here side by side: the monitors themselves are all over the memory, and there
+/// are some thirty families.
 #[derive(Default)]
 struct Entries {
     /// The names of all, as the page needs them.
@@ -216,6 +216,9 @@ impl Exposition {
                 has_head,
             } => {
                 let splits = !matches!(self.form, Form::Protobuf);
+                if !splits {
+                    chunk.reserve(self.monitors.entries.len() * message_bytes(family));
+                }
                 let sink = self.form.sink(chunk, family);
                 let since = self.daemon.since;
                 let mut out = FamilyWriter::new(sink, family, self.style, since, has_head);
@@ -263,6 +266,14 @@ impl Exposition {
                 out.finish();
             }
         }
+    }
+}
+
+/// The bytes that a monitor takes in the message of `family`, to begin with: a message that grows is copied.
+fn message_bytes(family: &Family) -> usize {
+    match family.kind {
+        Kind::Histogram => 512,
+        Kind::Counter | Kind::Gauge => 128,
     }
 }
 

@@ -149,7 +149,6 @@ impl<'p> FamilyWriter<'p> {
             .chain([("monitor", self.monitor.into())])
             .collect();
         all.sort_unstable();
-        let all: Vec<_> = all.iter().map(|(name, value)| (*name, &**value)).collect();
         self.write_head();
         self.sink.info(self.family, &all);
     }

@@ -2,12 +2,14 @@
 
 use std::{borrow::Cow, fmt::Write};
 
+use memchr::memchr3;
+
 /// Maximum characters of a label value that a peer influences.
 const MAX_LABEL_CHARS: usize = 200;
 
 /// Escapes `value` as the text format requires between the quotes of a label.
 pub(super) fn escape(value: &str) -> Cow<'_, str> {
-    if value.contains(['\\', '"', '\n']) {
+    if memchr3(b'\\', b'"', b'\n', value.as_bytes()).is_some() {
         let escaped = value.replace('\\', r"\\").replace('"', "\\\"");
         return escaped.replace('\n', r"\n").into();
     }

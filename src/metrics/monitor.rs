@@ -83,7 +83,7 @@ impl SlotCounts {
     }
 }
 
-/// What a page shows of a monitor as of its start.
+/// The values of a monitor that a page shows as of its start.
 pub(super) struct MonitorSnapshot {
     pub slots: SlotCounts,
     pub status: MonitorStatus,
@@ -220,7 +220,7 @@ impl MonitorMetrics {
         self.since
     }
 
-    /// What a page shows as of its start.
+    /// The values that a page shows as of its start.
     pub(super) fn snapshot(&self) -> MonitorSnapshot {
         let progress = self.progress();
         MonitorSnapshot {

@@ -2,7 +2,7 @@
 //!
 //! Message: <https://github.com/prometheus/client_model/blob/master/io/prometheus/client/metrics.proto>
 
-use std::time::SystemTime;
+use std::{borrow::Cow, time::SystemTime};
 
 use super::{
     exemplar::{Exemplar, TRACE_ID},
@@ -151,9 +151,9 @@ impl<'p> ProtobufWriter<'p> {
     }
 
     /// Adds a sample of 1 with these labels.
-    pub(super) fn info(&mut self, labels: &[(&str, &str)]) {
+    pub(super) fn info(&mut self, labels: &[(&str, Cow<'_, str>)]) {
         self.out.message(family::METRIC, |out| {
-            put_labels(out, labels.iter().copied());
+            put_labels(out, labels.iter().map(|(name, value)| (*name, &**value)));
             out.message(metric::GAUGE, |out| out.double(number::VALUE, 1.0));
         });
     }

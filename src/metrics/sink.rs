@@ -1,5 +1,7 @@
 //! The form in which samples are written.
 
+use std::borrow::Cow;
+
 use super::{
     family::Family,
     histogram::Histogram,
@@ -60,7 +62,7 @@ impl Sink<'_> {
     }
 
     /// Adds a sample of 1 with these labels, whose values are escaped if need be.
-    pub(super) fn info(&mut self, family: &Family, labels: &[(&str, &str)]) {
+    pub(super) fn info(&mut self, family: &Family, labels: &[(&str, Cow<'_, str>)]) {
         match self {
             Self::Text(text) => text.info(family.name, labels),
             Self::Protobuf(messages) => messages.info(labels),

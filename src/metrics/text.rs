@@ -4,7 +4,7 @@
 //! half a kilobyte for each sample, and are all in memory at once (see `benches/README.md`).
 //! Formats: <https://prometheus.io/docs/instrumenting/exposition_formats/>
 
-use std::{fmt::Display, io::Write, time::SystemTime};
+use std::{borrow::Cow, fmt::Display, io::Write, time::SystemTime};
 
 use super::{
     exemplar::{Exemplar, TRACE_ID},
@@ -21,13 +21,12 @@ pub(super) struct TextWriter<'p> {
     page: &'p mut Vec<u8>,
     syntax: Syntax,
     has_created_samples: bool,
-    /// The family's name, and what stands between it and the value of the first label: the same in all lines.
+    /// The family's name, and the text between it and the value of the first label: the same in all lines.
     begin: String,
     name_len: usize,
-    /// What stands before the values of the other labels.
+    /// The text before the values of the other labels.
     before_values: Vec<String>,
-    /// What stands between the labels and the number.
-    end: &'static str,
+    has_labels: bool,
 }
 
 impl<'p> TextWriter<'p> {
@@ -51,11 +50,7 @@ impl<'p> TextWriter<'p> {
             begin,
             name_len: name.len(),
             before_values: others.iter().map(|name| format!("\",{name}=\"")).collect(),
-            end: if family.labels.is_empty() {
-                " "
-            } else {
-                "\"} "
-            },
+            has_labels: !family.labels.is_empty(),
         }
     }
 
@@ -97,7 +92,7 @@ impl<'p> TextWriter<'p> {
     }
 
     /// Writes a sample of 1 with these labels, whose values are escaped.
-    pub(super) fn info(&mut self, name: &str, labels: &[(&str, &str)]) {
+    pub(super) fn info(&mut self, name: &str, labels: &[(&str, Cow<'_, str>)]) {
         self.page.extend_from_slice(name.as_bytes());
         for (index, (name, value)) in labels.iter().enumerate() {
             self.label(index == 0, &quoted_if_needed(name), value);
@@ -112,10 +107,9 @@ impl<'p> TextWriter<'p> {
         let begin = self.page.len();
         self.series(name, "_bucket", series);
         // All buckets share the text before their bounds.
-        let has_labels = !series.family.labels.is_empty();
-        let end = if has_labels { "} " } else { " " };
+        let end = if self.has_labels { "} " } else { " " };
         self.page.truncate(self.page.len() - end.len());
-        self.page.push(if has_labels { b',' } else { b'{' });
+        self.page.push(if self.has_labels { b',' } else { b'{' });
         self.page.extend_from_slice(b"le=\"");
         let prefix = begin..self.page.len();
         let buckets = histogram.buckets();
@@ -193,7 +187,11 @@ impl<'p> TextWriter<'p> {
             self.page.extend_from_slice(before.as_bytes());
             self.page.extend_from_slice(value.as_bytes());
         }
-        self.page.extend_from_slice(self.end.as_bytes());
+        if self.has_labels {
+            self.page.extend_from_slice(b"\"} ");
+        } else {
+            self.page.push(b' ');
+        }
     }
 
     fn label(&mut self, is_first: bool, name: &str, value: &str) {
@@ -206,14 +204,10 @@ impl<'p> TextWriter<'p> {
 
     fn number(&mut self, number: Number) {
         match number {
-            Number::Whole(count) => {
-                let mut digits = itoa::Buffer::new();
-                self.page.extend_from_slice(digits.format(count).as_bytes());
-            }
+            Number::Whole(count) => self.whole(count),
             Number::Real(number) => {
                 if let Some(whole) = as_whole(number) {
-                    let mut digits = itoa::Buffer::new();
-                    self.page.extend_from_slice(digits.format(whole).as_bytes());
+                    self.whole(whole);
                 } else if number.is_finite() && number.fract() != 0.0 {
                     let mut digits = ryu::Buffer::new();
                     let digits = digits.format_finite(number);
@@ -222,6 +216,15 @@ impl<'p> TextWriter<'p> {
                     self.write(number);
                 }
             }
+        }
+    }
+
+    fn whole(&mut self, number: impl itoa::Integer) {
+        let mut digits = itoa::Buffer::new();
+        match digits.format(number).as_bytes() {
+            // Most are 0 or 1.
+            [digit] => self.page.push(*digit),
+            digits => self.page.extend_from_slice(digits),
         }
     }
 

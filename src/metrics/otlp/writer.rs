@@ -4,7 +4,10 @@
 //! not altered, a unit is abbreviated, and the type is kept as metadata.
 //! Messages: <https://github.com/open-telemetry/opentelemetry-proto/blob/main/opentelemetry/proto/metrics/v1/metrics.proto>
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::{
+    borrow::Cow,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use super::Points;
 use crate::{
@@ -158,9 +161,10 @@ impl<'p> OtlpWriter<'p> {
     }
 
     /// Adds a gauge of 1 with these labels.
-    pub(crate) fn info(&mut self, family: &Family, labels: &[(&str, &str)]) {
+    pub(crate) fn info(&mut self, family: &Family, labels: &[(&str, Cow<'_, str>)]) {
         self.begin(family, metric::GAUGE);
-        self.number(labels.iter().copied(), None, Number::Whole(1), None);
+        let labels = labels.iter().map(|(name, value)| (*name, &**value));
+        self.number(labels, None, Number::Whole(1), None);
     }
 
     /// Adds a histogram: native buckets if it has them.
