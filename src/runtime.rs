@@ -128,3 +128,35 @@ fn probe_threads(count: usize) -> io::Result<()> {
     }
     result
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tasks_run_on_the_workers_and_end_with_them() {
+        for workers in [1, 2] {
+            let runtime = Runtime::start(workers).expect("threads");
+            let here = thread::current().id();
+            let (there, seen, timed) = runtime.block_on(async {
+                let there = tokio::spawn(async { thread::current().id() });
+                let timed = tokio::time::sleep(Duration::from_millis(1));
+                (
+                    there.await.expect("no panic"),
+                    thread::current().id(),
+                    timed.await,
+                )
+            });
+            assert_eq!((seen, timed), (here, ()), "{workers}");
+            assert_ne!(there, here, "{workers}");
+            let (held, ended) = mpsc::channel::<()>();
+            runtime.handle().spawn(async move {
+                let _held = held;
+                std::future::pending::<()>().await;
+            });
+            runtime.shutdown_background();
+            // Its sender is dropped with the task.
+            assert!(ended.recv().is_err(), "{workers}");
+        }
+    }
+}

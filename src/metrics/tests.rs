@@ -761,6 +761,32 @@ fn monitors_with_equal_joined_labels_stay_apart() {
 
 /// Checks begin, end and are skipped in several threads while pages are rendered.
 #[test]
+fn a_page_has_the_last_checks_of_its_start() {
+    let metrics = Metrics::new(&Settings::default(), || 0);
+    let observer = metrics.observe(&Job::new("example", Silent("nowhere")));
+    let complete = |report: &Report| {
+        observer.on_started(ms(0));
+        observer.on_completed(report);
+    };
+    let sample = |page: &str, name: &str| {
+        let line = page.lines().find(|line| line.starts_with(name));
+        line.and_then(|line| line.rsplit(' ').next())
+            .map(str::to_owned)
+    };
+    complete(&succeeded());
+    let begun = metrics.exposition(Format::default());
+    complete(&failed());
+    complete(&failed());
+    let begun = String::from_utf8(begun.collect::<Vec<_>>().concat()).expect("a text");
+    for (page, success, failures) in [(begun, "1", "0"), (page(&metrics), "0", "2")] {
+        let is_success = sample(&page, "monitor_last_check_success{");
+        assert_eq!(is_success.as_deref(), Some(success), "{page}");
+        let failed = "monitor_checks_total{monitor=\"example\",outcome=\"failure\"}";
+        assert_eq!(sample(&page, failed).as_deref(), Some(failures), "{page}");
+    }
+}
+
+#[test]
 fn slots_add_up_on_every_page() {
     let metrics = Arc::new(Metrics::new(&Settings::default(), || 0));
     let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
