@@ -150,6 +150,12 @@ impl Connections {
         }
     }
 
+    /// Returns whether another one may be accepted: not while one that made room has not ended, as its descriptor is open
+    /// until then.
+    pub(super) fn has_room(&self) -> bool {
+        self.tasks.len() <= self.max
+    }
+
     pub(super) fn add(
         &mut self,
         stream: Box<dyn Io>,
@@ -266,6 +272,21 @@ mod tests {
         fn flush(&mut self) -> io::Result<()> {
             Ok(())
         }
+    }
+
+    #[tokio::test]
+    async fn there_is_room_again_once_a_connection_has_ended() {
+        let mut connections = Connections::new(CancellationToken::new(), 2);
+        for expected in [true, true, false] {
+            connections.make_room();
+            let task = connections.tasks.spawn(std::future::pending());
+            let activity = Arc::default();
+            connections.open.push(Connection { task, activity });
+            assert_eq!(connections.has_room(), expected);
+        }
+        assert_eq!(connections.next_end().await, Some(()));
+        assert!(connections.has_room());
+        assert_eq!(connections.open.len(), 2);
     }
 
     #[tokio::test]

@@ -80,7 +80,7 @@ impl Server {
             }
             let accepted = tokio::select! {
                 () = shutdown.cancelled() => break,
-                accepted = accept(&listeners) => accepted,
+                accepted = accept(&listeners), if connections.has_room() => accepted,
                 Some(ended) = watching.join_next() => {
                     if let Err(error) = ended {
                         tracing::error!(
