@@ -11,7 +11,7 @@ use std::{
 use super::{
     daemon::{DaemonMetrics, DaemonState},
     families::FAMILIES,
-    family::{Family, Kind, MonitorWriter, Writer},
+    family::{Cardinality, Family, Kind, MonitorWriter, Writer},
     family_writer::{FamilyWriter, PageStyle},
     format::Syntax,
     monitor::{MonitorMetrics, MonitorSnapshot},
@@ -271,9 +271,10 @@ impl Exposition {
 
 /// The bytes that a monitor takes in the message of `family`, to begin with: a message that grows is copied.
 fn message_bytes(family: &Family) -> usize {
-    match family.kind {
-        Kind::Histogram => 512,
-        Kind::Counter | Kind::Gauge => 128,
+    match (family.kind, family.cardinality) {
+        (Kind::Histogram, _) => 512,
+        (Kind::Counter | Kind::Gauge, Cardinality::Fixed(series)) => 80 * series,
+        (Kind::Counter | Kind::Gauge, _) => 240,
     }
 }
 

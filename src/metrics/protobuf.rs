@@ -238,10 +238,11 @@ fn put_native_buckets(out: &mut WireWriter<'_>, native: &NativeHistogram) {
 }
 
 fn put_span(out: &mut WireWriter<'_>, offset: i32, length: u32) {
-    out.message(histogram::POSITIVE_SPAN, |out| {
-        out.varint(span::OFFSET, zigzag(offset.into()));
-        out.varint(span::LENGTH, length.into());
-    });
+    let offset = zigzag(offset.into());
+    out.varints(
+        histogram::POSITIVE_SPAN,
+        [(span::OFFSET, offset), (span::LENGTH, length.into())],
+    );
 }
 
 fn put_exemplar(out: &mut WireWriter<'_>, field: Field, exemplar: &Exemplar) {
@@ -255,10 +256,14 @@ fn put_exemplar(out: &mut WireWriter<'_>, field: Field, exemplar: &Exemplar) {
 
 fn put_timestamp(out: &mut WireWriter<'_>, field: Field, time: SystemTime) {
     let millis = unix_millis(time);
-    out.message(field, |out| {
-        out.varint(timestamp::SECONDS, millis / 1000);
-        out.varint(timestamp::NANOS, millis % 1000 * 1_000_000);
-    });
+    let nanos = millis % 1000 * 1_000_000;
+    out.varints(
+        field,
+        [
+            (timestamp::SECONDS, millis / 1000),
+            (timestamp::NANOS, nanos),
+        ],
+    );
 }
 
 fn put_labels<'l>(out: &mut WireWriter<'_>, labels: impl Iterator<Item = (&'l str, &'l str)>) {

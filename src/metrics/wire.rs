@@ -82,6 +82,16 @@ impl<'p> WireWriter<'p> {
         }
     }
 
+    /// Writes a message with these numbers, whose length is known beforehand.
+    pub(super) fn varints(&mut self, field: Field, numbers: [(Field, u64); 2]) {
+        let lengths = numbers.map(|(field, number)| varint_len(field.tag()) + varint_len(number));
+        self.tag(field);
+        self.raw_varint(lengths.iter().sum::<usize>() as u64);
+        for (field, number) in numbers {
+            self.varint(field, number);
+        }
+    }
+
     /// Begins a message; returns where its content begins.
     pub(super) fn begin(&mut self, field: Field) -> usize {
         self.tag(field);
