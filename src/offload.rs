@@ -84,13 +84,11 @@ pub(crate) struct TimeSlice(Option<Instant>);
 impl TimeSlice {
     /// Returns true if the slice is used up.
     fn is_used(&mut self) -> bool {
-        match self.0 {
-            Some(start) => start.elapsed() >= TIME_SLICE,
-            None => {
-                self.0 = Some(Instant::now());
-                false
-            }
-        }
+        let Some(start) = self.0 else {
+            self.0 = Some(Instant::now());
+            return false;
+        };
+        start.elapsed() >= TIME_SLICE
     }
 
     /// Yields if the slice is used up, and starts the next one.
