@@ -217,7 +217,10 @@ impl Exposition {
             } => {
                 let splits = !matches!(self.form, Form::Protobuf);
                 if !splits {
-                    chunk.reserve(self.monitors.entries.len() * message_bytes(family));
+                    let profile = self.style.profile;
+                    let has_family = |entry: &&Entry| entry.may_have(family, profile);
+                    let monitors = self.monitors.iter().filter(has_family).count();
+                    chunk.reserve(monitors * message_bytes(family));
                 }
                 let sink = self.form.sink(chunk, family);
                 let since = self.daemon.since;

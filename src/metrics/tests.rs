@@ -759,7 +759,6 @@ fn monitors_with_equal_joined_labels_stay_apart() {
     assert!(page.contains("monitor_checks_scheduled_total{monitor=\"a1\"} 0\n"));
 }
 
-/// Checks begin, end and are skipped in several threads while pages are rendered.
 #[test]
 fn a_page_has_the_last_checks_of_its_start() {
     let metrics = Metrics::new(&Settings::default(), || 0);
@@ -786,6 +785,7 @@ fn a_page_has_the_last_checks_of_its_start() {
     }
 }
 
+/// Checks begin, end and are skipped in several threads while pages are rendered.
 #[test]
 fn slots_add_up_on_every_page() {
     let metrics = Arc::new(Metrics::new(&Settings::default(), || 0));

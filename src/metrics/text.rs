@@ -23,7 +23,6 @@ pub(super) struct TextWriter<'p> {
     has_created_samples: bool,
     /// The family's name, and the text between it and the value of the first label: the same in all lines.
     begin: String,
-    name_len: usize,
     /// The text before the values of the other labels.
     before_values: Vec<String>,
     has_labels: bool,
@@ -48,7 +47,6 @@ impl<'p> TextWriter<'p> {
             syntax,
             has_created_samples,
             begin,
-            name_len: name.len(),
             before_values: others.iter().map(|name| format!("\",{name}=\"")).collect(),
             has_labels: !family.labels.is_empty(),
         }
@@ -172,7 +170,7 @@ impl<'p> TextWriter<'p> {
     fn series(&mut self, name: &str, suffix: &str, series: Series<'_>) {
         self.page.extend_from_slice(name.as_bytes());
         self.page.extend_from_slice(suffix.as_bytes());
-        let before_value = &self.begin[self.name_len..];
+        let before_value = &self.begin[series.family.name.len()..];
         self.page.extend_from_slice(before_value.as_bytes());
         self.labels(series);
     }
