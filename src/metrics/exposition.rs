@@ -55,7 +55,7 @@ impl Form {
                 let writer = TextWriter::new(page, *syntax, *has_created_samples, family);
                 Sink::Text(writer)
             }
-            Self::Protobuf => Sink::Protobuf(ProtobufWriter::new(page)),
+            Self::Protobuf => Sink::Protobuf(ProtobufWriter::new(page, family)),
             Self::Otlp(points) => Sink::Otlp(OtlpWriter::new(page, points)),
         }
     }

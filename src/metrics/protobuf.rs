@@ -105,14 +105,17 @@ pub(super) struct ProtobufWriter<'p> {
     out: WireWriter<'p>,
     /// Where the content of the message begins.
     message: usize,
+    /// The names of the family's labels as fields: the same in all series.
+    label_names: Vec<Vec<u8>>,
 }
 
 impl<'p> ProtobufWriter<'p> {
-    /// A writer onto `page`.
-    pub(super) fn new(page: &'p mut Vec<u8>) -> Self {
+    /// A writer of the message of `family` onto `page`.
+    pub(super) fn new(page: &'p mut Vec<u8>, family: &Family) -> Self {
         Self {
             out: WireWriter::new(page),
             message: 0,
+            label_names: family.labels.iter().map(|name| label_name(name)).collect(),
         }
     }
 
@@ -145,7 +148,7 @@ impl<'p> ProtobufWriter<'p> {
     /// Adds a counter or gauge.
     pub(super) fn sample(&mut self, series: Series<'_>, value: Value<'_>) {
         self.out.message(family::METRIC, |out| {
-            put_labels(out, series.labels());
+            put_labels(out, &self.label_names, series);
             put_value(out, series.family.kind, value);
         });
     }
@@ -153,7 +156,9 @@ impl<'p> ProtobufWriter<'p> {
     /// Adds a sample of 1 with these labels.
     pub(super) fn info(&mut self, labels: &[(&str, Cow<'_, str>)]) {
         self.out.message(family::METRIC, |out| {
-            put_labels(out, labels.iter().map(|(name, value)| (*name, &**value)));
+            for (name, value) in labels {
+                put_label(out, metric::LABEL, &label_name(name), value);
+            }
             out.message(metric::GAUGE, |out| out.double(number::VALUE, 1.0));
         });
     }
@@ -161,7 +166,7 @@ impl<'p> ProtobufWriter<'p> {
     /// Adds a histogram.
     pub(super) fn histogram(&mut self, series: Series<'_>, histogram: &Histogram) {
         self.out.message(family::METRIC, |out| {
-            put_labels(out, series.labels());
+            put_labels(out, &self.label_names, series);
             out.message(metric::HISTOGRAM, |out| {
                 out.varint(histogram::COUNT, histogram.count());
                 out.double(histogram::SUM, histogram.sum());
@@ -248,7 +253,7 @@ fn put_span(out: &mut WireWriter<'_>, offset: i32, length: u32) {
 fn put_exemplar(out: &mut WireWriter<'_>, field: Field, exemplar: &Exemplar) {
     out.message(field, |out| {
         let id = exemplar.trace_id.to_string();
-        put_label(out, exemplar::LABEL, TRACE_ID, &id);
+        put_label(out, exemplar::LABEL, &label_name(TRACE_ID), &id);
         out.double(exemplar::VALUE, exemplar.value);
         put_timestamp(out, exemplar::TIMESTAMP, exemplar.at);
     });
@@ -266,12 +271,20 @@ fn put_timestamp(out: &mut WireWriter<'_>, field: Field, time: SystemTime) {
     );
 }
 
-fn put_labels<'l>(out: &mut WireWriter<'_>, labels: impl Iterator<Item = (&'l str, &'l str)>) {
-    for (name, value) in labels {
+fn put_labels(out: &mut WireWriter<'_>, names: &[Vec<u8>], series: Series<'_>) {
+    for (name, (_, value)) in names.iter().zip(series.labels()) {
         put_label(out, metric::LABEL, name, value);
     }
 }
 
-fn put_label(out: &mut WireWriter<'_>, field: Field, name: &str, value: &str) {
-    out.texts(field, [(label::NAME, name), (label::VALUE, value)]);
+/// Writes a label, whose name is a field already.
+fn put_label(out: &mut WireWriter<'_>, field: Field, name: &[u8], value: &str) {
+    out.text_after(field, name, label::VALUE, value);
+}
+
+/// The name of a label as a field.
+fn label_name(name: &str) -> Vec<u8> {
+    let mut field = Vec::new();
+    WireWriter::new(&mut field).text(label::NAME, name);
+    field
 }

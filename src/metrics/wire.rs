@@ -70,16 +70,20 @@ impl<'p> WireWriter<'p> {
         self.end(start);
     }
 
-    /// Writes a message with these texts, whose length is known beforehand.
-    pub(super) fn texts(&mut self, field: Field, texts: [(Field, &str); 2]) {
-        let lengths = texts.map(|(field, text)| {
-            varint_len(field.tag()) + varint_len(text.len() as u64) + text.len()
-        });
+    /// Writes a message with the fields `encoded` and a text, whose length is known beforehand.
+    pub(super) fn text_after(
+        &mut self,
+        field: Field,
+        encoded: &[u8],
+        text_field: Field,
+        text: &str,
+    ) {
+        let text_len =
+            varint_len(text_field.tag()) + varint_len(text.len() as u64) + text.len();
         self.tag(field);
-        self.raw_varint(lengths.iter().sum::<usize>() as u64);
-        for (field, text) in texts {
-            self.text(field, text);
-        }
+        self.raw_varint((encoded.len() + text_len) as u64);
+        self.page.extend_from_slice(encoded);
+        self.text(text_field, text);
     }
 
     /// Writes a message with these numbers, whose length is known beforehand.
@@ -108,17 +112,21 @@ impl<'p> WireWriter<'p> {
     /// enough.
     pub(super) fn end(&mut self, start: usize) {
         let end = self.page.len();
+        match u8::try_from(end - start) {
+            Ok(length) if length < 0x80 => self.page[start - 1] = length,
+            _ => self.end_long(start),
+        }
+    }
+
+    fn end_long(&mut self, start: usize) {
+        let end = self.page.len();
         self.raw_varint((end - start) as u64);
         let bytes = self.page.len() - end;
-        if bytes > 1 {
-            let mut length = [0; MAX_VARINT_BYTES];
-            length[..bytes].copy_from_slice(&self.page[end..]);
-            self.page.copy_within(start..end, start - 1 + bytes);
-            self.page[start - 1..start - 1 + bytes].copy_from_slice(&length[..bytes]);
-            self.page.truncate(end - 1 + bytes);
-        } else if let Some(length) = self.page.pop() {
-            self.page[start - 1] = length;
-        }
+        let mut length = [0; MAX_VARINT_BYTES];
+        length[..bytes].copy_from_slice(&self.page[end..]);
+        self.page.copy_within(start..end, start - 1 + bytes);
+        self.page[start - 1..start - 1 + bytes].copy_from_slice(&length[..bytes]);
+        self.page.truncate(end - 1 + bytes);
     }
 
     /// Writes a number without a tag, as packed ones have it.
