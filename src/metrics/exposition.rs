@@ -2,7 +2,7 @@
 //! memory at once.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     ops::Range,
     sync::Arc,
     time::SystemTime,
@@ -18,7 +18,7 @@ use super::{
     otlp::{OtlpWriter, Points},
     process::ProcessStats,
     protobuf::ProtobufWriter,
-    settings::Profile,
+    selection::{Selection, Traits},
     sink::Sink,
     text::TextWriter,
 };
@@ -80,15 +80,20 @@ impl Form {
 /// The values that most families need are here side by side: the monitors themselves are all over the memory, and there
 /// are some thirty families.
 #[derive(Default)]
-struct Entries {
+struct Monitors {
+    /// The types that there are monitors of.
+    kinds: Vec<&'static str>,
     /// The names of all, as the page needs them.
     names: String,
+    /// The traits of each entry: most families pass over many of them.
+    traits: Vec<Traits>,
     entries: Vec<Entry>,
 }
 
 /// A monitor on a page.
 struct Entry {
-    kind: &'static str,
+    /// The place of its type among those of the page.
+    kind: usize,
     has_ended: bool,
     /// The place of its name among those of all.
     name: Range<usize>,
@@ -98,32 +103,38 @@ struct Entry {
     monitor: Arc<MonitorMetrics>,
 }
 
-impl Entries {
+impl Monitors {
     /// Adds `monitor` with its name, escaped if `is_escaped`.
     fn add(&mut self, monitor: Arc<MonitorMetrics>, is_escaped: bool, has_ended: bool) {
+        let kind = self.kinds.iter().position(|kind| *kind == monitor.kind);
+        let kind = kind.unwrap_or_else(|| {
+            self.kinds.push(monitor.kind);
+            self.kinds.len() - 1
+        });
         let start = self.names.len();
         self.names.push_str(monitor.name(is_escaped));
+        let snapshot = monitor.snapshot();
+        self.traits.push(Traits::kind(kind) | snapshot.traits);
         self.entries.push(Entry {
-            kind: monitor.kind,
+            kind,
             has_ended,
             name: start..self.names.len(),
             since: monitor.since(),
-            snapshot: monitor.snapshot(),
+            snapshot,
             monitor,
         });
     }
 
-    fn iter(&self) -> impl Iterator<Item = &Entry> {
-        self.entries.iter()
+    /// The entries that may have series of what `selection` is of, from the `from`-th on, with their indices.
+    fn select(&self, selection: Selection, from: usize) -> impl Iterator<Item = (usize, &Entry)> {
+        let traits = self.traits.iter().enumerate().skip(from);
+        traits
+            .filter(move |(_, traits)| selection.has(**traits))
+            .map(|(index, _)| (index, &self.entries[index]))
     }
 }
 
 impl Entry {
-    /// Returns false if it has no series of `family`.
-    fn may_have(&self, family: &Family, profile: Profile) -> bool {
-        family.is_of(self.kind, profile) && self.snapshot.may_have(family)
-    }
-
     fn is_paused(&self) -> bool {
         self.snapshot.status.state == State::Paused
     }
@@ -134,7 +145,7 @@ impl Entry {
 /// The numbers of slots are copied when the page is started, so they add up, and so are states and the last reports;
 /// totals are read at the moment at which they are written. Writing a chunk takes a fraction of a millisecond.
 pub(crate) struct Exposition {
-    monitors: Entries,
+    monitors: Monitors,
     daemon: DaemonMetrics,
     style: PageStyle,
     form: Form,
@@ -147,6 +158,7 @@ enum Part {
     Monitors {
         family: &'static Family,
         writer: MonitorWriter,
+        selection: Selection,
         from: usize,
         has_head: bool,
     },
@@ -166,36 +178,34 @@ impl Exposition {
         style: PageStyle,
         form: Form,
     ) -> Self {
-        let mut entries = Entries::default();
+        let mut table = Monitors::default();
         for monitor in monitors {
-            entries.add(monitor, form.is_escaped(), false);
+            table.add(monitor, form.is_escaped(), false);
         }
         for monitor in ended {
-            entries.add(monitor, form.is_escaped(), true);
+            table.add(monitor, form.is_escaped(), true);
         }
-        let monitors = entries;
-        let kinds: BTreeSet<_> = monitors.iter().map(|entry| entry.kind).collect();
+        let monitors = table;
         let of_monitors = FAMILIES.iter().rev().filter_map(|family| {
             let Writer::Monitor(writer) = family.writer else {
                 return None;
             };
-            let has_some = kinds.iter().any(|kind| family.is_of(kind, style.profile));
-            (has_some && exports(family)).then_some(Part::Monitors {
+            let selection = Selection::new(family, style.profile, &monitors.kinds)?;
+            exports(family).then_some(Part::Monitors {
                 family,
                 writer,
+                selection,
                 from: 0,
                 has_head: false,
             })
         });
+        let end = form.is_open_metrics().then_some(Part::End);
+        let parts = end.into_iter().chain([Part::Daemon]);
         Self {
+            parts: parts.chain(of_monitors).collect(),
             monitors,
             daemon,
             style,
-            parts: [Part::End, Part::Daemon]
-                .into_iter()
-                .filter(|part| !matches!(part, Part::End) || form.is_open_metrics())
-                .chain(of_monitors)
-                .collect(),
             form,
         }
     }
@@ -212,30 +222,27 @@ impl Exposition {
             Part::Monitors {
                 family,
                 writer,
+                selection,
                 from,
                 has_head,
             } => {
                 let splits = !matches!(self.form, Form::Protobuf);
                 if !splits {
-                    let profile = self.style.profile;
-                    let has_family = |entry: &&Entry| entry.may_have(family, profile);
-                    let monitors = self.monitors.iter().filter(has_family).count();
+                    let monitors = self.monitors.select(selection, from).count();
                     chunk.reserve(monitors * message_bytes(family));
                 }
                 let sink = self.form.sink(chunk, family);
                 let since = self.daemon.since;
                 let mut out = FamilyWriter::new(sink, family, self.style, since, has_head);
-                for (index, entry) in self.monitors.iter().enumerate().skip(from) {
+                for (index, entry) in self.monitors.select(selection, from) {
                     if out.page_len() >= CHUNK_BYTES && splits {
                         return Some(Part::Monitors {
                             family,
                             writer,
+                            selection,
                             from: index,
                             has_head: out.finish(),
                         });
-                    }
-                    if !entry.may_have(family, self.style.profile) {
-                        continue;
                     }
                     out.set_monitor(&self.monitors.names[entry.name.clone()], entry.since);
                     entry.monitor.write(writer, &entry.snapshot, &mut out);
@@ -249,12 +256,17 @@ impl Exposition {
     }
 
     fn write_daemon(&mut self, chunk: &mut Vec<u8>) {
-        let mut monitors = BTreeMap::<_, u64>::new();
+        let Monitors { kinds, entries, .. } = &self.monitors;
+        let mut monitors = vec![None::<u64>; kinds.len()];
         let mut checks_in_flight = 0;
-        for entry in self.monitors.iter().filter(|entry| !entry.has_ended) {
-            *monitors.entry(entry.kind).or_default() += u64::from(!entry.is_paused());
+        for entry in entries.iter().filter(|entry| !entry.has_ended) {
+            *monitors[entry.kind].get_or_insert_default() += u64::from(!entry.is_paused());
             checks_in_flight += entry.snapshot.slots.in_flight;
         }
+        let monitors = kinds.iter().zip(monitors);
+        let monitors: BTreeMap<_, _> = monitors
+            .filter_map(|(kind, count)| Some((*kind, count?)))
+            .collect();
         let state = DaemonState {
             metrics: &self.daemon,
             monitors,

@@ -62,7 +62,7 @@ pub const FAMILIES: &[Family] = &[
         cardinality: Fixed(1),
         compact: Compact::Nothing,
         writer: Monitor(LastCheck(|last, out| {
-            out.count(&[], (last.outcome() == Outcome::Success).into());
+            out.count(&[], (last.outcome == Outcome::Success).into());
         })),
     },
     Family {
@@ -245,7 +245,7 @@ pub const FAMILIES: &[Family] = &[
         cardinality: Cardinality::Phases,
         compact: Compact::Nothing,
         writer: Monitor(LastCheck(|last, out| {
-            for (phase, spent) in &last.phases {
+            for (phase, spent) in &last.report.phases {
                 out.number(&[phase.as_str()], spent.as_secs_f64());
             }
         })),
@@ -288,7 +288,7 @@ pub const FAMILIES: &[Family] = &[
         cardinality: Fixed(1),
         compact: Compact::Nothing,
         writer: Monitor(LastCheck(|last, out| {
-            out.count_if_known(last.response_bytes());
+            out.count_if_known(last.response_bytes);
         })),
     },
     Family {
@@ -299,7 +299,7 @@ pub const FAMILIES: &[Family] = &[
         scope: HTTP,
         cardinality: Fixed(1),
         compact: Compact::Nothing,
-        writer: Monitor(LastCheck(|last, out| out.count_if_known(last.status()))),
+        writer: Monitor(LastCheck(|last, out| out.count_if_known(last.http_status))),
     },
     Family {
         name: "monitor_http_responses_total",
@@ -325,7 +325,7 @@ pub const FAMILIES: &[Family] = &[
         cardinality: Fixed(1),
         compact: Compact::Same,
         writer: Monitor(LastCheck(|last, out| {
-            if let Some(response) = last.dns() {
+            if let Some(response) = last.report.dns() {
                 // The serial number tells of one record.
                 let is_told = response.serial.is_some() && response.answers == 1;
                 if !is_told || !out.is_compact() {
@@ -343,7 +343,7 @@ pub const FAMILIES: &[Family] = &[
         cardinality: Fixed(1),
         compact: Compact::Nothing,
         writer: Monitor(LastCheck(|last, out| {
-            out.count_if_known(last.dns().map(|response| response.authorities));
+            out.count_if_known(last.report.dns().map(|response| response.authorities));
         })),
     },
     Family {
@@ -355,7 +355,7 @@ pub const FAMILIES: &[Family] = &[
         cardinality: Fixed(1),
         compact: Compact::Nothing,
         writer: Monitor(LastCheck(|last, out| {
-            out.count_if_known(last.dns().map(|response| response.additionals));
+            out.count_if_known(last.report.dns().map(|response| response.additionals));
         })),
     },
     Family {
@@ -367,7 +367,7 @@ pub const FAMILIES: &[Family] = &[
         cardinality: Fixed(1),
         compact: Compact::Same,
         writer: Monitor(LastCheck(|last, out| {
-            out.count_if_known(last.dns().and_then(|response| response.serial));
+            out.count_if_known(last.report.dns().and_then(|response| response.serial));
         })),
     },
     Family {
@@ -379,7 +379,7 @@ pub const FAMILIES: &[Family] = &[
         cardinality: Fixed(1),
         compact: Compact::Reduced(0),
         writer: Monitor(LastCheck(|last, out| {
-            if let Some(response) = last.dns() {
+            if let Some(response) = last.report.dns() {
                 out.flag(response.authenticated_data);
             }
         })),
@@ -393,7 +393,7 @@ pub const FAMILIES: &[Family] = &[
         cardinality: Fixed(1),
         compact: Compact::Reduced(0),
         writer: Monitor(LastCheck(|last, out| {
-            if let Some(response) = last.dns() {
+            if let Some(response) = last.report.dns() {
                 out.flag(response.truncated);
             }
         })),
@@ -445,7 +445,7 @@ pub const FAMILIES: &[Family] = &[
         cardinality: Fixed(1),
         compact: Compact::Nothing,
         writer: Monitor(LastCheck(|last, out| {
-            if let Some(echoes) = last.echoes() {
+            if let Some(echoes) = last.report.echoes() {
                 out.number(&[], echoes.loss_ratio());
             }
         })),
@@ -459,7 +459,7 @@ pub const FAMILIES: &[Family] = &[
         cardinality: Fixed(3),
         compact: Compact::Reduced(2),
         writer: Monitor(LastCheck(|last, out| {
-            if let Some(times) = last.echoes().and_then(|echoes| echoes.round_trips) {
+            if let Some(times) = last.report.echoes().and_then(|echoes| echoes.round_trips) {
                 if !out.is_compact() {
                     out.number(&["min"], times.min.as_secs_f64());
                 }
@@ -477,7 +477,7 @@ pub const FAMILIES: &[Family] = &[
         cardinality: Fixed(1),
         compact: Compact::Same,
         writer: Monitor(LastCheck(|last, out| {
-            let times = last.echoes().and_then(|echoes| echoes.round_trips);
+            let times = last.report.echoes().and_then(|echoes| echoes.round_trips);
             if let Some(jitter) = times.and_then(|times| times.jitter) {
                 out.number(&[], jitter.as_secs_f64());
             }
@@ -492,7 +492,7 @@ pub const FAMILIES: &[Family] = &[
         cardinality: Fixed(1),
         compact: Compact::Same,
         writer: Monitor(LastCheck(|last, out| {
-            out.count_if_known(last.echoes().and_then(|echoes| echoes.reply_hop_limit));
+            out.count_if_known(last.report.echoes().and_then(|echoes| echoes.reply_hop_limit));
         })),
     },
     Family {
@@ -504,7 +504,7 @@ pub const FAMILIES: &[Family] = &[
         cardinality: Fixed(1),
         compact: Compact::Same,
         writer: Monitor(LastCheck(|last, out| {
-            out.count_if_known(last.grpc_status());
+            out.count_if_known(last.report.grpc_status());
         })),
     },
     Family {
@@ -516,7 +516,7 @@ pub const FAMILIES: &[Family] = &[
         cardinality: Fixed(ServingStatus::ALL.len()),
         compact: Compact::Reduced(1),
         writer: Monitor(LastCheck(|last, out| {
-            if let Some(answer) = last.serving() {
+            if let Some(answer) = last.report.serving() {
                 if out.is_compact() {
                     return out.count(&[answer.as_str()], 1);
                 }
@@ -535,7 +535,7 @@ pub const FAMILIES: &[Family] = &[
         cardinality: Fixed(1),
         compact: Compact::Same,
         writer: Monitor(LastCheck(|last, out| {
-            for fact in &last.facts {
+            for fact in &last.report.facts {
                 if let Fact::Captured(captures) = fact {
                     out.untrusted_info(captures.iter().map(|(name, value)| (&**name, &**value)));
                 }
@@ -565,7 +565,7 @@ pub const FAMILIES: &[Family] = &[
         writer: Monitor(Snapshot(|monitor, out| {
             let last = monitor.last.as_ref();
             // Otherwise it is the time of the last check.
-            if last.is_some_and(|last| last.failure.is_some()) || !out.is_compact() {
+            if last.is_some_and(|last| last.outcome == Outcome::Failure) || !out.is_compact() {
                 out.number_if_known(monitor.last_success.map(unix_seconds));
             }
         })),
@@ -616,7 +616,7 @@ pub const FAMILIES: &[Family] = &[
         cardinality: Fixed(CERTIFICATES),
         compact: Compact::Reduced(0),
         writer: Monitor(LastCheck(|last, out| {
-            for (role, certificate) in certificates(last, out.is_compact()) {
+            for (role, certificate) in certificates(&last.report, out.is_compact()) {
                 if !out.is_compact() || expires_soon(certificate, last.ended_at) {
                     out.number(&[role.as_str()], seconds(certificate.not_before));
                 }
@@ -633,7 +633,7 @@ pub const FAMILIES: &[Family] = &[
         cardinality: Fixed(CERTIFICATES),
         compact: Compact::Reduced(1),
         writer: Monitor(LastCheck(|last, out| {
-            for (role, certificate) in certificates(last, out.is_compact()) {
+            for (role, certificate) in certificates(&last.report, out.is_compact()) {
                 out.number(&[role.as_str()], seconds(certificate.not_after));
             }
         })),
@@ -654,7 +654,7 @@ pub const FAMILIES: &[Family] = &[
         cardinality: Fixed(1),
         compact: Compact::Same,
         writer: Monitor(LastCheck(|last, out| {
-            if let Some(leaf) = last.leaf_certificate() {
+            if let Some(leaf) = last.report.leaf_certificate() {
                 let mut names = leaf.dns_names.join(",");
                 if leaf.more_dns_names > 0 {
                     names.push_str(",…");
@@ -678,7 +678,7 @@ pub const FAMILIES: &[Family] = &[
         cardinality: Fixed(1),
         compact: Compact::Except(&["dns"]),
         writer: Monitor(LastCheck(|last, out| {
-            if let Some((version, cipher)) = last.tls() {
+            if let Some((version, cipher)) = last.report.tls() {
                 out.count(&[cipher, version], 1);
             }
         })),

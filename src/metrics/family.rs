@@ -4,10 +4,10 @@ use super::{
     buckets::BucketSet,
     daemon::DaemonState,
     family_writer::FamilyWriter,
-    monitor::{CheckTotals, MonitorMetrics, MonitorSnapshot, SlotCounts},
+    monitor::{CheckTotals, LastCheck, MonitorMetrics, MonitorSnapshot, SlotCounts},
     settings::Profile,
 };
-use crate::check::{MonitorStatus, Phase, Report};
+use crate::check::{MonitorStatus, Phase};
 
 /// A metric family: one row of [`FAMILIES`](super::FAMILIES), the only list of metrics.
 #[derive(Clone, Copy, Debug)]
@@ -149,7 +149,7 @@ pub(super) enum MonitorWriter {
     /// The totals of its checks.
     Totals(fn(&CheckTotals, &mut FamilyWriter<'_>)),
     /// Its last check as of the start of the page; not called before the first one.
-    LastCheck(fn(&Report, &mut FamilyWriter<'_>)),
+    LastCheck(fn(&LastCheck, &mut FamilyWriter<'_>)),
 }
 
 impl Family {

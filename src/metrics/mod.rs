@@ -20,6 +20,7 @@ mod process;
 mod protobuf;
 #[cfg(test)]
 mod protobuf_messages;
+mod selection;
 mod series;
 mod settings;
 mod sink;

@@ -14,10 +14,11 @@ use super::{
     counters::Counters,
     daemon::CheckCounters,
     exemplar::Exemplar,
-    family::{Cardinality, Family, MonitorWriter},
+    family::MonitorWriter,
     family_writer::FamilyWriter,
     histogram::Histogram,
     label_value::escape,
+    selection::Traits,
 };
 use crate::{
     check::{
@@ -87,44 +88,33 @@ impl SlotCounts {
 pub(super) struct MonitorSnapshot {
     pub slots: SlotCounts,
     pub status: MonitorStatus,
-    /// The report of the last check.
-    pub last: Option<Arc<Report>>,
+    pub last: Option<LastCheck>,
     pub last_success: Option<SystemTime>,
-    /// The phases that its checks have reached.
-    phases: PhaseSet,
-    has_failed: bool,
-    had_maintenance: bool,
+    /// All but its type.
+    pub traits: Traits,
 }
 
-impl MonitorSnapshot {
-    /// Returns false if it has no series of `family`.
-    pub(super) fn may_have(&self, family: &Family) -> bool {
-        let is_reached = |phases| self.phases.has_any_of(phases);
-        family.phases().is_none_or(is_reached)
-            && match family.cardinality {
-                Cardinality::Failures => self.has_failed,
-                Cardinality::Maintenance => self.had_maintenance,
-                _ => true,
-            }
-    }
+/// The last check of a monitor: its report, and here what every page needs of it, which would take a way through the
+/// memory for each family.
+pub(super) struct LastCheck {
+    pub outcome: Outcome,
+    pub duration: Duration,
+    pub ended_at: SystemTime,
+    pub response_bytes: Option<u64>,
+    pub http_status: Option<u16>,
+    pub report: Arc<Report>,
 }
 
-/// A set of phases.
-#[derive(Clone, Copy)]
-struct PhaseSet(u16);
-
-impl PhaseSet {
-    /// The phases that checks have reached.
-    fn reached(totals: &CheckTotals) -> Self {
-        let phases = Phase::ALL.iter().zip(&totals.phase_seconds);
-        let bits = phases.map(|(phase, spent)| u16::from(spent.is_some()) << *phase as u16);
-        Self(bits.fold(0, |set, bit| set | bit))
-    }
-
-    /// True if one of `phases` is in it.
-    fn has_any_of(self, phases: &[Phase]) -> bool {
-        let mut phases = phases.iter();
-        phases.any(|phase| self.0 & (1 << *phase as u16) != 0)
+impl From<&Arc<Report>> for LastCheck {
+    fn from(report: &Arc<Report>) -> Self {
+        Self {
+            outcome: report.outcome(),
+            duration: report.duration,
+            ended_at: report.ended_at,
+            response_bytes: report.response_bytes(),
+            http_status: report.status(),
+            report: report.clone(),
+        }
     }
 }
 
@@ -226,11 +216,11 @@ impl MonitorMetrics {
         MonitorSnapshot {
             slots: progress.slots,
             status: progress.status.clone(),
-            last: progress.last.clone(),
+            last: progress.last.as_ref().map(LastCheck::from),
             last_success: progress.last_success,
-            phases: PhaseSet::reached(&progress.totals),
-            has_failed: progress.totals.failures.iter().next().is_some(),
-            had_maintenance: progress.totals.maintenance.is_some(),
+            traits: progress.totals.traits()
+                | Traits::CONFIRMED.only_if(self.confirm_failures > 1)
+                | Traits::DEPENDENT.only_if(!progress.status.depends_on.is_empty()),
         }
     }
 
@@ -349,6 +339,14 @@ impl Progress {
 }
 
 impl CheckTotals {
+    fn traits(&self) -> Traits {
+        let phases = Phase::ALL.iter().zip(&self.phase_seconds);
+        let phases = phases.map(|(phase, spent)| Traits::reached(*phase).only_if(spent.is_some()));
+        phases.collect::<Traits>()
+            | Traits::FAILED.only_if(self.failures.iter().next().is_some())
+            | Traits::MAINTAINED.only_if(self.maintenance.is_some())
+    }
+
     fn add(&mut self, report: &Report) {
         let since = report.ended_at.checked_sub(report.duration);
         let since = since.unwrap_or(report.ended_at);
