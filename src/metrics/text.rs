@@ -176,6 +176,7 @@ impl<'p> TextWriter<'p> {
     }
 
     /// Writes the line of a sample from the value of the first label up to the number.
+    #[inline]
     fn labels(&mut self, series: Series<'_>) {
         let mut labels = series.labels();
         if let Some((_, first)) = labels.next() {
@@ -200,30 +201,34 @@ impl<'p> TextWriter<'p> {
         self.page.push(b'"');
     }
 
+    #[inline]
     fn number(&mut self, number: Number) {
         match number {
-            Number::Whole(count) => self.whole(count),
-            Number::Real(number) => {
-                if let Some(whole) = as_whole(number) {
-                    self.whole(whole);
-                } else if number.is_finite() && number.fract() != 0.0 {
-                    let mut digits = ryu::Buffer::new();
-                    let digits = digits.format_finite(number);
-                    self.page.extend_from_slice(digits.as_bytes());
-                } else {
-                    self.write(number);
-                }
-            }
+            Number::Whole(count) => match u8::try_from(count) {
+                // Most are 0 or 1.
+                Ok(digit @ 0..=9) => self.page.push(b'0' + digit),
+                _ => self.whole(count),
+            },
+            Number::Real(number) => self.real(number),
+        }
+    }
+
+    fn real(&mut self, number: f64) {
+        if let Some(whole) = as_whole(number) {
+            self.whole(whole);
+        } else if number.is_finite() && number.fract() != 0.0 {
+            let mut digits = zmij::Buffer::new();
+            let digits = digits.format_finite(number);
+            self.page.extend_from_slice(digits.as_bytes());
+        } else {
+            self.write(number);
         }
     }
 
     fn whole(&mut self, number: impl itoa::Integer) {
         let mut digits = itoa::Buffer::new();
-        match digits.format(number).as_bytes() {
-            // Most are 0 or 1.
-            [digit] => self.page.push(*digit),
-            digits => self.page.extend_from_slice(digits),
-        }
+        let digits = digits.format(number);
+        self.page.extend_from_slice(digits.as_bytes());
     }
 
     fn write(&mut self, text: impl Display) {
