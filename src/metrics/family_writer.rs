@@ -142,12 +142,14 @@ impl<'p> FamilyWriter<'p> {
     /// cannot be read are left out.
     pub(super) fn info<'l>(&mut self, labels: impl IntoIterator<Item = (&'l str, &'l str)>) {
         let names = self.style.names;
-        let labels = labels.into_iter();
-        let labels = labels.filter(|(name, _)| names.can_read(name));
-        let mut all: Vec<_> = labels
-            .map(|(name, value)| (name, self.label_value(value)))
-            .chain([("monitor", self.monitor.into())])
-            .collect();
+        // As many as a monitor has without labels of its user, and some.
+        let mut all = Vec::with_capacity(8);
+        all.push(("monitor", self.monitor.into()));
+        for (name, value) in labels {
+            if names.can_read(name) {
+                all.push((name, self.label_value(value)));
+            }
+        }
         all.sort_unstable();
         self.write_head();
         self.sink.info(self.family, &all);
@@ -183,9 +185,11 @@ impl<'p> FamilyWriter<'p> {
     }
 
     /// Writes the name, the type and the help text, unless they are on the page.
+    #[inline]
     fn write_head(&mut self) {
-        if !std::mem::replace(&mut self.has_head, true) {
+        if !self.has_head {
             self.sink.begin(self.family);
+            self.has_head = true;
         }
     }
 

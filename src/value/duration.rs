@@ -1,6 +1,6 @@
 //! Durations: a number of seconds, or a text with units such as `1m30s`.
 
-use std::{fmt::Write, ops::RangeInclusive, time::Duration};
+use std::{ops::RangeInclusive, time::Duration};
 
 use super::{FromNode, Node, node::unexpected_kind, units};
 
@@ -63,21 +63,20 @@ fn parse(text: &str) -> Option<f64> {
 /// `duration` with units, to the millisecond: `1m30s`, `500ms`.
 #[must_use]
 pub(crate) fn format_duration(duration: Duration) -> String {
-    let mut millis = duration.as_millis();
-    let mut text = String::new();
-    for (unit, size) in [
-        ("d", 86_400_000),
-        ("h", 3_600_000),
-        ("m", 60_000),
-        ("s", 1_000),
-        ("ms", 1),
-    ] {
-        let count = millis / size;
-        millis %= size;
+    let mut digits = itoa::Buffer::new();
+    let mut text = String::with_capacity(8);
+    let mut append = |count: u64, unit| {
         if count > 0 {
-            let _ = write!(text, "{count}{unit}");
+            text.push_str(digits.format(count));
+            text.push_str(unit);
         }
+    };
+    let mut seconds = duration.as_secs();
+    for (unit, size) in [("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)] {
+        append(seconds / size, unit);
+        seconds %= size;
     }
+    append(duration.subsec_millis().into(), "ms");
     if text.is_empty() {
         "0s".to_owned()
     } else {
