@@ -265,6 +265,13 @@ impl Report {
         }
     }
 
+    /// The time spent in `phase`, if it was reached.
+    #[must_use]
+    pub(crate) fn time_in(&self, phase: Phase) -> Option<Duration> {
+        let found = self.phases.iter().find(|(reached, _)| *reached == phase);
+        found.map(|(_, spent)| *spent)
+    }
+
     /// The id of the check's trace, if it has one.
     #[must_use]
     pub fn trace_id(&self) -> Option<TraceId> {

@@ -1,12 +1,7 @@
 //! A page of `/metrics`, chunk by chunk: with ten thousand monitors it has fifty megabytes, which are never in
 //! memory at once.
 
-use std::{
-    collections::BTreeMap,
-    ops::Range,
-    sync::Arc,
-    time::SystemTime,
-};
+use std::{collections::BTreeMap, ops::Range, sync::Arc, time::SystemTime};
 
 use super::{
     daemon::{DaemonMetrics, DaemonState},
@@ -14,7 +9,7 @@ use super::{
     family::{Cardinality, Family, Kind, MonitorWriter, Writer},
     family_writer::{FamilyWriter, PageStyle},
     format::Syntax,
-    monitor::{MonitorMetrics, MonitorSnapshot},
+    monitor::{MonitorMetrics, MonitorSnapshot, PhaseTimes},
     otlp::{OtlpWriter, Points},
     process::ProcessStats,
     protobuf::ProtobufWriter,
@@ -30,6 +25,9 @@ use crate::{
 /// The size of a chunk, which may be a little more, and in protobuf that of a family: the length of a message comes
 /// before it.
 const CHUNK_BYTES: usize = 256 << 10;
+
+/// The monitors that are fetched from memory at once.
+const FETCHED: usize = 16;
 
 /// The form of what is written.
 pub(super) enum Form {
@@ -85,6 +83,8 @@ struct Monitors {
     kinds: Vec<&'static str>,
     /// The names of all, as the page needs them.
     names: String,
+    /// The phases of all.
+    phases: Vec<PhaseTimes>,
     /// The traits of each entry: most families pass over many of them.
     traits: Vec<Traits>,
     entries: Vec<Entry>,
@@ -95,8 +95,9 @@ struct Entry {
     /// The place of its type among those of the page.
     kind: usize,
     has_ended: bool,
-    /// The place of its name among those of all.
+    /// The places of its name and of its phases among those of all.
     name: Range<usize>,
+    phases: Range<usize>,
     /// The time since which its checks are counted.
     since: SystemTime,
     snapshot: MonitorSnapshot,
@@ -104,6 +105,14 @@ struct Entry {
 }
 
 impl Monitors {
+    fn with_capacity(monitors: usize) -> Self {
+        Self {
+            traits: Vec::with_capacity(monitors),
+            entries: Vec::with_capacity(monitors),
+            ..Self::default()
+        }
+    }
+
     /// Adds `monitor` with its name, escaped if `is_escaped`.
     fn add(&mut self, monitor: Arc<MonitorMetrics>, is_escaped: bool, has_ended: bool) {
         let kind = self.kinds.iter().position(|kind| *kind == monitor.kind);
@@ -113,12 +122,14 @@ impl Monitors {
         });
         let start = self.names.len();
         self.names.push_str(monitor.name(is_escaped));
-        let snapshot = monitor.snapshot();
+        let first_phase = self.phases.len();
+        let snapshot = monitor.snapshot(&mut self.phases);
         self.traits.push(Traits::kind(kind) | snapshot.traits);
         self.entries.push(Entry {
             kind,
             has_ended,
             name: start..self.names.len(),
+            phases: first_phase..self.phases.len(),
             since: monitor.since(),
             snapshot,
             monitor,
@@ -131,6 +142,16 @@ impl Monitors {
         traits
             .filter(move |(_, traits)| selection.has(**traits))
             .map(|(index, _)| (index, &self.entries[index]))
+    }
+
+    /// Has the processor wait once for some monitors, from the `from`-th on, rather than for one after another. Returns
+    /// the index of the next one.
+    fn fetch(&self, from: usize) -> usize {
+        let to = self.entries.len().min(from + FETCHED);
+        for entry in &self.entries[from..to] {
+            entry.monitor.touch();
+        }
+        to
     }
 }
 
@@ -178,7 +199,7 @@ impl Exposition {
         style: PageStyle,
         form: Form,
     ) -> Self {
-        let mut table = Monitors::default();
+        let mut table = Monitors::with_capacity(monitors.size_hint().0);
         for monitor in monitors {
             table.add(monitor, form.is_escaped(), false);
         }
@@ -234,7 +255,11 @@ impl Exposition {
                 let sink = self.form.sink(chunk, family);
                 let since = self.daemon.since;
                 let mut out = FamilyWriter::new(sink, family, self.style, since, has_head);
+                let mut fetched = from;
                 for (index, entry) in self.monitors.select(selection, from) {
+                    if index >= fetched && writer.reads_monitor() {
+                        fetched = self.monitors.fetch(index);
+                    }
                     if out.page_len() >= CHUNK_BYTES && splits {
                         return Some(Part::Monitors {
                             family,
@@ -245,7 +270,22 @@ impl Exposition {
                         });
                     }
                     out.set_monitor(&self.monitors.names[entry.name.clone()], entry.since);
-                    entry.monitor.write(writer, &entry.snapshot, &mut out);
+                    match writer {
+                        MonitorWriter::Settings(write) => write(&entry.monitor, &mut out),
+                        MonitorWriter::Totals(write) => entry.monitor.write_totals(write, &mut out),
+                        MonitorWriter::Snapshot(write) => write(&entry.snapshot, &mut out),
+                        MonitorWriter::Slots(write) => write(&entry.snapshot.slots, &mut out),
+                        MonitorWriter::Status(write) => write(&entry.snapshot.status, &mut out),
+                        MonitorWriter::LastCheck(write) => {
+                            if let Some(last) = &entry.snapshot.last {
+                                write(last, &mut out);
+                            }
+                        }
+                        MonitorWriter::Phases(write) => {
+                            let phases = &self.monitors.phases[entry.phases.clone()];
+                            write(phases, &mut out);
+                        }
+                    }
                 }
                 out.finish();
             }

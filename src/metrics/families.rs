@@ -7,7 +7,7 @@ use super::{
     family::{
         Cardinality::{self, Fixed},
         Compact, Family, Kind,
-        MonitorWriter::{LastCheck, Settings, Slots, Snapshot, Status, Totals},
+        MonitorWriter::{LastCheck, Phases, Settings, Slots, Snapshot, Status, Totals},
         Scope,
         Writer::{Daemon, Monitor},
     },
@@ -244,9 +244,11 @@ pub const FAMILIES: &[Family] = &[
         scope: Scope::Monitors,
         cardinality: Cardinality::Phases,
         compact: Compact::Nothing,
-        writer: Monitor(LastCheck(|last, out| {
-            for (phase, spent) in &last.report.phases {
-                out.number(&[phase.as_str()], spent.as_secs_f64());
+        writer: Monitor(Phases(|phases, out| {
+            for times in phases {
+                if let Some(last) = times.last {
+                    out.number(&[times.phase.as_str()], last.as_secs_f64());
+                }
             }
         })),
     },
@@ -258,11 +260,9 @@ pub const FAMILIES: &[Family] = &[
         scope: Scope::Monitors,
         cardinality: Cardinality::Phases,
         compact: Compact::Same,
-        writer: Monitor(Totals(|totals, out| {
-            for (phase, spent) in Phase::ALL.iter().zip(totals.phase_seconds) {
-                if let Some(spent) = spent {
-                    out.number(&[phase.as_str()], spent.as_secs_f64());
-                }
+        writer: Monitor(Phases(|phases, out| {
+            for times in phases {
+                out.number(&[times.phase.as_str()], times.total.as_secs_f64());
             }
         })),
     },
@@ -492,7 +492,11 @@ pub const FAMILIES: &[Family] = &[
         cardinality: Fixed(1),
         compact: Compact::Same,
         writer: Monitor(LastCheck(|last, out| {
-            out.count_if_known(last.report.echoes().and_then(|echoes| echoes.reply_hop_limit));
+            out.count_if_known(
+                last.report
+                    .echoes()
+                    .and_then(|echoes| echoes.reply_hop_limit),
+            );
         })),
     },
     Family {

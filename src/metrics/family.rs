@@ -4,7 +4,7 @@ use super::{
     buckets::BucketSet,
     daemon::DaemonState,
     family_writer::FamilyWriter,
-    monitor::{CheckTotals, LastCheck, MonitorMetrics, MonitorSnapshot, SlotCounts},
+    monitor::{CheckTotals, LastCheck, MonitorMetrics, MonitorSnapshot, PhaseTimes, SlotCounts},
     settings::Profile,
 };
 use crate::check::{MonitorStatus, Phase};
@@ -146,10 +146,19 @@ pub(super) enum MonitorWriter {
     Status(fn(&MonitorStatus, &mut FamilyWriter<'_>)),
     /// More of it as of the start of the page.
     Snapshot(fn(&MonitorSnapshot, &mut FamilyWriter<'_>)),
-    /// The totals of its checks.
+    /// Its phases, as of the start of the page.
+    Phases(fn(&[PhaseTimes], &mut FamilyWriter<'_>)),
+    /// The totals of its checks, as of the moment.
     Totals(fn(&CheckTotals, &mut FamilyWriter<'_>)),
     /// Its last check as of the start of the page; not called before the first one.
     LastCheck(fn(&LastCheck, &mut FamilyWriter<'_>)),
+}
+
+impl MonitorWriter {
+    /// Returns true if it needs more than a page has of a monitor.
+    pub(super) fn reads_monitor(self) -> bool {
+        matches!(self, Self::Settings(_) | Self::Totals(_))
+    }
 }
 
 impl Family {

@@ -3,6 +3,7 @@
 use std::{
     borrow::Cow,
     collections::BTreeMap,
+    hint::black_box,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -10,15 +11,8 @@ use std::{
 use parking_lot::{Mutex, MutexGuard};
 
 use super::{
-    buckets::Buckets,
-    counters::Counters,
-    daemon::CheckCounters,
-    exemplar::Exemplar,
-    family::MonitorWriter,
-    family_writer::FamilyWriter,
-    histogram::Histogram,
-    label_value::escape,
-    selection::Traits,
+    buckets::Buckets, counters::Counters, daemon::CheckCounters, exemplar::Exemplar,
+    family_writer::FamilyWriter, histogram::Histogram, label_value::escape, selection::Traits,
 };
 use crate::{
     check::{
@@ -118,6 +112,14 @@ impl From<&Arc<Report>> for LastCheck {
     }
 }
 
+/// The time that checks of a monitor spent in a phase.
+pub(super) struct PhaseTimes {
+    pub phase: Phase,
+    /// Of the last check, if it reached the phase.
+    pub last: Option<Duration>,
+    pub total: Duration,
+}
+
 /// Totals of the checks of a monitor.
 pub(super) struct CheckTotals {
     pub failures: Counters<(Phase, Reason)>,
@@ -210,13 +212,20 @@ impl MonitorMetrics {
         self.since
     }
 
-    /// The values that a page shows as of its start.
-    pub(super) fn snapshot(&self) -> MonitorSnapshot {
+    /// The values that a page shows as of its start; its phases are added to `phases`.
+    pub(super) fn snapshot(&self, phases: &mut Vec<PhaseTimes>) -> MonitorSnapshot {
         let progress = self.progress();
+        let last = progress.last.as_ref();
+        let reached = progress.totals.reached_phases();
+        phases.extend(reached.map(|(phase, total)| PhaseTimes {
+            phase,
+            last: last.and_then(|report| report.time_in(phase)),
+            total,
+        }));
         MonitorSnapshot {
             slots: progress.slots,
             status: progress.status.clone(),
-            last: progress.last.as_ref().map(LastCheck::from),
+            last: last.map(LastCheck::from),
             last_success: progress.last_success,
             traits: progress.totals.traits()
                 | Traits::CONFIRMED.only_if(self.confirm_failures > 1)
@@ -224,27 +233,20 @@ impl MonitorMetrics {
         }
     }
 
-    /// Writes the samples of one family; those of what is in `snapshot` as of then.
+    /// Reads a byte of what its checks change.
+    pub(super) fn touch(&self) {
+        black_box(self.progress.is_locked());
+    }
+
+    /// Writes the samples of one family of the totals of its checks.
     ///
     /// A check that ends meanwhile waits, so this is short: one family of one monitor.
-    pub(super) fn write(
+    pub(super) fn write_totals(
         &self,
-        writer: MonitorWriter,
-        snapshot: &MonitorSnapshot,
+        write: fn(&CheckTotals, &mut FamilyWriter<'_>),
         out: &mut FamilyWriter<'_>,
     ) {
-        match writer {
-            MonitorWriter::Settings(write) => write(self, out),
-            MonitorWriter::Slots(write) => write(&snapshot.slots, out),
-            MonitorWriter::Status(write) => write(&snapshot.status, out),
-            MonitorWriter::Snapshot(write) => write(snapshot, out),
-            MonitorWriter::Totals(write) => write(&self.progress().totals, out),
-            MonitorWriter::LastCheck(write) => {
-                if let Some(last) = &snapshot.last {
-                    write(last, out);
-                }
-            }
-        }
+        write(&self.progress().totals, out);
     }
 
     /// Writes the sample of `monitor_info`.
@@ -339,10 +341,17 @@ impl Progress {
 }
 
 impl CheckTotals {
-    fn traits(&self) -> Traits {
+    /// The phases that were reached, with the time spent in each.
+    fn reached_phases(&self) -> impl Iterator<Item = (Phase, Duration)> {
         let phases = Phase::ALL.iter().zip(&self.phase_seconds);
-        let phases = phases.map(|(phase, spent)| Traits::reached(*phase).only_if(spent.is_some()));
-        phases.collect::<Traits>()
+        phases.filter_map(|(phase, spent)| Some((*phase, (*spent)?)))
+    }
+
+    fn traits(&self) -> Traits {
+        let phases = self.reached_phases();
+        phases
+            .map(|(phase, _)| Traits::reached(phase))
+            .collect::<Traits>()
             | Traits::FAILED.only_if(self.failures.iter().next().is_some())
             | Traits::MAINTAINED.only_if(self.maintenance.is_some())
     }

@@ -78,8 +78,7 @@ impl<'p> WireWriter<'p> {
         text_field: Field,
         text: &str,
     ) {
-        let text_len =
-            varint_len(text_field.tag()) + varint_len(text.len() as u64) + text.len();
+        let text_len = varint_len(text_field.tag()) + varint_len(text.len() as u64) + text.len();
         self.tag(field);
         self.raw_varint((encoded.len() + text_len) as u64);
         self.page.extend_from_slice(encoded);

@@ -14,6 +14,7 @@ from harness.report import Row, Unsound, progress
 COMPACT_BAR, FULL_BAR = 0.4, 0.81
 EVERY = 15  # seconds from one check, and one scrape, to the next
 
+ONLY_NATIVE = "native_histograms: {}, classic_histograms: false"
 NATIVE = ["--enable-feature=native-histograms"]
 
 Process = subprocess.Popen[bytes]
@@ -36,10 +37,12 @@ class Side:
 def series(bench: Bench) -> list[Row]:
     """One side after the other, each once: memory grows with time, and all have the same."""
     full, compact = "daemon and Prometheus, full", "daemon and Prometheus, compact"
+    native = "daemon and Prometheus, full with native histograms"
     theirs = "blackbox_exporter and Prometheus"
     sides: dict[str, Callable[[], Iterator[Side]]] = {
-        full: lambda: ours(bench, "full", []),
-        compact: lambda: ours(bench, "compact", NATIVE),
+        full: lambda: ours(bench, "profile: full", []),
+        native: lambda: ours(bench, f"profile: full, {ONLY_NATIVE}", NATIVE),
+        compact: lambda: ours(bench, "profile: compact", NATIVE),
         theirs: lambda: blackbox(bench),
     }
     rows, memory = [], {}
@@ -49,7 +52,8 @@ def series(bench: Bench) -> list[Row]:
             found, total = measure(bench, name, side)
         rows += found
         memory[name] = [total]
-    return [*rows, ratio(memory, full, theirs, FULL_BAR), ratio(memory, compact, theirs, COMPACT_BAR)]
+    bars = {full: FULL_BAR, native: FULL_BAR, compact: COMPACT_BAR}
+    return [*rows, *(ratio(memory, side, theirs, bar) for side, bar in bars.items())]
 
 
 def measure(bench: Bench, name: str, side: Side) -> tuple[list[Row], float]:
@@ -74,11 +78,11 @@ def measure(bench: Bench, name: str, side: Side) -> tuple[list[Row], float]:
     return rows, exporter + prometheus
 
 
-def ours(bench: Bench, profile: str, features: list[str]) -> Iterator[Side]:
+def ours(bench: Bench, metrics: str, features: list[str]) -> Iterator[Side]:
     """The daemon, and a Prometheus that scrapes it."""
     lines = monitors([bench.target.http], bench.series_targets)
-    metrics = f"metrics: {{profile: {profile}}}"
-    with Daemon(bench.binary, bench.target, lines, every=EVERY, sections=[metrics]) as daemon:
+    sections = [f"metrics: {{{metrics}}}"]
+    with Daemon(bench.binary, bench.target, lines, every=EVERY, sections=sections) as daemon:
         settings = exporters.prometheus_of_daemon(daemon.address, EVERY)
         with exporters.prometheus(bench.target, settings, features) as (prometheus, address):
             yield Side([daemon.process, prometheus], address)
