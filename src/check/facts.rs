@@ -248,6 +248,31 @@ impl fmt::Display for Rcode {
     }
 }
 
+/// The name of a status code of gRPC, if it has one (<https://grpc.io/docs/guides/status-codes/>).
+pub(crate) fn grpc_code_name(code: u32) -> Option<&'static str> {
+    const NAMES: [&str; 17] = [
+        "OK",
+        "CANCELLED",
+        "UNKNOWN",
+        "INVALID_ARGUMENT",
+        "DEADLINE_EXCEEDED",
+        "NOT_FOUND",
+        "ALREADY_EXISTS",
+        "PERMISSION_DENIED",
+        "RESOURCE_EXHAUSTED",
+        "FAILED_PRECONDITION",
+        "ABORTED",
+        "OUT_OF_RANGE",
+        "UNIMPLEMENTED",
+        "INTERNAL",
+        "UNAVAILABLE",
+        "DATA_LOSS",
+        "UNAUTHENTICATED",
+    ];
+    let code = usize::try_from(code).ok()?;
+    NAMES.get(code).copied()
+}
+
 /// Statistics of the echo requests of one check.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EchoStats {

@@ -18,6 +18,7 @@ mod trace;
 
 pub use attempt::Attempt;
 pub use cause::Cause;
+pub(crate) use facts::grpc_code_name;
 pub use facts::{
     CertificateRole, CertificateValidity, DnsResponse, EchoStats, Expectation, Fact, HttpHead,
     LeafCertificate, PeerCertificates, Rcode, RoundTripStats, ServingStatus,

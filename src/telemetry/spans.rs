@@ -16,32 +16,11 @@ use super::{
     batch,
     resource::{attribute, text},
 };
-use crate::check::{Failure, Job, PhaseTimes, Report, SpanId, Step, Trace};
+use crate::check::{Failure, Job, PhaseTimes, Report, SpanId, Step, Trace, grpc_code_name};
 
 /// Methods that the conventions know; any other is `_OTHER`.
 const KNOWN_METHODS: [&str; 10] = [
     "CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE",
-];
-
-/// The names of the status codes of gRPC, from 0.
-const GRPC_CODES: [&str; 17] = [
-    "OK",
-    "CANCELLED",
-    "UNKNOWN",
-    "INVALID_ARGUMENT",
-    "DEADLINE_EXCEEDED",
-    "NOT_FOUND",
-    "ALREADY_EXISTS",
-    "PERMISSION_DENIED",
-    "RESOURCE_EXHAUSTED",
-    "FAILED_PRECONDITION",
-    "ABORTED",
-    "OUT_OF_RANGE",
-    "UNIMPLEMENTED",
-    "INTERNAL",
-    "UNAVAILABLE",
-    "DATA_LOSS",
-    "UNAUTHENTICATED",
 ];
 
 /// The flags of a sampled span (W3C trace flags, and that its parent is known not to be remote).
@@ -167,9 +146,8 @@ fn attributes(job: &Job, report: &Report) -> Vec<KeyValue> {
         attributes.push(text("rpc.method", "grpc.health.v1.Health/Check"));
     }
     if let Some(code) = report.grpc_status() {
-        let known = usize::try_from(code).ok();
-        let known = known.and_then(|code| GRPC_CODES.get(code));
-        let code = known.map_or_else(|| code.to_string(), |&name| name.to_owned());
+        let name = grpc_code_name(code).map(str::to_owned);
+        let code = name.unwrap_or_else(|| code.to_string());
         attributes.push(text("rpc.response.status_code", code));
     }
     if let Some(address) = report.address() {

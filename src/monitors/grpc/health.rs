@@ -6,7 +6,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use http::{HeaderMap, StatusCode};
 use prost::Message;
 
-use crate::check::ServingStatus;
+use crate::check::{ServingStatus, grpc_code_name};
 
 pub(super) const PATH: &str = "/grpc.health.v1.Health/Check";
 
@@ -75,26 +75,6 @@ impl Code {
     const INTERNAL: Self = Self(13);
     const UNAUTHENTICATED: Self = Self(16);
 
-    const NAMES: [&str; 17] = [
-        "OK",
-        "CANCELLED",
-        "UNKNOWN",
-        "INVALID_ARGUMENT",
-        "DEADLINE_EXCEEDED",
-        "NOT_FOUND",
-        "ALREADY_EXISTS",
-        "PERMISSION_DENIED",
-        "RESOURCE_EXHAUSTED",
-        "FAILED_PRECONDITION",
-        "ABORTED",
-        "OUT_OF_RANGE",
-        "UNIMPLEMENTED",
-        "INTERNAL",
-        "UNAVAILABLE",
-        "DATA_LOSS",
-        "UNAUTHENTICATED",
-    ];
-
     /// The status in `trailers`, if they have one.
     pub(super) fn from_trailers(trailers: &HeaderMap) -> Result<Option<Self>, &'static str> {
         let Some(code) = trailers.get("grpc-status") else {
@@ -134,8 +114,7 @@ impl Code {
 
 impl std::fmt::Display for Code {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let names = usize::try_from(self.0).ok();
-        match names.and_then(|at| Self::NAMES.get(at)) {
+        match grpc_code_name(self.0) {
             Some(name) => f.write_str(name),
             None => write!(f, "status {}", self.0),
         }
