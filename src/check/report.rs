@@ -288,10 +288,7 @@ impl Report {
     /// The address that was checked, if it was looked up.
     #[must_use]
     pub fn resolved_address(&self) -> Option<IpAddr> {
-        let looked_up = self
-            .phases
-            .iter()
-            .any(|(phase, _)| *phase == Phase::Resolve);
+        let looked_up = self.time_in(Phase::Resolve).is_some();
         self.address().filter(|_| looked_up)
     }
 

@@ -9,7 +9,7 @@ use super::{
     family::{Cardinality, Family, Kind, MonitorWriter, Writer},
     family_writer::{FamilyWriter, PageStyle},
     format::Syntax,
-    monitor::{MonitorMetrics, MonitorSnapshot, PhaseTimes},
+    monitor::{MonitorMetrics, MonitorSnapshot, TimeInPhase},
     otlp::{OtlpWriter, Points},
     process::ProcessStats,
     protobuf::ProtobufWriter,
@@ -84,7 +84,7 @@ struct Monitors {
     /// The names of all, as the page needs them.
     names: String,
     /// The phases of all.
-    phases: Vec<PhaseTimes>,
+    phases: Vec<TimeInPhase>,
     /// The traits of each entry: most families pass over many of them.
     traits: Vec<Traits>,
     entries: Vec<Entry>,
@@ -107,6 +107,8 @@ struct Entry {
 impl Monitors {
     fn with_capacity(monitors: usize) -> Self {
         Self {
+            // An HTTP check over TLS by name has five.
+            phases: Vec::with_capacity(5 * monitors),
             traits: Vec::with_capacity(monitors),
             entries: Vec::with_capacity(monitors),
             ..Self::default()
@@ -153,6 +155,24 @@ impl Monitors {
         }
         to
     }
+
+    /// Writes the samples that `entry` has of one family.
+    fn write(&self, entry: &Entry, writer: MonitorWriter, out: &mut FamilyWriter<'_>) {
+        let snapshot = &entry.snapshot;
+        match writer {
+            MonitorWriter::Settings(write) => write(&entry.monitor, out),
+            MonitorWriter::Totals(write) => entry.monitor.write_totals(write, out),
+            MonitorWriter::Snapshot(write) => write(snapshot, out),
+            MonitorWriter::Slots(write) => write(&snapshot.slots, out),
+            MonitorWriter::Status(write) => write(&snapshot.status, out),
+            MonitorWriter::Phases(write) => write(&self.phases[entry.phases.clone()], out),
+            MonitorWriter::LastCheck(write) => {
+                if let Some(last) = &snapshot.last {
+                    write(last, out);
+                }
+            }
+        }
+    }
 }
 
 impl Entry {
@@ -163,8 +183,9 @@ impl Entry {
 
 /// A page that is being written: an iterator over its chunks.
 ///
-/// The numbers of slots are copied when the page is started, so they add up, and so are states and the last reports;
-/// totals are read at the moment at which they are written. Writing a chunk takes a fraction of a millisecond.
+/// The numbers of slots are copied when the page is started, so they add up, and so are states, phases and the last
+/// reports; other totals are read at the moment at which they are written. Writing a chunk takes a fraction of a
+/// millisecond.
 pub(crate) struct Exposition {
     monitors: Monitors,
     daemon: DaemonMetrics,
@@ -270,22 +291,7 @@ impl Exposition {
                         });
                     }
                     out.set_monitor(&self.monitors.names[entry.name.clone()], entry.since);
-                    match writer {
-                        MonitorWriter::Settings(write) => write(&entry.monitor, &mut out),
-                        MonitorWriter::Totals(write) => entry.monitor.write_totals(write, &mut out),
-                        MonitorWriter::Snapshot(write) => write(&entry.snapshot, &mut out),
-                        MonitorWriter::Slots(write) => write(&entry.snapshot.slots, &mut out),
-                        MonitorWriter::Status(write) => write(&entry.snapshot.status, &mut out),
-                        MonitorWriter::LastCheck(write) => {
-                            if let Some(last) = &entry.snapshot.last {
-                                write(last, &mut out);
-                            }
-                        }
-                        MonitorWriter::Phases(write) => {
-                            let phases = &self.monitors.phases[entry.phases.clone()];
-                            write(phases, &mut out);
-                        }
-                    }
+                    self.monitors.write(entry, writer, &mut out);
                 }
                 out.finish();
             }

@@ -4,7 +4,7 @@ use super::{
     buckets::BucketSet,
     daemon::DaemonState,
     family_writer::FamilyWriter,
-    monitor::{CheckTotals, LastCheck, MonitorMetrics, MonitorSnapshot, PhaseTimes, SlotCounts},
+    monitor::{CheckTotals, LastCheck, MonitorMetrics, MonitorSnapshot, SlotCounts, TimeInPhase},
     settings::Profile,
 };
 use crate::check::{MonitorStatus, Phase};
@@ -147,7 +147,7 @@ pub(super) enum MonitorWriter {
     /// More of it as of the start of the page.
     Snapshot(fn(&MonitorSnapshot, &mut FamilyWriter<'_>)),
     /// Its phases, as of the start of the page.
-    Phases(fn(&[PhaseTimes], &mut FamilyWriter<'_>)),
+    Phases(fn(&[TimeInPhase], &mut FamilyWriter<'_>)),
     /// The totals of its checks, as of the moment.
     Totals(fn(&CheckTotals, &mut FamilyWriter<'_>)),
     /// Its last check as of the start of the page; not called before the first one.

@@ -113,7 +113,7 @@ impl From<&Arc<Report>> for LastCheck {
 }
 
 /// The time that checks of a monitor spent in a phase.
-pub(super) struct PhaseTimes {
+pub(super) struct TimeInPhase {
     pub phase: Phase,
     /// Of the last check, if it reached the phase.
     pub last: Option<Duration>,
@@ -213,11 +213,11 @@ impl MonitorMetrics {
     }
 
     /// The values that a page shows as of its start; its phases are added to `phases`.
-    pub(super) fn snapshot(&self, phases: &mut Vec<PhaseTimes>) -> MonitorSnapshot {
+    pub(super) fn snapshot(&self, phases: &mut Vec<TimeInPhase>) -> MonitorSnapshot {
         let progress = self.progress();
         let last = progress.last.as_ref();
         let reached = progress.totals.reached_phases();
-        phases.extend(reached.map(|(phase, total)| PhaseTimes {
+        phases.extend(reached.map(|(phase, total)| TimeInPhase {
             phase,
             last: last.and_then(|report| report.time_in(phase)),
             total,

@@ -85,10 +85,7 @@ impl ProbeResult<'_> {
             Phase::Tls => self.traits.begins_with_tls,
             _ => false,
         };
-        let connected = self.report.phases.iter();
-        let is_tried = connected
-            .into_iter()
-            .any(|(phase, _)| *phase == Phase::Connect);
+        let is_tried = self.report.time_in(Phase::Connect).is_some();
         let failure = self.report.failure.as_ref();
         is_tried && failure.is_none_or(|failure| !is_before(failure.phase))
     }
