@@ -51,13 +51,13 @@ impl Settings {
     pub fn read(fields: &mut Fields<'_>) -> Option<Self> {
         let target: Option<Target> = fields.required("target");
         let starttls: Option<StartTls> = fields.optional("starttls");
-        let tls_config = fields.section("tls_config").map(read_tls_config);
+        let tls_config = read_tls_config(fields);
         let (route, alpn) = (read_route(fields), fields.list("alpn"));
         let min_validity = read_min_validity(fields);
         Some(Self {
             target: target?.endpoint(starttls.map_or(PORT, StartTls::port)),
             route,
-            tls_config: tls_config.unwrap_or_default(),
+            tls_config,
             starttls,
             alpn,
             min_validity,

@@ -44,10 +44,7 @@ pub(crate) fn read_oauth2(mut fields: Fields<'_>) -> Option<oauth2::Settings> {
         .into_iter()
         .map(|(name, value)| (name, value.reveal().to_owned()));
     parameters.extend(further);
-    let tls = fields
-        .section("tls_config")
-        .map(read_tls_config)
-        .unwrap_or_default();
+    let tls = read_tls_config(&mut fields);
     let proxies = read_proxies(&mut fields);
     fields.reject_unknown_keys();
     Some(oauth2::Settings {

@@ -40,10 +40,7 @@ pub(crate) fn read_own_request(
         Some(Credentials::OAuth2(oauth2)) => (None, Some(oauth2)),
         None => (None, None),
     };
-    let tls = fields
-        .section("tls_config")
-        .map(read_tls_config)
-        .unwrap_or_default();
+    let tls = read_tls_config(fields);
     let proxies = read_proxies(fields);
     headers.extend(authorization.map(|value| (header::AUTHORIZATION, value)));
     OwnRequest {

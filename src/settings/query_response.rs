@@ -9,7 +9,7 @@ use crate::{
 /// Reads `tls`, `tls_config`, `fail_if_certificate_expires_within` and `query_response`.
 pub(crate) fn read_query_response(fields: &mut Fields<'_>) -> Settings {
     let tls = fields.optional("tls").unwrap_or(false);
-    let tls_config = fields.section("tls_config").map(read_tls_config);
+    let tls_config = read_tls_config(fields);
     let entries = fields.list_of("query_response", |entry| Some(read_entry(entry)));
     let upgrades = entries.iter().filter(|entry| entry.starttls).count();
     if upgrades + usize::from(tls) > 1 {
@@ -20,7 +20,7 @@ pub(crate) fn read_query_response(fields: &mut Fields<'_>) -> Settings {
         tls,
         min_validity: read_min_validity(fields),
         entries: entries.into(),
-        tls_config: tls_config.unwrap_or_default(),
+        tls_config,
     };
     if !settings.speaks_tls() {
         let wrong = "has no effect without TLS";

@@ -25,9 +25,12 @@ pub(crate) fn refuse_tls_keys(fields: &mut Fields<'_>, wrong: &str, allowed: &st
     }
 }
 
-/// Reads the mapping `tls_config`.
-pub(crate) fn read_tls_config(mut fields: Fields<'_>) -> Settings {
+/// Reads the mapping `tls_config`, if there is one.
+pub(crate) fn read_tls_config(fields: &mut Fields<'_>) -> Settings {
     let defaults = Settings::default();
+    let Some(mut fields) = fields.section("tls_config") else {
+        return defaults;
+    };
     let settings = Settings {
         authorities: authorities(&mut fields),
         identity: identity(&mut fields),

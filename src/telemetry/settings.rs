@@ -189,7 +189,7 @@ impl ExporterSettings {
         let timeout = fields
             .optional("timeout")
             .unwrap_or(Duration::from_secs(10));
-        let tls = fields.section("tls_config").map(read_tls_config);
+        let tls = read_tls_config(fields);
         let proxies = read_proxies(fields);
         let mut url = endpoint?.url;
         if url.path() == "/" {
@@ -200,7 +200,7 @@ impl ExporterSettings {
             headers,
             compresses: compression == Compression::Gzip,
             timeout,
-            tls: tls.unwrap_or_default(),
+            tls,
             proxies,
         })
     }

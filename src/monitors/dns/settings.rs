@@ -62,13 +62,12 @@ impl Settings {
     pub fn read(fields: &mut Fields<'_>) -> Option<Self> {
         let target = fields.required::<ServerAddress>("target");
         let transport = Transport::read(fields, target.as_ref());
-        let tls = fields.section("tls_config").map(read_tls_config);
+        let tls = read_tls_config(fields);
         let min_validity = read_min_validity(fields);
         if !matches!(transport, Transport::Tls | Transport::Https) {
             let wrong = "has no effect without TLS";
             refuse_tls_keys(fields, wrong, "transport_protocol tls or https");
         }
-        let tls = tls.unwrap_or_default();
         let name = fields.required::<QueryName>("query_name");
         let kind = fields.optional("query_type").unwrap_or(RecordType::ANY);
         let class = fields.optional("query_class").unwrap_or(Class::IN);

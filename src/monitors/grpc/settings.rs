@@ -53,7 +53,7 @@ impl Settings {
         let service = fields.optional("service").unwrap_or_default();
         let metadata = read_metadata(fields);
         let tls = fields.optional("tls").unwrap_or(false);
-        let tls_settings = fields.section("tls_config").map(read_tls_config);
+        let tls_settings = read_tls_config(fields);
         let route = read_route(fields);
         let min_validity = read_min_validity(fields);
         if !tls {
@@ -63,7 +63,7 @@ impl Settings {
         Some(Self {
             service,
             metadata,
-            tls: tls.then(|| tls_settings.unwrap_or_default()),
+            tls: tls.then_some(tls_settings),
             route,
             min_validity,
             // Last, so that the problems of the others are reported too.

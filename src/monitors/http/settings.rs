@@ -109,10 +109,7 @@ impl Settings {
         let mut headers = read_headers(fields);
         let userinfo = url.as_ref().and_then(|url| url.userinfo.clone());
         let credentials = read_credentials(fields, userinfo, &headers);
-        let tls = fields
-            .section("tls_config")
-            .map(read_tls_config)
-            .unwrap_or_default();
+        let tls = read_tls_config(fields);
         let server_name = tls.server_name.clone().or_else(|| host_name(&headers));
         let mut valid_status_codes = fields.list("valid_status_codes");
         if valid_status_codes.is_empty() {

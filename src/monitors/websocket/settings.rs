@@ -54,7 +54,7 @@ impl Settings {
         check_headers(fields, &headers);
         let userinfo = target.as_ref().and_then(|target| target.userinfo.clone());
         let authorization = read_known_credentials(fields, userinfo, &headers);
-        let tls = fields.section("tls_config").map(read_tls_config);
+        let mut tls = read_tls_config(fields);
         let min_validity = read_min_validity(fields);
         if target.as_ref().is_some_and(|target| !target.is_secure()) {
             let wrong = "has no effect without TLS";
@@ -69,7 +69,6 @@ impl Settings {
         // Last, so that the problems of the others are reported too.
         let target = target?;
         let tls = target.is_secure().then(|| {
-            let mut tls = tls.unwrap_or_default();
             tls.server_name = tls.server_name.or_else(|| host_name(&headers));
             tls
         });
