@@ -52,7 +52,7 @@ def series(bench: Bench) -> list[Row]:
             found, total = measure(bench, name, side)
         rows += found
         memory[name] = [total]
-    bars = {full: FULL_BAR, native: FULL_BAR, compact: COMPACT_BAR}
+    bars = {full: FULL_BAR, native: None, compact: COMPACT_BAR}
     return [*rows, *(ratio(memory, side, theirs, bar) for side, bar in bars.items())]
 
 
