@@ -146,7 +146,7 @@ impl Monitors {
             .map(|(index, _)| (index, &self.entries[index]))
     }
 
-    /// Has the processor wait once for some monitors, from the `from`-th on, rather than for one after another. Returns
+    /// Has the processor wait once for some monitors, from the `from`-th on, rather than for each. Returns
     /// the index of the next one.
     fn fetch(&self, from: usize) -> usize {
         let to = self.entries.len().min(from + FETCHED);

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::check::Phase;
 
-/// What decides which families have series of a monitor: a set of bits.
+/// Properties of a monitor that decide which families have series of it: a set of bits.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Traits(u64);
 
