@@ -146,14 +146,15 @@ impl Monitors {
             .map(|(index, _)| (index, &self.entries[index]))
     }
 
-    /// Has the processor wait once for some monitors, from the `from`-th on, rather than for each. Returns
-    /// the index of the next one.
-    fn fetch(&self, from: usize) -> usize {
-        let to = self.entries.len().min(from + FETCHED);
-        for entry in &self.entries[from..to] {
+    /// Has the processor wait once for the next monitors of `selection`, from the `from`-th on, rather than for each.
+    /// Returns the index after the last one of them.
+    fn fetch(&self, selection: Selection, from: usize) -> usize {
+        let mut next = from;
+        for (index, entry) in self.select(selection, from).take(FETCHED) {
             entry.monitor.touch();
+            next = index + 1;
         }
-        to
+        next
     }
 
     /// Writes the samples that `entry` has of one family.
@@ -279,7 +280,7 @@ impl Exposition {
                 let mut fetched = from;
                 for (index, entry) in self.monitors.select(selection, from) {
                     if index >= fetched && writer.reads_monitor() {
-                        fetched = self.monitors.fetch(index);
+                        fetched = self.monitors.fetch(selection, index);
                     }
                     if out.page_len() >= CHUNK_BYTES && splits {
                         return Some(Part::Monitors {

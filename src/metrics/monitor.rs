@@ -88,8 +88,7 @@ pub(super) struct MonitorSnapshot {
     pub traits: Traits,
 }
 
-/// The last check of a monitor: its report, and here what every page needs of it, which would take a way through the
-/// memory for each family.
+/// The last check of a monitor: its report, and what every page needs of it, as reports are all over the memory.
 pub(super) struct LastCheck {
     pub outcome: Outcome,
     pub duration: Duration,
