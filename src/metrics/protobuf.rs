@@ -157,7 +157,7 @@ impl<'p> ProtobufWriter<'p> {
     pub(super) fn info(&mut self, labels: &[(&str, Cow<'_, str>)]) {
         self.out.message(family::METRIC, |out| {
             for (name, value) in labels {
-                put_label(out, metric::LABEL, &label_name(name), value);
+                put_label(out, metric::LABEL, name, value);
             }
             out.message(metric::GAUGE, |out| out.double(number::VALUE, 1.0));
         });
@@ -243,17 +243,16 @@ fn put_native_buckets(out: &mut WireWriter<'_>, native: &NativeHistogram) {
 }
 
 fn put_span(out: &mut WireWriter<'_>, offset: i32, length: u32) {
-    let offset = zigzag(offset.into());
-    out.varints(
-        histogram::POSITIVE_SPAN,
-        [(span::OFFSET, offset), (span::LENGTH, length.into())],
-    );
+    out.message(histogram::POSITIVE_SPAN, |out| {
+        out.varint(span::OFFSET, zigzag(offset.into()));
+        out.varint(span::LENGTH, length.into());
+    });
 }
 
 fn put_exemplar(out: &mut WireWriter<'_>, field: Field, exemplar: &Exemplar) {
     out.message(field, |out| {
         let id = exemplar.trace_id.to_string();
-        put_label(out, exemplar::LABEL, &label_name(TRACE_ID), &id);
+        put_label(out, exemplar::LABEL, TRACE_ID, &id);
         out.double(exemplar::VALUE, exemplar.value);
         put_timestamp(out, exemplar::TIMESTAMP, exemplar.at);
     });
@@ -261,25 +260,26 @@ fn put_exemplar(out: &mut WireWriter<'_>, field: Field, exemplar: &Exemplar) {
 
 fn put_timestamp(out: &mut WireWriter<'_>, field: Field, time: SystemTime) {
     let millis = unix_millis(time);
-    let nanos = millis % 1000 * 1_000_000;
-    out.varints(
-        field,
-        [
-            (timestamp::SECONDS, millis / 1000),
-            (timestamp::NANOS, nanos),
-        ],
-    );
+    out.message(field, |out| {
+        out.varint(timestamp::SECONDS, millis / 1000);
+        out.varint(timestamp::NANOS, millis % 1000 * 1_000_000);
+    });
 }
 
 fn put_labels(out: &mut WireWriter<'_>, names: &[Vec<u8>], series: Series<'_>) {
     for (name, (_, value)) in names.iter().zip(series.labels()) {
-        put_label(out, metric::LABEL, name, value);
+        out.message(metric::LABEL, |out| {
+            out.encoded(name);
+            out.text(label::VALUE, value);
+        });
     }
 }
 
-/// Writes a label, whose name is a field already.
-fn put_label(out: &mut WireWriter<'_>, field: Field, name: &[u8], value: &str) {
-    out.text_after(field, name, label::VALUE, value);
+fn put_label(out: &mut WireWriter<'_>, field: Field, name: &str, value: &str) {
+    out.message(field, |out| {
+        out.text(label::NAME, name);
+        out.text(label::VALUE, value);
+    });
 }
 
 /// The name of a label as a field.

@@ -70,29 +70,9 @@ impl<'p> WireWriter<'p> {
         self.end(start);
     }
 
-    /// Writes a message with the fields `encoded` and a text, whose length is known beforehand.
-    pub(super) fn text_after(
-        &mut self,
-        field: Field,
-        encoded: &[u8],
-        text_field: Field,
-        text: &str,
-    ) {
-        let text_len = varint_len(text_field.tag()) + varint_len(text.len() as u64) + text.len();
-        self.tag(field);
-        self.raw_varint((encoded.len() + text_len) as u64);
-        self.page.extend_from_slice(encoded);
-        self.text(text_field, text);
-    }
-
-    /// Writes a message with these numbers, whose length is known beforehand.
-    pub(super) fn varints(&mut self, field: Field, numbers: [(Field, u64); 2]) {
-        let lengths = numbers.map(|(field, number)| varint_len(field.tag()) + varint_len(number));
-        self.tag(field);
-        self.raw_varint(lengths.iter().sum::<usize>() as u64);
-        for (field, number) in numbers {
-            self.varint(field, number);
-        }
+    /// Writes fields that are encoded already.
+    pub(super) fn encoded(&mut self, fields: &[u8]) {
+        self.page.extend_from_slice(fields);
     }
 
     /// Begins a message; returns where its content begins.
@@ -117,6 +97,7 @@ impl<'p> WireWriter<'p> {
         }
     }
 
+    /// The same for a length of more than one byte.
     fn end_long(&mut self, start: usize) {
         let end = self.page.len();
         self.raw_varint((end - start) as u64);
@@ -146,12 +127,6 @@ impl<'p> WireWriter<'p> {
     fn tag(&mut self, field: Field) {
         self.raw_varint(field.tag());
     }
-}
-
-/// The bytes that a number takes.
-fn varint_len(number: u64) -> usize {
-    let bits = u64::BITS - (number | 1).leading_zeros();
-    bits.div_ceil(7) as usize
 }
 
 /// A signed number as a varint: small ones stay short.
