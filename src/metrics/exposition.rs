@@ -125,8 +125,8 @@ impl Monitors {
         let start = self.names.len();
         self.names.push_str(monitor.name(is_escaped));
         let first_phase = self.phases.len();
-        let snapshot = monitor.snapshot(&mut self.phases);
-        self.traits.push(Traits::kind(kind) | snapshot.traits);
+        let (snapshot, traits) = monitor.snapshot(&mut self.phases);
+        self.traits.push(Traits::kind(kind) | traits);
         self.entries.push(Entry {
             kind,
             has_ended,
@@ -304,16 +304,12 @@ impl Exposition {
 
     fn write_daemon(&mut self, chunk: &mut Vec<u8>) {
         let Monitors { kinds, entries, .. } = &self.monitors;
-        let mut monitors = vec![None::<u64>; kinds.len()];
+        let mut monitors = BTreeMap::<_, u64>::new();
         let mut checks_in_flight = 0;
         for entry in entries.iter().filter(|entry| !entry.has_ended) {
-            *monitors[entry.kind].get_or_insert_default() += u64::from(!entry.is_paused());
+            *monitors.entry(kinds[entry.kind]).or_default() += u64::from(!entry.is_paused());
             checks_in_flight += entry.snapshot.slots.in_flight;
         }
-        let monitors = kinds.iter().zip(monitors);
-        let monitors: BTreeMap<_, _> = monitors
-            .filter_map(|(kind, count)| Some((*kind, count?)))
-            .collect();
         let state = DaemonState {
             metrics: &self.daemon,
             monitors,

@@ -84,8 +84,6 @@ pub(super) struct MonitorSnapshot {
     pub status: MonitorStatus,
     pub last: Option<LastCheck>,
     pub last_success: Option<SystemTime>,
-    /// All but its type.
-    pub traits: Traits,
 }
 
 /// The last check of a monitor: its report, and what every page needs of it, as reports are all over the memory.
@@ -211,8 +209,8 @@ impl MonitorMetrics {
         self.since
     }
 
-    /// The values that a page shows as of its start; its phases are added to `phases`.
-    pub(super) fn snapshot(&self, phases: &mut Vec<TimeInPhase>) -> MonitorSnapshot {
+    /// The values that a page shows as of its start, with all traits but its type; its phases are added to `phases`.
+    pub(super) fn snapshot(&self, phases: &mut Vec<TimeInPhase>) -> (MonitorSnapshot, Traits) {
         let progress = self.progress();
         let last = progress.last.as_ref();
         let reached = progress.totals.reached_phases();
@@ -221,15 +219,16 @@ impl MonitorMetrics {
             last: last.and_then(|report| report.time_in(phase)),
             total,
         }));
-        MonitorSnapshot {
+        let traits = progress.totals.traits()
+            | Traits::CONFIRMED.only_if(self.confirm_failures > 1)
+            | Traits::DEPENDENT.only_if(!progress.status.depends_on.is_empty());
+        let snapshot = MonitorSnapshot {
             slots: progress.slots,
             status: progress.status.clone(),
             last: last.map(LastCheck::from),
             last_success: progress.last_success,
-            traits: progress.totals.traits()
-                | Traits::CONFIRMED.only_if(self.confirm_failures > 1)
-                | Traits::DEPENDENT.only_if(!progress.status.depends_on.is_empty()),
-        }
+        };
+        (snapshot, traits)
     }
 
     /// Reads a byte of what its checks change.
